@@ -1,0 +1,124 @@
+//! The catalog: which event types there are, what an event of each must look like, where it is posted and what its
+//! counts are broken down by.
+//!
+//! A type is one file, `catalog/<event_type>.json`: a JSON Schema (2020-12) with one extra member,
+//! `"x-weir": {"route": "/button/click", "count_by": "button_id"}`.
+
+mod compatibility;
+mod definition;
+mod locate;
+
+use std::collections::BTreeMap;
+
+pub use compatibility::Breakage;
+pub use definition::{Definition, Route};
+
+use crate::EventType;
+
+/// All event types, by name.
+#[derive(Debug)]
+pub struct Catalog {
+    types: BTreeMap<EventType, Definition>,
+}
+
+/// Why a catalog cannot be used: it names the file and the line.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{file}:{line}: {message}")]
+pub struct CatalogError {
+    /// The file's name.
+    pub file: String,
+    /// The line in it, from 1.
+    pub line: usize,
+    /// What is wrong there.
+    pub message: String,
+}
+
+/// The files of `catalog/` as they were at build time: name and text.
+const BUILT_IN: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/catalog.rs"));
+
+impl Catalog {
+    /// The catalog that was compiled in.
+    pub fn built_in() -> Result<Self, CatalogError> {
+        Self::read(BUILT_IN.iter().copied())
+    }
+
+    /// Reads a catalog from its files' names and texts.
+    pub fn read<'a>(files: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self, CatalogError> {
+        let mut types: BTreeMap<EventType, Definition> = BTreeMap::new();
+        for (file, text) in files {
+            let definition = Definition::read(file, text)?;
+            if let Some(other) = types.values().find(|other| other.route() == definition.route()) {
+                return Err(CatalogError {
+                    file: file.to_owned(),
+                    line: locate::line_of(text, &["x-weir", "route"]),
+                    message: format!(
+                        "the route {} is taken by {}",
+                        definition.route(),
+                        other.event_type()
+                    ),
+                });
+            }
+            // Two files of one name can only come from two folders; the later one would hide the earlier.
+            if let Some(other) = types.insert(definition.event_type().clone(), definition) {
+                let message = format!("the event type {} is defined twice", other.event_type());
+                return Err(CatalogError {
+                    file: file.to_owned(),
+                    line: 1,
+                    message,
+                });
+            }
+        }
+        Ok(Self { types })
+    }
+
+    /// The definition of an event type, if the catalog has it.
+    #[must_use]
+    pub fn get(&self, event_type: &EventType) -> Option<&Definition> {
+        self.types.get(event_type)
+    }
+
+    /// All definitions, by name.
+    pub fn iter(&self) -> impl Iterator<Item = &Definition> {
+        self.types.values()
+    }
+
+    /// What would break for events that were stored under `earlier` if this catalog took its place.
+    #[must_use]
+    pub fn breakages(&self, earlier: &Self) -> Vec<Breakage> {
+        compatibility::breakages(earlier, self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TYPE: &str = r#"{"type": "object", "x-weir": {"route": "/a"}}"#;
+
+    #[test]
+    fn the_built_in_catalog_has_the_documented_types() {
+        let catalog = Catalog::built_in().unwrap();
+        let said: Vec<_> = catalog
+            .iter()
+            .map(|d| format!("{} {} {:?}", d.event_type(), d.route(), d.count_by()))
+            .collect();
+        assert_eq!(
+            said,
+            [
+                "button_click /button/click Some(\"button_id\")",
+                "outcome /ml/outcome Some(\"label\")",
+                "page_view /web/page_view Some(\"url\")",
+                "prediction /ml/prediction Some(\"model\")",
+            ]
+        );
+    }
+
+    #[test]
+    fn two_types_cannot_share_a_route_or_a_name() {
+        let error = Catalog::read([("a.json", TYPE), ("b.json", TYPE)]).unwrap_err();
+        assert_eq!(error.to_string(), "b.json:1: the route /a is taken by a");
+        let other = TYPE.replace("/a", "/b");
+        let error = Catalog::read([("a.json", TYPE), ("a.json", other.as_str())]).unwrap_err();
+        assert_eq!(error.to_string(), "a.json:1: the event type a is defined twice");
+    }
+}

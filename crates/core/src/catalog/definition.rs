@@ -1,0 +1,421 @@
+//! One event type: its file read and checked, and events checked against it.
+
+use std::fmt;
+
+use jsonschema::{Draft, PatternOptions, Validator, error::ValidationErrorKind};
+use serde_json::{Map, Value};
+
+use super::{CatalogError, locate::line_of};
+use crate::{
+    Event, EventType, Key, Violation,
+    event::{ENVELOPE, STAMPED},
+    json,
+};
+
+/// Everything that the catalog says of an event type.
+#[derive(Debug)]
+pub struct Definition {
+    event_type: EventType,
+    route: Route,
+    count_by: Option<String>,
+    schema: Value,
+    validator: Validator,
+}
+
+/// The path at which events of a type are posted; `<route>/count` reads their count.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Route(String);
+
+impl Route {
+    /// First segments that the API itself uses, now or in a version to come.
+    const RESERVED: [&str; 9] = [
+        "admin",
+        "counts",
+        "docs",
+        "events",
+        "health",
+        "metrics",
+        "openapi.json",
+        "rejected",
+        "weir.js",
+    ];
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let segments: Vec<&str> = text.strip_prefix('/').unwrap_or_default().split('/').collect();
+        let plain = |segment: &&str| {
+            !segment.is_empty()
+                && segment.len() <= 64
+                && segment
+                    .bytes()
+                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'-'))
+        };
+        if segments.len() > 4 || !segments.iter().all(plain) {
+            return Err("must be like /button/click: one to four segments of a-z, 0-9, _ and -".to_owned());
+        }
+        if Self::RESERVED.contains(&segments[0]) {
+            return Err(format!(
+                "must not begin with /{}, which the API itself uses",
+                segments[0]
+            ));
+        }
+        if segments.last() == Some(&"count") {
+            return Err("must not end in /count, which is where counts are read".to_owned());
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The path, beginning with a slash.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Route {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0)
+    }
+}
+
+/// The most reasons that are given for one event.
+const MAX_VIOLATIONS: usize = 100;
+
+impl Definition {
+    pub(super) fn read(file: &str, text: &str) -> Result<Self, CatalogError> {
+        let fault = |line: usize, message: String| CatalogError {
+            file: file.to_owned(),
+            line,
+            message,
+        };
+        let at = |path: &[&str], message: String| fault(line_of(text, path), message);
+
+        let name = file.strip_suffix(".json").unwrap_or(file);
+        let event_type: EventType = name
+            .parse()
+            .map_err(|e| fault(1, format!("the file's name: {e}")))?;
+        if event_type.is_rejected() {
+            return Err(fault(
+                1,
+                "the event type rejected is where events that failed validation are kept".to_owned(),
+            ));
+        }
+        let schema = json::read_strictly(text).map_err(|e| fault(e.line().max(1), e.to_string()))?;
+        let Some(object) = schema.as_object() else {
+            return Err(fault(1, "must be a JSON Schema object".to_owned()));
+        };
+        if object.get("type").and_then(Value::as_str) != Some("object") {
+            return Err(at(
+                &["type"],
+                "an event is an object: \"type\" must be \"object\"".to_owned(),
+            ));
+        }
+        let no_properties = Map::new();
+        let properties = object
+            .get("properties")
+            .and_then(Value::as_object)
+            .unwrap_or(&no_properties);
+        for name in STAMPED.iter().chain(&ENVELOPE) {
+            if properties.contains_key(*name) {
+                return Err(at(
+                    &["properties", name],
+                    format!("{name} is Weir's own and cannot be defined"),
+                ));
+            }
+        }
+
+        let Some(own) = object.get("x-weir").and_then(Value::as_object) else {
+            let message = "\"x-weir\": {\"route\": …, \"count_by\": …} is missing, or not an object";
+            return Err(at(&["x-weir"], message.to_owned()));
+        };
+        if let Some(unknown) = own
+            .keys()
+            .find(|name| !["route", "count_by"].contains(&name.as_str()))
+        {
+            return Err(at(
+                &["x-weir", unknown],
+                format!("x-weir knows route and count_by, not {unknown}"),
+            ));
+        }
+        let route = match own.get("route").and_then(Value::as_str) {
+            Some(route) => {
+                Route::parse(route).map_err(|e| at(&["x-weir", "route"], format!("the route {e}")))?
+            }
+            None => {
+                return Err(at(
+                    &["x-weir", "route"],
+                    "the route is missing, or not a string".to_owned(),
+                ));
+            }
+        };
+        let count_by = match own.get("count_by") {
+            None => None,
+            Some(Value::String(field)) => {
+                let counted = properties.get(field).ok_or_else(|| {
+                    at(
+                        &["x-weir", "count_by"],
+                        format!("count_by names {field}, which is not among the properties"),
+                    )
+                })?;
+                if !is_text(counted) {
+                    let message =
+                        format!("count_by names {field}, whose type must be \"string\" to be counted by");
+                    return Err(at(&["properties", field], message));
+                }
+                Some(field.clone())
+            }
+            Some(_) => {
+                return Err(at(
+                    &["x-weir", "count_by"],
+                    "count_by must be a string".to_owned(),
+                ));
+            }
+        };
+
+        // The linear-time engine: a pattern in a catalog can then not be used to stall the collector.
+        let validator = jsonschema::options()
+            .with_draft(Draft::Draft202012)
+            .with_pattern_options(PatternOptions::regex())
+            .build(&schema)
+            .map_err(|error| {
+                // The innermost member of the path that the text has is the best line there is.
+                let path = error.instance_path().as_str().to_owned();
+                let path: Vec<&str> = path.split('/').skip(1).collect();
+                at(&path, format!("not a valid JSON Schema: {error}"))
+            })?;
+        Ok(Self {
+            event_type,
+            route,
+            count_by,
+            schema,
+            validator,
+        })
+    }
+
+    /// The type's name.
+    #[must_use]
+    pub fn event_type(&self) -> &EventType {
+        &self.event_type
+    }
+
+    /// Where its events are posted.
+    #[must_use]
+    pub fn route(&self) -> &Route {
+        &self.route
+    }
+
+    /// The field that its counts are broken down by.
+    #[must_use]
+    pub fn count_by(&self) -> Option<&str> {
+        self.count_by.as_deref()
+    }
+
+    /// Its JSON Schema, with `x-weir`.
+    #[must_use]
+    pub fn schema(&self) -> &Value {
+        &self.schema
+    }
+
+    /// Checks an event's fields; answers with its key, or with everything that is wrong.
+    pub fn check(&self, event: &Event<'_>) -> Result<Option<Key>, Vec<Violation>> {
+        let mut violations: Vec<Violation> = self
+            .validator
+            .iter_errors(event.value())
+            .take(MAX_VIOLATIONS)
+            .map(|error| explain(&error))
+            .collect();
+        let counted = self
+            .count_by
+            .as_ref()
+            .and_then(|field| Some((field, event.value().get(field)?.as_str()?)));
+        let key = counted.and_then(|(field, text)| match text.parse::<Key>() {
+            Ok(key) => Some(key),
+            Err(error) => {
+                violations.push(Violation::new(format!("/{field}"), error.to_string()));
+                None
+            }
+        });
+        if violations.is_empty() {
+            Ok(key)
+        } else {
+            Err(violations)
+        }
+    }
+}
+
+/// Whether a property's schema allows nothing but text (or null).
+fn is_text(property: &Value) -> bool {
+    match property.get("type") {
+        Some(Value::String(name)) => name == "string",
+        Some(Value::Array(names)) => {
+            names.iter().any(|name| name == "string")
+                && names.iter().all(|name| name == "string" || name == "null")
+        }
+        _ => false,
+    }
+}
+
+/// A validation error in Weir's words: it points at the member itself and never repeats the client's value.
+fn explain(error: &jsonschema::ValidationError<'_>) -> Violation {
+    let path = error.instance_path().as_str();
+    match error.kind() {
+        ValidationErrorKind::Required { property } => Violation::new(
+            format!("{path}/{}", escaped(property.as_str().unwrap_or_default())),
+            "is required",
+        ),
+        ValidationErrorKind::AdditionalProperties { unexpected } if unexpected.len() == 1 => Violation::new(
+            format!("{path}/{}", escaped(&unexpected[0])),
+            "is not a field of this event type",
+        ),
+        _ => Violation::new(path, error.masked().to_string()),
+    }
+}
+
+/// A name as a segment of a JSON pointer (RFC 6901).
+fn escaped(name: &str) -> String {
+    name.replace('~', "~0").replace('/', "~1")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(file: &str, text: &str) -> String {
+        Definition::read(file, text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_bad_file_is_refused_with_its_line_and_reason() {
+        for (file, text, said) in [
+            (
+                "Click.json",
+                "{}",
+                "Click.json:1: the file's name: an event type must be 1 to 48",
+            ),
+            (
+                "rejected.json",
+                "{}",
+                "rejected.json:1: the event type rejected is where",
+            ),
+            (
+                "a.json",
+                "{\n\"type\": \"object\",\n}",
+                "a.json:3: trailing comma",
+            ),
+            (
+                "a.json",
+                "{\n\"a\": 1,\n\"a\": 2}",
+                "a.json:3: the name \"a\" is given twice",
+            ),
+            ("a.json", "[]", "a.json:1: must be a JSON Schema object"),
+            (
+                "a.json",
+                "{\n\"type\": \"array\"}",
+                "a.json:2: an event is an object",
+            ),
+            (
+                "a.json",
+                "{\"type\": \"object\",\n\"properties\": {\n\"username\": {}}}",
+                "a.json:3: username is Weir's own",
+            ),
+            ("a.json", "{\"type\": \"object\"}", "a.json:1: \"x-weir\""),
+            (
+                "a.json",
+                "{\"type\": \"object\",\n\"x-weir\": {\"rout\": 1}}",
+                "a.json:2: x-weir knows route and count_by, not rout",
+            ),
+            (
+                "a.json",
+                "{\"type\": \"object\", \"x-weir\":\n{\"route\":\n\"/A\"}}",
+                "a.json:3: the route must be like",
+            ),
+            (
+                "a.json",
+                r#"{"type": "object", "x-weir": {"route": "/events/x"}}"#,
+                "a.json:1: the route must not begin with /events",
+            ),
+            (
+                "a.json",
+                r#"{"type": "object", "x-weir": {"route": "/x/count"}}"#,
+                "a.json:1: the route must not end in /count",
+            ),
+            (
+                "a.json",
+                "{\"type\": \"object\", \"x-weir\": {\"route\": \"/a\",\n\"count_by\": \"b\"}}",
+                "a.json:2: count_by names b",
+            ),
+            (
+                "a.json",
+                "{\"type\": \"object\", \"x-weir\": {\"route\": \"/a\", \"count_by\": \"b\"},\n\"properties\": {\n\"b\": {\"type\": \"integer\"}}}",
+                "a.json:3: count_by names b, whose type",
+            ),
+            (
+                "a.json",
+                "{\"type\": \"object\", \"x-weir\": {\"route\": \"/a\"},\n\"properties\": {\n\"b\": {\"type\": 7}}}",
+                "a.json:3: not a valid JSON Schema",
+            ),
+            (
+                "a.json",
+                "{\"type\": \"object\", \"x-weir\": {\"route\": \"/a\"},\n\"properties\": {\n\"b\": {\"pattern\": \"(\"}}}",
+                "a.json:3: not a valid JSON Schema",
+            ),
+        ] {
+            let refusal = refusal(file, text);
+            assert!(
+                refusal.starts_with(said),
+                "{refusal}\n  should begin with\n{said}"
+            );
+        }
+    }
+
+    fn check(schema: &str, event: &str) -> Result<Option<Key>, Vec<(String, String)>> {
+        let definition = Definition::read("t.json", schema).unwrap();
+        definition
+            .check(&Event::read(event).unwrap())
+            .map_err(|violations| violations.into_iter().map(|v| (v.path, v.message)).collect())
+    }
+
+    const CLICK: &str = r#"{"type": "object", "x-weir": {"route": "/t", "count_by": "id"},
+        "properties": {"id": {"type": "string"}, "n": {"type": ["integer", "null"], "minimum": 0}}, "required": ["id", "s/~"],
+        "additionalProperties": {"type": "string"}}"#;
+
+    #[test]
+    fn a_valid_event_has_its_key() {
+        assert_eq!(
+            check(CLICK, r#"{"id": "x", "s/~": "", "n": null}"#),
+            Ok(Some("x".parse().unwrap()))
+        );
+    }
+
+    #[test]
+    fn every_fault_is_reported_with_its_path_and_without_the_value() {
+        let faults = check(CLICK, r#"{"id": 77777, "n": -5, "more": [77777]}"#).unwrap_err();
+        let paths: std::collections::BTreeSet<_> = faults.iter().map(|(path, _)| path.as_str()).collect();
+        assert_eq!(
+            paths.into_iter().collect::<Vec<_>>(),
+            ["/id", "/more", "/n", "/s~1~0"]
+        );
+        assert!(!format!("{faults:?}").contains("77777"), "{faults:?}");
+    }
+
+    #[test]
+    fn a_key_that_is_too_long_is_a_fault_of_the_event() {
+        let long = format!(r#"{{"id": "{}", "s/~": ""}}"#, "x".repeat(513));
+        assert_eq!(check(CLICK, &long).unwrap_err()[0].0, "/id");
+    }
+
+    #[test]
+    fn the_envelope_does_not_disturb_a_strict_schema() {
+        let strict = r#"{"type": "object", "x-weir": {"route": "/t"}, "properties": {"a": {}}, "additionalProperties": false}"#;
+        assert_eq!(
+            check(
+                strict,
+                r#"{"event_id": "1", "occurred_at": 1, "event_type": "t"}"#
+            ),
+            Ok(None)
+        );
+        assert_eq!(
+            check(strict, r#"{"b": 1}"#).unwrap_err(),
+            [("/b".to_owned(), "is not a field of this event type".to_owned())]
+        );
+    }
+}

@@ -1,0 +1,114 @@
+//! Counts: what is counted, and how a request's events become few increments.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{EventType, Key, Record, Username};
+
+/// One live count: a user's events of a type, or those of them that have one key.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Counter {
+    /// Whose events.
+    pub username: Username,
+    /// Of which type.
+    pub event_type: EventType,
+    /// With which key; none counts all of the type.
+    pub key: Option<Key>,
+}
+
+impl Counter {
+    /// The count of all events of the type.
+    #[must_use]
+    pub fn total(&self) -> Self {
+        Self {
+            key: None,
+            ..self.clone()
+        }
+    }
+}
+
+/// By how much a live count goes up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Increment {
+    /// Which count.
+    pub counter: Counter,
+    /// By how much.
+    pub by: u64,
+}
+
+/// The increments of some records: each counts once for its type and once for its key, and equal counters are
+/// raised together. In the order of the counters, so that equal records make equal increments.
+#[must_use]
+pub fn increments<'a>(records: impl IntoIterator<Item = &'a Record>) -> Vec<Increment> {
+    let mut sums: BTreeMap<Counter, u64> = BTreeMap::new();
+    for record in records {
+        let counter = record.counter();
+        *sums.entry(counter.total()).or_default() += 1;
+        if counter.key.is_some() {
+            *sums.entry(counter.clone()).or_default() += 1;
+        }
+    }
+    sums.into_iter()
+        .map(|(counter, by)| Increment { counter, by })
+        .collect()
+}
+
+/// A request for a part of a type's counts by key, largest first.
+#[derive(Debug, Clone, Default)]
+pub struct KeysRequest {
+    /// Go on behind this one.
+    pub after: Option<KeyCount>,
+    /// How many at the most.
+    pub limit: usize,
+}
+
+/// The count of one key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyCount {
+    /// The key.
+    pub key: Key,
+    /// How many events have it.
+    pub count: u64,
+}
+
+impl KeyCount {
+    /// Whether this one comes before `other` in a listing: larger counts first, equal ones by key.
+    #[must_use]
+    pub fn precedes(&self, other: &Self) -> bool {
+        (std::cmp::Reverse(self.count), &self.key) < (std::cmp::Reverse(other.count), &other.key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Event, Timestamp, record::Stamp};
+
+    #[test]
+    fn a_requests_events_are_aggregated_before_they_are_counted() {
+        let record = |user: &str, key: Option<&str>| {
+            let stamp = Stamp {
+                username: user.parse().unwrap(),
+                event_id: "1".parse().unwrap(),
+                received_at: Timestamp::saturating(0),
+            };
+            let key = key.map(|key| key.parse().unwrap());
+            Record::accepted(&Event::read("{}").unwrap(), &"t".parse().unwrap(), key, stamp)
+        };
+        let records = [
+            record("b", Some("x")),
+            record("a", None),
+            record("b", Some("y")),
+            record("b", Some("x")),
+        ];
+        let said: Vec<_> = increments(&records)
+            .into_iter()
+            .map(|i| format!("{} {:?} {}", i.counter.username, i.counter.key, i.by))
+            .collect();
+        assert_eq!(
+            said,
+            ["a None 1", "b None 3", "b Some(\"x\") 2", "b Some(\"y\") 1"]
+        );
+    }
+}

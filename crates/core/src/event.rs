@@ -1,0 +1,227 @@
+//! Events as clients send them, and what can be wrong with one.
+
+use std::borrow::Cow;
+
+use serde::Serialize;
+use serde_json::{Value, value::RawValue};
+
+use crate::{EventId, EventType, Timestamp, json};
+
+/// The largest event, in bytes of JSON as it was sent.
+pub const MAX_EVENT_BYTES: usize = 256 * 1024;
+
+/// The names that Weir stamps onto an event and that a client cannot set.
+pub const STAMPED: [&str; 2] = ["username", "received_at"];
+
+/// The names that a client may send beside its fields and that no schema can define.
+pub const ENVELOPE: [&str; 3] = ["event_type", "event_id", "occurred_at"];
+
+/// One reason why an event is refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Violation {
+    /// Where in the event: a JSON pointer (RFC 6901), empty for the whole.
+    pub path: String,
+    /// What is wrong there, in words; it never repeats the client's value.
+    pub message: String,
+}
+
+impl Violation {
+    /// The longest path and message, in characters; longer ones are cut.
+    const MAX_CHARS: usize = 300;
+
+    /// A violation at `path`.
+    #[must_use]
+    pub fn new(path: impl Into<String>, message: impl Into<String>) -> Self {
+        let cut = |text: String| match text.char_indices().nth(Self::MAX_CHARS) {
+            Some((at, _)) => format!("{}…", &text[..at]),
+            None => text,
+        };
+        Self {
+            path: cut(path.into()),
+            message: cut(message.into()),
+        }
+    }
+
+    /// A violation of the whole event.
+    #[must_use]
+    pub fn whole(message: impl Into<String>) -> Self {
+        Self::new("", message)
+    }
+}
+
+/// An event as it was sent: well-formed JSON with nothing in it that a client may not set. Whether its fields are
+/// those of its type is the catalog's to say.
+#[derive(Debug)]
+pub struct Event<'a> {
+    /// The type that the client named, if it did.
+    pub event_type: Option<EventType>,
+    /// The client's identity for the event, if it gave one.
+    pub event_id: Option<EventId>,
+    /// When it happened, by the client's clock, if the client said so.
+    pub occurred_at: Option<Timestamp>,
+    fields: Vec<(Cow<'a, str>, &'a RawValue)>,
+    value: Value,
+}
+
+impl<'a> Event<'a> {
+    /// Reads one event from its JSON text, and answers with everything that is wrong with it.
+    pub fn read(text: &'a str) -> Result<Self, Vec<Violation>> {
+        if text.len() > MAX_EVENT_BYTES {
+            return Err(vec![Violation::whole(format!(
+                "an event has at most {MAX_EVENT_BYTES} bytes"
+            ))]);
+        }
+        let syntax = |error: serde_json::Error| vec![Violation::whole(format!("not valid JSON: {error}"))];
+        let mut value = json::read_strictly(text).map_err(syntax)?;
+        let Value::Object(object) = &mut value else {
+            return Err(vec![Violation::whole("an event must be a JSON object")]);
+        };
+        let mut violations = Vec::new();
+        for name in STAMPED {
+            if object.contains_key(name) {
+                violations.push(Violation::new(
+                    format!("/{name}"),
+                    "is set by the collector and cannot be sent",
+                ));
+            }
+        }
+        let event_type = envelope(
+            object.remove("event_type"),
+            "event_type",
+            &mut violations,
+            |value| {
+                value
+                    .as_str()
+                    .ok_or("must be a string".to_owned())?
+                    .parse()
+                    .map_err(|e| format!("{e}"))
+            },
+        );
+        let event_id = envelope(object.remove("event_id"), "event_id", &mut violations, |value| {
+            value
+                .as_str()
+                .ok_or("must be a string".to_owned())?
+                .parse()
+                .map_err(|e| format!("{e}"))
+        });
+        let occurred_at = envelope(
+            object.remove("occurred_at"),
+            "occurred_at",
+            &mut violations,
+            |value| {
+                match (value.as_u64(), value.as_str()) {
+                    (Some(millis), _) => Timestamp::from_millis(millis),
+                    (_, Some(text)) => Timestamp::from_rfc3339(text),
+                    _ => Err(crate::TimestampError),
+                }
+                .map_err(|e| e.to_string())
+            },
+        );
+        if !violations.is_empty() {
+            return Err(violations);
+        }
+        let mut fields = json::members(text).map_err(syntax)?;
+        fields.retain(|(name, _)| !ENVELOPE.contains(&&**name));
+        Ok(Self {
+            event_type,
+            event_id,
+            occurred_at,
+            fields,
+            value,
+        })
+    }
+
+    /// The client's fields as a JSON object, for validation: numbers are those of IEEE 754 here.
+    #[must_use]
+    pub fn value(&self) -> &Value {
+        &self.value
+    }
+
+    /// The client's fields, each with its JSON text exactly as it was sent.
+    pub(crate) fn fields(&self) -> &[(Cow<'a, str>, &'a RawValue)] {
+        &self.fields
+    }
+}
+
+/// Reads a member that may be missing; null counts as missing.
+fn envelope<T>(
+    value: Option<Value>,
+    name: &str,
+    violations: &mut Vec<Violation>,
+    read: impl FnOnce(&Value) -> Result<T, String>,
+) -> Option<T> {
+    let value = value.filter(|value| !value.is_null())?;
+    match read(&value) {
+        Ok(read) => Some(read),
+        Err(message) => {
+            violations.push(Violation::new(format!("/{name}"), message));
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn messages(text: &str) -> Vec<String> {
+        Event::read(text)
+            .unwrap_err()
+            .into_iter()
+            .map(|v| format!("{} {}", v.path, v.message))
+            .collect()
+    }
+
+    #[test]
+    fn everything_wrong_with_the_envelope_is_said_at_once() {
+        let said = messages(
+            r#"{"username":"eve","received_at":1,"event_type":7,"event_id":"a b","occurred_at":-1}"#,
+        );
+        assert_eq!(said.len(), 5, "{said:?}");
+        assert!(said[0].starts_with("/username is set by the collector"));
+    }
+
+    #[test]
+    fn an_event_is_an_object_of_bounded_size() {
+        assert_eq!(messages("[1]"), [" an event must be a JSON object"]);
+        let large = format!(r#"{{"a":"{}"}}"#, "x".repeat(MAX_EVENT_BYTES));
+        assert_eq!(messages(&large), [" an event has at most 262144 bytes"]);
+    }
+
+    #[test]
+    fn occurred_at_is_milliseconds_or_rfc_3339() {
+        for text in [
+            r#"{"occurred_at":1000}"#,
+            r#"{"occurred_at":"1970-01-01T00:00:01Z"}"#,
+        ] {
+            assert_eq!(Event::read(text).unwrap().occurred_at.unwrap().millis(), 1000);
+        }
+        assert!(
+            Event::read(r#"{"occurred_at":null}"#)
+                .unwrap()
+                .occurred_at
+                .is_none()
+        );
+    }
+
+    #[test]
+    fn the_envelope_is_no_part_of_the_fields() {
+        let event = Event::read(r#"{"event_type":"t","event_id":"1","occurred_at":1,"a":1}"#).unwrap();
+        assert_eq!(event.value(), &serde_json::json!({"a": 1}));
+        assert_eq!(event.fields().len(), 1);
+    }
+
+    #[test]
+    fn long_paths_are_cut() {
+        assert_eq!(Violation::new("é".repeat(999), "").path.chars().count(), 301);
+    }
+
+    proptest! {
+        #[test]
+        fn reading_never_panics(text in "\\PC{0,120}") {
+            let _ = Event::read(&text);
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! Weir's vocabulary and its ports.
+//!
+//! Everything here is a value or a promise; nothing reads a file, opens a socket or asks the time by itself.
+//! Read in this order:
+//!
+//! - names that are made by parsing and then cannot be wrong: [`Username`], [`EventType`], [`Key`], [`EventId`],
+//!   [`BatchId`], [`Partition`];
+//! - what clients send and what is stored of it: [`event`], [`Record`];
+//! - the event types: [`catalog`];
+//! - who may call: [`users`];
+//! - what is counted: [`counts`];
+//! - what an engine must be able to do: [`ports`], and the suites that hold it to that: `conformance` (a feature).
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod batch;
+pub mod catalog;
+mod clock;
+#[cfg(feature = "conformance")]
+pub mod conformance;
+pub mod counts;
+pub mod event;
+mod json;
+mod names;
+mod partition;
+pub mod ports;
+mod random;
+mod record;
+mod timestamp;
+pub mod users;
+
+pub use batch::{BatchId, BatchKey};
+pub use catalog::Catalog;
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use counts::{Counter, Increment};
+pub use event::{Event, Violation};
+pub use names::{EventId, EventType, Key, NameError, Username};
+pub use partition::{Partition, PartitionError};
+pub use random::{Random, SeededRandom, SystemRandom};
+pub use record::{MAX_RECORD_BYTES, Record, RecordHead, RecordHeadError};
+pub use timestamp::{Hour, Timestamp, TimestampError};

@@ -1,0 +1,237 @@
+//! The names that Weir puts into paths, keys and queries: each is made by parsing and then cannot be wrong.
+
+use std::{fmt, str::FromStr, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+/// Why a text is not the name it should be. The message says what the rule is.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what} must be {rule}")]
+pub struct NameError {
+    what: &'static str,
+    rule: &'static str,
+}
+
+/// A newtype over a shared string that only [`FromStr`] can make; cloning costs a reference count.
+macro_rules! parsed_name {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $rule:literal, $accepts:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// The name as text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = NameError;
+
+            fn from_str(text: &str) -> Result<Self, NameError> {
+                let accepts: fn(&str) -> bool = $accepts;
+                if accepts(text) { Ok(Self(text.into())) } else { Err(NameError { what: $what, rule: $rule }) }
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = NameError;
+
+            fn try_from(text: String) -> Result<Self, NameError> {
+                text.parse()
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(name: $name) -> String {
+                name.as_str().to_owned()
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                out.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&self.0, out)
+            }
+        }
+    };
+}
+
+parsed_name!(
+    /// Who sends events: the name in the credentials, in the lake's folders and, where buckets are per user, in
+    /// the bucket's name `<username>-raw-events`. S3 allows 63 characters there and no upper case, dots aside
+    /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html>), hence the rule.
+    Username,
+    "a username",
+    "1 to 48 of a-z, 0-9 and single hyphens between them",
+    |text| {
+        (1..=48).contains(&text.len())
+            && !text.starts_with('-')
+            && !text.ends_with('-')
+            && !text.contains("--")
+            && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    }
+);
+
+parsed_name!(
+    /// What kind of event it is: an entry of the catalog, a folder of the lake and a table in SQL.
+    EventType,
+    "an event type",
+    "1 to 48 of a-z, 0-9 and _, beginning with a letter",
+    |text| {
+        (1..=48).contains(&text.len())
+            && text.starts_with(|c: char| c.is_ascii_lowercase())
+            && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+    }
+);
+
+impl EventType {
+    /// The type under which events that failed validation are kept. No catalog can define it.
+    #[must_use]
+    pub fn rejected() -> Self {
+        Self(Arc::from("rejected"))
+    }
+
+    /// Whether this is the type of events that failed validation.
+    #[must_use]
+    pub fn is_rejected(&self) -> bool {
+        self.as_str() == "rejected"
+    }
+}
+
+parsed_name!(
+    /// What a count is broken down by: a value of the field that the catalog names as `count_by`. Any text of at
+    /// most 512 bytes; with the names before it, it must fit the 1,024 bytes of a DynamoDB sort key
+    /// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html>).
+    Key,
+    "a counted value",
+    "at most 512 bytes long",
+    |text| text.len() <= Key::MAX_BYTES
+);
+
+impl Key {
+    /// The longest key, in bytes of UTF-8.
+    pub const MAX_BYTES: usize = 512;
+}
+
+parsed_name!(
+    /// An event's identity within its user: Weir's own UUIDv7, or the client's.
+    EventId,
+    "event_id",
+    "1 to 64 of A-Z, a-z, 0-9, dot, underscore, colon and hyphen",
+    |text| {
+        (1..=64).contains(&text.len())
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b':' | b'-'))
+    }
+);
+
+impl EventId {
+    /// A new UUIDv7: sortable by `now`, unique by ten random bytes.
+    #[must_use]
+    pub fn generate(now: crate::Timestamp, random: &dyn crate::Random) -> Self {
+        let mut bytes = [0; 10];
+        random.fill(&mut bytes);
+        let id = uuid::Builder::from_unix_timestamp_millis(now.millis(), &bytes).into_uuid();
+        let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
+        Self(Arc::from(&*id.hyphenated().encode_lower(&mut text)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{SeededRandom, Timestamp};
+
+    #[test]
+    fn usernames_that_could_leave_their_folder_or_bucket_are_refused() {
+        for bad in [
+            "",
+            ".",
+            "..",
+            "a/b",
+            "a\\b",
+            "%2e%2e",
+            "a%2f",
+            "Ethan",
+            "ethan ",
+            "e\u{301}than",
+            "еthan",
+            "a\0",
+            "-a",
+            "a-",
+            "xn--a",
+            "a_b",
+            "a:b",
+            "a=b",
+            "a.b",
+            "\u{ff41}",
+            &"a".repeat(49),
+        ] {
+            assert!(bad.parse::<Username>().is_err(), "{bad:?} was accepted");
+        }
+        for good in ["a", "ethan", "team-1", "0", &"a".repeat(48)] {
+            assert_eq!(good.parse::<Username>().unwrap().as_str(), good);
+        }
+    }
+
+    #[test]
+    fn event_types_are_plain_sql_and_path_names() {
+        for bad in [
+            "",
+            "_a",
+            "1a",
+            "Click",
+            "button-click",
+            "a/b",
+            "..",
+            "a b",
+            "a;drop",
+            "ａ",
+            &"a".repeat(49),
+        ] {
+            assert!(bad.parse::<EventType>().is_err(), "{bad:?} was accepted");
+        }
+        assert!("button_click2".parse::<EventType>().is_ok());
+    }
+
+    #[test]
+    fn a_key_is_any_text_up_to_512_bytes() {
+        assert!("".parse::<Key>().is_ok());
+        assert!("../é\0\n".parse::<Key>().is_ok());
+        assert!("é".repeat(256).parse::<Key>().is_ok());
+        assert!("é".repeat(257).parse::<Key>().is_err());
+    }
+
+    #[test]
+    fn generated_event_ids_are_version_7_and_valid() {
+        let id = EventId::generate(
+            Timestamp::from_millis(1_763_000_000_000).unwrap(),
+            &SeededRandom::new(1),
+        );
+        assert_eq!(id.as_str().len(), 36);
+        assert_eq!(&id.as_str()[14..15], "7");
+        assert_eq!(id.as_str().parse::<EventId>().unwrap(), id);
+    }
+
+    proptest! {
+        #[test]
+        fn no_username_or_event_type_holds_anything_but_its_alphabet(text in "\\PC{0,60}") {
+            if let Ok(name) = text.parse::<Username>() {
+                prop_assert!(name.as_str().bytes().all(|b| b"abcdefghijklmnopqrstuvwxyz0123456789-".contains(&b)));
+            }
+            if let Ok(name) = text.parse::<EventType>() {
+                prop_assert!(name.as_str().bytes().all(|b| b"abcdefghijklmnopqrstuvwxyz0123456789_".contains(&b)));
+            }
+        }
+    }
+}

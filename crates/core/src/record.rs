@@ -1,0 +1,337 @@
+//! Records: events as they are stored, one line of JSON each.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Counter, Event, EventId, EventType, Key, Partition, Timestamp, Username, Violation};
+
+/// The longest record with its newline, in bytes: a Firehose record has at most 1,000 KiB
+/// (<https://docs.aws.amazon.com/firehose/latest/dev/limits.html>), and Weir leaves room below it.
+pub const MAX_RECORD_BYTES: usize = 900 * 1024;
+
+/// A stamped event: what the stream stores, and what it counts for. Its line holds `event_id`, `username`,
+/// `event_type`, `received_at` (ms), `occurred_at` (ms, if the client gave it), then the client's fields with
+/// their values exactly as sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    counter: Counter,
+    event_id: EventId,
+    received_at: Timestamp,
+    line: Vec<u8>,
+}
+
+/// What Weir stamps onto an event.
+#[derive(Debug, Clone)]
+pub struct Stamp {
+    /// Whose event it is.
+    pub username: Username,
+    /// Its identity: the client's, or a new one.
+    pub event_id: EventId,
+    /// When the collector took it in.
+    pub received_at: Timestamp,
+}
+
+impl Record {
+    /// The record of a valid event. `key` is what its type's counts are broken down by, for this event.
+    #[must_use]
+    pub fn accepted(event: &Event<'_>, event_type: &EventType, key: Option<Key>, stamp: Stamp) -> Self {
+        let mut line = head(&stamp, event_type);
+        if let Some(occurred_at) = event.occurred_at {
+            line.extend_from_slice(b",\"occurred_at\":");
+            write_json(&mut line, &occurred_at);
+        }
+        for (name, value) in event.fields() {
+            line.push(b',');
+            write_json(&mut line, name);
+            line.push(b':');
+            // Inside a JSON value, line breaks can only be white space between tokens: drop them, and it is a line.
+            line.extend(value.get().bytes().filter(|byte| !matches!(byte, b'\n' | b'\r')));
+        }
+        line.extend_from_slice(b"}\n");
+        Self::of(stamp, event_type.clone(), key, line)
+    }
+
+    /// The record of an event that failed validation, kept so that it can be looked at and sent again: `body` is
+    /// what was sent for it (as text, or in base64 where it is not UTF-8), `errors` the reasons. A body so large
+    /// that the record would not fit is cut, and `truncated` says so.
+    #[must_use]
+    pub fn rejected(body: &[u8], claimed: Option<&EventType>, errors: &[Violation], stamp: Stamp) -> Self {
+        /// Six bytes of JSON for one of the body is the worst there is (`\u0001`).
+        const CUT: usize = 100 * 1024;
+        let write = |body: &[u8], errors: &[Violation], truncated: bool| {
+            let (text, encoded) = match std::str::from_utf8(body) {
+                Ok(text) => (Some(text), None),
+                // A cut may have gone through a character.
+                Err(error) if truncated && error.error_len().is_none() => {
+                    (std::str::from_utf8(&body[..error.valid_up_to()]).ok(), None)
+                }
+                Err(_) => (
+                    None,
+                    Some(base64::Engine::encode(&base64::prelude::BASE64_STANDARD, body)),
+                ),
+            };
+            let mut line = head(&stamp, &EventType::rejected());
+            line.push(b',');
+            let start = line.len();
+            write_json(
+                &mut line,
+                &Rejected {
+                    claimed,
+                    errors,
+                    body: text,
+                    body_base64: encoded,
+                    truncated,
+                },
+            );
+            // The members go into the object that `head` began.
+            line.remove(start);
+            line.push(b'\n');
+            line
+        };
+        let mut line = write(body, errors, false);
+        if line.len() > MAX_RECORD_BYTES {
+            line = write(
+                &body[..body.len().min(CUT)],
+                &errors[..errors.len().min(20)],
+                true,
+            );
+        }
+        Self::of(stamp, EventType::rejected(), None, line)
+    }
+
+    fn of(stamp: Stamp, event_type: EventType, key: Option<Key>, line: Vec<u8>) -> Self {
+        let Stamp {
+            username,
+            event_id,
+            received_at,
+        } = stamp;
+        Self {
+            counter: Counter {
+                username,
+                event_type,
+                key,
+            },
+            event_id,
+            received_at,
+            line,
+        }
+    }
+
+    /// What the event counts for.
+    #[must_use]
+    pub fn counter(&self) -> &Counter {
+        &self.counter
+    }
+
+    /// The event's identity.
+    #[must_use]
+    pub fn event_id(&self) -> &EventId {
+        &self.event_id
+    }
+
+    /// When the collector took the event in.
+    #[must_use]
+    pub fn received_at(&self) -> Timestamp {
+        self.received_at
+    }
+
+    /// The record's JSON and the newline behind it.
+    #[must_use]
+    pub fn line(&self) -> &[u8] {
+        &self.line
+    }
+}
+
+#[derive(Serialize)]
+struct Rejected<'a> {
+    #[serde(rename = "claimed_type")]
+    claimed: Option<&'a EventType>,
+    errors: &'a [Violation],
+    body: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body_base64: Option<String>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    truncated: bool,
+}
+
+fn head(stamp: &Stamp, event_type: &EventType) -> Vec<u8> {
+    let mut line = Vec::with_capacity(256);
+    // The four values are of alphabets that need no escape.
+    line.extend_from_slice(b"{\"event_id\":\"");
+    line.extend_from_slice(stamp.event_id.as_str().as_bytes());
+    line.extend_from_slice(b"\",\"username\":\"");
+    line.extend_from_slice(stamp.username.as_str().as_bytes());
+    line.extend_from_slice(b"\",\"event_type\":\"");
+    line.extend_from_slice(event_type.as_str().as_bytes());
+    line.extend_from_slice(b"\",\"received_at\":");
+    write_json(&mut line, &stamp.received_at);
+    line
+}
+
+fn write_json(line: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
+    serde_json::to_writer(line, value).expect("writing plain data to memory cannot fail");
+}
+
+/// What the fan-out must know of a stored line to route it. Everything else in the line is carried as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordHead {
+    /// Where in the lake the event belongs.
+    pub partition: Partition,
+    /// The event's identity within its user.
+    pub event_id: EventId,
+}
+
+/// Why a stored line cannot be routed.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordHeadError {
+    /// It is not a JSON object with the four stamped members.
+    #[error("not a record: {0}")]
+    Json(#[from] serde_json::Error),
+    /// A stamped name in it is none.
+    #[error("not a record: {0}")]
+    Name(#[from] crate::NameError),
+}
+
+impl RecordHead {
+    /// Reads the stamped members of a stored line.
+    pub fn read(line: &[u8]) -> Result<Self, RecordHeadError> {
+        #[derive(Deserialize)]
+        struct Stamped<'a> {
+            #[serde(borrow)]
+            event_id: Cow<'a, str>,
+            #[serde(borrow)]
+            username: Cow<'a, str>,
+            #[serde(borrow)]
+            event_type: Cow<'a, str>,
+            received_at: Timestamp,
+        }
+        let stamped: Stamped<'_> = serde_json::from_slice(line)?;
+        Ok(Self {
+            partition: Partition {
+                username: stamped.username.parse()?,
+                event_type: stamped.event_type.parse()?,
+                hour: stamped.received_at.hour(),
+            },
+            event_id: stamped.event_id.parse()?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::event::MAX_EVENT_BYTES;
+
+    fn stamp() -> Stamp {
+        Stamp {
+            username: "ethan".parse().unwrap(),
+            event_id: "e-1".parse().unwrap(),
+            received_at: Timestamp::from_millis(1_795_179_605_007).unwrap(),
+        }
+    }
+
+    fn stored(text: &str) -> Record {
+        Record::accepted(
+            &Event::read(text).unwrap(),
+            &"button_click".parse().unwrap(),
+            None,
+            stamp(),
+        )
+    }
+
+    #[test]
+    fn a_record_is_one_line_with_the_stamp_and_the_clients_text_unchanged() {
+        let record =
+            stored("{\"n\": 123456789012345678901234567890,\r\n \"x\":{\n\"y\": 1.10}, \"s\":\"a\\nb\"}");
+        assert_eq!(
+            std::str::from_utf8(record.line()).unwrap(),
+            "{\"event_id\":\"e-1\",\"username\":\"ethan\",\"event_type\":\"button_click\",\"received_at\":1795179605007,\
+             \"n\":123456789012345678901234567890,\"x\":{\"y\": 1.10},\"s\":\"a\\nb\"}\n"
+        );
+    }
+
+    #[test]
+    fn a_rejected_record_keeps_what_was_sent_and_why() {
+        let errors = [Violation::new("/a", "is required")];
+        let record = Record::rejected(
+            b"{\"b\":\x01",
+            Some(&"page_view".parse().unwrap()),
+            &errors,
+            stamp(),
+        );
+        let line: Value = serde_json::from_slice(record.line()).unwrap();
+        assert_eq!(line["event_type"], "rejected");
+        assert_eq!(line["claimed_type"], "page_view");
+        assert_eq!(line["body"], "{\"b\":\u{1}");
+        assert_eq!(line["errors"], json!([{"path": "/a", "message": "is required"}]));
+        let line: Value =
+            serde_json::from_slice(Record::rejected(b"\xff", None, &errors, stamp()).line()).unwrap();
+        assert_eq!(line["body_base64"], "/w==");
+    }
+
+    #[test]
+    fn a_rejected_record_fits_however_large_the_body() {
+        let errors = vec![Violation::new("\u{1}".repeat(400), "\u{1}".repeat(400)); 100];
+        for body in [
+            vec![1; 16 << 20],
+            "é".repeat(8 << 20).into_bytes(),
+            vec![255; 16 << 20],
+        ] {
+            let record = Record::rejected(&body, None, &errors, stamp());
+            assert!(record.line().len() <= MAX_RECORD_BYTES);
+            let line: Value = serde_json::from_slice(record.line()).unwrap();
+            assert_eq!(line["truncated"], true);
+        }
+    }
+
+    #[test]
+    fn the_largest_event_fits_a_record() {
+        let text = format!("{{\"{}\":1}}", "x".repeat(MAX_EVENT_BYTES - 6));
+        assert_eq!(text.len(), MAX_EVENT_BYTES);
+        assert!(stored(&text).line().len() <= MAX_RECORD_BYTES);
+    }
+
+    #[test]
+    fn lines_that_are_no_record_are_refused_with_a_reason() {
+        for bad in [
+            "",
+            "{}",
+            "null",
+            "[]",
+            r#"{"event_id":"1","username":"../x","event_type":"t","received_at":1}"#,
+            r#"{"event_id":"1","username":"x","event_type":"T","received_at":1}"#,
+            r#"{"event_id":"1","username":"x","event_type":"t","received_at":-1}"#,
+            r#"{"event_id":"1","username":"x","event_type":"t","received_at":1e3}"#,
+            r#"{"event_id":"","username":"x","event_type":"t","received_at":1}"#,
+            r#"{"event_id":"1","username":"x","event_type":"t","received_at":253402207200001}"#,
+            r#"{"event_id":"1","username":"x","username":"y","event_type":"t","received_at":1}"#,
+        ] {
+            let error = RecordHead::read(bad.as_bytes()).unwrap_err().to_string();
+            assert!(error.starts_with("not a record: "), "{error}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_event_that_reads_is_stored_as_one_line_that_says_the_same(
+            name in "\\PC{1,10}", text in "\\PC{0,30}", number in any::<f64>(), spaces in "[ \n\r\t]{0,4}",
+        ) {
+            prop_assume!(!["event_type", "event_id", "occurred_at", "username", "received_at"].contains(&&*name));
+            let fields = json!({name: [text, {"n": number}]});
+            let pretty = format!("{spaces}{}{spaces}", serde_json::to_string_pretty(&fields).unwrap());
+            let record = stored(&pretty);
+            prop_assert_eq!(record.line().iter().filter(|b| **b == b'\n').count(), 1);
+            let mut line: Value = serde_json::from_slice(record.line()).unwrap();
+            let object = line.as_object_mut().unwrap();
+            for stamped in ["event_id", "username", "event_type", "received_at"] { object.remove(stamped).unwrap(); }
+            prop_assert_eq!(line, fields);
+            let head = RecordHead::read(record.line()).unwrap();
+            prop_assert_eq!(head.event_id.as_str(), "e-1");
+            prop_assert_eq!(head.partition.hour, record.received_at().hour());
+        }
+    }
+}

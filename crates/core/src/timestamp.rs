@@ -1,0 +1,217 @@
+//! Points in time, in milliseconds, and the UTC hours that partitions are made of.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// A point in time: milliseconds since 1970-01-01 UTC, up to the end of the year 9999, but for its last day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "u64", into = "u64")]
+pub struct Timestamp(u64);
+
+/// A number of milliseconds that lies behind the year 9999, or a text that is not an RFC 3339 time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a time must be milliseconds since 1970 or an RFC 3339 text, between the years 1970 and 9999")]
+pub struct TimestampError;
+
+impl Timestamp {
+    /// 9999-12-30T22:00Z, the last that jiff knows; RFC 3339 and Hive partitions end a day later.
+    const MAX: u64 = 253_402_207_200_000;
+
+    /// The point in time `millis` milliseconds after 1970-01-01 UTC.
+    pub fn from_millis(millis: u64) -> Result<Self, TimestampError> {
+        if millis <= Self::MAX {
+            Ok(Self(millis))
+        } else {
+            Err(TimestampError)
+        }
+    }
+
+    /// Like [`Self::from_millis`], with the last possible time for everything behind it.
+    #[must_use]
+    pub fn saturating(millis: u64) -> Self {
+        Self(millis.min(Self::MAX))
+    }
+
+    /// Reads an RFC 3339 text, such as `2026-11-20T13:05:00.250Z` or `2026-11-20T14:05:00+01:00`.
+    pub fn from_rfc3339(text: &str) -> Result<Self, TimestampError> {
+        // Jiff reads more than RFC 3339 (a bare `2026-11-20T13Z`, a zone in brackets), so ask for its outline first.
+        let outline = text.len() >= 20
+            && text.as_bytes()[13] == b':'
+            && text.as_bytes()[16] == b':'
+            && !text.ends_with(']')
+            && !text.contains(',');
+        let parsed: jiff::Timestamp = if outline {
+            text.parse().map_err(|_| TimestampError)?
+        } else {
+            return Err(TimestampError);
+        };
+        u64::try_from(parsed.as_millisecond())
+            .map_err(|_| TimestampError)
+            .and_then(Self::from_millis)
+    }
+
+    /// Milliseconds since 1970-01-01 UTC.
+    #[must_use]
+    pub fn millis(self) -> u64 {
+        self.0
+    }
+
+    /// The UTC hour it lies in.
+    #[must_use]
+    pub fn hour(self) -> Hour {
+        Hour(self.0 / Hour::MILLIS)
+    }
+
+    /// This time and `millis` milliseconds.
+    #[must_use]
+    pub fn plus_millis(self, millis: u64) -> Self {
+        Self::saturating(self.0.saturating_add(millis))
+    }
+
+    fn civil(self) -> jiff::civil::DateTime {
+        let millis = i64::try_from(self.0).expect("at most MAX, which fits");
+        let instant = jiff::Timestamp::from_millisecond(millis).expect("1970 to 9999 is inside jiff's range");
+        jiff::tz::TimeZone::UTC.to_datetime(instant)
+    }
+}
+
+impl TryFrom<u64> for Timestamp {
+    type Error = TimestampError;
+
+    fn try_from(millis: u64) -> Result<Self, TimestampError> {
+        Self::from_millis(millis)
+    }
+}
+
+impl From<Timestamp> for u64 {
+    fn from(timestamp: Timestamp) -> u64 {
+        timestamp.0
+    }
+}
+
+/// As RFC 3339 in UTC with milliseconds.
+impl fmt::Display for Timestamp {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{:.3}Z", self.civil())
+    }
+}
+
+/// A UTC hour: what a partition and a settled count are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Hour(u64);
+
+impl Hour {
+    const MILLIS: u64 = 3_600_000;
+
+    /// Its first millisecond.
+    #[must_use]
+    pub fn start(self) -> Timestamp {
+        Timestamp(self.0 * Self::MILLIS)
+    }
+
+    /// The hours since 1970-01-01T00 UTC.
+    #[must_use]
+    pub fn since_epoch(self) -> u64 {
+        self.0
+    }
+
+    /// The hour that is `hours` after 1970-01-01T00 UTC.
+    pub fn from_epoch(hours: u64) -> Result<Self, TimestampError> {
+        Timestamp::from_millis(hours.saturating_mul(Self::MILLIS)).map(Timestamp::hour)
+    }
+
+    /// The hour `hour` of a date; none if there is no such date or hour since 1970.
+    #[must_use]
+    pub fn of_date(year: u16, month: u8, day: u8, hour: u8) -> Option<Self> {
+        let year = i16::try_from(year).ok()?;
+        let (month, day, hour) = (
+            i8::try_from(month).ok()?,
+            i8::try_from(day).ok()?,
+            i8::try_from(hour).ok()?,
+        );
+        let date = jiff::civil::DateTime::new(year, month, day, hour, 0, 0, 0).ok()?;
+        let millis = jiff::tz::TimeZone::UTC.to_timestamp(date).ok()?.as_millisecond();
+        Some(Timestamp::from_millis(u64::try_from(millis).ok()?).ok()?.hour())
+    }
+
+    /// Year, month, day and hour, as numbers.
+    #[must_use]
+    pub fn parts(self) -> [u16; 4] {
+        let civil = self.start().civil();
+        // None of the four is negative for 1970 to 9999.
+        [
+            civil.year(),
+            civil.month().into(),
+            civil.day().into(),
+            civil.hour().into(),
+        ]
+        .map(i16::unsigned_abs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_timestamp_prints_as_rfc_3339_and_knows_its_hour() {
+        let time = Timestamp::from_millis(1_795_179_605_007).unwrap();
+        assert_eq!(time.to_string(), "2026-11-20T13:00:05.007Z");
+        assert_eq!(time.hour().parts(), [2026, 11, 20, 13]);
+        assert_eq!(time.hour().start().to_string(), "2026-11-20T13:00:00.000Z");
+    }
+
+    #[test]
+    fn times_behind_the_year_9999_are_refused() {
+        assert!(Timestamp::from_millis(Timestamp::MAX).is_ok());
+        assert_eq!(Timestamp::from_millis(Timestamp::MAX + 1), Err(TimestampError));
+        assert_eq!(Timestamp::saturating(u64::MAX).hour().parts(), [9999, 12, 30, 22]);
+    }
+
+    #[test]
+    fn only_rfc_3339_texts_are_times() {
+        let time = Timestamp::from_millis(1_795_179_605_007).unwrap();
+        for good in [
+            "2026-11-20T13:00:05.007Z",
+            "2026-11-20T14:00:05.007+01:00",
+            "2026-11-20 13:00:05.007Z",
+        ] {
+            assert_eq!(Timestamp::from_rfc3339(good), Ok(time), "{good}");
+        }
+        for bad in [
+            "",
+            "now",
+            "2026-11-20",
+            "2026-11-20T13:00:05",
+            "2026-13-20T13:00:05Z",
+            "1969-12-31T23:59:59Z",
+        ] {
+            assert_eq!(Timestamp::from_rfc3339(bad), Err(TimestampError), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn an_hour_is_found_again_from_its_parts(millis in 0..=Timestamp::MAX) {
+            let hour = Timestamp::from_millis(millis).unwrap().hour();
+            let [y, m, d, h] = hour.parts();
+            let again = Hour::of_date(y, u8::try_from(m).unwrap(), u8::try_from(d).unwrap(), u8::try_from(h).unwrap());
+            prop_assert_eq!(again, Some(hour));
+            prop_assert_eq!(Hour::from_epoch(hour.since_epoch()), Ok(hour));
+        }
+
+        #[test]
+        fn reading_a_time_never_panics(text in "\\PC{0,40}") {
+            let _ = Timestamp::from_rfc3339(&text);
+        }
+
+        #[test]
+        fn a_printed_time_reads_back(millis in 0..=Timestamp::MAX) {
+            let time = Timestamp::from_millis(millis).unwrap();
+            prop_assert_eq!(Timestamp::from_rfc3339(&time.to_string()), Ok(time));
+        }
+    }
+}

@@ -1,0 +1,345 @@
+//! Users and their access keys: who may call, and what they may do.
+
+mod secret;
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+pub use secret::{PasswordError, Secret, SecretHash, SecretHashError};
+
+use crate::{NameError, Random, Timestamp, Username};
+
+/// What an access key allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scope {
+    /// To post events: fit for a browser.
+    Write,
+    /// To read counts.
+    Read,
+    /// To post events and to read counts.
+    Both,
+}
+
+impl Scope {
+    /// Its name: `write`, `read` or `both`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Write => "write",
+            Self::Read => "read",
+            Self::Both => "both",
+        }
+    }
+
+    /// Whether it allows everything that `needed` does.
+    #[must_use]
+    pub fn allows(self, needed: Scope) -> bool {
+        self == Self::Both || self == needed
+    }
+}
+
+/// A text that is no scope.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a scope is write, read or both")]
+pub struct ScopeError;
+
+impl FromStr for Scope {
+    type Err = ScopeError;
+
+    fn from_str(text: &str) -> Result<Self, ScopeError> {
+        [Self::Write, Self::Read, Self::Both]
+            .into_iter()
+            .find(|scope| scope.as_str() == text)
+            .ok_or(ScopeError)
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.as_str())
+    }
+}
+
+/// What an access key is called among its user's: 1 to 40 printable characters.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Label(String);
+
+/// A text that is no label.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a label must be 1 to 40 printable characters")]
+pub struct LabelError;
+
+impl Label {
+    /// The label as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for Label {
+    type Error = LabelError;
+
+    fn try_from(text: String) -> Result<Self, LabelError> {
+        let fits = (1..=40).contains(&text.chars().count()) && !text.contains(char::is_control);
+        if fits { Ok(Self(text)) } else { Err(LabelError) }
+    }
+}
+
+impl FromStr for Label {
+    type Err = LabelError;
+
+    fn from_str(text: &str) -> Result<Self, LabelError> {
+        text.to_owned().try_into()
+    }
+}
+
+impl From<Label> for String {
+    fn from(label: Label) -> String {
+        label.0
+    }
+}
+
+impl fmt::Display for Label {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0)
+    }
+}
+
+/// One of a user's access keys: a secret (its hash only), what it allows, and until when.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccessKey {
+    /// What it is called among its user's keys.
+    pub label: Label,
+    /// What it allows.
+    pub scope: Scope,
+    /// What the secret must hash to.
+    pub hash: SecretHash,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// From when on it is refused; never, if none.
+    pub expires_at: Option<Timestamp>,
+}
+
+impl AccessKey {
+    /// Whether it still counts at `now`.
+    #[must_use]
+    pub fn is_live(&self, now: Timestamp) -> bool {
+        self.expires_at.is_none_or(|expiry| now < expiry)
+    }
+}
+
+/// Somebody who has an account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct User {
+    /// Their name.
+    pub username: Username,
+    /// Their access keys, oldest first; those that expired too, until the next change drops them.
+    pub access_keys: Vec<AccessKey>,
+    /// How often the user was saved: a save succeeds only on the version that was read.
+    pub version: u64,
+}
+
+/// Why a user's access keys cannot be changed so.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AccessKeyError {
+    /// A live key of that label exists.
+    #[error("there is an access key labelled {0} already: rotate it, or give another label")]
+    LabelTaken(Label),
+    /// No live key has that label.
+    #[error("there is no access key labelled {0}")]
+    NoSuchLabel(Label),
+    /// The user has as many keys as a user can have.
+    #[error("a user has at most {} access keys: remove one first", User::MAX_ACCESS_KEYS)]
+    TooMany,
+    /// The user has a chosen password already.
+    #[error("a user has at most one chosen password: rotate it, or let a secret be generated")]
+    SecondPassword,
+}
+
+impl User {
+    /// The most access keys a user has.
+    pub const MAX_ACCESS_KEYS: usize = 20;
+
+    /// A user without access keys, not saved yet.
+    #[must_use]
+    pub fn new(username: Username) -> Self {
+        Self {
+            username,
+            access_keys: Vec::new(),
+            version: 0,
+        }
+    }
+
+    /// Gives the user one more access key. A user has at most one chosen password, as each costs the time of
+    /// argon2id to check and the time of a refusal must not depend on who was asked for.
+    pub fn add(&mut self, key: AccessKey, now: Timestamp) -> Result<(), AccessKeyError> {
+        self.access_keys.retain(|key| key.is_live(now));
+        if self
+            .access_keys
+            .iter()
+            .any(|other| other.label == key.label && other.expires_at.is_none())
+        {
+            return Err(AccessKeyError::LabelTaken(key.label));
+        }
+        if key.hash.is_password() && self.access_keys.iter().any(|other| other.hash.is_password()) {
+            return Err(AccessKeyError::SecondPassword);
+        }
+        if self.access_keys.len() >= Self::MAX_ACCESS_KEYS {
+            return Err(AccessKeyError::TooMany);
+        }
+        self.access_keys.push(key);
+        Ok(())
+    }
+
+    /// Puts a new secret into the place of the one labelled `label`, which stays good until `old_until`. A chosen
+    /// password ends at once where another chosen one replaces it.
+    pub fn rotate(
+        &mut self,
+        label: &Label,
+        hash: SecretHash,
+        old_until: Timestamp,
+        now: Timestamp,
+    ) -> Result<(), AccessKeyError> {
+        let old = self
+            .access_keys
+            .iter()
+            .position(|key| key.label == *label && key.expires_at.is_none());
+        let old = old.ok_or_else(|| AccessKeyError::NoSuchLabel(label.clone()))?;
+        let new = AccessKey {
+            hash,
+            created_at: now,
+            ..self.access_keys[old].clone()
+        };
+        let both_chosen = new.hash.is_password() && self.access_keys[old].hash.is_password();
+        self.access_keys[old].expires_at = Some(if both_chosen { now } else { old_until });
+        self.add(new, now)
+    }
+
+    /// Takes an access key away.
+    pub fn remove(&mut self, label: &Label) -> Result<(), AccessKeyError> {
+        let before = self.access_keys.len();
+        self.access_keys.retain(|key| key.label != *label);
+        if self.access_keys.len() < before {
+            Ok(())
+        } else {
+            Err(AccessKeyError::NoSuchLabel(label.clone()))
+        }
+    }
+}
+
+/// Reads `NAME:SECRET`'s two parts, as RFC 7617 joins them: the name ends at the first colon.
+pub fn split_credentials(text: &str) -> Option<(Result<Username, NameError>, Secret)> {
+    let (name, secret) = text.split_once(':')?;
+    Some((name.parse(), Secret::presented(secret)))
+}
+
+/// A new access key with a generated secret.
+#[must_use]
+pub fn generate(label: Label, scope: Scope, now: Timestamp, random: &dyn Random) -> (AccessKey, Secret) {
+    let secret = Secret::generate(random);
+    let hash = SecretHash::of_generated(&secret, random);
+    (
+        AccessKey {
+            label,
+            scope,
+            hash,
+            created_at: now,
+            expires_at: None,
+        },
+        secret,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::SeededRandom;
+
+    fn key(label: &str, seed: u64) -> AccessKey {
+        generate(
+            label.parse().unwrap(),
+            Scope::Both,
+            Timestamp::saturating(0),
+            &SeededRandom::new(seed),
+        )
+        .0
+    }
+
+    fn password(label: &str) -> AccessKey {
+        let hash = SecretHash::of_password(&Secret::presented("long enough"), &SeededRandom::new(1)).unwrap();
+        AccessKey {
+            hash,
+            ..key(label, 1)
+        }
+    }
+
+    const NOW: fn() -> Timestamp = || Timestamp::saturating(1000);
+
+    #[test]
+    fn labels_are_unique_among_the_keys_that_stay() {
+        let mut user = User::new("a".parse().unwrap());
+        user.add(key("web", 1), NOW()).unwrap();
+        assert_eq!(
+            user.add(key("web", 2), NOW()),
+            Err(AccessKeyError::LabelTaken("web".parse().unwrap()))
+        );
+        user.add(key("other", 3), NOW()).unwrap();
+        user.remove(&"web".parse().unwrap()).unwrap();
+        assert_eq!(
+            user.remove(&"web".parse().unwrap()),
+            Err(AccessKeyError::NoSuchLabel("web".parse().unwrap()))
+        );
+        assert_eq!(user.access_keys.len(), 1);
+    }
+
+    #[test]
+    fn a_rotated_key_stays_good_for_the_time_given_and_is_then_dropped() {
+        let label: Label = "web".parse().unwrap();
+        let mut user = User::new("a".parse().unwrap());
+        user.add(key("web", 1), NOW()).unwrap();
+        user.rotate(&label, key("n", 2).hash, NOW().plus_millis(60), NOW())
+            .unwrap();
+        assert!(
+            user.access_keys
+                .iter()
+                .all(|key| key.is_live(NOW().plus_millis(59)))
+        );
+        assert!(!user.access_keys[0].is_live(NOW().plus_millis(60)));
+        user.rotate(&label, key("n", 3).hash, NOW(), NOW().plus_millis(60))
+            .unwrap();
+        assert_eq!(user.access_keys.len(), 1, "{user:?}");
+    }
+
+    #[test]
+    fn there_is_one_chosen_password_and_twenty_keys_at_the_most() {
+        let mut user = User::new("a".parse().unwrap());
+        user.add(password("one"), NOW()).unwrap();
+        assert_eq!(
+            user.add(password("two"), NOW()),
+            Err(AccessKeyError::SecondPassword)
+        );
+        user.rotate(
+            &"one".parse().unwrap(),
+            password("n").hash,
+            NOW().plus_millis(99),
+            NOW(),
+        )
+        .unwrap();
+        for n in user.access_keys.len()..20 {
+            user.add(key(&format!("k{n}"), 1), NOW()).unwrap();
+        }
+        assert_eq!(user.add(key("last", 1), NOW()), Err(AccessKeyError::TooMany));
+    }
+
+    #[test]
+    fn scopes_allow_what_they_name() {
+        assert!(Scope::Both.allows(Scope::Read) && Scope::Both.allows(Scope::Write));
+        assert!(!Scope::Write.allows(Scope::Read) && !Scope::Read.allows(Scope::Write));
+        assert_eq!("both".parse(), Ok(Scope::Both));
+        assert_eq!("all".parse::<Scope>(), Err(ScopeError));
+    }
+}
