@@ -17,7 +17,7 @@ pub mod stream;
 pub mod users;
 
 use bytes::Bytes;
-use futures_util::{StreamExt, stream};
+use futures_util::StreamExt;
 
 use crate::{BatchKey, EventType, Random, SystemRandom, Username, ports::Content};
 
@@ -44,7 +44,7 @@ fn content(bytes: &Bytes) -> Content {
         .chunks(100_000)
         .map(|piece| Ok(Bytes::copy_from_slice(piece)))
         .collect();
-    Box::pin(stream::iter(pieces))
+    Box::pin(futures_util::stream::iter(pieces))
 }
 
 async fn read_all(mut content: Content) -> Bytes {

@@ -232,6 +232,7 @@ impl User {
 }
 
 /// Reads `NAME:SECRET`'s two parts, as RFC 7617 joins them: the name ends at the first colon.
+#[must_use]
 pub fn split_credentials(text: &str) -> Option<(Result<Username, NameError>, Secret)> {
     let (name, secret) = text.split_once(':')?;
     Some((name.parse(), Secret::presented(secret)))

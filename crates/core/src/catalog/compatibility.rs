@@ -30,7 +30,7 @@ pub(super) fn breakages(earlier: &Catalog, later: &Catalog) -> Vec<Breakage> {
             found.push(Breakage {
                 event_type: old.event_type().clone(),
                 what,
-            })
+            });
         };
         let Some(new) = later.get(old.event_type()) else {
             say("the type is gone, and with it the table over its stored events".to_owned());

@@ -123,53 +123,8 @@ impl Definition {
             }
         }
 
-        let Some(own) = object.get("x-weir").and_then(Value::as_object) else {
-            let message = "\"x-weir\": {\"route\": …, \"count_by\": …} is missing, or not an object";
-            return Err(at(&["x-weir"], message.to_owned()));
-        };
-        if let Some(unknown) = own
-            .keys()
-            .find(|name| !["route", "count_by"].contains(&name.as_str()))
-        {
-            return Err(at(
-                &["x-weir", unknown],
-                format!("x-weir knows route and count_by, not {unknown}"),
-            ));
-        }
-        let route = match own.get("route").and_then(Value::as_str) {
-            Some(route) => {
-                Route::parse(route).map_err(|e| at(&["x-weir", "route"], format!("the route {e}")))?
-            }
-            None => {
-                return Err(at(
-                    &["x-weir", "route"],
-                    "the route is missing, or not a string".to_owned(),
-                ));
-            }
-        };
-        let count_by = match own.get("count_by") {
-            None => None,
-            Some(Value::String(field)) => {
-                let counted = properties.get(field).ok_or_else(|| {
-                    at(
-                        &["x-weir", "count_by"],
-                        format!("count_by names {field}, which is not among the properties"),
-                    )
-                })?;
-                if !is_text(counted) {
-                    let message =
-                        format!("count_by names {field}, whose type must be \"string\" to be counted by");
-                    return Err(at(&["properties", field], message));
-                }
-                Some(field.clone())
-            }
-            Some(_) => {
-                return Err(at(
-                    &["x-weir", "count_by"],
-                    "count_by must be a string".to_owned(),
-                ));
-            }
-        };
+        let (route, count_by) = read_own(object, properties)
+            .map_err(|(path, message)| at(&path.iter().map(String::as_str).collect::<Vec<_>>(), message))?;
 
         // The linear-time engine: a pattern in a catalog can then not be used to stall the collector.
         let validator = jsonschema::options()
@@ -238,6 +193,63 @@ impl Definition {
             Ok(key)
         } else {
             Err(violations)
+        }
+    }
+}
+
+/// A fault: the path of the member that has it, and the message.
+type Fault = (Vec<String>, String);
+
+/// Reads `x-weir`: the route, and the field that counts are broken down by.
+fn read_own(
+    object: &Map<String, Value>,
+    properties: &Map<String, Value>,
+) -> Result<(Route, Option<String>), Fault> {
+    let fault =
+        |path: &[&str], message: String| (path.iter().map(|&name| name.to_owned()).collect(), message);
+    let Some(own) = object.get("x-weir").and_then(Value::as_object) else {
+        let message = "\"x-weir\": {\"route\": …, \"count_by\": …} is missing, or not an object";
+        return Err(fault(&["x-weir"], message.to_owned()));
+    };
+    if let Some(unknown) = own
+        .keys()
+        .find(|name| !["route", "count_by"].contains(&name.as_str()))
+    {
+        return Err(fault(
+            &["x-weir", unknown],
+            format!("x-weir knows route and count_by, not {unknown}"),
+        ));
+    }
+    let route = match own.get("route").and_then(Value::as_str) {
+        Some(route) => {
+            Route::parse(route).map_err(|e| fault(&["x-weir", "route"], format!("the route {e}")))?
+        }
+        None => {
+            return Err(fault(
+                &["x-weir", "route"],
+                "the route is missing, or not a string".to_owned(),
+            ));
+        }
+    };
+    let field = match own.get("count_by") {
+        None => return Ok((route, None)),
+        Some(Value::String(field)) => field,
+        Some(_) => {
+            return Err(fault(
+                &["x-weir", "count_by"],
+                "count_by must be a string".to_owned(),
+            ));
+        }
+    };
+    match properties.get(field) {
+        Some(counted) if is_text(counted) => Ok((route, Some(field.clone()))),
+        Some(_) => {
+            let message = format!("count_by names {field}, whose type must be \"string\" to be counted by");
+            Err(fault(&["properties", field], message))
+        }
+        None => {
+            let message = format!("count_by names {field}, which is not among the properties");
+            Err(fault(&["x-weir", "count_by"], message))
         }
     }
 }

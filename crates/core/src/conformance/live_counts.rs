@@ -29,7 +29,7 @@ pub async fn what_was_never_counted_is_zero(counts: &dyn LiveCounts) {
     let user = somebody();
     let asked = [counter(&user, "a", None), counter(&user, "a", Some("x"))];
     assert_eq!(counts.read(&asked).await.unwrap(), [0, 0]);
-    assert_eq!(counts.read(&[]).await.unwrap(), []);
+    assert!(counts.read(&[]).await.unwrap().is_empty());
     assert!(counts.totals(&user).await.unwrap().is_empty());
     let request = KeysRequest {
         after: None,
