@@ -56,13 +56,7 @@ impl BatchId {
         let stem = stem.strip_suffix(".json").unwrap_or(stem);
         let mut id: String = stem
             .chars()
-            .map(|c| {
-                if c.is_ascii_alphanumeric() || c == '-' || c == '_' {
-                    c
-                } else {
-                    '_'
-                }
-            })
+            .map(|c| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '_' })
             .take(Self::READABLE)
             .collect();
         id.push('-');
@@ -101,10 +95,7 @@ mod tests {
     #[test]
     fn an_id_keeps_the_readable_part_of_the_key() {
         let id = BatchKey::new("raw/2026/11/20/13/weir-1-2026-11-20-13-05-00-3f1c.json.gz").id();
-        assert!(
-            id.as_str().starts_with("weir-1-2026-11-20-13-05-00-3f1c-"),
-            "{id}"
-        );
+        assert!(id.as_str().starts_with("weir-1-2026-11-20-13-05-00-3f1c-"), "{id}");
     }
 
     #[test]

@@ -51,21 +51,13 @@ impl Catalog {
                 return Err(CatalogError {
                     file: file.to_owned(),
                     line: locate::line_of(text, &["x-weir", "route"]),
-                    message: format!(
-                        "the route {} is taken by {}",
-                        definition.route(),
-                        other.event_type()
-                    ),
+                    message: format!("the route {} is taken by {}", definition.route(), other.event_type()),
                 });
             }
             // Two files of one name can only come from two folders; the later one would hide the earlier.
             if let Some(other) = types.insert(definition.event_type().clone(), definition) {
                 let message = format!("the event type {} is defined twice", other.event_type());
-                return Err(CatalogError {
-                    file: file.to_owned(),
-                    line: 1,
-                    message,
-                });
+                return Err(CatalogError { file: file.to_owned(), line: 1, message });
             }
         }
         Ok(Self { types })
@@ -98,10 +90,8 @@ mod tests {
     #[test]
     fn the_built_in_catalog_has_the_documented_types() {
         let catalog = Catalog::built_in().unwrap();
-        let said: Vec<_> = catalog
-            .iter()
-            .map(|d| format!("{} {} {:?}", d.event_type(), d.route(), d.count_by()))
-            .collect();
+        let said: Vec<_> =
+            catalog.iter().map(|d| format!("{} {} {:?}", d.event_type(), d.route(), d.count_by())).collect();
         assert_eq!(
             said,
             [

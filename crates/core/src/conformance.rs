@@ -3,11 +3,7 @@
 //!
 //! Each function makes up users and batches of its own, so that all of them can run against one engine, side by
 //! side and again and again.
-#![expect(
-    clippy::missing_panics_doc,
-    clippy::unwrap_used,
-    reason = "a conformance suite is a test"
-)]
+#![expect(clippy::unwrap_used, reason = "a conformance suite is a test")]
 
 pub mod lake;
 pub mod live_counts;
@@ -40,10 +36,7 @@ fn event_type(name: &str) -> EventType {
 }
 
 fn content(bytes: &Bytes) -> Content {
-    let pieces: Vec<_> = bytes
-        .chunks(100_000)
-        .map(|piece| Ok(Bytes::copy_from_slice(piece)))
-        .collect();
+    let pieces: Vec<_> = bytes.chunks(100_000).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
     Box::pin(futures_util::stream::iter(pieces))
 }
 

@@ -21,10 +21,7 @@ impl Counter {
     /// The count of all events of the type.
     #[must_use]
     pub fn total(&self) -> Self {
-        Self {
-            key: None,
-            ..self.clone()
-        }
+        Self { key: None, ..self.clone() }
     }
 }
 
@@ -49,9 +46,7 @@ pub fn increments<'a>(records: impl IntoIterator<Item = &'a Record>) -> Vec<Incr
             *sums.entry(counter.clone()).or_default() += 1;
         }
     }
-    sums.into_iter()
-        .map(|(counter, by)| Increment { counter, by })
-        .collect()
+    sums.into_iter().map(|(counter, by)| Increment { counter, by }).collect()
 }
 
 /// A request for a part of a type's counts by key, largest first.
@@ -96,19 +91,12 @@ mod tests {
             let key = key.map(|key| key.parse().unwrap());
             Record::accepted(&Event::read("{}").unwrap(), &"t".parse().unwrap(), key, stamp)
         };
-        let records = [
-            record("b", Some("x")),
-            record("a", None),
-            record("b", Some("y")),
-            record("b", Some("x")),
-        ];
+        let records =
+            [record("b", Some("x")), record("a", None), record("b", Some("y")), record("b", Some("x"))];
         let said: Vec<_> = increments(&records)
             .into_iter()
             .map(|i| format!("{} {:?} {}", i.counter.username, i.counter.key, i.by))
             .collect();
-        assert_eq!(
-            said,
-            ["a None 1", "b None 3", "b Some(\"x\") 2", "b Some(\"y\") 1"]
-        );
+        assert_eq!(said, ["a None 1", "b None 3", "b Some(\"x\") 2", "b Some(\"y\") 1"]);
     }
 }

@@ -36,10 +36,7 @@ impl Violation {
             Some((at, _)) => format!("{}…", &text[..at]),
             None => text,
         };
-        Self {
-            path: cut(path.into()),
-            message: cut(message.into()),
-        }
+        Self { path: cut(path.into()), message: cut(message.into()) }
     }
 
     /// A violation of the whole event.
@@ -67,9 +64,7 @@ impl<'a> Event<'a> {
     /// Reads one event from its JSON text, and answers with everything that is wrong with it.
     pub fn read(text: &'a str) -> Result<Self, Vec<Violation>> {
         if text.len() > MAX_EVENT_BYTES {
-            return Err(vec![Violation::whole(format!(
-                "an event has at most {MAX_EVENT_BYTES} bytes"
-            ))]);
+            return Err(vec![Violation::whole(format!("an event has at most {MAX_EVENT_BYTES} bytes"))]);
         }
         let syntax = |error: serde_json::Error| vec![Violation::whole(format!("not valid JSON: {error}"))];
         let mut value = json::read_strictly(text).map_err(syntax)?;
@@ -79,56 +74,30 @@ impl<'a> Event<'a> {
         let mut violations = Vec::new();
         for name in STAMPED {
             if object.contains_key(name) {
-                violations.push(Violation::new(
-                    format!("/{name}"),
-                    "is set by the collector and cannot be sent",
-                ));
+                violations
+                    .push(Violation::new(format!("/{name}"), "is set by the collector and cannot be sent"));
             }
         }
-        let event_type = envelope(
-            object.remove("event_type"),
-            "event_type",
-            &mut violations,
-            |value| {
-                value
-                    .as_str()
-                    .ok_or("must be a string".to_owned())?
-                    .parse()
-                    .map_err(|e| format!("{e}"))
-            },
-        );
-        let event_id = envelope(object.remove("event_id"), "event_id", &mut violations, |value| {
-            value
-                .as_str()
-                .ok_or("must be a string".to_owned())?
-                .parse()
-                .map_err(|e| format!("{e}"))
+        let event_type = envelope(object.remove("event_type"), "event_type", &mut violations, |value| {
+            value.as_str().ok_or("must be a string".to_owned())?.parse().map_err(|e| format!("{e}"))
         });
-        let occurred_at = envelope(
-            object.remove("occurred_at"),
-            "occurred_at",
-            &mut violations,
-            |value| {
-                match (value.as_u64(), value.as_str()) {
-                    (Some(millis), _) => Timestamp::from_millis(millis),
-                    (_, Some(text)) => Timestamp::from_rfc3339(text),
-                    _ => Err(crate::TimestampError),
-                }
-                .map_err(|e| e.to_string())
-            },
-        );
+        let event_id = envelope(object.remove("event_id"), "event_id", &mut violations, |value| {
+            value.as_str().ok_or("must be a string".to_owned())?.parse().map_err(|e| format!("{e}"))
+        });
+        let occurred_at = envelope(object.remove("occurred_at"), "occurred_at", &mut violations, |value| {
+            match (value.as_u64(), value.as_str()) {
+                (Some(millis), _) => Timestamp::from_millis(millis),
+                (_, Some(text)) => Timestamp::from_rfc3339(text),
+                _ => Err(crate::TimestampError),
+            }
+            .map_err(|e| e.to_string())
+        });
         if !violations.is_empty() {
             return Err(violations);
         }
         let mut fields = json::members(text).map_err(syntax)?;
         fields.retain(|(name, _)| !ENVELOPE.contains(&&**name));
-        Ok(Self {
-            event_type,
-            event_id,
-            occurred_at,
-            fields,
-            value,
-        })
+        Ok(Self { event_type, event_id, occurred_at, fields, value })
     }
 
     /// The client's fields as a JSON object, for validation: numbers are those of IEEE 754 here.
@@ -167,11 +136,7 @@ mod tests {
     use super::*;
 
     fn messages(text: &str) -> Vec<String> {
-        Event::read(text)
-            .unwrap_err()
-            .into_iter()
-            .map(|v| format!("{} {}", v.path, v.message))
-            .collect()
+        Event::read(text).unwrap_err().into_iter().map(|v| format!("{} {}", v.path, v.message)).collect()
     }
 
     #[test]
@@ -192,18 +157,10 @@ mod tests {
 
     #[test]
     fn occurred_at_is_milliseconds_or_rfc_3339() {
-        for text in [
-            r#"{"occurred_at":1000}"#,
-            r#"{"occurred_at":"1970-01-01T00:00:01Z"}"#,
-        ] {
+        for text in [r#"{"occurred_at":1000}"#, r#"{"occurred_at":"1970-01-01T00:00:01Z"}"#] {
             assert_eq!(Event::read(text).unwrap().occurred_at.unwrap().millis(), 1000);
         }
-        assert!(
-            Event::read(r#"{"occurred_at":null}"#)
-                .unwrap()
-                .occurred_at
-                .is_none()
-        );
+        assert!(Event::read(r#"{"occurred_at":null}"#).unwrap().occurred_at.is_none());
     }
 
     #[test]

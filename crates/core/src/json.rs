@@ -52,9 +52,7 @@ impl<'de> Visitor<'de> for Strict {
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<Value, E> {
-        Number::from_f64(value)
-            .map(Value::Number)
-            .ok_or_else(|| E::custom("number out of range"))
+        Number::from_f64(value).map(Value::Number).ok_or_else(|| E::custom("number out of range"))
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Value, E> {
@@ -82,9 +80,7 @@ impl<'de> Visitor<'de> for Strict {
         while let Some(name) = object.next_key::<String>()? {
             if members.contains_key(&name) {
                 let shown: String = name.chars().take(60).collect();
-                return Err(A::Error::custom(format_args!(
-                    "the name {shown:?} is given twice"
-                )));
+                return Err(A::Error::custom(format_args!("the name {shown:?} is given twice")));
             }
             let value = object.next_value_seed(Strict)?;
             members.insert(name, value);
@@ -131,11 +127,7 @@ mod tests {
 
     #[test]
     fn a_name_given_twice_is_refused_at_any_depth() {
-        for text in [
-            r#"{"a":1,"a":2}"#,
-            r#"{"x":[{"a":1,"b":2,"a":3}]}"#,
-            r#"{"a":1,"\u0061":2}"#,
-        ] {
+        for text in [r#"{"a":1,"a":2}"#, r#"{"x":[{"a":1,"b":2,"a":3}]}"#, r#"{"a":1,"\u0061":2}"#] {
             let error = read_strictly(text).unwrap_err().to_string();
             assert!(error.contains("the name \"a\" is given twice"), "{error}");
         }

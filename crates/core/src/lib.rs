@@ -36,5 +36,5 @@ pub use event::{Event, Violation};
 pub use names::{EventId, EventType, Key, NameError, Username};
 pub use partition::{Partition, PartitionError};
 pub use random::{Random, SeededRandom, SystemRandom};
-pub use record::{MAX_RECORD_BYTES, Record, RecordHead, RecordHeadError};
+pub use record::{MAX_RECORD_BYTES, Record, RecordHead, RecordHeadError, Stamp};
 pub use timestamp::{Hour, Timestamp, TimestampError};

@@ -186,19 +186,9 @@ mod tests {
 
     #[test]
     fn event_types_are_plain_sql_and_path_names() {
-        for bad in [
-            "",
-            "_a",
-            "1a",
-            "Click",
-            "button-click",
-            "a/b",
-            "..",
-            "a b",
-            "a;drop",
-            "ａ",
-            &"a".repeat(49),
-        ] {
+        for bad in
+            ["", "_a", "1a", "Click", "button-click", "a/b", "..", "a b", "a;drop", "ａ", &"a".repeat(49)]
+        {
             assert!(bad.parse::<EventType>().is_err(), "{bad:?} was accepted");
         }
         assert!("button_click2".parse::<EventType>().is_ok());
@@ -214,10 +204,7 @@ mod tests {
 
     #[test]
     fn generated_event_ids_are_version_7_and_valid() {
-        let id = EventId::generate(
-            Timestamp::from_millis(1_763_000_000_000).unwrap(),
-            &SeededRandom::new(1),
-        );
+        let id = EventId::generate(Timestamp::from_millis(1_763_000_000_000).unwrap(), &SeededRandom::new(1));
         assert_eq!(id.as_str().len(), 36);
         assert_eq!(&id.as_str()[14..15], "7");
         assert_eq!(id.as_str().parse::<EventId>().unwrap(), id);

@@ -41,13 +41,8 @@ impl Partition {
 impl fmt::Display for Partition {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [year, month, day, hour] = self.hour.parts();
-        let Self {
-            username, event_type, ..
-        } = self;
-        write!(
-            out,
-            "username={username}/{event_type}/year={year}/month={month}/day={day}/hour={hour}"
-        )
+        let Self { username, event_type, .. } = self;
+        write!(out, "username={username}/{event_type}/year={year}/month={month}/day={day}/hour={hour}")
     }
 }
 
@@ -61,11 +56,7 @@ impl FromStr for Partition {
         };
         let value = |segment: &'_ str, name: &str| -> Result<String, PartitionError> {
             let (found, value) = segment.split_once('=').ok_or(PartitionError::Shape)?;
-            if found == name {
-                Ok(value.to_owned())
-            } else {
-                Err(PartitionError::Shape)
-            }
+            if found == name { Ok(value.to_owned()) } else { Err(PartitionError::Shape) }
         };
         let hour = Hour::of_date(
             number(&value(year, "year")?)?,
@@ -84,11 +75,7 @@ impl FromStr for Partition {
 /// One spelling for each number, so that a partition has one path.
 fn number<N: FromStr>(text: &str) -> Result<N, PartitionError> {
     let plain = text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
-    if plain {
-        text.parse().map_err(|_| PartitionError::Hour)
-    } else {
-        Err(PartitionError::Hour)
-    }
+    if plain { text.parse().map_err(|_| PartitionError::Hour) } else { Err(PartitionError::Hour) }
 }
 
 #[cfg(test)]
@@ -105,10 +92,7 @@ mod tests {
             event_type: "button_click".parse().unwrap(),
             hour: Timestamp::from_millis(1_767_603_900_000).unwrap().hour(),
         };
-        assert_eq!(
-            partition.to_string(),
-            "username=ethan/button_click/year=2026/month=1/day=5/hour=9"
-        );
+        assert_eq!(partition.to_string(), "username=ethan/button_click/year=2026/month=1/day=5/hour=9");
         let id = BatchKey::new("b.gz").id();
         assert_eq!(partition.object(&id), format!("{partition}/{id}.json.gz"));
     }

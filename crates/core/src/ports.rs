@@ -53,18 +53,12 @@ pub enum PortError {
 impl PortError {
     /// A failure that may pass.
     pub fn unavailable(what: &'static str, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self::Unavailable {
-            what,
-            source: Arc::from(source.into()),
-        }
+        Self::Unavailable { what, source: Arc::from(source.into()) }
     }
 
     /// A failure that will not pass by itself.
     pub fn broken(what: &'static str, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self::Broken {
-            what,
-            source: Arc::from(source.into()),
-        }
+        Self::Broken { what, source: Arc::from(source.into()) }
     }
 }
 

@@ -66,24 +66,12 @@ impl Record {
                 Err(error) if truncated && error.error_len().is_none() => {
                     (std::str::from_utf8(&body[..error.valid_up_to()]).ok(), None)
                 }
-                Err(_) => (
-                    None,
-                    Some(base64::Engine::encode(&base64::prelude::BASE64_STANDARD, body)),
-                ),
+                Err(_) => (None, Some(base64::Engine::encode(&base64::prelude::BASE64_STANDARD, body))),
             };
             let mut line = head(&stamp, &EventType::rejected());
             line.push(b',');
             let start = line.len();
-            write_json(
-                &mut line,
-                &Rejected {
-                    claimed,
-                    errors,
-                    body: text,
-                    body_base64: encoded,
-                    truncated,
-                },
-            );
+            write_json(&mut line, &Rejected { claimed, errors, body: text, body_base64: encoded, truncated });
             // The members go into the object that `head` began.
             line.remove(start);
             line.push(b'\n');
@@ -91,31 +79,14 @@ impl Record {
         };
         let mut line = write(body, errors, false);
         if line.len() > MAX_RECORD_BYTES {
-            line = write(
-                &body[..body.len().min(CUT)],
-                &errors[..errors.len().min(20)],
-                true,
-            );
+            line = write(&body[..body.len().min(CUT)], &errors[..errors.len().min(20)], true);
         }
         Self::of(stamp, EventType::rejected(), None, line)
     }
 
     fn of(stamp: Stamp, event_type: EventType, key: Option<Key>, line: Vec<u8>) -> Self {
-        let Stamp {
-            username,
-            event_id,
-            received_at,
-        } = stamp;
-        Self {
-            counter: Counter {
-                username,
-                event_type,
-                key,
-            },
-            event_id,
-            received_at,
-            line,
-        }
+        let Stamp { username, event_id, received_at } = stamp;
+        Self { counter: Counter { username, event_type, key }, event_id, received_at, line }
     }
 
     /// What the event counts for.
@@ -235,12 +206,7 @@ mod tests {
     }
 
     fn stored(text: &str) -> Record {
-        Record::accepted(
-            &Event::read(text).unwrap(),
-            &"button_click".parse().unwrap(),
-            None,
-            stamp(),
-        )
+        Record::accepted(&Event::read(text).unwrap(), &"button_click".parse().unwrap(), None, stamp())
     }
 
     #[test]
@@ -257,12 +223,7 @@ mod tests {
     #[test]
     fn a_rejected_record_keeps_what_was_sent_and_why() {
         let errors = [Violation::new("/a", "is required")];
-        let record = Record::rejected(
-            b"{\"b\":\x01",
-            Some(&"page_view".parse().unwrap()),
-            &errors,
-            stamp(),
-        );
+        let record = Record::rejected(b"{\"b\":\x01", Some(&"page_view".parse().unwrap()), &errors, stamp());
         let line: Value = serde_json::from_slice(record.line()).unwrap();
         assert_eq!(line["event_type"], "rejected");
         assert_eq!(line["claimed_type"], "page_view");
@@ -276,11 +237,7 @@ mod tests {
     #[test]
     fn a_rejected_record_fits_however_large_the_body() {
         let errors = vec![Violation::new("\u{1}".repeat(400), "\u{1}".repeat(400)); 100];
-        for body in [
-            vec![1; 16 << 20],
-            "é".repeat(8 << 20).into_bytes(),
-            vec![255; 16 << 20],
-        ] {
+        for body in [vec![1; 16 << 20], "é".repeat(8 << 20).into_bytes(), vec![255; 16 << 20]] {
             let record = Record::rejected(&body, None, &errors, stamp());
             assert!(record.line().len() <= MAX_RECORD_BYTES);
             let line: Value = serde_json::from_slice(record.line()).unwrap();

@@ -20,11 +20,7 @@ impl Timestamp {
 
     /// The point in time `millis` milliseconds after 1970-01-01 UTC.
     pub fn from_millis(millis: u64) -> Result<Self, TimestampError> {
-        if millis <= Self::MAX {
-            Ok(Self(millis))
-        } else {
-            Err(TimestampError)
-        }
+        if millis <= Self::MAX { Ok(Self(millis)) } else { Err(TimestampError) }
     }
 
     /// Like [`Self::from_millis`], with the last possible time for everything behind it.
@@ -46,9 +42,7 @@ impl Timestamp {
         } else {
             return Err(TimestampError);
         };
-        u64::try_from(parsed.as_millisecond())
-            .map_err(|_| TimestampError)
-            .and_then(Self::from_millis)
+        u64::try_from(parsed.as_millisecond()).map_err(|_| TimestampError).and_then(Self::from_millis)
     }
 
     /// Milliseconds since 1970-01-01 UTC.
@@ -125,11 +119,8 @@ impl Hour {
     #[must_use]
     pub fn of_date(year: u16, month: u8, day: u8, hour: u8) -> Option<Self> {
         let year = i16::try_from(year).ok()?;
-        let (month, day, hour) = (
-            i8::try_from(month).ok()?,
-            i8::try_from(day).ok()?,
-            i8::try_from(hour).ok()?,
-        );
+        let (month, day, hour) =
+            (i8::try_from(month).ok()?, i8::try_from(day).ok()?, i8::try_from(hour).ok()?);
         let date = jiff::civil::DateTime::new(year, month, day, hour, 0, 0, 0).ok()?;
         let millis = jiff::tz::TimeZone::UTC.to_timestamp(date).ok()?.as_millisecond();
         Some(Timestamp::from_millis(u64::try_from(millis).ok()?).ok()?.hour())
@@ -140,13 +131,7 @@ impl Hour {
     pub fn parts(self) -> [u16; 4] {
         let civil = self.start().civil();
         // None of the four is negative for 1970 to 9999.
-        [
-            civil.year(),
-            civil.month().into(),
-            civil.day().into(),
-            civil.hour().into(),
-        ]
-        .map(i16::unsigned_abs)
+        [civil.year(), civil.month().into(), civil.day().into(), civil.hour().into()].map(i16::unsigned_abs)
     }
 }
 
@@ -174,21 +159,13 @@ mod tests {
     #[test]
     fn only_rfc_3339_texts_are_times() {
         let time = Timestamp::from_millis(1_795_179_605_007).unwrap();
-        for good in [
-            "2026-11-20T13:00:05.007Z",
-            "2026-11-20T14:00:05.007+01:00",
-            "2026-11-20 13:00:05.007Z",
-        ] {
+        for good in ["2026-11-20T13:00:05.007Z", "2026-11-20T14:00:05.007+01:00", "2026-11-20 13:00:05.007Z"]
+        {
             assert_eq!(Timestamp::from_rfc3339(good), Ok(time), "{good}");
         }
-        for bad in [
-            "",
-            "now",
-            "2026-11-20",
-            "2026-11-20T13:00:05",
-            "2026-13-20T13:00:05Z",
-            "1969-12-31T23:59:59Z",
-        ] {
+        for bad in
+            ["", "now", "2026-11-20", "2026-11-20T13:00:05", "2026-13-20T13:00:05Z", "1969-12-31T23:59:59Z"]
+        {
             assert_eq!(Timestamp::from_rfc3339(bad), Err(TimestampError), "{bad}");
         }
     }

@@ -167,22 +167,14 @@ impl User {
     /// A user without access keys, not saved yet.
     #[must_use]
     pub fn new(username: Username) -> Self {
-        Self {
-            username,
-            access_keys: Vec::new(),
-            version: 0,
-        }
+        Self { username, access_keys: Vec::new(), version: 0 }
     }
 
     /// Gives the user one more access key. A user has at most one chosen password, as each costs the time of
     /// argon2id to check and the time of a refusal must not depend on who was asked for.
     pub fn add(&mut self, key: AccessKey, now: Timestamp) -> Result<(), AccessKeyError> {
         self.access_keys.retain(|key| key.is_live(now));
-        if self
-            .access_keys
-            .iter()
-            .any(|other| other.label == key.label && other.expires_at.is_none())
-        {
+        if self.access_keys.iter().any(|other| other.label == key.label && other.expires_at.is_none()) {
             return Err(AccessKeyError::LabelTaken(key.label));
         }
         if key.hash.is_password() && self.access_keys.iter().any(|other| other.hash.is_password()) {
@@ -204,16 +196,9 @@ impl User {
         old_until: Timestamp,
         now: Timestamp,
     ) -> Result<(), AccessKeyError> {
-        let old = self
-            .access_keys
-            .iter()
-            .position(|key| key.label == *label && key.expires_at.is_none());
+        let old = self.access_keys.iter().position(|key| key.label == *label && key.expires_at.is_none());
         let old = old.ok_or_else(|| AccessKeyError::NoSuchLabel(label.clone()))?;
-        let new = AccessKey {
-            hash,
-            created_at: now,
-            ..self.access_keys[old].clone()
-        };
+        let new = AccessKey { hash, created_at: now, ..self.access_keys[old].clone() };
         let both_chosen = new.hash.is_password() && self.access_keys[old].hash.is_password();
         self.access_keys[old].expires_at = Some(if both_chosen { now } else { old_until });
         self.add(new, now)
@@ -223,11 +208,7 @@ impl User {
     pub fn remove(&mut self, label: &Label) -> Result<(), AccessKeyError> {
         let before = self.access_keys.len();
         self.access_keys.retain(|key| key.label != *label);
-        if self.access_keys.len() < before {
-            Ok(())
-        } else {
-            Err(AccessKeyError::NoSuchLabel(label.clone()))
-        }
+        if self.access_keys.len() < before { Ok(()) } else { Err(AccessKeyError::NoSuchLabel(label.clone())) }
     }
 }
 
@@ -243,16 +224,7 @@ pub fn split_credentials(text: &str) -> Option<(Result<Username, NameError>, Sec
 pub fn generate(label: Label, scope: Scope, now: Timestamp, random: &dyn Random) -> (AccessKey, Secret) {
     let secret = Secret::generate(random);
     let hash = SecretHash::of_generated(&secret, random);
-    (
-        AccessKey {
-            label,
-            scope,
-            hash,
-            created_at: now,
-            expires_at: None,
-        },
-        secret,
-    )
+    (AccessKey { label, scope, hash, created_at: now, expires_at: None }, secret)
 }
 
 #[cfg(test)]
@@ -261,21 +233,12 @@ mod tests {
     use crate::SeededRandom;
 
     fn key(label: &str, seed: u64) -> AccessKey {
-        generate(
-            label.parse().unwrap(),
-            Scope::Both,
-            Timestamp::saturating(0),
-            &SeededRandom::new(seed),
-        )
-        .0
+        generate(label.parse().unwrap(), Scope::Both, Timestamp::saturating(0), &SeededRandom::new(seed)).0
     }
 
     fn password(label: &str) -> AccessKey {
         let hash = SecretHash::of_password(&Secret::presented("long enough"), &SeededRandom::new(1)).unwrap();
-        AccessKey {
-            hash,
-            ..key(label, 1)
-        }
+        AccessKey { hash, ..key(label, 1) }
     }
 
     const NOW: fn() -> Timestamp = || Timestamp::saturating(1000);
@@ -284,10 +247,7 @@ mod tests {
     fn labels_are_unique_among_the_keys_that_stay() {
         let mut user = User::new("a".parse().unwrap());
         user.add(key("web", 1), NOW()).unwrap();
-        assert_eq!(
-            user.add(key("web", 2), NOW()),
-            Err(AccessKeyError::LabelTaken("web".parse().unwrap()))
-        );
+        assert_eq!(user.add(key("web", 2), NOW()), Err(AccessKeyError::LabelTaken("web".parse().unwrap())));
         user.add(key("other", 3), NOW()).unwrap();
         user.remove(&"web".parse().unwrap()).unwrap();
         assert_eq!(
@@ -302,16 +262,10 @@ mod tests {
         let label: Label = "web".parse().unwrap();
         let mut user = User::new("a".parse().unwrap());
         user.add(key("web", 1), NOW()).unwrap();
-        user.rotate(&label, key("n", 2).hash, NOW().plus_millis(60), NOW())
-            .unwrap();
-        assert!(
-            user.access_keys
-                .iter()
-                .all(|key| key.is_live(NOW().plus_millis(59)))
-        );
+        user.rotate(&label, key("n", 2).hash, NOW().plus_millis(60), NOW()).unwrap();
+        assert!(user.access_keys.iter().all(|key| key.is_live(NOW().plus_millis(59))));
         assert!(!user.access_keys[0].is_live(NOW().plus_millis(60)));
-        user.rotate(&label, key("n", 3).hash, NOW(), NOW().plus_millis(60))
-            .unwrap();
+        user.rotate(&label, key("n", 3).hash, NOW(), NOW().plus_millis(60)).unwrap();
         assert_eq!(user.access_keys.len(), 1, "{user:?}");
     }
 
@@ -319,17 +273,8 @@ mod tests {
     fn there_is_one_chosen_password_and_twenty_keys_at_the_most() {
         let mut user = User::new("a".parse().unwrap());
         user.add(password("one"), NOW()).unwrap();
-        assert_eq!(
-            user.add(password("two"), NOW()),
-            Err(AccessKeyError::SecondPassword)
-        );
-        user.rotate(
-            &"one".parse().unwrap(),
-            password("n").hash,
-            NOW().plus_millis(99),
-            NOW(),
-        )
-        .unwrap();
+        assert_eq!(user.add(password("two"), NOW()), Err(AccessKeyError::SecondPassword));
+        user.rotate(&"one".parse().unwrap(), password("n").hash, NOW().plus_millis(99), NOW()).unwrap();
         for n in user.access_keys.len()..20 {
             user.add(key(&format!("k{n}"), 1), NOW()).unwrap();
         }

@@ -1,1 +1,229 @@
+//! Weir's ports on one machine: SQLite for what must be durable at once, folders for everything else.
+//!
+//! A data folder holds:
+//!
+//! | path | what it is |
+//! | --- | --- |
+//! | `events.db` | the journal of events that are in no batch yet, batches on their way, counts |
+//! | `users.db` | users and their access keys: a file of its own, so that `weir user` never waits for the journal |
+//! | `raw/` | batches: `2026/11/20/13/<first>-<last>.json.gz`, named by the sequence range they hold |
+//! | `lake/` | partitions: `username=…/TYPE/year=…/month=…/day=…/hour=…/<batch>.json.gz` |
+//! | `quarantine/` | what could not be filed, with the reason: `<batch>.json.gz` |
+//! | `tmp/` | files being written; emptied at every start |
+//! | `lock` | held by the one process that serves the folder |
+//!
+//! # How events are stored
+//!
+//! One thread writes ([`journal`]). It drains what is waiting, commits all of it in one transaction and acknowledges
+//! everybody: one fsync for many requests. A commit adds *one row* to the journal, the lines of all its events with
+//! the increments that they mean. Counts are not touched then; they live in an overlay in memory ([`overlay`]), which
+//! is rebuilt from the journal at start.
+//!
+//! A batch is cut by size or age, in the transaction of the commit that made it full: its name and range are in the
+//! store before its file is written ([`delivery`]), so that a crash in between writes the same file again instead of
+//! a second one. Once the file is there, the batch's rows are removed and their increments added to the stored
+//! counts, slice by slice, each slice in one transaction. What remains is to file the batch in the lake; a batch is
+//! handed out at every start until somebody says that this was done.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod delivery;
+mod folder;
+mod journal;
+mod live_counts;
+mod objects;
+mod overlay;
+mod settled_counts;
+mod store;
+mod users;
+
+use std::{
+    fs::{File, TryLockError},
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use weir_core::{
+    BatchKey, Clock, Record,
+    ports::{Appended, Health, PortError, Stream},
+};
+
+pub use delivery::Deliveries;
+pub use objects::{LakeFolder, QuarantineFolder, RawFolder};
+pub use store::StoreError;
+pub use users::UserStore;
+
+use folder::Folder;
+use journal::{Append, Journal};
+use overlay::Overlay;
+use store::Readers;
+
+/// When a batch is cut.
+#[derive(Debug, Clone, Copy)]
+pub struct Flush {
+    /// When its oldest event has waited this long.
+    pub every: Duration,
+    /// When its events have this many bytes, uncompressed.
+    pub size: u64,
+}
+
+/// Why a data folder cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process serves it.
+    #[error("{} is in use by another weir process", .0.display())]
+    InUse(PathBuf),
+    /// It cannot be made or written.
+    #[error("cannot use the data folder {}: {source}", .path.display())]
+    Folder {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A database in it cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The engine on one machine. It serves a data folder alone; clones share it.
+#[derive(Clone)]
+pub struct Embedded {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    journal: Journal,
+    readers: Readers,
+    overlay: Arc<Overlay>,
+    raw: RawFolder,
+    lake: LakeFolder,
+    quarantine: QuarantineFolder,
+    users: UserStore,
+    /// Held as long as the engine lives; the system releases it when the process ends, however it ends.
+    _lock: File,
+}
+
+impl Embedded {
+    /// Opens a data folder, making it if there is none, and picks up whatever an earlier process left unfinished.
+    /// The batches that come out of it are handed to [`Deliveries`].
+    pub fn open(path: &Path, flush: Flush, clock: Arc<dyn Clock>) -> Result<(Self, Deliveries), OpenError> {
+        let at = |path: PathBuf| move |source| OpenError::Folder { path, source };
+        let folder = Folder::open(path).map_err(at(path.to_owned()))?;
+        let lock_path = path.join("lock");
+        let lock = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&lock_path)
+            .map_err(at(lock_path.clone()))?;
+        lock.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => OpenError::InUse(path.to_owned()),
+            TryLockError::Error(source) => OpenError::Folder { path: lock_path, source },
+        })?;
+        folder.clear_temporary().map_err(at(path.join("tmp")))?;
+
+        let store = path.join("events.db");
+        let mut connection = store::open(&store)?;
+        let (overlay, recovered) = journal::recover(&mut connection).map_err(store::at(&store))?;
+        let overlay = Arc::new(overlay);
+        let raw = RawFolder::new(folder.sub("raw"));
+        let (journal, deliveries) =
+            Journal::start(connection, Arc::clone(&overlay), recovered, flush, clock, raw.clone(), &store)?;
+        let inner = Inner {
+            journal,
+            readers: Readers::new(store),
+            overlay,
+            raw,
+            lake: LakeFolder::new(folder.sub("lake")),
+            quarantine: QuarantineFolder::new(folder.sub("quarantine")),
+            users: UserStore::open(path)?,
+            _lock: lock,
+        };
+        Ok((Self { inner: Arc::new(inner) }, deliveries))
+    }
+
+    /// Raw, lake and quarantine: what the fan-out works on.
+    #[must_use]
+    pub fn folders(&self) -> (RawFolder, LakeFolder, QuarantineFolder) {
+        (self.inner.raw.clone(), self.inner.lake.clone(), self.inner.quarantine.clone())
+    }
+
+    /// The users.
+    #[must_use]
+    pub fn users(&self) -> UserStore {
+        self.inner.users.clone()
+    }
+
+    /// Notes that a batch is filed in the lake, so that it is not handed out again.
+    pub async fn filed(&self, batch: &BatchKey) -> Result<(), PortError> {
+        let key = batch.as_str().to_owned();
+        let forget = move |db: &rusqlite::Connection| {
+            db.prepare_cached("DELETE FROM batches WHERE raw_key = ?1 AND written")?.execute([key]).map(drop)
+        };
+        self.inner.journal.work("noting a filed batch", forget).await
+    }
+
+    /// Cuts a batch now, and waits until all events acknowledged so far are in raw.
+    pub async fn flush(&self) -> Result<(), PortError> {
+        self.inner.journal.flush().await
+    }
+
+    /// Cuts the last batch, writes it into raw and ends the deliveries; batches on their way can still be noted as
+    /// filed. Appending fails from here on.
+    pub async fn stop(&self) -> Result<(), PortError> {
+        self.inner.journal.stop_appending().await
+    }
+}
+
+/// How many events of a data folder are durable but not filed in the lake yet, as seen from outside the process that
+/// serves it; 0 if there is no data folder.
+pub fn not_filed_yet(path: &Path) -> Result<NotFiled, StoreError> {
+    store::not_filed_yet(&path.join("events.db"))
+}
+
+/// What is on its way into the lake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct NotFiled {
+    /// How many events.
+    pub events: u64,
+    /// The sequence number of the last event acknowledged so far.
+    pub last: u64,
+    /// The sequence number of the first event that is not filed.
+    pub first: u64,
+}
+
+/// Whether some process serves the data folder now.
+#[must_use]
+pub fn is_served(path: &Path) -> bool {
+    let lock = File::options().write(true).open(path.join("lock"));
+    lock.is_ok_and(|lock| matches!(lock.try_lock(), Err(TryLockError::WouldBlock)))
+}
+
+#[async_trait]
+impl Stream for Embedded {
+    async fn append(&self, records: Vec<Record>) -> Vec<Appended> {
+        if records.is_empty() {
+            return Vec::new();
+        }
+        let count = records.len();
+        let outcome = match self.inner.journal.append(Append::of(&records)).await {
+            Ok(()) => Appended::Counted,
+            Err(error) => Appended::Refused(error),
+        };
+        vec![outcome; count]
+    }
+}
+
+#[async_trait]
+impl Health for Embedded {
+    async fn check(&self) -> Result<(), PortError> {
+        self.inner.journal.check().await?;
+        self.inner
+            .readers
+            .read("reading the store", |db| db.query_row("SELECT 1 FROM progress", [], |_| Ok(())))
+            .await
+    }
+}

@@ -27,42 +27,29 @@ pub(super) fn breakages(earlier: &Catalog, later: &Catalog) -> Vec<Breakage> {
     let mut found = Vec::new();
     for old in earlier.iter() {
         let mut say = |what: String| {
-            found.push(Breakage {
-                event_type: old.event_type().clone(),
-                what,
-            });
+            found.push(Breakage { event_type: old.event_type().clone(), what });
         };
         let Some(new) = later.get(old.event_type()) else {
             say("the type is gone, and with it the table over its stored events".to_owned());
             continue;
         };
         if old.route() != new.route() {
-            say(format!(
-                "clients post to {}, which is now {}",
-                old.route(),
-                new.route()
-            ));
+            say(format!("clients post to {}, which is now {}", old.route(), new.route()));
         }
         if old.count_by() != new.count_by() {
-            say(format!(
-                "counts are broken down by {:?}, now by {:?}",
-                old.count_by(),
-                new.count_by()
-            ));
+            say(format!("counts are broken down by {:?}, now by {:?}", old.count_by(), new.count_by()));
         }
         for (field, old_type) in fields(old) {
             match fields(new).find(|(name, _)| *name == field) {
                 None => say(format!("the field {field} is gone, but stored events have it")),
                 Some((_, new_type)) if widens(old_type, new_type) => {}
-                Some(_) => say(format!(
-                    "the field {field} changed its type, but stored events have the old one"
-                )),
+                Some(_) => {
+                    say(format!("the field {field} changed its type, but stored events have the old one"));
+                }
             }
         }
         for field in required(new).filter(|field| !required(old).any(|other| other == *field)) {
-            say(format!(
-                "the field {field} is now required, but clients do not send it yet"
-            ));
+            say(format!("the field {field} is now required, but clients do not send it yet"));
         }
     }
     found
@@ -70,10 +57,7 @@ pub(super) fn breakages(earlier: &Catalog, later: &Catalog) -> Vec<Breakage> {
 
 fn fields(definition: &Definition) -> impl Iterator<Item = (&str, Option<&Value>)> {
     let properties = definition.schema().get("properties").and_then(Value::as_object);
-    properties
-        .into_iter()
-        .flatten()
-        .map(|(name, schema)| (name.as_str(), schema.get("type")))
+    properties.into_iter().flatten().map(|(name, schema)| (name.as_str(), schema.get("type")))
 }
 
 fn required(definition: &Definition) -> impl Iterator<Item = &str> {
@@ -85,11 +69,7 @@ fn required(definition: &Definition) -> impl Iterator<Item = &str> {
 fn widens(old: Option<&Value>, new: Option<&Value>) -> bool {
     let names = |value: Option<&Value>| -> Vec<String> {
         let mut names: Vec<String> = match value {
-            Some(Value::Array(names)) => names
-                .iter()
-                .filter_map(Value::as_str)
-                .map(str::to_owned)
-                .collect(),
+            Some(Value::Array(names)) => names.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
             Some(Value::String(name)) => vec![name.clone()],
             _ => vec!["anything".to_owned()],
         };

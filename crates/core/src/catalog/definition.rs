@@ -28,17 +28,8 @@ pub struct Route(String);
 
 impl Route {
     /// First segments that the API itself uses, now or in a version to come.
-    const RESERVED: [&str; 9] = [
-        "admin",
-        "counts",
-        "docs",
-        "events",
-        "health",
-        "metrics",
-        "openapi.json",
-        "rejected",
-        "weir.js",
-    ];
+    const RESERVED: [&str; 9] =
+        ["admin", "counts", "docs", "events", "health", "metrics", "openapi.json", "rejected", "weir.js"];
 
     fn parse(text: &str) -> Result<Self, String> {
         let segments: Vec<&str> = text.strip_prefix('/').unwrap_or_default().split('/').collect();
@@ -53,10 +44,7 @@ impl Route {
             return Err("must be like /button/click: one to four segments of a-z, 0-9, _ and -".to_owned());
         }
         if Self::RESERVED.contains(&segments[0]) {
-            return Err(format!(
-                "must not begin with /{}, which the API itself uses",
-                segments[0]
-            ));
+            return Err(format!("must not begin with /{}, which the API itself uses", segments[0]));
         }
         if segments.last() == Some(&"count") {
             return Err("must not end in /count, which is where counts are read".to_owned());
@@ -82,17 +70,11 @@ const MAX_VIOLATIONS: usize = 100;
 
 impl Definition {
     pub(super) fn read(file: &str, text: &str) -> Result<Self, CatalogError> {
-        let fault = |line: usize, message: String| CatalogError {
-            file: file.to_owned(),
-            line,
-            message,
-        };
+        let fault = |line: usize, message: String| CatalogError { file: file.to_owned(), line, message };
         let at = |path: &[&str], message: String| fault(line_of(text, path), message);
 
         let name = file.strip_suffix(".json").unwrap_or(file);
-        let event_type: EventType = name
-            .parse()
-            .map_err(|e| fault(1, format!("the file's name: {e}")))?;
+        let event_type: EventType = name.parse().map_err(|e| fault(1, format!("the file's name: {e}")))?;
         if event_type.is_rejected() {
             return Err(fault(
                 1,
@@ -104,22 +86,13 @@ impl Definition {
             return Err(fault(1, "must be a JSON Schema object".to_owned()));
         };
         if object.get("type").and_then(Value::as_str) != Some("object") {
-            return Err(at(
-                &["type"],
-                "an event is an object: \"type\" must be \"object\"".to_owned(),
-            ));
+            return Err(at(&["type"], "an event is an object: \"type\" must be \"object\"".to_owned()));
         }
         let no_properties = Map::new();
-        let properties = object
-            .get("properties")
-            .and_then(Value::as_object)
-            .unwrap_or(&no_properties);
+        let properties = object.get("properties").and_then(Value::as_object).unwrap_or(&no_properties);
         for name in STAMPED.iter().chain(&ENVELOPE) {
             if properties.contains_key(*name) {
-                return Err(at(
-                    &["properties", name],
-                    format!("{name} is Weir's own and cannot be defined"),
-                ));
+                return Err(at(&["properties", name], format!("{name} is Weir's own and cannot be defined")));
             }
         }
 
@@ -137,13 +110,7 @@ impl Definition {
                 let path: Vec<&str> = path.split('/').skip(1).collect();
                 at(&path, format!("not a valid JSON Schema: {error}"))
             })?;
-        Ok(Self {
-            event_type,
-            route,
-            count_by,
-            schema,
-            validator,
-        })
+        Ok(Self { event_type, route, count_by, schema, validator })
     }
 
     /// The type's name.
@@ -178,10 +145,8 @@ impl Definition {
             .take(MAX_VIOLATIONS)
             .map(|error| explain(&error))
             .collect();
-        let counted = self
-            .count_by
-            .as_ref()
-            .and_then(|field| Some((field, event.value().get(field)?.as_str()?)));
+        let counted =
+            self.count_by.as_ref().and_then(|field| Some((field, event.value().get(field)?.as_str()?)));
         let key = counted.and_then(|(field, text)| match text.parse::<Key>() {
             Ok(key) => Some(key),
             Err(error) => {
@@ -189,11 +154,7 @@ impl Definition {
                 None
             }
         });
-        if violations.is_empty() {
-            Ok(key)
-        } else {
-            Err(violations)
-        }
+        if violations.is_empty() { Ok(key) } else { Err(violations) }
     }
 }
 
@@ -211,34 +172,22 @@ fn read_own(
         let message = "\"x-weir\": {\"route\": …, \"count_by\": …} is missing, or not an object";
         return Err(fault(&["x-weir"], message.to_owned()));
     };
-    if let Some(unknown) = own
-        .keys()
-        .find(|name| !["route", "count_by"].contains(&name.as_str()))
-    {
-        return Err(fault(
-            &["x-weir", unknown],
-            format!("x-weir knows route and count_by, not {unknown}"),
-        ));
+    if let Some(unknown) = own.keys().find(|name| !["route", "count_by"].contains(&name.as_str())) {
+        return Err(fault(&["x-weir", unknown], format!("x-weir knows route and count_by, not {unknown}")));
     }
     let route = match own.get("route").and_then(Value::as_str) {
         Some(route) => {
             Route::parse(route).map_err(|e| fault(&["x-weir", "route"], format!("the route {e}")))?
         }
         None => {
-            return Err(fault(
-                &["x-weir", "route"],
-                "the route is missing, or not a string".to_owned(),
-            ));
+            return Err(fault(&["x-weir", "route"], "the route is missing, or not a string".to_owned()));
         }
     };
     let field = match own.get("count_by") {
         None => return Ok((route, None)),
         Some(Value::String(field)) => field,
         Some(_) => {
-            return Err(fault(
-                &["x-weir", "count_by"],
-                "count_by must be a string".to_owned(),
-            ));
+            return Err(fault(&["x-weir", "count_by"], "count_by must be a string".to_owned()));
         }
     };
     match properties.get(field) {
@@ -274,10 +223,9 @@ fn explain(error: &jsonschema::ValidationError<'_>) -> Violation {
             format!("{path}/{}", escaped(property.as_str().unwrap_or_default())),
             "is required",
         ),
-        ValidationErrorKind::AdditionalProperties { unexpected } if unexpected.len() == 1 => Violation::new(
-            format!("{path}/{}", escaped(&unexpected[0])),
-            "is not a field of this event type",
-        ),
+        ValidationErrorKind::AdditionalProperties { unexpected } if unexpected.len() == 1 => {
+            Violation::new(format!("{path}/{}", escaped(&unexpected[0])), "is not a field of this event type")
+        }
         _ => Violation::new(path, error.masked().to_string()),
     }
 }
@@ -298,32 +246,12 @@ mod tests {
     #[test]
     fn a_bad_file_is_refused_with_its_line_and_reason() {
         for (file, text, said) in [
-            (
-                "Click.json",
-                "{}",
-                "Click.json:1: the file's name: an event type must be 1 to 48",
-            ),
-            (
-                "rejected.json",
-                "{}",
-                "rejected.json:1: the event type rejected is where",
-            ),
-            (
-                "a.json",
-                "{\n\"type\": \"object\",\n}",
-                "a.json:3: trailing comma",
-            ),
-            (
-                "a.json",
-                "{\n\"a\": 1,\n\"a\": 2}",
-                "a.json:3: the name \"a\" is given twice",
-            ),
+            ("Click.json", "{}", "Click.json:1: the file's name: an event type must be 1 to 48"),
+            ("rejected.json", "{}", "rejected.json:1: the event type rejected is where"),
+            ("a.json", "{\n\"type\": \"object\",\n}", "a.json:3: trailing comma"),
+            ("a.json", "{\n\"a\": 1,\n\"a\": 2}", "a.json:3: the name \"a\" is given twice"),
             ("a.json", "[]", "a.json:1: must be a JSON Schema object"),
-            (
-                "a.json",
-                "{\n\"type\": \"array\"}",
-                "a.json:2: an event is an object",
-            ),
+            ("a.json", "{\n\"type\": \"array\"}", "a.json:2: an event is an object"),
             (
                 "a.json",
                 "{\"type\": \"object\",\n\"properties\": {\n\"username\": {}}}",
@@ -372,10 +300,7 @@ mod tests {
             ),
         ] {
             let refusal = refusal(file, text);
-            assert!(
-                refusal.starts_with(said),
-                "{refusal}\n  should begin with\n{said}"
-            );
+            assert!(refusal.starts_with(said), "{refusal}\n  should begin with\n{said}");
         }
     }
 
@@ -392,20 +317,14 @@ mod tests {
 
     #[test]
     fn a_valid_event_has_its_key() {
-        assert_eq!(
-            check(CLICK, r#"{"id": "x", "s/~": "", "n": null}"#),
-            Ok(Some("x".parse().unwrap()))
-        );
+        assert_eq!(check(CLICK, r#"{"id": "x", "s/~": "", "n": null}"#), Ok(Some("x".parse().unwrap())));
     }
 
     #[test]
     fn every_fault_is_reported_with_its_path_and_without_the_value() {
         let faults = check(CLICK, r#"{"id": 77777, "n": -5, "more": [77777]}"#).unwrap_err();
         let paths: std::collections::BTreeSet<_> = faults.iter().map(|(path, _)| path.as_str()).collect();
-        assert_eq!(
-            paths.into_iter().collect::<Vec<_>>(),
-            ["/id", "/more", "/n", "/s~1~0"]
-        );
+        assert_eq!(paths.into_iter().collect::<Vec<_>>(), ["/id", "/more", "/n", "/s~1~0"]);
         assert!(!format!("{faults:?}").contains("77777"), "{faults:?}");
     }
 
@@ -418,13 +337,7 @@ mod tests {
     #[test]
     fn the_envelope_does_not_disturb_a_strict_schema() {
         let strict = r#"{"type": "object", "x-weir": {"route": "/t"}, "properties": {"a": {}}, "additionalProperties": false}"#;
-        assert_eq!(
-            check(
-                strict,
-                r#"{"event_id": "1", "occurred_at": 1, "event_type": "t"}"#
-            ),
-            Ok(None)
-        );
+        assert_eq!(check(strict, r#"{"event_id": "1", "occurred_at": 1, "event_type": "t"}"#), Ok(None));
         assert_eq!(
             check(strict, r#"{"b": 1}"#).unwrap_err(),
             [("/b".to_owned(), "is not a field of this event type".to_owned())]

@@ -9,11 +9,7 @@ use crate::{
 };
 
 fn some_partition() -> Partition {
-    Partition {
-        username: somebody(),
-        event_type: event_type("a"),
-        hour: Hour::from_epoch(498_000).unwrap(),
-    }
+    Partition { username: somebody(), event_type: event_type("a"), hour: Hour::from_epoch(498_000).unwrap() }
 }
 
 /// What was put is read back to the byte, empty or large (past the point where S3 wants several parts).
@@ -21,30 +17,17 @@ pub async fn an_object_is_read_back_as_it_was_put(lake: &dyn Lake) {
     let partition = some_partition();
     for length in [0, 1, 100_000, 9 << 20] {
         let (batch, bytes) = (some_batch().id(), noise(length));
-        lake.put(&partition, &batch, length as u64, content(&bytes))
-            .await
-            .unwrap();
-        assert!(
-            read_all(lake.open(&partition, &batch).await.unwrap()).await == bytes,
-            "{length} bytes"
-        );
+        lake.put(&partition, &batch, length as u64, content(&bytes)).await.unwrap();
+        assert!(read_all(lake.open(&partition, &batch).await.unwrap()).await == bytes, "{length} bytes");
     }
 }
 
 /// Putting again replaces the object.
 pub async fn putting_again_replaces(lake: &dyn Lake) {
     let (partition, batch) = (some_partition(), some_batch().id());
-    for bytes in [
-        Bytes::from_static(b"a longer first one"),
-        Bytes::from_static(b"second"),
-    ] {
-        lake.put(&partition, &batch, bytes.len() as u64, content(&bytes))
-            .await
-            .unwrap();
-        assert_eq!(
-            read_all(lake.open(&partition, &batch).await.unwrap()).await,
-            bytes
-        );
+    for bytes in [Bytes::from_static(b"a longer first one"), Bytes::from_static(b"second")] {
+        lake.put(&partition, &batch, bytes.len() as u64, content(&bytes)).await.unwrap();
+        assert_eq!(read_all(lake.open(&partition, &batch).await.unwrap()).await, bytes);
     }
 }
 
@@ -52,24 +35,15 @@ pub async fn putting_again_replaces(lake: &dyn Lake) {
 pub async fn a_content_that_breaks_off_leaves_nothing(lake: &dyn Lake) {
     let (partition, batch) = (some_partition(), some_batch().id());
     let broken = || -> crate::ports::Content {
-        let pieces = [
-            Ok(Bytes::from_static(b"part")),
-            Err(std::io::Error::other("broke off")),
-        ];
+        let pieces = [Ok(Bytes::from_static(b"part")), Err(std::io::Error::other("broke off"))];
         Box::pin(futures_util::stream::iter(pieces))
     };
     assert!(lake.put(&partition, &batch, 100, broken()).await.is_err());
-    assert!(matches!(
-        lake.open(&partition, &batch).await,
-        Err(PortError::NotFound { .. })
-    ));
+    assert!(matches!(lake.open(&partition, &batch).await, Err(PortError::NotFound { .. })));
     let whole = Bytes::from_static(b"whole");
     lake.put(&partition, &batch, 5, content(&whole)).await.unwrap();
     assert!(lake.put(&partition, &batch, 100, broken()).await.is_err());
-    assert_eq!(
-        read_all(lake.open(&partition, &batch).await.unwrap()).await,
-        whole
-    );
+    assert_eq!(read_all(lake.open(&partition, &batch).await.unwrap()).await, whole);
 }
 
 /// What was never put is not found.
@@ -84,13 +58,8 @@ pub async fn objects_are_listed_in_pages(lake: &dyn Lake) {
     let mut expected = Vec::new();
     for n in 0..7 {
         let batch = some_batch().id();
-        let partition = Partition {
-            event_type: event_type(["a", "b"][n % 2]),
-            ..partition.clone()
-        };
-        lake.put(&partition, &batch, 1, content(&Bytes::from_static(b"x")))
-            .await
-            .unwrap();
+        let partition = Partition { event_type: event_type(["a", "b"][n % 2]), ..partition.clone() };
+        lake.put(&partition, &batch, 1, content(&Bytes::from_static(b"x"))).await.unwrap();
         expected.push(partition.object(&batch));
     }
     expected.sort();
@@ -99,10 +68,7 @@ pub async fn objects_are_listed_in_pages(lake: &dyn Lake) {
         let page = lake.list(after.as_deref(), 3).await.unwrap();
         assert!(page.len() <= 3 && page.is_sorted());
         after = page.last().cloned();
-        listed.extend(
-            page.into_iter()
-                .filter(|path| path.contains(partition.username.as_str())),
-        );
+        listed.extend(page.into_iter().filter(|path| path.contains(partition.username.as_str())));
         if after.is_none() {
             break;
         }

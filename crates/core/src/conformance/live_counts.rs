@@ -18,10 +18,7 @@ fn counter(username: &Username, of: &str, key: Option<&str>) -> Counter {
 }
 
 fn by(counter: &Counter, by: u64) -> Increment {
-    Increment {
-        counter: counter.clone(),
-        by,
-    }
+    Increment { counter: counter.clone(), by }
 }
 
 /// What was never counted is 0, and a user who never sent anything has no types and no keys.
@@ -31,26 +28,17 @@ pub async fn what_was_never_counted_is_zero(counts: &dyn LiveCounts) {
     assert_eq!(counts.read(&asked).await.unwrap(), [0, 0]);
     assert!(counts.read(&[]).await.unwrap().is_empty());
     assert!(counts.totals(&user).await.unwrap().is_empty());
-    let request = KeysRequest {
-        after: None,
-        limit: 10,
-    };
+    let request = KeysRequest { after: None, limit: 10 };
     assert_eq!(counts.keys(&user, &event_type("a"), &request).await.unwrap(), []);
 }
 
 /// Raised counts are read at once, in the order asked, the total apart from the keys.
 pub async fn raised_counts_are_read_at_once(counts: &dyn LiveCounts) {
     let user = somebody();
-    let (total, x, y) = (
-        counter(&user, "a", None),
-        counter(&user, "a", Some("x")),
-        counter(&user, "a", Some("y")),
-    );
+    let (total, x, y) =
+        (counter(&user, "a", None), counter(&user, "a", Some("x")), counter(&user, "a", Some("y")));
     counts.raise(&[]).await.unwrap();
-    counts
-        .raise(&[by(&total, 5), by(&x, 2), by(&y, 3)])
-        .await
-        .unwrap();
+    counts.raise(&[by(&total, 5), by(&x, 2), by(&y, 3)]).await.unwrap();
     counts.raise(&[by(&x, 40)]).await.unwrap();
     let asked = [y.clone(), total.clone(), counter(&user, "b", None), x.clone(), y];
     assert_eq!(counts.read(&asked).await.unwrap(), [3, 5, 0, 42, 3]);
@@ -74,25 +62,13 @@ pub async fn concurrent_increments_all_count(counts: &dyn LiveCounts) {
 /// One user's counts are no other's.
 pub async fn users_do_not_see_each_other(counts: &dyn LiveCounts) {
     let (one, other) = (somebody(), somebody());
-    counts
-        .raise(&[
-            by(&counter(&one, "a", None), 1),
-            by(&counter(&one, "a", Some("x")), 1),
-        ])
-        .await
-        .unwrap();
+    counts.raise(&[by(&counter(&one, "a", None), 1), by(&counter(&one, "a", Some("x")), 1)]).await.unwrap();
     assert_eq!(
-        counts
-            .read(&[counter(&other, "a", None), counter(&other, "a", Some("x"))])
-            .await
-            .unwrap(),
+        counts.read(&[counter(&other, "a", None), counter(&other, "a", Some("x"))]).await.unwrap(),
         [0, 0]
     );
     assert!(counts.totals(&other).await.unwrap().is_empty());
-    let request = KeysRequest {
-        after: None,
-        limit: 10,
-    };
+    let request = KeysRequest { after: None, limit: 10 };
     assert_eq!(counts.keys(&other, &event_type("a"), &request).await.unwrap(), []);
 }
 
@@ -100,39 +76,16 @@ pub async fn users_do_not_see_each_other(counts: &dyn LiveCounts) {
 pub async fn any_text_is_a_key_of_its_own(counts: &dyn LiveCounts) {
     let user = somebody();
     let long = "é".repeat(256);
-    let keys = [
-        "",
-        " ",
-        "#",
-        "a#b",
-        "a",
-        "A",
-        "../..",
-        "\0",
-        "\"",
-        "null",
-        "e\u{301}",
-        "é",
-        "\u{10ffff}",
-        &long,
-    ];
+    let keys =
+        ["", " ", "#", "a#b", "a", "A", "../..", "\0", "\"", "null", "e\u{301}", "é", "\u{10ffff}", &long];
     let counters: Vec<Counter> = keys.iter().map(|key| counter(&user, "a", Some(key))).collect();
     for (by_, counter) in (1..).zip(&counters) {
         counts.raise(&[by(counter, by_)]).await.unwrap();
     }
     let expected: Vec<u64> = (1..).take(keys.len()).collect();
     assert_eq!(counts.read(&counters).await.unwrap(), expected);
-    let listed = counts
-        .keys(
-            &user,
-            &event_type("a"),
-            &KeysRequest {
-                after: None,
-                limit: 100,
-            },
-        )
-        .await
-        .unwrap();
+    let listed =
+        counts.keys(&user, &event_type("a"), &KeysRequest { after: None, limit: 100 }).await.unwrap();
     let listed: Vec<&str> = listed.iter().rev().map(|count| count.key.as_str()).collect();
     assert_eq!(listed, keys);
 }
@@ -142,38 +95,24 @@ pub async fn any_text_is_a_key_of_its_own(counts: &dyn LiveCounts) {
 pub async fn keys_are_paged_largest_first(counts: &dyn LiveCounts) {
     let user = somebody();
     let mut expected: Vec<KeyCount> = (0..57)
-        .map(|n| KeyCount {
-            key: format!("k{n:02}").parse::<Key>().unwrap(),
-            count: 1 + n % 7,
-        })
+        .map(|n| KeyCount { key: format!("k{n:02}").parse::<Key>().unwrap(), count: 1 + n % 7 })
         .collect();
     for count in &expected {
         let counter = counter(&user, "a", Some(count.key.as_str()));
-        counts
-            .raise(&[by(&counter, count.count), by(&counter.total(), count.count)])
-            .await
-            .unwrap();
+        counts.raise(&[by(&counter, count.count), by(&counter.total(), count.count)]).await.unwrap();
     }
     counts
-        .raise(&[
-            by(&counter(&user, "a_b", Some("z")), 100),
-            by(&counter(&user, "b", None), 1),
-        ])
+        .raise(&[by(&counter(&user, "a_b", Some("z")), 100), by(&counter(&user, "b", None), 1)])
         .await
         .unwrap();
-    expected.sort_by(|a, b| {
-        if a.precedes(b) {
-            std::cmp::Ordering::Less
-        } else {
-            std::cmp::Ordering::Greater
-        }
-    });
+    expected.sort_by(
+        |a, b| {
+            if a.precedes(b) { std::cmp::Ordering::Less } else { std::cmp::Ordering::Greater }
+        },
+    );
     let (mut listed, mut after) = (Vec::new(), None);
     for _ in 0..100 {
-        let page = counts
-            .keys(&user, &event_type("a"), &KeysRequest { after, limit: 10 })
-            .await
-            .unwrap();
+        let page = counts.keys(&user, &event_type("a"), &KeysRequest { after, limit: 10 }).await.unwrap();
         assert!(page.len() <= 10);
         after = page.last().cloned();
         listed.extend(page);

@@ -6,16 +6,10 @@ use crate::ports::{PortError, Quarantine};
 /// What was put is read back to the byte, putting again replaces it, and what was never put is not found.
 pub async fn what_was_put_aside_is_read_back(quarantine: &dyn Quarantine) {
     let batch = some_batch().id();
-    assert!(matches!(
-        quarantine.open(&batch).await,
-        Err(PortError::NotFound { .. })
-    ));
+    assert!(matches!(quarantine.open(&batch).await, Err(PortError::NotFound { .. })));
     for length in [200_000, 100] {
         let bytes = noise(length);
-        quarantine
-            .put(&batch, length as u64, content(&bytes))
-            .await
-            .unwrap();
+        quarantine.put(&batch, length as u64, content(&bytes)).await.unwrap();
         assert!(read_all(quarantine.open(&batch).await.unwrap()).await == bytes);
     }
 }

@@ -15,21 +15,11 @@ fn hour(n: u64) -> Hour {
 }
 
 fn partition(username: &Username, of: &str, n: u64) -> Partition {
-    Partition {
-        username: username.clone(),
-        event_type: event_type(of),
-        hour: hour(n),
-    }
+    Partition { username: username.clone(), event_type: event_type(of), hour: hour(n) }
 }
 
 async fn total(counts: &dyn SettledCounts, user: &Username, of: &str) -> u64 {
-    counts
-        .totals(user)
-        .await
-        .unwrap()
-        .get(&event_type(of))
-        .copied()
-        .unwrap_or_default()
+    counts.totals(user).await.unwrap().get(&event_type(of)).copied().unwrap_or_default()
 }
 
 /// A batch counts for each of its partitions, by hour and in total, and batches add up.
@@ -42,29 +32,14 @@ pub async fn batches_add_up(counts: &dyn SettledCounts) {
         (partition(&user, "b", 1), 5),
         (partition(&other, "a", 1), 100),
     ]);
-    assert_eq!(
-        counts.settle(&some_batch().id(), &first).await.unwrap(),
-        Settled::Now
-    );
+    assert_eq!(counts.settle(&some_batch().id(), &first).await.unwrap(), Settled::Now);
     let second = BTreeMap::from([(partition(&user, "a", 1), 10), (partition(&user, "a", 30), 1)]);
-    assert_eq!(
-        counts.settle(&some_batch().id(), &second).await.unwrap(),
-        Settled::Now
-    );
+    assert_eq!(counts.settle(&some_batch().id(), &second).await.unwrap(), Settled::Now);
     let totals: Vec<_> = counts.totals(&user).await.unwrap().into_iter().collect();
     assert_eq!(totals, [(event_type("a"), 18), (event_type("b"), 5)]);
-    let hours = counts
-        .hours(&user, &event_type("a"), hour(0), hour(1))
-        .await
-        .unwrap();
-    assert_eq!(
-        hours.into_iter().collect::<Vec<_>>(),
-        [(hour(0), 3), (hour(1), 14)]
-    );
-    let hours = counts
-        .hours(&user, &event_type("a"), hour(2), hour(50))
-        .await
-        .unwrap();
+    let hours = counts.hours(&user, &event_type("a"), hour(0), hour(1)).await.unwrap();
+    assert_eq!(hours.into_iter().collect::<Vec<_>>(), [(hour(0), 3), (hour(1), 14)]);
+    let hours = counts.hours(&user, &event_type("a"), hour(2), hour(50)).await.unwrap();
     assert_eq!(hours.into_iter().collect::<Vec<_>>(), [(hour(30), 1)]);
 }
 
@@ -85,43 +60,24 @@ pub async fn a_race_settles_once(counts: &dyn SettledCounts) {
     let tallies: BTreeMap<_, _> = (0..130).map(|n| (partition(&user, "a", n), 1)).collect();
     let answers = join_all((0..5).map(|_| counts.settle(&batch, &tallies))).await;
     // Losing a race may also be an error that asks to try again; that must then find it settled.
-    let now = answers
-        .iter()
-        .filter(|answer| matches!(answer, Ok(Settled::Now)))
-        .count();
+    let now = answers.iter().filter(|answer| matches!(answer, Ok(Settled::Now))).count();
     assert!(now <= 1, "{answers:?}");
     counts.settle(&batch, &tallies).await.unwrap();
     assert_eq!(total(counts, &user, "a").await, 130);
-    assert_eq!(
-        counts
-            .hours(&user, &event_type("a"), hour(0), hour(200))
-            .await
-            .unwrap()
-            .len(),
-        130
-    );
+    assert_eq!(counts.hours(&user, &event_type("a"), hour(0), hour(200)).await.unwrap().len(), 130);
 }
 
 /// A batch of many partitions settles whole; one without any settles too.
 pub async fn a_batch_of_any_number_of_partitions_settles(counts: &dyn SettledCounts) {
     let users: Vec<_> = (0..5).map(|_| somebody()).collect();
-    let partitions = users
-        .iter()
-        .flat_map(|user| (0..70).map(move |n| partition(user, "a", n)));
+    let partitions = users.iter().flat_map(|user| (0..70).map(move |n| partition(user, "a", n)));
     let tallies: BTreeMap<_, _> = partitions.zip(1..).collect();
     let batch = some_batch().id();
     assert_eq!(counts.settle(&batch, &tallies).await.unwrap(), Settled::Now);
     assert_eq!(counts.settle(&batch, &tallies).await.unwrap(), Settled::Before);
     for user in &users {
-        let hours = counts
-            .hours(user, &event_type("a"), hour(0), hour(69))
-            .await
-            .unwrap();
-        let expected: u64 = tallies
-            .iter()
-            .filter(|(at, _)| at.username == *user)
-            .map(|(_, n)| n)
-            .sum();
+        let hours = counts.hours(user, &event_type("a"), hour(0), hour(69)).await.unwrap();
+        let expected: u64 = tallies.iter().filter(|(at, _)| at.username == *user).map(|(_, n)| n).sum();
         assert_eq!((hours.len(), hours.values().sum::<u64>()), (70, expected));
         assert_eq!(total(counts, user, "a").await, expected);
     }

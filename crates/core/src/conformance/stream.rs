@@ -18,12 +18,7 @@ fn record(username: &Username, n: usize, padding: usize) -> Record {
         event_id: format!("e-{n}").parse().unwrap(),
         received_at: Timestamp::saturating(1_795_179_605_007),
     };
-    Record::accepted(
-        &Event::read(&text).unwrap(),
-        &event_type("a"),
-        Some("x".parse().unwrap()),
-        stamp,
-    )
+    Record::accepted(&Event::read(&text).unwrap(), &event_type("a"), Some("x".parse().unwrap()), stamp)
 }
 
 /// The user's lines in raw so far, each with how often it is there.
@@ -36,9 +31,7 @@ async fn delivered(raw: &dyn Raw, username: &Username) -> BTreeMap<Vec<u8>, usiz
             let mut text = Vec::new();
             // An engine may leave batches uncompressed.
             if bytes.starts_with(&[0x1f, 0x8b]) {
-                flate2::read::MultiGzDecoder::new(&bytes[..])
-                    .read_to_end(&mut text)
-                    .unwrap();
+                flate2::read::MultiGzDecoder::new(&bytes[..]).read_to_end(&mut text).unwrap();
             } else {
                 text.extend_from_slice(&bytes);
             }
@@ -83,13 +76,7 @@ pub async fn durable_records_arrive_in_raw(stream: &dyn Stream, raw: &dyn Raw) {
 pub async fn large_records_arrive_whole(stream: &dyn Stream, raw: &dyn Raw) {
     let user = somebody();
     let records: Vec<Record> = (0..40).map(|n| record(&user, n, 250 * 1024)).collect();
-    assert!(
-        stream
-            .append(records.clone())
-            .await
-            .iter()
-            .all(Appended::is_durable)
-    );
+    assert!(stream.append(records.clone()).await.iter().all(Appended::is_durable));
     let lines = eventually(raw, &user, records.len()).await;
     assert!(records.iter().all(|record| lines.contains_key(record.line())));
 }
@@ -115,8 +102,5 @@ pub async fn appending_nothing_is_fine(stream: &dyn Stream) {
 
 /// A batch that is not in raw is not found.
 pub async fn a_missing_batch_is_not_found(raw: &dyn Raw) {
-    assert!(matches!(
-        raw.open(&some_batch()).await,
-        Err(PortError::NotFound { .. })
-    ));
+    assert!(matches!(raw.open(&some_batch()).await, Err(PortError::NotFound { .. })));
 }

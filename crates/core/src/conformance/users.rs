@@ -10,13 +10,7 @@ use crate::{
 };
 
 fn access_key(label: &str) -> AccessKey {
-    generate(
-        label.parse().unwrap(),
-        Scope::Write,
-        Timestamp::saturating(1),
-        &SystemRandom,
-    )
-    .0
+    generate(label.parse().unwrap(), Scope::Write, Timestamp::saturating(1), &SystemRandom).0
 }
 
 /// Nobody is found who was never saved.
@@ -29,22 +23,11 @@ pub async fn a_stranger_is_not_found(users: &dyn UserAdmin) {
 /// A user is found as it was saved, until it is removed; then it can be made anew.
 pub async fn a_user_is_found_until_removed(users: &dyn UserAdmin) {
     let mut user = User::new(somebody());
-    user.access_keys = vec![
-        access_key("one"),
-        AccessKey {
-            expires_at: Some(Timestamp::saturating(9)),
-            ..access_key("é")
-        },
-    ];
+    user.access_keys =
+        vec![access_key("one"), AccessKey { expires_at: Some(Timestamp::saturating(9)), ..access_key("é") }];
     assert_eq!(users.save(&user).await.unwrap(), Saved::Yes);
     let found = users.find(&user.username).await.unwrap().unwrap();
-    assert_eq!(
-        found,
-        User {
-            version: 1,
-            ..user.clone()
-        }
-    );
+    assert_eq!(found, User { version: 1, ..user.clone() });
     let listed: Vec<User> = users.list().await.unwrap();
     assert!(listed.contains(&found));
     assert!(listed.is_sorted_by(|a, b| a.username < b.username));
@@ -55,29 +38,14 @@ pub async fn a_user_is_found_until_removed(users: &dyn UserAdmin) {
 
 /// Who saves what somebody else saved or removed meanwhile is told, and changes nothing.
 pub async fn an_outdated_save_changes_nothing(users: &dyn UserAdmin) {
-    let new = User {
-        access_keys: vec![access_key("one")],
-        ..User::new(somebody())
-    };
+    let new = User { access_keys: vec![access_key("one")], ..User::new(somebody()) };
     assert_eq!(users.save(&new).await.unwrap(), Saved::Yes);
     assert_eq!(users.save(&new).await.unwrap(), Saved::Outdated);
     let first = users.find(&new.username).await.unwrap().unwrap();
     assert_eq!(users.save(&first).await.unwrap(), Saved::Yes);
-    let outdated = User {
-        access_keys: Vec::new(),
-        ..first
-    };
+    let outdated = User { access_keys: Vec::new(), ..first };
     assert_eq!(users.save(&outdated).await.unwrap(), Saved::Outdated);
-    assert_eq!(
-        users
-            .find(&new.username)
-            .await
-            .unwrap()
-            .unwrap()
-            .access_keys
-            .len(),
-        1
-    );
+    assert_eq!(users.find(&new.username).await.unwrap().unwrap().access_keys.len(), 1);
     users.remove(&new.username).await.unwrap();
     assert_eq!(users.save(&outdated).await.unwrap(), Saved::Outdated);
     assert_eq!(users.find(&new.username).await.unwrap(), None);
@@ -93,8 +61,7 @@ pub async fn concurrent_changes_all_count(users: &dyn UserAdmin) {
                 loop {
                     let found = users.find(&name).await.unwrap();
                     let mut user = found.unwrap_or_else(|| User::new(name.clone()));
-                    user.add(access_key(&format!("{worker}-{n}")), Timestamp::saturating(1))
-                        .unwrap();
+                    user.add(access_key(&format!("{worker}-{n}")), Timestamp::saturating(1)).unwrap();
                     if users.save(&user).await.unwrap() == Saved::Yes {
                         break;
                     }

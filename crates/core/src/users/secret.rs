@@ -122,21 +122,13 @@ impl SecretHash {
         }
         let salt = salt(random);
         let digest = argon2id(Self::COST, &salt, secret);
-        Ok(Self::Password {
-            cost: Self::COST,
-            salt,
-            digest,
-        })
+        Ok(Self::Password { cost: Self::COST, salt, digest })
     }
 
     /// A hash that nothing matches, to spend the same time on somebody who does not exist.
     #[must_use]
     pub fn of_nobody() -> Self {
-        Self::Password {
-            cost: Self::COST,
-            salt: vec![0; Self::SALT_BYTES],
-            digest: vec![0; 32],
-        }
+        Self::Password { cost: Self::COST, salt: vec![0; Self::SALT_BYTES], digest: vec![0; 32] }
     }
 
     /// Whether it is of a chosen password, and so slow to check.
@@ -162,11 +154,7 @@ fn salt(random: &dyn Random) -> Vec<u8> {
 }
 
 fn sha256(salt: &[u8], secret: &Secret) -> Vec<u8> {
-    Sha256::new()
-        .chain_update(salt)
-        .chain_update(secret.0.as_bytes())
-        .finalize()
-        .to_vec()
+    Sha256::new().chain_update(salt).chain_update(secret.0.as_bytes()).finalize().to_vec()
 }
 
 fn argon2id((memory, passes, lanes): (u32, u32, u32), salt: &[u8], secret: &Secret) -> Vec<u8> {
@@ -185,11 +173,7 @@ impl From<SecretHash> for String {
             SecretHash::Generated { salt, digest } => {
                 format!("sha256${}${}", BASE64.encode(salt), BASE64.encode(digest))
             }
-            SecretHash::Password {
-                cost: (memory, passes, lanes),
-                salt,
-                digest,
-            } => {
+            SecretHash::Password { cost: (memory, passes, lanes), salt, digest } => {
                 format!(
                     "argon2id${memory},{passes},{lanes}${}${}",
                     BASE64.encode(salt),
@@ -205,17 +189,12 @@ impl TryFrom<String> for SecretHash {
 
     fn try_from(text: String) -> Result<Self, SecretHashError> {
         let bytes = |text: &str, lengths: std::ops::RangeInclusive<usize>| {
-            BASE64
-                .decode(text)
-                .ok()
-                .filter(|bytes| lengths.contains(&bytes.len()))
-                .ok_or(SecretHashError)
+            BASE64.decode(text).ok().filter(|bytes| lengths.contains(&bytes.len())).ok_or(SecretHashError)
         };
         match text.split('$').collect::<Vec<_>>()[..] {
-            ["sha256", salt, digest] => Ok(Self::Generated {
-                salt: bytes(salt, 8..=64)?,
-                digest: bytes(digest, 32..=32)?,
-            }),
+            ["sha256", salt, digest] => {
+                Ok(Self::Generated { salt: bytes(salt, 8..=64)?, digest: bytes(digest, 32..=32)? })
+            }
             ["argon2id", cost, salt, digest] => {
                 let cost: Vec<u32> = cost.split(',').filter_map(|n| n.parse().ok()).collect();
                 let [memory, passes, lanes] = cost[..] else {
@@ -227,11 +206,7 @@ impl TryFrom<String> for SecretHash {
                     return Err(SecretHashError);
                 }
                 let (salt, digest) = (bytes(salt, 8..=64)?, bytes(digest, 32..=32)?);
-                Ok(Self::Password {
-                    cost: (memory, passes, lanes),
-                    salt,
-                    digest,
-                })
+                Ok(Self::Password { cost: (memory, passes, lanes), salt, digest })
             }
             _ => Err(SecretHashError),
         }
@@ -263,10 +238,7 @@ mod tests {
     fn equal_secrets_are_stored_differently() {
         let random = SeededRandom::new(7);
         let secret = Secret::generate(&random);
-        assert_ne!(
-            SecretHash::of_generated(&secret, &random),
-            SecretHash::of_generated(&secret, &random)
-        );
+        assert_ne!(SecretHash::of_generated(&secret, &random), SecretHash::of_generated(&secret, &random));
     }
 
     #[test]
@@ -292,10 +264,7 @@ mod tests {
     #[test]
     fn a_stored_hash_reads_back() {
         let random = SeededRandom::new(7);
-        for hash in [
-            SecretHash::of_generated(&Secret::generate(&random), &random),
-            SecretHash::of_nobody(),
-        ] {
+        for hash in [SecretHash::of_generated(&Secret::generate(&random), &random), SecretHash::of_nobody()] {
             assert_eq!(SecretHash::try_from(String::from(hash.clone())), Ok(hash));
         }
     }

@@ -1,0 +1,209 @@
+//! From the journal into raw: writes each batch's file, then applies its counts and removes its events.
+
+use std::{
+    io::{self, Write},
+    path::{Path, PathBuf},
+    sync::{Arc, mpsc},
+    thread,
+    time::Duration,
+};
+
+use flate2::{Compression, GzBuilder};
+use rusqlite::{Connection, params};
+use tokio::sync::{mpsc as async_mpsc, oneshot};
+use weir_core::{BatchKey, Increment, ports::PortError};
+
+use crate::{
+    OpenError,
+    journal::Works,
+    objects::RawFolder,
+    overlay::{Overlay, Slice},
+    store,
+};
+
+/// A stretch of the sequence that is, or becomes, one object in raw.
+#[derive(Debug, Clone)]
+pub(crate) struct Batch {
+    pub(crate) first: u64,
+    pub(crate) last: u64,
+    pub(crate) raw_key: String,
+    /// Whether its file is in raw; its rows may then be gone from the journal.
+    pub(crate) written: bool,
+}
+
+pub(crate) enum Delivery {
+    Batch(Batch),
+    /// Answered once everything before it was delivered.
+    Barrier(oneshot::Sender<()>),
+}
+
+/// The batches that are in raw and not in the lake yet: those that an earlier process left, then new ones.
+pub struct Deliveries(async_mpsc::UnboundedReceiver<BatchKey>);
+
+impl Deliveries {
+    /// The next batch to be filed; none once the engine was stopped and all were handed out.
+    pub async fn next(&mut self) -> Option<BatchKey> {
+        self.0.recv().await
+    }
+}
+
+/// Between tries after a failure. It is a disk that is full or broken: trying often does not help it.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Level 1: the fastest, and the file is read once, soon.
+const COMPRESSION: Compression = Compression::new(1);
+
+/// Starts the thread; it ends when the sender is dropped and all was delivered, or when the writer is gone.
+pub(crate) fn start(
+    works: Works,
+    overlay: Arc<Overlay>,
+    raw: RawFolder,
+    unfinished: Vec<Batch>,
+    store: &Path,
+) -> Result<(mpsc::Sender<Delivery>, Deliveries), OpenError> {
+    let (outbox, inbox) = mpsc::channel();
+    let (ready, deliveries) = async_mpsc::unbounded_channel();
+    let courier = Courier { works, overlay, raw, store: store.to_owned(), ready };
+    thread::Builder::new()
+        .name("weir-delivery".to_owned())
+        .spawn(move || {
+            let unfinished = unfinished.into_iter().map(Delivery::Batch);
+            for delivery in unfinished.chain(inbox) {
+                match delivery {
+                    Delivery::Batch(batch) => {
+                        if courier.deliver(&batch).is_err() {
+                            return;
+                        }
+                    }
+                    // Whoever waited may have gone.
+                    Delivery::Barrier(reply) => drop(reply.send(())),
+                }
+            }
+        })
+        .map_err(|source| OpenError::Folder { path: store.to_owned(), source })?;
+    Ok((outbox, Deliveries(deliveries)))
+}
+
+/// The writer's thread has ended: the process is about to.
+struct WriterGone;
+
+#[derive(Debug, thiserror::Error)]
+enum DeliveryError {
+    #[error(transparent)]
+    Port(#[from] PortError),
+    #[error("reading the journal: {0}")]
+    Store(#[from] rusqlite::Error),
+    #[error("writing {1}: {0}")]
+    File(#[source] io::Error, String),
+}
+
+struct Courier {
+    works: Works,
+    overlay: Arc<Overlay>,
+    raw: RawFolder,
+    store: PathBuf,
+    ready: async_mpsc::UnboundedSender<BatchKey>,
+}
+
+impl Courier {
+    /// Delivers a batch, trying again until it is done: its events stay in the journal until then.
+    fn deliver(&self, batch: &Batch) -> Result<(), WriterGone> {
+        let mut written = batch.written;
+        loop {
+            match self.try_to_deliver(batch, &mut written)? {
+                Ok(()) => break,
+                Err(error) => {
+                    let waiting = batch.last - batch.first + 1;
+                    tracing::error!(batch = batch.raw_key, waiting, %error, "a batch cannot be delivered yet");
+                    thread::sleep(RETRY);
+                }
+            }
+        }
+        // Nobody may listen any more; the batch is then handed out at the next start.
+        let _ = self.ready.send(BatchKey::new(&batch.raw_key));
+        Ok(())
+    }
+
+    fn try_to_deliver(
+        &self,
+        batch: &Batch,
+        written: &mut bool,
+    ) -> Result<Result<(), DeliveryError>, WriterGone> {
+        if !*written {
+            if let Err(error) = self.write(batch) {
+                return Ok(Err(error));
+            }
+            *written = true;
+        }
+        while let Some(slice) = self.overlay.earliest_up_to(batch.last) {
+            let applied = slice.last;
+            let key = batch.raw_key.clone();
+            let answer = self.works.ask("applying counts", move |db| apply(db, &slice, &key));
+            match answer.blocking_recv() {
+                Ok(Ok(())) => self.overlay.drop_applied(applied),
+                Ok(Err(error)) => return Ok(Err(error.into())),
+                Err(_) => return Err(WriterGone),
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    /// Writes the batch's file. Its bytes depend on its rows only, so writing it again changes nothing.
+    fn write(&self, batch: &Batch) -> Result<(), DeliveryError> {
+        let reader = store::open_reader(&self.store)?;
+        let mut read = Ok(());
+        let wrote = self.raw.write(&batch.raw_key, |file| {
+            let mut gzip = GzBuilder::new().write(io::BufWriter::with_capacity(1 << 16, file), COMPRESSION);
+            read = each_row(&reader, batch, |lines| gzip.write_all(lines));
+            gzip.finish()?.flush()
+        });
+        read?;
+        wrote.map_err(|error| DeliveryError::File(error, batch.raw_key.clone()))
+    }
+}
+
+/// Hands over the lines of each of the batch's rows.
+fn each_row(
+    reader: &Connection,
+    batch: &Batch,
+    mut take: impl FnMut(&[u8]) -> io::Result<()>,
+) -> Result<(), DeliveryError> {
+    let mut rows =
+        reader.prepare("SELECT lines FROM journal WHERE first BETWEEN ?1 AND ?2 ORDER BY first")?;
+    let mut rows = rows.query([batch.first, batch.last])?;
+    while let Some(row) = rows.next()? {
+        let lines = row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?;
+        take(lines).map_err(|error| DeliveryError::File(error, batch.raw_key.clone()))?;
+    }
+    Ok(())
+}
+
+/// Adds a slice's sums to the stored counts and removes its events, whose file is in raw.
+fn apply(db: &Connection, slice: &Slice, raw_key: &str) -> rusqlite::Result<()> {
+    // From here on the file must not be written again: the first slice takes rows away.
+    db.prepare_cached("UPDATE batches SET written = 1 WHERE raw_key = ?1")?.execute([raw_key])?;
+    raise(db, &slice.sums)?;
+    db.prepare_cached("DELETE FROM journal WHERE first <= ?1")?.execute([slice.last])?;
+    db.prepare_cached("UPDATE progress SET applied = ?1")?.execute([slice.last])?;
+    Ok(())
+}
+
+/// Adds increments to the stored counts.
+pub(crate) fn raise(db: &Connection, increments: &[Increment]) -> rusqlite::Result<()> {
+    let mut total = db.prepare_cached(
+        "INSERT INTO live_totals VALUES (?1, ?2, ?3)
+         ON CONFLICT (username, event_type) DO UPDATE SET count = count + excluded.count",
+    )?;
+    let mut keyed = db.prepare_cached(
+        "INSERT INTO live_keys VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT (username, event_type, key) DO UPDATE SET count = count + excluded.count",
+    )?;
+    for Increment { counter, by } in increments {
+        let (username, event_type) = (counter.username.as_str(), counter.event_type.as_str());
+        match &counter.key {
+            None => total.execute(params![username, event_type, by])?,
+            Some(key) => keyed.execute(params![username, event_type, key.as_str(), by])?,
+        };
+    }
+    Ok(())
+}

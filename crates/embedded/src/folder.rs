@@ -1,0 +1,203 @@
+//! A folder whose files appear whole or not at all, and stay once they are there.
+
+use std::{
+    fs::{self, File},
+    io,
+    path::{Component, Path, PathBuf},
+    sync::Arc,
+};
+
+use tempfile::NamedTempFile;
+
+/// How the names of batches and of objects in the lake end.
+pub(crate) const SUFFIX: &str = "json.gz";
+
+/// A folder below the data folder; the temporary folder is shared, so that files can be moved out of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Folder {
+    path: PathBuf,
+    temporary: Arc<PathBuf>,
+}
+
+impl Folder {
+    /// The data folder itself; it is made if there is none, readable by its owner only.
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        let temporary = path.join("tmp");
+        create_private(path)?;
+        create_private(&temporary)?;
+        Ok(Self { path: path.to_owned(), temporary: Arc::new(temporary) })
+    }
+
+    /// A folder in it.
+    pub(crate) fn sub(&self, name: &str) -> Self {
+        Self { path: self.path.join(name), temporary: Arc::clone(&self.temporary) }
+    }
+
+    /// Removes files that an earlier process did not finish.
+    pub(crate) fn clear_temporary(&self) -> io::Result<()> {
+        for entry in fs::read_dir(&*self.temporary)? {
+            fs::remove_file(entry?.path())?;
+        }
+        Ok(())
+    }
+
+    /// A new file under a temporary name; it goes away unless it is kept.
+    pub(crate) fn draft(&self) -> io::Result<NamedTempFile> {
+        NamedTempFile::new_in(&*self.temporary)
+    }
+
+    /// Brings a draft to the disk and only then gives it its name, in place of an earlier file of that name.
+    pub(crate) fn keep(&self, draft: NamedTempFile, name: &str) -> io::Result<()> {
+        let path = self.locate(name).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+        draft.as_file().sync_all()?;
+        let parent = path.parent().unwrap_or(&self.path);
+        create_durable(parent)?;
+        draft.persist(&path).map_err(|error| error.error)?;
+        sync_folder(parent)
+    }
+
+    /// Opens a file.
+    pub(crate) fn open_file(&self, name: &str) -> io::Result<File> {
+        let path = self.locate(name).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+        let file = File::open(path)?;
+        if file.metadata()?.is_dir() { Err(io::ErrorKind::NotFound.into()) } else { Ok(file) }
+    }
+
+    /// Names of files below the folder behind `after`, in the order of their bytes; at most `limit`.
+    pub(crate) fn list(&self, after: Option<&str>, limit: usize) -> io::Result<Vec<String>> {
+        let mut found = Vec::new();
+        if self.path.exists() {
+            walk(&self.path, "", after.unwrap_or_default(), limit, &mut found)?;
+        }
+        Ok(found)
+    }
+
+    /// The path of a name, unless it would lead out of the folder.
+    fn locate(&self, name: &str) -> Option<PathBuf> {
+        let below = Path::new(name);
+        let inside = below.components().all(|part| matches!(part, Component::Normal(_)));
+        (inside && !name.is_empty() && !name.contains('\0')).then(|| self.path.join(below))
+    }
+}
+
+/// Adds the names below `folder`, each with `prefix` before it.
+fn walk(folder: &Path, prefix: &str, after: &str, limit: usize, found: &mut Vec<String>) -> io::Result<()> {
+    let mut entries = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        // No name of ours is anything but UTF-8.
+        let Ok(name) = entry.file_name().into_string() else {
+            continue;
+        };
+        let is_folder = entry.file_type()?.is_dir();
+        // With its slash, a folder sorts where the paths below it do.
+        entries.push(if is_folder { format!("{prefix}{name}/") } else { format!("{prefix}{name}") });
+    }
+    entries.sort_unstable();
+    for path in entries {
+        if found.len() >= limit {
+            break;
+        }
+        match path.strip_suffix('/') {
+            // Everything below a folder that sorts before `after`, and is no part of its path, comes before it.
+            Some(_) if path.as_str() < after && !after.starts_with(&path) => {}
+            Some(name) => {
+                let name = name.strip_prefix(prefix).unwrap_or(name);
+                walk(&folder.join(name), &path, after, limit, found)?;
+            }
+            None if path.as_str() > after => found.push(path),
+            None => {}
+        }
+    }
+    Ok(())
+}
+
+/// Makes a folder, and those above it, so that they are still there after a crash.
+fn create_durable(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = path.parent() {
+        create_durable(parent)?;
+    }
+    match fs::create_dir(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    path.parent().map_or(Ok(()), sync_folder)
+}
+
+/// Makes a folder that others on the machine cannot read: it holds users' hashes and their events.
+fn create_private(path: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.recursive(true).create(path)
+}
+
+/// Brings a folder's entries to the disk.
+fn sync_folder(path: &Path) -> io::Result<()> {
+    // An empty path is the current folder.
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    File::open(path)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn folder() -> (tempfile::TempDir, Folder) {
+        let place = tempfile::tempdir().unwrap();
+        let folder = Folder::open(place.path()).unwrap().sub("f");
+        (place, folder)
+    }
+
+    fn write(folder: &Folder, name: &str, text: &str) -> io::Result<()> {
+        let mut draft = folder.draft()?;
+        draft.write_all(text.as_bytes())?;
+        folder.keep(draft, name)
+    }
+
+    #[test]
+    fn a_name_cannot_lead_out_of_the_folder() {
+        let (_place, folder) = folder();
+        for name in ["", "..", "../f/x", "a/../../x", "/etc/passwd", "./x/..", "a\0"] {
+            assert!(write(&folder, name, "").is_err(), "{name}");
+            assert_eq!(folder.open_file(name).unwrap_err().kind(), io::ErrorKind::NotFound, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_draft_that_is_not_kept_leaves_the_earlier_file_and_nothing_else() {
+        let (place, folder) = folder();
+        write(&folder, "a/b", "one").unwrap();
+        folder.draft().unwrap().write_all(b"two").unwrap();
+        assert_eq!(io::read_to_string(folder.open_file("a/b").unwrap()).unwrap(), "one");
+        assert_eq!(fs::read_dir(place.path().join("tmp")).unwrap().count(), 0);
+        write(&folder, "a/b", "three").unwrap();
+        assert_eq!(io::read_to_string(folder.open_file("a/b").unwrap()).unwrap(), "three");
+    }
+
+    #[test]
+    fn a_listing_is_in_the_order_of_bytes_whatever_the_folders() {
+        let (_place, folder) = folder();
+        let mut names = vec!["a/b", "a.b", "a-b", "a/b.c/d", "a/b-c", "b", "a/c/d/e", "a=1/x", "aa/z"];
+        for name in &names[1..] {
+            write(&folder, name, "").unwrap();
+        }
+        names.remove(0);
+        names.sort_unstable();
+        for limit in 1..=names.len() + 1 {
+            let (mut listed, mut after) = (Vec::new(), None);
+            loop {
+                let page = folder.list(after.as_deref(), limit).unwrap();
+                let Some(last) = page.last() else { break };
+                after = Some(last.clone());
+                listed.extend(page);
+            }
+            assert_eq!(listed, names, "limit {limit}");
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! [`LiveCounts`]: the stored counts and the overlay over them.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use rusqlite::{Connection, OptionalExtension, params};
+use weir_core::{
+    Counter, EventType, Increment, Key, Username,
+    counts::{KeyCount, KeysRequest},
+    ports::{LiveCounts, PortError},
+};
+
+use crate::{Embedded, delivery};
+
+const WHAT: &str = "reading counts";
+
+#[async_trait]
+impl LiveCounts for Embedded {
+    /// Straight into the stored counts. The collector has no use for it here, as [`weir_core::ports::Stream::append`]
+    /// counts what it stores.
+    async fn raise(&self, increments: &[Increment]) -> Result<(), PortError> {
+        let increments = increments.to_vec();
+        self.inner.journal.work("raising counts", move |db| delivery::raise(db, &increments)).await
+    }
+
+    async fn read(&self, counters: &[Counter]) -> Result<Vec<u64>, PortError> {
+        let counters = counters.to_vec();
+        let snapshot = self.inner.overlay.snapshot();
+        let query = move |db: &Connection| {
+            let applied = applied(db)?;
+            let add = |counter| Ok(stored(db, counter)? + snapshot.count(counter, applied));
+            counters.iter().map(add).collect()
+        };
+        self.inner.readers.read(WHAT, query).await
+    }
+
+    async fn totals(&self, username: &Username) -> Result<BTreeMap<EventType, u64>, PortError> {
+        let username = username.clone();
+        let snapshot = self.inner.overlay.snapshot();
+        let query = move |db: &Connection| {
+            let mut totals = snapshot.totals(&username, applied(db)?);
+            let mut rows =
+                db.prepare_cached("SELECT event_type, count FROM live_totals WHERE username = ?1")?;
+            let rows =
+                rows.query_map([username.as_str()], |row| Ok((name(row, 0)?, row.get::<_, u64>(1)?)))?;
+            for row in rows {
+                let (event_type, count) = row?;
+                *totals.entry(event_type).or_default() += count;
+            }
+            Ok(totals)
+        };
+        self.inner.readers.read(WHAT, query).await
+    }
+
+    async fn keys(
+        &self,
+        username: &Username,
+        event_type: &EventType,
+        request: &KeysRequest,
+    ) -> Result<Vec<KeyCount>, PortError> {
+        let (username, event_type, request) = (username.clone(), event_type.clone(), request.clone());
+        let snapshot = self.inner.overlay.snapshot();
+        let query = move |db: &Connection| {
+            let moving = snapshot.keys(&username, &event_type, applied(db)?);
+            largest_keys(db, &username, &event_type, moving, &request)
+        };
+        self.inner.readers.read(WHAT, query).await
+    }
+}
+
+/// How far the stored counts go.
+fn applied(db: &Connection) -> rusqlite::Result<u64> {
+    db.prepare_cached("SELECT applied FROM progress")?.query_row([], |row| row.get(0))
+}
+
+fn stored(db: &Connection, Counter { username, event_type, key }: &Counter) -> rusqlite::Result<u64> {
+    let count = match key {
+        None => db
+            .prepare_cached("SELECT count FROM live_totals WHERE username = ?1 AND event_type = ?2")?
+            .query_row([username.as_str(), event_type.as_str()], |row| row.get(0)),
+        Some(key) => db
+            .prepare_cached(
+                "SELECT count FROM live_keys WHERE username = ?1 AND event_type = ?2 AND key = ?3",
+            )?
+            .query_row([username.as_str(), event_type.as_str(), key.as_str()], |row| row.get(0)),
+    };
+    count.optional().map(Option::unwrap_or_default)
+}
+
+/// A page of keys. Those that are `moving` have their place from the sum of both parts; the others stand in the
+/// index in their final order already, so that reading a page's worth of them is enough.
+fn largest_keys(
+    db: &Connection,
+    username: &Username,
+    event_type: &EventType,
+    moving: BTreeMap<Key, u64>,
+    request: &KeysRequest,
+) -> rusqlite::Result<Vec<KeyCount>> {
+    let behind = |count: &KeyCount| request.after.as_ref().is_none_or(|after| after.precedes(count));
+    let mut page: Vec<KeyCount> = Vec::new();
+    let still = |key: &Key| !moving.contains_key(key);
+    let after = request.after.as_ref();
+    // SQLite counts in i64.
+    let from = after.map_or(i64::MAX, |after| i64::try_from(after.count).unwrap_or(i64::MAX));
+    let mut rows = db.prepare_cached(
+        "SELECT key, count FROM live_keys
+         WHERE username = ?1 AND event_type = ?2 AND count <= ?3 AND (count < ?3 OR key > ?4 OR ?5)
+         ORDER BY count DESC, key",
+    )?;
+    let from_key = after.map_or("", |after| after.key.as_str());
+    let mut rows =
+        rows.query(params![username.as_str(), event_type.as_str(), from, from_key, after.is_none()])?;
+    while page.len() < request.limit
+        && let Some(row) = rows.next()?
+    {
+        let count = KeyCount { key: name(row, 0)?, count: row.get(1)? };
+        if still(&count.key) {
+            page.push(count);
+        }
+    }
+    for (key, more) in moving {
+        let counter = Counter { username: username.clone(), event_type: event_type.clone(), key: Some(key) };
+        let count = stored(db, &counter)? + more;
+        page.extend(counter.key.map(|key| KeyCount { key, count }).filter(behind));
+    }
+    page.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.key.cmp(&b.key)));
+    page.truncate(request.limit);
+    Ok(page)
+}
+
+/// A column that holds a parsed name.
+pub(crate) fn name<T: std::str::FromStr>(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<T>
+where
+    T::Err: std::error::Error + Send + Sync + 'static,
+{
+    row.get_ref(column)?.as_str()?.parse().map_err(|error: T::Err| {
+        rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, error.into())
+    })
+}

@@ -1,0 +1,144 @@
+//! [`Raw`], [`Lake`] and [`Quarantine`] as folders.
+//!
+//! Writing blocks the calling thread for as long as the disk takes: run the fan-out on a thread of its own.
+
+use std::{
+    fs::File,
+    io::{self, Read, Write},
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use weir_core::{
+    BatchId, BatchKey, Partition,
+    ports::{Content, Lake, PortError, Quarantine, Raw},
+};
+
+use crate::folder::{Folder, SUFFIX};
+
+/// How much of a file is read at a time.
+const PIECE: usize = 1 << 16;
+
+/// Batches, as files.
+#[derive(Debug, Clone)]
+pub struct RawFolder(Folder);
+
+/// Partitions, as files.
+#[derive(Debug, Clone)]
+pub struct LakeFolder(Folder);
+
+/// What could not be filed, as files.
+#[derive(Debug, Clone)]
+pub struct QuarantineFolder(Folder);
+
+impl RawFolder {
+    pub(crate) fn new(folder: Folder) -> Self {
+        Self(folder)
+    }
+
+    /// Writes a batch whole, or not at all.
+    pub(crate) fn write(&self, key: &str, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
+        let mut draft = self.0.draft()?;
+        write(draft.as_file_mut())?;
+        self.0.keep(draft, key)
+    }
+}
+
+impl LakeFolder {
+    pub(crate) fn new(folder: Folder) -> Self {
+        Self(folder)
+    }
+}
+
+impl QuarantineFolder {
+    pub(crate) fn new(folder: Folder) -> Self {
+        Self(folder)
+    }
+}
+
+#[async_trait]
+impl Raw for RawFolder {
+    async fn open(&self, batch: &BatchKey) -> Result<Content, PortError> {
+        open(&self.0, "the batch", batch.as_str())
+    }
+
+    async fn list(&self, after: Option<&BatchKey>, limit: usize) -> Result<Vec<BatchKey>, PortError> {
+        let names = self.0.list(after.map(BatchKey::as_str), limit);
+        let names = names.map_err(|error| PortError::unavailable("listing raw", error))?;
+        Ok(names.into_iter().map(BatchKey::new).collect())
+    }
+}
+
+#[async_trait]
+impl Lake for LakeFolder {
+    async fn put(
+        &self,
+        partition: &Partition,
+        batch: &BatchId,
+        length: u64,
+        content: Content,
+    ) -> Result<(), PortError> {
+        put(&self.0, "writing to the lake", &partition.object(batch), length, content).await
+    }
+
+    async fn open(&self, partition: &Partition, batch: &BatchId) -> Result<Content, PortError> {
+        open(&self.0, "the object", &partition.object(batch))
+    }
+
+    async fn list(&self, after: Option<&str>, limit: usize) -> Result<Vec<String>, PortError> {
+        self.0.list(after, limit).map_err(|error| PortError::unavailable("listing the lake", error))
+    }
+}
+
+#[async_trait]
+impl Quarantine for QuarantineFolder {
+    async fn put(&self, batch: &BatchId, length: u64, content: Content) -> Result<(), PortError> {
+        put(&self.0, "writing to quarantine", &format!("{batch}.{SUFFIX}"), length, content).await
+    }
+
+    async fn open(&self, batch: &BatchId) -> Result<Content, PortError> {
+        open(&self.0, "the quarantined object", &format!("{batch}.{SUFFIX}"))
+    }
+}
+
+async fn put(
+    folder: &Folder,
+    what: &'static str,
+    name: &str,
+    length: u64,
+    mut content: Content,
+) -> Result<(), PortError> {
+    let failed = |error: io::Error| PortError::unavailable(what, error);
+    let mut draft = folder.draft().map_err(failed)?;
+    let mut received = 0;
+    while let Some(piece) = content.next().await {
+        let piece = piece.map_err(failed)?;
+        received += piece.len() as u64;
+        draft.write_all(&piece).map_err(failed)?;
+    }
+    if received != length {
+        let message = "the content has another length than was said";
+        return Err(failed(io::Error::new(io::ErrorKind::UnexpectedEof, message)));
+    }
+    folder.keep(draft, name).map_err(failed)
+}
+
+fn open(folder: &Folder, kind: &str, name: &str) -> Result<Content, PortError> {
+    let file = folder.open_file(name).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+            PortError::NotFound { what: format!("{kind} {name}") }
+        }
+        _ => PortError::unavailable("opening a file", error),
+    })?;
+    let pieces = stream::unfold(Some(file), |file| async move {
+        let mut file = file?;
+        let mut piece = Vec::with_capacity(PIECE);
+        match Read::by_ref(&mut file).take(PIECE as u64).read_to_end(&mut piece) {
+            Ok(0) => None,
+            Ok(_) => Some((Ok(Bytes::from(piece)), Some(file))),
+            Err(error) => Some((Err(error), None)),
+        }
+    });
+    Ok(Box::pin(pieces))
+}

@@ -1,0 +1,83 @@
+//! [`SettledCounts`]: raised in one transaction with the note that the batch was.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use rusqlite::{Connection, params};
+use weir_core::{
+    BatchId, EventType, Hour, Partition, Username,
+    ports::{PortError, Settled, SettledCounts},
+};
+
+use crate::{Embedded, live_counts::name};
+
+#[async_trait]
+impl SettledCounts for Embedded {
+    async fn settle(
+        &self,
+        batch: &BatchId,
+        tallies: &BTreeMap<Partition, u64>,
+    ) -> Result<Settled, PortError> {
+        let (batch, tallies) = (batch.clone(), tallies.clone());
+        self.inner.journal.work("settling a batch", move |db| settle(db, &batch, &tallies)).await
+    }
+
+    async fn totals(&self, username: &Username) -> Result<BTreeMap<EventType, u64>, PortError> {
+        let username = username.clone();
+        let query = move |db: &Connection| {
+            db.prepare_cached("SELECT event_type, count FROM settled_totals WHERE username = ?1")?
+                .query_map([username.as_str()], |row| Ok((name(row, 0)?, row.get(1)?)))?
+                .collect()
+        };
+        self.inner.readers.read("reading settled counts", query).await
+    }
+
+    async fn hours(
+        &self,
+        username: &Username,
+        event_type: &EventType,
+        first: Hour,
+        last: Hour,
+    ) -> Result<BTreeMap<Hour, u64>, PortError> {
+        let (username, event_type) = (username.clone(), event_type.clone());
+        let query = move |db: &Connection| {
+            db.prepare_cached(
+                "SELECT hour, count FROM settled_hours
+                 WHERE username = ?1 AND event_type = ?2 AND hour BETWEEN ?3 AND ?4",
+            )?
+            .query_map(
+                params![username.as_str(), event_type.as_str(), first.since_epoch(), last.since_epoch()],
+                |row| Ok((hour(row.get(0)?)?, row.get(1)?)),
+            )?
+            .collect()
+        };
+        self.inner.readers.read("reading settled counts", query).await
+    }
+}
+
+fn hour(since_epoch: u64) -> rusqlite::Result<Hour> {
+    Hour::from_epoch(since_epoch).map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Integer, error.into())
+    })
+}
+
+fn settle(db: &Connection, batch: &BatchId, tallies: &BTreeMap<Partition, u64>) -> rusqlite::Result<Settled> {
+    let new =
+        db.prepare_cached("INSERT OR IGNORE INTO settled_batches VALUES (?1)")?.execute([batch.as_str()])?;
+    if new == 0 {
+        return Ok(Settled::Before);
+    }
+    let mut hours = db.prepare_cached(
+        "INSERT INTO settled_hours VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT (username, event_type, hour) DO UPDATE SET count = count + excluded.count",
+    )?;
+    let mut totals = db.prepare_cached(
+        "INSERT INTO settled_totals VALUES (?1, ?2, ?3)
+         ON CONFLICT (username, event_type) DO UPDATE SET count = count + excluded.count",
+    )?;
+    for (Partition { username, event_type, hour }, tally) in tallies {
+        hours.execute(params![username.as_str(), event_type.as_str(), hour.since_epoch(), tally])?;
+        totals.execute(params![username.as_str(), event_type.as_str(), tally])?;
+    }
+    Ok(Settled::Now)
+}

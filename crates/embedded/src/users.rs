@@ -1,0 +1,123 @@
+//! [`Users`] and [`UserAdmin`] in a database of their own.
+
+use std::{
+    path::Path,
+    sync::{Arc, Mutex},
+};
+
+use async_trait::async_trait;
+use rusqlite::{Connection, OptionalExtension, params};
+use weir_core::{
+    Username,
+    ports::{PortError, Saved, UserAdmin, Users},
+    users::{AccessKey, User},
+};
+
+use crate::{
+    OpenError,
+    folder::Folder,
+    live_counts::name,
+    store::{self, port_error},
+};
+
+/// `access_keys` is JSON.
+const TABLES: &str = "
+    CREATE TABLE users (
+        username TEXT PRIMARY KEY, version INTEGER NOT NULL, access_keys TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+";
+const FORMAT: u32 = 1;
+
+/// The users of a data folder. It can be opened beside the process that serves the folder.
+#[derive(Clone)]
+pub struct UserStore {
+    db: Arc<Mutex<Connection>>,
+    is_new: bool,
+}
+
+impl UserStore {
+    /// Opens the users of a data folder, making it if there is none.
+    pub fn open(folder: &Path) -> Result<Self, OpenError> {
+        Folder::open(folder).map_err(|source| OpenError::Folder { path: folder.to_owned(), source })?;
+        let path = folder.join("users.db");
+        let (db, is_new) = store::open_with(&path, FORMAT, TABLES)?;
+        Ok(Self { db: Arc::new(Mutex::new(db)), is_new })
+    }
+
+    /// Whether opening it made it: nobody ever had an account here.
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        self.is_new
+    }
+
+    async fn ask<T: Send + 'static>(
+        &self,
+        what: &'static str,
+        query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, PortError> {
+        let db = Arc::clone(&self.db);
+        match tokio::task::spawn_blocking(move || query(&db.lock().expect(LOCK))).await {
+            Ok(answer) => answer.map_err(|error| port_error(what, error)),
+            Err(panicked_or_stopped) => Err(PortError::unavailable(what, panicked_or_stopped)),
+        }
+    }
+}
+
+const LOCK: &str = "no holder of the lock panics";
+
+#[async_trait]
+impl Users for UserStore {
+    async fn find(&self, username: &Username) -> Result<Option<User>, PortError> {
+        let username = username.clone();
+        let query = move |db: &Connection| {
+            db.prepare_cached("SELECT username, version, access_keys FROM users WHERE username = ?1")?
+                .query_row([username.as_str()], read)
+                .optional()
+        };
+        self.ask("finding a user", query).await
+    }
+}
+
+#[async_trait]
+impl UserAdmin for UserStore {
+    async fn save(&self, user: &User) -> Result<Saved, PortError> {
+        let user = user.clone();
+        let query = move |db: &Connection| {
+            let access_keys = serde_json::to_string(&user.access_keys).expect("plain data serialises");
+            let changed = if user.version == 0 {
+                db.prepare_cached(
+                    "INSERT OR IGNORE INTO users (username, version, access_keys) VALUES (?1, 1, ?2)",
+                )?
+                .execute(params![user.username.as_str(), access_keys])?
+            } else {
+                db.prepare_cached("UPDATE users SET version = version + 1, access_keys = ?2 WHERE username = ?1 AND version = ?3")?
+                    .execute(params![user.username.as_str(), access_keys, user.version])?
+            };
+            Ok(if changed == 1 { Saved::Yes } else { Saved::Outdated })
+        };
+        self.ask("saving a user", query).await
+    }
+
+    async fn remove(&self, username: &Username) -> Result<bool, PortError> {
+        let username = username.clone();
+        let query =
+            move |db: &Connection| db.execute("DELETE FROM users WHERE username = ?1", [username.as_str()]);
+        Ok(self.ask("removing a user", query).await? > 0)
+    }
+
+    async fn list(&self) -> Result<Vec<User>, PortError> {
+        let query = |db: &Connection| {
+            db.prepare_cached("SELECT username, version, access_keys FROM users ORDER BY username")?
+                .query_map([], read)?
+                .collect()
+        };
+        self.ask("listing users", query).await
+    }
+}
+
+fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<User> {
+    let access_keys: Vec<AccessKey> = serde_json::from_str(row.get_ref(2)?.as_str()?).map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(2, rusqlite::types::Type::Text, error.into())
+    })?;
+    Ok(User { username: name(row, 0)?, version: row.get(1)?, access_keys })
+}

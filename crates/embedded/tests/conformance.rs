@@ -1,0 +1,76 @@
+//! The embedded engine keeps every promise of the ports.
+
+use std::{sync::Arc, time::Duration};
+
+use weir_core::{SystemClock, conformance as suite, ports::Health};
+use weir_embedded::{Deliveries, Embedded, Flush, UserStore};
+
+/// An engine on a folder of its own; batches are cut after 50 ms.
+fn engine() -> (tempfile::TempDir, Embedded, Deliveries) {
+    let folder = tempfile::tempdir().unwrap();
+    let flush = Flush { every: Duration::from_millis(50), size: 1 << 20 };
+    let (engine, deliveries) = Embedded::open(folder.path(), flush, Arc::new(SystemClock)).unwrap();
+    (folder, engine, deliveries)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stream() {
+    let (_folder, engine, _deliveries) = engine();
+    let (raw, ..) = engine.folders();
+    suite::stream::appending_nothing_is_fine(&engine).await;
+    suite::stream::a_missing_batch_is_not_found(&raw).await;
+    suite::stream::durable_records_arrive_in_raw(&engine, &raw).await;
+    suite::stream::large_records_arrive_whole(&engine, &raw).await;
+    suite::stream::concurrent_appends_all_arrive(&engine, &raw).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn live_counts() {
+    let (_folder, engine, _deliveries) = engine();
+    suite::live_counts::what_was_never_counted_is_zero(&engine).await;
+    suite::live_counts::raised_counts_are_read_at_once(&engine).await;
+    suite::live_counts::concurrent_increments_all_count(&engine).await;
+    suite::live_counts::users_do_not_see_each_other(&engine).await;
+    suite::live_counts::any_text_is_a_key_of_its_own(&engine).await;
+    suite::live_counts::keys_are_paged_largest_first(&engine).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settled_counts() {
+    let (_folder, engine, _deliveries) = engine();
+    suite::settled_counts::batches_add_up(&engine).await;
+    suite::settled_counts::a_batch_settles_once(&engine).await;
+    suite::settled_counts::a_race_settles_once(&engine).await;
+    suite::settled_counts::a_batch_of_any_number_of_partitions_settles(&engine).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn users() {
+    let folder = tempfile::tempdir().unwrap();
+    let users = UserStore::open(folder.path()).unwrap();
+    assert!(users.is_new());
+    suite::users::a_stranger_is_not_found(&users).await;
+    suite::users::a_user_is_found_until_removed(&users).await;
+    suite::users::an_outdated_save_changes_nothing(&users).await;
+    suite::users::concurrent_changes_all_count(&users).await;
+    assert!(!UserStore::open(folder.path()).unwrap().is_new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lake_and_quarantine() {
+    let (_folder, engine, _deliveries) = engine();
+    let (_, lake, quarantine) = engine.folders();
+    suite::lake::what_was_never_put_is_not_found(&lake).await;
+    suite::lake::an_object_is_read_back_as_it_was_put(&lake).await;
+    suite::lake::putting_again_replaces(&lake).await;
+    suite::lake::a_content_that_breaks_off_leaves_nothing(&lake).await;
+    suite::lake::objects_are_listed_in_pages(&lake).await;
+    suite::quarantine::what_was_put_aside_is_read_back(&quarantine).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health() {
+    let (_folder, engine, _deliveries) = engine();
+    engine.check().await.unwrap();
+    engine.check().await.unwrap();
+}
