@@ -1,4 +1,5 @@
 //! The embedded engine keeps every promise of the ports.
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use std::{sync::Arc, time::Duration};
 

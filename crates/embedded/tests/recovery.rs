@@ -1,4 +1,5 @@
 //! What an engine leaves unfinished, the next one on the folder finishes: nothing is lost and nothing is repeated.
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use std::{collections::BTreeMap, io::Read, path::Path, sync::Arc, time::Duration};
 
@@ -9,7 +10,7 @@ use weir_core::{
 };
 use weir_embedded::{Deliveries, Embedded, Flush, OpenError};
 
-const NEVER: Flush = Flush { every: Duration::from_secs(3600), size: u64::MAX };
+const NEVER: Flush = Flush { every: Duration::from_hours(1), size: u64::MAX };
 
 fn open(folder: &Path, flush: Flush) -> (Embedded, Deliveries) {
     // An engine that was dropped lets go of the folder once its threads have ended.

@@ -65,6 +65,9 @@ impl fmt::Display for Route {
     }
 }
 
+/// Tables that are there beside those of the event types: all events, and those that failed validation.
+const RESERVED_TYPES: [&str; 2] = ["events", "rejected"];
+
 /// The most reasons that are given for one event.
 const MAX_VIOLATIONS: usize = 100;
 
@@ -75,10 +78,10 @@ impl Definition {
 
         let name = file.strip_suffix(".json").unwrap_or(file);
         let event_type: EventType = name.parse().map_err(|e| fault(1, format!("the file's name: {e}")))?;
-        if event_type.is_rejected() {
+        if RESERVED_TYPES.contains(&event_type.as_str()) {
             return Err(fault(
                 1,
-                "the event type rejected is where events that failed validation are kept".to_owned(),
+                format!("{event_type} is a table of Weir's own and cannot be an event type"),
             ));
         }
         let schema = json::read_strictly(text).map_err(|e| fault(e.line().max(1), e.to_string()))?;
@@ -247,7 +250,7 @@ mod tests {
     fn a_bad_file_is_refused_with_its_line_and_reason() {
         for (file, text, said) in [
             ("Click.json", "{}", "Click.json:1: the file's name: an event type must be 1 to 48"),
-            ("rejected.json", "{}", "rejected.json:1: the event type rejected is where"),
+            ("rejected.json", "{}", "rejected.json:1: rejected is a table of Weir's own"),
             ("a.json", "{\n\"type\": \"object\",\n}", "a.json:3: trailing comma"),
             ("a.json", "{\n\"a\": 1,\n\"a\": 2}", "a.json:3: the name \"a\" is given twice"),
             ("a.json", "[]", "a.json:1: must be a JSON Schema object"),

@@ -1,0 +1,66 @@
+//! Who is calling, and what they may do. A handler that takes a [`Writer`] or a [`Reader`] cannot be reached without
+//! the right to write or to read.
+
+use async_trait::async_trait;
+use axum::{extract::FromRequestParts, http::request::Parts};
+use weir_core::{Username, ports::PortError, users::Scope};
+
+use crate::{Collector, problem::Problem};
+
+/// Somebody who was recognised.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    /// Whose events they send and whose counts they read.
+    pub username: Username,
+    /// What their access key allows.
+    pub scope: Scope,
+}
+
+/// Why nobody was recognised.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum NotAuthenticated {
+    /// There are no credentials in the request.
+    #[error("this needs HTTP basic authentication")]
+    NoCredentials,
+    /// There are, but they are not right; which part is wrong is nobody's business.
+    #[error("the credentials are not right")]
+    Refused,
+    /// They cannot be checked now.
+    #[error(transparent)]
+    Unavailable(PortError),
+}
+
+/// Tells who is calling. On Lambda the authorizer has done the work, and its verdict is in the request; elsewhere the
+/// host asks the authorizer itself.
+#[async_trait]
+pub trait Authenticate: Send + Sync {
+    /// Finds the caller of a request.
+    async fn caller(&self, request: &Parts) -> Result<Caller, NotAuthenticated>;
+}
+
+/// A caller who may post events.
+pub(crate) struct Writer(pub(crate) Username);
+
+/// A caller who may read counts.
+pub(crate) struct Reader(pub(crate) Username);
+
+impl FromRequestParts<Collector> for Writer {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, collector: &Collector) -> Result<Self, Problem> {
+        caller_with(Scope::Write, parts, collector).await.map(Self)
+    }
+}
+
+impl FromRequestParts<Collector> for Reader {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, collector: &Collector) -> Result<Self, Problem> {
+        caller_with(Scope::Read, parts, collector).await.map(Self)
+    }
+}
+
+async fn caller_with(needed: Scope, parts: &Parts, collector: &Collector) -> Result<Username, Problem> {
+    let caller = collector.authenticate.caller(parts).await.map_err(Problem::from)?;
+    if caller.scope.allows(needed) { Ok(caller.username) } else { Err(Problem::OutOfScope { needed }) }
+}

@@ -1,0 +1,187 @@
+//! Taking events in: validate, stamp, store, count. Knows nothing of HTTP.
+
+use serde::{Serialize, Serializer, ser::SerializeMap};
+use weir_core::{
+    Catalog, Event, EventId, EventType, Record, Stamp, Timestamp, Username, Violation, counts,
+    ports::{Appended, PortError},
+};
+
+use crate::Collector;
+
+/// What became of one event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// It is durable.
+    Stored { event_id: EventId },
+    /// It is not valid, and kept aside.
+    Rejected { errors: Vec<Violation> },
+    /// It is valid, but not known to be durable: it must be sent again. `event_id` is the client's, if it gave one.
+    NotStored { event_id: Option<EventId> },
+}
+
+impl Serialize for Outcome {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        match self {
+            Self::Stored { event_id } => {
+                map.serialize_entry("status", "stored")?;
+                map.serialize_entry("event_id", event_id)?;
+            }
+            Self::Rejected { errors } => {
+                map.serialize_entry("status", "rejected")?;
+                map.serialize_entry("errors", errors)?;
+            }
+            Self::NotStored { event_id } => {
+                map.serialize_entry("status", "not_stored")?;
+                if let Some(event_id) = event_id {
+                    map.serialize_entry("event_id", event_id)?;
+                }
+            }
+        }
+        map.end()
+    }
+}
+
+/// The most reasons that one answer names; beyond them, each event has one. It keeps a request of thousands of bad
+/// events from an answer many times its size.
+const MAX_ERRORS: usize = 1000;
+
+/// Events on their way: their records, in the order of the request, and what can be said of them already.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    records: Vec<Record>,
+    verdicts: Vec<Verdict>,
+}
+
+#[derive(Debug)]
+enum Verdict {
+    Valid { client_id: Option<EventId> },
+    Invalid { errors: Vec<Violation> },
+}
+
+impl Collector {
+    /// Validates and stamps events. `expected` is the type of the route, where it is one type's own.
+    pub(crate) fn prepare(
+        &self,
+        username: &Username,
+        events: &[&[u8]],
+        expected: Option<&EventType>,
+    ) -> Prepared {
+        let received_at = self.clock.now();
+        let mut errors_left = MAX_ERRORS;
+        let mut prepared = Prepared {
+            records: Vec::with_capacity(events.len()),
+            verdicts: Vec::with_capacity(events.len()),
+        };
+        for body in events {
+            match self.accept(username, body, expected, received_at) {
+                Ok((record, client_id)) => {
+                    prepared.records.push(record);
+                    prepared.verdicts.push(Verdict::Valid { client_id });
+                }
+                Err((claimed, mut errors)) => {
+                    errors.truncate(errors_left.max(1));
+                    errors_left = errors_left.saturating_sub(errors.len());
+                    let claimed = expected.cloned().or(claimed);
+                    let stamp = self.stamp(username, None, received_at);
+                    prepared.records.push(Record::rejected(body, claimed.as_ref(), &errors, stamp));
+                    prepared.verdicts.push(Verdict::Invalid { errors });
+                }
+            }
+        }
+        prepared
+    }
+
+    /// A body in which no events could be found: one rejected event.
+    pub(crate) fn prepare_malformed(&self, username: &Username, body: &[u8], error: Violation) -> Prepared {
+        let stamp = self.stamp(username, None, self.clock.now());
+        let errors = vec![error];
+        let record = Record::rejected(body, None, &errors, stamp);
+        Prepared { records: vec![record], verdicts: vec![Verdict::Invalid { errors }] }
+    }
+
+    /// Makes the record of a valid event; otherwise says which type it claimed to be of, and what is wrong.
+    #[expect(clippy::type_complexity, reason = "used once, right above")]
+    fn accept(
+        &self,
+        username: &Username,
+        body: &[u8],
+        expected: Option<&EventType>,
+        received_at: Timestamp,
+    ) -> Result<(Record, Option<EventId>), (Option<EventType>, Vec<Violation>)> {
+        let text = std::str::from_utf8(body).map_err(|error| {
+            let message = format!("not valid UTF-8, from byte {} on", error.valid_up_to());
+            (None, vec![Violation::whole(message)])
+        })?;
+        let event = Event::read(text).map_err(|errors| (None, errors))?;
+        let claimed = || event.event_type.clone();
+        let event_type =
+            which_type(&self.catalog, &event, expected).map_err(|error| (claimed(), vec![error]))?;
+        // `which_type` answers only with types that the catalog has.
+        let key = match self.catalog.get(&event_type) {
+            Some(definition) => definition.check(&event).map_err(|errors| (claimed(), errors))?,
+            None => None,
+        };
+        let stamp = self.stamp(username, event.event_id.clone(), received_at);
+        Ok((Record::accepted(&event, &event_type, key, stamp), event.event_id))
+    }
+
+    fn stamp(&self, username: &Username, event_id: Option<EventId>, received_at: Timestamp) -> Stamp {
+        let event_id = event_id.unwrap_or_else(|| EventId::generate(received_at, &*self.random));
+        Stamp { username: username.clone(), event_id, received_at }
+    }
+
+    /// Stores prepared events and raises their counts; says what became of each.
+    pub(crate) async fn store(&self, Prepared { records, verdicts }: Prepared) -> Vec<Outcome> {
+        let appended = self.stream.append(records.clone()).await;
+        // The engine counts some events itself; counting the others may fail without the events being any less
+        // stored, so that no answer depends on it.
+        let uncounted =
+            records.iter().zip(&appended).filter(|(_, appended)| matches!(appended, Appended::Stored));
+        let increments = counts::increments(uncounted.map(|(record, _)| record));
+        if !increments.is_empty()
+            && let Err(error) = self.live.raise(&increments).await
+        {
+            tracing::warn!(%error, counters = increments.len(), "live counts were not raised for stored events");
+        }
+        let refusal = appended.iter().find_map(|appended| match appended {
+            Appended::Refused(error) => Some(error),
+            _ => None,
+        });
+        if let Some(error) = refusal {
+            let refused = appended.iter().filter(|appended| !appended.is_durable()).count();
+            log_refusal(error, refused);
+        }
+        let events = records.iter().zip(verdicts).zip(appended);
+        events
+            .map(|((record, verdict), appended)| match (verdict, appended.is_durable()) {
+                // A rejected event that could not be kept is rejected all the same.
+                (Verdict::Invalid { errors }, _) => Outcome::Rejected { errors },
+                (Verdict::Valid { .. }, true) => Outcome::Stored { event_id: record.event_id().clone() },
+                (Verdict::Valid { client_id }, false) => Outcome::NotStored { event_id: client_id },
+            })
+            .collect()
+    }
+}
+
+fn log_refusal(error: &PortError, refused: usize) {
+    tracing::error!(%error, refused, "events were not stored");
+}
+
+/// The type of an event: the route's, or the one it names.
+fn which_type(
+    catalog: &Catalog,
+    event: &Event<'_>,
+    expected: Option<&EventType>,
+) -> Result<EventType, Violation> {
+    let fault = |message: String| Err(Violation::new("/event_type", message));
+    match (expected, &event.event_type) {
+        (Some(expected), Some(named)) if expected != named => {
+            fault(format!("this route takes {expected} only"))
+        }
+        (Some(expected), _) => Ok(expected.clone()),
+        (None, Some(named)) if catalog.get(named).is_some() => Ok(named.clone()),
+        (None, Some(named)) => fault(format!("the catalog has no event type {named}")),
+        (None, None) => fault("is required".to_owned()),
+    }
+}

@@ -1,0 +1,300 @@
+//! The API's description, OpenAPI 3.1, made from the catalog.
+
+use serde_json::{Map, Value, json};
+use weir_core::{
+    Catalog, Key,
+    catalog::Definition,
+    event::{MAX_EVENT_BYTES, STAMPED},
+};
+
+use crate::{
+    body::{MAX_DECOMPRESSED, MAX_SENT},
+    post::MAX_EVENTS,
+};
+
+/// The document.
+pub(crate) fn document(catalog: &Catalog) -> Value {
+    let mut paths = Map::new();
+    paths.insert("/events".to_owned(), json!({"post": post_events(catalog)}));
+    for definition in catalog.iter() {
+        let route = definition.route();
+        paths.insert(route.to_string(), json!({"post": post_typed(definition)}));
+        paths.insert(format!("{route}/count"), json!({"get": get_typed_count(definition)}));
+    }
+    paths.insert("/counts".to_owned(), json!({"get": get_counts()}));
+    paths.insert("/counts/{event_type}".to_owned(), json!({"get": get_count(catalog)}));
+    paths.insert("/health".to_owned(), json!({"get": get_health()}));
+    paths.insert("/openapi.json".to_owned(), json!({"get": get_openapi()}));
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Weir",
+            "version": env!("CARGO_PKG_VERSION"),
+            "license": {"name": "Apache-2.0 OR MIT", "identifier": "Apache-2.0 OR MIT"},
+            "description": format!(
+                "Collects events and counts them. A body has at most {MAX_SENT} bytes ({MAX_DECOMPRESSED} once \
+                 decompressed), a request at most {MAX_EVENTS} events, an event at most {MAX_EVENT_BYTES} bytes. \
+                 Bodies may be compressed with gzip or zstd. The names {STAMPED:?} cannot be sent."
+            ),
+        },
+        "security": [{"basic": []}],
+        "paths": paths,
+        "components": {
+            "securitySchemes": {"basic": {"type": "http", "scheme": "basic"}},
+            "schemas": schemas(catalog),
+        },
+    })
+}
+
+fn schemas(catalog: &Catalog) -> Value {
+    let mut schemas = json!({
+        "Problem": {
+            "description": "Problem details (RFC 9457).",
+            "type": "object",
+            "required": ["type", "title", "status", "detail"],
+            "properties": {
+                "type": {"type": "string", "description": "Stable: programs may rely on it.",
+                    "examples": ["urn:weir:problem:invalid-event"]},
+                "title": {"type": "string"},
+                "status": {"type": "integer"},
+                "detail": {"type": "string"},
+                "errors": {"type": "array", "items": {"$ref": "#/components/schemas/Violation"}},
+                "limit": {"type": "integer"},
+                "stored": {"type": "integer"},
+                "rejected": {"type": "integer"},
+                "not_stored": {"type": "integer"},
+                "outcomes": {"type": "array", "items": {"$ref": "#/components/schemas/Outcome"}},
+            },
+        },
+        "Violation": {
+            "description": "One reason why an event is refused.",
+            "type": "object",
+            "required": ["path", "message"],
+            "properties": {
+                "path": {"type": "string", "description": "A JSON pointer into the event; empty for the whole."},
+                "message": {"type": "string"},
+            },
+        },
+        "Outcome": {
+            "description": "What became of one event.",
+            "type": "object",
+            "required": ["status"],
+            "properties": {
+                "status": {"enum": ["stored", "rejected", "not_stored"]},
+                "event_id": {"type": "string"},
+                "errors": {"type": "array", "items": {"$ref": "#/components/schemas/Violation"}},
+            },
+        },
+        "Outcomes": {
+            "type": "object",
+            "required": ["stored", "rejected", "not_stored", "outcomes"],
+            "properties": {
+                "stored": {"type": "integer"},
+                "rejected": {"type": "integer"},
+                "not_stored": {"type": "integer"},
+                "outcomes": {
+                    "description": "One for each event, in the order of the request.",
+                    "type": "array", "items": {"$ref": "#/components/schemas/Outcome"},
+                },
+            },
+        },
+        "TypeCount": {
+            "type": "object",
+            "required": ["event_type", "total", "settled"],
+            "properties": {
+                "event_type": {"type": "string"},
+                "total": {"type": "integer", "description": "The live count: all events acknowledged so far."},
+                "settled": {"type": "integer", "description": "How many of them are filed in the lake."},
+            },
+        },
+    });
+    for definition in catalog.iter() {
+        schemas[definition.event_type().as_str()] = event_schema(definition);
+    }
+    schemas
+}
+
+/// A type's schema as it is in the catalog, with what a client may send beside its fields.
+fn event_schema(definition: &Definition) -> Value {
+    let mut schema = definition.schema().clone();
+    if let Some(object) = schema.as_object_mut() {
+        object.remove("x-weir");
+        object.remove("$schema");
+        object.remove("$id");
+        let properties = object.entry("properties").or_insert_with(|| json!({}));
+        properties["event_id"] = json!({
+            "type": ["string", "null"], "pattern": "^[A-Za-z0-9._:-]{1,64}$",
+            "description": "The client's own identity for the event; one is made if it is missing.",
+        });
+        properties["occurred_at"] = json!({
+            "type": ["integer", "string", "null"],
+            "description": "When it happened: milliseconds since 1970, or RFC 3339.",
+        });
+        properties["event_type"] =
+            json!({"type": ["string", "null"], "enum": [definition.event_type(), null]});
+    }
+    schema
+}
+
+fn post_events(catalog: &Catalog) -> Value {
+    let one: Vec<Value> =
+        catalog.iter().map(|definition| reference(definition.event_type().as_str())).collect();
+    let event = json!({"type": "object", "required": ["event_type"], "anyOf": one});
+    let body = json!({"anyOf": [event, {"type": "array", "items": event, "maxItems": MAX_EVENTS}]});
+    let ndjson = json!({"schema": {"type": "string"}});
+    let outcomes = |description: &str| json!({"description": description, "content": {"application/json": {"schema": reference("Outcomes")}}});
+    let mut responses = problems(&[401, 403, 413, 415, 422, 503]);
+    responses["200"] = outcomes("All events are stored.");
+    responses["207"] = outcomes("Some events are stored; the outcomes say which.");
+    json!({
+        "summary": "Store one event or many",
+        "description": "One JSON object, an array of them, or NDJSON. Each event gets its own outcome.",
+        "operationId": "post_events",
+        "requestBody": {"required": true, "content": {
+            "application/json": {"schema": body}, "application/x-ndjson": ndjson,
+        }},
+        "responses": responses,
+    })
+}
+
+fn post_typed(definition: &Definition) -> Value {
+    let name = definition.event_type().as_str();
+    let mut responses = problems(&[401, 403, 413, 415, 422, 503]);
+    responses["200"] = json!({
+        "description": "The event is stored.",
+        "content": {"application/json": {"schema": {
+            "type": "object", "required": ["message"], "properties": {"message": {"const": "Received"}},
+        }}},
+    });
+    let schema = definition.schema();
+    let mut content = json!({"schema": reference(name)});
+    if let Some(example) = schema.get("examples").and_then(|examples| examples.get(0)) {
+        content["example"] = example.clone();
+    }
+    json!({
+        "summary": format!("Store one {name}"),
+        "description": schema.get("description"),
+        "operationId": format!("post_{name}"),
+        "requestBody": {"required": true, "content": {"application/json": content}},
+        "responses": responses,
+    })
+}
+
+fn get_typed_count(definition: &Definition) -> Value {
+    let name = definition.event_type().as_str();
+    let mut responses = problems(&[401, 403, 422, 503]);
+    responses["200"] = json!({
+        "description": "The live count; 0 if there was none.",
+        "content": {"application/json": {"schema": {
+            "type": "object", "required": ["count"], "properties": {"count": {"type": "integer", "minimum": 0}},
+        }}},
+    });
+    let parameters: Vec<Value> = definition
+        .count_by()
+        .map(|field| {
+            json!({"name": field, "in": "query", "description": "Count events with this value only.",
+                   "schema": {"type": "string", "maxLength": Key::MAX_BYTES}})
+        })
+        .into_iter()
+        .collect();
+    json!({
+        "summary": format!("Count events of {name}"),
+        "operationId": format!("count_{name}"),
+        "parameters": parameters,
+        "responses": responses,
+    })
+}
+
+fn get_counts() -> Value {
+    let mut responses = problems(&[401, 403, 422, 503]);
+    responses["200"] = json!({
+        "description": "A count for each event type, and one for rejected events.",
+        "content": {"application/json": {"schema": {
+            "type": "object",
+            "required": ["username", "counts", "rejected"],
+            "properties": {
+                "username": {"type": "string"},
+                "counts": {"type": "array", "items": reference("TypeCount")},
+                "rejected": reference("TypeCount"),
+            },
+        }}},
+    });
+    json!({"summary": "Read all counts", "operationId": "counts", "responses": responses})
+}
+
+fn get_count(catalog: &Catalog) -> Value {
+    let names: Vec<&str> = catalog.iter().map(|d| d.event_type().as_str()).chain(["rejected"]).collect();
+    let mut responses = problems(&[401, 403, 404, 422, 503]);
+    responses["200"] = json!({
+        "description": "The type's counts, and those of its keys, largest first.",
+        "content": {"application/json": {"schema": {
+            "type": "object",
+            "required": ["event_type", "total", "settled", "count_by", "keys", "next"],
+            "properties": {
+                "event_type": {"type": "string"},
+                "total": {"type": "integer"},
+                "settled": {"type": "integer"},
+                "count_by": {"type": ["string", "null"], "description": "The field that keys are values of."},
+                "keys": {"type": "array", "items": {
+                    "type": "object", "required": ["key", "count"],
+                    "properties": {"key": {"type": "string"}, "count": {"type": "integer"}},
+                }},
+                "next": {"type": ["string", "null"], "description": "The value of after for the next page."},
+            },
+        }}},
+    });
+    json!({
+        "summary": "Read the counts of one event type",
+        "operationId": "count",
+        "parameters": [
+            {"name": "event_type", "in": "path", "required": true, "schema": {"type": "string", "examples": names}},
+            {"name": "limit", "in": "query", "description": "Keys on a page.",
+             "schema": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}},
+            {"name": "after", "in": "query", "description": "What next said on the page before.",
+             "schema": {"type": "string"}},
+        ],
+        "responses": responses,
+    })
+}
+
+fn get_health() -> Value {
+    let mut responses = problems(&[503]);
+    responses["200"] = json!({
+        "description": "The engine answers.",
+        "content": {"application/json": {"schema": {
+            "type": "object", "required": ["status"], "properties": {"status": {"const": "ok"}},
+        }}},
+    });
+    json!({"summary": "Whether the engine answers", "operationId": "health", "security": [], "responses": responses})
+}
+
+fn get_openapi() -> Value {
+    json!({
+        "summary": "This document",
+        "operationId": "openapi",
+        "security": [],
+        "responses": {"200": {"description": "OpenAPI 3.1.", "content": {"application/json": {"schema": {"type": "object"}}}}},
+    })
+}
+
+fn problems(statuses: &[u16]) -> Value {
+    let of = |status: u16| match status {
+        401 => "There are no usable credentials.",
+        403 => "The access key has not the scope.",
+        404 => "There is no such event type.",
+        413 => "The body is too large, or has too many events.",
+        415 => "The content encoding is not known.",
+        422 => "It is not valid; the members say why.",
+        _ => "Not available now. Retry-After says when to try again.",
+    };
+    let content = json!({"application/problem+json": {"schema": reference("Problem")}});
+    statuses
+        .iter()
+        .map(|status| (status.to_string(), json!({"description": of(*status), "content": content})))
+        .collect::<Map<_, _>>()
+        .into()
+}
+
+fn reference(schema: &str) -> Value {
+    json!({"$ref": format!("#/components/schemas/{schema}")})
+}

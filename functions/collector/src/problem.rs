@@ -1,0 +1,208 @@
+//! Every error of the API, as problem details (RFC 9457). Each has a stable `type`; this is the only place that knows
+//! which HTTP status it has.
+
+use axum::{
+    Json,
+    http::{HeaderName, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde_json::{Map, Value, json};
+use weir_core::{EventType, Violation, ports::PortError, users::Scope};
+
+use crate::caller::NotAuthenticated;
+
+/// An error that a client is told of.
+#[derive(Debug)]
+pub(crate) enum Problem {
+    /// There are no usable credentials.
+    Unauthorized(NotAuthenticated),
+    /// The access key does not allow it.
+    OutOfScope { needed: Scope },
+    /// There is no such path.
+    NotFound,
+    /// The catalog has no such event type.
+    UnknownEventType { event_type: String },
+    /// The path has no such method.
+    MethodNotAllowed,
+    /// The body did not come whole.
+    BodyIncomplete,
+    /// The body is larger than any body may be.
+    BodyTooLarge { limit: usize, decompressed: bool },
+    /// The body holds more events than a request may.
+    TooManyEvents { limit: usize },
+    /// The body's encoding is none that is known.
+    UnsupportedEncoding,
+    /// The body cannot be decompressed.
+    UndecodableBody { encoding: &'static str },
+    /// The one event of the request is not valid.
+    InvalidEvent { errors: Vec<Violation> },
+    /// None of the request's events is valid; `answer` has what `POST /events` says of each.
+    NoValidEvent { answer: Map<String, Value> },
+    /// The query cannot be understood.
+    InvalidQuery { detail: String },
+    /// Nothing was stored; `answer` has what `POST /events` says of each event, where it was that.
+    NotStored { answer: Map<String, Value> },
+    /// The engine did not answer.
+    Unavailable,
+    /// The code has a fault.
+    Internal,
+}
+
+/// After how many seconds a client should try again.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
+
+impl Problem {
+    /// The engine did not do what it was asked: says so to whoever runs it, once, here.
+    pub(crate) fn of_engine(error: &PortError) -> Self {
+        tracing::error!(%error, "the engine failed");
+        Self::Unavailable
+    }
+
+    /// Status, type, title.
+    fn kind(&self) -> (StatusCode, &'static str, &'static str) {
+        match self {
+            Self::Unauthorized(NotAuthenticated::Unavailable(_)) | Self::Unavailable => {
+                (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Not available now")
+            }
+            Self::Unauthorized(_) => (StatusCode::UNAUTHORIZED, "unauthorized", "Credentials needed"),
+            Self::OutOfScope { .. } => {
+                (StatusCode::FORBIDDEN, "out-of-scope", "Not allowed with this access key")
+            }
+            Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "No such path"),
+            Self::UnknownEventType { .. } => {
+                (StatusCode::NOT_FOUND, "unknown-event-type", "No such event type")
+            }
+            Self::MethodNotAllowed => {
+                (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "No such method here")
+            }
+            Self::BodyIncomplete => {
+                (StatusCode::BAD_REQUEST, "incomplete-body", "The body did not come whole")
+            }
+            Self::BodyTooLarge { .. } => {
+                (StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "The body is too large")
+            }
+            Self::TooManyEvents { .. } => {
+                (StatusCode::PAYLOAD_TOO_LARGE, "too-many-events", "Too many events")
+            }
+            Self::UnsupportedEncoding => {
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-encoding", "Unknown content encoding")
+            }
+            Self::UndecodableBody { .. } => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "undecodable-body", "The body cannot be decompressed")
+            }
+            Self::InvalidEvent { .. } => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "invalid-event", "The event is not valid")
+            }
+            Self::NoValidEvent { .. } => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "no-valid-event", "No event is valid")
+            }
+            Self::InvalidQuery { .. } => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "invalid-query", "The query is not valid")
+            }
+            Self::NotStored { .. } => (StatusCode::SERVICE_UNAVAILABLE, "not-stored", "Nothing was stored"),
+            Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "A fault in the collector"),
+        }
+    }
+
+    fn detail(&self) -> String {
+        match self {
+            Self::Unauthorized(NotAuthenticated::Unavailable(_)) => {
+                "Credentials cannot be checked now.".to_owned()
+            }
+            Self::Unauthorized(NotAuthenticated::NoCredentials) => {
+                "Send a username and a secret with HTTP basic authentication.".to_owned()
+            }
+            Self::Unauthorized(NotAuthenticated::Refused) => {
+                "The username or the secret is wrong.".to_owned()
+            }
+            Self::OutOfScope { needed } => format!("This needs an access key with the scope {needed}."),
+            Self::NotFound => "The API is described at /openapi.json.".to_owned(),
+            Self::UnknownEventType { event_type } => format!("The catalog has no event type {event_type:?}."),
+            Self::MethodNotAllowed => "The header Allow names the methods of this path.".to_owned(),
+            Self::BodyIncomplete => {
+                "The connection ended before the body did, or the body is malformed.".to_owned()
+            }
+            Self::BodyTooLarge { limit, decompressed: false } => format!("A body has at most {limit} bytes."),
+            Self::BodyTooLarge { limit, decompressed: true } => {
+                format!("A body has at most {limit} bytes once it is decompressed.")
+            }
+            Self::TooManyEvents { limit } => format!("A request has at most {limit} events."),
+            Self::UnsupportedEncoding => "A body is sent as it is, or with one of gzip and zstd.".to_owned(),
+            Self::UndecodableBody { encoding } => format!("The body is not valid {encoding}."),
+            Self::InvalidEvent { errors } => match errors.as_slice() {
+                [one] => format!("{} {}", one.path, one.message).trim().to_owned(),
+                many => format!("There are {} errors.", many.len()),
+            },
+            Self::NoValidEvent { .. } => "Nothing was stored; outcomes says why, for each event.".to_owned(),
+            Self::InvalidQuery { detail } => detail.clone(),
+            Self::NotStored { .. } => {
+                "No event was stored. Send the request again after a moment.".to_owned()
+            }
+            Self::Unavailable => "Try again after a moment.".to_owned(),
+            Self::Internal => "It was logged.".to_owned(),
+        }
+    }
+
+    /// Members beside those that every problem has.
+    fn members(&mut self) -> Map<String, Value> {
+        match self {
+            Self::InvalidEvent { errors } => [("errors".to_owned(), json!(errors))].into_iter().collect(),
+            Self::NoValidEvent { answer } | Self::NotStored { answer } => std::mem::take(answer),
+            Self::BodyTooLarge { limit, .. } | Self::TooManyEvents { limit } => {
+                [("limit".to_owned(), json!(limit))].into_iter().collect()
+            }
+            _ => Map::new(),
+        }
+    }
+
+    fn headers(&self) -> Option<(HeaderName, HeaderValue)> {
+        match self.kind().0 {
+            StatusCode::UNAUTHORIZED => {
+                // The charset is RFC 7617's way to say that names and secrets are UTF-8.
+                let challenge = HeaderValue::from_static("Basic realm=\"weir\", charset=\"UTF-8\"");
+                Some((header::WWW_AUTHENTICATE, challenge))
+            }
+            StatusCode::SERVICE_UNAVAILABLE => Some((header::RETRY_AFTER, RETRY_AFTER)),
+            // RFC 7694, section 3: what would have been accepted.
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => {
+                Some((header::ACCEPT_ENCODING, HeaderValue::from_static("gzip, zstd")))
+            }
+            _ => None,
+        }
+    }
+}
+
+impl From<NotAuthenticated> for Problem {
+    fn from(reason: NotAuthenticated) -> Self {
+        if let NotAuthenticated::Unavailable(error) = &reason {
+            tracing::error!(%error, "credentials cannot be checked");
+        }
+        Self::Unauthorized(reason)
+    }
+}
+
+impl From<EventType> for Problem {
+    fn from(unknown: EventType) -> Self {
+        Self::UnknownEventType { event_type: unknown.as_str().to_owned() }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(mut self) -> Response {
+        let (status, kind, title) = self.kind();
+        let mut body = json!({
+            "type": format!("urn:weir:problem:{kind}"),
+            "title": title,
+            "status": status.as_u16(),
+            "detail": self.detail(),
+        });
+        if let Some(object) = body.as_object_mut() {
+            object.extend(self.members());
+        }
+        let mut response = (status, Json(body)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.extend(self.headers());
+        response
+    }
+}

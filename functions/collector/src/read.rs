@@ -1,0 +1,171 @@
+//! `GET`: counts and health.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use axum::{
+    Json,
+    extract::{Path, Query, State, rejection::QueryRejection},
+    response::{IntoResponse, Response},
+};
+use serde_json::{Value, json};
+use weir_core::{
+    Counter, EventType, Key, Username,
+    counts::{KeyCount, KeysRequest},
+};
+
+use crate::{Collector, caller::Reader, problem::Problem};
+
+/// A query as it was sent: names and values, in their order.
+pub(crate) type Pairs = Result<Query<Vec<(String, String)>>, QueryRejection>;
+
+/// How many keys a page has if the client does not say, and at the most.
+const PAGE: usize = 100;
+const MAX_PAGE: usize = 1000;
+
+/// `GET /health`.
+pub(crate) async fn health(State(collector): State<Collector>) -> Result<Response, Problem> {
+    match collector.health.check().await {
+        Ok(()) => Ok(Json(json!({"status": "ok"})).into_response()),
+        Err(error) => Err(Problem::of_engine(&error)),
+    }
+}
+
+/// `GET` on a type's own route and `/count`: `{"count": n}`, of one key if the query names one.
+pub(crate) async fn typed_count(
+    collector: Collector,
+    username: Username,
+    event_type: Arc<EventType>,
+    query: Pairs,
+) -> Result<Response, Problem> {
+    let count_by = collector.catalog.get(&event_type).and_then(weir_core::catalog::Definition::count_by);
+    let key = match (pairs(query)?.as_slice(), count_by) {
+        ([], _) => None,
+        ([(name, value)], Some(count_by)) if name == count_by => {
+            let key: Key = value.parse().map_err(|error| invalid(format!("{count_by}: {error}")))?;
+            Some(key)
+        }
+        (_, Some(count_by)) => {
+            return Err(invalid(format!("This takes {count_by}, once, and nothing else.")));
+        }
+        (_, None) => {
+            return Err(invalid("The counts of this type are not broken down: it takes no query.".to_owned()));
+        }
+    };
+    let counter = Counter { username, event_type: (*event_type).clone(), key };
+    let counts = collector.live.read(&[counter]).await.map_err(|error| Problem::of_engine(&error))?;
+    Ok(Json(json!({"count": counts.first().copied().unwrap_or_default()})).into_response())
+}
+
+/// `GET /counts`: all of the user's counts.
+pub(crate) async fn all(
+    State(collector): State<Collector>,
+    Reader(username): Reader,
+    query: Pairs,
+) -> Result<Response, Problem> {
+    if !pairs(query)?.is_empty() {
+        return Err(invalid("This takes no query.".to_owned()));
+    }
+    let totals = Totals::read(&collector, &username).await?;
+    let types: Vec<Value> =
+        collector.catalog.iter().map(|definition| totals.of(definition.event_type())).collect();
+    // Types that a former catalog had.
+    let others = totals
+        .live
+        .keys()
+        .chain(totals.settled.keys())
+        .filter(|event_type| collector.catalog.get(event_type).is_none() && !event_type.is_rejected());
+    let others: std::collections::BTreeSet<&EventType> = others.collect();
+    let counts: Vec<Value> =
+        types.into_iter().chain(others.into_iter().map(|other| totals.of(other))).collect();
+    let answer =
+        json!({"username": username, "counts": counts, "rejected": totals.of(&EventType::rejected())});
+    Ok(Json(answer).into_response())
+}
+
+/// `GET /counts/{event_type}`: one type's counts and its keys, largest first, a page at a time.
+pub(crate) async fn one(
+    State(collector): State<Collector>,
+    Reader(username): Reader,
+    Path(event_type): Path<String>,
+    query: Pairs,
+) -> Result<Response, Problem> {
+    let known = event_type
+        .parse::<EventType>()
+        .ok()
+        .filter(|known| collector.catalog.get(known).is_some() || known.is_rejected());
+    let event_type = known.ok_or(Problem::UnknownEventType { event_type })?;
+    let request = keys_request(pairs(query)?)?;
+    let totals = Totals::read(&collector, &username).await?;
+    let mut keys = collector
+        .live
+        .keys(&username, &event_type, &KeysRequest { limit: request.limit + 1, ..request.clone() })
+        .await
+        .map_err(|error| Problem::of_engine(&error))?;
+    let more = keys.len() > request.limit;
+    keys.truncate(request.limit);
+    let next = keys.last().filter(|_| more).map(cursor);
+    let mut answer = totals.of(&event_type);
+    let count_by = collector.catalog.get(&event_type).and_then(weir_core::catalog::Definition::count_by);
+    answer["count_by"] = json!(count_by);
+    answer["keys"] = json!(keys);
+    answer["next"] = json!(next);
+    Ok(Json(answer).into_response())
+}
+
+/// A user's live and settled totals.
+struct Totals {
+    live: BTreeMap<EventType, u64>,
+    settled: BTreeMap<EventType, u64>,
+}
+
+impl Totals {
+    async fn read(collector: &Collector, username: &Username) -> Result<Self, Problem> {
+        let (live, settled) =
+            tokio::join!(collector.live.totals(username), collector.settled.totals(username));
+        let failed = |error| Problem::of_engine(&error);
+        Ok(Self { live: live.map_err(failed)?, settled: settled.map_err(failed)? })
+    }
+
+    fn of(&self, event_type: &EventType) -> Value {
+        let count = |totals: &BTreeMap<EventType, u64>| totals.get(event_type).copied().unwrap_or_default();
+        json!({"event_type": event_type, "total": count(&self.live), "settled": count(&self.settled)})
+    }
+}
+
+fn keys_request(pairs: Vec<(String, String)>) -> Result<KeysRequest, Problem> {
+    let mut request = KeysRequest { after: None, limit: PAGE };
+    for (name, value) in pairs {
+        match name.as_str() {
+            "limit" => {
+                let limit = value.parse().ok().filter(|limit| (1..=MAX_PAGE).contains(limit));
+                request.limit =
+                    limit.ok_or_else(|| invalid(format!("limit is a number from 1 to {MAX_PAGE}.")))?;
+            }
+            "after" => {
+                let after =
+                    read_cursor(&value).ok_or_else(|| invalid("after is what next said.".to_owned()))?;
+                request.after = Some(after);
+            }
+            _ => return Err(invalid("This takes limit and after.".to_owned())),
+        }
+    }
+    Ok(request)
+}
+
+/// Where a page ended. Clients hand it back as it is.
+fn cursor(last: &KeyCount) -> String {
+    format!("{}:{}", last.count, last.key)
+}
+
+fn read_cursor(text: &str) -> Option<KeyCount> {
+    let (count, key) = text.split_once(':')?;
+    Some(KeyCount { count: count.parse().ok()?, key: key.parse().ok()? })
+}
+
+fn pairs(query: Pairs) -> Result<Vec<(String, String)>, Problem> {
+    query.map(|Query(pairs)| pairs).map_err(|error| invalid(error.body_text()))
+}
+
+fn invalid(detail: String) -> Problem {
+    Problem::InvalidQuery { detail }
+}

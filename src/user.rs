@@ -1,0 +1,137 @@
+//! `weir user`: who has an account. Credentials go to standard output, alone; everything else to standard error.
+
+use std::{io::Read, path::Path, process::ExitCode, time::Duration};
+
+use anyhow::{Context, Result, bail};
+use weir_core::{
+    Clock, SystemClock, SystemRandom, Timestamp, Username,
+    ports::{Saved, UserAdmin, Users},
+    users::{AccessKey, AccessKeyError, Secret, SecretHash, User},
+};
+use weir_embedded::UserStore;
+
+use crate::{cli::UserCommand, table};
+
+/// Runs one of the commands.
+pub(crate) async fn run(data: &Path, command: UserCommand) -> Result<ExitCode> {
+    let users = UserStore::open(data)?;
+    match command {
+        UserCommand::Add { name, scope, label, password_stdin } => {
+            let secret = Chosen::read(password_stdin)?;
+            let hash = secret.hash()?;
+            let existed = users.find(&name).await?.is_some();
+            change(&users, &name, true, |user, now| {
+                let (label, hash) = (label.clone(), hash.clone());
+                user.add(AccessKey { label, scope, hash, created_at: now, expires_at: None }, now)
+            })
+            .await?;
+            let what = if existed { "has a new access key" } else { "has an account" };
+            eprintln!("{name} {what}, labelled {label}, with the scope {scope}.");
+            secret.hand_over(&name);
+        }
+        UserCommand::Rotate { name, label, keep_old, password_stdin } => {
+            let secret = Chosen::read(password_stdin)?;
+            let hash = secret.hash()?;
+            let keep = u64::try_from(keep_old.as_millis()).unwrap_or(u64::MAX);
+            change(&users, &name, false, |user, now| {
+                user.rotate(&label, hash.clone(), now.plus_millis(keep), now)
+            })
+            .await?;
+            let until =
+                if keep_old == Duration::ZERO { "is refused from now on" } else { "stays good meanwhile" };
+            eprintln!("{name} has a new secret for {label}; the old one {until}.");
+            secret.hand_over(&name);
+        }
+        UserCommand::Remove { name, label: Some(label) } => {
+            change(&users, &name, false, |user, _| user.remove(&label)).await?;
+            eprintln!("{name} has no access key labelled {label} any more.");
+        }
+        UserCommand::Remove { name, label: None } => {
+            if !users.remove(&name).await? {
+                bail!("there is no user {name}");
+            }
+            eprintln!("{name} has no account any more; the events are kept.");
+        }
+        UserCommand::List => print(&users.list().await?),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A secret to be: generated, or chosen by somebody.
+struct Chosen {
+    secret: Secret,
+    generated: bool,
+}
+
+impl Chosen {
+    fn read(from_stdin: bool) -> Result<Self> {
+        if !from_stdin {
+            return Ok(Self { secret: Secret::generate(&SystemRandom), generated: true });
+        }
+        let mut text = String::new();
+        std::io::stdin().take(4096).read_to_string(&mut text).context("cannot read the password")?;
+        let password = text.strip_suffix('\n').unwrap_or(&text);
+        let password = password.strip_suffix('\r').unwrap_or(password);
+        Ok(Self { secret: Secret::presented(password), generated: false })
+    }
+
+    fn hash(&self) -> Result<SecretHash> {
+        if self.generated {
+            return Ok(SecretHash::of_generated(&self.secret, &SystemRandom));
+        }
+        Ok(SecretHash::of_password(&self.secret, &SystemRandom)?)
+    }
+
+    /// Prints the credentials, unless it was its owner who chose the secret.
+    fn hand_over(&self, name: &Username) {
+        if self.generated {
+            println!("{name}:{}", self.secret.reveal());
+        }
+    }
+}
+
+/// Changes a user as it is now, again if somebody else was quicker.
+async fn change(
+    users: &UserStore,
+    name: &Username,
+    make: bool,
+    mut apply: impl FnMut(&mut User, Timestamp) -> Result<(), AccessKeyError>,
+) -> Result<()> {
+    loop {
+        let mut user = match users.find(name).await? {
+            Some(user) => user,
+            None if make => User::new(name.clone()),
+            None => bail!("there is no user {name}"),
+        };
+        apply(&mut user, SystemClock.now())?;
+        if users.save(&user).await? == Saved::Yes {
+            return Ok(());
+        }
+    }
+}
+
+fn print(users: &[User]) {
+    let now = SystemClock.now();
+    let mut rows = vec![["USER", "LABEL", "SCOPE", "SECRET", "SINCE", "UNTIL"].map(str::to_owned)];
+    for user in users {
+        if user.access_keys.is_empty() {
+            rows.push([user.username.as_str(), "(none)", "", "", "", ""].map(str::to_owned));
+        }
+        for key in &user.access_keys {
+            let until = match key.expires_at {
+                None => String::new(),
+                Some(_) if !key.is_live(now) => "expired".to_owned(),
+                Some(expiry) => expiry.to_string(),
+            };
+            rows.push([
+                user.username.to_string(),
+                key.label.to_string(),
+                key.scope.to_string(),
+                if key.hash.is_password() { "chosen" } else { "generated" }.to_owned(),
+                key.created_at.to_string(),
+                until,
+            ]);
+        }
+    }
+    print!("{}", table::aligned(&rows));
+}
