@@ -8,6 +8,7 @@
 //!   (one text for each event), `intake` (validate, stamp, store, count), and the answer;
 //! - `read`: counts;
 //! - `problem`: every error there is, and the only place that knows HTTP statuses;
+//! - `leftover`: what is done with a body that was not read;
 //! - `caller`: who is calling, and what they may do;
 //! - `openapi`: the description of all that, made from the catalog.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -16,6 +17,7 @@ mod body;
 mod caller;
 mod framing;
 mod intake;
+mod leftover;
 mod openapi;
 mod post;
 mod problem;

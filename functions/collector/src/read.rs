@@ -48,7 +48,9 @@ pub(crate) async fn typed_count(
             return Err(invalid(format!("This takes {count_by}, once, and nothing else.")));
         }
         (_, None) => {
-            return Err(invalid("The counts of this type are not broken down: it takes no query.".to_owned()));
+            return Err(invalid(
+                "The counts of this type are not broken down: it takes no query.".to_owned(),
+            ));
         }
     };
     let counter = Counter { username, event_type: (*event_type).clone(), key };

@@ -6,6 +6,7 @@ use axum::{
     Router,
     extract::{Request, State},
     http::{HeaderName, HeaderValue, Method, header},
+    middleware,
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -18,7 +19,7 @@ use weir_core::catalog::Definition;
 use crate::{
     Collector,
     caller::{Reader, Writer},
-    openapi,
+    leftover, openapi,
     post::{events, typed},
     problem::Problem,
     read,
@@ -74,6 +75,7 @@ pub fn router(collector: Collector, origins: &Origins) -> Router {
         .method_not_allowed_fallback(async || Problem::MethodNotAllowed)
         .with_state(collector)
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::from_fn(leftover::discard))
         .layer(cors(origins))
 }
 

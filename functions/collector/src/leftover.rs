@@ -1,0 +1,98 @@
+//! Reads the rest of a body that was answered early.
+//!
+//! A client that is still sending when the connection is closed sees a reset instead of the answer: `requests` in
+//! Python, for one, never learns that its 10 MB were a 413. So whatever of a body the handler left is read and thrown
+//! away, within bounds, before the answer goes out.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use axum::{
+    body::{Body, Bytes, HttpBody},
+    extract::Request,
+    http::{HeaderMap, header},
+    middleware::Next,
+    response::Response,
+};
+use http_body_util::BodyExt;
+use tokio::sync::oneshot;
+
+/// How much is thrown away at the most, and for how long. A client that sends more is cut off.
+const MAX_BYTES: usize = 64 << 20;
+const MAX_TIME: Duration = Duration::from_secs(10);
+
+/// The middleware.
+pub(crate) async fn discard(request: Request, next: Next) -> Response {
+    if waits_to_be_asked(request.headers()) {
+        return next.run(request).await;
+    }
+    let (parts, body) = request.into_parts();
+    let (give_back, left) = oneshot::channel();
+    let body = Body::new(Reclaimed { body: Some(body), give_back: Some(give_back) });
+    let answer = next.run(Request::from_parts(parts, body)).await;
+    // An error means that the body was read to its end.
+    if let Ok(left) = left.await {
+        // Who takes longer is cut off.
+        let _ = tokio::time::timeout(MAX_TIME, throw_away(left)).await;
+    }
+    answer
+}
+
+/// Such a client (curl, for large bodies) sends nothing until it is told to go on.
+fn waits_to_be_asked(headers: &HeaderMap) -> bool {
+    headers.get(header::EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+}
+
+async fn throw_away(mut body: Body) {
+    let mut bytes = 0;
+    while bytes < MAX_BYTES
+        && let Some(Ok(frame)) = body.frame().await
+    {
+        bytes += frame.data_ref().map_or(0, Bytes::len);
+    }
+}
+
+/// A body that comes back if it is dropped before its end.
+struct Reclaimed {
+    body: Option<Body>,
+    give_back: Option<oneshot::Sender<Body>>,
+}
+
+impl HttpBody for Reclaimed {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, axum::Error>>> {
+        let Some(body) = &mut self.body else { return Poll::Ready(None) };
+        let polled = Pin::new(body).poll_frame(context);
+        if let Poll::Ready(None | Some(Err(_))) = polled {
+            self.body = None;
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(HttpBody::is_end_stream)
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.body.as_ref().map(HttpBody::size_hint).unwrap_or_default()
+    }
+}
+
+impl Drop for Reclaimed {
+    fn drop(&mut self) {
+        if let (Some(body), Some(give_back)) = (self.body.take(), self.give_back.take())
+            && !body.is_end_stream()
+        {
+            // Nobody wants it back if the client is gone.
+            let _ = give_back.send(body);
+        }
+    }
+}

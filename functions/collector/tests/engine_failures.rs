@@ -1,0 +1,250 @@
+//! What clients are told when the engine does only a part, or nothing: an event is acknowledged if and only if it is
+//! durable, whatever else fails.
+
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
+
+use async_trait::async_trait;
+use axum::{
+    Router,
+    body::Body,
+    http::{Request, StatusCode, request::Parts},
+};
+use collector::{Authenticate, Caller, Collector, NotAuthenticated, Origins};
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+use tower::ServiceExt;
+use weir_core::{
+    BatchId, Catalog, Counter, EventType, Hour, Increment, ManualClock, Partition, Record, SeededRandom,
+    Timestamp, Username,
+    counts::{KeyCount, KeysRequest},
+    ports::{Appended, Health, LiveCounts, PortError, Settled, SettledCounts, Stream},
+    users::Scope,
+};
+
+/// An engine that stores every event but those whose line has one of these words, and may be unable to count.
+#[derive(Default)]
+struct Script {
+    refuse: &'static [&'static str],
+    counts_itself: bool,
+    cannot_count: bool,
+    unwell: bool,
+    stored: Mutex<Vec<String>>,
+    raised: Mutex<Vec<Increment>>,
+}
+
+fn down() -> PortError {
+    PortError::unavailable("the engine", "it is down: table weir-counts, secret host name")
+}
+
+#[async_trait]
+impl Stream for Script {
+    async fn append(&self, records: Vec<Record>) -> Vec<Appended> {
+        let append = |record: Record| {
+            let line = String::from_utf8(record.line().to_vec()).unwrap();
+            if self.refuse.iter().any(|word| line.contains(word)) {
+                return Appended::Refused(down());
+            }
+            self.stored.lock().unwrap().push(line);
+            if self.counts_itself { Appended::Counted } else { Appended::Stored }
+        };
+        records.into_iter().map(append).collect()
+    }
+}
+
+#[async_trait]
+impl LiveCounts for Script {
+    async fn raise(&self, increments: &[Increment]) -> Result<(), PortError> {
+        if self.cannot_count {
+            return Err(down());
+        }
+        self.raised.lock().unwrap().extend_from_slice(increments);
+        Ok(())
+    }
+
+    async fn read(&self, _: &[Counter]) -> Result<Vec<u64>, PortError> {
+        Err(down())
+    }
+
+    async fn totals(&self, _: &Username) -> Result<BTreeMap<EventType, u64>, PortError> {
+        Err(down())
+    }
+
+    async fn keys(&self, _: &Username, _: &EventType, _: &KeysRequest) -> Result<Vec<KeyCount>, PortError> {
+        Err(down())
+    }
+}
+
+#[async_trait]
+impl SettledCounts for Script {
+    async fn settle(&self, _: &BatchId, _: &BTreeMap<Partition, u64>) -> Result<Settled, PortError> {
+        Err(down())
+    }
+
+    async fn totals(&self, _: &Username) -> Result<BTreeMap<EventType, u64>, PortError> {
+        Err(down())
+    }
+
+    async fn hours(
+        &self,
+        _: &Username,
+        _: &EventType,
+        _: Hour,
+        _: Hour,
+    ) -> Result<BTreeMap<Hour, u64>, PortError> {
+        Err(down())
+    }
+}
+
+#[async_trait]
+impl Health for Script {
+    async fn check(&self) -> Result<(), PortError> {
+        if self.unwell { Err(down()) } else { Ok(()) }
+    }
+}
+
+/// Lets everybody in as one user, or cannot say who it is.
+struct Door {
+    stuck: bool,
+}
+
+#[async_trait]
+impl Authenticate for Door {
+    async fn caller(&self, _: &Parts) -> Result<Caller, NotAuthenticated> {
+        if self.stuck {
+            return Err(NotAuthenticated::Unavailable(down()));
+        }
+        Ok(Caller { username: "u".parse().unwrap(), scope: Scope::Both })
+    }
+}
+
+fn api(script: &Arc<Script>, stuck: bool) -> Router {
+    let collector = Collector {
+        catalog: Arc::new(Catalog::built_in().unwrap()),
+        stream: script.clone(),
+        live: script.clone(),
+        settled: script.clone(),
+        health: script.clone(),
+        authenticate: Arc::new(Door { stuck }),
+        clock: Arc::new(ManualClock::at(Timestamp::saturating(1_795_179_605_007))),
+        random: Arc::new(SeededRandom::new(1)),
+    };
+    collector::router(collector, &Origins::Any)
+}
+
+struct Answer {
+    status: StatusCode,
+    retry_after: bool,
+    body: Value,
+}
+
+async fn ask(script: &Arc<Script>, method: &str, path: &str, body: impl Into<Body>) -> Answer {
+    let request = Request::builder().method(method).uri(path).body(body.into()).unwrap();
+    let answer = api(script, false).oneshot(request).await.unwrap();
+    let (status, retry_after) = (answer.status(), answer.headers().contains_key("retry-after"));
+    let bytes = answer.into_body().collect().await.unwrap().to_bytes();
+    Answer { status, retry_after, body: serde_json::from_slice(&bytes).unwrap() }
+}
+
+fn clicks(buttons: &[&str]) -> String {
+    let click = |button: &&str| json!({"event_type": "button_click", "session_id": "s", "button_id": button});
+    Value::from(buttons.iter().map(click).collect::<Vec<_>>()).to_string()
+}
+
+#[tokio::test]
+async fn each_event_is_told_its_own_fate_when_the_stream_refuses_some() {
+    let script = Arc::new(Script { refuse: &["bad"], ..Script::default() });
+    let body = r#"[{"event_type":"button_click","session_id":"s","button_id":"bad","event_id":"mine"},
+        {"event_type":"button_click","session_id":"s","button_id":"good"}, {"event_type":"button_click"}]"#;
+    let answer = ask(&script, "POST", "/events", body).await;
+    assert_eq!(answer.status, StatusCode::MULTI_STATUS);
+    let outcomes = &answer.body["outcomes"];
+    assert_eq!(outcomes[0], json!({"status": "not_stored", "event_id": "mine"}));
+    assert_eq!((&outcomes[1]["status"], &outcomes[2]["status"]), (&json!("stored"), &json!("rejected")));
+    assert_eq!(script.stored.lock().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn only_stored_events_are_counted_and_equal_counters_once() {
+    let script = Arc::new(Script { refuse: &["bad"], ..Script::default() });
+    ask(&script, "POST", "/events", clicks(&["a", "bad", "a", "b"])).await;
+    let raised: Vec<(Option<String>, u64)> = script
+        .raised
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|increment| (increment.counter.key.as_ref().map(ToString::to_string), increment.by))
+        .collect();
+    assert_eq!(raised, [(None, 3), (Some("a".to_owned()), 2), (Some("b".to_owned()), 1)]);
+}
+
+#[tokio::test]
+async fn what_the_stream_counts_itself_is_not_counted_again() {
+    let script = Arc::new(Script { counts_itself: true, ..Script::default() });
+    assert_eq!(ask(&script, "POST", "/events", clicks(&["a"])).await.status, StatusCode::OK);
+    assert!(script.raised.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_count_that_cannot_be_raised_is_no_error_for_a_stored_event() {
+    let script = Arc::new(Script { cannot_count: true, ..Script::default() });
+    assert_eq!(ask(&script, "POST", "/events", clicks(&["a"])).await.status, StatusCode::OK);
+    let body = r#"{"session_id":"s","button_id":"b"}"#;
+    assert_eq!(ask(&script, "POST", "/button/click", body).await.body, json!({"message": "Received"}));
+    assert_eq!(script.stored.lock().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn nothing_stored_is_503_with_retry_after_and_is_never_acknowledged() {
+    let script = Arc::new(Script { refuse: &["event_id"], ..Script::default() });
+    for (path, body) in [
+        ("/events", clicks(&["a", "b"])),
+        ("/events", r#"[{"event_type":"button_click"},{"event_type":"button_click","session_id":"s","button_id":"b"}]"#.into()),
+        ("/button/click", r#"{"session_id":"s","button_id":"b"}"#.into()),
+    ] {
+        let answer = ask(&script, "POST", path, body).await;
+        assert_eq!((answer.status, answer.retry_after), (StatusCode::SERVICE_UNAVAILABLE, true), "{path}");
+        assert_eq!(answer.body["type"], "urn:weir:problem:not-stored");
+    }
+}
+
+#[tokio::test]
+async fn an_invalid_event_is_told_so_even_if_it_cannot_be_kept() {
+    let script = Arc::new(Script { refuse: &["event_id"], ..Script::default() });
+    let answer = ask(&script, "POST", "/button/click", "{}").await;
+    assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(answer.body["errors"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn an_engine_that_does_not_answer_is_503_and_its_words_stay_inside() {
+    let script = Arc::new(Script { unwell: true, ..Script::default() });
+    for path in ["/health", "/counts", "/counts/button_click", "/button/click/count"] {
+        let answer = ask(&script, "GET", path, Body::empty()).await;
+        assert_eq!((answer.status, answer.retry_after), (StatusCode::SERVICE_UNAVAILABLE, true), "{path}");
+        assert!(!answer.body.to_string().contains("secret host name"), "{path}");
+    }
+    let request = Request::builder().uri("/counts").body(Body::empty()).unwrap();
+    let answer = api(&script, true).oneshot(request).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(!answer.headers().contains_key("www-authenticate"));
+}
+
+#[tokio::test]
+async fn an_answer_stays_small_however_many_events_are_bad() {
+    let script = Arc::new(Script::default());
+    let body = format!("[{}1]", "{\"event_type\":\"page_view\",\"url\":1,\"useragent\":1},".repeat(9_999));
+    let answer = ask(&script, "POST", "/events", body).await;
+    assert_eq!(answer.body["outcomes"].as_array().unwrap().len(), 10_000);
+    let errors: usize = answer.body["outcomes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|o| o["errors"].as_array().unwrap().len())
+        .sum();
+    assert!(errors < 11_001, "{errors}");
+}

@@ -1,0 +1,89 @@
+//! What a newcomer pastes works as it is printed.
+
+mod harness;
+
+use std::process::Command;
+
+use harness::{Weir, click, json, path_with_venv};
+
+/// Runs a line as a shell would.
+fn shell(weir: &Weir, line: &str) -> String {
+    let output = Command::new("sh")
+        .args(["-euc", line])
+        .env("WEIR_DATA", weir.data())
+        .env("PATH", path_with_venv())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{line}\n{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn the_three_lines_of_the_first_start_post_count_and_query_an_event() {
+    let weir = Weir::start();
+    let welcome = weir.welcome();
+    let lines: Vec<&str> = welcome
+        .lines()
+        .map(str::trim)
+        .filter(|line| line.contains("curl") || line.contains(" query "))
+        .collect();
+    let [post, count, query] = lines[..] else { panic!("{welcome}") };
+    assert_eq!(shell(&weir, post), r#"{"message":"Received"}"#);
+    assert_eq!(shell(&weir, count), r#"{"count":1}"#);
+    let table = shell(&weir, query);
+    assert!(table.contains("abc") && table.contains("button_id") && table.contains('1'), "{table}");
+}
+
+#[test]
+fn curl_needs_no_content_type_and_gets_the_documented_answers() {
+    let weir = Weir::start();
+    let (url, who) = (weir.url(), &weir.credentials);
+    let posted = shell(
+        &weir,
+        &format!(
+            r#"curl -s -w ' %{{http_code}}' -u '{who}' -d '{{"url":"https://a.example/?x=1&y","session_id":"s1"}}' {url}/web/page_view"#
+        ),
+    );
+    assert_eq!(posted, r#"{"message":"Received"} 200"#);
+    let counted = shell(
+        &weir,
+        &format!(
+            "curl -s -u '{who}' -G --data-urlencode 'url=https://a.example/?x=1&y' {url}/web/page_view/count"
+        ),
+    );
+    assert_eq!(counted, r#"{"count":1}"#);
+}
+
+#[test]
+fn python_requests_works_as_it_is() {
+    let weir = Weir::start();
+    let (name, secret) = weir.credentials.split_once(':').unwrap();
+    let program = format!(
+        r#"
+import requests
+url, who = "{url}", ("{name}", "{secret}")
+for _ in range(3):
+    answer = requests.post(url + "/button/click", json={{"session_id": "s1", "button_id": "ä b"}}, auth=who)
+    assert answer.status_code == 200 and answer.json() == {{"message": "Received"}}, answer.text
+answer = requests.get(url + "/button/click/count", params={{"button_id": "ä b"}}, auth=who)
+print(answer.json())
+"#,
+        url = weir.url()
+    );
+    let output =
+        Command::new("python3").args(["-c", &program]).env("PATH", path_with_venv()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "{'count': 3}");
+}
+
+#[test]
+fn a_count_is_there_at_once_and_zero_before() {
+    let weir = Weir::start();
+    assert_eq!(weir.get("/button/click/count?button_id=abc").json(), json!({"count": 0}));
+    for n in 1..=5 {
+        assert_eq!(weir.post("/button/click", click("s1", "abc")).json(), json!({"message": "Received"}));
+        assert_eq!(weir.get("/button/click/count?button_id=abc").json(), json!({"count": n}));
+    }
+    assert_eq!(weir.get("/button/click/count?button_id=other").json(), json!({"count": 0}));
+    assert_eq!(weir.get("/button/click/count").json(), json!({"count": 5}));
+}

@@ -1,0 +1,133 @@
+//! `POST /events` takes one event or many, in every form, and answers for each of them.
+
+mod harness;
+
+use harness::{Value, Weir, gzip, json};
+
+fn event(n: usize) -> Value {
+    json!({"event_type": "button_click", "session_id": format!("s{n}"), "button_id": format!("b{}", n % 7), "n": n})
+}
+
+fn statuses(answer: &Value) -> Vec<&str> {
+    answer["outcomes"].as_array().unwrap().iter().map(|outcome| outcome["status"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn one_object_an_array_and_lines_are_all_stored() {
+    let weir = Weir::start();
+    let array: Vec<Value> = (0..500).map(event).collect();
+    let lines: String = (0..30).map(|n| format!("{}\r\n", event(n))).collect();
+    for (body, expected) in [(event(1).to_string(), 1), (Value::from(array).to_string(), 500), (lines, 30)] {
+        let answer = weir.post("/events", body);
+        assert_eq!(answer.status, 200);
+        let answer = answer.json();
+        assert_eq!((&answer["stored"], &answer["rejected"]), (&json!(expected), &json!(0)));
+        assert_eq!(statuses(&answer), vec!["stored"; expected]);
+    }
+    assert_eq!(weir.get("/counts/button_click").json()["total"], 531);
+}
+
+#[test]
+fn compressed_bodies_are_stored() {
+    let weir = Weir::start();
+    let lines: String = (0..100).map(|n| format!("{}\n", event(n))).collect();
+    let zstd = zstd::encode_all(lines.as_bytes(), 3).unwrap();
+    let members = [gzip(&lines.as_bytes()[..1000]), gzip(&lines.as_bytes()[1000..])].concat();
+    for (body, encoding) in [(gzip(lines.as_bytes()), "gzip"), (zstd, "zstd"), (members, "GZIP")] {
+        let answer = weir.post_with("/events", body, &[("content-encoding", encoding)]);
+        assert_eq!((answer.status, &answer.json()["stored"]), (200, &json!(100)), "{encoding}");
+    }
+    let typed = gzip(br#"{"session_id":"s","button_id":"b"}"#);
+    assert_eq!(weir.post_with("/button/click", typed, &[("content-encoding", "gzip")]).status, 200);
+    assert_eq!(weir.get("/counts/button_click").json()["total"], 301);
+}
+
+#[test]
+fn each_event_gets_its_own_outcome_in_order_with_every_reason() {
+    let weir = Weir::start();
+    let body = json!([
+        event(0),
+        {"event_type": "button_click", "button_id": 7},
+        {"event_type": "nonsense"},
+        {"session_id": "s"},
+        "no object",
+        {"event_type": "page_view", "url": "u", "session_id": "s", "event_id": "mine-1", "referral_url": null},
+        {"event_type": "page_view", "url": "u", "session_id": "s", "username": "eve", "received_at": 1},
+    ]);
+    let answer = weir.post("/events", body.to_string());
+    assert_eq!(answer.status, 207);
+    let answer = answer.json();
+    let rejected = "rejected";
+    assert_eq!(statuses(&answer), ["stored", rejected, rejected, rejected, rejected, "stored", rejected]);
+    assert_eq!(
+        (&answer["stored"], &answer["rejected"], &answer["not_stored"]),
+        (&json!(2), &json!(5), &json!(0))
+    );
+    let paths = |n: usize| -> Vec<&str> {
+        answer["outcomes"][n]["errors"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|e| e["path"].as_str().unwrap())
+            .collect()
+    };
+    assert_eq!(paths(1), ["/session_id", "/button_id"]);
+    assert_eq!(paths(2), ["/event_type"]);
+    assert_eq!(paths(3), ["/event_type"]);
+    assert_eq!(paths(4), [""]);
+    assert_eq!(paths(6), ["/username", "/received_at"]);
+    assert_eq!(answer["outcomes"][5]["event_id"], "mine-1");
+    assert_eq!(answer["outcomes"][0]["event_id"].as_str().unwrap().len(), 36);
+}
+
+#[test]
+fn rejected_events_are_kept_as_they_were_sent_in_their_own_partition_and_nowhere_else() {
+    let weir = Weir::start();
+    let bad = r#"{"event_type":"button_click",  "button_id":1.50}"#;
+    let answer = weir.post("/events", format!("{}\n{bad}\nnot even JSON \u{e9}\n", event(0)));
+    assert_eq!(answer.status, 207);
+    assert_eq!(weir.post("/web/page_view", "{").status, 422);
+    weir.wait_until_filed();
+
+    let files = weir.files("lake/username=demo");
+    let folders: std::collections::BTreeSet<&str> =
+        files.iter().map(|path| path.split('/').next().unwrap()).collect();
+    assert_eq!(folders.into_iter().collect::<Vec<_>>(), ["button_click", "rejected"]);
+    assert_eq!(weir.lines("lake/username=demo/button_click").len(), 1);
+    let mut kept = weir.lines("lake/username=demo/rejected");
+    kept.sort_by_key(|line| line["received_at"].as_u64());
+    let bodies: Vec<&str> = kept.iter().map(|line| line["body"].as_str().unwrap()).collect();
+    assert_eq!(bodies, [bad, "not even JSON \u{e9}", "{"]);
+    assert_eq!(kept[0]["claimed_type"], "button_click");
+    assert_eq!(kept[0]["errors"].as_array().unwrap().len(), 2);
+    assert_eq!(kept[2]["claimed_type"], "page_view");
+    let counts = weir.get("/counts").json();
+    assert_eq!(counts["rejected"], json!({"event_type": "rejected", "total": 3, "settled": 3}));
+    let asked = weir.query("SELECT claimed_type, body FROM rejected ORDER BY received_at");
+    assert_eq!(asked.len(), 3);
+    assert_eq!(asked[0]["body"], bad);
+}
+
+#[test]
+fn an_empty_list_is_stored_in_full() {
+    let weir = Weir::start();
+    let answer = weir.post("/events", "[]");
+    assert_eq!((answer.status, answer.json()["outcomes"].as_array().unwrap().len()), (200, 0));
+}
+
+#[test]
+fn what_the_schema_does_not_name_is_kept_exactly() {
+    let weir = Weir::start();
+    let body = "{\"session_id\":\"s\",\n \"button_id\":\"b\", \"big\":123456789012345678901234567890, \"x\": {\"y\" : [1.10, \"\\u00e9\"]},\r\n \"occurred_at\":\"2026-11-20T13:00:05.007Z\"}";
+    assert_eq!(weir.post("/button/click", body).status, 200);
+    weir.wait_until_filed();
+    let [file] = &weir.files("lake")[..] else { panic!() };
+    let text = harness::gunzip(&std::fs::read(weir.data().join("lake").join(file)).unwrap());
+    assert!(text.contains(r#","occurred_at":1795179605007,"#), "{text}");
+    assert!(
+        text.contains(r#","big":123456789012345678901234567890,"x":{"y" : [1.10, "\u00e9"]}}"#),
+        "{text}"
+    );
+    let row = &weir.query("SELECT event ->> '$.x.y[0]' AS y, event ->> 'big' AS big FROM events")[0];
+    assert_eq!((&row["y"], &row["big"]), (&json!("1.1"), &json!("123456789012345678901234567890")));
+}

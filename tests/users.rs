@@ -1,0 +1,92 @@
+//! Accounts are managed while the server runs, and secrets are shown once.
+
+mod harness;
+
+use std::{io::Write, process::Stdio};
+
+use harness::{PATIENCE, Weir, click, eventually};
+
+fn is_let_in(weir: &Weir, who: &str) -> bool {
+    weir.get_as(who, "/counts").status == 200
+}
+
+#[test]
+fn adding_a_user_prints_the_credentials_alone_and_they_work_at_once() {
+    let weir = Weir::start();
+    let output = weir.run(&["user", "add", "ann"]);
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        output.status.success() && printed.starts_with("ann:weir_") && printed.lines().count() == 1,
+        "{printed}"
+    );
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains("ann has an account") && !told.contains("weir_"), "{told}");
+    assert!(is_let_in(&weir, printed.trim_end()));
+    let again = weir.run(&["user", "add", "ann"]);
+    assert!(!again.status.success() && again.stdout.is_empty());
+}
+
+#[test]
+fn a_chosen_password_works_and_is_not_printed() {
+    let weir = Weir::start();
+    let mut child = weir
+        .command()
+        .args(["user", "add", "bob", "--password-stdin"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all("pässword: 1\n".as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success() && output.stdout.is_empty());
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("pässword"));
+    assert!(is_let_in(&weir, "bob:pässword: 1"));
+    assert!(!is_let_in(&weir, "bob:pässword: 2"));
+    assert!(weir.output(&["user", "list"]).contains("chosen"));
+}
+
+#[test]
+fn a_removed_user_or_access_key_is_refused_within_seconds_and_the_events_stay() {
+    let weir = Weir::start();
+    let ann = weir.user("ann");
+    let browser = weir.output(&["user", "add", "ann", "--label", "browser"]).trim().to_owned();
+    assert_eq!(weir.post_as(&ann, "/button/click", click("s", "b"), &[]).status, 200);
+    assert!(is_let_in(&weir, &browser));
+    weir.output(&["user", "remove", "ann", "--label", "browser"]);
+    eventually("the access key is refused", || !is_let_in(&weir, &browser));
+    assert!(is_let_in(&weir, &ann));
+    weir.output(&["user", "remove", "ann"]);
+    eventually("the user is refused", || !is_let_in(&weir, &ann));
+    weir.wait_until_filed();
+    assert_eq!(weir.lines("lake/username=ann").len(), 1);
+    assert!(!weir.run(&["user", "remove", "ann"]).status.success());
+}
+
+#[test]
+fn a_rotated_secret_replaces_the_old_one_now_or_after_a_while() {
+    let weir = Weir::start();
+    let old = weir.user("ann");
+    let new = weir.output(&["user", "rotate", "ann", "--keep-old", "1h"]).trim().to_owned();
+    assert!(is_let_in(&weir, &old) && is_let_in(&weir, &new));
+    let last = weir.output(&["user", "rotate", "ann"]).trim().to_owned();
+    assert!(is_let_in(&weir, &last));
+    eventually("the secret before is refused", || !is_let_in(&weir, &new));
+    assert!(is_let_in(&weir, &old), "its hour is not over");
+}
+
+#[test]
+fn no_secret_is_stored_or_listed() {
+    let weir = Weir::start();
+    let ann = weir.user("ann");
+    let secret = ann.split_once(':').unwrap().1;
+    assert!(is_let_in(&weir, &ann));
+    let list = weir.output(&["user", "list"]);
+    assert!(list.contains("ann") && list.contains("demo") && !list.contains(secret), "{list}");
+    for name in weir.files("") {
+        let bytes = std::fs::read(weir.data().join(&name)).unwrap_or_default();
+        let held = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
+        assert!(!held, "{name} holds the secret");
+    }
+    assert!(PATIENCE.as_secs() > 5, "a removal takes at most 5 seconds to be noticed");
+}
