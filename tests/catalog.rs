@@ -1,4 +1,5 @@
 //! An event type is one file; a bad one stops the start, and a change that would break stored data is caught.
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod harness;
 

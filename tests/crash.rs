@@ -1,4 +1,5 @@
 //! Whatever was acknowledged is stored exactly once, however the server ended.
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod harness;
 

@@ -1,4 +1,5 @@
 //! What is acknowledged lies in the lake within the flush time, where it can be read with plain tools and with SQL.
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod harness;
 

@@ -1,4 +1,5 @@
 //! Whatever is sent, the answer is a clear error or a faithful store: never a panic, never a 500.
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod harness;
 

@@ -1,4 +1,5 @@
 //! Accounts are managed while the server runs, and secrets are shown once.
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod harness;
 

@@ -12,7 +12,7 @@ use std::{
 pub use serde_json::{Value, json};
 
 /// How long anything is waited for. Nothing takes a tenth of it, but machines are busy at times.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A data folder, and perhaps a server on it. Dropping it ends the server and removes the folder.
 pub struct Weir {
@@ -76,7 +76,7 @@ impl Weir {
         weir.restart();
         let welcome = weir.welcome();
         let credentials = welcome.lines().map(str::trim).find(|line| line.starts_with("demo:"));
-        weir.credentials = credentials.expect("the first start prints credentials").to_owned();
+        credentials.expect("the first start prints credentials").clone_into(&mut weir.credentials);
         weir
     }
 
