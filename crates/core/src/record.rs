@@ -157,6 +157,12 @@ pub struct RecordHead {
 /// Why a stored line cannot be routed.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordHeadError {
+    /// It is not UTF-8 from this byte on, counted from 1; a reader of the whole object would stumble over it.
+    #[error("not a record: not UTF-8 from byte {0}")]
+    Utf8(usize),
+    /// It is JSON of another kind, or none.
+    #[error("not a record: not a JSON object")]
+    NotAnObject,
     /// It is not a JSON object with the four stamped members.
     #[error("not a record: {0}")]
     Json(#[from] serde_json::Error),
@@ -178,7 +184,13 @@ impl RecordHead {
             event_type: Cow<'a, str>,
             received_at: Timestamp,
         }
-        let stamped: Stamped<'_> = serde_json::from_slice(line)?;
+        let text =
+            std::str::from_utf8(line).map_err(|error| RecordHeadError::Utf8(error.valid_up_to() + 1))?;
+        // Serde would take a list of the four values in their order as well.
+        if !text.trim_ascii_start().starts_with('{') {
+            return Err(RecordHeadError::NotAnObject);
+        }
+        let stamped: Stamped<'_> = serde_json::from_str(text)?;
         Ok(Self {
             partition: Partition {
                 username: stamped.username.parse()?,
@@ -271,6 +283,14 @@ mod tests {
             let error = RecordHead::read(bad.as_bytes()).unwrap_err().to_string();
             assert!(error.starts_with("not a record: "), "{error}");
         }
+        let list = RecordHead::read(br#"["1","x","t",1]"#).unwrap_err().to_string();
+        assert_eq!(list, "not a record: not a JSON object");
+        let skipped =
+            b"{\"event_id\":\"1\",\"username\":\"x\",\"event_type\":\"t\",\"received_at\":1,\"x\":\"\xff\"}";
+        assert_eq!(
+            RecordHead::read(skipped).unwrap_err().to_string(),
+            "not a record: not UTF-8 from byte 70"
+        );
     }
 
     proptest! {

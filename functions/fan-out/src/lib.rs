@@ -1,1 +1,163 @@
+//! The fan-out: a batch of mixed events becomes one object per user, event type and hour.
+//!
+//! [`FanOut::file`] reads and splits the whole batch, then puts the objects into the lake, then what could
+//! not be filed into quarantine, and only then settles the counts, which are therefore never ahead of the
+//! lake. The names and bytes of all objects follow from the batch's key and bytes alone (with another
+//! compressor, the bytes may be others, the lines never); the catalog is not asked. So a run that died
+//! anywhere, was repeated, or ran beside another, is made good by running once more.
+//!
+//! Where to read on: `reader` finds the lines in an object, whatever state it is in; `splitter` sorts them
+//! into partitions in bounded memory; `object` and `spool` make gzip of them; `aside` is what goes to
+//! quarantine.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod aside;
+mod error;
+#[cfg(test)]
+mod memory;
+mod object;
+mod reader;
+mod splitter;
+mod spool;
+#[cfg(test)]
+mod tests;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use weir_core::{
+    BatchKey, Partition,
+    ports::{Lake, PortError, Quarantine, Raw, Settled, SettledCounts},
+};
+
+pub use error::FanOutError;
+pub use reader::{Damage, Flaw};
+use reader::{Halt, Reader, Seen};
+use splitter::{Limits, Split, Splitter};
+
+/// How many objects are put at the same time.
+const PUTS_AT_ONCE: usize = 16;
+
+/// Files batches.
+#[derive(Clone)]
+pub struct FanOut {
+    raw: Arc<dyn Raw>,
+    lake: Arc<dyn Lake>,
+    quarantine: Arc<dyn Quarantine>,
+    settled: Arc<dyn SettledCounts>,
+}
+
+/// What became of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Filed {
+    /// How many events lie in the lake.
+    pub events: u64,
+    /// In how many partitions.
+    pub partitions: usize,
+    /// How many lines lie in quarantine.
+    pub quarantined_lines: u64,
+    /// How many bytes of a damaged object lie there, because nobody knows what lines they hold.
+    pub quarantined_bytes: u64,
+    /// How many bytes the batch's object has.
+    pub bytes_read: u64,
+    /// What is wrong with the object, if anything is.
+    pub damage: Option<Damage>,
+    /// Whether the counts were raised by this run, or had been by another.
+    pub settled: Settled,
+}
+
+impl FanOut {
+    /// A fan-out from `raw` to `lake`, `quarantine` and `settled`.
+    #[must_use]
+    pub fn new(
+        raw: Arc<dyn Raw>,
+        lake: Arc<dyn Lake>,
+        quarantine: Arc<dyn Quarantine>,
+        settled: Arc<dyn SettledCounts>,
+    ) -> Self {
+        Self { raw, lake, quarantine, settled }
+    }
+
+    /// Files a batch; filing it again, or at the same time, changes nothing.
+    ///
+    /// Between the ports' answers it computes, and it reads and writes a temporary file in pieces, all on the
+    /// thread that polls it: on a server, give it a thread of its own. However large the batch, it takes some
+    /// sixty megabytes of memory; the file takes as much as the objects have.
+    pub async fn file(&self, batch: &BatchKey) -> Result<Filed, FanOutError> {
+        let (seen, split) = match self.split(batch, None).await? {
+            Attempt::Through(seen, split) => (seen, split),
+            // What went into the first splitter may be wrong. The second stops where the damage begins.
+            Attempt::Damaged(damage) => match self.split(batch, Some(damage)).await? {
+                Attempt::Through(seen, split) => (seen, split),
+                Attempt::Damaged(_) => return Err(FanOutError::Changed { batch: batch.clone() }),
+            },
+        };
+        let Split { partitions, quarantine, spool, quarantined_lines, quarantined_bytes } = split;
+        let id = batch.id();
+        let tallies: BTreeMap<Partition, u64> =
+            partitions.iter().map(|(at, object)| (at.clone(), object.lines())).collect();
+
+        let puts = partitions.into_iter().map(|(partition, object)| {
+            let (id, spool) = (&id, &spool);
+            async move {
+                let answer = self.lake.put(&partition, id, object.length(), object.into_content(spool)).await;
+                answer.map_err(|source| FanOutError::Lake { batch: batch.clone(), partition, source })
+            }
+        });
+        stream::iter(puts).buffer_unordered(PUTS_AT_ONCE).try_collect::<()>().await?;
+
+        if let Some(object) = quarantine {
+            let answer = self.quarantine.put(&id, object.length(), object.into_content(&spool)).await;
+            answer.map_err(|source| FanOutError::Quarantine { batch: batch.clone(), source })?;
+        }
+
+        let settled = self.settled.settle(&id, &tallies).await;
+        Ok(Filed {
+            events: tallies.values().sum(),
+            partitions: tallies.len(),
+            quarantined_lines,
+            quarantined_bytes,
+            bytes_read: seen.bytes,
+            damage: seen.damage,
+            settled: settled.map_err(|source| FanOutError::Settle { batch: batch.clone(), source })?,
+        })
+    }
+
+    /// Reads a batch, whose damage may be known, and splits it.
+    async fn split(&self, batch: &BatchKey, known: Option<Damage>) -> Result<Attempt, FanOutError> {
+        let content = self.raw.open(batch).await;
+        let mut content = content.map_err(|source| match source {
+            PortError::NotFound { .. } => FanOutError::NoSuchBatch { batch: batch.clone() },
+            source => FanOutError::Open { batch: batch.clone(), source },
+        })?;
+        let halted = |halt| match halt {
+            Halt::Damaged(damage) => Ok(Attempt::Damaged(damage)),
+            Halt::Changed => Err(FanOutError::Changed { batch: batch.clone() }),
+            Halt::Sink(source) => Err(FanOutError::Spool { batch: batch.clone(), source }),
+        };
+        let mut splitter = Splitter::new(batch, Limits::USUAL);
+        let mut reader = Reader::new(known);
+        while let Some(bytes) = content.next().await {
+            let bytes = bytes.map_err(|source| FanOutError::Read { batch: batch.clone(), source })?;
+            if let Err(halt) = reader.push(&bytes, &mut splitter) {
+                return halted(halt);
+            }
+        }
+        match reader.finish(&mut splitter) {
+            Ok(seen) => {
+                let split = splitter.finish();
+                let split = split.map_err(|source| FanOutError::Spool { batch: batch.clone(), source })?;
+                Ok(Attempt::Through(seen, split))
+            }
+            Err(halt) => halted(halt),
+        }
+    }
+}
+
+/// What came of reading a batch.
+enum Attempt {
+    /// It was read to its end.
+    Through(Seen, Split),
+    /// It is damaged.
+    Damaged(Damage),
+}

@@ -1,0 +1,269 @@
+//! From lines to partitions.
+//!
+//! Lines wait in a buffer per partition until it is worth a segment, or until all buffers together reach
+//! their budget; then the largest are emptied. Which, and when, follows from the lines alone, so that the
+//! same batch becomes the same bytes. What a partition costs beside its buffer is its name and a few words.
+
+use std::{cmp::Reverse, collections::BTreeMap, io};
+
+use weir_core::{BatchKey, Partition, RecordHead, RecordHeadError};
+
+use crate::{
+    aside::{Aside, Place},
+    object::{Draft, Object},
+    reader::Sink,
+    spool::{Press, Spool},
+};
+
+/// When buffers are emptied.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// How many bytes of one partition are worth a segment.
+    pub(crate) segment: usize,
+    /// How much memory the buffers of all partitions may take.
+    pub(crate) budget: usize,
+}
+
+impl Limits {
+    /// A segment starts without a past to refer to. On events, segments of 64 KiB become a hundredth larger
+    /// for it than those of 128, and those of 8 KiB, which is what four thousand partitions get, eight
+    /// hundredths.
+    pub(crate) const USUAL: Self = Self { segment: 128 << 10, budget: 32 << 20 };
+}
+
+/// Files a batch's lines by partition.
+pub(crate) struct Splitter {
+    limits: Limits,
+    batch: String,
+    press: Press,
+    partitions: BTreeMap<Partition, Draft>,
+    quarantine: Draft,
+    /// The memory that the buffers take.
+    buffered: usize,
+    quarantined_lines: u64,
+    quarantined_bytes: u64,
+    /// A line for quarantine, while it is written.
+    entry: Vec<u8>,
+}
+
+/// A batch, split.
+pub(crate) struct Split {
+    /// What goes to the lake.
+    pub(crate) partitions: BTreeMap<Partition, Object>,
+    /// What goes to quarantine.
+    pub(crate) quarantine: Option<Object>,
+    /// Where the objects' bytes are.
+    pub(crate) spool: Spool,
+    /// How many lines are in quarantine.
+    pub(crate) quarantined_lines: u64,
+    /// How many bytes are there that could not be decoded to lines.
+    pub(crate) quarantined_bytes: u64,
+}
+
+impl Splitter {
+    pub(crate) fn new(batch: &BatchKey, limits: Limits) -> Self {
+        Self {
+            limits,
+            batch: batch.as_str().to_owned(),
+            press: Press::new(),
+            partitions: BTreeMap::new(),
+            quarantine: Draft::default(),
+            buffered: 0,
+            quarantined_lines: 0,
+            quarantined_bytes: 0,
+            entry: Vec::new(),
+        }
+    }
+
+    pub(crate) fn finish(mut self) -> io::Result<Split> {
+        let press = &mut self.press;
+        let finish = |(partition, draft): (Partition, Draft)| Ok((partition, draft.finish(press)?));
+        let partitions = self.partitions.into_iter().map(finish).collect::<io::Result<_>>()?;
+        let quarantine = self.quarantine.finish(&mut self.press)?;
+        Ok(Split {
+            partitions,
+            quarantine: (quarantine.lines() > 0).then_some(quarantine),
+            spool: self.press.into_spool(),
+            quarantined_lines: self.quarantined_lines,
+            quarantined_bytes: self.quarantined_bytes,
+        })
+    }
+
+    /// When the budget is spent, empties buffers, the largest first, until half of it is free: sorting them
+    /// all for one alone would cost more than it frees where they are many and small.
+    fn keep_to_budget(&mut self) -> io::Result<()> {
+        if self.buffered <= self.limits.budget {
+            return Ok(());
+        }
+        let all = self.partitions.values_mut().chain([&mut self.quarantine]);
+        let mut drafts: Vec<_> = all.filter(|draft| draft.waiting() > 0).collect();
+        // Equal ones stay in the partitions' order.
+        drafts.sort_by_key(|draft| Reverse(draft.waiting()));
+        for draft in drafts {
+            if self.buffered <= self.limits.budget / 2 {
+                break;
+            }
+            self.buffered -= draft.memory();
+            draft.flush(&mut self.press)?;
+        }
+        Ok(())
+    }
+}
+
+/// Adds a line to a draft, and empties it if it has enough; answers the memory that is taken then.
+fn add(
+    draft: &mut Draft,
+    line: &[u8],
+    buffered: usize,
+    segment: usize,
+    press: &mut Press,
+) -> io::Result<usize> {
+    let before = draft.memory();
+    draft.add(line);
+    if draft.waiting() >= segment {
+        draft.flush(press)?;
+    }
+    Ok(buffered - before + draft.memory())
+}
+
+impl Sink for Splitter {
+    fn line(&mut self, number: u64, line: &[u8]) -> io::Result<()> {
+        // The stream delivers at least once, so that a line may come again, in this batch or in another. They
+        // are all filed and counted: this is where `head.event_id`, unique within its user, would tell them
+        // apart.
+        let head = match route(line) {
+            Ok(head) => head,
+            Err(reason) => {
+                let place = Place::Line { number, part: None };
+                return self.aside(&Aside { place, reason: &reason, bytes: line });
+            }
+        };
+        let draft = self.partitions.entry(head.partition).or_default();
+        self.buffered = add(draft, line, self.buffered, self.limits.segment, &mut self.press)?;
+        self.keep_to_budget()
+    }
+
+    fn aside(&mut self, aside: &Aside<'_>) -> io::Result<()> {
+        match aside.place {
+            Place::Line { part: None | Some(1), .. } => self.quarantined_lines += 1,
+            // Another part of a line that was counted with its first.
+            Place::Line { .. } => {}
+            Place::Object { .. } => self.quarantined_bytes += aside.bytes.len() as u64,
+        }
+        aside.write(&self.batch, &mut self.entry);
+        let draft = &mut self.quarantine;
+        self.buffered = add(draft, &self.entry, self.buffered, self.limits.segment, &mut self.press)?;
+        self.keep_to_budget()
+    }
+}
+
+/// The reason is cut here: it may repeat a value of any length.
+const MAX_REASON_CHARS: usize = 200;
+
+/// Where a line belongs, or the reason why nobody knows.
+fn route(line: &[u8]) -> Result<RecordHead, String> {
+    RecordHead::read(line).map_err(|error| shorten(&error))
+}
+
+fn shorten(error: &RecordHeadError) -> String {
+    let mut reason = error.to_string();
+    // It is always the parser's line 1, which would be mistaken for the batch's.
+    if let Some((what, column)) = reason.rsplit_once(" at line 1 column ") {
+        reason = format!("{what} at byte {column}");
+    }
+    match reason.char_indices().nth(MAX_REASON_CHARS) {
+        Some((at, _)) => format!("{}…", &reason[..at]),
+        None => reason,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::StreamExt;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::memory::{lines, partition, record, run};
+
+    fn splitter(limits: Limits) -> Splitter {
+        Splitter::new(&BatchKey::new("b.gz"), limits)
+    }
+
+    fn bytes(object: Object, spool: &Spool) -> Vec<u8> {
+        let pieces: Vec<_> = run(object.into_content(spool).collect());
+        pieces.into_iter().flat_map(Result::unwrap).collect()
+    }
+
+    /// All objects' bytes; quarantine's last.
+    fn objects(split: Split) -> Vec<Vec<u8>> {
+        let all = split.partitions.into_values().chain(split.quarantine);
+        all.map(|object| bytes(object, &split.spool)).collect()
+    }
+
+    #[test]
+    fn buffers_stay_within_their_budget_however_many_partitions_there_are() {
+        let limits = Limits { segment: 128 << 10, budget: 1 << 20 };
+        let mut splitter = splitter(limits);
+        let (mut largest, mut expected) = (0, 0);
+        for n in 0..20_000u64 {
+            // Some partitions get far more than others.
+            let hour = if n % 3 == 0 { n % 5 } else { n % 1_000 };
+            let line = record("ethan", "a", hour, &format!("e-{n}")).replace('é', &"x".repeat(300));
+            expected += u64::from(hour == 7);
+            splitter.line(n, line.as_bytes()).unwrap();
+            if n % 10 == 0 {
+                splitter.line(n, b"broken").unwrap();
+            }
+            let drafts = splitter.partitions.values().chain([&splitter.quarantine]);
+            if n % 500 == 0 {
+                assert_eq!(splitter.buffered, drafts.map(Draft::memory).sum::<usize>());
+            }
+            largest = splitter.buffered.max(largest);
+        }
+        assert!(largest <= limits.budget && largest > limits.budget / 2, "{largest}");
+        let split = splitter.finish().unwrap();
+        assert_eq!((split.partitions.len(), split.quarantined_lines), (1_000, 2_000));
+        assert_eq!(split.partitions[&partition("ethan", "a", 7)].lines(), expected);
+        let total: usize = objects(split).iter().map(|object| lines(object).len()).sum();
+        assert_eq!(total, 22_000);
+    }
+
+    #[test]
+    fn a_line_larger_than_the_budget_passes() {
+        let mut splitter = splitter(Limits { segment: 1 << 20, budget: 1_000 });
+        let line = record("ethan", "a", 1, "e").replace('é', &"x".repeat(5_000));
+        splitter.line(1, line.as_bytes()).unwrap();
+        splitter
+            .aside(&Aside { place: Place::Object { offset: 0 }, reason: "", bytes: &[0; 5_000] })
+            .unwrap();
+        assert_eq!(splitter.buffered, 0);
+        let split = splitter.finish().unwrap();
+        assert_eq!(split.quarantined_bytes, 5_000);
+        assert_eq!(lines(&objects(split)[0]), [line]);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn whenever_buffers_are_emptied_the_lines_are_the_same_and_in_their_order(
+            events in prop::collection::vec((0..30u64, 0..1_000usize), 0..200),
+            segment in 1..10_000usize, budget in 1..20_000usize,
+        ) {
+            let split = |limits| {
+                let mut splitter = splitter(limits);
+                for ((hour, length), number) in events.iter().zip(1..) {
+                    let line = record("ethan", "a", *hour, "e").replace('é', &"x".repeat(*length));
+                    splitter.line(number, line.as_bytes()).unwrap();
+                    assert!(splitter.buffered <= limits.budget);
+                }
+                objects(splitter.finish().unwrap())
+            };
+            let limits = Limits { segment, budget };
+            let cramped = split(limits);
+            prop_assert!(cramped == split(limits));
+            let text = |objects: Vec<Vec<u8>>| objects.iter().map(|object| lines(object)).collect::<Vec<_>>();
+            prop_assert_eq!(text(cramped), text(split(Limits::USUAL)));
+        }
+    }
+}

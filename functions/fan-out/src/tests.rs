@@ -1,0 +1,483 @@
+//! The promises of filing a whole batch.
+
+use std::{collections::BTreeMap, io, sync::Arc};
+
+use async_trait::async_trait;
+use base64::{Engine, prelude::BASE64_STANDARD};
+use bytes::Bytes;
+use futures_util::stream;
+use proptest::prelude::*;
+use serde_json::Value;
+use weir_core::{
+    BatchKey,
+    ports::{Content, PortError, Raw, Settled},
+};
+
+use crate::{
+    Damage, FanOut, FanOutError, Filed, Flaw,
+    memory::{Failure, Memory, State, cut, gzip, partition, record, run},
+};
+
+fn batch() -> BatchKey {
+    BatchKey::new("2026/11/20/13/weir-1-2026-11-20-13-05-00-3f1c.json.gz")
+}
+
+/// Files an object that comes in one piece.
+fn file(object: &[u8]) -> (Filed, State) {
+    file_in_pieces(&[object])
+}
+
+fn file_in_pieces(pieces: &[&[u8]]) -> (Filed, State) {
+    let memory = Memory::with(&batch(), pieces);
+    let filed = run(memory.fan_out().file(&batch())).unwrap();
+    let state = memory.state();
+    consistent(&filed, &state);
+    (filed, state)
+}
+
+/// What must be so after every run.
+fn consistent(filed: &Filed, state: &State) {
+    let lake = state.lake_lines();
+    let counts: BTreeMap<_, _> = lake.iter().map(|(at, lines)| (at.clone(), lines.len() as u64)).collect();
+    assert_eq!(state.settled[&batch().id()], counts);
+    assert_eq!(filed.events, counts.values().sum::<u64>());
+    assert_eq!(filed.partitions, counts.len());
+    let quarantined = state.quarantined();
+    let lines = quarantined.iter().filter(|entry| !entry["line"].is_null());
+    let lines = lines.filter(|entry| entry["part"].is_null() || entry["part"] == 1);
+    assert_eq!(filed.quarantined_lines, lines.count() as u64);
+    assert_eq!(filed.quarantined_bytes, rest(&quarantined).len() as u64);
+    for entry in &quarantined {
+        assert_eq!(entry["batch"], batch().as_str());
+        assert!(!entry["reason"].as_str().unwrap().is_empty());
+    }
+    // An object that holds nothing is not written.
+    assert_eq!(state.quarantine.len(), usize::from(!quarantined.is_empty()));
+    assert!(lake.values().all(|lines| !lines.is_empty()));
+}
+
+/// The bytes of the object that were put aside undecoded; they must be a single stretch.
+fn rest(quarantined: &[Value]) -> Vec<u8> {
+    let mut rest = Vec::new();
+    let mut start = None;
+    for entry in quarantined.iter().filter(|entry| entry["base64"].is_string() && !entry["offset"].is_null())
+    {
+        let offset = entry["offset"].as_u64().unwrap();
+        assert_eq!(offset, *start.get_or_insert(offset) + rest.len() as u64);
+        rest.extend(BASE64_STANDARD.decode(entry["base64"].as_str().unwrap()).unwrap());
+    }
+    rest
+}
+
+/// Three events of two partitions.
+fn sample() -> [String; 3] {
+    [
+        record("ethan", "button_click", 498_661, "e-1"),
+        record("ethan", "page_view", 498_661, "e-2"),
+        record("ethan", "button_click", 498_661, "e-3"),
+    ]
+}
+
+#[test]
+fn a_batch_becomes_one_object_per_user_type_and_hour() {
+    let all = [
+        record("ethan", "button_click", 498_661, "e-1"),
+        record("ethan", "page_view", 498_661, "e-2"),
+        record("maria", "button_click", 498_661, "e-1"),
+        record("ethan", "button_click", 498_662, "e-3"),
+        record("ethan", "rejected", 498_661, "e-4"),
+        record("ethan", "button_click", 498_661, "e-5"),
+    ];
+    let object = gzip(format!("{}\n", all.join("\n")).as_bytes());
+    let (filed, state) = file(&object);
+    let expected = BTreeMap::from([
+        (partition("ethan", "button_click", 498_661), vec![all[0].clone(), all[5].clone()]),
+        (partition("ethan", "button_click", 498_662), vec![all[3].clone()]),
+        (partition("ethan", "page_view", 498_661), vec![all[1].clone()]),
+        (partition("ethan", "rejected", 498_661), vec![all[4].clone()]),
+        (partition("maria", "button_click", 498_661), vec![all[2].clone()]),
+    ]);
+    assert_eq!(state.lake_lines(), expected);
+    let report = Filed {
+        events: 6,
+        partitions: 5,
+        quarantined_lines: 0,
+        quarantined_bytes: 0,
+        bytes_read: object.len() as u64,
+        damage: None,
+        settled: Settled::Now,
+    };
+    assert_eq!(filed, report);
+}
+
+#[test]
+fn the_same_events_become_the_same_bytes_in_whatever_form_they_come() {
+    let [a, b, c] = sample();
+    let text = format!("{a}\n{b}\n{c}\n");
+    let expected = file(text.as_bytes()).1;
+    assert_eq!(expected.lake.len(), 2);
+    let (first, second) = text.split_at(a.len() + 20);
+    let forms: [(&str, Vec<u8>); 12] = [
+        ("gzip", gzip(text.as_bytes())),
+        ("gzip members, cut inside a line", [gzip(first.as_bytes()), gzip(second.as_bytes())].concat()),
+        ("empty gzip members", [gzip(b""), gzip(text.as_bytes()), gzip(b"")].concat()),
+        ("no last newline", text.trim_end().into()),
+        ("no last newline, gzip", gzip(text.trim_end().as_bytes())),
+        ("CRLF", text.replace('\n', "\r\n").into()),
+        ("CRLF, gzip", gzip(text.replace('\n', "\r\n").as_bytes())),
+        ("CR at the end", format!("{}\r", text.trim_end()).into()),
+        ("byte order mark", format!("\u{feff}{text}").into()),
+        ("byte order mark, gzip", gzip(format!("\u{feff}{text}").as_bytes())),
+        (
+            "byte order marks",
+            [gzip(format!("\u{feff}{a}\r\n").as_bytes()), gzip(format!("\u{feff}{b}\n{c}").as_bytes())]
+                .concat(),
+        ),
+        ("blank lines", format!("\n\r\n{a}\n \t\r\n\n\u{feff}\n{b}\n\n{c}\n\n\n ").into()),
+    ];
+    for (form, object) in forms {
+        assert_eq!(file(&object).1, expected, "{form}");
+    }
+}
+
+#[test]
+fn an_object_of_nothing_settles_and_writes_nothing() {
+    for object in
+        [&b""[..], b"\n", b"\r\n\n", b"\xef\xbb\xbf", b"\xef\xbb\xbf\n", &gzip(b""), &gzip(b"\n").repeat(3)]
+    {
+        let (filed, state) = file(object);
+        assert_eq!((filed.events, filed.settled, filed.damage), (0, Settled::Now, None));
+        assert!(state.lake.is_empty() && state.quarantine.is_empty());
+    }
+    assert_eq!(file_in_pieces(&[]).0.bytes_read, 0);
+    assert_eq!(file_in_pieces(&[b"", b""]).0.events, 0);
+}
+
+#[test]
+fn lines_that_are_no_record_go_to_quarantine_with_number_and_reason_and_the_others_to_the_lake() {
+    let good = sample();
+    let evil = record("../x", "button_click", 498_661, "e-9");
+    let many_types = record("ethan", "a/b", 498_661, "e-9");
+    let untimely = good[0].replace("1795179600001", "\"2026\"");
+    assert_ne!(untimely, good[0]);
+    let large = format!(r#"{{"x":"{}"}}"#, "y".repeat(3 << 20));
+    let fitting = good[2].replace('é', &"z".repeat((1 << 20) - good[2].len() + 2));
+    assert_eq!(fitting.len(), 1 << 20);
+    let twice = good[0].repeat(2).into_bytes();
+    let not_text = [&good[0].as_bytes()[..good[0].len() - 4], b"\xff\"}"].concat();
+    let lines: [(&[u8], Option<&str>); 16] = [
+        (good[0].as_bytes(), None),
+        (b"{\"broken\": ", Some("EOF while parsing")),
+        (good[1].as_bytes(), None),
+        (evil.as_bytes(), Some("a username must be")),
+        (many_types.as_bytes(), Some("an event type must be")),
+        (untimely.as_bytes(), Some("invalid type")),
+        (&not_text, Some("not UTF-8")),
+        (b"{}", Some("missing field")),
+        (b"\x00\x01", Some("not a JSON object")),
+        (b"[]", Some("not a JSON object")),
+        (br#"["e-1","ethan","button_click",1795179600000]"#, Some("not a JSON object")),
+        (large.as_bytes(), Some("longer than 1048576 bytes")),
+        (good[2].as_bytes(), None),
+        (&twice, Some("trailing characters")),
+        (fitting.as_bytes(), None),
+        (b"no newline behind it", Some("not a JSON object")),
+    ];
+    let text = lines.map(|(line, _)| line).join(&b'\n');
+    for object in [text.clone(), gzip(&text)] {
+        let (filed, state) = file(&object);
+        assert_eq!((filed.events, filed.quarantined_lines), (4, 12));
+        let filed_lines = state.lines(&partition("ethan", "button_click", 498_661));
+        assert_eq!(filed_lines, [&good[0], &good[2], &fitting].map(Clone::clone));
+        let quarantined = state.quarantined();
+        for ((line, reason), number) in lines.iter().zip(1..) {
+            let entries = quarantined.iter().filter(|entry| entry["line"] == number);
+            let mut found = Vec::new();
+            for (entry, part) in entries.zip(1..) {
+                assert!(entry["part"] == part || entry["part"].is_null() && part == 1);
+                let told = entry["reason"].as_str().unwrap();
+                assert!(told.starts_with("not a record: ") && told.contains(reason.unwrap()), "{told}");
+                assert!(!told.contains("line 1"), "{told}");
+                match entry["text"].as_str() {
+                    Some(text) => found.extend(text.as_bytes()),
+                    None => found.extend(BASE64_STANDARD.decode(entry["base64"].as_str().unwrap()).unwrap()),
+                }
+            }
+            assert_eq!(found.is_empty(), reason.is_none(), "line {number}");
+            assert!(reason.is_none() || found == *line, "line {number}");
+        }
+    }
+}
+
+#[test]
+fn a_reason_is_short_whatever_the_line_holds() {
+    let line = format!(r#"{{"received_at":"{}"}}"#, "é".repeat(100_000));
+    let (_, state) = file(line.as_bytes());
+    assert!(state.quarantined()[0]["reason"].as_str().unwrap().chars().count() <= 201);
+}
+
+#[test]
+fn no_carriage_return_reaches_the_lake() {
+    let line = sample()[0].replace(",\"", ",\r\"");
+    let (_, state) = file(format!("{line}\r\r\n").as_bytes());
+    assert_eq!(state.lake_lines().values().flatten().collect::<Vec<_>>(), [&sample()[0]]);
+}
+
+#[test]
+fn an_object_cut_short_anywhere_loses_no_line_that_is_there() {
+    let [a, b, c] = sample();
+    let [first, second] = [format!("{a}\n{b}"), format!("\n{c}\n")];
+    let (head, tail) = (gzip(first.as_bytes()), gzip(second.as_bytes()));
+    let object = [head.clone(), tail].concat();
+    for length in 0..object.len() {
+        let (filed, state) = file(&object[..length]);
+        let lines: Vec<_> = state.lake_lines().into_values().flatten().collect();
+        let quarantined = state.quarantined();
+        let incomplete: Vec<_> = quarantined.iter().filter_map(|entry| entry["text"].as_str()).collect();
+        // Whatever text was decoded is a beginning of the whole, and each byte of it in one place.
+        let mut rest = format!("{first}{second}");
+        for line in [&a, &b, &c] {
+            if lines.contains(line) {
+                rest = rest.replacen(line, "", 1);
+            }
+        }
+        assert_eq!(lines.len() as u64, filed.events);
+        if length == head.len() {
+            assert_eq!((filed.damage, lines.len()), (None, 2));
+        } else if length == 1 {
+            assert_eq!(incomplete, ["\u{1f}"]);
+        } else if length > 1 {
+            assert!(filed.damage.is_some() && !quarantined.is_empty());
+            assert!(incomplete.len() <= 1);
+            assert!(
+                rest.trim_start().starts_with(incomplete.first().copied().unwrap_or_default()),
+                "{length}"
+            );
+            // Behind the first member, its text is there.
+            assert!(length < head.len() || incomplete == [b.as_str()] || lines.contains(&b), "{length}");
+        }
+    }
+}
+
+#[test]
+fn what_stands_behind_a_gzip_member_goes_to_quarantine() {
+    let text = sample().join("\n");
+    let member = gzip(format!("{text}\n").as_bytes());
+    let garbage = [&b"\x1f\x00"[..], &b"abc".repeat(300_000)].concat();
+    let (filed, state) = file(&[&member[..], &garbage].concat());
+    assert_eq!(filed.damage, Some(Damage { offset: member.len() as u64, flaw: Flaw::NotGzip }));
+    assert_eq!(filed.events, 3);
+    assert_eq!(filed.bytes_read, (member.len() + garbage.len()) as u64);
+    assert!(rest(&state.quarantined()) == garbage);
+}
+
+#[test]
+fn a_member_that_is_not_what_its_checksum_says_goes_to_quarantine_whole() {
+    let [a, b, c] = sample();
+    let sound = gzip(format!("{a}\n{b}").as_bytes());
+    let mut damaged = gzip(format!("\n{c}\n").as_bytes());
+    let checksum = damaged.len() - 5;
+    damaged[checksum] ^= 1;
+    let later = gzip(c.as_bytes());
+    let (filed, state) = file(&[&sound[..], &damaged, &later].concat());
+    assert_eq!(filed.damage, Some(Damage { offset: sound.len() as u64, flaw: Flaw::Corrupt }));
+    assert_eq!(state.lake_lines().into_values().flatten().collect::<Vec<_>>(), [a]);
+    let quarantined = state.quarantined();
+    assert_eq!((&quarantined[0]["line"], &quarantined[0]["text"]), (&2.into(), &b.as_str().into()));
+    assert!(rest(&quarantined) == [damaged, later].concat());
+}
+
+#[test]
+fn filing_again_changes_nothing() {
+    let text = format!("{}\nbroken\n", sample().join("\n"));
+    let memory = Memory::with(&batch(), &[&gzip(text.as_bytes())]);
+    let first = run(memory.fan_out().file(&batch())).unwrap();
+    let state = memory.state();
+    for _ in 0..3 {
+        let again = run(memory.fan_out().file(&batch())).unwrap();
+        assert_eq!(again, Filed { settled: Settled::Before, ..first.clone() });
+        assert_eq!(memory.state(), state);
+    }
+}
+
+/// An object with many partitions, a line that is no record, a last one that may be incomplete, and damage.
+fn varied() -> Vec<u8> {
+    let good = (0..40).map(|n| record("ethan", ["a", "b", "c"][n % 3], n as u64 % 7, &format!("e-{n}")));
+    let mut text = good.collect::<Vec<_>>().join("\n");
+    text.push_str("\nbroken\nincomplete");
+    [&gzip(text.as_bytes())[..], b"garbage"].concat()
+}
+
+#[test]
+fn dying_at_any_call_and_filing_again_ends_as_if_nothing_had_happened() {
+    let object = varied();
+    let pieces: Vec<_> = object.chunks(100).collect();
+    let undisturbed = Memory::with(&batch(), &pieces);
+    let filed = run(undisturbed.fan_out().file(&batch())).unwrap();
+    assert!(filed.damage.is_some());
+    let (calls, expected) = (undisturbed.calls(), undisturbed.state());
+    assert!(calls > 30 && expected.quarantine.len() == 1);
+    for failing in 0..calls {
+        for failure in [Failure::Undone, Failure::Done] {
+            let memory = Memory::with(&batch(), &pieces);
+            memory.fail_after(failing, failure);
+            // A piece may lie behind the damage and not be asked for in the first reading.
+            if let Err(error) = run(memory.fan_out().file(&batch())) {
+                assert!(error.is_retryable(), "{error}");
+            }
+            // It may die a second time.
+            memory.fail_after(failing, failure);
+            let _ = run(memory.fan_out().file(&batch()));
+            memory.fail_after(usize::MAX / 2, failure);
+            let filed = run(memory.fan_out().file(&batch())).unwrap();
+            consistent(&filed, &memory.state());
+            assert_eq!(memory.state(), expected, "call {failing} {failure:?}");
+        }
+    }
+}
+
+#[test]
+fn every_failing_call_is_told_and_settles_nothing_before_its_time() {
+    let object = gzip(format!("{}\nbroken", sample().join("\n")).as_bytes());
+    let expected =
+        ["opened", "broke off", "put into username", "put into username", "put into quarantine", "settled"];
+    for (failing, message) in expected.into_iter().enumerate() {
+        let memory = Memory::with(&batch(), &[&object]);
+        memory.fail_after(failing, Failure::Undone);
+        let error = run(memory.fan_out().file(&batch())).unwrap_err().to_string();
+        assert!(error.contains(message) && error.contains(batch().as_str()), "{error}");
+        let state = memory.state();
+        assert!(state.settled.is_empty());
+        assert!(failing >= 2 || state.lake.is_empty());
+        assert!(failing >= 4 || state.quarantine.is_empty());
+    }
+}
+
+#[test]
+fn many_at_once_on_one_batch_file_it_once() {
+    let object = varied();
+    let expected = file(&object).1;
+    let memory = Memory::with(&batch(), &[&object]);
+    let fan_outs: Vec<FanOut> = (0..5).map(|_| memory.fan_out()).collect();
+    let key = batch();
+    let runs = fan_outs.iter().map(|fan_out| fan_out.file(&key));
+    let filed: Vec<_> = run(futures_util::future::join_all(runs)).into_iter().map(Result::unwrap).collect();
+    assert_eq!(filed.iter().filter(|filed| filed.settled == Settled::Now).count(), 1);
+    assert_eq!(memory.state(), expected);
+}
+
+#[test]
+fn a_batch_can_be_filed_from_any_thread() {
+    fn movable(_: impl Send + 'static) {}
+    let memory = Memory::with(&batch(), &[b""]);
+    let fan_out = memory.fan_out();
+    movable(async move { fan_out.file(&batch()).await });
+}
+
+#[test]
+fn a_batch_that_is_not_there_is_told_apart() {
+    let memory = Memory::with(&batch(), &[]);
+    let error = run(memory.fan_out().file(&BatchKey::new("other"))).unwrap_err();
+    assert!(matches!(error, FanOutError::NoSuchBatch { .. }) && !error.is_retryable());
+    assert_eq!(memory.state(), State::default());
+}
+
+#[test]
+fn only_failures_that_may_pass_are_worth_another_try() {
+    let unavailable = PortError::unavailable("x", "y");
+    let broken = PortError::broken("x", "y");
+    for (source, retryable) in [(unavailable, true), (broken, false)] {
+        let errors = [
+            FanOutError::Open { batch: batch(), source: source.clone() },
+            FanOutError::Lake { batch: batch(), partition: partition("a", "b", 1), source: source.clone() },
+            FanOutError::Quarantine { batch: batch(), source: source.clone() },
+            FanOutError::Settle { batch: batch(), source },
+        ];
+        assert!(errors.iter().all(|error| error.is_retryable() == retryable));
+    }
+    let source = || io::Error::other("x");
+    assert!(FanOutError::Read { batch: batch(), source: source() }.is_retryable());
+    assert!(FanOutError::Spool { batch: batch(), source: source() }.is_retryable());
+    assert!(FanOutError::Changed { batch: batch() }.is_retryable());
+}
+
+/// Answers with another content every time.
+struct Changing(std::sync::Mutex<Vec<Vec<u8>>>);
+
+#[async_trait]
+impl Raw for Changing {
+    async fn open(&self, _: &BatchKey) -> Result<Content, PortError> {
+        let object = self.0.lock().unwrap().pop().unwrap();
+        Ok(Box::pin(stream::iter([Ok(Bytes::from(object))])))
+    }
+
+    async fn list(&self, _: Option<&BatchKey>, _: usize) -> Result<Vec<BatchKey>, PortError> {
+        unreachable!()
+    }
+}
+
+#[test]
+fn an_object_that_changes_while_it_is_read_is_not_filed() {
+    let member = gzip(sample().join("\n").as_bytes());
+    let damaged = [&member[..], b"garbage"].concat();
+    let mut damaged_earlier = damaged.clone();
+    damaged_earlier[20] ^= 0x55;
+    for second in [
+        member.clone(),
+        damaged_earlier,
+        b"plain".repeat(100),
+        Vec::new(),
+        member.repeat(2)[..member.len() - 1].into(),
+    ] {
+        let memory = Memory::with(&batch(), &[]);
+        let raw = Changing(vec![second, damaged.clone()].into());
+        let fan_out = FanOut::new(Arc::new(raw), memory.clone(), memory.clone(), memory.clone());
+        let error = run(fan_out.file(&batch())).unwrap_err();
+        assert!(matches!(error, FanOutError::Changed { .. }), "{error}");
+        assert_eq!(memory.state(), State::default());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn lines_are_grouped_exactly_however_the_object_is_made_and_cut(
+        events in prop::collection::vec((0..3usize, 0..3usize, 0..3u64, "\\PC{0,20}", 0..6usize), 0..60),
+        members in prop::collection::vec(any::<prop::sample::Index>(), 0..5),
+        cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..20),
+        form in 0..3,
+    ) {
+        let (mut text, mut lake, mut broken) = (String::new(), BTreeMap::<_, Vec<_>>::new(), Vec::new());
+        for ((user, event_type, hour, extra, end), number) in events.into_iter().zip(1..) {
+            let (user, event_type) = (["a", "b-c", "d"][user], ["x", "y_z", "rejected"][event_type]);
+            let mut line = record(user, event_type, hour, "e");
+            let extra = serde_json::to_string(&extra).unwrap();
+            line.insert_str(1, &format!("\"extra\":{extra},"));
+            if end == 0 {
+                line.push('!');
+                broken.push((number, line.clone()));
+            } else {
+                lake.entry(partition(user, event_type, hour)).or_default().push(line.clone());
+            }
+            text.push_str(&line);
+            text.push_str(if end == 1 { "\r\n" } else { "\n" });
+        }
+        if form == 0 { text.pop(); }
+        let object = if form == 1 {
+            text.into_bytes()
+        } else {
+            cut(text.as_bytes(), &members).into_iter().flat_map(gzip).collect()
+        };
+        let pieces = cut(&object, &cuts);
+
+        let (filed, state) = file_in_pieces(&pieces);
+        prop_assert_eq!(filed.damage, None);
+        prop_assert_eq!(state.lake_lines(), lake);
+        let quarantined: Vec<_> = state.quarantined().iter()
+            .map(|entry| (entry["line"].as_u64().unwrap(), entry["text"].as_str().unwrap().to_owned()))
+            .collect();
+        prop_assert_eq!(quarantined, broken);
+        prop_assert_eq!(file(&object).1, state);
+    }
+}
