@@ -1,4 +1,127 @@
 //! Weir's ports on Firehose, DynamoDB and S3.
 //!
-//! Not there yet: the next engine to pass the suites of [`weir_core::conformance`](weir_core). How each port maps to
-//! a service is in the table of [`weir_core::ports`].
+//! | port | here | |
+//! | --- | --- | --- |
+//! | `Stream` | [`FirehoseStream`] | a request's events packed into few Firehose records; only refused ones sent again |
+//! | `LiveCounts`, `SettledCounts` | [`DynamoCounts`] | one item a counter; a batch settles in transactions with markers |
+//! | `Users`, `UserAdmin` | [`DynamoUsers`] | one item a user, saved on the version that was read |
+//! | `Raw`, `Lake`, `Quarantine` | [`S3Raw`], [`S3Lake`], [`S3Quarantine`] | streamed both ways |
+//! | `Health` | [`AwsHealth`] | asks both services, now and then |
+//!
+//! [`Aws`] makes them all from one configuration; make it once, before the first invocation.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod counts;
+mod errors;
+mod health;
+mod live_counts;
+mod objects;
+mod packing;
+mod settled_counts;
+mod stream;
+mod upload;
+mod users;
+
+use std::{num::NonZeroU16, sync::Arc, time::Duration};
+
+use aws_config::{BehaviorVersion, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_smithy_http_client::tls;
+use weir_core::{Random, SystemRandom};
+
+pub use counts::DynamoCounts;
+pub use health::AwsHealth;
+pub use objects::{QUARANTINE_PREFIX, RAW_PREFIX, S3Lake, S3Quarantine, S3Raw};
+pub use stream::FirehoseStream;
+pub use users::DynamoUsers;
+
+/// The clients of the services that Weir uses.
+#[derive(Clone)]
+pub struct Aws {
+    config: SdkConfig,
+    random: Arc<dyn Random>,
+}
+
+/// How long connecting may take, and one try of a call: a service that is slower than that is asked again.
+const CONNECT: Duration = Duration::from_secs(2);
+const ATTEMPT: Duration = Duration::from_secs(5);
+
+impl Aws {
+    /// Reads the standard `AWS_*` variables and files. `AWS_ENDPOINT_URL` names another AWS, such as an emulator.
+    pub async fn from_env() -> Self {
+        // ring: aws-lc gathers entropy at its start, which costs a cold start tens of milliseconds.
+        let provider = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
+        let client = aws_smithy_http_client::Builder::new().tls_provider(provider).build_https();
+        let timeouts =
+            TimeoutConfig::builder().connect_timeout(CONNECT).operation_attempt_timeout(ATTEMPT).build();
+        let config = aws_config::defaults(BehaviorVersion::v2026_01_12())
+            .http_client(client)
+            .timeout_config(timeouts)
+            .load()
+            .await;
+        Self::new(config, Arc::new(SystemRandom))
+    }
+
+    /// Uses a configuration as it is.
+    #[must_use]
+    pub fn new(config: SdkConfig, random: Arc<dyn Random>) -> Self {
+        Self { config, random }
+    }
+
+    /// A delivery stream. What it has not taken after `give_up_after` is refused: less than what a caller waits.
+    #[must_use]
+    pub fn stream(&self, name: &str, give_up_after: Duration) -> FirehoseStream {
+        // The stream tries again itself, as only it knows which records were refused.
+        let config = self.config.to_builder().retry_config(RetryConfig::disabled()).build();
+        FirehoseStream::new(aws_sdk_firehose::Client::new(&config), name, give_up_after, self.random.clone())
+    }
+
+    /// A table of counts. A hot counter is spread over `shards` items: 1,000 writes a second each. The number may
+    /// grow and must never shrink, as counts in shards that are not read any more are not counted.
+    #[must_use]
+    pub fn counts(&self, table: &str, shards: NonZeroU16) -> DynamoCounts {
+        DynamoCounts::new(&self.config, table, shards, self.random.clone())
+    }
+
+    /// A table of users.
+    #[must_use]
+    pub fn users(&self, table: &str) -> DynamoUsers {
+        DynamoUsers::new(aws_sdk_dynamodb::Client::new(&self.config), table)
+    }
+
+    /// The bucket that the stream delivers into.
+    #[must_use]
+    pub fn raw(&self, bucket: &str) -> S3Raw {
+        S3Raw::new(self.s3(), bucket)
+    }
+
+    /// The bucket of the lake; with `bucket_per_user`, partitions go into `<username>-raw-events` instead, where
+    /// there is such a bucket.
+    #[must_use]
+    pub fn lake(&self, bucket: &str, bucket_per_user: bool) -> S3Lake {
+        S3Lake::new(self.s3(), bucket, bucket_per_user)
+    }
+
+    /// The bucket for what cannot be filed.
+    #[must_use]
+    pub fn quarantine(&self, bucket: &str) -> S3Quarantine {
+        S3Quarantine::new(self.s3(), bucket)
+    }
+
+    /// Whether a stream and a table of counts answer.
+    #[must_use]
+    pub fn health(&self, stream: &str, counts_table: &str) -> AwsHealth {
+        let firehose = aws_sdk_firehose::Client::new(&self.config);
+        AwsHealth::new(firehose, stream, aws_sdk_dynamodb::Client::new(&self.config), counts_table)
+    }
+
+    fn s3(&self) -> aws_sdk_s3::Client {
+        // Objects are large at times: what bounds a transfer is that it must go on, not how long it takes.
+        let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT).build();
+        let config = aws_sdk_s3::config::Builder::from(&self.config)
+            .timeout_config(timeouts)
+            // An endpoint that is not S3's own has no host name for each bucket.
+            .force_path_style(self.config.endpoint_url().is_some())
+            .build();
+        aws_sdk_s3::Client::from_conf(config)
+    }
+}

@@ -1,0 +1,52 @@
+//! [`Health`]: whether the stream and the counts answer.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use tokio::{sync::Mutex, time::Instant};
+use weir_core::ports::{Health, PortError};
+
+use crate::{counts::Place, errors::port_error};
+
+/// How long a good answer is believed. Anybody may ask, and `DescribeDeliveryStream` is allowed five times a second
+/// in a whole account.
+const BELIEVED: Duration = Duration::from_secs(10);
+
+/// Asks Firehose and DynamoDB.
+#[derive(Clone)]
+pub struct AwsHealth {
+    firehose: aws_sdk_firehose::Client,
+    stream: String,
+    dynamodb: aws_sdk_dynamodb::Client,
+    table: String,
+    well: Arc<Mutex<Option<Instant>>>,
+}
+
+impl AwsHealth {
+    pub(crate) fn new(
+        firehose: aws_sdk_firehose::Client,
+        stream: &str,
+        dynamodb: aws_sdk_dynamodb::Client,
+        table: &str,
+    ) -> Self {
+        Self { firehose, stream: stream.to_owned(), dynamodb, table: table.to_owned(), well: Arc::default() }
+    }
+}
+
+#[async_trait]
+impl Health for AwsHealth {
+    async fn check(&self) -> Result<(), PortError> {
+        let mut well = self.well.lock().await;
+        if well.is_some_and(|since| since.elapsed() < BELIEVED) {
+            return Ok(());
+        }
+        let stream = self.firehose.describe_delivery_stream().delivery_stream_name(&self.stream).send();
+        let place = Place { pk: "health".to_owned(), sk: "health".to_owned() };
+        let item = self.dynamodb.get_item().table_name(&self.table).set_key(Some(place.key())).send();
+        let (stream, item) = tokio::join!(stream, item);
+        stream.map_err(|error| port_error("the delivery stream", &error))?;
+        item.map_err(|error| port_error("the table of counts", &error))?;
+        *well = Some(Instant::now());
+        Ok(())
+    }
+}

@@ -1,0 +1,181 @@
+//! [`Raw`], [`Lake`] and [`Quarantine`] on S3.
+
+use std::io;
+
+use async_trait::async_trait;
+use aws_sdk_s3::{Client, operation::get_object::GetObjectError, primitives::ByteStream};
+use futures_util::stream;
+use weir_core::{
+    BatchId, BatchKey, Partition,
+    ports::{Content, Lake, PortError, Quarantine, Raw},
+};
+
+use crate::{errors::port_error, upload};
+
+/// Where in its bucket the stream puts batches. What is not below it is no batch.
+pub const RAW_PREFIX: &str = "raw/";
+
+/// Where in the raw bucket lies what could not be filed: not below [`RAW_PREFIX`], whose objects start the fan-out.
+pub const QUARANTINE_PREFIX: &str = "quarantine/";
+
+/// How all of the lake's keys begin.
+const LAKE_PREFIX: &str = "username=";
+
+/// The bucket of batches.
+#[derive(Clone)]
+pub struct S3Raw {
+    client: Client,
+    bucket: String,
+}
+
+/// The bucket, or buckets, of the lake.
+#[derive(Clone)]
+pub struct S3Lake {
+    client: Client,
+    bucket: String,
+    per_user: bool,
+}
+
+/// Where what cannot be filed is kept.
+#[derive(Clone)]
+pub struct S3Quarantine {
+    client: Client,
+    bucket: String,
+}
+
+impl S3Raw {
+    pub(crate) fn new(client: Client, bucket: &str) -> Self {
+        Self { client, bucket: bucket.to_owned() }
+    }
+}
+
+impl S3Quarantine {
+    pub(crate) fn new(client: Client, bucket: &str) -> Self {
+        Self { client, bucket: bucket.to_owned() }
+    }
+}
+
+impl S3Lake {
+    pub(crate) fn new(client: Client, bucket: &str, per_user: bool) -> Self {
+        Self { client, bucket: bucket.to_owned(), per_user }
+    }
+
+    /// The user's own bucket, where buckets are per user.
+    fn own_bucket(&self, partition: &Partition) -> Option<String> {
+        self.per_user.then(|| format!("{}-raw-events", partition.username))
+    }
+}
+
+#[async_trait]
+impl Raw for S3Raw {
+    async fn open(&self, batch: &BatchKey) -> Result<Content, PortError> {
+        open(&self.client, &self.bucket, batch.as_str()).await
+    }
+
+    async fn list(&self, after: Option<&BatchKey>, limit: usize) -> Result<Vec<BatchKey>, PortError> {
+        let keys = list(&self.client, &self.bucket, RAW_PREFIX, after.map(BatchKey::as_str), limit).await?;
+        Ok(keys.into_iter().map(BatchKey::new).collect())
+    }
+}
+
+#[async_trait]
+impl Lake for S3Lake {
+    async fn put(
+        &self,
+        partition: &Partition,
+        batch: &BatchId,
+        length: u64,
+        content: Content,
+    ) -> Result<(), PortError> {
+        let own = self.own_bucket(partition);
+        let buckets: Vec<&str> = own.as_deref().into_iter().chain([self.bucket.as_str()]).collect();
+        upload::put(&self.client, &buckets, &partition.object(batch), length, content).await
+    }
+
+    async fn open(&self, partition: &Partition, batch: &BatchId) -> Result<Content, PortError> {
+        let key = partition.object(batch);
+        if let Some(own) = self.own_bucket(partition) {
+            match open(&self.client, &own, &key).await {
+                Err(PortError::NotFound { .. }) => {}
+                other => return other,
+            }
+        }
+        open(&self.client, &self.bucket, &key).await
+    }
+
+    /// Of the shared bucket.
+    async fn list(&self, after: Option<&str>, limit: usize) -> Result<Vec<String>, PortError> {
+        list(&self.client, &self.bucket, LAKE_PREFIX, after, limit).await
+    }
+}
+
+#[async_trait]
+impl Quarantine for S3Quarantine {
+    async fn put(&self, batch: &BatchId, length: u64, content: Content) -> Result<(), PortError> {
+        upload::put(&self.client, &[&self.bucket], &quarantine_key(batch), length, content).await
+    }
+
+    async fn open(&self, batch: &BatchId) -> Result<Content, PortError> {
+        open(&self.client, &self.bucket, &quarantine_key(batch)).await
+    }
+}
+
+fn quarantine_key(batch: &BatchId) -> String {
+    format!("{QUARANTINE_PREFIX}{batch}.json.gz")
+}
+
+async fn open(client: &Client, bucket: &str, key: &str) -> Result<Content, PortError> {
+    match client.get_object().bucket(bucket).key(key).send().await {
+        Ok(object) => Ok(pieces(object.body)),
+        Err(error) => {
+            let missing = match error.as_service_error() {
+                Some(GetObjectError::NoSuchKey(_)) => true,
+                Some(other) => other.meta().code() == Some("NoSuchBucket"),
+                None => false,
+            };
+            if missing {
+                return Err(PortError::NotFound { what: format!("s3://{bucket}/{key}") });
+            }
+            Err(port_error("opening an object", &error))
+        }
+    }
+}
+
+fn pieces(body: ByteStream) -> Content {
+    Box::pin(stream::unfold(Some(body), |body| async move {
+        let mut body = body?;
+        match body.next().await? {
+            Ok(piece) => Some((Ok(piece), Some(body))),
+            Err(error) => Some((Err(io::Error::other(error)), None)),
+        }
+    }))
+}
+
+async fn list(
+    client: &Client,
+    bucket: &str,
+    prefix: &str,
+    after: Option<&str>,
+    limit: usize,
+) -> Result<Vec<String>, PortError> {
+    // S3 gives at most 1,000 a call.
+    let mut keys: Vec<String> = Vec::new();
+    let mut after = after.map(str::to_owned);
+    while keys.len() < limit {
+        let wanted = i32::try_from((limit - keys.len()).min(1000)).unwrap_or(1000);
+        let page = client
+            .list_objects_v2()
+            .bucket(bucket)
+            .prefix(prefix)
+            .max_keys(wanted)
+            .set_start_after(after.clone());
+        let page = page.send().await.map_err(|error| port_error("listing objects", &error))?;
+        let before = keys.len();
+        keys.extend(page.contents().iter().filter_map(|object| object.key()).map(str::to_owned));
+        after = keys.last().cloned().or(after);
+        if keys.len() == before || page.is_truncated() != Some(true) {
+            break;
+        }
+    }
+    Ok(keys)
+}

@@ -1,0 +1,201 @@
+//! [`SettledCounts`] on DynamoDB.
+//!
+//! A transaction takes 100 items: the marker of a chunk of the batch, which must not be there yet, and up to 99
+//! counts. The chunks follow from the tallies alone, so whoever settles the batch again makes the same ones and finds
+//! their markers.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use async_trait::async_trait;
+use aws_sdk_dynamodb::{
+    operation::transact_write_items::TransactWriteItemsError,
+    types::{AttributeValue, Put, TransactWriteItem, Update},
+};
+use weir_core::{
+    BatchId, EventType, Hour, Partition, Username,
+    ports::{PortError, Settled, SettledCounts},
+};
+
+use crate::{
+    counts::{DynamoCounts, Place, event_type, hour_key, settled_hours, settled_totals},
+    errors::{malformed, port_error},
+};
+
+const SETTLING: &str = "settling a batch";
+const READING: &str = "reading settled counts";
+
+/// A transaction's items, less the marker.
+const MAX_COUNTS: usize = 99;
+
+/// How often a transaction is tried that met another one on the same items, and the longest wait between.
+const TRIES: u32 = 10;
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+
+/// The counts of each chunk, in an order that depends on the tallies only. A type's total is in every chunk that has
+/// hours of it, with their sum.
+fn chunks(tallies: &BTreeMap<Partition, u64>) -> Vec<BTreeMap<Place, u64>> {
+    let mut chunks = vec![BTreeMap::new()];
+    for (Partition { username, event_type, hour }, tally) in tallies {
+        let total = Place::settled_total(username, event_type);
+        let hour = Place::settled_hour(username, event_type, *hour);
+        let full = |chunk: &BTreeMap<Place, u64>| {
+            chunk.len() + 1 + usize::from(!chunk.contains_key(&total)) > MAX_COUNTS
+        };
+        if chunks.last().is_some_and(full) {
+            chunks.push(BTreeMap::new());
+        }
+        if let Some(chunk) = chunks.last_mut() {
+            *chunk.entry(total).or_default() += tally;
+            *chunk.entry(hour).or_default() += tally;
+        }
+    }
+    chunks
+}
+
+/// What became of one try.
+enum Tried {
+    Done(Settled),
+    /// Another transaction was on the same items.
+    Conflict,
+}
+
+impl DynamoCounts {
+    async fn settle_chunk(
+        &self,
+        marker: &Place,
+        counts: &BTreeMap<Place, u64>,
+    ) -> Result<Settled, PortError> {
+        let mut wait = Duration::from_millis(20);
+        for _ in 0..TRIES {
+            if let Tried::Done(settled) = self.try_chunk(marker, counts).await? {
+                return Ok(settled);
+            }
+            tokio::time::sleep(wait / 2 + wait * u32::from(self.below(512)) / 1024).await;
+            wait = (wait * 2).min(LONGEST_WAIT);
+        }
+        Err(PortError::unavailable(SETTLING, "other transactions are on the same counts"))
+    }
+
+    async fn try_chunk(&self, marker: &Place, counts: &BTreeMap<Place, u64>) -> Result<Tried, PortError> {
+        let broken = |error: aws_sdk_dynamodb::error::BuildError| malformed(SETTLING, error.to_string());
+        let put = Put::builder()
+            .table_name(&self.table)
+            .set_item(Some(marker.key()))
+            .condition_expression("attribute_not_exists(pk)")
+            .build()
+            .map_err(broken)?;
+        // The SDK gives all tries of this one call the same token, so that a try whose answer was lost is not done
+        // again; a further call finds the marker.
+        let mut call =
+            self.client.transact_write_items().transact_items(TransactWriteItem::builder().put(put).build());
+        for (place, by) in counts {
+            let update = Update::builder()
+                .table_name(&self.table)
+                .set_key(Some(place.key()))
+                .update_expression("ADD n :by")
+                .expression_attribute_values(":by", AttributeValue::N(by.to_string()))
+                .build()
+                .map_err(broken)?;
+            call = call.transact_items(TransactWriteItem::builder().update(update).build());
+        }
+        match call.send().await {
+            Ok(_) => Ok(Tried::Done(Settled::Now)),
+            Err(error) => {
+                let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) =
+                    error.as_service_error()
+                else {
+                    return Err(port_error(SETTLING, &error));
+                };
+                let codes: Vec<&str> =
+                    cancelled.cancellation_reasons().iter().filter_map(|reason| reason.code()).collect();
+                // Only the marker has a condition.
+                if codes.contains(&"ConditionalCheckFailed") {
+                    Ok(Tried::Done(Settled::Before))
+                } else if codes.iter().any(|code| *code == "TransactionConflict" || code.contains("Throttl"))
+                {
+                    Ok(Tried::Conflict)
+                } else {
+                    Err(port_error(SETTLING, &error))
+                }
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl SettledCounts for DynamoCounts {
+    async fn settle(
+        &self,
+        batch: &BatchId,
+        tallies: &BTreeMap<Partition, u64>,
+    ) -> Result<Settled, PortError> {
+        let mut last = Settled::Before;
+        for (number, counts) in chunks(tallies).iter().enumerate() {
+            let marker = Place { pk: format!("batch#{batch}"), sk: format!("chunk#{number}") };
+            // The batch is settled with its last chunk: whoever did that one did it now.
+            last = self.settle_chunk(&marker, counts).await?;
+        }
+        Ok(last)
+    }
+
+    async fn totals(&self, username: &Username) -> Result<BTreeMap<EventType, u64>, PortError> {
+        let totals = self.query(READING, settled_totals(username), None).await?;
+        totals.into_iter().map(|(sk, count)| Ok((event_type(READING, &sk)?, count))).collect()
+    }
+
+    async fn hours(
+        &self,
+        username: &Username,
+        of: &EventType,
+        first: Hour,
+        last: Hour,
+    ) -> Result<BTreeMap<Hour, u64>, PortError> {
+        if first > last {
+            return Ok(BTreeMap::new());
+        }
+        let between = Some((hour_key(first), hour_key(last)));
+        let hours = self.query(READING, settled_hours(username, of), between).await?;
+        let hour = |sk: &str| {
+            let number = sk.strip_prefix("hour#").and_then(|number| number.parse().ok());
+            number.and_then(|number| Hour::from_epoch(number).ok()).ok_or_else(|| malformed(READING, sk))
+        };
+        hours.into_iter().map(|(sk, count)| Ok((hour(&sk)?, count))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_fit_a_transaction_and_add_up() {
+        let mut tallies = BTreeMap::new();
+        for user in 0..3 {
+            for of in ["a", "b"] {
+                for hour in 0..70 {
+                    let partition = Partition {
+                        username: format!("u{user}").parse().unwrap(),
+                        event_type: of.parse().unwrap(),
+                        hour: Hour::from_epoch(498_000 + hour).unwrap(),
+                    };
+                    tallies.insert(partition, hour + 1);
+                }
+            }
+        }
+        let chunks = chunks(&tallies);
+        assert!(chunks.iter().all(|chunk| chunk.len() <= 99));
+        let sum = |wanted: &str| -> u64 {
+            chunks.iter().flatten().filter(|(place, _)| place.sk.starts_with(wanted)).map(|(_, by)| by).sum()
+        };
+        let all: u64 = tallies.values().sum();
+        assert_eq!((sum("hour#"), sum("type#")), (all, all));
+        let places: Vec<&Place> =
+            chunks.iter().flat_map(BTreeMap::keys).filter(|place| place.sk.starts_with("hour#")).collect();
+        assert_eq!(places.len(), tallies.len());
+    }
+
+    #[test]
+    fn a_batch_without_partitions_has_one_empty_chunk() {
+        assert_eq!(chunks(&BTreeMap::new()), [BTreeMap::new()]);
+    }
+}

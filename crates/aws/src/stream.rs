@@ -1,0 +1,165 @@
+//! [`Stream`] on Firehose.
+//!
+//! `PutRecordBatch` answers 200 even where it took only a part: its answers stand in the order of the entries, and
+//! only those with an error code were refused. Only these are sent again. A call whose answer was lost may have taken
+//! effect; sending it again may repeat its events, and not sending it again may lose them, so it is sent again.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use aws_sdk_firehose::{
+    Client,
+    operation::put_record_batch::{PutRecordBatchError, PutRecordBatchOutput},
+    primitives::Blob,
+    types::Record as FirehoseRecord,
+};
+use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
+use futures_util::future::join_all;
+use tokio::time::Instant;
+use weir_core::{
+    Random, Record,
+    ports::{Appended, PortError, Stream},
+};
+
+use crate::{
+    errors::{Effect, effect, port_error},
+    packing::{Entry, pack},
+};
+
+const WHAT: &str = "storing events";
+
+/// The wait before the first further try; it doubles up to the longest, and a random part of it is waited, so that
+/// clients that were refused together do not come back together.
+const FIRST_BACKOFF: Duration = Duration::from_millis(50);
+const LONGEST_BACKOFF: Duration = Duration::from_secs(1);
+
+/// A delivery stream.
+#[derive(Clone)]
+pub struct FirehoseStream {
+    client: Client,
+    name: String,
+    give_up_after: Duration,
+    random: Arc<dyn Random>,
+    retries: Arc<AtomicU64>,
+}
+
+impl FirehoseStream {
+    pub(crate) fn new(client: Client, name: &str, give_up_after: Duration, random: Arc<dyn Random>) -> Self {
+        Self { client, name: name.to_owned(), give_up_after, random, retries: Arc::default() }
+    }
+
+    /// How many calls were further tries, since this was last asked.
+    #[must_use]
+    pub fn take_retries(&self) -> u64 {
+        self.retries.swap(0, Ordering::Relaxed)
+    }
+
+    /// Sends the entries of one call until all are taken or time is up; notes the fate of each event.
+    async fn send(&self, mut entries: Vec<Entry>, deadline: Instant) -> Vec<(Entry, Result<(), PortError>)> {
+        let mut settled = Vec::with_capacity(entries.len());
+        let mut backoff = FIRST_BACKOFF;
+        loop {
+            let refused = match self.put(&entries).await {
+                Ok(answer) => {
+                    let (taken, refused) = divide(entries, &answer);
+                    settled.extend(taken.into_iter().map(|entry| (entry, Ok(()))));
+                    refused
+                }
+                Err(error) => {
+                    let told = port_error(WHAT, &error);
+                    if effect(&error) == Effect::Refused {
+                        settled.extend(entries.into_iter().map(|entry| (entry, Err(told.clone()))));
+                        return settled;
+                    }
+                    entries.into_iter().map(|entry| (entry, told.clone())).collect()
+                }
+            };
+            if refused.is_empty() {
+                return settled;
+            }
+            let wait = self.jittered(backoff);
+            if Instant::now() + wait >= deadline {
+                settled.extend(refused.into_iter().map(|(entry, error)| (entry, Err(error))));
+                return settled;
+            }
+            tokio::time::sleep(wait).await;
+            backoff = (backoff * 2).min(LONGEST_BACKOFF);
+            self.retries.fetch_add(1, Ordering::Relaxed);
+            entries = refused.into_iter().map(|(entry, _)| entry).collect();
+        }
+    }
+
+    async fn put(
+        &self,
+        entries: &[Entry],
+    ) -> Result<PutRecordBatchOutput, SdkError<PutRecordBatchError, HttpResponse>> {
+        let record = |entry: &Entry| FirehoseRecord::builder().data(Blob::new(entry.lines.clone())).build();
+        let records = entries.iter().map(record).collect::<Result<Vec<_>, _>>();
+        let records = records.map_err(SdkError::construction_failure)?;
+        self.client
+            .put_record_batch()
+            .delivery_stream_name(&self.name)
+            .set_records(Some(records))
+            .send()
+            .await
+    }
+
+    /// Between a half and the whole of a wait.
+    fn jittered(&self, wait: Duration) -> Duration {
+        let mut byte = [0];
+        self.random.fill(&mut byte);
+        wait / 2 + wait * u32::from(byte[0]) / 512
+    }
+}
+
+/// Which entries were taken, and which not and why.
+fn divide(entries: Vec<Entry>, answer: &PutRecordBatchOutput) -> (Vec<Entry>, Vec<(Entry, PortError)>) {
+    if answer.failed_put_count() == 0 {
+        return (entries, Vec::new());
+    }
+    let (mut taken, mut refused) = (Vec::new(), Vec::new());
+    let mut answers = answer.request_responses().iter();
+    for entry in entries {
+        // An entry without an answer of its own is not known to be taken.
+        match answers.next() {
+            Some(answer) if answer.error_code().is_none() => taken.push(entry),
+            answer => {
+                let code = answer.and_then(|answer| answer.error_code()).unwrap_or("no answer");
+                let message = answer.and_then(|answer| answer.error_message()).unwrap_or_default();
+                refused.push((entry, PortError::unavailable(WHAT, format!("{code}: {message}"))));
+            }
+        }
+    }
+    (taken, refused)
+}
+
+#[async_trait]
+impl Stream for FirehoseStream {
+    async fn append(&self, records: Vec<Record>) -> Vec<Appended> {
+        let deadline = Instant::now() + self.give_up_after;
+        let never_sent = || Appended::Refused(PortError::unavailable(WHAT, "it was not sent"));
+        let mut outcomes: Vec<Appended> = records.iter().map(|_| never_sent()).collect();
+        // A call that hangs must not outlast the caller's patience.
+        let calls = pack(&records).into_iter().map(|entries| self.send(entries, deadline));
+        let Ok(sent) = tokio::time::timeout_at(deadline, join_all(calls)).await else {
+            return records
+                .iter()
+                .map(|_| Appended::Refused(PortError::unavailable(WHAT, "it took too long")))
+                .collect();
+        };
+        for (entry, fate) in sent.into_iter().flatten() {
+            let outcome = match fate {
+                Ok(()) => Appended::Stored,
+                Err(error) => Appended::Refused(error),
+            };
+            outcomes[entry.events].fill(outcome);
+        }
+        outcomes
+    }
+}

@@ -1,0 +1,125 @@
+//! [`Users`] and [`UserAdmin`] on DynamoDB: one item a user, by `username`, with `version` and `access_keys` (JSON).
+
+use async_trait::async_trait;
+use aws_sdk_dynamodb::{
+    Client,
+    operation::put_item::PutItemError,
+    types::{AttributeValue, ReturnValue},
+};
+use weir_core::{
+    Username,
+    ports::{PortError, Saved, UserAdmin, Users},
+    users::User,
+};
+
+use crate::{
+    counts::Item,
+    errors::{malformed, port_error},
+};
+
+const WHAT: &str = "reading a user";
+
+/// A table of users.
+#[derive(Clone)]
+pub struct DynamoUsers {
+    client: Client,
+    table: String,
+}
+
+impl DynamoUsers {
+    pub(crate) fn new(client: Client, table: &str) -> Self {
+        Self { client, table: table.to_owned() }
+    }
+}
+
+#[async_trait]
+impl Users for DynamoUsers {
+    async fn find(&self, username: &Username) -> Result<Option<User>, PortError> {
+        let found = self
+            .client
+            .get_item()
+            .table_name(&self.table)
+            .key("username", AttributeValue::S(username.to_string()))
+            // A key that was just made must work, and one that was just removed must not.
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(|error| port_error(WHAT, &error))?;
+        found.item().map(read).transpose()
+    }
+}
+
+#[async_trait]
+impl UserAdmin for DynamoUsers {
+    async fn save(&self, user: &User) -> Result<Saved, PortError> {
+        let what = "saving a user";
+        let access_keys =
+            serde_json::to_string(&user.access_keys).map_err(|error| malformed(what, error.to_string()))?;
+        let mut put = self
+            .client
+            .put_item()
+            .table_name(&self.table)
+            .item("username", AttributeValue::S(user.username.to_string()))
+            .item("version", AttributeValue::N((user.version + 1).to_string()))
+            .item("access_keys", AttributeValue::S(access_keys));
+        put = if user.version == 0 {
+            put.condition_expression("attribute_not_exists(username)")
+        } else {
+            put.condition_expression("version = :seen")
+                .expression_attribute_values(":seen", AttributeValue::N(user.version.to_string()))
+        };
+        match put.send().await {
+            Ok(_) => Ok(Saved::Yes),
+            Err(error) => match error.as_service_error() {
+                Some(PutItemError::ConditionalCheckFailedException(_)) => Ok(Saved::Outdated),
+                _ => Err(port_error(what, &error)),
+            },
+        }
+    }
+
+    async fn remove(&self, username: &Username) -> Result<bool, PortError> {
+        let removed = self
+            .client
+            .delete_item()
+            .table_name(&self.table)
+            .key("username", AttributeValue::S(username.to_string()))
+            .return_values(ReturnValue::AllOld)
+            .send()
+            .await
+            .map_err(|error| port_error("removing a user", &error))?;
+        Ok(removed.attributes().is_some_and(|old| !old.is_empty()))
+    }
+
+    async fn list(&self) -> Result<Vec<User>, PortError> {
+        let mut users = Vec::new();
+        let mut start = None;
+        loop {
+            let page = self.client.scan().table_name(&self.table).consistent_read(true);
+            let page = page.set_exclusive_start_key(start).send().await;
+            let page = page.map_err(|error| port_error("listing users", &error))?;
+            for item in page.items() {
+                users.push(read(item)?);
+            }
+            start = page.last_evaluated_key().cloned();
+            if start.is_none() {
+                users.sort_by(|a: &User, b: &User| a.username.cmp(&b.username));
+                return Ok(users);
+            }
+        }
+    }
+}
+
+fn read(item: &Item) -> Result<User, PortError> {
+    let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok());
+    let version =
+        item.get("version").and_then(|value| value.as_n().ok()).and_then(|number| number.parse().ok());
+    let (Some(username), Some(access_keys), Some(version)) = (text("username"), text("access_keys"), version)
+    else {
+        return Err(malformed(WHAT, "an item without username, version or access_keys"));
+    };
+    Ok(User {
+        username: username.parse().map_err(|error| malformed(WHAT, format!("{error}")))?,
+        access_keys: serde_json::from_str(access_keys).map_err(|error| malformed(WHAT, error.to_string()))?,
+        version,
+    })
+}
