@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use weir_core::Catalog;
 
 /// Reads the catalog.
@@ -19,6 +19,9 @@ pub(crate) fn read(folder: Option<&Path>) -> Result<Catalog> {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         files.push((name, text));
+    }
+    if files.is_empty() {
+        bail!("the catalog {} has no event types: files that end in .json", folder.display());
     }
     files.sort();
     let read = Catalog::read(files.iter().map(|(name, text)| (name.as_str(), text.as_str())));

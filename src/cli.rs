@@ -25,6 +25,8 @@ pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) catalog: CatalogArgs,
     #[command(flatten)]
+    pub(crate) engine: EngineArgs,
+    #[command(flatten)]
     pub(crate) serve: ServeArgs,
 }
 
@@ -42,6 +44,21 @@ pub(crate) struct CatalogArgs {
     pub(crate) catalog: Option<PathBuf>,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct EngineArgs {
+    /// What keeps the events: this machine's data folder, or AWS (named by the WEIR_* variables that the stack prints).
+    #[arg(long, env = "WEIR_ENGINE", value_enum, default_value = "embedded", global = true)]
+    pub(crate) engine: EngineName,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EngineName {
+    /// SQLite and folders below --data.
+    Embedded,
+    /// Firehose, DynamoDB and S3.
+    Aws,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Serve the API until Ctrl-C or SIGTERM.
@@ -51,12 +68,28 @@ pub(crate) enum Command {
     User(UserCommand),
     /// Ask the lake with SQL: one table for each event type.
     Query(QueryArgs),
+    /// File batches again. It changes nothing that was filed well, and completes what was not.
+    Replay(ReplayArgs),
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  weir replay                                  every batch\n  weir replay --from \
+    2026/11/20 --to 2026/11/21   those of one day"
+)]
+pub(crate) struct ReplayArgs {
+    /// Begin with this batch, or with the first whose path in raw begins so or comes later.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) from: Option<String>,
+    /// End before the first batch whose path begins so or comes later.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) to: Option<String>,
 }
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ServeArgs {
     /// Where to listen; port 0 picks a free one.
-    #[arg(long, env = "WEIR_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    #[arg(long, env = "WEIR_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:8080", value_parser = address)]
     pub(crate) listen: SocketAddr,
     /// File events after this time at the latest: they can be queried then. Longer makes fewer, larger files.
     #[arg(long, env = "WEIR_FLUSH_EVERY", value_name = "TIME", default_value = "5s", value_parser = duration)]
@@ -140,6 +173,12 @@ pub(crate) enum Format {
     Csv,
 }
 
+/// The answer where this build has no AWS engine.
+#[cfg(not(feature = "aws"))]
+pub(crate) fn without_aws() -> anyhow::Error {
+    anyhow::anyhow!("this weir was built without the AWS engine: cargo install --path . --features aws")
+}
+
 /// Reads the command line; ends the process where it cannot be understood.
 pub(crate) fn parse() -> Cli {
     let matches = Cli::command().get_matches();
@@ -152,6 +191,11 @@ pub(crate) fn parse() -> Cli {
         Cli::command().error(clap::error::ErrorKind::ArgumentConflict, message).exit();
     }
     Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+}
+
+/// Reads an address and a port.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "an address is like 127.0.0.1:8080, 0.0.0.0:80 or [::1]:8080".to_owned())
 }
 
 /// Reads a time such as 500ms, 5s or 1h30m.

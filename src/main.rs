@@ -4,14 +4,19 @@
 //! - `serve`: the server: the authorizer, the collector and the fan-out over the embedded engine;
 //! - `user`: who has an account;
 //! - `query`: SQL over the lake;
+//! - `replay`: filing batches again;
+//! - `aws`: the engine on AWS, as the environment names it (with the feature `aws`);
 //! - `catalog`: the event types, compiled in or from a folder;
 //! - `table`: rows of text for a terminal;
 //! - `logs`: what is said on standard error.
 
+#[cfg(feature = "aws")]
+mod aws;
 mod catalog;
 mod cli;
 mod logs;
 mod query;
+mod replay;
 mod serve;
 mod table;
 mod user;
@@ -21,14 +26,16 @@ use std::process::ExitCode;
 use cli::{Cli, Command};
 
 fn main() -> ExitCode {
-    let Cli { command, data, catalog, serve } = cli::parse();
+    let Cli { command, data, catalog, engine, serve } = cli::parse();
     logs::start();
     let run = async move {
+        let (data, catalog, engine) = (data.data.as_path(), catalog.catalog.as_deref(), engine.engine);
         match command {
-            None => serve::run(&data.data, catalog.catalog.as_deref(), serve).await,
-            Some(Command::Serve(serve)) => serve::run(&data.data, catalog.catalog.as_deref(), serve).await,
-            Some(Command::User(command)) => user::run(&data.data, command).await,
-            Some(Command::Query(query)) => query::run(&data.data, catalog.catalog.as_deref(), &query).await,
+            None => serve::run(engine, data, catalog, serve).await,
+            Some(Command::Serve(serve)) => serve::run(engine, data, catalog, serve).await,
+            Some(Command::User(command)) => user::run(engine, data, command).await,
+            Some(Command::Query(query)) => query::run(engine, data, catalog, &query).await,
+            Some(Command::Replay(replay)) => replay::run(engine, data, &replay).await,
         }
     };
     // Only a system that is out of threads or files refuses to start a runtime.
@@ -37,9 +44,32 @@ fn main() -> ExitCode {
     match outcome {
         Ok(code) => code,
         Err(error) => {
-            // The whole chain in one line: each layer says its own part once.
-            eprintln!("weir: {error:#}");
+            eprintln!("weir: {}", told(&error));
             ExitCode::FAILURE
         }
+    }
+}
+
+/// An error with its causes in one line; what a layer has said already is not said again.
+fn told(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text += &format!(": {cause}");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let inner = anyhow::anyhow!("no space").context("writing x: no space").context("filing");
+        assert_eq!(told(&inner), "filing: writing x: no space");
     }
 }

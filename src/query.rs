@@ -14,14 +14,24 @@ use anyhow::{Context, Result, bail};
 
 use crate::{
     catalog,
-    cli::{Format, QueryArgs},
+    cli::{EngineName, Format, QueryArgs},
 };
 
 /// The variable that names another DuckDB than the one on the path.
 const DUCKDB: &str = "WEIR_DUCKDB";
 
 /// Runs the query.
-pub(crate) async fn run(data: &Path, catalog_folder: Option<&Path>, args: &QueryArgs) -> Result<ExitCode> {
+pub(crate) async fn run(
+    engine: EngineName,
+    data: &Path,
+    catalog_folder: Option<&Path>,
+    args: &QueryArgs,
+) -> Result<ExitCode> {
+    if engine == EngineName::Aws {
+        bail!(
+            "on AWS, ask Athena: the stack's workgroup and its named queries are ready; weir query reads data folders"
+        );
+    }
     let catalog = catalog::read(catalog_folder)?;
     let sql = sql(&args.sql)?;
     let duckdb = DuckDb::find();
@@ -66,7 +76,7 @@ async fn wait_for_filing(data: &Path, at_most: Duration) -> Result<()> {
         }
         if !told && start.elapsed() > Duration::from_millis(500) {
             told = true;
-            eprintln!("weir: waiting until {} events are filed", left.events);
+            eprintln!("weir: waiting until what was acknowledged is filed ({} to go)", left.events);
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
         left = weir_embedded::not_filed_yet(data)?;
@@ -94,7 +104,8 @@ impl DuckDb {
     fn missing(&self, error: std::io::Error) -> anyhow::Error {
         match error.kind() {
             ErrorKind::NotFound => anyhow::anyhow!(
-                "queries need the DuckDB command line, and there is no {}. Install it:\n\n    pip install duckdb-cli\n",
+                "queries need the DuckDB command line, and there is no {}. Install it:\n\n    pip install duckdb-cli\n\n\
+                 (where pip refuses to: pipx install duckdb-cli), or name it with {DUCKDB}",
                 self.program.display()
             ),
             _ => anyhow::Error::new(error).context(format!("cannot run {}", self.program.display())),
@@ -107,15 +118,22 @@ impl DuckDb {
         if sql.trim().is_empty() {
             bail!("the query is empty");
         }
-        let check = format!("SELECT json_serialize_sql({})::JSON ->> 'error_message'", literal(sql));
+        let check = format!(
+            "SELECT coalesce(tree ->> 'error_message', repeat('+', json_array_length(tree -> 'statements')::BIGINT)) \
+             FROM (SELECT json_serialize_sql({})::JSON AS tree)",
+            literal(sql)
+        );
         let output = self.command().args(["-csv", "-noheader", "-nullvalue", "", "-c", &check]).output();
         let output = output.map_err(|error| self.missing(error))?;
         if !output.status.success() {
             bail!("the query cannot be read: {}", String::from_utf8_lossy(&output.stderr).trim());
         }
         let message = String::from_utf8_lossy(&output.stdout);
-        match message.trim().trim_matches('"') {
-            "" => Ok(()),
+        let message = message.trim();
+        let message = message.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(message);
+        match message {
+            "+" => Ok(()),
+            many if many.bytes().all(|byte| byte == b'+') => bail!("a query is one statement"),
             only if only.starts_with("Only SELECT") => bail!("the lake is read-only: a query is a SELECT"),
             syntax => bail!("the query is not valid SQL: {}", syntax.replace("\"\"", "\"")),
         }
@@ -139,7 +157,7 @@ impl DuckDb {
         ]);
         let output = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().and_then(|mut child| {
             // DuckDB prints nothing for an empty answer in JSON; a program that reads it wants an array.
-            let mut anything = false;
+            let (mut anything, mut seen_enough) = (false, false);
             if let Some(mut answer) = child.stdout.take() {
                 let mut out = std::io::stdout().lock();
                 let mut piece = [0; 8192];
@@ -152,17 +170,18 @@ impl DuckDb {
                     // A reader that has seen enough (`| head`) ends the query.
                     if out.write_all(&piece[..read]).is_err() {
                         child.kill()?;
+                        seen_enough = true;
                         break;
                     }
                 }
             }
-            Ok((child.wait()?, anything))
+            Ok((child.wait()?, anything, seen_enough))
         });
-        let (status, anything) = output.map_err(|error| self.missing(error))?;
+        let (status, anything, seen_enough) = output.map_err(|error| self.missing(error))?;
         if status.success() && !anything && format == Format::Json {
             println!("[]");
         }
-        Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        Ok(if status.success() || seen_enough { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }
 

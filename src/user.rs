@@ -1,49 +1,81 @@
 //! `weir user`: who has an account. Credentials go to standard output, alone; everything else to standard error.
 
-use std::{io::Read, path::Path, process::ExitCode, time::Duration};
+use std::{
+    io::{Read, Write},
+    path::Path,
+    process::ExitCode,
+    time::Duration,
+};
 
 use anyhow::{Context, Result, bail};
 use weir_core::{
     Clock, SystemClock, SystemRandom, Timestamp, Username,
-    ports::{Saved, UserAdmin, Users},
+    ports::{Saved, UserAdmin},
     users::{AccessKey, AccessKeyError, Secret, SecretHash, User},
 };
 use weir_embedded::UserStore;
 
-use crate::{cli::UserCommand, table};
+use crate::{
+    cli::{EngineName, UserCommand},
+    table,
+};
 
 /// Runs one of the commands.
-pub(crate) async fn run(data: &Path, command: UserCommand) -> Result<ExitCode> {
-    let users = UserStore::open(data)?;
+pub(crate) async fn run(engine: EngineName, data: &Path, command: UserCommand) -> Result<ExitCode> {
+    match engine {
+        EngineName::Embedded => {
+            if !data.join("users.db").exists() {
+                match command {
+                    UserCommand::Add { .. } => {
+                        eprintln!("There were no data in {}; they are made.", data.display());
+                    }
+                    _ => {
+                        bail!("there are no data in {}: name the server's folder with --data", data.display())
+                    }
+                }
+            }
+            with(&UserStore::open(data)?, command).await
+        }
+        #[cfg(feature = "aws")]
+        EngineName::Aws => with(&crate::aws::users().await?, command).await,
+        #[cfg(not(feature = "aws"))]
+        EngineName::Aws => Err(crate::cli::without_aws()),
+    }
+}
+
+async fn with(users: &dyn UserAdmin, command: UserCommand) -> Result<ExitCode> {
     match command {
         UserCommand::Add { name, scope, label, password_stdin } => {
             let secret = Chosen::read(password_stdin)?;
             let hash = secret.hash()?;
             let existed = users.find(&name).await?.is_some();
-            change(&users, &name, true, |user, now| {
+            change(users, &name, true, |user, now| {
                 let (label, hash) = (label.clone(), hash.clone());
                 user.add(AccessKey { label, scope, hash, created_at: now, expires_at: None }, now)
             })
             .await?;
             let what = if existed { "has a new access key" } else { "has an account" };
             eprintln!("{name} {what}, labelled {label}, with the scope {scope}.");
-            secret.hand_over(&name);
+            secret.hand_over(&name)?;
         }
         UserCommand::Rotate { name, label, keep_old, password_stdin } => {
             let secret = Chosen::read(password_stdin)?;
             let hash = secret.hash()?;
             let keep = u64::try_from(keep_old.as_millis()).unwrap_or(u64::MAX);
-            change(&users, &name, false, |user, now| {
+            change(users, &name, false, |user, now| {
                 user.rotate(&label, hash.clone(), now.plus_millis(keep), now)
             })
             .await?;
-            let until =
-                if keep_old == Duration::ZERO { "is refused from now on" } else { "stays good meanwhile" };
+            let until = if keep_old == Duration::ZERO {
+                "is refused within 5 seconds"
+            } else {
+                "stays good meanwhile"
+            };
             eprintln!("{name} has a new secret for {label}; the old one {until}.");
-            secret.hand_over(&name);
+            secret.hand_over(&name)?;
         }
         UserCommand::Remove { name, label: Some(label) } => {
-            change(&users, &name, false, |user, _| user.remove(&label)).await?;
+            change(users, &name, false, |user, _| user.remove(&label)).await?;
             eprintln!("{name} has no access key labelled {label} any more.");
         }
         UserCommand::Remove { name, label: None } => {
@@ -83,16 +115,18 @@ impl Chosen {
     }
 
     /// Prints the credentials, unless it was its owner who chose the secret.
-    fn hand_over(&self, name: &Username) {
+    fn hand_over(&self, name: &Username) -> Result<()> {
         if self.generated {
-            println!("{name}:{}", self.secret.reveal());
+            writeln!(std::io::stdout(), "{name}:{}", self.secret.reveal())
+                .context("the secret is set, but could not be printed: weir user rotate makes another")?;
         }
+        Ok(())
     }
 }
 
 /// Changes a user as it is now, again if somebody else was quicker.
 async fn change(
-    users: &UserStore,
+    users: &dyn UserAdmin,
     name: &Username,
     make: bool,
     mut apply: impl FnMut(&mut User, Timestamp) -> Result<(), AccessKeyError>,

@@ -79,6 +79,7 @@ fn a_query_can_only_read() {
         (copy.as_str(), "read-only"),
         ("DROP VIEW button_click", "read-only"),
         ("SELECT 1; CREATE TABLE t (a INT)", "read-only"),
+        ("SELECT 1; SELECT 2", "one statement"),
         ("INSTALL httpfs", "read-only"),
         (".shell touch stolen", "not valid SQL"),
         ("SELEC 1", "not valid SQL"),

@@ -51,8 +51,13 @@ pub(super) fn setup(catalog: &Catalog, lake: &Path) -> String {
         let name = definition.event_type().as_str();
         sql += &table(lake, name, name, "read_json", &columns_of(definition));
     }
-    let rejected =
-        [("claimed_type", "VARCHAR"), ("errors", "JSON"), ("body", "VARCHAR"), ("body_base64", "VARCHAR")];
+    let rejected = [
+        ("claimed_type", "VARCHAR"),
+        ("errors", "JSON"),
+        ("body", "VARCHAR"),
+        ("body_base64", "VARCHAR"),
+        ("truncated", "BOOLEAN"),
+    ];
     let rejected: Vec<Column> =
         stamped().into_iter().chain(rejected.map(|(name, read_as)| Column::plain(name, read_as))).collect();
     sql += &table(lake, "rejected", "rejected", "read_json", &rejected);
@@ -100,7 +105,14 @@ fn table(lake: &Path, view: &str, folder: &str, reader: &str, columns: &[Column]
             nothing.join(", "),
         );
     }
-    let files = lake.join(format!("username=*/{folder}/year=*/month=*/day=*/hour=*/*.json.gz"));
+    // The lake's own path may hold what a pattern takes for more than itself.
+    let lake: String = lake
+        .display()
+        .to_string()
+        .chars()
+        .map(|c| if "[*?".contains(c) { format!("[{c}]") } else { c.into() })
+        .collect();
+    let files = format!("{lake}/username=*/{folder}/year=*/month=*/day=*/hour=*/*.json.gz");
     let read_as = columns.iter().map(|column| format!("{}: '{}'", literal(&column.name), column.read_as));
     let columns = match reader {
         "read_json" => format!(", columns = {{{}}}", read_as.collect::<Vec<_>>().join(", ")),
@@ -111,7 +123,7 @@ fn table(lake: &Path, view: &str, folder: &str, reader: &str, columns: &[Column]
          hive_partitioning = true, hive_types = {{username: VARCHAR, year: BIGINT, month: BIGINT, day: BIGINT, \
          hour: BIGINT}});\n",
         quoted(view),
-        literal(&files.display().to_string()),
+        literal(&files),
     )
 }
 

@@ -14,7 +14,7 @@ const LONGEST_RETRY: Duration = Duration::from_secs(30);
 
 /// The thread that files batches.
 pub(crate) struct Filing {
-    done: oneshot::Receiver<()>,
+    done: oneshot::Receiver<bool>,
 }
 
 impl Filing {
@@ -25,32 +25,34 @@ impl Filing {
         let (finished, done) = oneshot::channel();
         let runtime = Handle::current();
         thread::Builder::new().name("weir-filing".to_owned()).spawn(move || {
-            runtime.block_on(async {
+            let all = runtime.block_on(async {
+                let mut all = true;
                 while let Some(batch) = deliveries.next().await {
-                    file(&fan_out, &engine, &batch).await;
+                    all &= file(&fan_out, &engine, &batch).await;
                 }
+                all
             });
             // Nobody waits if the server ended in another way.
-            let _ = finished.send(());
+            let _ = finished.send(all);
         })?;
         Ok(Self { done })
     }
 
-    /// Waits until everything that was delivered is filed; the engine must have been stopped.
-    pub(crate) async fn finish(self) {
-        let _ = self.done.await;
+    /// Waits for the last batch; says whether all were filed. The engine must have been stopped.
+    pub(crate) async fn finish(self) -> bool {
+        self.done.await.unwrap_or(false)
     }
 }
 
-/// Files one batch, trying again until it is done: it is handed out at the next start otherwise.
-async fn file(fan_out: &FanOut, engine: &Embedded, batch: &BatchKey) {
+/// Files one batch, trying again until it is done: it is handed out at the next start otherwise. Says whether it is.
+async fn file(fan_out: &FanOut, engine: &Embedded, batch: &BatchKey) -> bool {
     let mut wait = FIRST_RETRY;
     loop {
         let filed = match fan_out.file(batch).await {
             Ok(filed) => engine.filed(batch).await.map(|()| filed).map_err(|error| error.to_string()),
             Err(error @ FanOutError::NoSuchBatch { .. }) => {
                 tracing::error!(%batch, %error, "a batch is gone from raw and cannot be filed");
-                return;
+                return false;
             }
             Err(error) => Err(error.to_string()),
         };
@@ -61,7 +63,7 @@ async fn file(fan_out: &FanOut, engine: &Embedded, batch: &BatchKey) {
                     tracing::error!(%batch, lines, bytes, "a part could not be filed: see quarantine");
                 }
                 tracing::debug!(%batch, events = filed.events, partitions = filed.partitions, "filed");
-                return;
+                return true;
             }
             Err(error) => tracing::error!(%batch, error, "a batch cannot be filed yet"),
         }

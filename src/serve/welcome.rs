@@ -1,10 +1,11 @@
 //! What a person reads at the start: where the server is, and on the first start how to use it.
 
-use std::{env, net::SocketAddr, path::Path};
+use std::{env, io::Write, net::SocketAddr, path::Path};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use weir_core::{
-    Clock, SystemClock, SystemRandom, Username,
+    Catalog, Clock, SystemClock, SystemRandom, Username,
+    catalog::Definition,
     ports::{Saved, UserAdmin},
     users::{self, Scope, User},
 };
@@ -15,15 +16,17 @@ const FIRST_USER: &str = "demo";
 /// Prints it; makes a user on the first start.
 pub(crate) async fn print(
     data: &Path,
-    catalog: Option<&Path>,
+    folder: Option<&Path>,
+    catalog: &Catalog,
     address: SocketAddr,
     users: &UserStore,
 ) -> Result<()> {
-    println!("Weir is listening on http://{address} and keeps everything in {}", data.display());
+    let weir = command(data, folder);
+    let mut text =
+        format!("Weir is listening on http://{address} and keeps everything in {}\n", data.display());
     if users.is_new() {
         let credentials = first_user(users).await?;
-        let weir = command(data, catalog);
-        println!(
+        text += &format!(
             "
 This is its first start, so there is a user to try it with. Only a hash of the secret is kept: note it now.
 
@@ -31,15 +34,44 @@ This is its first start, so there is a user to try it with. Only a hash of the s
 
 Post an event, read its count, and ask the lake with SQL:
 
-    curl -u '{credentials}' -d '{{\"session_id\":\"s1\",\"button_id\":\"abc\"}}' http://{address}/button/click
-    curl -u '{credentials}' 'http://{address}/button/click/count?button_id=abc'
-    {weir} query 'SELECT button_id, count(*) FROM button_click GROUP BY 1'
-"
+{}
+",
+            lines_to_paste(&weir, catalog, address, &credentials)
         );
     } else if users.list().await?.is_empty() {
-        println!("Nobody has an account yet: {} user add NAME", command(data, catalog));
+        text += &format!("Nobody has an account yet: {weir} user add NAME\n");
     }
-    Ok(())
+    let told = std::io::stdout().write_all(text.as_bytes());
+    told.context("the welcome could not be printed; weir user rotate demo makes a secret that can")
+}
+
+/// Three lines for one of the catalog's types, with an event that its schema gives as an example.
+fn lines_to_paste(weir: &str, catalog: &Catalog, address: SocketAddr, credentials: &str) -> String {
+    let example = |definition: &Definition| definition.schema().get("examples")?.get(0).cloned();
+    let Some((definition, event)) =
+        catalog.iter().find_map(|definition| Some((definition, example(definition)?)))
+    else {
+        return format!("    curl -u '{credentials}' http://{address}/counts");
+    };
+    let (route, event_type) = (definition.route(), definition.event_type());
+    let key = definition.count_by().and_then(|field| Some((field, event.get(field)?.as_str()?)));
+    let (counted, sql) = match key {
+        Some((field, value)) => (
+            format!(
+                "-G --data-urlencode {} http://{address}{route}/count",
+                in_quotes(&format!("{field}={value}"))
+            ),
+            format!("SELECT \"{field}\", count(*) FROM {event_type} GROUP BY 1"),
+        ),
+        None => (format!("http://{address}{route}/count"), format!("SELECT count(*) FROM {event_type}")),
+    };
+    format!(
+        "    curl -u '{credentials}' -d {} http://{address}{route}
+    curl -u '{credentials}' {counted}
+    {weir} query {}",
+        in_quotes(&event.to_string()),
+        in_quotes(&sql)
+    )
 }
 
 async fn first_user(users: &UserStore) -> Result<String> {
@@ -72,5 +104,10 @@ fn command(data: &Path, catalog: Option<&Path>) -> String {
 fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+".contains(c);
-    if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
+    if text.chars().all(plain) { text } else { in_quotes(&text) }
+}
+
+/// Any text as a shell takes it.
+fn in_quotes(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "'\\''"))
 }

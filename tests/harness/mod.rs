@@ -106,9 +106,10 @@ impl Weir {
             eprint!("{text}");
         });
         let mut welcome = String::new();
-        // On the first start, the last line of the welcome is a query to paste.
-        let last = if self.credentials.is_empty() { " query '" } else { "listening" };
-        while !welcome.contains(last) {
+        // The last line to paste on the first start: a query, or what there is for a catalog without examples.
+        let last: &[&str] =
+            if self.credentials.is_empty() { &[" query '", "/counts\n"] } else { &["listening"] };
+        while !last.iter().any(|last| welcome.contains(last)) {
             assert!(stdout.read_line(&mut welcome).unwrap() > 0, "the server did not start: {welcome:?}");
         }
         let url = welcome.split_whitespace().find(|word| word.starts_with("http://")).unwrap().to_owned();

@@ -85,7 +85,7 @@ impl Aws {
     /// A table of users.
     #[must_use]
     pub fn users(&self, table: &str) -> DynamoUsers {
-        DynamoUsers::new(aws_sdk_dynamodb::Client::new(&self.config), table)
+        DynamoUsers::new(aws_sdk_dynamodb::Client::new(&self.config), table, self.random.clone())
     }
 
     /// The bucket that the stream delivers into.

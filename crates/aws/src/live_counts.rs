@@ -29,7 +29,7 @@ const READING: &str = "reading counts";
 const CONCURRENT: usize = 32;
 
 /// How often an increment is tried that took no effect, and the wait between.
-const TRIES: u32 = 3;
+const TRIES: u32 = 5;
 const WAIT: Duration = Duration::from_millis(40);
 
 /// `BatchGetItem` takes at most 100 keys.

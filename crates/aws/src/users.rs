@@ -1,4 +1,7 @@
-//! [`Users`] and [`UserAdmin`] on DynamoDB: one item a user, by `username`, with `version` and `access_keys` (JSON).
+//! [`Users`] and [`UserAdmin`] on DynamoDB: one item a user, by `username`, with `version`, `access_keys` (JSON) and
+//! `saved_by`, which tells one save from another.
+
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::{
@@ -7,7 +10,7 @@ use aws_sdk_dynamodb::{
     types::{AttributeValue, ReturnValue},
 };
 use weir_core::{
-    Username,
+    Random, Username,
     ports::{PortError, Saved, UserAdmin, Users},
     users::User,
 };
@@ -24,17 +27,15 @@ const WHAT: &str = "reading a user";
 pub struct DynamoUsers {
     client: Client,
     table: String,
+    random: Arc<dyn Random>,
 }
 
 impl DynamoUsers {
-    pub(crate) fn new(client: Client, table: &str) -> Self {
-        Self { client, table: table.to_owned() }
+    pub(crate) fn new(client: Client, table: &str, random: Arc<dyn Random>) -> Self {
+        Self { client, table: table.to_owned(), random }
     }
-}
 
-#[async_trait]
-impl Users for DynamoUsers {
-    async fn find(&self, username: &Username) -> Result<Option<User>, PortError> {
+    async fn item(&self, username: &Username) -> Result<Option<Item>, PortError> {
         let found = self
             .client
             .get_item()
@@ -45,7 +46,14 @@ impl Users for DynamoUsers {
             .send()
             .await
             .map_err(|error| port_error(WHAT, &error))?;
-        found.item().map(read).transpose()
+        Ok(found.item)
+    }
+}
+
+#[async_trait]
+impl Users for DynamoUsers {
+    async fn find(&self, username: &Username) -> Result<Option<User>, PortError> {
+        self.item(username).await?.as_ref().map(read).transpose()
     }
 }
 
@@ -55,13 +63,18 @@ impl UserAdmin for DynamoUsers {
         let what = "saving a user";
         let access_keys =
             serde_json::to_string(&user.access_keys).map_err(|error| malformed(what, error.to_string()))?;
+        // Tells this save from every other, even of the same content.
+        let mut token = [0; 8];
+        self.random.fill(&mut token);
+        let token = u64::from_le_bytes(token).to_string();
         let mut put = self
             .client
             .put_item()
             .table_name(&self.table)
             .item("username", AttributeValue::S(user.username.to_string()))
             .item("version", AttributeValue::N((user.version + 1).to_string()))
-            .item("access_keys", AttributeValue::S(access_keys));
+            .item("access_keys", AttributeValue::S(access_keys))
+            .item("saved_by", AttributeValue::S(token.clone()));
         put = if user.version == 0 {
             put.condition_expression("attribute_not_exists(username)")
         } else {
@@ -71,7 +84,15 @@ impl UserAdmin for DynamoUsers {
         match put.send().await {
             Ok(_) => Ok(Saved::Yes),
             Err(error) => match error.as_service_error() {
-                Some(PutItemError::ConditionalCheckFailedException(_)) => Ok(Saved::Outdated),
+                // The SDK tries again where an answer was lost: what it then meets may be its own.
+                Some(PutItemError::ConditionalCheckFailedException(_)) => {
+                    let stored = self.item(&user.username).await?;
+                    let by = stored
+                        .as_ref()
+                        .and_then(|item| item.get("saved_by"))
+                        .and_then(|value| value.as_s().ok());
+                    Ok(if by == Some(&token) { Saved::Yes } else { Saved::Outdated })
+                }
                 _ => Err(port_error(what, &error)),
             },
         }

@@ -55,11 +55,9 @@ impl Record {
 
     /// The record of an event that failed validation, kept so that it can be looked at and sent again: `body` is
     /// what was sent for it (as text, or in base64 where it is not UTF-8), `errors` the reasons. A body so large
-    /// that the record would not fit is cut, and `truncated` says so.
+    /// that the record would not fit is cut to what fits, and `truncated` says so.
     #[must_use]
     pub fn rejected(body: &[u8], claimed: Option<&EventType>, errors: &[Violation], stamp: Stamp) -> Self {
-        /// Six bytes of JSON for one of the body is the worst there is (`\u0001`).
-        const CUT: usize = 100 * 1024;
         let write = |body: &[u8], errors: &[Violation], truncated: bool| {
             let (text, encoded) = match std::str::from_utf8(body) {
                 Ok(text) => (Some(text), None),
@@ -79,8 +77,11 @@ impl Record {
             line
         };
         let mut line = write(body, errors, false);
-        if line.len() > MAX_RECORD_BYTES {
-            line = write(&body[..body.len().min(CUT)], &errors[..errors.len().min(20)], true);
+        let (mut kept, errors) = (body.len(), &errors[..errors.len().min(20)]);
+        while line.len() > MAX_RECORD_BYTES {
+            // As much as fits, by how much longer the body became as JSON; a tenth less, as parts of it differ.
+            kept = kept * (MAX_RECORD_BYTES / 1024) / (line.len() / 1024 + 1) * 9 / 10;
+            line = write(&body[..kept], errors, true);
         }
         Self::of(stamp, EventType::rejected(), None, line)
     }
@@ -255,6 +256,8 @@ mod tests {
             assert!(record.line().len() <= MAX_RECORD_BYTES);
             let line: Value = serde_json::from_slice(record.line()).unwrap();
             assert_eq!(line["truncated"], true);
+            let kept = line["body"].as_str().or(line["body_base64"].as_str()).unwrap().len();
+            assert!(kept > 90 * 1024, "{kept}");
         }
     }
 

@@ -34,7 +34,7 @@ pub(crate) struct Batch {
 pub(crate) enum Delivery {
     Batch(Batch),
     /// Answered once everything before it was delivered.
-    Barrier(oneshot::Sender<()>),
+    Barrier(oneshot::Sender<Result<(), PortError>>),
 }
 
 /// The batches that are in raw and not in the lake yet: those that an earlier process left, then new ones.
@@ -76,7 +76,7 @@ pub(crate) fn start(
                         }
                     }
                     // Whoever waited may have gone.
-                    Delivery::Barrier(reply) => drop(reply.send(())),
+                    Delivery::Barrier(reply) => drop(reply.send(Ok(()))),
                 }
             }
         })
@@ -180,6 +180,11 @@ fn each_row(
 
 /// Adds a slice's sums to the stored counts and removes its events, whose file is in raw.
 fn apply(db: &Connection, slice: &Slice, raw_key: &str) -> rusqlite::Result<()> {
+    // Whoever was told of a failure that was none comes again.
+    let applied: u64 = db.prepare_cached("SELECT applied FROM progress")?.query_row([], |row| row.get(0))?;
+    if applied >= slice.last {
+        return Ok(());
+    }
     // From here on the file must not be written again: the first slice takes rows away.
     db.prepare_cached("UPDATE batches SET written = 1 WHERE raw_key = ?1")?.execute([raw_key])?;
     raise(db, &slice.sums)?;

@@ -51,6 +51,8 @@ impl Append {
 /// Something to do in a transaction of the writer's, besides appending.
 trait Work: Send {
     fn run(&mut self, db: &Connection);
+    /// What went wrong with it, if anything did.
+    fn failure(&mut self) -> Option<rusqlite::Error>;
     /// Tells whoever asked, once the transaction is over.
     fn finish(self: Box<Self>, committed: Result<(), PortError>);
 }
@@ -69,12 +71,19 @@ impl<T: Send, F: FnOnce(&Connection) -> rusqlite::Result<T> + Send> Work for Ask
         self.answer = Some((|| {
             db.prepare_cached("SAVEPOINT work")?.execute([])?;
             let answer = work(db);
-            if answer.is_err() {
+            // After a failure that rolled everything back, there is no savepoint any more.
+            if answer.is_err() && !db.is_autocommit() {
                 db.prepare_cached("ROLLBACK TO work")?.execute([])?;
             }
-            db.prepare_cached("RELEASE work")?.execute([])?;
+            if !db.is_autocommit() {
+                db.prepare_cached("RELEASE work")?.execute([])?;
+            }
             answer
         })());
+    }
+
+    fn failure(&mut self) -> Option<rusqlite::Error> {
+        self.answer.take().and_then(Result::err)
     }
 
     fn finish(self: Box<Self>, committed: Result<(), PortError>) {
@@ -95,7 +104,7 @@ enum Command {
     },
     Work(Box<dyn Work>),
     /// Cut a batch; the reply comes once all batches up to it are in raw.
-    Flush(oneshot::Sender<()>),
+    Flush(oneshot::Sender<Result<(), PortError>>),
     /// Take no more events, and end the deliveries.
     StopAppending,
     /// End the thread.
@@ -219,7 +228,7 @@ impl Journal {
         const WHAT: &str = "cutting a batch";
         let (reply, answer) = oneshot::channel();
         self.commands.send(Command::Flush(reply)).map_err(|_| closed(WHAT))?;
-        answer.await.map_err(|_| closed(WHAT))
+        answer.await.unwrap_or_else(|_| Err(closed(WHAT)))
     }
 
     pub(crate) async fn stop_appending(&self) -> Result<(), PortError> {
@@ -281,7 +290,7 @@ struct Round {
     increments: BTreeMap<Counter, u64>,
     appended: Vec<oneshot::Sender<Result<(), PortError>>>,
     works: Vec<Box<dyn Work>>,
-    flushed: Vec<oneshot::Sender<()>>,
+    flushed: Vec<oneshot::Sender<Result<(), PortError>>>,
     end: bool,
 }
 
@@ -366,13 +375,20 @@ impl Writer {
         for work in round.works {
             work.finish(result.clone());
         }
-        if let (Some(outbox), true) = (&self.outbox, result.is_ok()) {
+        match (&self.outbox, &result) {
             // The thread at the other end lives as long as this one.
-            if let Some(batch) = batch {
-                let _ = outbox.send(Delivery::Batch(batch));
+            (Some(outbox), Ok(())) => {
+                if let Some(batch) = batch {
+                    let _ = outbox.send(Delivery::Batch(batch));
+                }
+                for reply in round.flushed {
+                    let _ = outbox.send(Delivery::Barrier(reply));
+                }
             }
-            for reply in round.flushed {
-                let _ = outbox.send(Delivery::Barrier(reply));
+            (_, result) => {
+                for reply in round.flushed {
+                    let _ = reply.send((*result).clone());
+                }
             }
         }
         if let Err(error) = result {
@@ -424,23 +440,30 @@ impl Writer {
             }
             for work in &mut round.works {
                 work.run(&transaction);
+                // A full disk makes SQLite roll the whole transaction back by itself. Work that came after would then
+                // run, and take effect, in one of its own, although everybody in this round is told of a failure.
+                if transaction.is_autocommit() {
+                    return Err(work.failure().unwrap_or(rusqlite::Error::ExecuteReturnedResults));
+                }
             }
             transaction.commit()
         })();
-        committed.or_else(
-            |error| {
-                if self.is_in_store(round, last) { Ok(()) } else { Err(port_error(what, error)) }
-            },
-        )
+        committed.or_else(|error| {
+            if self.is_in_store(round, batch, last) { Ok(()) } else { Err(port_error(what, error)) }
+        })
     }
 
     /// After a commit that failed: whether it took effect all the same. SQLite says so when only the checkpoint
     /// behind it failed, for example; refusing events that are stored would have them sent, and counted, twice.
-    fn is_in_store(&self, round: &Round, last: u64) -> bool {
-        let row = "SELECT EXISTS (SELECT 1 FROM journal WHERE first = ?1 AND last = ?2)";
-        round.events > 0
-            && self.db.is_autocommit()
-            && self.db.query_row(row, [self.next, last], |row| row.get(0)).unwrap_or(false)
+    fn is_in_store(&self, round: &Round, batch: Option<&Batch>, last: u64) -> bool {
+        let exists = |table: &str, first: u64, last: u64| {
+            let row = format!("SELECT EXISTS (SELECT 1 FROM {table} WHERE first = ?1 AND last = ?2)");
+            self.db.query_row(&row, [first, last], |row| row.get(0)).unwrap_or(false)
+        };
+        // Either row tells, as they are in one transaction.
+        self.db.is_autocommit()
+            && (round.events > 0 && exists("journal", self.next, last)
+                || batch.is_some_and(|batch| exists("batches", batch.first, batch.last)))
     }
 
     /// Brings memory up to what was committed.
@@ -477,5 +500,43 @@ fn raw_key(now: weir_core::Timestamp, first: u64, last: u64) -> String {
 impl From<StoreError> for PortError {
     fn from(error: StoreError) -> Self {
         Self::broken("the store", error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Embedded;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn work_behind_one_that_met_a_full_disk_takes_no_effect_and_is_told_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let flush = Flush { every: Duration::from_hours(1), size: u64::MAX };
+        let (engine, _deliveries) =
+            Embedded::open(folder.path(), flush, Arc::new(weir_core::SystemClock)).unwrap();
+        let works = Works(engine.inner.journal.commands.clone());
+        let (started, begun) = mpsc::channel::<()>();
+        let (release, held) = mpsc::channel::<()>();
+        // The disk is as full as the database is large; the writer is held until the next two wait together.
+        let holding = works.ask("holding", move |db| {
+            let pages: u64 = db.query_row("PRAGMA page_count", [], |row| row.get(0))?;
+            db.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()))?;
+            started.send(()).unwrap();
+            held.recv().unwrap();
+            Ok(())
+        });
+        begun.recv().unwrap();
+        let full = works.ask("full", |db| {
+            db.execute("INSERT INTO settled_batches VALUES (hex(zeroblob(100000)))", []).map(drop)
+        });
+        let late = works.ask("late", |db| db.execute("UPDATE progress SET applied = 77", []).map(drop));
+        release.send(()).unwrap();
+        holding.await.unwrap().unwrap();
+        assert!(matches!(full.await.unwrap(), Err(PortError::Unavailable { .. })));
+        assert!(late.await.unwrap().is_err());
+        let applied = works.ask("reading", |db| {
+            db.query_row("SELECT applied FROM progress", [], |row| row.get::<_, u64>(0))
+        });
+        assert_eq!(applied.await.unwrap().unwrap(), 0);
     }
 }

@@ -79,11 +79,11 @@ const FORMAT: u32 = 1;
 
 /// Opens `events.db` for writing, making it if there is none.
 pub(crate) fn open(path: &Path) -> Result<Connection, StoreError> {
-    open_with(path, FORMAT, TABLES).map(|(connection, _)| connection)
+    open_with(path, FORMAT, TABLES)
 }
 
-/// Opens a database for writing; makes its tables if it is new, and says whether it was.
-pub(crate) fn open_with(path: &Path, format: u32, tables: &str) -> Result<(Connection, bool), StoreError> {
+/// Opens a database for writing; makes its tables if it is new.
+pub(crate) fn open_with(path: &Path, format: u32, tables: &str) -> Result<Connection, StoreError> {
     let open = || -> rusqlite::Result<(Connection, u32)> {
         let mut connection = Connection::open(path)?;
         connection.busy_timeout(Duration::from_secs(10))?;
@@ -106,7 +106,7 @@ pub(crate) fn open_with(path: &Path, format: u32, tables: &str) -> Result<(Conne
     if found > format {
         return Err(StoreError::TooNew { path: path.to_owned(), found, known: format });
     }
-    Ok((connection, found == 0))
+    Ok(connection)
 }
 
 /// What an error of SQLite means to a caller of a port.

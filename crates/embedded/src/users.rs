@@ -28,6 +28,9 @@ const TABLES: &str = "
 ";
 const FORMAT: u32 = 1;
 
+/// What SQLite's `application_id` is once somebody had an account.
+const HAD_USERS: i64 = 1;
+
 /// The users of a data folder. It can be opened beside the process that serves the folder.
 #[derive(Clone)]
 pub struct UserStore {
@@ -40,11 +43,14 @@ impl UserStore {
     pub fn open(folder: &Path) -> Result<Self, OpenError> {
         Folder::open(folder).map_err(|source| OpenError::Folder { path: folder.to_owned(), source })?;
         let path = folder.join("users.db");
-        let (db, is_new) = store::open_with(&path, FORMAT, TABLES)?;
+        let db = store::open_with(&path, FORMAT, TABLES)?;
+        let had_users =
+            |db: &Connection| db.query_row("PRAGMA application_id", [], |row| row.get::<_, i64>(0));
+        let is_new = had_users(&db).map_err(store::at(&path))? == 0;
         Ok(Self { db: Arc::new(Mutex::new(db)), is_new })
     }
 
-    /// Whether opening it made it: nobody ever had an account here.
+    /// Whether nobody ever had an account here, when it was opened.
     #[must_use]
     pub fn is_new(&self) -> bool {
         self.is_new
@@ -85,6 +91,8 @@ impl UserAdmin for UserStore {
         let query = move |db: &Connection| {
             let access_keys = serde_json::to_string(&user.access_keys).expect("plain data serialises");
             let changed = if user.version == 0 {
+                // Remembers in the file's header that there was a user once.
+                db.pragma_update(None, "application_id", HAD_USERS)?;
                 db.prepare_cached(
                     "INSERT OR IGNORE INTO users (username, version, access_keys) VALUES (?1, 1, ?2)",
                 )?

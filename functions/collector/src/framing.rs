@@ -27,9 +27,10 @@ pub(crate) fn split(body: &[u8], ndjson: bool) -> Framed<'_> {
             Err(error) => Framed::Malformed(Violation::whole(format!("not a valid JSON array: {error}"))),
         };
     }
-    // More than one line, one of which is an object by itself: these are lines, and others of them may be broken.
-    // A single object that is written over many lines has no such line.
-    if lines(body).nth(1).is_some() && !is_document(body) && lines(body).any(is_object) {
+    // More than one line, the first of which is an object by itself: these are lines, and others of them may be
+    // broken. A single object that is written over many lines, broken or not, has no such first line; a later one
+    // would prove nothing, as it may be a part of the object.
+    if lines(body).nth(1).is_some() && lines(body).next().is_some_and(is_object) {
         return Framed::Events(lines(body).collect());
     }
     Framed::Events(vec![body])
@@ -74,12 +75,17 @@ mod tests {
 
     #[test]
     fn a_broken_line_is_an_event_of_its_own() {
-        assert_eq!(events("oops\n{\"a\":1}\n{\"b\":"), ["oops", "{\"a\":1}", "{\"b\":"]);
+        assert_eq!(events("{\"a\":1}\noops\n{\"b\":"), ["{\"a\":1}", "oops", "{\"b\":"]);
+        let Framed::Events(announced) = split(b"oops\n{}", true) else { panic!() };
+        assert_eq!(announced, [&b"oops"[..], b"{}"]);
     }
 
     #[test]
     fn a_broken_object_over_many_lines_stays_whole() {
-        assert_eq!(events("{\n\"a\": 1,\n}"), ["{\n\"a\": 1,\n}"]);
+        for broken in ["{\n\"a\": 1,\n}", "{\"a\":\n{\"event_type\":\"t\"}\n\"b\": 1}", "{\"a\":\n{\"b\":1}"]
+        {
+            assert_eq!(events(broken), [broken]);
+        }
     }
 
     #[test]

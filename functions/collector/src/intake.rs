@@ -6,7 +6,7 @@ use weir_core::{
     ports::{Appended, PortError},
 };
 
-use crate::Collector;
+use crate::{Collector, Taken};
 
 /// What became of one event.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub(crate) enum Outcome {
     Stored { event_id: EventId },
     /// It is not valid, and kept aside.
     Rejected { errors: Vec<Violation> },
-    /// It is valid, but not known to be durable: it must be sent again. `event_id` is the client's, if it gave one.
+    /// It is not known to be durable: it must be sent again. `event_id` is the client's, if it gave one.
     NotStored { event_id: Option<EventId> },
 }
 
@@ -131,7 +131,7 @@ impl Collector {
         Stamp { username: username.clone(), event_id, received_at }
     }
 
-    /// Stores prepared events and raises their counts; says what became of each.
+    /// Stores prepared events and raises their counts; says what became of each, and to the observer of all.
     pub(crate) async fn store(&self, Prepared { records, verdicts }: Prepared) -> Vec<Outcome> {
         let appended = self.stream.append(records.clone()).await;
         // The engine counts some events itself; counting the others may fail without the events being any less
@@ -139,10 +139,12 @@ impl Collector {
         let uncounted =
             records.iter().zip(&appended).filter(|(_, appended)| matches!(appended, Appended::Stored));
         let increments = counts::increments(uncounted.map(|(record, _)| record));
+        let mut taken = Taken::default();
         if !increments.is_empty()
             && let Err(error) = self.live.raise(&increments).await
         {
             tracing::warn!(%error, counters = increments.len(), "live counts were not raised for stored events");
+            taken.count_failures = increments.len();
         }
         let refusal = appended.iter().find_map(|appended| match appended {
             Appended::Refused(error) => Some(error),
@@ -153,14 +155,24 @@ impl Collector {
             log_refusal(error, refused);
         }
         let events = records.iter().zip(verdicts).zip(appended);
-        events
+        let outcomes: Vec<Outcome> = events
             .map(|((record, verdict), appended)| match (verdict, appended.is_durable()) {
-                // A rejected event that could not be kept is rejected all the same.
-                (Verdict::Invalid { errors }, _) => Outcome::Rejected { errors },
+                (Verdict::Invalid { errors }, true) => Outcome::Rejected { errors },
+                // It is to be rejected and kept, and was not kept: sent again, it will be.
+                (Verdict::Invalid { .. }, false) => Outcome::NotStored { event_id: None },
                 (Verdict::Valid { .. }, true) => Outcome::Stored { event_id: record.event_id().clone() },
                 (Verdict::Valid { client_id }, false) => Outcome::NotStored { event_id: client_id },
             })
-            .collect()
+            .collect();
+        for outcome in &outcomes {
+            *match outcome {
+                Outcome::Stored { .. } => &mut taken.accepted,
+                Outcome::Rejected { .. } => &mut taken.rejected,
+                Outcome::NotStored { .. } => &mut taken.not_stored,
+            } += 1;
+        }
+        self.observe.taken(&taken);
+        outcomes
     }
 }
 

@@ -10,14 +10,19 @@
 //! - `problem`: every error there is, and the only place that knows HTTP statuses;
 //! - `leftover`: what is done with a body that was not read;
 //! - `caller`: who is calling, and what they may do;
-//! - `openapi`: the description of all that, made from the catalog.
+//! - `openapi`: the description of all that, made from the catalog;
+//! - `observe`: what is counted of all that;
+//! - `gateway`: the API behind API Gateway, which makes requests of events and events of answers.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod body;
 mod caller;
 mod framing;
+#[cfg(feature = "lambda")]
+mod gateway;
 mod intake;
 mod leftover;
+mod observe;
 mod openapi;
 mod post;
 mod problem;
@@ -32,6 +37,9 @@ use weir_core::{
 };
 
 pub use caller::{Authenticate, Caller, NotAuthenticated};
+#[cfg(feature = "lambda")]
+pub use gateway::{Gateway, GatewayAnswer, GatewayAuthentication, GatewayError};
+pub use observe::{Observe, Taken};
 pub use router::{Origins, OriginsError, router};
 
 /// What a collector works with.
@@ -49,6 +57,8 @@ pub struct Collector {
     pub health: Arc<dyn Health>,
     /// Who is calling.
     pub authenticate: Arc<dyn Authenticate>,
+    /// Who is told what became of each request's events; `()` for nobody.
+    pub observe: Arc<dyn Observe>,
     /// The time for `received_at`.
     pub clock: Arc<dyn Clock>,
     /// The randomness in `event_id`.

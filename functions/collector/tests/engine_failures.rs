@@ -14,7 +14,7 @@ use axum::{
     body::Body,
     http::{Request, StatusCode, request::Parts},
 };
-use collector::{Authenticate, Caller, Collector, NotAuthenticated, Origins};
+use collector::{Authenticate, Caller, Collector, NotAuthenticated, Observe, Origins, Taken};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -35,6 +35,7 @@ struct Script {
     unwell: bool,
     stored: Mutex<Vec<String>>,
     raised: Mutex<Vec<Increment>>,
+    taken: Mutex<Vec<Taken>>,
 }
 
 fn down() -> PortError {
@@ -107,6 +108,12 @@ impl Health for Script {
     }
 }
 
+impl Observe for Script {
+    fn taken(&self, taken: &Taken) {
+        self.taken.lock().unwrap().push(*taken);
+    }
+}
+
 /// Lets everybody in as one user, or cannot say who it is.
 struct Door {
     stuck: bool,
@@ -130,6 +137,7 @@ fn api(script: &Arc<Script>, stuck: bool) -> Router {
         settled: script.clone(),
         health: script.clone(),
         authenticate: Arc::new(Door { stuck }),
+        observe: script.clone(),
         clock: Arc::new(ManualClock::at(Timestamp::saturating(1_795_179_605_007))),
         random: Arc::new(SeededRandom::new(1)),
     };
@@ -166,6 +174,8 @@ async fn each_event_is_told_its_own_fate_when_the_stream_refuses_some() {
     assert_eq!(outcomes[0], json!({"status": "not_stored", "event_id": "mine"}));
     assert_eq!((&outcomes[1]["status"], &outcomes[2]["status"]), (&json!("stored"), &json!("rejected")));
     assert_eq!(script.stored.lock().unwrap().len(), 2);
+    let taken = Taken { accepted: 1, rejected: 1, not_stored: 1, count_failures: 0 };
+    assert_eq!(*script.taken.lock().unwrap(), [taken]);
 }
 
 #[tokio::test]
@@ -196,6 +206,9 @@ async fn a_count_that_cannot_be_raised_is_no_error_for_a_stored_event() {
     let body = r#"{"session_id":"s","button_id":"b"}"#;
     assert_eq!(ask(&script, "POST", "/button/click", body).await.body, json!({"message": "Received"}));
     assert_eq!(script.stored.lock().unwrap().len(), 2);
+    // The type's counter and the button's.
+    let taken = Taken { accepted: 1, count_failures: 2, ..Taken::default() };
+    assert_eq!(*script.taken.lock().unwrap(), [taken, taken]);
 }
 
 #[tokio::test]
@@ -213,11 +226,12 @@ async fn nothing_stored_is_503_with_retry_after_and_is_never_acknowledged() {
 }
 
 #[tokio::test]
-async fn an_invalid_event_is_told_so_even_if_it_cannot_be_kept() {
+async fn an_invalid_event_that_cannot_be_kept_is_to_be_sent_again() {
     let script = Arc::new(Script { refuse: &["event_id"], ..Script::default() });
     let answer = ask(&script, "POST", "/button/click", "{}").await;
-    assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
-    assert_eq!(answer.body["errors"].as_array().unwrap().len(), 2);
+    assert_eq!((answer.status, answer.retry_after), (StatusCode::SERVICE_UNAVAILABLE, true));
+    let answer = ask(&script, "POST", "/events", "nonsense").await;
+    assert_eq!(answer.body["outcomes"], json!([{"status": "not_stored"}]));
 }
 
 #[tokio::test]

@@ -8,13 +8,14 @@
 //!
 //! Where to read on: `reader` finds the lines in an object, whatever state it is in; `splitter` sorts them
 //! into partitions in bounded memory; `object` and `spool` make gzip of them; `aside` is what goes to
-//! quarantine.
+//! quarantine. `notification` finds the batches in the events that AWS sends.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod aside;
 mod error;
 #[cfg(test)]
 mod memory;
+mod notification;
 mod object;
 mod reader;
 mod splitter;
@@ -31,6 +32,7 @@ use weir_core::{
 };
 
 pub use error::FanOutError;
+pub use notification::{Mention, Message, Notification, NotificationError, RawPlace};
 pub use reader::{Damage, Flaw};
 use reader::{Halt, Reader, Seen};
 use splitter::{Limits, Split, Splitter};

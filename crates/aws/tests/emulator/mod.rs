@@ -4,7 +4,7 @@
 use std::{
     net::TcpListener,
     num::NonZeroU16,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, Stdio},
     sync::Arc,
     time::Duration,
@@ -121,7 +121,12 @@ impl Emulator {
                 aws_smithy_async::rt::sleep::TokioSleep::new(),
             ))
             .time_source(aws_smithy_async::time::SystemTimeSource::new())
-            .retry_config(aws_config::retry::RetryConfig::standard())
+            // More tries than usual, and quicker ones: tests make calls fail far more often than AWS does.
+            .retry_config(
+                aws_config::retry::RetryConfig::standard()
+                    .with_max_attempts(8)
+                    .with_initial_backoff(Duration::from_millis(20)),
+            )
             .build()
     }
 
@@ -144,8 +149,4 @@ impl Drop for Emulator {
 
 pub fn shards(number: u16) -> NonZeroU16 {
     NonZeroU16::new(number).unwrap()
-}
-
-pub fn folder_of_tests() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests")
 }

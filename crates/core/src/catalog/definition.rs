@@ -1,6 +1,6 @@
 //! One event type: its file read and checked, and events checked against it.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use jsonschema::{Draft, PatternOptions, Validator, error::ValidationErrorKind};
 use serde_json::{Map, Value};
@@ -68,6 +68,9 @@ impl fmt::Display for Route {
 /// Tables that are there beside those of the event types: all events, and those that failed validation.
 const RESERVED_TYPES: [&str; 2] = ["events", "rejected"];
 
+/// The columns that come from the lake's folders.
+const PARTITION_COLUMNS: [&str; 4] = ["year", "month", "day", "hour"];
+
 /// The most reasons that are given for one event.
 const MAX_VIOLATIONS: usize = 100;
 
@@ -93,9 +96,21 @@ impl Definition {
         }
         let no_properties = Map::new();
         let properties = object.get("properties").and_then(Value::as_object).unwrap_or(&no_properties);
-        for name in STAMPED.iter().chain(&ENVELOPE) {
-            if properties.contains_key(*name) {
-                return Err(at(&["properties", name], format!("{name} is Weir's own and cannot be defined")));
+        let mut seen: BTreeMap<String, &str> = BTreeMap::new();
+        for name in properties.keys() {
+            // SQL knows no difference of case, in Athena and in DuckDB.
+            let column = name.to_lowercase();
+            if STAMPED.iter().chain(&ENVELOPE).chain(&PARTITION_COLUMNS).any(|own| *own == column) {
+                return Err(at(
+                    &["properties", name],
+                    format!("{name} is a column of Weir's own and cannot be defined"),
+                ));
+            }
+            if let Some(other) = seen.insert(column, name) {
+                return Err(at(
+                    &["properties", name],
+                    format!("{name} and {other} would be one column in SQL"),
+                ));
             }
         }
 
@@ -258,7 +273,17 @@ mod tests {
             (
                 "a.json",
                 "{\"type\": \"object\",\n\"properties\": {\n\"username\": {}}}",
-                "a.json:3: username is Weir's own",
+                "a.json:3: username is a column of Weir's own",
+            ),
+            (
+                "a.json",
+                "{\"type\": \"object\",\n\"properties\": {\n\"Hour\": {}}}",
+                "a.json:3: Hour is a column",
+            ),
+            (
+                "a.json",
+                "{\"type\": \"object\",\n\"properties\": {\"plan\": {},\n\"Plan\": {}}}",
+                "a.json:2: plan and Plan would be",
             ),
             ("a.json", "{\"type\": \"object\"}", "a.json:1: \"x-weir\""),
             (

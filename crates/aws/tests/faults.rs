@@ -1,0 +1,82 @@
+//! The AWS engine keeps the ports' promises where calls are throttled, fail, break and are slow.
+
+#![allow(clippy::unwrap_used, clippy::large_futures, reason = "it is a test")]
+
+mod emulator;
+mod faulty;
+
+use std::{sync::Arc, time::Duration};
+
+use emulator::{COUNTS, Emulator, LAKE, RAW, STREAM, USERS, shards};
+use faulty::{Fault, Faulty, Plan};
+use weir_aws::Aws;
+use weir_core::{SeededRandom, conformance as suite};
+
+/// One call of eight goes wrong: the SDK's three tries, or Weir's own, get past that nearly always.
+fn faulty(seed: u64, faults: &'static [Fault]) -> Faulty {
+    Faulty::new(Plan { seed, faults, of_256: 32 })
+}
+
+fn aws(emulator: &Emulator, faulty: &Faulty) -> Aws {
+    Aws::new(emulator.config(Some(faulty.client())), Arc::new(SeededRandom::new(7)))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_stream_stores_each_record_once_unless_an_answer_is_lost() {
+    const FAULTS: &[Fault] =
+        &[Fault::Throttle, Fault::ServerError, Fault::DropBefore, Fault::Slow, Fault::Partial];
+    let emulator = Emulator::start().await;
+    let faulty = Faulty::new(Plan { seed: 1, faults: FAULTS, of_256: 128 });
+    let (stream, raw) =
+        (aws(&emulator, &faulty).stream(STREAM, Duration::from_mins(1)), emulator.aws().raw(RAW));
+    for _ in 0..5 {
+        suite::stream::durable_records_arrive_in_raw(&stream, &raw).await;
+        suite::stream::large_records_arrive_whole(&stream, &raw).await;
+    }
+    suite::stream::concurrent_appends_all_arrive(&stream, &raw).await;
+    assert!(faulty.done().len() == FAULTS.len(), "{:?}", faulty.done());
+    assert!(stream.take_retries() > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn live_counts_are_exact_where_nothing_took_effect_unseen() {
+    let emulator = Emulator::start().await;
+    let faulty = faulty(2, &[Fault::Throttle, Fault::Slow]);
+    let counts = aws(&emulator, &faulty).counts(COUNTS, shards(2));
+    suite::live_counts::raised_counts_are_read_at_once(&counts).await;
+    suite::live_counts::concurrent_increments_all_count(&counts).await;
+    suite::live_counts::keys_are_paged_largest_first(&counts).await;
+    assert_eq!(faulty.done().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_settles_once_even_if_answers_are_lost() {
+    const FAULTS: &[Fault] =
+        &[Fault::Throttle, Fault::ServerError, Fault::DropBefore, Fault::DropAfter, Fault::Slow];
+    let emulator = Emulator::start().await;
+    let faulty = faulty(3, FAULTS);
+    let counts = aws(&emulator, &faulty).counts(COUNTS, shards(1));
+    for _ in 0..30 {
+        suite::settled_counts::a_race_settles_once(&counts).await;
+    }
+    assert_eq!(faulty.done().len(), FAULTS.len(), "{:?}", faulty.done());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn users_and_objects_survive_every_fault() {
+    const FAULTS: &[Fault] =
+        &[Fault::Throttle, Fault::ServerError, Fault::DropBefore, Fault::DropAfter, Fault::Slow];
+    let emulator = Emulator::start().await;
+    let faulty = faulty(4, FAULTS);
+    let aws = aws(&emulator, &faulty);
+    suite::users::a_user_is_found_until_removed(&aws.users(USERS)).await;
+    // Where an answer is lost and somebody else saves in between, nobody can say whose change it was: not here.
+    let other = self::faulty(5, &[Fault::Throttle, Fault::ServerError, Fault::DropBefore, Fault::Slow]);
+    suite::users::concurrent_changes_all_count(&self::aws(&emulator, &other).users(USERS)).await;
+    let lake = aws.lake(LAKE, false);
+    suite::lake::an_object_is_read_back_as_it_was_put(&lake).await;
+    suite::lake::putting_again_replaces(&lake).await;
+    suite::lake::objects_are_listed_in_pages(&lake).await;
+    suite::quarantine::what_was_put_aside_is_read_back(&aws.quarantine(RAW)).await;
+    assert_eq!(faulty.done().len(), FAULTS.len(), "{:?}", faulty.done());
+}

@@ -1,0 +1,238 @@
+//! The whole way over AWS under faults: ten thousand events through the collector and the fan-out, with every kind of
+//! failure between them and the services.
+//!
+//! What must hold at the end: every event that was acknowledged is in raw; nothing is there that was not sent; an
+//! event is there twice only where a call took effect and its answer was lost; the lake holds what raw does; and the
+//! settled counts equal the lake.
+
+#![allow(clippy::unwrap_used, clippy::large_futures, reason = "it is a test")]
+
+mod emulator;
+mod faulty;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::Read,
+    sync::Arc,
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use axum::{
+    body::Body,
+    http::{Request, request::Parts},
+};
+use collector::{Authenticate, Caller, Collector, NotAuthenticated, Origins};
+use emulator::{COUNTS, Emulator, LAKE, RAW, STREAM, shards};
+use fan_out::FanOut;
+use faulty::{Fault, Faulty, Plan};
+use futures_util::StreamExt;
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+use tower::ServiceExt;
+use weir_aws::Aws;
+use weir_core::{
+    BatchKey, Catalog, SeededRandom, SystemClock, SystemRandom,
+    ports::{Content, Lake, Raw, SettledCounts},
+    users::Scope,
+};
+
+/// Everybody is who they say.
+struct Door;
+
+#[async_trait]
+impl Authenticate for Door {
+    async fn caller(&self, request: &Parts) -> Result<Caller, NotAuthenticated> {
+        let name = request.headers["x-user"].to_str().unwrap();
+        Ok(Caller { username: name.parse().unwrap(), scope: Scope::Both })
+    }
+}
+
+fn api(aws: &Aws) -> axum::Router {
+    let counts = Arc::new(aws.counts(COUNTS, shards(2)));
+    let collector = Collector {
+        catalog: Arc::new(Catalog::built_in().unwrap()),
+        stream: Arc::new(aws.stream(STREAM, Duration::from_secs(2))),
+        live: counts.clone(),
+        settled: counts,
+        health: Arc::new(aws.health(STREAM, COUNTS)),
+        authenticate: Arc::new(Door),
+        clock: Arc::new(SystemClock),
+        random: Arc::new(SystemRandom),
+        observe: Arc::new(()),
+    };
+    collector::router(collector, &Origins::Any)
+}
+
+/// A request: who sends it, where to, and its events' ids.
+fn requests() -> Vec<(&'static str, &'static str, Vec<String>)> {
+    let sizes = [1, 1, 3, 100, 1, 250, 17, 1, 60, 500];
+    let mut next = 0;
+    let mut requests = Vec::new();
+    for (n, size) in sizes.iter().cycle().enumerate() {
+        if next >= 10_000 {
+            return requests;
+        }
+        let path = if *size == 1 { "/button/click" } else { "/events" };
+        requests.push((
+            ["ann", "bob", "cy"][n % 3],
+            path,
+            (next..next + size).map(|id| format!("e-{id}")).collect(),
+        ));
+        next += size;
+    }
+    requests
+}
+
+fn body(path: &str, ids: &[String]) -> String {
+    let event = |id: &String| {
+        let mut event =
+            json!({"event_id": id, "session_id": "s", "button_id": format!("b{}", id.len()), "url": "u"});
+        if path == "/events" {
+            event["event_type"] = ["button_click", "page_view"][id.len() % 2].into();
+        }
+        event
+    };
+    if path == "/events" {
+        ids.iter().map(event).collect::<Value>().to_string()
+    } else {
+        event(&ids[0]).to_string()
+    }
+}
+
+/// Sends a request; answers with the ids that were acknowledged.
+async fn send(api: axum::Router, who: &str, path: &str, ids: Vec<String>) -> Vec<String> {
+    let request = Request::post(path).header("x-user", who).body(Body::from(body(path, &ids))).unwrap();
+    let answer = api.oneshot(request).await.unwrap();
+    let status = answer.status().as_u16();
+    let bytes = answer.into_body().collect().await.unwrap().to_bytes();
+    let answer: Value = serde_json::from_slice(&bytes).unwrap();
+    match (path, status) {
+        ("/events", 200 | 207) => {
+            let outcomes = answer["outcomes"].as_array().unwrap().iter();
+            let stored = ids.into_iter().zip(outcomes).filter(|(_, outcome)| outcome["status"] == "stored");
+            stored.map(|(id, _)| id).collect()
+        }
+        (_, 200) => ids,
+        (_, 503) => Vec::new(),
+        other => panic!("{other:?}: {answer}"),
+    }
+}
+
+async fn text_of(mut content: Content) -> String {
+    let mut bytes = Vec::new();
+    while let Some(piece) = content.next().await {
+        bytes.extend_from_slice(&piece.unwrap());
+    }
+    let mut text = String::new();
+    if bytes.starts_with(&[0x1f, 0x8b]) {
+        flate2::read::MultiGzDecoder::new(&bytes[..]).read_to_string(&mut text).unwrap();
+    } else {
+        text = String::from_utf8(bytes).unwrap();
+    }
+    text
+}
+
+/// User, type and id of each line, with how often it is there.
+fn tally(found: &mut BTreeMap<(String, String, String), u64>, text: &str) {
+    for line in text.lines() {
+        let line: Value = serde_json::from_str(line).unwrap();
+        let name = |name: &str| line[name].as_str().unwrap().to_owned();
+        *found.entry((name("username"), name("event_type"), name("event_id"))).or_default() += 1;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_thousand_events_under_faults_are_all_where_they_belong() {
+    const FAULTS: &[Fault] = &[
+        Fault::Throttle,
+        Fault::ServerError,
+        Fault::DropBefore,
+        Fault::DropAfter,
+        Fault::Slow,
+        Fault::Partial,
+    ];
+    let emulator = Emulator::start().await;
+    let faulty = Faulty::new(Plan { seed: 11, faults: FAULTS, of_256: 64 });
+    let aws = Aws::new(emulator.config(Some(faulty.client())), Arc::new(SeededRandom::new(5)));
+
+    let api = api(&aws);
+    let sending: Vec<_> =
+        requests().into_iter().map(|(who, path, ids)| send(api.clone(), who, path, ids)).collect();
+    let acknowledged: Vec<Vec<String>> =
+        futures_util::stream::iter(sending).buffer_unordered(8).collect().await;
+    let acknowledged: BTreeSet<String> = acknowledged.into_iter().flatten().collect();
+    let sent: BTreeSet<String> = requests().into_iter().flat_map(|(.., ids)| ids).collect();
+    assert!(acknowledged.len() > 5_000, "{} of {} were acknowledged", acknowledged.len(), sent.len());
+
+    // The fan-out meets the same faults; whoever calls it tries again until it is done. Twice for each batch, as
+    // notifications repeat.
+    let fan_out = FanOut::new(
+        Arc::new(aws.raw(RAW)),
+        Arc::new(aws.lake(LAKE, false)),
+        Arc::new(aws.quarantine(RAW)),
+        Arc::new(aws.counts(COUNTS, shards(2))),
+    );
+    let calm = emulator.aws();
+    let batches: Vec<BatchKey> = calm.raw(RAW).list(None, 100_000).await.unwrap();
+    for batch in batches.iter().chain(&batches) {
+        let mut tries = 0;
+        while let Err(error) = fan_out.file(batch).await {
+            tries += 1;
+            assert!(tries < 50, "{error}");
+        }
+    }
+    faulty.stop();
+
+    let (mut raw, mut lake) = (BTreeMap::new(), BTreeMap::new());
+    for batch in &batches {
+        tally(&mut raw, &text_of(calm.raw(RAW).open(batch).await.unwrap()).await);
+    }
+    let objects = calm.lake(LAKE, false).list(None, 100_000).await.unwrap();
+    for path in &objects {
+        let object = emulator.s3().get_object().bucket(LAKE).key(path).send().await.unwrap();
+        let bytes = object.body.collect().await.unwrap().into_bytes();
+        let content: Content = Box::pin(futures_util::stream::iter([Ok(bytes)]));
+        let before: u64 = lake.values().sum();
+        let text = text_of(content).await;
+        tally(&mut lake, &text);
+        assert_eq!(lake.values().sum::<u64>() - before, text.lines().count() as u64);
+    }
+    assert_eq!(raw, lake);
+
+    let stored: BTreeSet<&String> = raw.keys().map(|(.., id)| id).collect();
+    let lost: Vec<_> = acknowledged.iter().filter(|id| !stored.contains(id)).collect();
+    assert!(lost.is_empty(), "acknowledged and lost: {lost:?}");
+    assert!(stored.iter().all(|id| sent.contains(*id)), "raw holds what was never sent");
+    let without_answer: BTreeSet<String> = faulty
+        .lost_answers()
+        .iter()
+        .flat_map(|lines| {
+            String::from_utf8(lines.clone()).unwrap().lines().map(str::to_owned).collect::<Vec<_>>()
+        })
+        .map(|line| serde_json::from_str::<Value>(&line).unwrap()["event_id"].as_str().unwrap().to_owned())
+        .collect();
+    for ((.., id), times) in &raw {
+        assert!(*times == 1 || without_answer.contains(id), "{id} is there {times} times without a reason");
+    }
+
+    let settled = calm.counts(COUNTS, shards(2));
+    for user in ["ann", "bob", "cy"] {
+        let totals = settled_totals(&settled, user).await;
+        let mut in_lake: BTreeMap<String, u64> = BTreeMap::new();
+        for ((name, event_type, _), times) in &lake {
+            if name == user {
+                *in_lake.entry(event_type.clone()).or_default() += times;
+            }
+        }
+        assert_eq!(totals, in_lake, "{user}");
+    }
+    let done = faulty.done();
+    assert_eq!(done.len(), FAULTS.len(), "{done:?}");
+    println!("{} events sent, {} acknowledged, faults: {done:?}", sent.len(), acknowledged.len());
+}
+
+async fn settled_totals(counts: &dyn SettledCounts, user: &str) -> BTreeMap<String, u64> {
+    let totals = counts.totals(&user.parse().unwrap()).await.unwrap();
+    totals.into_iter().map(|(event_type, count)| (event_type.to_string(), count)).collect()
+}

@@ -1,0 +1,109 @@
+//! Settings from environment variables. They are read once, at the start: what is missing is an error then, and not
+//! in the middle of a request.
+
+use std::{error::Error, fmt, str::FromStr, sync::Arc};
+
+/// Where settings are read from.
+#[derive(Clone)]
+pub struct Environment(Arc<Lookup>);
+
+/// What a name is set to.
+type Lookup = dyn Fn(&str) -> Option<String> + Send + Sync;
+
+/// A setting that is missing or not valid.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingError {
+    /// It is needed and not set, or empty.
+    #[error("the environment variable {name} is not set")]
+    Missing {
+        /// Which.
+        name: &'static str,
+    },
+    /// It cannot be read.
+    #[error("the environment variable {name} is not valid: {source}")]
+    Invalid {
+        /// Which.
+        name: &'static str,
+        /// What is wrong with it.
+        source: Box<dyn Error + Send + Sync>,
+    },
+}
+
+impl Environment {
+    /// The environment of this process.
+    #[must_use]
+    pub fn of_process() -> Self {
+        Self::new(|name| std::env::var(name).ok())
+    }
+
+    /// An environment of one's own making.
+    pub fn new(lookup: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(lookup))
+    }
+
+    /// A setting that there must be.
+    pub fn text(&self, name: &'static str) -> Result<String, SettingError> {
+        self.found(name).ok_or(SettingError::Missing { name })
+    }
+
+    /// A setting that may be left out.
+    pub fn or<T>(&self, name: &'static str, default: T) -> Result<T, SettingError>
+    where
+        T: FromStr,
+        T::Err: Error + Send + Sync + 'static,
+    {
+        let Some(text) = self.found(name) else { return Ok(default) };
+        text.parse().map_err(|error: T::Err| SettingError::Invalid { name, source: error.into() })
+    }
+
+    /// CloudFormation has no way to leave a variable out, but it can be empty.
+    fn found(&self, name: &str) -> Option<String> {
+        (self.0)(name).filter(|text| !text.is_empty())
+    }
+}
+
+/// Without the settings.
+impl fmt::Debug for Environment {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("Environment")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU16;
+
+    use super::*;
+
+    fn environment() -> Environment {
+        Environment::new(|name| match name {
+            "TABLE" => Some("users".to_owned()),
+            "SHARDS" => Some("4".to_owned()),
+            "ZERO" => Some("0".to_owned()),
+            "EMPTY" => Some(String::new()),
+            _ => None,
+        })
+    }
+
+    #[test]
+    fn what_is_set_is_read() {
+        assert_eq!(environment().text("TABLE").unwrap(), "users");
+        assert_eq!(environment().or("SHARDS", NonZeroU16::MIN).unwrap().get(), 4);
+    }
+
+    #[test]
+    fn what_is_not_set_is_named_or_has_its_default() {
+        for name in ["NONE", "EMPTY"] {
+            let error = environment().text(name).unwrap_err();
+            assert_eq!(error.to_string(), format!("the environment variable {name} is not set"));
+            assert!(environment().or(name, true).unwrap());
+        }
+    }
+
+    #[test]
+    fn what_is_not_valid_is_named_with_the_reason() {
+        let error = environment().or("ZERO", NonZeroU16::MIN).unwrap_err().to_string();
+        assert!(error.starts_with("the environment variable ZERO is not valid: "), "{error}");
+        assert!(environment().or("TABLE", false).is_err());
+    }
+}

@@ -1,0 +1,328 @@
+//! Lambda and AWS for tests: runs a function's real program against a Runtime API that hands it the test's events,
+//! and against an AWS that answers as the test says. Both listen on 127.0.0.1 and end with the test.
+
+use std::{
+    fmt::Debug,
+    io::{BufRead, BufReader, Read},
+    net::SocketAddr,
+    process::{Child, Command, Stdio},
+    sync::{
+        Arc, Mutex,
+        mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+    },
+    thread,
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    body::{Body, Bytes, to_bytes},
+    extract::{Path, Request, State},
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use serde_json::Value;
+use tokio::sync::{Mutex as AsyncMutex, oneshot};
+use weir_core::{Clock, SystemClock};
+
+/// How long anything is waited for. Nothing takes a tenth of it, but machines are busy at times.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A server on a free port of 127.0.0.1, which ends when it is dropped.
+struct Server {
+    address: SocketAddr,
+    _stop: oneshot::Sender<()>,
+}
+
+impl Server {
+    fn start(app: Router) -> Self {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("there is a free port");
+        let address = listener.local_addr().expect("it has an address");
+        listener.set_nonblocking(true).expect("sockets can be non-blocking");
+        let (stop, stopped) = oneshot::channel();
+        thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.expect("there are resources for a runtime").block_on(async {
+                let listener = tokio::net::TcpListener::from_std(listener).expect("it is non-blocking");
+                tokio::select! {
+                    ended = axum::serve(listener, app) => ended.expect("the server does not fail"),
+                    // Whether a message comes or the sender is gone: the test is over.
+                    _ = stopped => {}
+                }
+            });
+        });
+        Self { address, _stop: stop }
+    }
+}
+
+/// What a function made of an invocation.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// It answered.
+    Answer(Value),
+    /// It failed: what it says of that.
+    Error(Value),
+    /// It said that it cannot start, and why.
+    CannotStart(Value),
+}
+
+/// A running function.
+pub struct Function {
+    child: Child,
+    events: tokio::sync::mpsc::UnboundedSender<Value>,
+    outcomes: Receiver<Outcome>,
+    logs: Lines,
+    metrics: Lines,
+    _runtime_api: Server,
+}
+
+/// Lines that a program wrote.
+type Lines = Arc<Mutex<Vec<String>>>;
+
+impl Function {
+    /// Runs a program as a function, with these environment variables and no others but those that Lambda sets.
+    #[must_use]
+    pub fn start(program: &str, variables: &[(&str, &str)]) -> Self {
+        let (events, queue) = tokio::sync::mpsc::unbounded_channel();
+        let (tell, outcomes) = channel();
+        let api = RuntimeApi { queue: Arc::new(AsyncMutex::new((0, queue))), tell };
+        let app = Router::new()
+            .route("/2018-06-01/runtime/invocation/next", get(next))
+            .route("/2018-06-01/runtime/invocation/{id}/response", post(answered))
+            .route("/2018-06-01/runtime/invocation/{id}/error", post(failed))
+            .route("/2018-06-01/runtime/init/error", post(cannot_start))
+            .with_state(api);
+        let runtime_api = Server::start(app);
+        let mut child = Command::new(program)
+            .env_clear()
+            .env("AWS_LAMBDA_RUNTIME_API", runtime_api.address.to_string())
+            .env("AWS_LAMBDA_FUNCTION_NAME", "function-under-test")
+            .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256")
+            .env("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")
+            .env("AWS_REGION", "us-east-1")
+            .env("AWS_ACCESS_KEY_ID", "test")
+            .env("AWS_SECRET_ACCESS_KEY", "test")
+            .envs(variables.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the function's program can be run");
+        let metrics = lines(child.stdout.take());
+        let logs = lines(child.stderr.take());
+        Self { child, events, outcomes, logs, metrics, _runtime_api: runtime_api }
+    }
+
+    /// Hands it an event, and waits for what it makes of that.
+    pub fn invoke(&mut self, event: Value) -> Outcome {
+        self.events.send(event).expect("the Runtime API runs as long as the function");
+        self.outcome()
+    }
+
+    /// Hands it an event that it must answer.
+    pub fn answer(&mut self, event: Value) -> Value {
+        match self.invoke(event) {
+            Outcome::Answer(answer) => answer,
+            other => panic!("no answer but {other:?}; {}", self.told()),
+        }
+    }
+
+    /// Waits for what it says of the last event, or of its start.
+    pub fn outcome(&mut self) -> Outcome {
+        for _ in 0..PATIENCE.as_millis() / 100 {
+            match self.outcomes.recv_timeout(Duration::from_millis(100)) {
+                Ok(outcome) => return outcome,
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            if let Ok(Some(status)) = self.child.try_wait() {
+                // Its last words may still be on their way.
+                if let Ok(outcome) = self.outcomes.recv_timeout(Duration::from_secs(1)) {
+                    return outcome;
+                }
+                panic!("the function ended: {status}; {}", self.told());
+            }
+        }
+        panic!("the function says nothing; {}", self.told())
+    }
+
+    /// Waits for its end; says whether it succeeded.
+    pub fn succeeded(&mut self) -> bool {
+        for _ in 0..PATIENCE.as_millis() / 10 {
+            if let Some(status) = self.child.try_wait().expect("it is our child") {
+                return status.success();
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        panic!("the function does not end; {}", self.told())
+    }
+
+    /// Waits until it has logged a line of which this is true.
+    pub fn logged(&self, wanted: impl Fn(&Value) -> bool) -> Value {
+        self.wait_for(&self.logs, wanted)
+    }
+
+    /// Waits until it has written a metric line of which this is true.
+    pub fn measured(&self, wanted: impl Fn(&Value) -> bool) -> Value {
+        self.wait_for(&self.metrics, wanted)
+    }
+
+    /// Everything that it wrote until now: lines of the log, then of metrics.
+    #[must_use]
+    pub fn told(&self) -> String {
+        let text = |lines: &Lines| lines.lock().expect("no thread panicked with it").join("\n");
+        format!("log:\n{}\nmetrics:\n{}", text(&self.logs), text(&self.metrics))
+    }
+
+    fn wait_for(&self, lines: &Lines, wanted: impl Fn(&Value) -> bool) -> Value {
+        for _ in 0..PATIENCE.as_millis() / 10 {
+            for line in &*lines.lock().expect("no thread panicked with it") {
+                let line: Value = serde_json::from_str(line)
+                    .unwrap_or_else(|error| panic!("a line is JSON, which this is not: {error}: {line}"));
+                if wanted(&line) {
+                    return line;
+                }
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        panic!("there is no such line; {}", self.told())
+    }
+}
+
+impl Drop for Function {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Collects what a program writes.
+fn lines(output: Option<impl Read + Send + 'static>) -> Lines {
+    let lines = Lines::default();
+    let collected = lines.clone();
+    let output = output.expect("its output is piped");
+    thread::spawn(move || {
+        for line in BufReader::new(output).lines().map_while(Result::ok) {
+            collected.lock().expect("no thread panicked with it").push(line);
+        }
+    });
+    lines
+}
+
+#[derive(Clone)]
+struct RuntimeApi {
+    /// How many events were handed out, and those that wait.
+    queue: Arc<AsyncMutex<(u64, tokio::sync::mpsc::UnboundedReceiver<Value>)>>,
+    tell: Sender<Outcome>,
+}
+
+async fn next(State(api): State<RuntimeApi>) -> Response {
+    let (number, event) = {
+        let mut queue = api.queue.lock().await;
+        queue.0 += 1;
+        (queue.0, queue.1.recv().await)
+    };
+    let Some(event) = event else { return StatusCode::GONE.into_response() };
+    let deadline = SystemClock.now().plus_millis(30_000).millis();
+    let headers = [
+        ("lambda-runtime-aws-request-id", format!("request-{number}")),
+        ("lambda-runtime-deadline-ms", deadline.to_string()),
+        (
+            "lambda-runtime-invoked-function-arn",
+            "arn:aws:lambda:us-east-1:123456789012:function:function-under-test".to_owned(),
+        ),
+        ("lambda-runtime-trace-id", "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700".to_owned()),
+    ];
+    (headers, event.to_string()).into_response()
+}
+
+async fn answered(State(api): State<RuntimeApi>, Path(_): Path<String>, body: Bytes) -> StatusCode {
+    told(&api, Outcome::Answer, &body)
+}
+
+async fn failed(State(api): State<RuntimeApi>, Path(_): Path<String>, body: Bytes) -> StatusCode {
+    told(&api, Outcome::Error, &body)
+}
+
+async fn cannot_start(State(api): State<RuntimeApi>, body: Bytes) -> StatusCode {
+    told(&api, Outcome::CannotStart, &body)
+}
+
+fn told(api: &RuntimeApi, outcome: fn(Value) -> Outcome, body: &[u8]) -> StatusCode {
+    let body = serde_json::from_slice(body).unwrap_or_else(|error| Value::from(error.to_string()));
+    // The test may be over.
+    let _ = api.tell.send(outcome(body));
+    StatusCode::ACCEPTED
+}
+
+/// A call of AWS.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// What services with a JSON protocol are asked: `DynamoDB_20120810.GetItem`; empty for others.
+    pub target: String,
+    /// The HTTP method.
+    pub method: String,
+    /// The path, without the query.
+    pub path: String,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Bytes,
+}
+
+impl Call {
+    /// The body of a JSON protocol.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).expect("JSON protocols have JSON bodies")
+    }
+}
+
+/// An AWS that answers every call as a function says, and remembers the calls.
+pub struct StubAws {
+    server: Server,
+    calls: Arc<Mutex<Vec<Call>>>,
+}
+
+impl StubAws {
+    /// Starts it; `answer` gives status and body.
+    #[must_use]
+    pub fn start(answer: impl Fn(&Call) -> (u16, Vec<u8>) + Send + Sync + 'static) -> Self {
+        let calls = Arc::new(Mutex::new(Vec::new()));
+        let remembered = calls.clone();
+        let answer = Arc::new(answer);
+        let app = Router::new().fallback(async move |request: Request| {
+            let (parts, body) = request.into_parts();
+            let call = Call {
+                target: header(&parts.headers, "x-amz-target"),
+                method: parts.method.to_string(),
+                path: parts.uri.path().to_owned(),
+                headers: parts.headers,
+                body: to_bytes(body, usize::MAX).await.expect("the call comes whole"),
+            };
+            let (status, body) = answer(&call);
+            remembered.lock().expect("no thread panicked with it").push(call);
+            let status = StatusCode::from_u16(status).expect("the test gives a status");
+            (status, Body::from(body)).into_response()
+        });
+        Self { server: Server::start(app), calls }
+    }
+
+    /// What the environment variable `AWS_ENDPOINT_URL` is.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.server.address)
+    }
+
+    /// The calls until now.
+    #[must_use]
+    pub fn calls(&self) -> Vec<Call> {
+        self.calls.lock().expect("no thread panicked with it").clone()
+    }
+}
+
+fn header(headers: &HeaderMap, name: &str) -> String {
+    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
+}

@@ -1,0 +1,35 @@
+//! The authorizer on Lambda: users in DynamoDB, asked by API Gateway.
+
+use std::{process::ExitCode, sync::Arc, time::Duration};
+
+use authorizer::{Authorizer, Failure};
+use serde_json::Value;
+use weir_aws::Aws;
+use weir_core::{SystemClock, SystemRandom};
+
+/// How long verified credentials are believed without asking again. API Gateway keeps the answers as well, and longer:
+/// this is for the callers that it has not seen yet.
+const CREDENTIALS_CACHED: Duration = Duration::from_mins(1);
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    weir_lambda::run(async |environment| {
+        let table = environment.text("WEIR_USERS_TABLE")?;
+        let users = Arc::new(Aws::from_env().await.users(&table));
+        let authorizer = Authorizer::new(users, Arc::new(SystemClock), &SystemRandom, CREDENTIALS_CACHED);
+        let authorizer = Arc::new(authorizer);
+        Ok(move |event: Value| {
+            let authorizer = authorizer.clone();
+            async move { authorizer.answer(&event).await.inspect_err(log) }
+        })
+    })
+    .await
+}
+
+/// Somebody who brings no credentials wakes nobody up.
+fn log(failure: &Failure) {
+    match failure {
+        Failure::Unauthorized => tracing::debug!("no credentials"),
+        Failure::Unavailable(error) => tracing::error!(%error, "credentials cannot be checked"),
+    }
+}

@@ -1,0 +1,271 @@
+//! The real program on a Runtime API, with a stream and tables that answer as the test says.
+
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU16, AtomicU32, Ordering},
+};
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use serde_json::{Value, json};
+use weir_lambda::testing::{Call, Function, Outcome, StubAws};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_collector");
+const CLICK: &str = r#"{"session_id":"s1","button_id":"abc"}"#;
+
+const NEVER_AGAIN: u32 = u32::MAX;
+
+struct Setup {
+    function: Function,
+    aws: StubAws,
+    /// How many calls of the stream are still to fail; with `NEVER_AGAIN`, it takes none at all.
+    stream_fails: Arc<AtomicU32>,
+    /// The status of what the table of counts answers to writes.
+    counting: Arc<AtomicU16>,
+}
+
+fn setup() -> Setup {
+    let (stream_fails, counting) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU16::new(200)));
+    let (fails, status) = (stream_fails.clone(), counting.clone());
+    let aws = StubAws::start(move |call: &Call| {
+        let answer = match call.target.as_str() {
+            "Firehose_20150804.PutRecordBatch" => {
+                if fails.load(Ordering::SeqCst) == NEVER_AGAIN {
+                    return (400, br#"{"__type":"ResourceNotFoundException"}"#.to_vec());
+                }
+                let fail = |left: u32| left.checked_sub(1);
+                if fails.fetch_update(Ordering::SeqCst, Ordering::SeqCst, fail).is_ok() {
+                    return (503, br#"{"__type":"ServiceUnavailableException"}"#.to_vec());
+                }
+                let records = call.json()["Records"].as_array().unwrap().len();
+                json!({"FailedPutCount": 0, "RequestResponses": vec![json!({"RecordId": "1"}); records]})
+            }
+            "DynamoDB_20120810.UpdateItem" => {
+                let status = status.load(Ordering::SeqCst);
+                if status != 200 {
+                    return (
+                        status,
+                        br#"{"__type":"com.amazonaws.dynamodb#AccessDeniedException"}"#.to_vec(),
+                    );
+                }
+                json!({})
+            }
+            "DynamoDB_20120810.GetItem" => json!({"Item": {"n": {"N": "3"}}}),
+            "DynamoDB_20120810.BatchGetItem" => json!({"Responses": {}, "UnprocessedKeys": {}}),
+            "DynamoDB_20120810.Query" => json!({"Items": [], "Count": 0}),
+            _ => json!({}),
+        };
+        (200, answer.to_string().into_bytes())
+    });
+    let function = Function::start(PROGRAM, &variables(&aws.url()));
+    Setup { function, aws, stream_fails, counting }
+}
+
+fn variables(url: &str) -> [(&str, &str); 4] {
+    [
+        ("WEIR_STREAM", "weir-stream"),
+        ("WEIR_COUNTS_TABLE", "weir-counts"),
+        ("AWS_ENDPOINT_URL", url),
+        ("WEIR_LOG", "trace"),
+    ]
+}
+
+/// An event of an HTTP API.
+fn v2(stage: &str, method: &str, path: &str, body: Option<&str>) -> Value {
+    json!({
+        "version": "2.0",
+        "routeKey": "$default",
+        "rawPath": path,
+        "rawQueryString": "",
+        "headers": {"content-type": "application/json", "authorization": "Basic c2VjcmV0OnNlY3JldA=="},
+        "requestContext": {
+            "accountId": "123456789012",
+            "stage": stage,
+            "http": {"method": method, "path": path, "protocol": "HTTP/1.1", "sourceIp": "192.0.2.1"},
+            "authorizer": {"lambda": {"username": "ethan", "scope": "both", "access_key": "web"}},
+        },
+        "body": body,
+        "isBase64Encoded": false,
+    })
+}
+
+/// An event of a REST API.
+fn v1(method: &str, path: &str, body: Option<&str>) -> Value {
+    json!({
+        "resource": "/{proxy+}",
+        "path": path,
+        "httpMethod": method,
+        "headers": {"Content-Type": "application/json"},
+        "multiValueHeaders": {"Content-Type": ["application/json"]},
+        "queryStringParameters": null,
+        "multiValueQueryStringParameters": null,
+        "requestContext": {
+            "stage": "prod",
+            "path": format!("/prod{path}"),
+            "authorizer": {"principalId": "ethan", "username": "ethan", "scope": "both"},
+        },
+        "body": body,
+        "isBase64Encoded": false,
+    })
+}
+
+/// Status and body of an answer.
+fn told(answer: &Value) -> (u64, Value) {
+    let body = serde_json::from_str(answer["body"].as_str().unwrap()).unwrap();
+    (answer["statusCode"].as_u64().unwrap(), body)
+}
+
+fn received() -> (u64, Value) {
+    (200, json!({"message": "Received"}))
+}
+
+fn problem(answer: &Value, headers: &str) -> (u64, String) {
+    let (status, body) = told(answer);
+    let content_type = match &answer[headers]["content-type"] {
+        Value::Array(values) => &values[0],
+        value => value,
+    };
+    assert_eq!(content_type, "application/problem+json", "{answer}");
+    (status, body["type"].as_str().unwrap().to_owned())
+}
+
+/// The lines that the stream was given.
+fn lines(aws: &StubAws) -> Vec<Value> {
+    let puts = aws.calls().into_iter().filter(|call| call.target.ends_with("PutRecordBatch"));
+    let records = puts.flat_map(|call| call.json()["Records"].as_array().unwrap().clone());
+    records
+        .flat_map(|record| {
+            let bytes = BASE64_STANDARD.decode(record["Data"].as_str().unwrap()).unwrap();
+            let text = String::from_utf8(bytes).unwrap();
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<Value>>()
+        })
+        .collect()
+}
+
+#[test]
+fn a_missing_or_wrong_variable_is_named() {
+    let all = variables("http://127.0.0.1:9");
+    for name in ["WEIR_STREAM", "WEIR_COUNTS_TABLE"] {
+        let others: Vec<_> = all.into_iter().filter(|(other, _)| *other != name).collect();
+        let mut function = Function::start(PROGRAM, &others);
+        let Outcome::CannotStart(told) = function.outcome() else { panic!("{}", function.told()) };
+        assert_eq!(told["errorMessage"], format!("the environment variable {name} is not set"));
+        assert!(!function.succeeded());
+    }
+    let wrong: Vec<_> = all.into_iter().chain([("WEIR_COUNTER_SHARDS", "0")]).collect();
+    let mut function = Function::start(PROGRAM, &wrong);
+    let Outcome::CannotStart(told) = function.outcome() else { panic!("{}", function.told()) };
+    let message = told["errorMessage"].as_str().unwrap();
+    assert!(message.starts_with("the environment variable WEIR_COUNTER_SHARDS is not valid: "), "{message}");
+}
+
+#[test]
+fn clicks_come_in_by_both_formats_with_and_without_a_stage_in_the_path() {
+    let Setup { mut function, aws, .. } = setup();
+    for event in [
+        v2("$default", "POST", "/button/click", Some(CLICK)),
+        v2("prod", "POST", "/prod/button/click", Some(CLICK)),
+        v2("button", "POST", "/button/button/click", Some(CLICK)),
+        v1("POST", "/button/click", Some(CLICK)),
+    ] {
+        assert_eq!(told(&function.answer(event)), received());
+    }
+    let lines = lines(&aws);
+    assert_eq!(lines.len(), 4);
+    for line in lines {
+        assert_eq!((&line["username"], &line["button_id"]), (&json!("ethan"), &json!("abc")));
+    }
+    // A request costs the stream one call, and the counts one for each counter.
+    assert_eq!(aws.calls().len(), 4 * 3);
+}
+
+#[test]
+fn a_body_in_base64_is_read_and_one_that_is_not_is_refused_without_harm() {
+    let Setup { mut function, aws, .. } = setup();
+    let event = |body: &str| {
+        let mut event = v2("$default", "POST", "/button/click", Some(body));
+        event["isBase64Encoded"] = json!(true);
+        event
+    };
+    assert_eq!(told(&function.answer(event(&BASE64_STANDARD.encode(CLICK)))), received());
+    for broken in ["!", "eyJ", CLICK] {
+        let answer = function.answer(event(broken));
+        assert_eq!(problem(&answer, "headers"), (400, "urn:weir:problem:incomplete-body".to_owned()));
+    }
+    assert_eq!(told(&function.answer(event(&BASE64_STANDARD.encode(CLICK)))), received());
+    assert_eq!(lines(&aws).len(), 2);
+}
+
+#[test]
+fn without_the_authorizers_word_nobody_comes_in() {
+    let Setup { mut function, aws, .. } = setup();
+    let mut event = v2("$default", "POST", "/button/click", Some(CLICK));
+    for authorizer in
+        [json!(null), json!({}), json!({"lambda": null}), json!({"lambda": {"username": "ethan"}})]
+    {
+        event["requestContext"]["authorizer"] = authorizer;
+        let answer = function.answer(event.clone());
+        assert_eq!(problem(&answer, "headers"), (401, "urn:weir:problem:unauthorized".to_owned()));
+    }
+    event["requestContext"]["authorizer"] = json!({"lambda": {"username": "ethan", "scope": "read"}});
+    assert_eq!(problem(&function.answer(event), "headers").0, 403);
+    assert!(aws.calls().is_empty());
+}
+
+#[test]
+fn errors_are_problems_in_both_formats() {
+    let Setup { mut function, aws: _aws, .. } = setup();
+    for (method, path, status) in [("GET", "/no/such", 404), ("DELETE", "/events", 405)] {
+        assert_eq!(problem(&function.answer(v2("$default", method, path, None)), "headers").0, status);
+        let answer = function.answer(v1(method, path, None));
+        assert_eq!(problem(&answer, "multiValueHeaders").0, status);
+        if status == 405 {
+            assert_eq!(answer["multiValueHeaders"]["allow"], json!(["POST"]));
+        }
+    }
+}
+
+#[test]
+fn what_is_no_request_fails_its_invocation_only() {
+    let Setup { mut function, aws: _aws, .. } = setup();
+    for event in [json!({"Records": []}), json!("x"), json!({"httpMethod": "", "path": "/"})] {
+        assert!(matches!(function.invoke(event), Outcome::Error(_)));
+    }
+    assert_eq!(told(&function.answer(v1("POST", "/button/click", Some(CLICK)))), received());
+}
+
+#[test]
+fn what_becomes_of_events_is_measured_and_nobodys_events_are_logged() {
+    let Setup { mut function, aws: _aws, stream_fails, counting } = setup();
+    let body = format!(
+        r#"[{{"event_type":"button_click","session_id":"s1","button_id":"b0"}},{{"event_type":"{}"}}]"#,
+        "unheard_of"
+    );
+    stream_fails.store(2, Ordering::SeqCst);
+    counting.store(400, Ordering::SeqCst);
+    let answer = function.answer(v2("$default", "POST", "/events", Some(&body)));
+    assert_eq!(answer["statusCode"], 207, "{answer}");
+
+    let line = function.measured(|line| line["EventsAccepted"] == 1);
+    let metrics = &line["_aws"]["CloudWatchMetrics"][0];
+    assert_eq!((&metrics["Namespace"], &metrics["Dimensions"]), (&json!("Weir"), &json!([["Function"]])));
+    assert_eq!((&line["Function"], &line["EventsRejected"]), (&json!("function-under-test"), &json!(1)));
+    assert_eq!((&line["StreamRetries"], &line["EventsNotStored"]), (&json!(2), &Value::Null));
+    assert!(line["CountFailures"].as_u64().unwrap() >= 2, "{line}");
+    let warning = function.logged(|line| line["level"] == "WARN");
+    assert_eq!(warning["span"]["request_id"], "request-1");
+    for private in ["ethan", "b0", "unheard_of", "c2VjcmV0"] {
+        assert!(!function.told().contains(private), "{private} is told: {}", function.told());
+    }
+}
+
+#[test]
+fn events_that_the_stream_does_not_take_are_not_acknowledged() {
+    let Setup { mut function, aws: _aws, stream_fails, .. } = setup();
+    stream_fails.store(NEVER_AGAIN, Ordering::SeqCst);
+    let answer = function.answer(v2("$default", "POST", "/button/click", Some(CLICK)));
+    assert_eq!(problem(&answer, "headers"), (503, "urn:weir:problem:not-stored".to_owned()));
+    assert_eq!(answer["headers"]["retry-after"], "1");
+    assert_eq!(function.measured(|_| true)["EventsNotStored"], 1);
+}

@@ -1,0 +1,160 @@
+//! The real program on a Runtime API, with buckets and a table that answer as the test says.
+
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+use std::io::Write;
+
+use flate2::{Compression, write::GzEncoder};
+use serde_json::{Value, json};
+use weir_lambda::testing::{Call, Function, Outcome, StubAws};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_fan-out");
+
+const VARIABLES: [(&str, &str); 4] = [
+    ("WEIR_RAW_BUCKET", "weir-raw"),
+    ("WEIR_LAKE_BUCKET", "weir-lake"),
+    ("WEIR_COUNTS_TABLE", "weir-counts"),
+    ("WEIR_LOG", "trace"),
+];
+
+/// A batch of two users' events and a line that is none.
+fn batch() -> Vec<u8> {
+    let line = |user: &str, id: &str| {
+        format!(
+            r#"{{"username":"{user}","event_type":"button_click","event_id":"{id}","received_at":1795179605007,"button_id":"b"}}"#
+        )
+    };
+    let text = format!("{}\n{}\n{}\nbroken\n", line("ethan", "1"), line("ada", "2"), line("ethan", "3"));
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+    gzip.write_all(text.as_bytes()).unwrap();
+    gzip.finish().unwrap()
+}
+
+/// An AWS whose raw bucket holds the batch under two names, one of which has to be decoded; no other can be read.
+fn aws() -> StubAws {
+    StubAws::start(|call: &Call| match (call.method.as_str(), call.path.as_str()) {
+        ("GET", "/weir-raw/raw/a.gz" | "/weir-raw/raw/a%20b%2Bc.gz") => (200, batch()),
+        ("GET", _) => (
+            404,
+            b"<Error><Code>NoSuchKey</Code><Message>The specified key does not exist.</Message></Error>"
+                .to_vec(),
+        ),
+        ("PUT", _) => (200, Vec::new()),
+        _ => (200, b"{}".to_vec()),
+    })
+}
+
+fn function(aws: &StubAws) -> Function {
+    let url = aws.url();
+    let variables: Vec<_> = VARIABLES.into_iter().chain([("AWS_ENDPOINT_URL", url.as_str())]).collect();
+    Function::start(PROGRAM, &variables)
+}
+
+fn s3(keys: &[&str]) -> Value {
+    let record = |key: &&str| {
+        json!({
+            "eventSource": "aws:s3",
+            "eventName": "ObjectCreated:Put",
+            "s3": {"bucket": {"name": "weir-raw"}, "object": {"key": key, "size": 100}},
+        })
+    };
+    json!({"Records": keys.iter().map(record).collect::<Vec<_>>()})
+}
+
+fn sqs(bodies: &[(&str, Value)]) -> Value {
+    let record = |(id, body): &(&str, Value)| json!({"messageId": id, "eventSource": "aws:sqs", "body": body.to_string()});
+    json!({"Records": bodies.iter().map(record).collect::<Vec<_>>()})
+}
+
+fn test_event() -> Value {
+    json!({"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "weir-raw"})
+}
+
+fn puts(aws: &StubAws) -> Vec<String> {
+    let mut puts: Vec<_> =
+        aws.calls().into_iter().filter(|call| call.method == "PUT").map(|call| call.path).collect();
+    puts.sort();
+    puts
+}
+
+#[test]
+fn a_missing_variable_is_named() {
+    for name in ["WEIR_RAW_BUCKET", "WEIR_LAKE_BUCKET", "WEIR_COUNTS_TABLE"] {
+        let others: Vec<_> = VARIABLES.into_iter().filter(|(other, _)| *other != name).collect();
+        let mut function = Function::start(PROGRAM, &others);
+        let Outcome::CannotStart(told) = function.outcome() else { panic!("{}", function.told()) };
+        assert_eq!(told["errorMessage"], format!("the environment variable {name} is not set"));
+        assert!(!function.succeeded());
+    }
+}
+
+#[test]
+fn a_batch_is_filed_and_measured() {
+    let aws = aws();
+    let mut function = function(&aws);
+    assert_eq!(function.answer(s3(&["raw/a.gz"])), json!({}));
+    let puts = puts(&aws);
+    let folder = "button_click/year=2026/month=11/day=20/hour=13/a-";
+    assert_eq!(puts.len(), 3, "{puts:?}");
+    assert!(
+        puts[0].starts_with(&format!("/weir-lake/username%3Dada/{}", folder.replace('=', "%3D"))),
+        "{puts:?}"
+    );
+    assert!(
+        puts[1].starts_with(&format!("/weir-lake/username%3Dethan/{}", folder.replace('=', "%3D"))),
+        "{puts:?}"
+    );
+    assert!(puts[2].starts_with("/weir-raw/quarantine/a-"), "{puts:?}");
+    assert!(aws.calls().iter().any(|call| call.target == "DynamoDB_20120810.TransactWriteItems"));
+
+    let line = function.measured(|_| true);
+    for (name, count) in
+        [("BatchesFiled", 1), ("EventsFiled", 3), ("PartitionsWritten", 2), ("LinesQuarantined", 1)]
+    {
+        assert_eq!(line[name], count, "{line}");
+    }
+    let error = function.logged(|line| line["level"] == "ERROR");
+    assert_eq!((&error["batch"], &error["lines"]), (&json!("raw/a.gz"), &json!(1)));
+    assert_eq!(error["span"]["request_id"], "request-1");
+    assert!(!function.told().contains("ethan"), "{}", function.told());
+}
+
+#[test]
+fn each_message_of_a_queue_is_answered_for() {
+    let aws = aws();
+    let mut function = function(&aws);
+    let answer = function.answer(sqs(&[
+        ("good", s3(&["raw/a.gz"])),
+        ("gone", s3(&["raw/no-such.gz"])),
+        ("half", s3(&["raw/no-such.gz", "raw/a+b%2Bc.gz"])),
+        ("test", test_event()),
+        ("nonsense", json!({"hello": "world"})),
+        ("elsewhere", s3(&["errors/a.gz"])),
+    ]));
+    let failed = |id: &str| json!({"itemIdentifier": id});
+    assert_eq!(answer, json!({"batchItemFailures": [failed("gone"), failed("half"), failed("nonsense")]}));
+    assert_eq!(puts(&aws).len(), 6, "two batches were filed");
+    assert_eq!(function.measured(|_| true)["BatchesFailed"], 3);
+    function.logged(|line| line["level"] == "ERROR" && line["batch"] == "raw/no-such.gz");
+    function.logged(|line| line["level"] == "ERROR" && line["message"] == "a notification is not understood");
+    function.logged(|line| line["level"] == "WARN" && line["key"] == "errors/a.gz");
+}
+
+#[test]
+fn called_directly_it_fails_if_a_batch_does_and_has_filed_the_others() {
+    let aws = aws();
+    let mut function = function(&aws);
+    assert_eq!(function.answer(test_event()), json!({}));
+    assert!(aws.calls().is_empty());
+    let Outcome::Error(error) = function.invoke(s3(&["raw/no-such.gz", "raw/a.gz"])) else { panic!() };
+    assert!(error["errorMessage"].as_str().unwrap().starts_with("1 of "), "{error}");
+    assert_eq!(puts(&aws).len(), 3);
+
+    let event = json!({
+        "source": "aws.s3",
+        "detail-type": "Object Created",
+        "detail": {"bucket": {"name": "weir-raw"}, "object": {"key": "raw/a b+c.gz"}},
+    });
+    assert_eq!(function.answer(event), json!({}));
+    assert_eq!(puts(&aws).len(), 6);
+}

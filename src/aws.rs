@@ -1,0 +1,62 @@
+//! The engine on AWS, as the environment names it: the stack's outputs print these variables.
+
+use std::{env, num::NonZeroU16, time::Duration};
+
+use anyhow::{Context, Result, bail};
+use weir_aws::{Aws, AwsHealth, DynamoCounts, DynamoUsers, FirehoseStream, S3Lake, S3Quarantine, S3Raw};
+
+/// How long events are tried to be stored before a client is told to try again.
+const GIVE_UP_AFTER: Duration = Duration::from_secs(8);
+
+/// What serving needs.
+pub(crate) struct Serving {
+    pub(crate) stream: FirehoseStream,
+    pub(crate) counts: DynamoCounts,
+    pub(crate) users: DynamoUsers,
+    pub(crate) health: AwsHealth,
+}
+
+pub(crate) async fn serving() -> Result<Serving> {
+    let (stream, counts, users) =
+        (name("WEIR_STREAM")?, name("WEIR_COUNTS_TABLE")?, name("WEIR_USERS_TABLE")?);
+    let aws = Aws::from_env().await;
+    Ok(Serving {
+        stream: aws.stream(&stream, GIVE_UP_AFTER),
+        counts: aws.counts(&counts, shards()?),
+        users: aws.users(&users),
+        health: aws.health(&stream, &counts),
+    })
+}
+
+pub(crate) async fn users() -> Result<DynamoUsers> {
+    let table = name("WEIR_USERS_TABLE")?;
+    Ok(Aws::from_env().await.users(&table))
+}
+
+/// What filing needs: raw, lake, quarantine, counts.
+pub(crate) async fn filing() -> Result<(S3Raw, S3Lake, S3Quarantine, DynamoCounts)> {
+    let (raw, lake, counts) =
+        (name("WEIR_RAW_BUCKET")?, name("WEIR_LAKE_BUCKET")?, name("WEIR_COUNTS_TABLE")?);
+    let per_user = match env::var("WEIR_BUCKET_PER_USER").as_deref() {
+        Err(_) | Ok("" | "false") => false,
+        Ok("true") => true,
+        Ok(other) => bail!("WEIR_BUCKET_PER_USER is true or false, not {other:?}"),
+    };
+    let aws = Aws::from_env().await;
+    Ok((aws.raw(&raw), aws.lake(&lake, per_user), aws.quarantine(&raw), aws.counts(&counts, shards()?)))
+}
+
+fn name(variable: &str) -> Result<String> {
+    env::var(variable).ok().filter(|value| !value.is_empty()).with_context(|| {
+        format!("the engine on AWS needs the variable {variable}: the stack's output Environment has it")
+    })
+}
+
+fn shards() -> Result<NonZeroU16> {
+    match env::var("WEIR_COUNTER_SHARDS") {
+        Err(_) => Ok(NonZeroU16::MIN),
+        Ok(text) => {
+            text.parse().with_context(|| format!("WEIR_COUNTER_SHARDS is a number from 1, not {text:?}"))
+        }
+    }
+}

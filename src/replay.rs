@@ -1,0 +1,97 @@
+//! `weir replay`: files batches again.
+
+use std::{path::Path, process::ExitCode, sync::Arc, time::Duration};
+
+use anyhow::{Result, bail};
+use fan_out::FanOut;
+use indicatif::{ProgressBar, ProgressStyle};
+use weir_core::{
+    BatchKey, SystemClock,
+    ports::{Raw, Settled},
+};
+use weir_embedded::{Embedded, Flush};
+
+use crate::cli::{EngineName, ReplayArgs};
+
+/// How many keys are listed at a time.
+const PAGE: usize = 1000;
+
+/// Runs the command.
+pub(crate) async fn run(engine: EngineName, data: &Path, args: &ReplayArgs) -> Result<ExitCode> {
+    match engine {
+        EngineName::Embedded => {
+            if !data.join("events.db").exists() {
+                bail!("there are no data in {}: name the server's folder with --data", data.display());
+            }
+            // Nothing is taken in, so no batch is cut.
+            let flush = Flush { every: Duration::MAX, size: u64::MAX };
+            let (engine, _deliveries) = Embedded::open(data, flush, Arc::new(SystemClock))?;
+            let (raw, lake, quarantine) = engine.folders();
+            let raw = Arc::new(raw);
+            let fan_out = FanOut::new(raw.clone(), Arc::new(lake), Arc::new(quarantine), Arc::new(engine));
+            replay(&*raw, &fan_out, args, "").await
+        }
+        #[cfg(feature = "aws")]
+        EngineName::Aws => {
+            let (raw, lake, quarantine, counts) = crate::aws::filing().await?;
+            let raw = Arc::new(raw);
+            let fan_out = FanOut::new(raw.clone(), Arc::new(lake), Arc::new(quarantine), Arc::new(counts));
+            replay(&*raw, &fan_out, args, weir_aws::RAW_PREFIX).await
+        }
+        #[cfg(not(feature = "aws"))]
+        EngineName::Aws => Err(crate::cli::without_aws()),
+    }
+}
+
+/// Files the batches of a range; goes on where one cannot be filed, and says so at the end.
+async fn replay(raw: &dyn Raw, fan_out: &FanOut, args: &ReplayArgs, prefix: &str) -> Result<ExitCode> {
+    // Paths are typed as they stand below raw, with or without the bucket's prefix.
+    let bound = |path: &String| format!("{prefix}{}", path.strip_prefix(prefix).unwrap_or(path));
+    let (from, to) = (args.from.as_ref().map(bound), args.to.as_ref().map(bound));
+    let batches = list(raw, from.as_deref(), to.as_deref()).await?;
+    let bar = ProgressBar::new(batches.len() as u64);
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} batches, {per_sec}, {eta} left  {msg}");
+    // The template is a constant of ours.
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+
+    let (mut events, mut quarantined, mut newly, mut failed) = (0, 0, 0, 0);
+    for batch in &batches {
+        match fan_out.file(batch).await {
+            Ok(done) => {
+                events += done.events;
+                quarantined += done.quarantined_lines;
+                newly += u64::from(done.settled == Settled::Now);
+            }
+            Err(error) => {
+                failed += 1;
+                bar.suspend(|| eprintln!("weir: {error}"));
+            }
+        }
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    println!(
+        "{} batches filed again with {events} events; {newly} had not been settled before; {quarantined} lines are in \
+         quarantine; {failed} batches failed",
+        batches.len() - failed
+    );
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The batches from `from` on and before `to`.
+async fn list(raw: &dyn Raw, from: Option<&str>, to: Option<&str>) -> Result<Vec<BatchKey>> {
+    let mut batches: Vec<BatchKey> = Vec::new();
+    loop {
+        let page = raw.list(batches.last(), PAGE).await?;
+        let done = page.len() < PAGE;
+        batches.extend(page);
+        if done {
+            break;
+        }
+    }
+    let inside = |batch: &BatchKey| {
+        from.is_none_or(|from| batch.as_str() >= from) && to.is_none_or(|to| batch.as_str() < to)
+    };
+    batches.retain(inside);
+    Ok(batches)
+}
