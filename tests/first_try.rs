@@ -88,3 +88,49 @@ fn a_count_is_there_at_once_and_zero_before() {
     assert_eq!(weir.get("/button/click/count?button_id=other").json(), json!({"count": 0}));
     assert_eq!(weir.get("/button/click/count").json(), json!({"count": 5}));
 }
+
+#[test]
+fn a_first_start_that_cannot_listen_makes_nothing() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let place = tempfile::tempdir().unwrap();
+    let data = place.path().join("data");
+    let output = Command::new(env!("CARGO_BIN_EXE_weir"))
+        .args(["--listen", &taken.local_addr().unwrap().to_string(), "--data"])
+        .arg(&data)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && said.contains("choose another address with --listen"), "{said}");
+    assert!(!data.exists(), "the next start would not be the first");
+}
+
+#[test]
+fn a_folder_that_was_mistyped_is_named_and_not_made() {
+    let place = tempfile::tempdir().unwrap();
+    let data = place.path().join("typo");
+    for arguments in [&["user", "list"][..], &["user", "remove", "ann"], &["query", "SELECT 1"], &["replay"]]
+    {
+        let command = Command::new(env!("CARGO_BIN_EXE_weir"))
+            .args(arguments)
+            .arg("--data")
+            .arg(&data)
+            .env("PATH", path_with_venv())
+            .output();
+        let output = command.unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && said.contains("there are no data in"), "{arguments:?}: {said}");
+        assert!(!data.exists(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn filing_again_by_command_changes_nothing_and_says_what_it_did() {
+    let mut weir = Weir::start();
+    assert_eq!(weir.post("/button/click", click("s1", "abc")).status, 200);
+    assert_eq!(weir.stop("-TERM"), Some(0));
+    let before = weir.lines("lake");
+    let said = weir.output(&["replay"]);
+    assert!(said.starts_with("1 batches filed again with 1 events; 0 had not been settled before"), "{said}");
+    assert!(weir.output(&["replay", "--to", "2000"]).starts_with("0 batches"));
+    assert_eq!(weir.lines("lake"), before);
+}

@@ -14,13 +14,13 @@
 //!
 //! # How events are stored
 //!
-//! One thread writes ([`journal`]). It drains what is waiting, commits all of it in one transaction and acknowledges
+//! One thread writes (`writer`). It drains what is waiting, commits all of it in one transaction and acknowledges
 //! everybody: one fsync for many requests. A commit adds *one row* to the journal, the lines of all its events with
-//! the increments that they mean. Counts are not touched then; they live in an overlay in memory ([`overlay`]), which
+//! the increments that they mean. Counts are not touched then; they live in an overlay in memory (`overlay`), which
 //! is rebuilt from the journal at start.
 //!
 //! A batch is cut by size or age, in the transaction of the commit that made it full: its name and range are in the
-//! store before its file is written ([`delivery`]), so that a crash in between writes the same file again instead of
+//! store before its file is written (`delivery`), so that a crash in between writes the same file again instead of
 //! a second one. Once the file is there, the batch's rows are removed and their increments added to the stored
 //! counts, slice by slice, each slice in one transaction. What remains is to file the batch in the lake; a batch is
 //! handed out at every start until somebody says that this was done.
@@ -35,6 +35,7 @@ mod overlay;
 mod settled_counts;
 mod store;
 mod users;
+mod writer;
 
 use std::{
     fs::{File, TryLockError},
@@ -56,9 +57,10 @@ pub use store::StoreError;
 pub use users::UserStore;
 
 use folder::Folder;
-use journal::{Append, Journal};
+use journal::Journal;
 use overlay::Overlay;
 use store::Readers;
+use writer::Append;
 
 /// When a batch is cut.
 #[derive(Debug, Clone, Copy)]

@@ -1,0 +1,348 @@
+//! The writer: one thread that drains what is waiting, commits it once and acknowledges everybody.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, mpsc},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rusqlite::{Connection, TransactionBehavior, params};
+use tokio::sync::oneshot;
+use weir_core::{Clock, Counter, Increment, Record, counts, ports::PortError};
+
+use crate::{
+    Flush,
+    delivery::{Batch, Delivery},
+    folder,
+    overlay::Overlay,
+    store::port_error,
+};
+
+/// A commit takes no more waiting events once it has this many bytes: enough to share an fsync among many, little
+/// enough not to keep them waiting for each other.
+const COMMIT_BYTES: u64 = 1 << 20;
+
+/// A generation of the overlay is closed at this size: what one transaction applies to the stored counts.
+pub(crate) const SLICE_BYTES: u64 = 1 << 20;
+
+/// Several records, packed for the journal.
+pub(crate) struct Append {
+    pub(crate) lines: Vec<u8>,
+    events: u64,
+    increments: Vec<Increment>,
+}
+
+impl Append {
+    pub(crate) fn of(records: &[Record]) -> Self {
+        let mut lines = Vec::with_capacity(records.iter().map(|record| record.line().len()).sum());
+        for record in records {
+            lines.extend_from_slice(record.line());
+        }
+        Self { lines, events: records.len() as u64, increments: counts::increments(records) }
+    }
+}
+
+/// Something to do in a transaction of the writer's, besides appending.
+pub(crate) trait Work: Send {
+    fn run(&mut self, db: &Connection);
+    /// What went wrong with it, if anything did.
+    fn failure(&mut self) -> Option<rusqlite::Error>;
+    /// Tells whoever asked, once the transaction is over.
+    fn finish(self: Box<Self>, committed: Result<(), PortError>);
+}
+
+pub(crate) struct Asked<F, T> {
+    what: &'static str,
+    work: Option<F>,
+    answer: Option<rusqlite::Result<T>>,
+    reply: oneshot::Sender<Result<T, PortError>>,
+}
+
+impl<F, T> Asked<F, T> {
+    /// Work, and where its answer goes.
+    pub(crate) fn new(what: &'static str, work: F, reply: oneshot::Sender<Result<T, PortError>>) -> Self {
+        Self { what, work: Some(work), answer: None, reply }
+    }
+}
+
+impl<T: Send, F: FnOnce(&Connection) -> rusqlite::Result<T> + Send> Work for Asked<F, T> {
+    fn run(&mut self, db: &Connection) {
+        let Some(work) = self.work.take() else { return };
+        // A savepoint, so that work that fails half-way leaves nothing in a transaction that others share.
+        self.answer = Some((|| {
+            db.prepare_cached("SAVEPOINT work")?.execute([])?;
+            let answer = work(db);
+            // After a failure that rolled everything back, there is no savepoint any more.
+            if answer.is_err() && !db.is_autocommit() {
+                db.prepare_cached("ROLLBACK TO work")?.execute([])?;
+            }
+            if !db.is_autocommit() {
+                db.prepare_cached("RELEASE work")?.execute([])?;
+            }
+            answer
+        })());
+    }
+
+    fn failure(&mut self) -> Option<rusqlite::Error> {
+        self.answer.take().and_then(Result::err)
+    }
+
+    fn finish(self: Box<Self>, committed: Result<(), PortError>) {
+        let answer = match (committed, self.answer) {
+            (Err(error), _) => Err(error),
+            (Ok(()), Some(answer)) => answer.map_err(|error| port_error(self.what, error)),
+            (Ok(()), None) => Err(closed(self.what)),
+        };
+        // Whoever asked may have gone.
+        let _ = self.reply.send(answer);
+    }
+}
+
+pub(crate) enum Command {
+    Append {
+        append: Append,
+        reply: oneshot::Sender<Result<(), PortError>>,
+    },
+    Work(Box<dyn Work>),
+    /// Cut a batch; the reply comes once all batches up to it are in raw.
+    Flush(oneshot::Sender<Result<(), PortError>>),
+    /// Take no more events, and end the deliveries.
+    StopAppending,
+    /// End the thread.
+    End,
+}
+
+pub(crate) fn closed(what: &'static str) -> PortError {
+    PortError::unavailable(what, "the store is closed")
+}
+
+/// The events that are in no batch yet.
+pub(crate) struct OpenBatch {
+    pub(crate) bytes: u64,
+    pub(crate) since: Instant,
+}
+
+pub(crate) struct Writer {
+    pub(crate) db: Connection,
+    pub(crate) overlay: Arc<Overlay>,
+    /// The next event's sequence number.
+    pub(crate) next: u64,
+    /// The first event that is in no batch.
+    pub(crate) first: u64,
+    pub(crate) open: Option<OpenBatch>,
+    pub(crate) flush: Flush,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// To the thread that writes batches; none once appending was stopped.
+    pub(crate) outbox: Option<mpsc::Sender<Delivery>>,
+}
+
+/// What one round of the writer does.
+#[derive(Default)]
+struct Round {
+    lines: Vec<u8>,
+    events: u64,
+    increments: BTreeMap<Counter, u64>,
+    appended: Vec<oneshot::Sender<Result<(), PortError>>>,
+    works: Vec<Box<dyn Work>>,
+    flushed: Vec<oneshot::Sender<Result<(), PortError>>>,
+    end: bool,
+}
+
+impl Round {
+    fn take(&mut self, command: Command, appending: bool) {
+        match command {
+            Command::Append { append, reply } if appending => {
+                // The usual round of one request costs no copy.
+                if self.lines.is_empty() {
+                    self.lines = append.lines;
+                } else {
+                    self.lines.extend_from_slice(&append.lines);
+                }
+                self.events += append.events;
+                for Increment { counter, by } in append.increments {
+                    *self.increments.entry(counter).or_default() += by;
+                }
+                self.appended.push(reply);
+            }
+            Command::Append { reply, .. } => drop(reply.send(Err(closed("storing events")))),
+            Command::Work(work) => self.works.push(work),
+            Command::Flush(reply) => self.flushed.push(reply),
+            Command::StopAppending => {}
+            Command::End => self.end = true,
+        }
+    }
+
+    fn bytes(&self) -> u64 {
+        self.lines.len() as u64
+    }
+}
+
+impl Writer {
+    pub(crate) fn run(mut self, inbox: &mpsc::Receiver<Command>) {
+        loop {
+            let command = match self.until_due() {
+                Some(wait) => match inbox.recv_timeout(wait) {
+                    Ok(command) => Some(command),
+                    Err(mpsc::RecvTimeoutError::Timeout) => None,
+                    Err(mpsc::RecvTimeoutError::Disconnected) => return,
+                },
+                None => match inbox.recv() {
+                    Ok(command) => Some(command),
+                    Err(mpsc::RecvError) => return,
+                },
+            };
+            let mut round = Round::default();
+            let mut stop = false;
+            let mut next = command;
+            while let Some(command) = next {
+                stop |= matches!(command, Command::StopAppending);
+                round.take(command, self.outbox.is_some() && !stop);
+                next = if round.bytes() < COMMIT_BYTES && !round.end { inbox.try_recv().ok() } else { None };
+            }
+            let end = round.end;
+            self.commit(round);
+            if stop {
+                self.outbox = None;
+            }
+            if end {
+                return;
+            }
+        }
+    }
+
+    /// How long until the open batch is old enough to be cut.
+    fn until_due(&self) -> Option<Duration> {
+        self.open.as_ref().map(|open| self.flush.every.saturating_sub(open.since.elapsed()))
+    }
+
+    fn commit(&mut self, mut round: Round) {
+        let batch = self.batch_to_cut(&round);
+        let result = self.transact(&mut round, batch.as_ref());
+        let nobody_told = round.appended.is_empty() && round.works.is_empty();
+        if result.is_ok() {
+            self.note(&mut round, batch.is_some());
+        }
+        for reply in round.appended {
+            // A client that gave up is not told.
+            let _ = reply.send(result.clone());
+        }
+        for work in round.works {
+            work.finish(result.clone());
+        }
+        match (&self.outbox, &result) {
+            // The thread at the other end lives as long as this one.
+            (Some(outbox), Ok(())) => {
+                if let Some(batch) = batch {
+                    let _ = outbox.send(Delivery::Batch(batch));
+                }
+                for reply in round.flushed {
+                    let _ = outbox.send(Delivery::Barrier(reply));
+                }
+            }
+            (_, result) => {
+                for reply in round.flushed {
+                    let _ = reply.send((*result).clone());
+                }
+            }
+        }
+        if let Err(error) = result {
+            if nobody_told {
+                tracing::error!(%error, "a batch cannot be cut yet; its events stay in the journal");
+            }
+            // Most failures here (a full disk) last: do not spin on them.
+            thread::sleep(if nobody_told { Duration::from_secs(1) } else { Duration::from_millis(20) });
+        }
+    }
+
+    /// The batch that this round completes, if it does.
+    fn batch_to_cut(&self, round: &Round) -> Option<Batch> {
+        let last = self.next + round.events - 1;
+        let bytes = self.open.as_ref().map_or(0, |open| open.bytes) + round.bytes();
+        let due = !round.flushed.is_empty()
+            || bytes >= self.flush.size
+            || self.until_due().is_some_and(|wait| wait.is_zero());
+        (due && last >= self.first && self.outbox.is_some()).then(|| Batch {
+            first: self.first,
+            last,
+            raw_key: raw_key(self.clock.now(), self.first, last),
+            written: false,
+        })
+    }
+
+    fn transact(&mut self, round: &mut Round, batch: Option<&Batch>) -> Result<(), PortError> {
+        let what = "writing to the store";
+        let last = self.next + round.events - 1;
+        let committed = (|| -> rusqlite::Result<()> {
+            let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            if round.events > 0 {
+                let increments: Vec<Increment> = round
+                    .increments
+                    .iter()
+                    .map(|(counter, by)| Increment { counter: counter.clone(), by: *by })
+                    .collect();
+                let increments = serde_json::to_string(&increments).expect("plain data serialises");
+                transaction
+                    .prepare_cached(
+                        "INSERT INTO journal (first, last, increments, lines) VALUES (?1, ?2, ?3, ?4)",
+                    )?
+                    .execute(params![self.next, last, increments, round.lines])?;
+            }
+            if let Some(Batch { first, last, raw_key, .. }) = batch {
+                transaction
+                    .prepare_cached("INSERT INTO batches (first, last, raw_key) VALUES (?1, ?2, ?3)")?
+                    .execute(params![first, last, raw_key])?;
+            }
+            for work in &mut round.works {
+                work.run(&transaction);
+                // A full disk makes SQLite roll the whole transaction back by itself. Work that came after would then
+                // run, and take effect, in one of its own, although everybody in this round is told of a failure.
+                if transaction.is_autocommit() {
+                    return Err(work.failure().unwrap_or(rusqlite::Error::ExecuteReturnedResults));
+                }
+            }
+            transaction.commit()
+        })();
+        committed.or_else(|error| {
+            if self.is_in_store(round, batch, last) { Ok(()) } else { Err(port_error(what, error)) }
+        })
+    }
+
+    /// After a commit that failed: whether it took effect all the same. SQLite says so when only the checkpoint
+    /// behind it failed, for example; refusing events that are stored would have them sent, and counted, twice.
+    fn is_in_store(&self, round: &Round, batch: Option<&Batch>, last: u64) -> bool {
+        let exists = |table: &str, first: u64, last: u64| {
+            let row = format!("SELECT EXISTS (SELECT 1 FROM {table} WHERE first = ?1 AND last = ?2)");
+            self.db.query_row(&row, [first, last], |row| row.get(0)).unwrap_or(false)
+        };
+        // Either row tells, as they are in one transaction.
+        self.db.is_autocommit()
+            && (round.events > 0 && exists("journal", self.next, last)
+                || batch.is_some_and(|batch| exists("batches", batch.first, batch.last)))
+    }
+
+    /// Brings memory up to what was committed.
+    fn note(&mut self, round: &mut Round, cut: bool) {
+        let bytes = round.bytes();
+        if round.events > 0 {
+            self.next += round.events;
+            let increments = std::mem::take(&mut round.increments);
+            let increments = increments.into_iter().map(|(counter, by)| Increment { counter, by });
+            self.overlay.raise(self.next - 1, bytes, increments);
+            self.open.get_or_insert(OpenBatch { bytes: 0, since: Instant::now() }).bytes += bytes;
+        }
+        if cut || self.overlay.open_bytes() >= SLICE_BYTES {
+            self.overlay.close();
+        }
+        if cut {
+            self.open = None;
+            self.first = self.next;
+        }
+    }
+}
+
+/// A batch's key in raw: foldered by hour as Firehose does, named by its range.
+fn raw_key(now: weir_core::Timestamp, first: u64, last: u64) -> String {
+    let [year, month, day, hour] = now.hour().parts();
+    format!("{year}/{month:02}/{day:02}/{hour:02}/{first:020}-{last:020}.{}", folder::SUFFIX)
+}
