@@ -1,4 +1,4 @@
-//! A request's body: all of its bytes, bounded before and after decompression.
+//! A request's body: all of its bytes as they were sent, and what they are once decompressed; both are bounded.
 
 use std::io::{self, Read};
 
@@ -27,29 +27,50 @@ enum Encoding {
     Zstd,
 }
 
+/// From this size on, working on a body takes milliseconds.
+const LARGE: usize = 64 * 1024;
+
+/// A body as it was sent.
+#[derive(Debug)]
+pub(crate) struct Sent {
+    bytes: Bytes,
+    encoding: Encoding,
+}
+
+impl Sent {
+    /// Whether working on it takes time and memory: it is large, or may become so.
+    pub(crate) fn is_large(&self) -> bool {
+        self.encoding != Encoding::Identity || self.bytes.len() >= LARGE
+    }
+
+    /// The body without its encoding.
+    pub(crate) fn decode(self) -> Result<Bytes, Problem> {
+        match self.encoding {
+            Encoding::Identity => Ok(self.bytes),
+            Encoding::Gzip => decompress(flate2::read::MultiGzDecoder::new(&self.bytes[..]), "gzip"),
+            Encoding::Zstd => {
+                let decoder = zstd::Decoder::with_buffer(&self.bytes[..]).and_then(|mut decoder| {
+                    decoder.window_log_max(ZSTD_WINDOW_LOG)?;
+                    Ok(decoder)
+                });
+                decompress(decoder.map_err(|_| Problem::UndecodableBody { encoding: "zstd" })?, "zstd")
+            }
+        }
+    }
+}
+
 /// Reads the body, whatever its content type.
-pub(crate) async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Problem> {
+pub(crate) async fn read(headers: &HeaderMap, body: Body) -> Result<Sent, Problem> {
     let encoding = encoding(headers)?;
     let too_large = || Problem::BodyTooLarge { limit: MAX_SENT, decompressed: false };
     // Whoever announces too much is told before sending it.
     if body.size_hint().lower() > MAX_SENT as u64 {
         return Err(too_large());
     }
-    let sent = match Limited::new(body, MAX_SENT).collect().await {
-        Ok(sent) => sent.to_bytes(),
-        Err(error) if error.is::<LengthLimitError>() => return Err(too_large()),
-        Err(_) => return Err(Problem::BodyIncomplete),
-    };
-    match encoding {
-        Encoding::Identity => Ok(sent),
-        Encoding::Gzip => decompress(flate2::read::MultiGzDecoder::new(&sent[..]), "gzip"),
-        Encoding::Zstd => {
-            let decoder = zstd::Decoder::with_buffer(&sent[..]).and_then(|mut decoder| {
-                decoder.window_log_max(ZSTD_WINDOW_LOG)?;
-                Ok(decoder)
-            });
-            decompress(decoder.map_err(|_| Problem::UndecodableBody { encoding: "zstd" })?, "zstd")
-        }
+    match Limited::new(body, MAX_SENT).collect().await {
+        Ok(sent) => Ok(Sent { bytes: sent.to_bytes(), encoding }),
+        Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
+        Err(_) => Err(Problem::BodyIncomplete),
     }
 }
 
@@ -109,7 +130,7 @@ mod tests {
         let zstd = zstd::encode_all(zeros, 1).unwrap();
         for (bomb, name) in [(gzip, "gzip"), (zstd, "zstd")] {
             assert!(bomb.len() < MAX_SENT);
-            let answer = read(&headers(&[name]), Body::from(bomb)).await;
+            let answer = read(&headers(&[name]), Body::from(bomb)).await.unwrap().decode();
             assert!(matches!(answer, Err(Problem::BodyTooLarge { decompressed: true, .. })), "{name}");
         }
     }
@@ -118,7 +139,7 @@ mod tests {
     async fn what_cannot_be_decompressed_is_refused() {
         for name in ["gzip", "zstd"] {
             for bytes in [&b""[..], b"nonsense", &[0x1f, 0x8b, 8, 0, 0], &[0x28, 0xb5, 0x2f, 0xfd]] {
-                let answer = read(&headers(&[name]), Body::from(bytes)).await;
+                let answer = read(&headers(&[name]), Body::from(bytes)).await.unwrap().decode();
                 let empty_is_fine = bytes.is_empty() && answer.as_ref().is_ok_and(Bytes::is_empty);
                 assert!(
                     empty_is_fine || matches!(answer, Err(Problem::UndecodableBody { .. })),

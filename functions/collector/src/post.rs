@@ -4,16 +4,18 @@ use std::sync::Arc;
 
 use axum::{
     Json,
-    body::{Body, Bytes},
+    body::Body,
     extract::{Request, State},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde_json::{Map, Value, json};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use weir_core::{EventType, Username};
 
 use crate::{
-    Collector, body,
+    Collector,
+    body::{self, Sent},
     caller::Writer,
     framing::{self, Framed},
     intake::{Outcome, Prepared},
@@ -23,8 +25,14 @@ use crate::{
 /// The most events of one request.
 pub(crate) const MAX_EVENTS: usize = 10_000;
 
-/// Bodies of this size and more are worked on aside, so that others are not kept waiting for milliseconds.
-const LARGE: usize = 64 * 1024;
+/// How many large bodies are worked on at once in the process, from decompression until their events are stored. Each
+/// may take several times its decompressed size; the others wait as they were sent.
+static LARGE_AT_ONCE: Semaphore = Semaphore::const_new(4);
+
+/// A place among the large bodies, for one that is; a semaphore that is never closed always gives one.
+async fn place(body: &Sent) -> Option<SemaphorePermit<'static>> {
+    if body.is_large() { LARGE_AT_ONCE.acquire().await.ok() } else { None }
+}
 
 /// `POST /events`: one event or many, of any types.
 pub(crate) async fn events(
@@ -35,6 +43,7 @@ pub(crate) async fn events(
     let (headers, body) = take_apart(request);
     let ndjson = is_ndjson(&headers);
     let body = body::read(&headers, body).await?;
+    let _place = place(&body).await;
     let prepared = aside(&collector, body, move |collector, body| match framing::split(body, ndjson) {
         Framed::Events(events) if events.len() > MAX_EVENTS => {
             Err(Problem::TooManyEvents { limit: MAX_EVENTS })
@@ -55,6 +64,7 @@ pub(crate) async fn typed(
 ) -> Result<Response, Problem> {
     let (headers, body) = take_apart(request);
     let body = body::read(&headers, body).await?;
+    let _place = place(&body).await;
     let prepare = move |collector: &Collector, body: &[u8]| {
         let event = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body).trim_ascii();
         Ok(collector.prepare(&username, &[event], Some(&event_type)))
@@ -81,17 +91,17 @@ fn is_ndjson(headers: &HeaderMap) -> bool {
         .contains(&essence.as_str())
 }
 
-/// Runs the work on a body where it disturbs nobody.
+/// Decompresses a body and runs the work on it; a large one where it disturbs nobody.
 async fn aside(
     collector: &Collector,
-    body: Bytes,
+    body: Sent,
     work: impl FnOnce(&Collector, &[u8]) -> Result<Prepared, Problem> + Send + 'static,
 ) -> Result<Prepared, Problem> {
-    if body.len() < LARGE {
-        return work(collector, &body);
+    if !body.is_large() {
+        return work(collector, &body.decode()?);
     }
     let collector = collector.clone();
-    match tokio::task::spawn_blocking(move || work(&collector, &body)).await {
+    match tokio::task::spawn_blocking(move || work(&collector, &body.decode()?)).await {
         Ok(prepared) => prepared,
         Err(error) => {
             tracing::error!(%error, "preparing events failed");
