@@ -7,6 +7,7 @@
 mod compatibility;
 mod definition;
 mod locate;
+mod stored;
 
 use std::collections::BTreeMap;
 

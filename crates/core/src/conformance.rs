@@ -5,9 +5,12 @@
 //! side and again and again.
 #![expect(clippy::unwrap_used, reason = "a conformance suite is a test")]
 
+pub mod books;
 pub mod lake;
 pub mod live_counts;
 pub mod quarantine;
+pub mod recent_rejected;
+pub mod repeats;
 pub mod settled_counts;
 pub mod stream;
 pub mod users;

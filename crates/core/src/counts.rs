@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{EventType, Key, Record, Username};
+use crate::{EventType, Key, Record, Timestamp, Username};
 
 /// One live count: a user's events of a type, or those of them that have one key.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -47,6 +47,15 @@ pub fn increments<'a>(records: impl IntoIterator<Item = &'a Record>) -> Vec<Incr
         }
     }
     sums.into_iter().map(|(counter, by)| Increment { counter, by }).collect()
+}
+
+/// What of a user's events lies in the lake.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SettledTotals {
+    /// How many of each type.
+    pub by_type: BTreeMap<EventType, u64>,
+    /// When the last batch with events of the user was settled; none if none was, or none since that is noted.
+    pub settled_at: Option<Timestamp>,
 }
 
 /// A request for a part of a type's counts by key, largest first.

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
 
 use crate::{EventId, EventType, Timestamp, json};
@@ -17,7 +17,7 @@ pub const STAMPED: [&str; 2] = ["username", "received_at"];
 pub const ENVELOPE: [&str; 3] = ["event_type", "event_id", "occurred_at"];
 
 /// One reason why an event is refused.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Violation {
     /// Where in the event: a JSON pointer (RFC 6901), empty for the whole.
     pub path: String,
@@ -85,7 +85,7 @@ impl<'a> Event<'a> {
             value.as_str().ok_or("must be a string".to_owned())?.parse().map_err(|e| format!("{e}"))
         });
         let occurred_at = envelope(object.remove("occurred_at"), "occurred_at", &mut violations, |value| {
-            match (value.as_u64(), value.as_str()) {
+            match (value.as_u64().or_else(|| whole(value.as_f64()?)), value.as_str()) {
                 (Some(millis), _) => Timestamp::from_millis(millis),
                 (_, Some(text)) => Timestamp::from_rfc3339(text),
                 _ => Err(crate::TimestampError),
@@ -110,6 +110,13 @@ impl<'a> Event<'a> {
     pub(crate) fn fields(&self) -> &[(Cow<'a, str>, &'a RawValue)] {
         &self.fields
     }
+}
+
+/// A number that is written with a point, or an exponent, and is whole all the same: JSON knows no other difference.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is whole and not negative")]
+fn whole(number: f64) -> Option<u64> {
+    // Up to 2^53, above which floating point has no odd numbers.
+    (number.fract() == 0.0 && (0.0..=9_007_199_254_740_992.0).contains(&number)).then_some(number as u64)
 }
 
 /// Reads a member that may be missing; null counts as missing.
@@ -157,8 +164,16 @@ mod tests {
 
     #[test]
     fn occurred_at_is_milliseconds_or_rfc_3339() {
-        for text in [r#"{"occurred_at":1000}"#, r#"{"occurred_at":"1970-01-01T00:00:01Z"}"#] {
-            assert_eq!(Event::read(text).unwrap().occurred_at.unwrap().millis(), 1000);
+        for time in ["1000", "1000.0", "1e3", r#""1970-01-01T00:00:01Z""#] {
+            let text = format!(r#"{{"occurred_at":{time}}}"#);
+            assert_eq!(Event::read(&text).unwrap().occurred_at.unwrap().millis(), 1000, "{time}");
+        }
+        for time in ["1000.5", "-1", "-1.0", "1e300", "253402207200001", "253402207200001.0", "true"] {
+            let said = messages(&format!(r#"{{"occurred_at":{time}}}"#));
+            assert!(
+                said.len() == 1 && said[0].starts_with("/occurred_at a time must be"),
+                "{time}: {said:?}"
+            );
         }
         assert!(Event::read(r#"{"occurred_at":null}"#).unwrap().occurred_at.is_none());
     }

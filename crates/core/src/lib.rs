@@ -8,11 +8,14 @@
 //! - what clients send and what is stored of it: [`event`], [`Record`];
 //! - the event types: [`catalog`];
 //! - who may call: [`users`];
-//! - what is counted: [`counts`];
+//! - what is counted: [`counts`], and all of it beside each other: [`books`]; by which hours and days: [`Hour`], [`Day`];
+//! - what of rejected events is shown: [`rejected`];
 //! - what an engine must be able to do: [`ports`], and the suites that hold it to that: `conformance` (a feature).
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod batch;
+pub mod books;
+mod calendar;
 pub mod catalog;
 mod clock;
 #[cfg(feature = "conformance")]
@@ -25,10 +28,13 @@ mod partition;
 pub mod ports;
 mod random;
 mod record;
+pub mod rejected;
 mod timestamp;
+pub mod trace;
 pub mod users;
 
 pub use batch::{BatchId, BatchKey};
+pub use calendar::{Day, DayError, HourError};
 pub use catalog::Catalog;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use counts::{Counter, Increment};

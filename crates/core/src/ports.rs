@@ -6,12 +6,21 @@
 //! | [`Stream`] | collector | Firehose | the store's journal |
 //! | [`LiveCounts`] | collector | DynamoDB | the store and an overlay in memory |
 //! | [`SettledCounts`] | fan-out (and read by the collector) | DynamoDB | the store |
+//! | [`RecentRejected`] | collector | DynamoDB | the store |
 //! | [`Users`], [`UserAdmin`] | authorizer; `weir user` | DynamoDB | the store |
 //! | [`Raw`] | fan-out, replay | S3 | a folder |
-//! | [`Lake`], [`Quarantine`] | fan-out, audit | S3 | folders |
+//! | [`Lake`], [`Quarantine`] | fan-out | S3 | folders |
+//! | [`LakeObjects`] | audit | S3 | folders |
+//! | [`Books`], [`BooksAdmin`] | audit | DynamoDB | the store |
 //! | [`Health`] | collector | all of the above | all of the above |
 
-use std::{collections::BTreeMap, error::Error, io, pin::Pin, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    error::Error,
+    io,
+    pin::Pin,
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -19,7 +28,9 @@ use futures_util::Stream as AsyncStream;
 
 use crate::{
     BatchId, BatchKey, Counter, EventType, Hour, Increment, Partition, Record, Username,
-    counts::{KeyCount, KeysRequest},
+    books::{Correction, TypeCounts},
+    counts::{KeyCount, KeysRequest, SettledTotals},
+    rejected::RejectedEvent,
     users::User,
 };
 
@@ -69,6 +80,9 @@ pub enum Appended {
     Counted,
     /// It is durable; the caller raises the live counts.
     Stored,
+    /// An event with its identity ([`Record::identity`]) is durable since an earlier append, or by an earlier record of
+    /// this one, and counted or being counted. This record was not stored.
+    Duplicate,
     /// It is not known to be durable: the client must send it again.
     Refused(PortError),
 }
@@ -85,7 +99,10 @@ impl Appended {
 #[async_trait]
 pub trait Stream: Send + Sync {
     /// Makes records durable; answers for each of them, in their order. Every record that is reported durable
-    /// arrives in a batch in raw, as its line, at least once.
+    /// arrives in a batch in raw, as its line, at least once; a duplicate has arrived, or will, as the line of the
+    /// record that was stored. An identity is remembered for at least 24 hours from when it was stored. Of records
+    /// with one identity that are appended at the same time, one is stored; the others are duplicates, or refused until
+    /// it is known what becomes of that one. What was refused is not remembered as stored: it can be appended again.
     async fn append(&self, records: Vec<Record>) -> Vec<Appended>;
 }
 
@@ -124,12 +141,13 @@ pub enum Settled {
 #[async_trait]
 pub trait SettledCounts: Send + Sync {
     /// Raises the counts of a batch's partitions, once: whoever comes second, at the same time or years later,
-    /// changes nothing. `tallies` must be the same whenever the batch is.
+    /// changes nothing. `tallies` must be the same whenever the batch is. The time of the first is remembered for all
+    /// users that have events in it.
     async fn settle(&self, batch: &BatchId, tallies: &BTreeMap<Partition, u64>)
     -> Result<Settled, PortError>;
 
-    /// The totals of all of a user's types.
-    async fn totals(&self, username: &Username) -> Result<BTreeMap<EventType, u64>, PortError>;
+    /// The totals of all of a user's types, and when they changed last.
+    async fn totals(&self, username: &Username) -> Result<SettledTotals, PortError>;
 
     /// The counts of one type by hour, from `first` to `last`, both included; hours without events are left out.
     async fn hours(
@@ -139,6 +157,37 @@ pub trait SettledCounts: Send + Sync {
         first: Hour,
         last: Hour,
     ) -> Result<BTreeMap<Hour, u64>, PortError>;
+}
+
+/// The latest rejected events of each user, for whoever looks for what is wrong with what they send. All rejected
+/// events are in the lake; these are at hand at once.
+#[async_trait]
+pub trait RecentRejected: Send + Sync {
+    /// Notes the rejected ones of records that one request of one user stored, in their order, where the engine does
+    /// not see to that itself: it has noted those that were appended as [`Appended::Counted`]. It may note the newest
+    /// only. Of several requests at the same time, any may be the newer one.
+    async fn note(&self, records: &[Record]) -> Result<(), PortError>;
+
+    /// The user's latest, newest first: at most `limit`, and at most [`MAX_SHOWN`](crate::rejected::MAX_SHOWN).
+    async fn latest(&self, username: &Username, limit: usize) -> Result<Vec<RejectedEvent>, PortError>;
+}
+
+/// All counts beside each other, for whoever compares them with the lake.
+#[async_trait]
+pub trait Books: Send + Sync {
+    /// The types of all users of which anything is counted, live or settled.
+    async fn counted(&self) -> Result<BTreeSet<(Username, EventType)>, PortError>;
+
+    /// All counts of a user's events of a type; where the engine can, as they were at one moment.
+    async fn counts_of(&self, username: &Username, event_type: &EventType) -> Result<TypeCounts, PortError>;
+}
+
+/// Mending live counts.
+#[async_trait]
+pub trait BooksAdmin: Books {
+    /// Adds to live counts, whatever else adds to them meanwhile; never takes more than is there. Not idempotent:
+    /// after a failure, some of it may have been done. A count that becomes zero is as if it had never been raised.
+    async fn correct(&self, corrections: &[Correction]) -> Result<(), PortError>;
 }
 
 /// Who has an account.
@@ -201,6 +250,22 @@ pub trait Lake: Send + Sync {
 
     /// Paths of objects behind `after` (from the first, if none), in the order of their bytes: at most `limit`.
     async fn list(&self, after: Option<&str>, limit: usize) -> Result<Vec<String>, PortError>;
+}
+
+/// The lake's objects as they lie there, whoever put them there.
+#[async_trait]
+pub trait LakeObjects: Lake {
+    /// Paths of one user's objects behind `after` (from the first, if none), wherever the user's events are filed, in
+    /// the order of their bytes: at most `limit`.
+    async fn list_of(
+        &self,
+        username: &Username,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<String>, PortError>;
+
+    /// Opens the object at a path that was listed.
+    async fn open_path(&self, path: &str) -> Result<Content, PortError>;
 }
 
 /// Where what cannot be filed is kept, with the reason.

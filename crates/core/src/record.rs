@@ -18,6 +18,7 @@ pub const MAX_RECORD_BYTES: usize = 900 * 1024;
 pub struct Record {
     counter: Counter,
     event_id: EventId,
+    is_clients: bool,
     received_at: Timestamp,
     line: Bytes,
 }
@@ -50,7 +51,8 @@ impl Record {
             line.extend(value.get().bytes().filter(|byte| !matches!(byte, b'\n' | b'\r')));
         }
         line.extend_from_slice(b"}\n");
-        Self::of(stamp, event_type.clone(), key, line)
+        let is_clients = event.event_id.as_ref() == Some(&stamp.event_id);
+        Self { is_clients, ..Self::of(stamp, event_type.clone(), key, line) }
     }
 
     /// The record of an event that failed validation, kept so that it can be looked at and sent again: `body` is
@@ -88,7 +90,8 @@ impl Record {
 
     fn of(stamp: Stamp, event_type: EventType, key: Option<Key>, line: Vec<u8>) -> Self {
         let Stamp { username, event_id, received_at } = stamp;
-        Self { counter: Counter { username, event_type, key }, event_id, received_at, line: line.into() }
+        let counter = Counter { username, event_type, key };
+        Self { counter, event_id, is_clients: false, received_at, line: line.into() }
     }
 
     /// What the event counts for.
@@ -101,6 +104,27 @@ impl Record {
     #[must_use]
     pub fn event_id(&self) -> &EventId {
         &self.event_id
+    }
+
+    /// What tells the event from all others, if its client gave it an id: `USERNAME/EVENT_ID`. Two records with the
+    /// same identity are one event that was sent twice, whatever else they hold. Ids that Weir makes are unique, and
+    /// rejected events may be corrected and sent again: these have none.
+    #[must_use]
+    pub fn identity(&self) -> Option<String> {
+        // Neither name can hold a slash.
+        self.is_clients.then(|| format!("{}/{}", self.counter.username, self.event_id))
+    }
+
+    /// Whether the record has an [`identity`](Self::identity).
+    #[must_use]
+    pub fn has_identity(&self) -> bool {
+        self.is_clients
+    }
+
+    /// Whether the event failed validation and is kept aside.
+    #[must_use]
+    pub fn is_rejected(&self) -> bool {
+        self.counter.event_type.is_rejected()
     }
 
     /// When the collector took the event in.
@@ -294,6 +318,14 @@ mod tests {
             RecordHead::read(skipped).unwrap_err().to_string(),
             "not a record: not UTF-8 from byte 70"
         );
+    }
+
+    #[test]
+    fn only_an_accepted_event_whose_client_gave_it_an_id_has_an_identity() {
+        assert_eq!(stored(r#"{"event_id":"e-1"}"#).identity().as_deref(), Some("ethan/e-1"));
+        assert!(!stored("{}").has_identity());
+        let rejected = Record::rejected(br#"{"event_id":"e-1"}"#, None, &[], stamp());
+        assert_eq!(rejected.identity(), None);
     }
 
     proptest! {

@@ -15,18 +15,18 @@ pub struct Timestamp(u64);
 pub struct TimestampError;
 
 impl Timestamp {
-    /// 9999-12-30T22:00Z, the last that jiff knows; RFC 3339 and Hive partitions end a day later.
-    const MAX: u64 = 253_402_207_200_000;
+    /// The last: 9999-12-30T22:00Z, the last that jiff knows; RFC 3339 and Hive partitions end a day later.
+    pub const MAX_MILLIS: u64 = 253_402_207_200_000;
 
     /// The point in time `millis` milliseconds after 1970-01-01 UTC.
     pub fn from_millis(millis: u64) -> Result<Self, TimestampError> {
-        if millis <= Self::MAX { Ok(Self(millis)) } else { Err(TimestampError) }
+        if millis <= Self::MAX_MILLIS { Ok(Self(millis)) } else { Err(TimestampError) }
     }
 
     /// Like [`Self::from_millis`], with the last possible time for everything behind it.
     #[must_use]
     pub fn saturating(millis: u64) -> Self {
-        Self(millis.min(Self::MAX))
+        Self(millis.min(Self::MAX_MILLIS))
     }
 
     /// Reads an RFC 3339 text, such as `2026-11-20T13:05:00.250Z` or `2026-11-20T14:05:00+01:00`.
@@ -64,7 +64,7 @@ impl Timestamp {
     }
 
     fn civil(self) -> jiff::civil::DateTime {
-        let millis = i64::try_from(self.0).expect("at most MAX, which fits");
+        let millis = i64::try_from(self.0).expect("at most MAX_MILLIS, which fits");
         let instant = jiff::Timestamp::from_millisecond(millis).expect("1970 to 9999 is inside jiff's range");
         jiff::tz::TimeZone::UTC.to_datetime(instant)
     }
@@ -151,8 +151,8 @@ mod tests {
 
     #[test]
     fn times_behind_the_year_9999_are_refused() {
-        assert!(Timestamp::from_millis(Timestamp::MAX).is_ok());
-        assert_eq!(Timestamp::from_millis(Timestamp::MAX + 1), Err(TimestampError));
+        assert!(Timestamp::from_millis(Timestamp::MAX_MILLIS).is_ok());
+        assert_eq!(Timestamp::from_millis(Timestamp::MAX_MILLIS + 1), Err(TimestampError));
         assert_eq!(Timestamp::saturating(u64::MAX).hour().parts(), [9999, 12, 30, 22]);
     }
 
@@ -172,7 +172,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_hour_is_found_again_from_its_parts(millis in 0..=Timestamp::MAX) {
+        fn an_hour_is_found_again_from_its_parts(millis in 0..=Timestamp::MAX_MILLIS) {
             let hour = Timestamp::from_millis(millis).unwrap().hour();
             let [y, m, d, h] = hour.parts();
             let again = Hour::of_date(y, u8::try_from(m).unwrap(), u8::try_from(d).unwrap(), u8::try_from(h).unwrap());
@@ -186,7 +186,7 @@ mod tests {
         }
 
         #[test]
-        fn a_printed_time_reads_back(millis in 0..=Timestamp::MAX) {
+        fn a_printed_time_reads_back(millis in 0..=Timestamp::MAX_MILLIS) {
             let time = Timestamp::from_millis(millis).unwrap();
             prop_assert_eq!(Timestamp::from_rfc3339(&time.to_string()), Ok(time));
         }

@@ -332,6 +332,21 @@ mod tests {
         }
     }
 
+    #[test]
+    fn no_route_of_an_event_type_is_one_of_the_apis_own() {
+        let own =
+            ["/counts", "/docs", "/events", "/health", "/metrics", "/openapi.json", "/rejected", "/weir.js"];
+        for own in own {
+            for route in [own.to_owned(), format!("{own}/x"), format!("{own}/x/y")] {
+                assert!(Route::parse(&route).is_err(), "{route}");
+            }
+        }
+        for route in ["/", "", "//", "/./docs", "docs", "/Docs", "/x/count"] {
+            assert!(Route::parse(route).is_err(), "{route}");
+        }
+        assert!(Route::parse("/web/docs").is_ok() && Route::parse("/my-rejected").is_ok());
+    }
+
     fn check(schema: &str, event: &str) -> Result<Option<Key>, Vec<(String, String)>> {
         let definition = Definition::read("t.json", schema).unwrap();
         definition

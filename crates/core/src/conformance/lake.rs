@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::{content, event_type, noise, read_all, some_batch, somebody};
 use crate::{
     Hour, Partition,
-    ports::{Lake, PortError},
+    ports::{Lake, LakeObjects, PortError},
 };
 
 fn some_partition() -> Partition {
@@ -74,4 +74,44 @@ pub async fn objects_are_listed_in_pages(lake: &dyn Lake) {
         }
     }
     assert_eq!(listed, expected);
+}
+
+/// One user's objects are listed apart from all others', in order, page after page, and open by their paths.
+pub async fn a_users_objects_are_listed_and_open_by_their_paths(lake: &dyn LakeObjects) {
+    let partition = some_partition();
+    // A name that begins with the user's: its folder must not be taken for a part of the user's.
+    let longer = format!("{}-b", partition.username).parse().unwrap();
+    let mut expected = Vec::new();
+    for n in 0..5 {
+        let (batch, bytes) = (some_batch().id(), Bytes::from(format!("content {n}")));
+        let partition = Partition { event_type: event_type(["a", "b"][n % 2]), ..partition.clone() };
+        let others = Partition { username: longer_or(&longer, n), ..partition.clone() };
+        for partition in [&partition, &others] {
+            lake.put(partition, &batch, bytes.len() as u64, content(&bytes)).await.unwrap();
+        }
+        expected.push((partition.object(&batch), bytes));
+    }
+    expected.sort();
+    let (mut listed, mut after) = (Vec::new(), None);
+    for _ in 0..100 {
+        let page = lake.list_of(&partition.username, after.as_deref(), 2).await.unwrap();
+        assert!(page.len() <= 2 && page.is_sorted());
+        after = page.last().cloned();
+        listed.extend(page);
+        if after.is_none() {
+            break;
+        }
+    }
+    let paths: Vec<&String> = expected.iter().map(|(path, _)| path).collect();
+    assert_eq!(listed.iter().collect::<Vec<_>>(), paths);
+    for (path, bytes) in &expected {
+        assert_eq!(read_all(lake.open_path(path).await.unwrap()).await, bytes);
+    }
+    assert!(lake.list_of(&somebody(), None, 10).await.unwrap().is_empty());
+    let missing = lake.open_path(&some_partition().object(&some_batch().id())).await;
+    assert!(matches!(missing, Err(PortError::NotFound { .. })));
+}
+
+fn longer_or(longer: &crate::Username, n: usize) -> crate::Username {
+    if n < 2 { longer.clone() } else { somebody() }
 }

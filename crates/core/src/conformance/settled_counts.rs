@@ -6,7 +6,8 @@ use futures_util::future::join_all;
 
 use super::{event_type, some_batch, somebody};
 use crate::{
-    Hour, Partition, Username,
+    Clock, Hour, Partition, SystemClock, Timestamp, Username,
+    counts::SettledTotals,
     ports::{Settled, SettledCounts},
 };
 
@@ -19,13 +20,13 @@ fn partition(username: &Username, of: &str, n: u64) -> Partition {
 }
 
 async fn total(counts: &dyn SettledCounts, user: &Username, of: &str) -> u64 {
-    counts.totals(user).await.unwrap().get(&event_type(of)).copied().unwrap_or_default()
+    counts.totals(user).await.unwrap().by_type.get(&event_type(of)).copied().unwrap_or_default()
 }
 
 /// A batch counts for each of its partitions, by hour and in total, and batches add up.
 pub async fn batches_add_up(counts: &dyn SettledCounts) {
     let (user, other) = (somebody(), somebody());
-    assert!(counts.totals(&user).await.unwrap().is_empty());
+    assert_eq!(counts.totals(&user).await.unwrap(), SettledTotals::default());
     let first = BTreeMap::from([
         (partition(&user, "a", 0), 3),
         (partition(&user, "a", 1), 4),
@@ -35,7 +36,7 @@ pub async fn batches_add_up(counts: &dyn SettledCounts) {
     assert_eq!(counts.settle(&some_batch().id(), &first).await.unwrap(), Settled::Now);
     let second = BTreeMap::from([(partition(&user, "a", 1), 10), (partition(&user, "a", 30), 1)]);
     assert_eq!(counts.settle(&some_batch().id(), &second).await.unwrap(), Settled::Now);
-    let totals: Vec<_> = counts.totals(&user).await.unwrap().into_iter().collect();
+    let totals: Vec<_> = counts.totals(&user).await.unwrap().by_type.into_iter().collect();
     assert_eq!(totals, [(event_type("a"), 18), (event_type("b"), 5)]);
     let hours = counts.hours(&user, &event_type("a"), hour(0), hour(1)).await.unwrap();
     assert_eq!(hours.into_iter().collect::<Vec<_>>(), [(hour(0), 3), (hour(1), 14)]);
@@ -52,6 +53,35 @@ pub async fn a_batch_settles_once(counts: &dyn SettledCounts) {
         assert_eq!(counts.settle(&batch, &tallies).await.unwrap(), Settled::Before);
     }
     assert_eq!(total(counts, &user, "a").await, 3);
+}
+
+/// It is known when a user's counts were settled last: not when a batch came again, nor when another user's were.
+/// The engine's clock must be the machine's.
+pub async fn the_time_of_the_last_batch_is_known(counts: &dyn SettledCounts) {
+    let (user, other) = (somebody(), somebody());
+    let settled_at = async |user: &Username| counts.totals(user).await.unwrap().settled_at;
+    let first = some_batch().id();
+    let tallies = BTreeMap::from([(partition(&user, "a", 0), 3), (partition(&user, "b", 0), 1)]);
+    let before = SystemClock.now();
+    counts.settle(&first, &tallies).await.unwrap();
+    let at = settled_at(&user).await.unwrap();
+    assert!(before <= at && at <= SystemClock.now(), "{before} {at}");
+    assert_eq!(settled_at(&other).await, None);
+
+    let tick = || {
+        let now = SystemClock.now();
+        while SystemClock.now() <= now {
+            std::thread::yield_now();
+        }
+        now
+    };
+    tick();
+    assert_eq!(counts.settle(&first, &tallies).await.unwrap(), Settled::Before);
+    counts.settle(&some_batch().id(), &BTreeMap::from([(partition(&other, "a", 0), 1)])).await.unwrap();
+    assert_eq!(settled_at(&user).await, Some(at));
+    let later: Timestamp = tick();
+    counts.settle(&some_batch().id(), &BTreeMap::from([(partition(&user, "b", 9), 1)])).await.unwrap();
+    assert!(settled_at(&user).await.unwrap() > later);
 }
 
 /// Five at once on one batch: it counts once, whoever was first.

@@ -1,4 +1,4 @@
-//! [`Stream`], with the [`Raw`] that it delivers into.
+//! [`Stream`], with the [`Raw`] that it delivers into. What it does with an event that comes again is in `repeats`.
 
 use std::{collections::BTreeMap, io::Read, time::Duration};
 
@@ -22,7 +22,7 @@ fn record(username: &Username, n: usize, padding: usize) -> Record {
 }
 
 /// The user's lines in raw so far, each with how often it is there.
-async fn delivered(raw: &dyn Raw, username: &Username) -> BTreeMap<Vec<u8>, usize> {
+pub(super) async fn delivered(raw: &dyn Raw, username: &Username) -> BTreeMap<Vec<u8>, usize> {
     let (mut lines, mut after) = (BTreeMap::new(), None);
     loop {
         let page = raw.list(after.as_ref(), 100).await.unwrap();
@@ -47,9 +47,13 @@ async fn delivered(raw: &dyn Raw, username: &Username) -> BTreeMap<Vec<u8>, usiz
     }
 }
 
-/// Waits, for a minute at the most, until as many of the user's lines are in raw.
-async fn eventually(raw: &dyn Raw, username: &Username, wanted: usize) -> BTreeMap<Vec<u8>, usize> {
-    for _ in 0..600 {
+/// Waits, for five minutes at the most, until as many of the user's lines are in raw.
+pub(super) async fn eventually(
+    raw: &dyn Raw,
+    username: &Username,
+    wanted: usize,
+) -> BTreeMap<Vec<u8>, usize> {
+    for _ in 0..3000 {
         let lines = delivered(raw, username).await;
         if lines.len() >= wanted {
             return lines;

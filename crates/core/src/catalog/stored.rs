@@ -1,0 +1,106 @@
+//! The key of an event that is stored already, found in its line.
+
+use std::{borrow::Cow, fmt};
+
+use serde::{
+    Deserialize,
+    de::{Deserializer as _, IgnoredAny, MapAccess, Visitor},
+};
+use serde_json::value::RawValue;
+
+use super::Definition;
+use crate::Key;
+
+impl Definition {
+    /// The key that a stored line of this type has: what [`Definition::check`] answered when the event came, as long as
+    /// the catalog counts by the same field.
+    #[must_use]
+    pub fn key_of_stored<'line>(&self, line: &'line [u8]) -> Option<Cow<'line, str>> {
+        let field = self.count_by()?;
+        let mut json = serde_json::Deserializer::from_slice(line);
+        let raw = json.deserialize_map(Member(field)).ok().flatten()?;
+        let Text(text) = serde_json::from_str(raw.get()).ok()?;
+        (text.len() <= Key::MAX_BYTES).then_some(text)
+    }
+}
+
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// Looks for the value of one member.
+struct Member<'name>(&'name str);
+
+impl<'line> Visitor<'line> for Member<'_> {
+    type Value = Option<&'line RawValue>;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'line>>(self, mut members: A) -> Result<Self::Value, A::Error> {
+        let mut found = None;
+        while let Some(Text(name)) = members.next_key()? {
+            if name == self.0 {
+                found = Some(members.next_value()?);
+            } else {
+                members.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use crate::{Catalog, Event, Record, Stamp, Timestamp};
+
+    fn stored(event: &str) -> (Option<String>, Option<String>) {
+        let catalog = Catalog::built_in().unwrap();
+        let definition = catalog.get(&"button_click".parse().unwrap()).unwrap();
+        let event = Event::read(event).unwrap();
+        let key = definition.check(&event).unwrap();
+        let stamp = Stamp {
+            username: "u".parse().unwrap(),
+            event_id: "1".parse().unwrap(),
+            received_at: Timestamp::saturating(0),
+        };
+        let record = Record::accepted(&event, definition.event_type(), key.clone(), stamp);
+        let found = definition.key_of_stored(record.line()).map(std::borrow::Cow::into_owned);
+        (key.map(|key| key.to_string()), found)
+    }
+
+    #[test]
+    fn lines_without_a_key_have_none() {
+        let catalog = Catalog::built_in().unwrap();
+        let definition = catalog.get(&"button_click".parse().unwrap()).unwrap();
+        let long = json!({"button_id": "x".repeat(513)}).to_string();
+        for line in [
+            "",
+            "[]",
+            "{}",
+            r#"{"button_id":1}"#,
+            r#"{"button_id":null}"#,
+            r#"{"a":{"button_id":"x"}}"#,
+            &long,
+        ] {
+            assert_eq!(definition.key_of_stored(line.as_bytes()), None, "{line}");
+        }
+        let file =
+            r#"{"type": "object", "properties": {"x": {"type": "string"}}, "x-weir": {"route": "/a"}}"#;
+        let catalog = Catalog::read([("a.json", file)]).unwrap();
+        assert_eq!(catalog.iter().next().unwrap().key_of_stored(br#"{"x":"y"}"#), None);
+    }
+
+    proptest! {
+        #[test]
+        fn the_key_of_a_stored_line_is_the_one_it_was_counted_for(key in "\\PC{0,20}", other in "\\PC{0,10}") {
+            let event = json!({"session_id": other, "button_id": key, "n": {"button_id": "not this"}}).to_string();
+            let (counted, found) = stored(&event);
+            prop_assert_eq!(counted, Some(key));
+            prop_assert_eq!(found, stored(&event).0);
+        }
+    }
+}
