@@ -1,10 +1,11 @@
 //! A folder whose files appear whole or not at all, and stay once they are there.
 
 use std::{
+    collections::HashSet,
     fs::{self, File},
     io,
     path::{Component, Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use tempfile::NamedTempFile;
@@ -17,20 +18,46 @@ pub(crate) const SUFFIX: &str = "json.gz";
 pub(crate) struct Folder {
     path: PathBuf,
     temporary: Arc<PathBuf>,
+    durable: Arc<Mutex<Durable>>,
+}
+
+/// Folders that are known to be still there after a crash. One that is merely there may not be: who made it may have been
+/// killed before it was brought to the disk.
+#[derive(Debug)]
+struct Durable(HashSet<PathBuf>);
+
+impl Durable {
+    /// So many are remembered: each hour has new ones. One that is forgotten is brought to the disk once more.
+    const MOST: usize = 10_000;
+
+    fn note(&mut self, folder: &Path) {
+        if self.0.len() >= Self::MOST {
+            self.0.clear();
+        }
+        self.0.insert(folder.to_owned());
+    }
 }
 
 impl Folder {
     /// The data folder itself; it is made if there is none, readable by its owner only.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
-        let temporary = path.join("tmp");
+        let folder = Self::existing(path);
         create_private(path)?;
-        create_private(&temporary)?;
-        Ok(Self { path: path.to_owned(), temporary: Arc::new(temporary) })
+        create_private(&folder.temporary)?;
+        // Where the folder above it may not be opened, somebody else made this one.
+        let _ = path.parent().map(sync_folder);
+        Ok(folder)
+    }
+
+    /// The data folder as it is, for reading: nothing is made.
+    pub(crate) fn existing(path: &Path) -> Self {
+        let durable = Arc::new(Mutex::new(Durable(HashSet::from([path.to_owned()]))));
+        Self { path: path.to_owned(), temporary: Arc::new(path.join("tmp")), durable }
     }
 
     /// A folder in it.
     pub(crate) fn sub(&self, name: &str) -> Self {
-        Self { path: self.path.join(name), temporary: Arc::clone(&self.temporary) }
+        Self { path: self.path.join(name), ..self.clone() }
     }
 
     /// Removes files that an earlier process did not finish.
@@ -51,7 +78,7 @@ impl Folder {
         let path = self.locate(name).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
         draft.as_file().sync_all()?;
         let parent = path.parent().unwrap_or(&self.path);
-        create_durable(parent)?;
+        self.create_durable(parent)?;
         draft.persist(&path).map_err(|error| error.error)?;
         sync_folder(parent)
     }
@@ -72,6 +99,22 @@ impl Folder {
         Ok(found)
     }
 
+    /// Makes a folder, and those above it, so that they are still there after a crash.
+    fn create_durable(&self, path: &Path) -> io::Result<()> {
+        // Nothing is left half done by what happens under this lock.
+        let durable = || self.durable.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = durable().0.contains(path);
+        let Some(parent) = path.parent().filter(|_| !(known && path.is_dir())) else { return Ok(()) };
+        self.create_durable(parent)?;
+        match fs::create_dir(path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+        sync_folder(parent)?;
+        durable().note(path);
+        Ok(())
+    }
+
     /// The path of a name, unless it would lead out of the folder.
     fn locate(&self, name: &str) -> Option<PathBuf> {
         let below = Path::new(name);
@@ -83,8 +126,9 @@ impl Folder {
 /// Adds the names below `folder`, each with `prefix` before it.
 fn walk(folder: &Path, prefix: &str, after: &str, limit: usize, found: &mut Vec<String>) -> io::Result<()> {
     let mut entries = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
+    let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", folder.display()));
+    for entry in fs::read_dir(folder).map_err(named)? {
+        let entry = entry.map_err(named)?;
         // No name of ours is anything but UTF-8.
         let Ok(name) = entry.file_name().into_string() else {
             continue;
@@ -112,21 +156,6 @@ fn walk(folder: &Path, prefix: &str, after: &str, limit: usize, found: &mut Vec<
     Ok(())
 }
 
-/// Makes a folder, and those above it, so that they are still there after a crash.
-fn create_durable(path: &Path) -> io::Result<()> {
-    if path.is_dir() {
-        return Ok(());
-    }
-    if let Some(parent) = path.parent() {
-        create_durable(parent)?;
-    }
-    match fs::create_dir(path) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-        _ => {}
-    }
-    path.parent().map_or(Ok(()), sync_folder)
-}
-
 /// Makes a folder that others on the machine cannot read: it holds users' hashes and their events.
 fn create_private(path: &Path) -> io::Result<()> {
     let mut builder = fs::DirBuilder::new();
@@ -139,14 +168,21 @@ fn create_private(path: &Path) -> io::Result<()> {
 fn sync_folder(path: &Path) -> io::Result<()> {
     // An empty path is the current folder.
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    #[cfg(test)]
+    tests::SYNCED.with_borrow_mut(|synced| synced.push(path.to_owned()));
     File::open(path)?.sync_all()
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
+    use std::{cell::RefCell, io::Write};
 
     use super::*;
+
+    thread_local! {
+        /// Which folders' entries were brought to the disk.
+        pub(super) static SYNCED: RefCell<Vec<PathBuf>> = const { RefCell::new(Vec::new()) };
+    }
 
     fn folder() -> (tempfile::TempDir, Folder) {
         let place = tempfile::tempdir().unwrap();
@@ -178,6 +214,24 @@ mod tests {
         assert_eq!(fs::read_dir(place.path().join("tmp")).unwrap().count(), 0);
         write(&folder, "a/b", "three").unwrap();
         assert_eq!(io::read_to_string(folder.open_file("a/b").unwrap()).unwrap(), "three");
+    }
+
+    #[test]
+    fn a_folder_that_is_there_is_brought_to_the_disk_before_a_file_in_it_counts_once_in_a_process() {
+        let (place, folder) = folder();
+        // A process that was killed made these.
+        fs::create_dir_all(place.path().join("f/a/b")).unwrap();
+        for _ in 0..2 {
+            write(&folder, "a/b/c", "one").unwrap();
+        }
+        let synced = SYNCED.take();
+        let times = |name: &str| synced.iter().filter(|path| **path == place.path().join(name)).count();
+        assert_eq!((times(""), times("f"), times("f/a"), times("f/a/b")), (1, 1, 1, 2), "{synced:?}");
+        // One that somebody removed is made again.
+        fs::remove_dir_all(place.path().join("f/a")).unwrap();
+        write(&folder, "a/b/c", "two").unwrap();
+        let synced = SYNCED.take();
+        assert!(["f", "f/a", "f/a/b"].iter().all(|name| synced.contains(&place.path().join(name))));
     }
 
     #[test]

@@ -14,20 +14,26 @@ use weir_core::{Clock, Increment, ports::PortError};
 
 use crate::{
     Flush, OpenError,
+    append::Append,
     delivery::{self, Batch, Deliveries},
     objects::RawFolder,
     overlay::Overlay,
+    recent_ids::RecentIds,
     store::{StoreError, at},
-    writer::{Append, Asked, Command, OpenBatch, SLICE_BYTES, Writer, closed},
+    writer::{AppendReply, Asked, Command, Duplicates, OpenBatch, SLICE_BYTES, Writer, closed},
 };
 
-/// Requests wait for a place in the queue once this many KiB are in it, so that memory stays bounded.
+/// Requests wait for a place in the queue once this many KiB are in it, so that memory stays bounded: also where clients
+/// go away, and what they sent stays.
 const QUEUE_KIB: u32 = 64 << 10;
+
+/// How long they wait there. A disk that writes nothing for so long may not write at all.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// The handle to the writer; the thread ends when it is dropped.
 pub(crate) struct Journal {
     commands: mpsc::Sender<Command>,
-    queue: Semaphore,
+    queue: Arc<Semaphore>,
     /// When the last health check succeeded: another one within a second costs nothing.
     checked: AsyncMutex<Option<Instant>>,
 }
@@ -42,7 +48,8 @@ pub(crate) struct Recovered {
 /// Rebuilds the overlay, and finds the batches that were on their way.
 pub(crate) fn recover(db: &mut Connection) -> rusqlite::Result<(Overlay, Recovered)> {
     let db = db.transaction()?;
-    let applied: u64 = db.query_row("SELECT applied FROM progress", [], |row| row.get(0))?;
+    let (applied, in_raw): (u64, u64) =
+        db.query_row("SELECT applied, in_raw FROM progress", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let unfinished = db
         .prepare("SELECT first, last, raw_key, written FROM batches ORDER BY first")?
         .query_map([], |row| {
@@ -69,7 +76,7 @@ pub(crate) fn recover(db: &mut Connection) -> rusqlite::Result<(Overlay, Recover
         }
         next = last + 1;
     }
-    Ok((overlay, Recovered { next: next.max(cut + 1), open_bytes, unfinished }))
+    Ok((overlay, Recovered { next: next.max(cut.max(in_raw) + 1), open_bytes, unfinished }))
 }
 
 impl Journal {
@@ -91,22 +98,27 @@ impl Journal {
         // What an earlier process left waits for one more flush time at the most.
         let open = (open_bytes > 0).then(|| OpenBatch { bytes: open_bytes, since: Instant::now() });
         let first = if open.is_some() { first_open(&connection, cut).map_err(at(path))? } else { next };
-        let writer =
-            Writer { db: connection, overlay, next, first, open, flush, clock, outbox: Some(outbox) };
+        let ids = RecentIds::open(&connection).map_err(at(path))?;
+        let (db, outbox) = (connection, Some(outbox));
+        let writer = Writer { db, overlay, next, first, open, flush, clock, ids, outbox };
         thread::Builder::new()
             .name("weir-journal".to_owned())
             .spawn(move || writer.run(&inbox))
             .map_err(|source| OpenError::Folder { path: path.to_owned(), source })?;
-        let queue = Semaphore::new(QUEUE_KIB as usize);
+        let queue = Arc::new(Semaphore::new(QUEUE_KIB as usize));
         Ok((Self { commands, queue, checked: AsyncMutex::new(None) }, deliveries))
     }
 
-    /// Makes events durable, and counts them.
-    pub(crate) async fn append(&self, append: Append) -> Result<(), PortError> {
+    /// Makes events durable, and counts them; says which of them are duplicates of earlier ones.
+    pub(crate) async fn append(&self, append: Append) -> Result<Duplicates, PortError> {
         const WHAT: &str = "storing events";
-        let kib = u32::try_from(append.lines.len() / 1024).unwrap_or(QUEUE_KIB).clamp(1, QUEUE_KIB);
-        let _place = self.queue.acquire_many(kib).await.map_err(|_| closed(WHAT))?;
+        let kib = u32::try_from(append.bytes() / 1024).unwrap_or(QUEUE_KIB).clamp(1, QUEUE_KIB);
+        let place = tokio::time::timeout(LONGEST_WAIT, Arc::clone(&self.queue).acquire_many_owned(kib)).await;
+        let full = |_| PortError::unavailable(WHAT, "too many events wait to be stored");
+        let place = place.map_err(full)?.map_err(|_| closed(WHAT))?;
         let (reply, answer) = oneshot::channel();
+        // Whoever goes away takes nothing out of the queue again: the place goes with what is in it.
+        let reply = AppendReply { answer: reply, place };
         self.commands.send(Command::Append { append, reply }).map_err(|_| closed(WHAT))?;
         answer.await.unwrap_or_else(|_| Err(closed(WHAT)))
     }
@@ -184,8 +196,86 @@ impl From<StoreError> for PortError {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        future::poll_fn,
+        pin::{Pin, pin},
+        task::Poll,
+    };
+
+    use weir_core::{
+        conformance::repeats::event,
+        ports::{Appended, Stream},
+    };
+
     use super::*;
     use crate::Embedded;
+
+    /// Asks something once whether it is done.
+    async fn is_pending(mut something: Pin<&mut impl Future>) -> bool {
+        poll_fn(|context| Poll::Ready(something.as_mut().poll(context).is_pending())).await
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_waits_to_be_stored_keeps_its_place_when_nobody_waits_for_it_any_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let flush = Flush { every: Duration::from_hours(1), size: u64::MAX };
+        let (engine, _deliveries) =
+            Embedded::open(folder.path(), flush, Arc::new(weir_core::SystemClock)).unwrap();
+        let journal = &engine.inner.journal;
+        let (started, begun) = mpsc::channel::<()>();
+        let (release, held) = mpsc::channel::<()>();
+        let holding = Works(journal.commands.clone()).ask("holding", move |_| {
+            started.send(()).unwrap();
+            held.recv().unwrap();
+            Ok(())
+        });
+        begun.recv().unwrap();
+        let user = "u".parse().unwrap();
+        let append = |name: &str| engine.append(vec![event(&user, name, &"x".repeat(100 << 10))]);
+        for n in 0..20 {
+            let appending = append(&format!("e-{n}"));
+            // Once it was asked how far it is, it is in the queue; then its client goes away.
+            assert!(is_pending(pin!(appending)).await);
+        }
+        let free = journal.queue.available_permits();
+        assert!(free <= QUEUE_KIB as usize - 20 * 100, "{free} KiB are free");
+        // Who finds no place waits for one, and gets it.
+        let _rest = journal.queue.acquire_many(u32::try_from(free).unwrap()).await.unwrap();
+        let mut late = pin!(append("late"));
+        assert!(is_pending(late.as_mut()).await);
+        assert_eq!(journal.queue.available_permits(), 0);
+        release.send(()).unwrap();
+        holding.await.unwrap().unwrap();
+        assert!(matches!(late.await[..], [Appended::Counted]));
+        let again = append("e-19").await;
+        assert!(matches!(again[..], [Appended::Duplicate]), "what was in the queue is stored: {again:?}");
+        assert_eq!(journal.queue.available_permits(), QUEUE_KIB as usize - free);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_event_that_met_a_full_disk_is_not_remembered_and_stored_when_it_comes_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let flush = Flush { every: Duration::from_hours(1), size: u64::MAX };
+        let (engine, _deliveries) =
+            Embedded::open(folder.path(), flush, Arc::new(weir_core::SystemClock)).unwrap();
+        let works = Works(engine.inner.journal.commands.clone());
+        let limit = |pages: &'static str| {
+            let limit = format!("PRAGMA max_page_count = {pages}");
+            works.ask("limiting", move |db| db.query_row(&limit, [], |_| Ok(())))
+        };
+        limit("1").await.unwrap().unwrap();
+        let user = "u".parse().unwrap();
+        // Their ids fit into the pages that there are; their lines do not.
+        let records: Vec<_> = (0..3).map(|n| event(&user, &format!("e-{n}"), &"x".repeat(9000))).collect();
+        let refused = engine.append(records.clone()).await;
+        assert!(refused.iter().all(|outcome| matches!(outcome, Appended::Refused(_))), "{refused:?}");
+        limit("1000000").await.unwrap().unwrap();
+        for (records, new) in [(records[..1].to_vec(), true), (records.clone(), false)] {
+            let outcomes = engine.append(records).await;
+            assert!(matches!(outcomes[0], Appended::Counted) == new, "{outcomes:?}");
+            assert!(outcomes[1..].iter().all(|outcome| matches!(outcome, Appended::Counted)));
+        }
+    }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn work_behind_one_that_met_a_full_disk_takes_no_effect_and_is_told_so() {

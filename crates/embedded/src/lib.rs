@@ -4,7 +4,7 @@
 //!
 //! | path | what it is |
 //! | --- | --- |
-//! | `events.db` | the journal of events that are in no batch yet, batches on their way, counts |
+//! | `events.db` | the journal of events that are in no batch yet, batches on their way or given up, counts, recent ids, recent rejected events |
 //! | `users.db` | users and their access keys: a file of its own, so that `weir user` never waits for the journal |
 //! | `raw/` | batches: `2026/11/20/13/<first>-<last>.json.gz`, named by the sequence range they hold |
 //! | `lake/` | partitions: `username=…/TYPE/year=…/month=…/day=…/hour=…/<batch>.json.gz` |
@@ -17,7 +17,9 @@
 //! One thread writes (`writer`). It drains what is waiting, commits all of it in one transaction and acknowledges
 //! everybody: one fsync for many requests. A commit adds *one row* to the journal, the lines of all its events with
 //! the increments that they mean. Counts are not touched then; they live in an overlay in memory (`overlay`), which
-//! is rebuilt from the journal at start.
+//! is rebuilt from the journal at start. An event whose client gave it an id is looked up among those of the last days
+//! (`recent_ids`) in that same transaction, and left out if it is there: whatever happens, it is stored and remembered,
+//! or neither. So are the latest rejected events (`recent_rejected`).
 //!
 //! A batch is cut by size or age, in the transaction of the commit that made it full: its name and range are in the
 //! store before its file is written (`delivery`), so that a crash in between writes the same file again instead of
@@ -26,15 +28,24 @@
 //! handed out at every start until somebody says that this was done.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod append;
+mod books;
 mod delivery;
 mod folder;
+mod follow;
 mod journal;
 mod live_counts;
+mod log_tail;
 mod objects;
 mod overlay;
+mod recent_ids;
+mod recent_rejected;
 mod settled_counts;
+mod space;
 mod store;
+mod stray_batches;
 mod users;
+mod waiting;
 mod writer;
 
 use std::{
@@ -51,16 +62,21 @@ use weir_core::{
     ports::{Appended, Health, PortError, Stream},
 };
 
+pub use books::{BooksOnDisk, open_books};
 pub use delivery::Deliveries;
+pub use follow::{FollowError, Followed, Follower};
 pub use objects::{LakeFolder, QuarantineFolder, RawFolder};
 pub use store::StoreError;
+pub use stray_batches::events_in;
 pub use users::UserStore;
 
+use append::Append;
 use folder::Folder;
 use journal::Journal;
 use overlay::Overlay;
+use space::Space;
 use store::Readers;
-use writer::Append;
+use stray_batches::TakeUpError;
 
 /// When a batch is cut.
 #[derive(Debug, Clone, Copy)]
@@ -104,6 +120,9 @@ struct Inner {
     lake: LakeFolder,
     quarantine: QuarantineFolder,
     users: UserStore,
+    space: Space,
+    /// The time at which counts are settled.
+    clock: Arc<dyn Clock>,
     /// Held as long as the engine lives; the system releases it when the process ends, however it ends.
     _lock: File,
 }
@@ -128,12 +147,23 @@ impl Embedded {
         folder.clear_temporary().map_err(at(path.join("tmp")))?;
 
         let store = path.join("events.db");
-        let mut connection = store::open(&store)?;
+        let mut connection = open_events(&store)?;
+        stray_batches::take_up(&mut connection, &path.join("raw")).map_err(|error| match error {
+            TakeUpError::Store(error) => store::at(&store)(error).into(),
+            TakeUpError::Raw { path, source } => OpenError::Folder { path, source },
+        })?;
         let (overlay, recovered) = journal::recover(&mut connection).map_err(store::at(&store))?;
         let overlay = Arc::new(overlay);
         let raw = RawFolder::new(folder.sub("raw"));
-        let (journal, deliveries) =
-            Journal::start(connection, Arc::clone(&overlay), recovered, flush, clock, raw.clone(), &store)?;
+        let (journal, deliveries) = Journal::start(
+            connection,
+            Arc::clone(&overlay),
+            recovered,
+            flush,
+            clock.clone(),
+            raw.clone(),
+            &store,
+        )?;
         let inner = Inner {
             journal,
             readers: Readers::new(store),
@@ -142,6 +172,8 @@ impl Embedded {
             lake: LakeFolder::new(folder.sub("lake")),
             quarantine: QuarantineFolder::new(folder.sub("quarantine")),
             users: UserStore::open(path)?,
+            space: Space::of(path.to_owned()),
+            clock,
             _lock: lock,
         };
         Ok((Self { inner: Arc::new(inner) }, deliveries))
@@ -168,6 +200,19 @@ impl Embedded {
         self.inner.journal.work("noting a filed batch", forget).await
     }
 
+    /// Notes that a batch cannot be filed, as its file is gone from raw: nobody waits for it any more. It is told of at
+    /// every start, and handed out again once its file is back.
+    pub async fn give_up(&self, batch: &BatchKey, reason: &str) -> Result<(), PortError> {
+        let (key, reason) = (batch.as_str().to_owned(), reason.to_owned());
+        let give_up = move |db: &rusqlite::Connection| stray_batches::give_up(db, &key, &reason);
+        self.inner.journal.work("giving up a batch", give_up).await
+    }
+
+    /// Refuses new events while the disk has less space left than this: what was acknowledged needs some to be filed.
+    pub fn keep_free(&self, bytes: u64) {
+        self.inner.space.keep_free(bytes);
+    }
+
     /// Cuts a batch now, and waits until all events acknowledged so far are in raw.
     pub async fn flush(&self) -> Result<(), PortError> {
         self.inner.journal.flush().await
@@ -178,6 +223,25 @@ impl Embedded {
     pub async fn stop(&self) -> Result<(), PortError> {
         self.inner.journal.stop_appending().await
     }
+}
+
+/// Opens `events.db`. Where the end of its log is not whole, that is said, and the log begun anew, so that it is said once.
+fn open_events(store: &Path) -> Result<rusqlite::Connection, StoreError> {
+    // A log that cannot be read is told of by SQLite.
+    let torn = log_tail::torn_bytes(store).unwrap_or(0);
+    let connection = store::open(store)?;
+    if torn > 0 {
+        tracing::warn!(
+            file = %Path::new(&log_tail::path_of(store)).display(),
+            bytes = torn,
+            "the end of the log is not whole, and was dropped. After a crash, or on a full disk, that is what was being written, and \
+             was not acknowledged. If it was cut or damaged in another way, acknowledged events are gone: put back a copy of \
+             the folder"
+        );
+        // It only matters for what is said at the next start.
+        let _ = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+    }
+    Ok(connection)
 }
 
 /// How many events of a data folder are durable but not filed in the lake yet, as seen from outside the process that
@@ -211,17 +275,26 @@ impl Stream for Embedded {
             return Vec::new();
         }
         let count = records.len();
-        let outcome = match self.inner.journal.append(Append::of(&records)).await {
-            Ok(()) => Appended::Counted,
-            Err(error) => Appended::Refused(error),
-        };
-        vec![outcome; count]
+        if let Err(error) = self.inner.space.check("storing events") {
+            return vec![Appended::Refused(error); count];
+        }
+        match self.inner.journal.append(Append::of(records)).await {
+            Ok(duplicates) => {
+                let mut outcomes = vec![Appended::Counted; count];
+                for index in duplicates {
+                    outcomes[index] = Appended::Duplicate;
+                }
+                outcomes
+            }
+            Err(error) => vec![Appended::Refused(error); count],
+        }
     }
 }
 
 #[async_trait]
 impl Health for Embedded {
     async fn check(&self) -> Result<(), PortError> {
+        self.inner.space.check("storing events")?;
         self.inner.journal.check().await?;
         self.inner
             .readers

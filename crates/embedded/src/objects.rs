@@ -11,8 +11,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use weir_core::{
-    BatchId, BatchKey, Partition,
-    ports::{Content, Lake, PortError, Quarantine, Raw},
+    BatchId, BatchKey, Partition, Username,
+    ports::{Content, Lake, LakeObjects, PortError, Quarantine, Raw},
 };
 
 use crate::folder::{Folder, SUFFIX};
@@ -57,6 +57,13 @@ impl QuarantineFolder {
     }
 }
 
+impl RawFolder {
+    /// A batch's file, for reading.
+    pub(crate) fn file(&self, name: &str) -> io::Result<File> {
+        self.0.open_file(name)
+    }
+}
+
 #[async_trait]
 impl Raw for RawFolder {
     async fn open(&self, batch: &BatchKey) -> Result<Content, PortError> {
@@ -88,6 +95,34 @@ impl Lake for LakeFolder {
 
     async fn list(&self, after: Option<&str>, limit: usize) -> Result<Vec<String>, PortError> {
         self.0.list(after, limit).map_err(|error| PortError::unavailable("listing the lake", error))
+    }
+}
+
+#[async_trait]
+impl LakeObjects for LakeFolder {
+    async fn list_of(
+        &self,
+        username: &Username,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<String>, PortError> {
+        let prefix = format!("username={username}/");
+        let after = match after {
+            Some(after) if after > prefix.as_str() => match after.strip_prefix(&prefix) {
+                Some(below) => Some(below),
+                // It lies behind everything of the user's.
+                None => return Ok(Vec::new()),
+            },
+            _ => None,
+        };
+        let own = self.0.sub(prefix.trim_end_matches('/'));
+        let names =
+            own.list(after, limit).map_err(|error| PortError::unavailable("listing the lake", error))?;
+        Ok(names.into_iter().map(|name| format!("{prefix}{name}")).collect())
+    }
+
+    async fn open_path(&self, path: &str) -> Result<Content, PortError> {
+        open(&self.0, "the object", path)
     }
 }
 

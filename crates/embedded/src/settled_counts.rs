@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use rusqlite::{Connection, params};
 use weir_core::{
-    BatchId, EventType, Hour, Partition, Username,
+    BatchId, EventType, Hour, Partition, Timestamp, Username,
+    counts::SettledTotals,
     ports::{PortError, Settled, SettledCounts},
 };
 
@@ -18,16 +19,24 @@ impl SettledCounts for Embedded {
         batch: &BatchId,
         tallies: &BTreeMap<Partition, u64>,
     ) -> Result<Settled, PortError> {
-        let (batch, tallies) = (batch.clone(), tallies.clone());
-        self.inner.journal.work("settling a batch", move |db| settle(db, &batch, &tallies)).await
+        let (batch, tallies, now) = (batch.clone(), tallies.clone(), self.inner.clock.now());
+        self.inner.journal.work("settling a batch", move |db| settle(db, &batch, &tallies, now)).await
     }
 
-    async fn totals(&self, username: &Username) -> Result<BTreeMap<EventType, u64>, PortError> {
+    async fn totals(&self, username: &Username) -> Result<SettledTotals, PortError> {
         let username = username.clone();
         let query = move |db: &Connection| {
-            db.prepare_cached("SELECT event_type, count FROM settled_totals WHERE username = ?1")?
-                .query_map([username.as_str()], |row| Ok((name(row, 0)?, row.get(1)?)))?
-                .collect()
+            let mut totals = SettledTotals::default();
+            let mut rows = db.prepare_cached(
+                "SELECT event_type, count, settled_at FROM settled_totals WHERE username = ?1",
+            )?;
+            let mut rows = rows.query([username.as_str()])?;
+            while let Some(row) = rows.next()? {
+                totals.by_type.insert(name(row, 0)?, row.get(1)?);
+                let settled_at: Option<u64> = row.get(2)?;
+                totals.settled_at = totals.settled_at.max(settled_at.map(Timestamp::saturating));
+            }
+            Ok(totals)
         };
         self.inner.readers.read("reading settled counts", query).await
     }
@@ -61,7 +70,12 @@ fn hour(since_epoch: u64) -> rusqlite::Result<Hour> {
     })
 }
 
-fn settle(db: &Connection, batch: &BatchId, tallies: &BTreeMap<Partition, u64>) -> rusqlite::Result<Settled> {
+fn settle(
+    db: &Connection,
+    batch: &BatchId,
+    tallies: &BTreeMap<Partition, u64>,
+    now: Timestamp,
+) -> rusqlite::Result<Settled> {
     let new =
         db.prepare_cached("INSERT OR IGNORE INTO settled_batches VALUES (?1)")?.execute([batch.as_str()])?;
     if new == 0 {
@@ -72,12 +86,13 @@ fn settle(db: &Connection, batch: &BatchId, tallies: &BTreeMap<Partition, u64>) 
          ON CONFLICT (username, event_type, hour) DO UPDATE SET count = count + excluded.count",
     )?;
     let mut totals = db.prepare_cached(
-        "INSERT INTO settled_totals VALUES (?1, ?2, ?3)
-         ON CONFLICT (username, event_type) DO UPDATE SET count = count + excluded.count",
+        "INSERT INTO settled_totals (username, event_type, count, settled_at) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT (username, event_type)
+         DO UPDATE SET count = count + excluded.count, settled_at = excluded.settled_at",
     )?;
     for (Partition { username, event_type, hour }, tally) in tallies {
         hours.execute(params![username.as_str(), event_type.as_str(), hour.since_epoch(), tally])?;
-        totals.execute(params![username.as_str(), event_type.as_str(), tally])?;
+        totals.execute(params![username.as_str(), event_type.as_str(), tally, now.millis()])?;
     }
     Ok(Settled::Now)
 }

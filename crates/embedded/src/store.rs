@@ -22,6 +22,14 @@ pub enum StoreError {
         /// What SQLite said.
         source: rusqlite::Error,
     },
+    /// It is damaged, or no database.
+    #[error("{} is damaged: {reason}. {}", .path.display(), advice(.path))]
+    Damaged {
+        /// The database file.
+        path: PathBuf,
+        /// What SQLite said.
+        reason: rusqlite::Error,
+    },
     /// A later version of Weir made it.
     #[error("{} was made by a later version of weir (format {found}, this one knows {known})", .path.display())]
     TooNew {
@@ -36,15 +44,42 @@ pub enum StoreError {
 
 /// For `map_err`: says which database it was.
 pub(crate) fn at(path: &Path) -> impl Fn(rusqlite::Error) -> StoreError + use<'_> {
-    move |source| StoreError::Sqlite { path: path.to_owned(), source }
+    move |source| match source.sqlite_error_code() {
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            StoreError::Damaged { path: path.to_owned(), reason: source }
+        }
+        _ => StoreError::Sqlite { path: path.to_owned(), source },
+    }
 }
 
-/// The tables of `events.db`. A column `key` is what a count is broken down by.
+/// What can be done about a damaged database.
+fn advice(path: &Path) -> &'static str {
+    if path.ends_with("users.db") {
+        "Put back a copy of it; or move users.db, users.db-wal and users.db-shm out of the folder, and add the users again \
+         with `weir user add`"
+    } else {
+        "Put back a copy of the whole folder; or move events.db, events.db-wal and events.db-shm out of it and start: what \
+         is in raw is filed again then, `weir audit --repair` corrects the live counts, and what was acknowledged in the \
+         last moments is in the files moved away only"
+    }
+}
+
+/// The formats of `events.db`: what makes each of them from the one before. A column `key` is what a count is broken
+/// down by.
 ///
 /// `journal` has one row for each commit: the events `first` to `last` of the sequence, as their lines, and the
 /// increments that they mean (JSON). Rows at or below `progress.applied` are in the stored counts; there are none,
 /// as the transaction that moves `applied` removes them.
-const TABLES: &str = "
+///
+/// `progress.in_raw` is the last event of the batches that were found in raw and were not known (`stray_batches`).
+/// `given_up` has the batches whose file is gone from raw, and why nobody waits for them any more.
+///
+/// `recent_ids` has the digests of events' identities, by the day on which they were stored (days since 1970).
+///
+/// `settled_totals.settled_at` is when the count was raised last (milliseconds since 1970); none if that was before it was
+/// noted. `recent_rejected` has the latest rejected events of each user as they are shown (JSON), the newest last.
+const FORMATS: &[&str] = &[
+    "
     CREATE TABLE progress (one INTEGER PRIMARY KEY CHECK (one = 1), applied INTEGER NOT NULL) STRICT;
     INSERT INTO progress VALUES (1, 0);
     CREATE TABLE journal (
@@ -72,18 +107,39 @@ const TABLES: &str = "
         username TEXT NOT NULL, event_type TEXT NOT NULL, count INTEGER NOT NULL,
         PRIMARY KEY (username, event_type)
     ) STRICT, WITHOUT ROWID;
-";
+",
+    "
+    CREATE TABLE recent_ids (day INTEGER NOT NULL, id BLOB NOT NULL, PRIMARY KEY (day, id)) STRICT, WITHOUT ROWID;
+",
+    "
+    ALTER TABLE progress ADD COLUMN in_raw INTEGER NOT NULL DEFAULT 0;
+    CREATE TABLE given_up (
+        raw_key TEXT PRIMARY KEY, first INTEGER NOT NULL, last INTEGER NOT NULL, reason TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+",
+    "
+    ALTER TABLE settled_totals ADD COLUMN settled_at INTEGER;
+    CREATE TABLE recent_rejected (id INTEGER PRIMARY KEY, username TEXT NOT NULL, event TEXT NOT NULL) STRICT;
+    CREATE INDEX recent_rejected_by_user ON recent_rejected (username, id);
+",
+];
 
-/// The format that `TABLES` makes, kept in SQLite's `user_version`.
-const FORMAT: u32 = 1;
+/// The first of them that has `progress.in_raw`.
+pub(crate) const FORMAT_WITH_IN_RAW: u32 = 3;
 
 /// Opens `events.db` for writing, making it if there is none.
 pub(crate) fn open(path: &Path) -> Result<Connection, StoreError> {
-    open_with(path, FORMAT, TABLES)
+    open_with(path, FORMATS)
 }
 
-/// Opens a database for writing; makes its tables if it is new.
-pub(crate) fn open_with(path: &Path, format: u32, tables: &str) -> Result<Connection, StoreError> {
+/// The latest format, as it is kept in SQLite's `user_version`; 0 is a database without tables.
+fn latest(formats: &[&str]) -> u32 {
+    u32::try_from(formats.len()).unwrap_or(u32::MAX)
+}
+
+/// Opens a database for writing; brings it to the latest of its formats.
+pub(crate) fn open_with(path: &Path, formats: &[&str]) -> Result<Connection, StoreError> {
+    let known = latest(formats);
     let open = || -> rusqlite::Result<(Connection, u32)> {
         let mut connection = Connection::open(path)?;
         connection.busy_timeout(Duration::from_secs(10))?;
@@ -95,16 +151,18 @@ pub(crate) fn open_with(path: &Path, format: u32, tables: &str) -> Result<Connec
         connection.set_prepared_statement_cache_capacity(64);
         let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
         let found: u32 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
-        if found == 0 {
-            transaction.execute_batch(tables)?;
-            transaction.pragma_update(None, "user_version", format)?;
+        if found < known {
+            for step in formats.iter().skip(found as usize) {
+                transaction.execute_batch(step)?;
+            }
+            transaction.pragma_update(None, "user_version", known)?;
         }
         transaction.commit()?;
         Ok((connection, found))
     };
     let (connection, found) = open().map_err(at(path))?;
-    if found > format {
-        return Err(StoreError::TooNew { path: path.to_owned(), found, known: format });
+    if found > known {
+        return Err(StoreError::TooNew { path: path.to_owned(), found, known });
     }
     Ok(connection)
 }
@@ -177,6 +235,18 @@ pub(crate) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     connection.busy_timeout(Duration::from_secs(10))?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(connection)
+}
+
+/// Refuses an `events.db` of a format that this version does not know.
+pub(crate) fn check_format(path: &Path) -> Result<(), StoreError> {
+    let found =
+        open_reader(path).and_then(|db| db.pragma_query_value(None, "user_version", |row| row.get(0)));
+    match found.map_err(at(path))? {
+        found if found > latest(FORMATS) => {
+            Err(StoreError::TooNew { path: path.to_owned(), found, known: latest(FORMATS) })
+        }
+        _ => Ok(()),
+    }
 }
 
 pub(crate) fn not_filed_yet(path: &Path) -> Result<NotFiled, StoreError> {

@@ -20,13 +20,12 @@ use crate::{
     store::{self, port_error},
 };
 
-/// `access_keys` is JSON.
-const TABLES: &str = "
+/// The formats of `users.db`. `access_keys` is JSON.
+const FORMATS: &[&str] = &["
     CREATE TABLE users (
         username TEXT PRIMARY KEY, version INTEGER NOT NULL, access_keys TEXT NOT NULL
     ) STRICT, WITHOUT ROWID;
-";
-const FORMAT: u32 = 1;
+"];
 
 /// What SQLite's `application_id` is once somebody had an account.
 const HAD_USERS: i64 = 1;
@@ -43,7 +42,7 @@ impl UserStore {
     pub fn open(folder: &Path) -> Result<Self, OpenError> {
         Folder::open(folder).map_err(|source| OpenError::Folder { path: folder.to_owned(), source })?;
         let path = folder.join("users.db");
-        let db = store::open_with(&path, FORMAT, TABLES)?;
+        let db = store::open_with(&path, FORMATS)?;
         let had_users =
             |db: &Connection| db.query_row("PRAGMA application_id", [], |row| row.get::<_, i64>(0));
         let is_new = had_users(&db).map_err(store::at(&path))? == 0;

@@ -7,15 +7,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rusqlite::{Connection, TransactionBehavior, params};
-use tokio::sync::oneshot;
-use weir_core::{Clock, Counter, Increment, Record, counts, ports::PortError};
+use rusqlite::{Connection, Transaction, TransactionBehavior, params};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use weir_core::{Clock, Counter, Increment, ports::PortError};
 
 use crate::{
     Flush,
+    append::{Append, Packed},
     delivery::{Batch, Delivery},
     folder,
     overlay::Overlay,
+    recent_ids::RecentIds,
+    recent_rejected::{self, Noted},
     store::port_error,
 };
 
@@ -26,20 +29,21 @@ const COMMIT_BYTES: u64 = 1 << 20;
 /// A generation of the overlay is closed at this size: what one transaction applies to the stored counts.
 pub(crate) const SLICE_BYTES: u64 = 1 << 20;
 
-/// Several records, packed for the journal.
-pub(crate) struct Append {
-    pub(crate) lines: Vec<u8>,
-    events: u64,
-    increments: Vec<Increment>,
+/// Which of an append's records were stored before.
+pub(crate) type Duplicates = Vec<usize>;
+
+/// Where the answer to an append goes; and its place in the queue, which it keeps until then, whether anybody still waits
+/// for the answer or not.
+pub(crate) struct AppendReply {
+    pub(crate) answer: oneshot::Sender<Result<Duplicates, PortError>>,
+    pub(crate) place: OwnedSemaphorePermit,
 }
 
-impl Append {
-    pub(crate) fn of(records: &[Record]) -> Self {
-        let mut lines = Vec::with_capacity(records.iter().map(|record| record.line().len()).sum());
-        for record in records {
-            lines.extend_from_slice(record.line());
-        }
-        Self { lines, events: records.len() as u64, increments: counts::increments(records) }
+impl AppendReply {
+    fn send(self, outcome: Result<Duplicates, PortError>) {
+        drop(self.place);
+        // A client that gave up is not told.
+        let _ = self.answer.send(outcome);
     }
 }
 
@@ -102,7 +106,7 @@ impl<T: Send, F: FnOnce(&Connection) -> rusqlite::Result<T> + Send> Work for Ask
 pub(crate) enum Command {
     Append {
         append: Append,
-        reply: oneshot::Sender<Result<(), PortError>>,
+        reply: AppendReply,
     },
     Work(Box<dyn Work>),
     /// Cut a batch; the reply comes once all batches up to it are in raw.
@@ -133,6 +137,7 @@ pub(crate) struct Writer {
     pub(crate) open: Option<OpenBatch>,
     pub(crate) flush: Flush,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) ids: RecentIds,
     /// To the thread that writes batches; none once appending was stopped.
     pub(crate) outbox: Option<mpsc::Sender<Delivery>>,
 }
@@ -143,7 +148,11 @@ struct Round {
     lines: Vec<u8>,
     events: u64,
     increments: BTreeMap<Counter, u64>,
-    appended: Vec<oneshot::Sender<Result<(), PortError>>>,
+    appended: Vec<AppendReply>,
+    rejected: Vec<Noted>,
+    /// Events that may have come before: they join the others in the transaction, where that is known.
+    repeating: Vec<(Append, AppendReply)>,
+    repeating_bytes: u64,
     works: Vec<Box<dyn Work>>,
     flushed: Vec<oneshot::Sender<Result<(), PortError>>>,
     end: bool,
@@ -152,20 +161,17 @@ struct Round {
 impl Round {
     fn take(&mut self, command: Command, appending: bool) {
         match command {
-            Command::Append { append, reply } if appending => {
-                // The usual round of one request costs no copy.
-                if self.lines.is_empty() {
-                    self.lines = append.lines;
-                } else {
-                    self.lines.extend_from_slice(&append.lines);
-                }
-                self.events += append.events;
-                for Increment { counter, by } in append.increments {
-                    *self.increments.entry(counter).or_default() += by;
-                }
+            Command::Append { mut append, reply } if appending && append.may_repeat() => {
+                self.rejected.append(&mut append.take_rejected());
+                self.repeating_bytes += append.bytes() as u64;
+                self.repeating.push((append, reply));
+            }
+            Command::Append { mut append, reply } if appending => {
+                self.rejected.append(&mut append.take_rejected());
+                self.add(append.take_packed());
                 self.appended.push(reply);
             }
-            Command::Append { reply, .. } => drop(reply.send(Err(closed("storing events")))),
+            Command::Append { reply, .. } => reply.send(Err(closed("storing events"))),
             Command::Work(work) => self.works.push(work),
             Command::Flush(reply) => self.flushed.push(reply),
             Command::StopAppending => {}
@@ -173,9 +179,46 @@ impl Round {
         }
     }
 
-    fn bytes(&self) -> u64 {
-        self.lines.len() as u64
+    fn add(&mut self, Packed { lines, events, increments }: Packed) {
+        // The usual round of one request costs no copy.
+        if self.lines.is_empty() {
+            self.lines = lines;
+        } else {
+            self.lines.extend_from_slice(&lines);
+        }
+        self.events += events;
+        for Increment { counter, by } in increments {
+            *self.increments.entry(counter).or_default() += by;
+        }
     }
+
+    /// Adds what may have come before, but for what did.
+    fn add_new(&mut self, ids: &RecentIds, db: &Connection) -> rusqlite::Result<()> {
+        let mut repeating = std::mem::take(&mut self.repeating);
+        let left_out = repeating.iter_mut().try_for_each(|(append, _)| {
+            append.leave_out_repeats(ids, db)?;
+            self.add(append.take_packed());
+            Ok(())
+        });
+        self.repeating = repeating;
+        self.repeating_bytes = 0;
+        left_out
+    }
+
+    fn bytes(&self) -> u64 {
+        self.lines.len() as u64 + self.repeating_bytes
+    }
+}
+
+/// What a transaction did, beside storing a round's events.
+#[derive(Default)]
+struct Committed {
+    /// The last event that it stored.
+    last: u64,
+    /// The batch that it cut.
+    batch: Option<Batch>,
+    /// Whether there may be identities of days that are over.
+    old_ids: bool,
 }
 
 impl Writer {
@@ -217,15 +260,16 @@ impl Writer {
     }
 
     fn commit(&mut self, mut round: Round) {
-        let batch = self.batch_to_cut(&round);
-        let result = self.transact(&mut round, batch.as_ref());
-        let nobody_told = round.appended.is_empty() && round.works.is_empty();
-        if result.is_ok() {
-            self.note(&mut round, batch.is_some());
-        }
+        self.ids.turn_to(self.clock.now());
+        let committed = self.transact(&mut round);
+        let nobody_told = round.appended.is_empty() && round.repeating.is_empty() && round.works.is_empty();
+        let batch = committed.as_ref().ok().and_then(|committed| committed.batch.clone());
+        let result = committed.map(|committed| self.note(&mut round, &committed));
         for reply in round.appended {
-            // A client that gave up is not told.
-            let _ = reply.send(result.clone());
+            reply.send(result.clone().map(|()| Vec::new()));
+        }
+        for (append, reply) in round.repeating {
+            reply.send(result.clone().map(|()| append.into_duplicates()));
         }
         for work in round.works {
             work.finish(result.clone());
@@ -270,11 +314,15 @@ impl Writer {
         })
     }
 
-    fn transact(&mut self, round: &mut Round, batch: Option<&Batch>) -> Result<(), PortError> {
+    fn transact(&self, round: &mut Round) -> Result<Committed, PortError> {
         let what = "writing to the store";
-        let last = self.next + round.events - 1;
+        let mut doing = Committed::default();
         let committed = (|| -> rusqlite::Result<()> {
-            let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            // What this thread alone writes through cannot have another transaction under way.
+            let transaction = Transaction::new_unchecked(&self.db, TransactionBehavior::Immediate)?;
+            round.add_new(&self.ids, &transaction)?;
+            let last = self.next + round.events - 1;
+            doing = Committed { last, batch: self.batch_to_cut(round), old_ids: true };
             if round.events > 0 {
                 let increments: Vec<Increment> = round
                     .increments
@@ -287,8 +335,10 @@ impl Writer {
                         "INSERT INTO journal (first, last, increments, lines) VALUES (?1, ?2, ?3, ?4)",
                     )?
                     .execute(params![self.next, last, increments, round.lines])?;
+                doing.old_ids = self.ids.forget(&transaction, round.events)?;
+                recent_rejected::note(&transaction, &round.rejected)?;
             }
-            if let Some(Batch { first, last, raw_key, .. }) = batch {
+            if let Some(Batch { first, last, raw_key, .. }) = &doing.batch {
                 transaction
                     .prepare_cached("INSERT INTO batches (first, last, raw_key) VALUES (?1, ?2, ?3)")?
                     .execute(params![first, last, raw_key])?;
@@ -303,27 +353,31 @@ impl Writer {
             }
             transaction.commit()
         })();
-        committed.or_else(|error| {
-            if self.is_in_store(round, batch, last) { Ok(()) } else { Err(port_error(what, error)) }
-        })
+        match committed {
+            Err(error) if !self.is_in_store(round, &doing) => Err(port_error(what, error)),
+            _ => Ok(doing),
+        }
     }
 
     /// After a commit that failed: whether it took effect all the same. SQLite says so when only the checkpoint
     /// behind it failed, for example; refusing events that are stored would have them sent, and counted, twice.
-    fn is_in_store(&self, round: &Round, batch: Option<&Batch>, last: u64) -> bool {
+    fn is_in_store(&self, round: &Round, done: &Committed) -> bool {
         let exists = |table: &str, first: u64, last: u64| {
             let row = format!("SELECT EXISTS (SELECT 1 FROM {table} WHERE first = ?1 AND last = ?2)");
             self.db.query_row(&row, [first, last], |row| row.get(0)).unwrap_or(false)
         };
         // Either row tells, as they are in one transaction.
         self.db.is_autocommit()
-            && (round.events > 0 && exists("journal", self.next, last)
-                || batch.is_some_and(|batch| exists("batches", batch.first, batch.last)))
+            && (round.events > 0 && exists("journal", self.next, done.last)
+                || done.batch.as_ref().is_some_and(|batch| exists("batches", batch.first, batch.last)))
     }
 
     /// Brings memory up to what was committed.
-    fn note(&mut self, round: &mut Round, cut: bool) {
-        let bytes = round.bytes();
+    fn note(&mut self, round: &mut Round, done: &Committed) {
+        let (bytes, cut) = (round.bytes(), done.batch.is_some());
+        if !done.old_ids {
+            self.ids.all_forgotten();
+        }
         if round.events > 0 {
             self.next += round.events;
             let increments = std::mem::take(&mut round.increments);

@@ -26,6 +26,17 @@ async fn stream() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn repeats() {
+    let (_folder, engine, _deliveries) = engine();
+    let (raw, ..) = engine.folders();
+    suite::repeats::what_was_stored_is_a_duplicate_when_it_comes_again(&engine, &raw).await;
+    suite::repeats::repeats_in_one_append_are_duplicates_of_the_first(&engine, &raw).await;
+    suite::repeats::of_concurrent_repeats_one_is_stored(&engine, &raw).await;
+    suite::repeats::users_do_not_share_ids(&engine, &raw).await;
+    suite::repeats::records_without_an_identity_are_all_stored(&engine, &raw).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn live_counts() {
     let (_folder, engine, _deliveries) = engine();
     suite::live_counts::what_was_never_counted_is_zero(&engine).await;
@@ -43,6 +54,28 @@ async fn settled_counts() {
     suite::settled_counts::a_batch_settles_once(&engine).await;
     suite::settled_counts::a_race_settles_once(&engine).await;
     suite::settled_counts::a_batch_of_any_number_of_partitions_settles(&engine).await;
+    suite::settled_counts::the_time_of_the_last_batch_is_known(&engine).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn recent_rejected() {
+    let (_folder, engine, _deliveries) = engine();
+    suite::recent_rejected::the_latest_are_listed_newest_first(&engine, &engine).await;
+    suite::recent_rejected::only_the_latest_are_kept(&engine, &engine).await;
+    suite::recent_rejected::any_text_is_kept_as_it_was_sent(&engine, &engine).await;
+    suite::recent_rejected::nobody_sees_anothers_rejected_events(&engine, &engine).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn books() {
+    let (folder, engine, _deliveries) = engine();
+    suite::books::the_books_have_every_count(&engine, &engine, &engine).await;
+    let (on_disk, ..) = weir_embedded::open_books(folder.path()).unwrap();
+    suite::books::the_books_have_every_count(&on_disk, &engine, &engine).await;
+    suite::books::corrections_are_added(&engine, &engine).await;
+    suite::books::no_count_falls_below_zero(&engine, &engine).await;
+    suite::books::corrections_at_once_take_no_more_than_is_there(&engine, &engine).await;
+    suite::books::corrections_lose_no_concurrent_increments(&engine, &engine).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -66,6 +99,7 @@ async fn lake_and_quarantine() {
     suite::lake::putting_again_replaces(&lake).await;
     suite::lake::a_content_that_breaks_off_leaves_nothing(&lake).await;
     suite::lake::objects_are_listed_in_pages(&lake).await;
+    suite::lake::a_users_objects_are_listed_and_open_by_their_paths(&lake).await;
     suite::quarantine::what_was_put_aside_is_read_back(&quarantine).await;
 }
 

@@ -14,7 +14,7 @@ const NEVER: Flush = Flush { every: Duration::from_hours(1), size: u64::MAX };
 
 fn open(folder: &Path, flush: Flush) -> (Embedded, Deliveries) {
     // An engine that was dropped lets go of the folder once its threads have ended.
-    for _ in 0..500 {
+    for _ in 0..10_000 {
         match Embedded::open(folder, flush, Arc::new(SystemClock)) {
             Err(OpenError::InUse(_)) => std::thread::sleep(Duration::from_millis(10)),
             other => return other.unwrap(),

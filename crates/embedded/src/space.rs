@@ -1,0 +1,115 @@
+//! Space on the disk: new events are refused before there is none left, so that what was acknowledged can still be
+//! filed, counts can be stored and the server can end.
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use weir_core::ports::PortError;
+
+/// How long an answer of the system is believed. A disk takes some hundred megabytes in this time at the most.
+const BELIEVED: Duration = Duration::from_millis(100);
+
+/// Less is free than is to be kept.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("the disk of {} has {free} bytes left, and {kept} are kept free for what was acknowledged", .path.display())]
+struct TooLittle {
+    path: PathBuf,
+    free: u64,
+    kept: u64,
+}
+
+/// Watches the disk of the data folder.
+pub(crate) struct Space {
+    path: PathBuf,
+    kept: AtomicU64,
+    last: Mutex<Option<(Instant, Result<(), TooLittle>)>>,
+}
+
+impl Space {
+    /// Of the data folder; nothing is kept free until somebody says so.
+    pub(crate) fn of(path: PathBuf) -> Self {
+        Self { path, kept: AtomicU64::new(0), last: Mutex::new(None) }
+    }
+
+    pub(crate) fn keep_free(&self, bytes: u64) {
+        self.kept.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Whether there is enough for new events.
+    pub(crate) fn check(&self, what: &'static str) -> Result<(), PortError> {
+        let kept = self.kept.load(Ordering::Relaxed);
+        if kept == 0 {
+            return Ok(());
+        }
+        let mut last = self.last.lock().expect("no holder of the lock panics");
+        if last.as_ref().is_none_or(|(at, _)| at.elapsed() >= BELIEVED) {
+            let now = self.look(kept);
+            let was_low = matches!(&*last, Some((_, Err(_))));
+            match &now {
+                Err(error) if !was_low => {
+                    tracing::error!(%error, "new events are refused until there is more space");
+                }
+                Ok(()) if was_low => tracing::info!("there is space again: new events are taken"),
+                _ => {}
+            }
+            *last = Some((Instant::now(), now));
+        }
+        match &*last {
+            Some((_, Err(error))) => Err(PortError::unavailable(what, error.clone())),
+            _ => Ok(()),
+        }
+    }
+
+    /// How much is left.
+    pub(crate) fn free(&self) -> Option<u64> {
+        free(&self.path)
+    }
+
+    fn look(&self, kept: u64) -> Result<(), TooLittle> {
+        match free(&self.path) {
+            Some(free) if free < kept => Err(TooLittle { path: self.path.clone(), free, kept }),
+            // Where the system does not tell, writing will.
+            _ => Ok(()),
+        }
+    }
+}
+
+/// How much whoever runs this may still write.
+#[cfg(unix)]
+fn free(path: &std::path::Path) -> Option<u64> {
+    let disk = rustix::fs::statvfs(path).ok()?;
+    Some(disk.f_bavail.saturating_mul(disk.f_frsize))
+}
+
+#[cfg(not(unix))]
+fn free(_: &std::path::Path) -> Option<u64> {
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_refused_only_while_less_is_free_than_is_to_be_kept() {
+        let place = tempfile::tempdir().unwrap();
+        let space = |kept| {
+            let space = Space::of(place.path().to_owned());
+            space.keep_free(kept);
+            space
+        };
+        assert!(space(0).check("x").is_ok());
+        assert!(space(1).check("x").is_ok());
+        let error = space(u64::MAX).check("x").unwrap_err().to_string();
+        assert!(
+            error.contains("are kept free") && error.contains(&*place.path().to_string_lossy()),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,196 @@
+//! Batches that the store does not wait for, and that are in raw all the same.
+//!
+//! They are there where `events.db` is older than raw: it was lost or put back from a copy, or the end of its log was. They
+//! are taken up as batches on their way, so that what is in them is filed, is settled, and is not delivered a second time
+//! under another name; and no later event gets a number that one of them has. What they count live is in the store or
+//! not: an audit tells.
+//!
+//! A batch whose file was gone from raw is given up (`give_up`), and taken up again at a start at which it is there.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use weir_core::BatchKey;
+
+use crate::folder::SUFFIX;
+
+/// The events of a batch, as its name says: from the first to the last of the sequence.
+fn range(raw_key: &str) -> Option<(u64, u64)> {
+    let name = raw_key.rsplit('/').next()?.strip_suffix(SUFFIX)?.strip_suffix('.')?;
+    let (first, last) = name.split_once('-')?;
+    let number = |digits: &str| -> Option<u64> {
+        let plain = digits.len() == 20 && digits.bytes().all(|digit| digit.is_ascii_digit());
+        // SQLite counts in i64; nobody has half as many events.
+        digits.parse().ok().filter(|number| plain && (1..=u64::MAX >> 2).contains(number))
+    };
+    let (first, last) = (number(first)?, number(last)?);
+    (first <= last).then_some((first, last))
+}
+
+/// How many events a batch was cut with; none for what somebody else put into raw.
+#[must_use]
+pub fn events_in(batch: &BatchKey) -> Option<u64> {
+    range(batch.as_str()).map(|(first, last)| last - first + 1)
+}
+
+/// Takes up the batches in raw that lie behind everything the store knows, and those that were given up and are back.
+pub(crate) fn take_up(db: &mut Connection, raw: &Path) -> Result<(), TakeUpError> {
+    let db = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    take_up_given_up(&db, raw)?;
+    let known: u64 = db.query_row(
+        "SELECT max(applied, in_raw, coalesce((SELECT max(last) FROM batches), 0)) FROM progress",
+        [],
+        |row| row.get(0),
+    )?;
+    let mut strays =
+        behind(raw, known).map_err(|source| TakeUpError::Raw { path: raw.to_owned(), source })?;
+    strays.retain(|(first, ..)| *first > known);
+    let (Some((_, last, _)), count) = (strays.last(), strays.len()) else {
+        return Ok(db.commit()?);
+    };
+    tracing::error!(
+        batches = count,
+        known,
+        last,
+        "raw has batches that events.db does not know: it was lost, or put back from a copy, or its log was cut. They are \
+         filed again; once they are, `weir audit` tells whether live counts are missing, and --repair adds them"
+    );
+    for (first, last, raw_key) in &strays {
+        // An event that is in the journal as well goes on with the batch. What only overlaps is none of ours.
+        let overlaps = db
+            .query_row("SELECT 1 FROM journal WHERE first <= ?1 AND last > ?1", [last], |_| Ok(()))
+            .optional()?
+            .is_some();
+        if overlaps {
+            tracing::error!(batch = raw_key, "it does not fit to the journal, and is left where it is");
+            continue;
+        }
+        db.prepare_cached(
+            "INSERT OR IGNORE INTO batches (first, last, raw_key, written) VALUES (?1, ?2, ?3, 1)",
+        )?
+        .execute(params![first, last, raw_key])?;
+    }
+    db.execute("UPDATE progress SET in_raw = ?1", [last])?;
+    Ok(db.commit()?)
+}
+
+/// Why it cannot be known what is in raw.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TakeUpError {
+    #[error(transparent)]
+    Store(#[from] rusqlite::Error),
+    #[error("listing {}: {source}", .path.display())]
+    Raw { path: PathBuf, source: io::Error },
+}
+
+fn take_up_given_up(db: &Transaction<'_>, raw: &Path) -> rusqlite::Result<()> {
+    let mut given_up = db.prepare("SELECT raw_key, last - first + 1, reason FROM given_up ORDER BY first")?;
+    let given_up = given_up.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    for batch in given_up.collect::<rusqlite::Result<Vec<(String, u64, String)>>>()? {
+        let (raw_key, events, reason) = batch;
+        if !raw.join(&raw_key).is_file() {
+            tracing::error!(
+                batch = raw_key,
+                events,
+                reason,
+                "a batch was given up; put its file back below raw and start again to have it filed"
+            );
+            continue;
+        }
+        tracing::info!(batch = raw_key, events, "a batch that was given up is back in raw");
+        db.execute(
+            "INSERT OR IGNORE INTO batches (first, last, raw_key, written)
+             SELECT first, last, raw_key, 1 FROM given_up WHERE raw_key = ?1",
+            [&raw_key],
+        )?;
+        db.execute("DELETE FROM given_up WHERE raw_key = ?1", [&raw_key])?;
+    }
+    Ok(())
+}
+
+/// Keeps a batch aside whose file is gone: nobody waits for it any more.
+pub(crate) fn give_up(db: &Connection, raw_key: &str, reason: &str) -> rusqlite::Result<()> {
+    db.execute(
+        "INSERT OR REPLACE INTO given_up (raw_key, first, last, reason)
+         SELECT raw_key, first, last, ?2 FROM batches WHERE raw_key = ?1 AND written",
+        [raw_key, reason],
+    )?;
+    db.execute("DELETE FROM batches WHERE raw_key = ?1 AND written", [raw_key]).map(drop)
+}
+
+/// The batches in raw that have events behind `known`, in order. Folders are by hour and numbers only grow, so that looking from
+/// the latest hour back ends at the first that holds none.
+pub(crate) fn behind(raw: &Path, known: u64) -> io::Result<Vec<(u64, u64, String)>> {
+    let mut found = Vec::new();
+    look(raw, "", 4, known, &mut found)?;
+    found.sort_unstable();
+    Ok(found)
+}
+
+/// Looks into folders that are so many levels above the files, latest first; says whether to go on with earlier ones.
+fn look(
+    folder: &Path,
+    prefix: &str,
+    levels: u8,
+    known: u64,
+    found: &mut Vec<(u64, u64, String)>,
+) -> io::Result<bool> {
+    let mut names = Vec::new();
+    match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+        entries => {
+            for entry in entries? {
+                let entry = entry?;
+                if entry.file_type()?.is_dir() == (levels > 0) {
+                    names.extend(entry.file_name().into_string());
+                }
+            }
+        }
+    }
+    names.sort_unstable();
+    if levels > 0 {
+        for name in names.iter().rev() {
+            if !look(&folder.join(name), &format!("{prefix}{name}/"), levels - 1, known, found)? {
+                return Ok(false);
+            }
+        }
+        return Ok(true);
+    }
+    let (before, mut any_known) = (found.len(), false);
+    for name in names {
+        if let Some((first, last)) = range(&name) {
+            any_known |= last <= known;
+            if last > known {
+                found.push((first, last, format!("{prefix}{name}")));
+            }
+        }
+    }
+    Ok(!any_known || found.len() > before)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_our_own_names_are_ranges() {
+        let key = |name: &str| events_in(&BatchKey::new(name));
+        assert_eq!(key("2026/11/20/13/00000000000000000003-00000000000000000007.json.gz"), Some(5));
+        for strange in [
+            "",
+            "x.json.gz",
+            "00000000000000000003.json.gz",
+            "00000000000000000007-00000000000000000003.json.gz",
+            "00000000000000000000-00000000000000000003.json.gz",
+            "3-7.json.gz",
+            "+0000000000000000003-00000000000000000007.json.gz",
+            "00000000000000000003-00000000000000000007.json",
+            "00000000000000000003-18446744073709551615.json.gz",
+        ] {
+            assert_eq!(key(strange), None, "{strange}");
+        }
+    }
+}

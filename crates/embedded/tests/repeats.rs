@@ -1,0 +1,148 @@
+//! An event that comes again is stored and counted once: over restarts, from one day to the next, and where storing it
+//! failed the first time.
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use weir_core::{
+    Clock, Counter, ManualClock, Timestamp, Username,
+    conformance::repeats::event,
+    ports::{Appended, LiveCounts, Stream},
+};
+use weir_embedded::{Deliveries, Embedded, Flush, OpenError};
+
+const NEVER: Flush = Flush { every: Duration::from_hours(1), size: u64::MAX };
+const HOUR: u64 = 3_600_000;
+
+/// 23:59 on a day.
+fn late() -> Arc<ManualClock> {
+    Arc::new(ManualClock::at(Timestamp::saturating(1_795_219_140_000)))
+}
+
+fn open(folder: &Path, clock: &Arc<ManualClock>) -> (Embedded, Deliveries) {
+    // An engine that was dropped lets go of the folder once its threads have ended.
+    for _ in 0..10_000 {
+        match Embedded::open(folder, NEVER, clock.clone()) {
+            Err(OpenError::InUse(_)) => std::thread::sleep(Duration::from_millis(10)),
+            other => return other.unwrap(),
+        }
+    }
+    panic!("the folder stays in use");
+}
+
+fn user() -> Username {
+    "u".parse().unwrap()
+}
+
+/// Appends events with these ids; says which of them were duplicates.
+async fn append<Id: std::fmt::Display>(engine: &Embedded, ids: impl IntoIterator<Item = Id>) -> Vec<bool> {
+    let records = ids.into_iter().map(|id| event(&user(), &format!("e-{id}"), "")).collect();
+    let told = |outcome: Appended| match outcome {
+        Appended::Counted => false,
+        Appended::Duplicate => true,
+        other => panic!("{other:?}"),
+    };
+    engine.append(records).await.into_iter().map(told).collect()
+}
+
+async fn total(engine: &Embedded) -> u64 {
+    let counter = Counter { username: user(), event_type: "a".parse().unwrap(), key: None };
+    engine.read(&[counter]).await.unwrap()[0]
+}
+
+fn remembered(folder: &Path) -> u64 {
+    let db = rusqlite::Connection::open(folder.join("events.db")).unwrap();
+    db.query_row("SELECT count(*) FROM recent_ids", [], |row| row.get(0)).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_is_known_again_after_a_sudden_end() {
+    let (folder, clock) = (tempfile::tempdir().unwrap(), late());
+    for round in 0..3 {
+        let (engine, _deliveries) = open(folder.path(), &clock);
+        assert_eq!(append(&engine, 0..10).await, [round > 0; 10]);
+        assert_eq!(total(&engine).await, 10);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_is_known_again_for_a_day_at_least_and_forgotten_after_two() {
+    let (folder, clock) = (tempfile::tempdir().unwrap(), late());
+    let (engine, _deliveries) = open(folder.path(), &clock);
+    assert_eq!(append(&engine, ["x"]).await, [false]);
+    clock.advance(24 * HOUR);
+    assert_eq!(append(&engine, ["x"]).await, [true]);
+    clock.advance(HOUR);
+    assert_eq!(append(&engine, ["x"]).await, [false], "two midnights later");
+    clock.advance(24 * HOUR);
+    assert_eq!(append(&engine, ["x"]).await, [true]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_set_back_over_midnight_forgets_nothing() {
+    let (folder, clock) = (tempfile::tempdir().unwrap(), late());
+    clock.advance(2 * 60_000);
+    let (engine, deliveries) = open(folder.path(), &clock);
+    append(&engine, ["x"]).await;
+    assert_eq!(clock.now().hour().parts()[3], 0);
+    // Two minutes back.
+    clock.advance((-120_000_i64).cast_unsigned());
+    assert_eq!(clock.now().hour().parts()[3], 23);
+    assert_eq!(append(&engine, ["x"]).await, [true]);
+    // A server that starts now knows it as well.
+    drop((engine, deliveries));
+    let (engine, _deliveries) = open(folder.path(), &clock);
+    assert_eq!(append(&engine, ["x"]).await, [true]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_remembered_does_not_grow_from_day_to_day() {
+    let (folder, clock) = (tempfile::tempdir().unwrap(), late());
+    let (engine, _deliveries) = open(folder.path(), &clock);
+    for day in 0..4 {
+        for part in 0..5 {
+            let first = day * 10_000 + part * 1500;
+            append(&engine, first..first + 1500).await;
+        }
+        assert!(remembered(folder.path()) <= 15_000, "on day {day}");
+        clock.advance(24 * HOUR);
+    }
+    // Even when much less comes: each commit takes a thousand away.
+    for n in 0..16 {
+        let before = remembered(folder.path());
+        append(&engine, [format!("last-{n}")]).await;
+        assert!(before + 1 - remembered(folder.path()) <= 1000);
+    }
+    clock.advance(24 * HOUR);
+    for n in 16..32 {
+        append(&engine, [format!("last-{n}")]).await;
+    }
+    assert_eq!(remembered(folder.path()), 32);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_of_an_earlier_version_opens_and_keeps_its_events() {
+    let (folder, clock) = (tempfile::tempdir().unwrap(), late());
+    let (engine, deliveries) = open(folder.path(), &clock);
+    append(&engine, 0..10).await;
+    drop((engine, deliveries));
+    let _ = open(folder.path(), &clock);
+    // What the earlier version had not: tables, a column, and the number of the format.
+    {
+        let db = rusqlite::Connection::open(folder.path().join("events.db")).unwrap();
+        db.execute_batch(
+            "DROP TABLE recent_ids; ALTER TABLE progress DROP COLUMN in_raw; DROP TABLE given_up; DROP TABLE recent_rejected;
+             ALTER TABLE settled_totals DROP COLUMN settled_at; PRAGMA user_version = 1",
+        ).unwrap();
+    }
+    let (engine, mut deliveries) = open(folder.path(), &clock);
+    assert_eq!(total(&engine).await, 10);
+    assert_eq!(append(&engine, 9..11).await, [false, false], "of what it stored it remembers nothing");
+    assert_eq!(append(&engine, 9..11).await, [true, true]);
+    engine.stop().await.unwrap();
+    assert!(deliveries.next().await.is_some());
+    assert_eq!(total(&engine).await, 12);
+    let db = rusqlite::Connection::open(folder.path().join("events.db")).unwrap();
+    let format: u32 = db.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+    assert_eq!(format, 4);
+}
