@@ -4,18 +4,20 @@
 //! | --- | --- | --- | --- |
 //! | a type's live total | `live#USER#SHARD` | `type#TYPE` | `n` |
 //! | a key's live count | `key#USER#TYPE#SHARD` | `key#KEY` | `n` |
-//! | a type's settled total | `settled#USER` | `type#TYPE` | `n` |
+//! | a type's settled total | `settled#USER` | `type#TYPE` | `n`, and `settled_at`: when it was raised last (ms) |
 //! | an hour's settled count | `settled#USER#TYPE` | `hour#0000498661` (hours since 1970) | `n` |
 //! | a batch's marker | `batch#BATCH` | `chunk#N` | |
+//! | a request's rejected events | `rejected#USER` | the newest one's id | `events`, `expires` |
 //!
 //! Names of users and types hold no `#`, so no two of these can be confused. Markers have no time to live: a batch
-//! that is filed again years later must find its own, and a million of them cost a few cents a month.
+//! that is filed again years later must find its own, and a million of them cost a few cents a month. Only rejected
+//! events have one (`expires`, in seconds): they are no counts, and whoever lists counts leaves them out.
 
 use std::{collections::HashMap, num::NonZeroU16, sync::Arc};
 
 use aws_config::{SdkConfig, retry::RetryConfig};
 use aws_sdk_dynamodb::{Client, types::AttributeValue};
-use weir_core::{Counter, EventType, Hour, Random, Username, ports::PortError};
+use weir_core::{Clock, Counter, EventType, Hour, Random, Username, ports::PortError};
 
 use crate::errors::malformed;
 
@@ -30,10 +32,17 @@ pub struct DynamoCounts {
     pub(crate) table: String,
     pub(crate) shards: NonZeroU16,
     pub(crate) random: Arc<dyn Random>,
+    pub(crate) clock: Arc<dyn Clock>,
 }
 
 impl DynamoCounts {
-    pub(crate) fn new(config: &SdkConfig, table: &str, shards: NonZeroU16, random: Arc<dyn Random>) -> Self {
+    pub(crate) fn new(
+        config: &SdkConfig,
+        table: &str,
+        shards: NonZeroU16,
+        random: Arc<dyn Random>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         let once = config.to_builder().retry_config(RetryConfig::disabled()).build();
         Self {
             client: Client::new(config),
@@ -41,6 +50,7 @@ impl DynamoCounts {
             table: table.to_owned(),
             shards,
             random,
+            clock,
         }
     }
 
@@ -51,13 +61,24 @@ impl DynamoCounts {
         u16::try_from(u32::from_le_bytes(bytes) % u32::from(bound.max(1))).unwrap_or_default()
     }
 
-    /// All items of one partition key, between two sort keys if they are given; every page of them.
+    /// The counts of one partition key, between two sort keys if they are given, by sort key.
     pub(crate) async fn query(
         &self,
         what: &'static str,
         pk: String,
         between: Option<(String, String)>,
     ) -> Result<Vec<(String, u64)>, PortError> {
+        let items = self.items(what, pk, between).await?;
+        items.into_iter().map(|(sk, item)| Ok((sk, number(what, &item)?))).collect()
+    }
+
+    /// All items of one partition key, between two sort keys if they are given; every page of them.
+    pub(crate) async fn items(
+        &self,
+        what: &'static str,
+        pk: String,
+        between: Option<(String, String)>,
+    ) -> Result<Vec<(String, Item)>, PortError> {
         let mut found = Vec::new();
         let mut start = None;
         loop {
@@ -72,12 +93,11 @@ impl DynamoCounts {
             };
             let page = query.set_exclusive_start_key(start).send().await;
             let page = page.map_err(|error| crate::errors::port_error(what, &error))?;
-            for item in page.items() {
-                let sk = item.get("sk").and_then(|value| value.as_s().ok());
-                let sk = sk.ok_or_else(|| malformed(what, "an item without sk"))?;
-                found.push((sk.clone(), number(what, item)?));
-            }
             start = page.last_evaluated_key().cloned();
+            for item in page.items.unwrap_or_default() {
+                let sk = item.get("sk").and_then(|value| value.as_s().ok()).cloned();
+                found.push((sk.ok_or_else(|| malformed(what, "an item without sk"))?, item));
+            }
             if start.is_none() {
                 return Ok(found);
             }
@@ -109,6 +129,11 @@ impl Place {
 
     pub(crate) fn settled_total(username: &Username, event_type: &EventType) -> Self {
         Self { pk: settled_totals(username), sk: format!("type#{event_type}") }
+    }
+
+    /// Whether it is one of a user's settled totals.
+    pub(crate) fn is_settled_total(&self) -> bool {
+        self.pk.starts_with("settled#") && self.sk.starts_with("type#")
     }
 
     pub(crate) fn settled_hour(username: &Username, event_type: &EventType, hour: Hour) -> Self {

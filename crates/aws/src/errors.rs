@@ -6,7 +6,7 @@ use aws_smithy_runtime_api::{
     client::{orchestrator::HttpResponse, result::SdkError},
     http::StatusCode,
 };
-use aws_smithy_types::error::{display::DisplayErrorContext, metadata::ProvideErrorMetadata};
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use weir_core::ports::PortError;
 
 /// Error codes that ask to come back later.
@@ -57,19 +57,74 @@ fn is(status: StatusCode, number: u16) -> bool {
     status.as_u16() == number
 }
 
-/// The error as a port tells it, with everything that the SDK knows of it.
+/// The error as a port tells it.
 pub(crate) fn port_error<E>(what: &'static str, error: &SdkError<E, HttpResponse>) -> PortError
 where
     E: ProvideErrorMetadata + Error + Send + Sync + 'static,
 {
-    let text = DisplayErrorContext(error).to_string();
     match effect(error) {
-        Effect::None | Effect::Unknown => PortError::unavailable(what, text),
-        Effect::Refused => PortError::broken(what, text),
+        Effect::None | Effect::Unknown => PortError::unavailable(what, explained(error)),
+        Effect::Refused => PortError::broken(what, explained(error)),
     }
+}
+
+/// A failed call in one line: what the service said and how it calls the request, or else what went wrong on the way,
+/// cause by cause. The SDK's own texts are a page for each, with all headers.
+pub fn explained<E>(error: &SdkError<E, HttpResponse>) -> String
+where
+    E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+{
+    if let SdkError::ServiceError(service) = error {
+        let said = service.err().meta();
+        let status = service.raw().status().as_u16();
+        let code = said.code().map_or_else(|| format!("HTTP status {status}"), str::to_owned);
+        let message = said.message().map(|message| format!(": {message}")).unwrap_or_default();
+        let request = said.extra("aws_request_id").map(|id| format!(" (request {id})")).unwrap_or_default();
+        return format!("{code}{message}{request}");
+    }
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let told = error.to_string();
+        if !text.contains(&told) {
+            text += &format!(": {told}");
+        }
+        cause = error.source();
+    }
+    text
 }
 
 /// An item or an answer that is not as Weir writes it.
 pub(crate) fn malformed(what: &'static str, detail: impl Into<String>) -> PortError {
     PortError::broken(what, detail.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_dynamodb::operation::get_item::GetItemError;
+    use aws_smithy_runtime_api::client::result::ConnectorError;
+    use aws_smithy_types::{body::SdkBody, error::ErrorMetadata};
+
+    use super::*;
+
+    fn answered(status: u16, said: ErrorMetadata) -> SdkError<GetItemError, HttpResponse> {
+        let raw = HttpResponse::new(status.try_into().unwrap(), SdkBody::from("<html>a page</html>"));
+        SdkError::service_error(GetItemError::generic(said), raw)
+    }
+
+    #[test]
+    fn what_a_service_says_is_told_in_one_line() {
+        let said = ErrorMetadata::builder().code("AccessDenied").message("no role allows it");
+        let said = said.custom("aws_request_id", "r-1").build();
+        assert_eq!(explained(&answered(400, said)), "AccessDenied: no role allows it (request r-1)");
+        assert_eq!(explained(&answered(502, ErrorMetadata::builder().build())), "HTTP status 502");
+    }
+
+    #[test]
+    fn what_goes_wrong_on_the_way_is_told_with_its_causes() {
+        let cause = std::io::Error::new(std::io::ErrorKind::ConnectionRefused, "nobody listens");
+        let error: SdkError<GetItemError, HttpResponse> =
+            SdkError::dispatch_failure(ConnectorError::io(cause.into()));
+        assert_eq!(explained(&error), "dispatch failure: io error: nobody listens");
+    }
 }

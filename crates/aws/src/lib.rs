@@ -3,7 +3,9 @@
 //! | port | here | |
 //! | --- | --- | --- |
 //! | `Stream` | [`FirehoseStream`] | a request's events packed into few Firehose records; only refused ones sent again |
-//! | `LiveCounts`, `SettledCounts` | [`DynamoCounts`] | one item a counter; a batch settles in transactions with markers |
+//! | | [`RecentIds`] | one item an event whose client gave it an id: what comes again is not stored again |
+//! | `LiveCounts`, `SettledCounts`, `Books` | [`DynamoCounts`] | one item a counter; a batch settles in transactions with markers |
+//! | `RecentRejected` | [`DynamoCounts`] | one item a request, gone after a week |
 //! | `Users`, `UserAdmin` | [`DynamoUsers`] | one item a user, saved on the version that was read |
 //! | `Raw`, `Lake`, `Quarantine` | [`S3Raw`], [`S3Lake`], [`S3Quarantine`] | streamed both ways |
 //! | `Health` | [`AwsHealth`] | asks both services, now and then |
@@ -11,26 +13,36 @@
 //! [`Aws`] makes them all from one configuration; make it once, before the first invocation.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod books;
 mod counts;
 mod errors;
 mod health;
 mod live_counts;
 mod objects;
 mod packing;
+mod recent_ids;
+mod recent_rejected;
 mod settled_counts;
 mod stream;
 mod upload;
 mod users;
 
-use std::{num::NonZeroU16, sync::Arc, time::Duration};
+use std::{env, num::NonZeroU16, sync::Arc, time::Duration};
 
-use aws_config::{BehaviorVersion, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_config::{
+    BehaviorVersion, Region, SdkConfig, environment::EnvironmentVariableCredentialsProvider,
+    retry::RetryConfig, timeout::TimeoutConfig,
+};
+use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_smithy_http_client::tls;
-use weir_core::{Random, SystemRandom};
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use weir_core::{Clock, Random, SystemClock, SystemRandom};
 
 pub use counts::DynamoCounts;
+pub use errors::explained;
 pub use health::AwsHealth;
 pub use objects::{QUARANTINE_PREFIX, RAW_PREFIX, S3Lake, S3Quarantine, S3Raw};
+pub use recent_ids::RecentIds;
 pub use stream::FirehoseStream;
 pub use users::DynamoUsers;
 
@@ -39,6 +51,7 @@ pub use users::DynamoUsers;
 pub struct Aws {
     config: SdkConfig,
     random: Arc<dyn Random>,
+    clock: Arc<dyn Clock>,
 }
 
 /// How long connecting may take, and one try of a call: a service that is slower than that is asked again.
@@ -48,23 +61,41 @@ const ATTEMPT: Duration = Duration::from_secs(5);
 impl Aws {
     /// Reads the standard `AWS_*` variables and files. `AWS_ENDPOINT_URL` names another AWS, such as an emulator.
     pub async fn from_env() -> Self {
-        // ring: aws-lc gathers entropy at its start, which costs a cold start tens of milliseconds.
-        let provider = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
-        let client = aws_smithy_http_client::Builder::new().tls_provider(provider).build_https();
-        let timeouts =
-            TimeoutConfig::builder().connect_timeout(CONNECT).operation_attempt_timeout(ATTEMPT).build();
         let config = aws_config::defaults(BehaviorVersion::v2026_01_12())
-            .http_client(client)
-            .timeout_config(timeouts)
+            .http_client(https())
+            .timeout_config(timeouts())
             .load()
             .await;
-        Self::new(config, Arc::new(SystemRandom))
+        Self::new(config, Arc::new(SystemRandom), Arc::new(SystemClock))
+    }
+
+    /// Reads the variables that Lambda sets, and `AWS_ENDPOINT_URL`; looks nowhere else. All the other places where
+    /// credentials can be would double the size of a function's program.
+    #[must_use]
+    pub fn on_lambda() -> Self {
+        let variable = |name| env::var(name).ok();
+        let mut config = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .credentials_provider(SharedCredentialsProvider::new(
+                EnvironmentVariableCredentialsProvider::new(),
+            ))
+            .http_client(https())
+            .timeout_config(timeouts());
+        config.set_region(variable("AWS_REGION").map(Region::new));
+        config.set_endpoint_url(variable("AWS_ENDPOINT_URL"));
+        Self::new(config.build(), Arc::new(SystemRandom), Arc::new(SystemClock))
     }
 
     /// Uses a configuration as it is.
     #[must_use]
-    pub fn new(config: SdkConfig, random: Arc<dyn Random>) -> Self {
-        Self { config, random }
+    pub fn new(config: SdkConfig, random: Arc<dyn Random>, clock: Arc<dyn Clock>) -> Self {
+        Self { config, random, clock }
+    }
+
+    /// How the services are reached, for one that is no port of Weir's.
+    #[must_use]
+    pub fn config(&self) -> &SdkConfig {
+        &self.config
     }
 
     /// A delivery stream. What it has not taken after `give_up_after` is refused: less than what a caller waits.
@@ -75,11 +106,18 @@ impl Aws {
         FirehoseStream::new(aws_sdk_firehose::Client::new(&config), name, give_up_after, self.random.clone())
     }
 
+    /// A table of recent ids, for [`FirehoseStream::remembering`].
+    #[must_use]
+    pub fn recent_ids(&self, table: &str, clock: Arc<dyn Clock>) -> RecentIds {
+        let client = aws_sdk_dynamodb::Client::new(&self.config);
+        RecentIds::new(client, table, clock, self.random.clone())
+    }
+
     /// A table of counts. A hot counter is spread over `shards` items: 1,000 writes a second each. The number may
     /// grow and must never shrink, as counts in shards that are not read any more are not counted.
     #[must_use]
     pub fn counts(&self, table: &str, shards: NonZeroU16) -> DynamoCounts {
-        DynamoCounts::new(&self.config, table, shards, self.random.clone())
+        DynamoCounts::new(&self.config, table, shards, self.random.clone(), self.clock.clone())
     }
 
     /// A table of users.
@@ -124,4 +162,14 @@ impl Aws {
             .build();
         aws_sdk_s3::Client::from_conf(config)
     }
+}
+
+fn https() -> SharedHttpClient {
+    // ring: aws-lc gathers entropy at its start, which costs a cold start tens of milliseconds.
+    let provider = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
+    aws_smithy_http_client::Builder::new().tls_provider(provider).build_https()
+}
+
+fn timeouts() -> TimeoutConfig {
+    TimeoutConfig::builder().connect_timeout(CONNECT).operation_attempt_timeout(ATTEMPT).build()
 }

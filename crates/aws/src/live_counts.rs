@@ -59,7 +59,15 @@ impl DynamoCounts {
         }
     }
 
-    /// The counts in some places; what is not there is left out.
+    /// The counts in any number of places; what is not there is left out.
+    pub(crate) async fn get_many(&self, places: &[Place]) -> Result<HashMap<Place, u64>, PortError> {
+        let getting: Vec<_> = places.chunks(MAX_GET).map(|chunk| self.get(chunk)).collect();
+        let found: Vec<HashMap<Place, u64>> =
+            stream::iter(getting).buffer_unordered(CONCURRENT).try_collect().await?;
+        Ok(found.into_iter().flatten().collect())
+    }
+
+    /// The counts in at most [`MAX_GET`] places.
     async fn get(&self, places: &[Place]) -> Result<HashMap<Place, u64>, PortError> {
         let mut found = HashMap::new();
         let mut wanted: Vec<_> = places.iter().map(Place::key).collect();
@@ -92,7 +100,7 @@ impl DynamoCounts {
         Ok(found)
     }
 
-    fn all_shards(&self) -> impl Iterator<Item = u16> + use<> {
+    pub(crate) fn all_shards(&self) -> impl Iterator<Item = u16> + use<> {
         0..self.shards.get()
     }
 }
@@ -115,11 +123,8 @@ impl LiveCounts for DynamoCounts {
         let mut wanted: Vec<Place> = counters.iter().flat_map(places).collect();
         wanted.sort();
         wanted.dedup();
-        let getting: Vec<_> = wanted.chunks(MAX_GET).map(|chunk| self.get(chunk)).collect();
-        let found: Vec<HashMap<Place, u64>> =
-            stream::iter(getting).buffer_unordered(CONCURRENT).try_collect().await?;
-        let count =
-            |place: &Place| found.iter().find_map(|found| found.get(place)).copied().unwrap_or_default();
+        let found = self.get_many(&wanted).await?;
+        let count = |place: &Place| found.get(place).copied().unwrap_or_default();
         Ok(counters.iter().map(|counter| places(counter).iter().map(count).sum()).collect())
     }
 
@@ -129,6 +134,8 @@ impl LiveCounts for DynamoCounts {
         for (sk, count) in try_join_all(shards).await?.into_iter().flatten() {
             *totals.entry(event_type(READING, &sk)?).or_default() += count;
         }
+        // What a correction took everything from is not there any more.
+        totals.retain(|_, count| *count > 0);
         Ok(totals)
     }
 
@@ -147,8 +154,11 @@ impl LiveCounts for DynamoCounts {
             *sums.entry(key).or_default() += count;
         }
         let behind = |count: &KeyCount| request.after.as_ref().is_none_or(|after| after.precedes(count));
-        let mut page: Vec<KeyCount> =
-            sums.into_iter().map(|(key, count)| KeyCount { key, count }).filter(behind).collect();
+        let mut page: Vec<KeyCount> = sums
+            .into_iter()
+            .map(|(key, count)| KeyCount { key, count })
+            .filter(|it| it.count > 0 && behind(it))
+            .collect();
         page.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.key.cmp(&b.key)));
         page.truncate(request.limit);
         Ok(page)

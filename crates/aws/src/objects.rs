@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use aws_sdk_s3::{Client, operation::get_object::GetObjectError, primitives::ByteStream};
 use futures_util::stream;
 use weir_core::{
-    BatchId, BatchKey, Partition,
-    ports::{Content, Lake, PortError, Quarantine, Raw},
+    BatchId, BatchKey, Partition, Username,
+    ports::{Content, Lake, LakeObjects, PortError, Quarantine, Raw},
 };
 
 use crate::{errors::port_error, upload};
@@ -61,8 +61,19 @@ impl S3Lake {
     }
 
     /// The user's own bucket, where buckets are per user.
-    fn own_bucket(&self, partition: &Partition) -> Option<String> {
-        self.per_user.then(|| format!("{}-raw-events", partition.username))
+    fn own_bucket(&self, username: &Username) -> Option<String> {
+        self.per_user.then(|| format!("{username}-raw-events"))
+    }
+
+    /// Opens an object that is in the user's own bucket, if there is such a one, or in the shared one.
+    async fn open_of(&self, username: Option<&Username>, key: &str) -> Result<Content, PortError> {
+        if let Some(own) = username.and_then(|username| self.own_bucket(username)) {
+            match open(&self.client, &own, key).await {
+                Err(PortError::NotFound { .. }) => {}
+                other => return other,
+            }
+        }
+        open(&self.client, &self.bucket, key).await
     }
 }
 
@@ -87,25 +98,50 @@ impl Lake for S3Lake {
         length: u64,
         content: Content,
     ) -> Result<(), PortError> {
-        let own = self.own_bucket(partition);
+        let own = self.own_bucket(&partition.username);
         let buckets: Vec<&str> = own.as_deref().into_iter().chain([self.bucket.as_str()]).collect();
         upload::put(&self.client, &buckets, &partition.object(batch), length, content).await
     }
 
     async fn open(&self, partition: &Partition, batch: &BatchId) -> Result<Content, PortError> {
-        let key = partition.object(batch);
-        if let Some(own) = self.own_bucket(partition) {
-            match open(&self.client, &own, &key).await {
-                Err(PortError::NotFound { .. }) => {}
-                other => return other,
-            }
-        }
-        open(&self.client, &self.bucket, &key).await
+        self.open_of(Some(&partition.username), &partition.object(batch)).await
     }
 
     /// Of the shared bucket.
     async fn list(&self, after: Option<&str>, limit: usize) -> Result<Vec<String>, PortError> {
         list(&self.client, &self.bucket, LAKE_PREFIX, after, limit).await
+    }
+}
+
+#[async_trait]
+impl LakeObjects for S3Lake {
+    /// Of the user's own bucket and of the shared one.
+    async fn list_of(
+        &self,
+        username: &Username,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<String>, PortError> {
+        let prefix = format!("{LAKE_PREFIX}{username}/");
+        let mut keys = list(&self.client, &self.bucket, &prefix, after, limit).await?;
+        if let Some(own) = self.own_bucket(username) {
+            match list(&self.client, &own, &prefix, after, limit).await {
+                Ok(more) => keys.extend(more),
+                // Nobody has made one for this user.
+                Err(PortError::NotFound { .. }) => {}
+                Err(error) => return Err(error),
+            }
+            keys.sort_unstable();
+            // A batch that was filed before the bucket was made, and again after it, is in both.
+            keys.dedup();
+            keys.truncate(limit);
+        }
+        Ok(keys)
+    }
+
+    async fn open_path(&self, path: &str) -> Result<Content, PortError> {
+        let username = path.strip_prefix(LAKE_PREFIX).and_then(|rest| rest.split('/').next());
+        self.open_of(username.and_then(|name| name.parse().ok()).as_ref(), path).await
     }
 }
 
@@ -169,7 +205,14 @@ async fn list(
             .prefix(prefix)
             .max_keys(wanted)
             .set_start_after(after.clone());
-        let page = page.send().await.map_err(|error| port_error("listing objects", &error))?;
+        let page = page.send().await.map_err(|error| {
+            let missing =
+                error.as_service_error().is_some_and(|said| said.meta().code() == Some("NoSuchBucket"));
+            if missing {
+                return PortError::NotFound { what: format!("the bucket {bucket}") };
+            }
+            port_error("listing objects", &error)
+        })?;
         let before = keys.len();
         keys.extend(page.contents().iter().filter_map(|object| object.key()).map(str::to_owned));
         after = keys.last().cloned().or(after);

@@ -12,12 +12,13 @@ use aws_sdk_dynamodb::{
     types::{AttributeValue, Put, TransactWriteItem, Update},
 };
 use weir_core::{
-    BatchId, EventType, Hour, Partition, Username,
+    BatchId, EventType, Hour, Partition, Timestamp, Username,
+    counts::SettledTotals,
     ports::{PortError, Settled, SettledCounts},
 };
 
 use crate::{
-    counts::{DynamoCounts, Place, event_type, hour_key, settled_hours, settled_totals},
+    counts::{DynamoCounts, Item, Place, event_type, hour_key, number, settled_hours, settled_totals},
     errors::{malformed, port_error},
 };
 
@@ -64,10 +65,11 @@ impl DynamoCounts {
         &self,
         marker: &Place,
         counts: &BTreeMap<Place, u64>,
+        now: Timestamp,
     ) -> Result<Settled, PortError> {
         let mut wait = Duration::from_millis(20);
         for _ in 0..TRIES {
-            if let Tried::Done(settled) = self.try_chunk(marker, counts).await? {
+            if let Tried::Done(settled) = self.try_chunk(marker, counts, now).await? {
                 return Ok(settled);
             }
             tokio::time::sleep(wait / 2 + wait * u32::from(self.below(512)) / 1024).await;
@@ -76,7 +78,12 @@ impl DynamoCounts {
         Err(PortError::unavailable(SETTLING, "other transactions are on the same counts"))
     }
 
-    async fn try_chunk(&self, marker: &Place, counts: &BTreeMap<Place, u64>) -> Result<Tried, PortError> {
+    async fn try_chunk(
+        &self,
+        marker: &Place,
+        counts: &BTreeMap<Place, u64>,
+        now: Timestamp,
+    ) -> Result<Tried, PortError> {
         let broken = |error: aws_sdk_dynamodb::error::BuildError| malformed(SETTLING, error.to_string());
         let put = Put::builder()
             .table_name(&self.table)
@@ -92,10 +99,16 @@ impl DynamoCounts {
             let update = Update::builder()
                 .table_name(&self.table)
                 .set_key(Some(place.key()))
-                .update_expression("ADD n :by")
-                .expression_attribute_values(":by", AttributeValue::N(by.to_string()))
-                .build()
-                .map_err(broken)?;
+                .expression_attribute_values(":by", AttributeValue::N(by.to_string()));
+            // On the totals, which are read together: whoever reads them has the time with them.
+            let update = if place.is_settled_total() {
+                update
+                    .update_expression("ADD n :by SET settled_at = :now")
+                    .expression_attribute_values(":now", AttributeValue::N(now.millis().to_string()))
+            } else {
+                update.update_expression("ADD n :by")
+            };
+            let update = update.build().map_err(broken)?;
             call = call.transact_items(TransactWriteItem::builder().update(update).build());
         }
         match call.send().await {
@@ -129,18 +142,22 @@ impl SettledCounts for DynamoCounts {
         batch: &BatchId,
         tallies: &BTreeMap<Partition, u64>,
     ) -> Result<Settled, PortError> {
-        let mut last = Settled::Before;
+        let (mut last, now) = (Settled::Before, self.clock.now());
         for (number, counts) in chunks(tallies).iter().enumerate() {
             let marker = Place { pk: format!("batch#{batch}"), sk: format!("chunk#{number}") };
             // The batch is settled with its last chunk: whoever did that one did it now.
-            last = self.settle_chunk(&marker, counts).await?;
+            last = self.settle_chunk(&marker, counts, now).await?;
         }
         Ok(last)
     }
 
-    async fn totals(&self, username: &Username) -> Result<BTreeMap<EventType, u64>, PortError> {
-        let totals = self.query(READING, settled_totals(username), None).await?;
-        totals.into_iter().map(|(sk, count)| Ok((event_type(READING, &sk)?, count))).collect()
+    async fn totals(&self, username: &Username) -> Result<SettledTotals, PortError> {
+        let mut totals = SettledTotals::default();
+        for (sk, item) in self.items(READING, settled_totals(username), None).await? {
+            totals.by_type.insert(event_type(READING, &sk)?, number(READING, &item)?);
+            totals.settled_at = totals.settled_at.max(settled_at(&item)?);
+        }
+        Ok(totals)
     }
 
     async fn hours(
@@ -161,6 +178,15 @@ impl SettledCounts for DynamoCounts {
         };
         hours.into_iter().map(|(sk, count)| Ok((hour(&sk)?, count))).collect()
     }
+}
+
+/// When a total was raised last; items of before that was noted have no such attribute.
+fn settled_at(item: &Item) -> Result<Option<Timestamp>, PortError> {
+    let Some(value) = item.get("settled_at") else { return Ok(None) };
+    let millis = value.as_n().ok().and_then(|number| number.parse().ok());
+    millis
+        .map(|millis| Some(Timestamp::saturating(millis)))
+        .ok_or_else(|| malformed(READING, "a time that is none"))
 }
 
 #[cfg(test)]

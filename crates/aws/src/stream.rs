@@ -3,6 +3,8 @@
 //! `PutRecordBatch` answers 200 even where it took only a part: its answers stand in the order of the entries, and
 //! only those with an error code were refused. Only these are sent again. A call whose answer was lost may have taken
 //! effect; sending it again may repeat its events, and not sending it again may lose them, so it is sent again.
+//!
+//! Of events whose clients gave them ids, only those are sent that were not stored before (`recent_ids`).
 
 use std::{
     sync::{
@@ -21,7 +23,7 @@ use aws_sdk_firehose::{
 };
 use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
 use futures_util::future::join_all;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use weir_core::{
     Random, Record,
     ports::{Appended, PortError, Stream},
@@ -30,6 +32,7 @@ use weir_core::{
 use crate::{
     errors::{Effect, effect, port_error},
     packing::{Entry, pack},
+    recent_ids::RecentIds,
 };
 
 const WHAT: &str = "storing events";
@@ -47,11 +50,18 @@ pub struct FirehoseStream {
     give_up_after: Duration,
     random: Arc<dyn Random>,
     retries: Arc<AtomicU64>,
+    ids: Option<RecentIds>,
 }
 
 impl FirehoseStream {
     pub(crate) fn new(client: Client, name: &str, give_up_after: Duration, random: Arc<dyn Random>) -> Self {
-        Self { client, name: name.to_owned(), give_up_after, random, retries: Arc::default() }
+        Self { client, name: name.to_owned(), give_up_after, random, retries: Arc::default(), ids: None }
+    }
+
+    /// The same stream, which stores an event that comes again once.
+    #[must_use]
+    pub fn remembering(self, ids: RecentIds) -> Self {
+        Self { ids: Some(ids), ..self }
     }
 
     /// How many calls were further tries, since this was last asked.
@@ -65,7 +75,13 @@ impl FirehoseStream {
         let mut settled = Vec::with_capacity(entries.len());
         let mut backoff = FIRST_BACKOFF;
         loop {
-            let refused = match self.put(&entries).await {
+            // A call that hangs must not outlast the caller's patience, nor take with it what is known to be taken.
+            let Ok(answer) = timeout_at(deadline, self.put(&entries)).await else {
+                let late = || PortError::unavailable(WHAT, "it took too long");
+                settled.extend(entries.into_iter().map(|entry| (entry, Err(late()))));
+                return settled;
+            };
+            let refused = match answer {
                 Ok(answer) => {
                     let (taken, refused) = divide(entries, &answer);
                     settled.extend(taken.into_iter().map(|entry| (entry, Ok(()))));
@@ -139,20 +155,13 @@ fn divide(entries: Vec<Entry>, answer: &PutRecordBatchOutput) -> (Vec<Entry>, Ve
     (taken, refused)
 }
 
-#[async_trait]
-impl Stream for FirehoseStream {
-    async fn append(&self, records: Vec<Record>) -> Vec<Appended> {
-        let deadline = Instant::now() + self.give_up_after;
+impl FirehoseStream {
+    /// Stores all of these records.
+    async fn store(&self, records: &[Record], deadline: Instant) -> Vec<Appended> {
         let never_sent = || Appended::Refused(PortError::unavailable(WHAT, "it was not sent"));
         let mut outcomes: Vec<Appended> = records.iter().map(|_| never_sent()).collect();
-        // A call that hangs must not outlast the caller's patience.
-        let calls = pack(&records).into_iter().map(|entries| self.send(entries, deadline));
-        let Ok(sent) = tokio::time::timeout_at(deadline, join_all(calls)).await else {
-            return records
-                .iter()
-                .map(|_| Appended::Refused(PortError::unavailable(WHAT, "it took too long")))
-                .collect();
-        };
+        let calls = pack(records).into_iter().map(|entries| self.send(entries, deadline));
+        let sent = join_all(calls).await;
         for (entry, fate) in sent.into_iter().flatten() {
             let outcome = match fate {
                 Ok(()) => Appended::Stored,
@@ -161,5 +170,20 @@ impl Stream for FirehoseStream {
             outcomes[entry.events].fill(outcome);
         }
         outcomes
+    }
+}
+
+#[async_trait]
+impl Stream for FirehoseStream {
+    async fn append(&self, records: Vec<Record>) -> Vec<Appended> {
+        let deadline = Instant::now() + self.give_up_after;
+        let Some(ids) = self.ids.as_ref().filter(|_| records.iter().any(Record::has_identity)) else {
+            return self.store(&records, deadline).await;
+        };
+        // Half of the time: what is claimed must be stored, or be claimed in vain.
+        let claims = ids.claim(&records, Instant::now() + self.give_up_after / 2).await;
+        let to_store: Vec<Record> = claims.to_store().map(|index| records[index].clone()).collect();
+        let outcomes = self.store(&to_store, deadline).await;
+        ids.settle(claims, outcomes).await
     }
 }

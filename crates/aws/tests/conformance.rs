@@ -4,15 +4,19 @@
 
 mod emulator;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use emulator::{COUNTS, Emulator, LAKE, RAW, STREAM, USERS, shards};
-use weir_core::{conformance as suite, ports::Health};
+use emulator::{COUNTS, Emulator, IDS, LAKE, RAW, STREAM, USERS, shards};
+use weir_aws::Aws;
+use weir_core::{SystemClock, SystemRandom, conformance as suite, ports::Health};
+
+/// How long anything is tried: machines are slow at times.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn stream() {
     let emulator = Emulator::start().await;
-    let (stream, raw) = (emulator.aws().stream(STREAM, Duration::from_secs(10)), emulator.aws().raw(RAW));
+    let (stream, raw) = (emulator.aws().stream(STREAM, PATIENCE), emulator.aws().raw(RAW));
     suite::stream::appending_nothing_is_fine(&stream).await;
     suite::stream::a_missing_batch_is_not_found(&raw).await;
     suite::stream::durable_records_arrive_in_raw(&stream, &raw).await;
@@ -21,6 +25,23 @@ async fn stream() {
     emulator.aws().health(STREAM, COUNTS).check().await.unwrap();
     emulator.aws().health("no-such-stream", COUNTS).check().await.unwrap_err();
     emulator.aws().health(STREAM, "no-such-table").check().await.unwrap_err();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn repeats() {
+    let emulator = Emulator::start().await;
+    let remembering = |stream| {
+        let stream = emulator.aws().stream(stream, PATIENCE);
+        let ids = emulator.aws().recent_ids(IDS, Arc::new(SystemClock));
+        stream.remembering(ids.marking_within(PATIENCE))
+    };
+    let (stream, broken, raw) = (remembering(STREAM), remembering("no-such-stream"), emulator.aws().raw(RAW));
+    suite::repeats::what_was_stored_is_a_duplicate_when_it_comes_again(&stream, &raw).await;
+    suite::repeats::repeats_in_one_append_are_duplicates_of_the_first(&stream, &raw).await;
+    suite::repeats::of_concurrent_repeats_one_is_stored(&stream, &raw).await;
+    suite::repeats::users_do_not_share_ids(&stream, &raw).await;
+    suite::repeats::records_without_an_identity_are_all_stored(&stream, &raw).await;
+    suite::repeats::what_was_refused_can_be_sent_again(&broken, &stream, &raw).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -44,6 +65,64 @@ async fn settled_counts() {
     suite::settled_counts::a_batch_settles_once(&counts).await;
     suite::settled_counts::a_race_settles_once(&counts).await;
     suite::settled_counts::a_batch_of_any_number_of_partitions_settles(&counts).await;
+    suite::settled_counts::the_time_of_the_last_batch_is_known(&counts).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn recent_rejected() {
+    let emulator = Emulator::start().await;
+    let stream = emulator.aws().stream(STREAM, Duration::from_secs(10));
+    let counts = emulator.aws().counts(COUNTS, shards(1));
+    suite::recent_rejected::the_latest_are_listed_newest_first(&stream, &counts).await;
+    suite::recent_rejected::only_the_latest_are_kept(&stream, &counts).await;
+    suite::recent_rejected::any_text_is_kept_as_it_was_sent(&stream, &counts).await;
+    suite::recent_rejected::nobody_sees_anothers_rejected_events(&stream, &counts).await;
+    // Whoever lists what is counted does not meet them; and they alone may ever be removed.
+    suite::books::the_books_have_every_count(&counts, &counts, &counts).await;
+    let counts = emulator.aws().counts(COUNTS, shards(4));
+    suite::settled_counts::batches_add_up(&counts).await;
+    suite::live_counts::raised_counts_are_read_at_once(&counts).await;
+    let expiring = emulator.expiring(COUNTS).await;
+    assert!(!expiring.is_empty() && expiring.iter().all(|pk| pk.starts_with("rejected#")), "{expiring:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rejected_events_are_shown_for_a_week_whenever_they_are_removed() {
+    use weir_core::{Clock, ManualClock, Record, Stamp, ports::RecentRejected};
+    let emulator = Emulator::start().await;
+    let now = SystemClock.now();
+    let clock = Arc::new(ManualClock::at(now));
+    let aws = Aws::new(emulator.config(None), Arc::new(SystemRandom), clock.clone());
+    let (counts, ann) = (aws.counts(COUNTS, shards(1)), "ann".parse().unwrap());
+    let stamp =
+        Stamp { username: "ann".parse().unwrap(), event_id: "e-1".parse().unwrap(), received_at: now };
+    counts.note(&[Record::rejected(b"?", None, &[], stamp)]).await.unwrap();
+    clock.advance(6 * 24 * 3_600_000);
+    assert_eq!(counts.latest(&ann, 5).await.unwrap().len(), 1);
+    clock.advance(24 * 3_600_000 + 1000);
+    assert_eq!(counts.latest(&ann, 5).await.unwrap(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn books() {
+    let emulator = Emulator::start().await;
+    for shards in [shards(1), shards(4)] {
+        // A table for each number of shards: a shard that is not read would be told as a fault.
+        let table = format!("{COUNTS}-{shards}");
+        emulator.make_counts(&table).await;
+        let counts = emulator.aws().counts(&table, shards);
+        suite::books::the_books_have_every_count(&counts, &counts, &counts).await;
+        suite::books::corrections_are_added(&counts, &counts).await;
+        suite::books::no_count_falls_below_zero(&counts, &counts).await;
+        suite::books::corrections_at_once_take_no_more_than_is_there(&counts, &counts).await;
+        suite::books::corrections_lose_no_concurrent_increments(&counts, &counts).await;
+        for (place, count) in emulator.counts(&table).await {
+            assert!(count >= 0, "{place} is {count}");
+        }
+    }
+    let fewer = emulator.aws().counts(&format!("{COUNTS}-4"), shards(1));
+    let error = weir_core::ports::Books::counted(&fewer).await.unwrap_err().to_string();
+    assert!(error.contains("is a shard that is not read: WEIR_COUNTER_SHARDS is 1"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -66,13 +145,17 @@ async fn lake_and_quarantine() {
         suite::lake::putting_again_replaces(&lake).await;
         suite::lake::a_content_that_breaks_off_leaves_nothing(&lake).await;
         suite::lake::objects_are_listed_in_pages(&lake).await;
+        suite::lake::a_users_objects_are_listed_and_open_by_their_paths(&lake).await;
     }
     suite::quarantine::what_was_put_aside_is_read_back(&emulator.aws().quarantine(RAW)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_users_own_bucket_is_used_where_it_exists() {
-    use weir_core::{Hour, Partition, ports::Lake};
+    use weir_core::{
+        Hour, Partition,
+        ports::{Lake, LakeObjects},
+    };
     let emulator = Emulator::start().await;
     emulator.s3().create_bucket().bucket("ann-raw-events").send().await.unwrap();
     let lake = emulator.aws().lake(LAKE, true);
@@ -90,6 +173,9 @@ async fn a_users_own_bucket_is_used_where_it_exists() {
             emulator.s3().head_object().bucket("ann-raw-events").key(partition.object(&batch)).send().await;
         assert_eq!(head.unwrap().content_length().and_then(|n| u64::try_from(n).ok()), Some(length));
         assert!(lake.open(&partition, &batch).await.is_ok());
+        let path = partition.object(&batch);
+        assert!(lake.list_of(&partition.username, None, 10).await.unwrap().contains(&path));
+        assert!(lake.open_path(&path).await.is_ok());
     }
     assert!(lake.list(None, 10).await.unwrap().is_empty(), "nothing is in the shared bucket");
 }

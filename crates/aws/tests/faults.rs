@@ -7,10 +7,10 @@ mod faulty;
 
 use std::{sync::Arc, time::Duration};
 
-use emulator::{COUNTS, Emulator, LAKE, RAW, STREAM, USERS, shards};
+use emulator::{COUNTS, Emulator, IDS, LAKE, RAW, STREAM, USERS, shards};
 use faulty::{Fault, Faulty, Plan};
 use weir_aws::Aws;
-use weir_core::{SeededRandom, conformance as suite};
+use weir_core::{SeededRandom, SystemClock, conformance as suite};
 
 /// One call of eight goes wrong: the SDK's three tries, or Weir's own, get past that nearly always.
 fn faulty(seed: u64, faults: &'static [Fault]) -> Faulty {
@@ -26,7 +26,7 @@ fn once_more(faulty: &Faulty, wanted: &[Fault], round: &mut usize) -> bool {
 }
 
 fn aws(emulator: &Emulator, faulty: &Faulty) -> Aws {
-    Aws::new(emulator.config(Some(faulty.client())), Arc::new(SeededRandom::new(7)))
+    Aws::new(emulator.config(Some(faulty.client())), Arc::new(SeededRandom::new(7)), Arc::new(SystemClock))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -44,6 +44,26 @@ async fn the_stream_stores_each_record_once_unless_an_answer_is_lost() {
         suite::stream::concurrent_appends_all_arrive(&stream, &raw).await;
     }
     assert!(stream.take_retries() > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ids_are_claimed_and_marked_once_even_if_answers_are_lost() {
+    const FAULTS: &[Fault] =
+        &[Fault::Throttle, Fault::ServerError, Fault::DropBefore, Fault::DropAfter, Fault::Slow];
+    let emulator = Emulator::start().await;
+    let faulty = faulty(6, FAULTS);
+    let ids = aws(&emulator, &faulty).recent_ids(IDS, Arc::new(SystemClock));
+    // What takes too long to be marked is stored again, and machines are slow at times.
+    let ids = ids.marking_within(Duration::from_mins(1));
+    // The stream itself has no faults: one whose answer is lost stores its events again.
+    let stream = emulator.aws().stream(STREAM, Duration::from_secs(20)).remembering(ids);
+    let raw = emulator.aws().raw(RAW);
+    let mut round = 0;
+    while once_more(&faulty, FAULTS, &mut round) {
+        suite::repeats::what_was_stored_is_a_duplicate_when_it_comes_again(&stream, &raw).await;
+        suite::repeats::repeats_in_one_append_are_duplicates_of_the_first(&stream, &raw).await;
+        suite::repeats::of_concurrent_repeats_one_is_stored(&stream, &raw).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -120,7 +120,7 @@ async fn every_line_of_a_real_batch_is_where_it_belongs_and_memory_stays_small()
     assert_eq!(fan_out.file(&key).await.unwrap().settled, Settled::Before);
     for user in 0..10 {
         let user = format!("user-{user}");
-        let settled: u64 = counts.totals(&user.parse().unwrap()).await.unwrap().values().sum();
+        let settled: u64 = counts.totals(&user.parse().unwrap()).await.unwrap().by_type.values().sum();
         let own = format!("username={user}/");
         let in_lake: usize =
             expected.iter().filter(|(path, _)| path.starts_with(&own)).map(|(_, lines)| lines.len()).sum();

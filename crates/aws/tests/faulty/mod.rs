@@ -60,8 +60,10 @@ struct State {
     random: SeededRandom,
     on: std::sync::atomic::AtomicBool,
     done: Mutex<BTreeMap<Fault, u64>>,
-    /// `PutRecordBatch` calls that took effect and whose answer was lost: the lines of their records.
-    pub lost_answers: Mutex<Vec<Vec<u8>>>,
+    /// The lines of records that may be in raw although nobody was told so.
+    lost_answers: Mutex<Vec<Vec<u8>>>,
+    /// The identities of events that may be in raw and are not known to be noted as stored.
+    unmarked: Mutex<Vec<String>>,
     calls: AtomicU64,
 }
 
@@ -75,6 +77,7 @@ impl Faulty {
             on: true.into(),
             done: Mutex::default(),
             lost_answers: Mutex::default(),
+            unmarked: Mutex::default(),
             calls: AtomicU64::new(0),
         }))
     }
@@ -93,9 +96,15 @@ impl Faulty {
         self.0.done.lock().unwrap().clone()
     }
 
-    /// The records of calls that took effect without an answer.
+    /// The records of calls that may have taken effect without an answer: it was dropped on purpose, or whoever asked
+    /// did not wait for it.
     pub fn lost_answers(&self) -> Vec<Vec<u8>> {
         self.0.lost_answers.lock().unwrap().clone()
+    }
+
+    /// The identities of events of which a call that should have noted them as stored did not.
+    pub fn unmarked(&self) -> Vec<String> {
+        self.0.unmarked.lock().unwrap().clone()
     }
 
     fn pick(&self, of_firehose: bool) -> Option<Fault> {
@@ -129,50 +138,96 @@ struct Connector {
 
 impl HttpConnector for Connector {
     fn call(&self, mut request: HttpRequest) -> HttpConnectorFuture {
-        let of_firehose =
-            request.headers().get("x-amz-target").is_some_and(|target| target.ends_with("PutRecordBatch"));
+        let target = request.headers().get("x-amz-target").unwrap_or_default().to_owned();
+        let of_firehose = target.ends_with("PutRecordBatch");
         // S3 alone speaks XML.
-        let of_s3 = !request.headers().contains_key("x-amz-target");
+        let of_s3 = target.is_empty();
         let fault = self.faulty.pick(of_firehose);
         let (inner, faulty) = (self.inner.clone(), self.faulty.clone());
         let broken = || ConnectorError::io(io::Error::from(io::ErrorKind::ConnectionReset).into());
+        // Until it is answered, a mark may not be there.
+        let mark = target.ends_with("UpdateItem").then(|| identity(&request)).flatten();
+        let mark =
+            mark.map(|id| Unanswered { faulty: faulty.clone(), identity: Some(id), records: Vec::new() });
         HttpConnectorFuture::new(async move {
+            if fault == Some(Fault::Slow) {
+                tokio::time::sleep(Duration::from_millis(30)).await;
+            }
+            let mut refused = None;
             match fault {
-                None => inner.call(request).await,
-                Some(Fault::Slow) => {
-                    tokio::time::sleep(Duration::from_millis(30)).await;
-                    inner.call(request).await
-                }
-                Some(Fault::Throttle) if of_s3 => Ok(s3_refusal(503, "SlowDown")),
-                Some(Fault::Throttle) => Ok(refusal(400, "ThrottlingException")),
-                Some(Fault::ServerError) if of_s3 => Ok(s3_refusal(500, "InternalError")),
-                Some(Fault::ServerError) => Ok(refusal(500, "InternalServerError")),
-                Some(Fault::DropBefore) => Err(broken()),
-                Some(Fault::DropAfter) => {
-                    let records = if of_firehose { records(&request) } else { Vec::new() };
-                    let answer = inner.call(request).await?;
-                    if answer.status().is_success() {
-                        faulty.0.lost_answers.lock().unwrap().extend(records);
-                    }
-                    Err(broken())
-                }
+                None | Some(Fault::Slow | Fault::DropAfter) => {}
+                Some(Fault::Throttle) if of_s3 => return Ok(s3_refusal(503, "SlowDown")),
+                Some(Fault::Throttle) => return Ok(refusal(400, "ThrottlingException")),
+                Some(Fault::ServerError) if of_s3 => return Ok(s3_refusal(500, "InternalError")),
+                Some(Fault::ServerError) => return Ok(refusal(500, "InternalServerError")),
+                Some(Fault::DropBefore) => return Err(broken()),
                 Some(Fault::Partial) => {
-                    let (kept, refused) = thin_out(&mut request, &faulty.0.random);
+                    let (kept, thinned) = thin_out(&mut request, &faulty.0.random);
                     if kept == 0 {
-                        return Ok(answer(200, &merged(&json!({"RequestResponses": []}), &refused)));
+                        return Ok(answer(200, &merged(&json!({"RequestResponses": []}), &thinned)));
                     }
-                    let taken = inner.call(request).await?;
-                    let body = taken.body().bytes().map(<[u8]>::to_vec);
-                    let body = match body {
-                        Some(body) => body,
-                        None => read(taken.into_body()).await,
-                    };
-                    let taken: Value = serde_json::from_slice(&body).unwrap();
-                    Ok(answer(200, &merged(&taken, &refused)))
+                    refused = Some(thinned);
                 }
             }
+            if of_s3 {
+                let answer = inner.call(request).await?;
+                return if fault == Some(Fault::DropAfter) { Err(broken()) } else { Ok(answer) };
+            }
+            let records = if of_firehose { records(&request) } else { Vec::new() };
+            let put = Unanswered { faulty: faulty.clone(), identity: None, records };
+            let mut response = inner.call(request).await?;
+            // Whole, so that nobody can give up between its head and its body.
+            let body = read(response.take_body()).await;
+            // A mark that was made is there, whether its maker learns of it or not.
+            if let Some(mark) = mark
+                && response.status().is_success()
+            {
+                mark.answered();
+            }
+            if fault == Some(Fault::DropAfter) {
+                return Err(broken());
+            }
+            put.answered();
+            if let Some(refused) = refused {
+                let taken: Value = serde_json::from_slice(&body).unwrap();
+                return Ok(answer(200, &merged(&taken, &refused)));
+            }
+            *response.body_mut() = SdkBody::from(body);
+            Ok(response)
         })
     }
+}
+
+/// What a call is about, which counts as without an answer if this is dropped: also where its caller gave up.
+struct Unanswered {
+    faulty: Faulty,
+    identity: Option<String>,
+    records: Vec<Vec<u8>>,
+}
+
+impl Unanswered {
+    fn answered(mut self) {
+        self.identity = None;
+        self.records.clear();
+    }
+}
+
+impl Drop for Unanswered {
+    fn drop(&mut self) {
+        let State { lost_answers, unmarked, .. } = &*self.faulty.0;
+        lost_answers.lock().unwrap().append(&mut self.records);
+        unmarked.lock().unwrap().extend(self.identity.take());
+    }
+}
+
+/// Whose event a call notes as stored, if it does that.
+fn identity(request: &HttpRequest) -> Option<String> {
+    let body: Value = serde_json::from_slice(request.body().bytes()?).ok()?;
+    body["UpdateExpression"]
+        .as_str()?
+        .contains(":stored")
+        .then(|| body["Key"]["id"]["S"].as_str())?
+        .map(str::to_owned)
 }
 
 fn refusal(status: u16, code: &str) -> HttpResponse {

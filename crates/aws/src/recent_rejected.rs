@@ -1,0 +1,149 @@
+//! [`RecentRejected`] on DynamoDB: one item for each request that had rejected events, with the newest of them as JSON.
+//!
+//! It is best effort: an event is stored, and its answer does not wait, whether or not it could be noted. So it is one
+//! call, made once. Items end after a week, by the table's time to live.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use aws_sdk_dynamodb::types::AttributeValue;
+use weir_core::{
+    Record, Username,
+    ports::{PortError, RecentRejected},
+    rejected::{MAX_SHOWN, RejectedEvent},
+};
+
+use crate::{
+    counts::{DynamoCounts, Item, Place},
+    errors::{malformed, port_error},
+};
+
+const NOTING: &str = "noting rejected events";
+const READING: &str = "reading rejected events";
+
+/// What the partition keys of these items begin with.
+pub(crate) const REJECTED: &str = "rejected#";
+
+/// So many events of one request are noted.
+const OF_A_REQUEST: usize = 10;
+
+/// So many bytes they have at the most: an item has 400 KiB
+/// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html>).
+const MAX_BYTES: usize = 256 << 10;
+
+/// How long an item is there, in seconds.
+const KEPT: u64 = 7 * 24 * 60 * 60;
+
+/// How long noting may take: somebody waits for the answer.
+const LONGEST: Duration = Duration::from_secs(2);
+
+#[async_trait]
+impl RecentRejected for DynamoCounts {
+    async fn note(&self, records: &[Record]) -> Result<(), PortError> {
+        let Some(newest) = records.iter().rev().find(|record| record.is_rejected()) else { return Ok(()) };
+        let username = &newest.counter().username;
+        let place = Place { pk: format!("{REJECTED}{username}"), sk: newest.event_id().to_string() };
+        let expires = newest.received_at().millis() / 1000 + KEPT;
+        let events = as_json(&RejectedEvent::newest(records, OF_A_REQUEST));
+        let noting = self
+            .once
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(place.key()))
+            .update_expression("SET #events = :events, #expires = :expires")
+            .expression_attribute_names("#events", "events")
+            .expression_attribute_names("#expires", "expires")
+            .expression_attribute_values(":events", AttributeValue::S(events))
+            .expression_attribute_values(":expires", AttributeValue::N(expires.to_string()))
+            .send();
+        match tokio::time::timeout(LONGEST, noting).await {
+            Ok(noted) => noted.map(drop).map_err(|error| port_error(NOTING, &error)),
+            Err(_) => Err(PortError::unavailable(NOTING, "it took too long")),
+        }
+    }
+
+    async fn latest(&self, username: &Username, limit: usize) -> Result<Vec<RejectedEvent>, PortError> {
+        let limit = limit.min(MAX_SHOWN);
+        // What DynamoDB has not removed yet is gone all the same.
+        let now = self.clock.now().millis() / 1000;
+        let (mut found, mut start) = (Vec::new(), None);
+        while found.len() < limit {
+            let page = self
+                .client
+                .query()
+                .table_name(&self.table)
+                .consistent_read(true)
+                .key_condition_expression("pk = :pk")
+                .expression_attribute_values(":pk", AttributeValue::S(format!("{REJECTED}{username}")))
+                // The ids that Weir makes sort by time.
+                .scan_index_forward(false)
+                // Each item has one event at least.
+                .limit(i32::try_from(limit).unwrap_or(i32::MAX))
+                .set_exclusive_start_key(start)
+                .send()
+                .await
+                .map_err(|error| port_error(READING, &error))?;
+            for item in page.items() {
+                let (expires, events) = read(item)?;
+                if expires > now {
+                    found.extend(events);
+                }
+            }
+            start = page.last_evaluated_key().cloned();
+            if start.is_none() {
+                break;
+            }
+        }
+        found.truncate(limit);
+        Ok(found)
+    }
+}
+
+/// Events as a JSON array: the first of them, as many as fit an item.
+fn as_json(events: &[RejectedEvent]) -> String {
+    let mut text = String::from("[");
+    for event in events {
+        let event = serde_json::to_string(event).expect("plain data serialises");
+        if text.len() + event.len() > MAX_BYTES {
+            break;
+        }
+        if text.len() > 1 {
+            text.push(',');
+        }
+        text += &event;
+    }
+    text.push(']');
+    text
+}
+
+/// When an item ends, and its events.
+fn read(item: &Item) -> Result<(u64, Vec<RejectedEvent>), PortError> {
+    let expires = item.get("expires").and_then(|value| value.as_n().ok()?.parse().ok());
+    let events = item.get("events").and_then(|value| serde_json::from_str(value.as_s().ok()?).ok());
+    expires.zip(events).ok_or_else(|| malformed(READING, "an item without its events"))
+}
+
+#[cfg(test)]
+mod tests {
+    use weir_core::{Timestamp, Violation, rejected::MAX_TEXT};
+
+    use super::*;
+
+    #[test]
+    fn ten_of_the_largest_events_fit_an_item() {
+        let worst = "\u{1}".repeat(400);
+        let event = RejectedEvent {
+            event_id: "e-1".parse().unwrap(),
+            event_type: None,
+            received_at: Timestamp::saturating(1),
+            errors: vec![Violation::new(worst.clone(), worst); 10],
+            event: "\u{1}".repeat(MAX_TEXT),
+            truncated: true,
+        };
+        let text = as_json(&vec![event.clone(); OF_A_REQUEST]);
+        assert!(text.len() <= MAX_BYTES + 1, "{}", text.len());
+        let read: Vec<RejectedEvent> = serde_json::from_str(&text).unwrap();
+        assert!(read.len() > 1 && read.iter().all(|read| *read == event), "{}", read.len());
+        assert_eq!(as_json(&[]), "[]");
+    }
+}
