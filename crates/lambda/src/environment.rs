@@ -57,7 +57,7 @@ impl Environment {
     }
 
     /// CloudFormation has no way to leave a variable out, but it can be empty.
-    fn found(&self, name: &str) -> Option<String> {
+    pub(crate) fn found(&self, name: &str) -> Option<String> {
         (self.0)(name).filter(|text| !text.is_empty())
     }
 }

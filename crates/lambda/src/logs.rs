@@ -8,8 +8,10 @@ use tracing_subscriber::{
     fmt::MakeWriter,
     layer::{Layer, SubscriberExt},
     registry,
+    registry::LookupSpan,
     util::SubscriberInitExt,
 };
+use weir_traces::Traces;
 
 /// Weir's own crates. At their finest they tell what is done, never with which secret or event.
 const OWN: [&str; 6] = ["authorizer", "collector", "fan_out", "weir_aws", "weir_core", "weir_lambda"];
@@ -17,14 +19,17 @@ const OWN: [&str; 6] = ["authorizer", "collector", "fan_out", "weir_aws", "weir_
 /// What is logged when nobody says otherwise.
 const USUAL: LevelFilter = LevelFilter::INFO;
 
-/// Sets logging up; `wanted` is what `WEIR_LOG` says.
-pub(crate) fn start(wanted: Option<&str>) {
+/// Sets logging up; `wanted` is what `WEIR_LOG` says. `traces` collect spans beside it, where there are any.
+pub(crate) fn start(wanted: Option<&str>, traces: Option<&Traces>) {
     let (filter, unreadable) = match wanted.map(str::parse::<Targets>) {
         None => (usual(), None),
         Some(Ok(filter)) => (filter, None),
         Some(Err(error)) => (usual(), Some(error)),
     };
-    subscriber(filter, io::stderr).init();
+    match traces {
+        None => subscriber(filter, io::stderr).init(),
+        Some(traces) => subscriber(filter, io::stderr).with(traces.layer()).init(),
+    }
     // A panic is an error of the invocation that it ended; where it happened is told here, and only here.
     panic::set_hook(Box::new(|info| {
         let location = info.location().map(ToString::to_string);
@@ -39,7 +44,7 @@ fn usual() -> Targets {
     Targets::new().with_default(USUAL)
 }
 
-fn subscriber<W>(wanted: Targets, writer: W) -> impl Subscriber + Send + Sync
+fn subscriber<W>(wanted: Targets, writer: W) -> impl Subscriber + for<'a> LookupSpan<'a> + Send + Sync
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
@@ -47,7 +52,8 @@ where
         .json()
         .flatten_event(true)
         .with_current_span(true)
-        .with_span_list(false)
+        // The invocation's id stands beside the request's.
+        .with_span_list(true)
         .with_writer(writer);
     registry().with(lines.with_filter(wanted.and(allowed())))
 }

@@ -7,11 +7,11 @@ use std::{
     net::SocketAddr,
     process::{Child, Command, Stdio},
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, OnceLock,
         mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use axum::{
@@ -26,8 +26,8 @@ use serde_json::Value;
 use tokio::sync::{Mutex as AsyncMutex, oneshot};
 use weir_core::{Clock, SystemClock};
 
-/// How long anything is waited for. Nothing takes a tenth of it, but machines are busy at times.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long anything is waited for: it only ends tests that hang.
+const PATIENCE: Duration = Duration::from_mins(5);
 
 /// A server on a free port of 127.0.0.1, which ends when it is dropped.
 struct Server {
@@ -74,6 +74,8 @@ pub struct Function {
     outcomes: Receiver<Outcome>,
     logs: Lines,
     metrics: Lines,
+    started: Instant,
+    polled: Arc<OnceLock<Instant>>,
     _runtime_api: Server,
 }
 
@@ -84,9 +86,17 @@ impl Function {
     /// Runs a program as a function, with these environment variables and no others but those that Lambda sets.
     #[must_use]
     pub fn start(program: &str, variables: &[(&str, &str)]) -> Self {
+        Self::run(Command::new(program), variables)
+    }
+
+    /// The same for a command with arguments.
+    #[must_use]
+    pub fn run(mut command: Command, variables: &[(&str, &str)]) -> Self {
         let (events, queue) = tokio::sync::mpsc::unbounded_channel();
         let (tell, outcomes) = channel();
-        let api = RuntimeApi { queue: Arc::new(AsyncMutex::new((0, queue))), tell };
+        let polled = Arc::new(OnceLock::new());
+        let queue = Arc::new(AsyncMutex::new((0, queue)));
+        let api = RuntimeApi { queue, tell, polled: polled.clone() };
         let app = Router::new()
             .route("/2018-06-01/runtime/invocation/next", get(next))
             .route("/2018-06-01/runtime/invocation/{id}/response", post(answered))
@@ -94,7 +104,8 @@ impl Function {
             .route("/2018-06-01/runtime/init/error", post(cannot_start))
             .with_state(api);
         let runtime_api = Server::start(app);
-        let mut child = Command::new(program)
+        let started = Instant::now();
+        let mut child = command
             .env_clear()
             .env("AWS_LAMBDA_RUNTIME_API", runtime_api.address.to_string())
             .env("AWS_LAMBDA_FUNCTION_NAME", "function-under-test")
@@ -111,7 +122,25 @@ impl Function {
             .expect("the function's program can be run");
         let metrics = lines(child.stdout.take());
         let logs = lines(child.stderr.take());
-        Self { child, events, outcomes, logs, metrics, _runtime_api: runtime_api }
+        Self { child, events, outcomes, logs, metrics, started, polled, _runtime_api: runtime_api }
+    }
+
+    /// The number of its process.
+    #[must_use]
+    pub fn process(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits until it asks for its first event; says how long after the start that was.
+    #[must_use]
+    pub fn first_poll(&self) -> Duration {
+        for _ in 0..PATIENCE.as_millis() {
+            if let Some(polled) = self.polled.get() {
+                return polled.duration_since(self.started);
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        panic!("the function asks for no event; {}", self.told())
     }
 
     /// Hands it an event, and waits for what it makes of that.
@@ -138,7 +167,7 @@ impl Function {
             }
             if let Ok(Some(status)) = self.child.try_wait() {
                 // Its last words may still be on their way.
-                if let Ok(outcome) = self.outcomes.recv_timeout(Duration::from_secs(1)) {
+                if let Ok(outcome) = self.outcomes.recv_timeout(Duration::from_secs(30)) {
                     return outcome;
                 }
                 panic!("the function ended: {status}; {}", self.told());
@@ -216,9 +245,13 @@ struct RuntimeApi {
     /// How many events were handed out, and those that wait.
     queue: Arc<AsyncMutex<(u64, tokio::sync::mpsc::UnboundedReceiver<Value>)>>,
     tell: Sender<Outcome>,
+    /// When it was first asked for an event.
+    polled: Arc<OnceLock<Instant>>,
 }
 
 async fn next(State(api): State<RuntimeApi>) -> Response {
+    // Fails where it was asked before.
+    let _ = api.polled.set(Instant::now());
     let (number, event) = {
         let mut queue = api.queue.lock().await;
         queue.0 += 1;

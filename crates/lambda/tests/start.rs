@@ -11,7 +11,7 @@ use weir_lambda::testing::{Function, Outcome};
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     if env::var_os("AWS_LAMBDA_RUNTIME_API").is_some() {
-        return weir_lambda::run(async |environment| {
+        return weir_lambda::run(|environment| {
             environment.text("NEEDED")?;
             Ok(answer)
         })

@@ -1,0 +1,145 @@
+//! When spans are sent, and what happens where they cannot be: they are dropped, it is said once, and it is tried again
+//! after a while. Nothing waits for a collector but whoever calls [`Traces::flush`], and that only for so long.
+
+use std::{
+    mem,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use tokio::{sync::Notify, time::timeout};
+use tracing::{Subscriber, level_filters::LevelFilter};
+use tracing_subscriber::{
+    filter::Targets,
+    layer::{Filter, Layer},
+    registry::LookupSpan,
+};
+use weir_core::{Clock, Random, trace::TRACED};
+
+use crate::{
+    Settings,
+    layer::{Collect, Finished, Take},
+    otlp,
+    post::{PostError, post},
+};
+
+/// How many spans wait to be sent at the most; more are dropped.
+const WAITING: usize = 2048;
+
+/// How many go into one request; so many do not wait for the time to send.
+const AT_ONCE: usize = 512;
+
+/// How long nothing is tried once sending failed.
+const PAUSE: Duration = Duration::from_secs(30);
+
+/// Collects spans and sends them.
+#[derive(Clone)]
+pub struct Traces {
+    settings: Arc<Settings>,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+    outbox: Arc<Outbox>,
+}
+
+/// Spans that wait to be sent.
+#[derive(Default)]
+struct Outbox {
+    spans: Mutex<Vec<Finished>>,
+    many: Notify,
+    /// Until when nothing is tried.
+    paused: Mutex<Option<Instant>>,
+    /// Whether it was said that sending fails; it is said again only after it worked.
+    told: AtomicBool,
+}
+
+impl Outbox {
+    fn spans(&self) -> MutexGuard<'_, Vec<Finished>> {
+        self.spans.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_paused(&self) -> bool {
+        let paused = self.paused.lock().unwrap_or_else(PoisonError::into_inner);
+        paused.is_some_and(|until| Instant::now() < until)
+    }
+
+    fn pause(&self) {
+        *self.paused.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + PAUSE);
+    }
+}
+
+impl Take for Outbox {
+    fn take(&self, span: Finished) {
+        let mut spans = self.spans();
+        if spans.len() < WAITING {
+            spans.push(span);
+        }
+        if spans.len() == AT_ONCE {
+            self.many.notify_one();
+        }
+    }
+}
+
+impl Traces {
+    /// Traces as the settings ask for them.
+    #[must_use]
+    pub fn new(settings: Settings, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Self {
+        Self { settings: Arc::new(settings), clock, random, outbox: Arc::default() }
+    }
+
+    /// The layer that collects. It sees spans that are to be traced, and makes nobody see more.
+    #[must_use]
+    pub fn layer<S>(&self) -> impl Layer<S> + Send + Sync + use<S>
+    where
+        S: Subscriber + for<'a> LookupSpan<'a>,
+    {
+        let collect = Collect {
+            sampler: self.settings.sampler,
+            clock: Arc::clone(&self.clock),
+            random: Arc::clone(&self.random),
+            take: Arc::clone(&self.outbox) as Arc<dyn Take>,
+        };
+        collect.with_filter(only_traced())
+    }
+
+    /// Sends what has ended, within this time; what cannot be sent then is dropped.
+    pub async fn flush(&self, within: Duration) {
+        let spans = mem::take(&mut *self.outbox.spans());
+        if spans.is_empty() || self.outbox.is_paused() {
+            return;
+        }
+        let Settings { endpoint, headers, resource, timeout: usual, .. } = &*self.settings;
+        let send = async {
+            for some in spans.chunks(AT_ONCE) {
+                let body = otlp::request(resource, some).to_string().into_bytes();
+                post(endpoint, headers, body).await?;
+            }
+            Ok(())
+        };
+        match timeout(within.min(*usual), send).await.unwrap_or(Err(PostError::TooSlow)) {
+            Ok(()) => self.outbox.told.store(false, Ordering::Relaxed),
+            Err(error) => {
+                self.outbox.pause();
+                if !self.outbox.told.swap(true, Ordering::Relaxed) {
+                    let seconds = PAUSE.as_secs();
+                    tracing::warn!(%error, seconds, "traces are dropped: their collector does not take them; it is tried again");
+                }
+            }
+        }
+    }
+
+    /// Sends what has ended, again and again.
+    pub async fn keep_sending(self) {
+        loop {
+            // Whichever comes first.
+            let _ = timeout(self.settings.delay, self.outbox.many.notified()).await;
+            self.flush(self.settings.timeout).await;
+        }
+    }
+}
+
+fn only_traced<S>() -> impl Filter<S> {
+    Targets::new().with_target(TRACED, LevelFilter::TRACE)
+}
