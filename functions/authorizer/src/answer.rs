@@ -49,6 +49,10 @@ impl Authorizer {
         match outcome {
             Ok(grant) => Ok(yes(&event, &grant)),
             Err(Refusal::Unavailable(error)) => Err(Failure::Unavailable(error)),
+            // Passes by itself, so it must not be kept.
+            Err(refusal @ Refusal::TooMany { .. }) => {
+                Err(Failure::Unavailable(PortError::unavailable("signing in", refusal)))
+            }
             Err(Refusal::NoCredentials)
                 if matches!(event.kind, EventKind::RestToken | EventKind::RestRequest) =>
             {

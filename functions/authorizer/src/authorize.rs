@@ -1,6 +1,6 @@
 //! Who is calling, and what they may do.
 
-use std::{fmt::Write, sync::Arc, time::Duration};
+use std::{fmt::Write, net::IpAddr, sync::Arc, time::Duration};
 
 use sha2::{Digest, Sha256};
 use tokio::{sync::Semaphore, task::spawn_blocking};
@@ -15,6 +15,7 @@ use crate::{
     cache::{Cache, Fingerprint},
     comparison::{Candidate, Compare, candidates, matching},
     flight::Flights,
+    sign_ins::{Attempt, SignIns},
 };
 
 /// What credentials are good for.
@@ -62,6 +63,13 @@ pub enum Refusal {
     /// There is no such user, or the secret is not theirs, or no longer: nobody is told which.
     #[error("the credentials are wrong")]
     Wrong,
+    /// Too many were wrong before, from the same address or for the same user: these were not looked at, or are wrong
+    /// as well.
+    #[error("there were too many failed sign-ins")]
+    TooMany {
+        /// After how long it may be tried again.
+        retry_after: Duration,
+    },
     /// Whether the credentials are right cannot be found out now; they may well be.
     #[error("the credentials cannot be checked: {0}")]
     Unavailable(PortError),
@@ -76,6 +84,7 @@ pub struct Authorizer {
     compare: Arc<Compare>,
     computing: Arc<Semaphore>,
     admitted: Semaphore,
+    sign_ins: Option<SignIns>,
 }
 
 impl Authorizer {
@@ -102,7 +111,15 @@ impl Authorizer {
             compare: Arc::new(SecretHash::matches),
             computing: Arc::new(Semaphore::new(Self::MAX_COMPUTING)),
             admitted: Semaphore::new(Self::MAX_COMPUTING + Self::MAX_WAITING),
+            sign_ins: None,
         }
+    }
+
+    /// Lets so many sign-ins a minute fail for each address, and for each user as far as they chose their password;
+    /// refuses then what could be a guess, without computing anything. Zero is no limit.
+    #[must_use]
+    pub fn with_failures_a_minute(self, limit: u32) -> Self {
+        Self { sign_ins: (limit > 0).then(|| SignIns::new(limit)), ..self }
     }
 
     /// Says who sends this `Authorization` header and what they may do. It runs on tokio, as argon2id is computed
@@ -110,23 +127,41 @@ impl Authorizer {
     ///
     /// Who presents the same credentials while they are being checked shares the answer of that check.
     pub async fn authorize(&self, header: Option<&str>) -> Result<Grant, Refusal> {
-        let outcome = self.decide(header).await;
-        if let Err(refusal @ (Refusal::NoCredentials | Refusal::Malformed(_) | Refusal::Wrong)) = &outcome {
-            tracing::debug!(%refusal, "refused");
+        self.authorize_from(None, header).await
+    }
+
+    /// The same where it is known from which address they come.
+    pub async fn authorize_from(
+        &self,
+        address: Option<IpAddr>,
+        header: Option<&str>,
+    ) -> Result<Grant, Refusal> {
+        let outcome = self.decide(address, header).await;
+        match &outcome {
+            Ok(_) | Err(Refusal::Unavailable(_)) => {}
+            Err(refusal) => tracing::debug!(%refusal, "refused"),
         }
         outcome
     }
 
-    async fn decide(&self, header: Option<&str>) -> Result<Grant, Refusal> {
+    async fn decide(&self, address: Option<IpAddr>, header: Option<&str>) -> Result<Grant, Refusal> {
         let credentials = Credentials::read(header.ok_or(Refusal::NoCredentials)?)?;
         let fingerprint = self.cache.fingerprint(&credentials);
-        if let Some(grant) = self.cache.get(&fingerprint, self.clock.now()) {
+        let now = self.clock.now();
+        if let Some(grant) = self.cache.get(&fingerprint, now) {
             return Ok(grant);
         }
-        self.flights.share(fingerprint, || self.check(&credentials, fingerprint)).await
+        let attempt = Attempt { address, name: credentials.username.as_ref().ok(), fingerprint };
+        if let Some(sign_ins) = &self.sign_ins
+            && !credentials.secret.looks_generated()
+        {
+            sign_ins.check(&attempt, now).map_err(too_many)?;
+        }
+        self.flights.share(fingerprint, || self.check(&credentials, &attempt)).await
     }
 
-    async fn check(&self, credentials: &Credentials, fingerprint: Fingerprint) -> Result<Grant, Refusal> {
+    async fn check(&self, credentials: &Credentials, attempt: &Attempt<'_>) -> Result<Grant, Refusal> {
+        let fingerprint = attempt.fingerprint;
         // The time before the user is read: what is read may be that old, and is kept that much shorter.
         let now = self.clock.now();
         // Another check may have ended between the look into the cache and the beginning of this one.
@@ -139,9 +174,13 @@ impl Authorizer {
         };
         let candidates = candidates(user, &credentials.secret);
         let found = if credentials.secret.looks_generated() {
-            matching(candidates, &credentials.secret, now, &*self.compare)
+            let found = matching(candidates, &credentials.secret, now, &*self.compare);
+            if let (None, Some(sign_ins)) = (&found, &self.sign_ins) {
+                sign_ins.wrong_generated(attempt, now).map_err(too_many)?;
+            }
+            found
         } else {
-            self.compute(candidates, credentials.secret.clone(), now).await?
+            self.compute(candidates, credentials.secret.clone(), attempt, now).await?
         };
         let (Ok(username), Some(key)) = (&credentials.username, found) else {
             return Err(Refusal::Wrong);
@@ -157,6 +196,7 @@ impl Authorizer {
         &self,
         candidates: Vec<Candidate>,
         secret: Secret,
+        attempt: &Attempt<'_>,
         now: Timestamp,
     ) -> Result<Option<AccessKey>, Refusal> {
         const WHAT: &str = "checking a password";
@@ -165,6 +205,11 @@ impl Authorizer {
         })?;
         let turn = self.computing.clone().acquire_owned().await;
         let turn = turn.map_err(|closed| Refusal::Unavailable(PortError::broken(WHAT, closed)))?;
+        // Here and not before waiting, so that those who wait are not taken for failed, and only those who compute can
+        // exceed the limit.
+        if let Some(sign_ins) = &self.sign_ins {
+            sign_ins.begin(attempt, self.clock.now()).map_err(too_many)?;
+        }
         let compare = self.compare.clone();
         let computation = spawn_blocking(move || {
             let found = matching(candidates, &secret, now, &*compare);
@@ -172,390 +217,23 @@ impl Authorizer {
             drop(turn);
             found
         });
-        computation.await.map_err(|failed| Refusal::Unavailable(PortError::unavailable(WHAT, failed)))
+        let found = computation.await;
+        if let Some(sign_ins) = &self.sign_ins {
+            match &found {
+                Ok(None) => sign_ins.forget(attempt),
+                Ok(Some(_)) | Err(_) => sign_ins.was_no_failure(attempt, self.clock.now()),
+            }
+            if let Ok(Some(_)) = &found {
+                sign_ins.remember(attempt, self.clock.now());
+            }
+        }
+        found.map_err(|failed| Refusal::Unavailable(PortError::unavailable(WHAT, failed)))
     }
+}
+
+fn too_many(retry_after: Duration) -> Refusal {
+    Refusal::TooMany { retry_after }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::{
-        collections::BTreeSet,
-        sync::{
-            Condvar, Mutex,
-            atomic::{AtomicBool, AtomicUsize, Ordering},
-        },
-    };
-
-    use proptest::prelude::*;
-    use tokio::{task::JoinSet, time::timeout};
-    use weir_core::{
-        ManualClock, SeededRandom,
-        users::{SecretHash, User},
-    };
-
-    use super::*;
-    use crate::fixtures::{
-        Directory, PASSWORD, PATIENCE, basic, expired, generated, now, password, until, user,
-    };
-
-    const MINUTE: Duration = Duration::from_mins(1);
-
-    struct Setup {
-        users: Arc<Directory>,
-        clock: Arc<ManualClock>,
-        authorizer: Authorizer,
-        /// How many argon2id computations were asked for; they are skipped.
-        computed: Arc<AtomicUsize>,
-    }
-
-    /// An authorizer that counts argon2id computations instead of making them: [`PASSWORD`] always matches the
-    /// hash of somebody.
-    fn setup(users: impl IntoIterator<Item = User>) -> Setup {
-        let users = Arc::new(Directory::of(users));
-        let clock = Arc::new(ManualClock::at(now()));
-        let computed = Arc::new(AtomicUsize::new(0));
-        let mut authorizer = Authorizer::new(users.clone(), clock.clone(), &SeededRandom::new(1), MINUTE);
-        authorizer.compare = {
-            let computed = computed.clone();
-            Arc::new(move |hash, secret| {
-                if !hash.is_password() {
-                    return hash.matches(secret);
-                }
-                computed.fetch_add(1, Ordering::SeqCst);
-                *hash != SecretHash::of_nobody() && secret.reveal() == PASSWORD
-            })
-        };
-        Setup { users, clock, authorizer, computed }
-    }
-
-    impl Setup {
-        async fn try_out(&self, name: &str, secret: &str) -> Result<Grant, Refusal> {
-            self.authorizer.authorize(Some(&basic(name, secret))).await
-        }
-
-        fn computed(&self) -> usize {
-            self.computed.load(Ordering::SeqCst)
-        }
-    }
-
-    fn scoped(key: AccessKey, scope: Scope) -> AccessKey {
-        AccessKey { scope, ..key }
-    }
-
-    #[tokio::test]
-    async fn each_access_key_grants_its_own_scope_under_its_own_label() {
-        let (web, web_secret) = generated("web", 1);
-        let (report, report_secret) = generated("report", 2);
-        let setup =
-            setup([user(vec![scoped(web, Scope::Write), scoped(report, Scope::Read), password("chosen")])]);
-        for (secret, scope, label) in [
-            (web_secret.reveal(), Scope::Write, "web"),
-            (report_secret.reveal(), Scope::Read, "report"),
-            (PASSWORD, Scope::Both, "chosen"),
-        ] {
-            let grant = setup.try_out("ethan", secret).await.unwrap();
-            assert_eq!(grant.username.as_str(), "ethan");
-            assert_eq!((grant.scope, grant.access_key.as_str()), (scope, label));
-        }
-    }
-
-    #[tokio::test]
-    async fn passwords_are_checked_with_argon2id() {
-        let users = Arc::new(Directory::of([user(vec![password("chosen")])]));
-        let clock = Arc::new(ManualClock::at(now()));
-        let authorizer = Authorizer::new(users, clock, &SeededRandom::new(1), MINUTE);
-        let right = authorizer.authorize(Some(&basic("ethan", PASSWORD))).await;
-        assert_eq!(right.unwrap().access_key.as_str(), "chosen");
-        for (name, secret) in [("ethan", "correct horsf"), ("nobody", PASSWORD)] {
-            let wrong = authorizer.authorize(Some(&basic(name, secret))).await;
-            assert!(matches!(wrong, Err(Refusal::Wrong)), "{name}");
-        }
-    }
-
-    #[tokio::test]
-    async fn wrong_credentials_have_one_answer_whatever_is_wrong_with_them() {
-        let (key, secret) = generated("web", 1);
-        let (old, old_secret) = generated("old", 2);
-        let (_, other) = generated("other", 3);
-        let setup = setup([user(vec![key, expired(old), expired(password("chosen"))])]);
-        let mut answers = Vec::new();
-        for (name, secret) in [
-            ("nobody", secret.reveal()),
-            ("nobody", PASSWORD),
-            ("Not A Name", secret.reveal()),
-            ("Not A Name", PASSWORD),
-            ("", ""),
-            ("ethan", other.reveal()),
-            ("ethan", old_secret.reveal()),
-            ("ethan", PASSWORD),
-            ("ethan", "another password"),
-            ("ethan", ""),
-            ("ethan", "weir_"),
-        ] {
-            answers.push(format!("{:?}", setup.try_out(name, secret).await));
-        }
-        assert!(answers.iter().all(|answer| answer == "Err(Wrong)"), "{answers:?}");
-    }
-
-    #[tokio::test]
-    async fn a_chosen_secret_costs_one_computation_whoever_is_asked_for_and_a_generated_one_none() {
-        let (key, secret) = generated("web", 1);
-        let named = |name: &str, keys| User { username: name.parse().unwrap(), ..user(keys) };
-        let setup = setup([
-            named("ethan", vec![password("chosen")]),
-            named("anna", vec![key]),
-            named("emil", vec![expired(password("chosen"))]),
-            named("olga", vec![]),
-        ]);
-        for (n, name) in ["ethan", "anna", "emil", "olga", "nobody", "Not A Name"].into_iter().enumerate() {
-            for secret in ["some password", secret.reveal()] {
-                let _ = setup.try_out(name, secret).await;
-                assert_eq!(setup.computed(), n + 1, "{name}");
-            }
-        }
-    }
-
-    #[tokio::test]
-    async fn what_cannot_be_read_is_refused_before_anything_is_looked_up() {
-        let setup = setup([]);
-        let none = setup.authorizer.authorize(None).await;
-        assert!(matches!(none, Err(Refusal::NoCredentials)));
-        let bearer = setup.authorizer.authorize(Some("Bearer abc")).await;
-        assert!(matches!(bearer, Err(Refusal::Malformed(BasicError::NotBasic))));
-        assert_eq!((setup.users.asked(), setup.computed()), (0, 0));
-    }
-
-    #[tokio::test]
-    async fn when_the_users_cannot_be_asked_nobody_is_called_wrong() {
-        let (key, secret) = generated("web", 1);
-        let setup = setup([user(vec![key])]);
-        setup.users.fail(true);
-        for name in ["ethan", "nobody"] {
-            let outcome = setup.try_out(name, secret.reveal()).await;
-            assert!(matches!(outcome, Err(Refusal::Unavailable(_))), "{name}");
-        }
-        setup.users.fail(false);
-        assert!(setup.try_out("ethan", secret.reveal()).await.is_ok());
-    }
-
-    #[tokio::test]
-    async fn what_was_granted_is_not_asked_again_for_the_time_of_the_cache() {
-        let (key, secret) = generated("web", 1);
-        let setup = setup([user(vec![key, password("chosen")])]);
-        for secret in [secret.reveal(), PASSWORD] {
-            let grant = setup.try_out("ethan", secret).await.unwrap();
-            let (asked, computed) = (setup.users.asked(), setup.computed());
-            setup.clock.advance(29_999);
-            setup.users.fail(true);
-            assert_eq!(setup.try_out("ethan", secret).await.unwrap(), grant);
-            setup.users.fail(false);
-            assert_eq!((setup.users.asked(), setup.computed()), (asked, computed));
-        }
-    }
-
-    #[tokio::test]
-    async fn what_was_refused_is_asked_again_each_time() {
-        let (key, secret) = generated("web", 1);
-        let setup = setup([user(vec![])]);
-        for (n, secret) in [PASSWORD, PASSWORD, secret.reveal()].into_iter().enumerate() {
-            assert!(setup.try_out("ethan", secret).await.is_err());
-            assert_eq!(setup.users.asked(), n + 1);
-        }
-        setup.users.put(user(vec![key]));
-        assert!(setup.try_out("ethan", secret.reveal()).await.is_ok());
-    }
-
-    #[tokio::test]
-    async fn a_removed_access_key_ends_with_the_time_of_the_cache() {
-        let (key, secret) = generated("web", 1);
-        let setup = setup([user(vec![key])]);
-        assert!(setup.try_out("ethan", secret.reveal()).await.is_ok());
-        setup.users.put(user(vec![]));
-        setup.clock.advance(59_999);
-        assert!(setup.try_out("ethan", secret.reveal()).await.is_ok());
-        setup.clock.advance(1);
-        let outcome = setup.try_out("ethan", secret.reveal()).await;
-        assert!(matches!(outcome, Err(Refusal::Wrong)));
-    }
-
-    #[tokio::test]
-    async fn an_access_key_ends_when_it_says_cached_or_not() {
-        let (key, secret) = generated("web", 1);
-        let ending = |key| AccessKey { expires_at: Some(now().plus_millis(5_000)), ..key };
-        let setup = setup([user(vec![ending(key), ending(password("chosen"))])]);
-        for secret in [secret.reveal(), PASSWORD] {
-            assert!(setup.try_out("ethan", secret).await.is_ok());
-        }
-        setup.clock.advance(4_999);
-        for secret in [secret.reveal(), PASSWORD] {
-            assert!(setup.try_out("ethan", secret).await.is_ok());
-        }
-        setup.clock.advance(1);
-        for secret in [secret.reveal(), PASSWORD] {
-            let outcome = setup.try_out("ethan", secret).await;
-            assert!(matches!(outcome, Err(Refusal::Wrong)));
-        }
-    }
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-    async fn a_page_that_opens_64_connections_costs_one_computation() {
-        for (secret, right) in [(PASSWORD, true), ("another password", false)] {
-            let setup = Arc::new(setup([user(vec![password("chosen")])]));
-            // Held until all 64 have come: whoever is late would rightly be a computation of its own.
-            setup.users.hold();
-            let mut tasks = JoinSet::new();
-            for _ in 0..64 {
-                let setup = setup.clone();
-                tasks.spawn(async move { setup.try_out("ethan", secret).await.is_ok() });
-            }
-            until(|| setup.authorizer.flights.waiting() == 64).await;
-            setup.users.release();
-            assert_eq!(tasks.join_all().await, [right; 64]);
-            assert_eq!((setup.users.asked(), setup.computed()), (1, 1));
-        }
-    }
-
-    /// Computations that last until they are let go, and how many there are.
-    #[derive(Default)]
-    struct Slow {
-        over: Mutex<bool>,
-        ended: Condvar,
-        running: AtomicUsize,
-        most: AtomicUsize,
-    }
-
-    impl Slow {
-        fn compute(&self) {
-            let running = self.running.fetch_add(1, Ordering::SeqCst) + 1;
-            self.most.fetch_max(running, Ordering::SeqCst);
-            let over = self.over.lock().unwrap();
-            drop(self.ended.wait_timeout_while(over, PATIENCE, |over| !*over));
-            self.running.fetch_sub(1, Ordering::SeqCst);
-        }
-
-        fn let_go(&self) {
-            *self.over.lock().unwrap() = true;
-            self.ended.notify_all();
-        }
-    }
-
-    fn slow_setup() -> (Arc<Setup>, Arc<Slow>) {
-        let (mut setup, slow) = (setup([]), Arc::new(Slow::default()));
-        let computing = slow.clone();
-        setup.authorizer.compare = Arc::new(move |hash, _| {
-            if hash.is_password() {
-                computing.compute();
-            }
-            false
-        });
-        (Arc::new(setup), slow)
-    }
-
-    fn attempt(setup: &Arc<Setup>, n: usize) -> impl Future<Output = Result<Grant, Refusal>> + use<> {
-        let setup = setup.clone();
-        async move { setup.try_out("nobody", &format!("password {n}")).await }
-    }
-
-    #[tokio::test]
-    async fn four_passwords_are_checked_at_once_and_a_flood_is_told_to_come_again() {
-        const FULL: usize = Authorizer::MAX_COMPUTING + Authorizer::MAX_WAITING;
-        let (setup, slow) = slow_setup();
-        let mut tasks: JoinSet<_> = (0..FULL).map(|n| attempt(&setup, n)).collect();
-        until(|| setup.authorizer.admitted.available_permits() == 0).await;
-        until(|| slow.running.load(Ordering::SeqCst) >= Authorizer::MAX_COMPUTING).await;
-        let late = timeout(PATIENCE, attempt(&setup, FULL)).await.unwrap();
-        assert!(matches!(late, Err(Refusal::Unavailable(PortError::Unavailable { .. }))));
-        let generated = setup.try_out("nobody", "weir_x").await;
-        assert!(matches!(generated, Err(Refusal::Wrong)), "it does not wait with them");
-        slow.let_go();
-        while let Some(outcome) = timeout(PATIENCE, tasks.join_next()).await.unwrap() {
-            assert!(matches!(outcome.unwrap(), Err(Refusal::Wrong)));
-        }
-        assert_eq!(slow.most.load(Ordering::SeqCst), Authorizer::MAX_COMPUTING);
-    }
-
-    #[tokio::test]
-    async fn a_client_that_goes_away_makes_no_room_for_a_fifth_computation() {
-        let (setup, slow) = slow_setup();
-        let mut tasks: JoinSet<_> = (0..Authorizer::MAX_COMPUTING).map(|n| attempt(&setup, n)).collect();
-        until(|| slow.running.load(Ordering::SeqCst) == Authorizer::MAX_COMPUTING).await;
-        tasks.shutdown().await;
-        assert_eq!(setup.authorizer.computing.available_permits(), 0);
-        slow.let_go();
-        until(|| setup.authorizer.computing.available_permits() == Authorizer::MAX_COMPUTING).await;
-    }
-
-    #[tokio::test]
-    async fn a_computation_that_fails_is_an_error_and_holds_nobody_up() {
-        let mut setup = setup([]);
-        let failing = Arc::new(AtomicBool::new(true));
-        let fails = failing.clone();
-        setup.authorizer.compare = Arc::new(move |_, _| {
-            assert!(!fails.load(Ordering::SeqCst), "on purpose");
-            false
-        });
-        for _ in 0..2 * Authorizer::MAX_COMPUTING {
-            let outcome = timeout(PATIENCE, setup.try_out("nobody", PASSWORD)).await.unwrap();
-            assert!(matches!(outcome, Err(Refusal::Unavailable(_))));
-        }
-        failing.store(false, Ordering::SeqCst);
-        assert!(matches!(setup.try_out("nobody", PASSWORD).await, Err(Refusal::Wrong)));
-    }
-
-    #[tokio::test]
-    async fn a_usage_key_names_one_access_key_and_tells_nothing_of_it() {
-        let (web, web_secret) = generated("web", 1);
-        let (app, app_secret) = generated("app", 2);
-        let hashes = [&web, &app].map(|key| String::from(key.hash.clone()));
-        let setup = setup([user(vec![web, app])]);
-        let grants = [
-            setup.try_out("ethan", web_secret.reveal()).await.unwrap(),
-            setup.try_out("ethan", app_secret.reveal()).await.unwrap(),
-        ];
-        assert_ne!(grants[0].usage_key, grants[1].usage_key);
-        setup.clock.advance(60_000);
-        let again = setup.try_out("ethan", web_secret.reveal()).await.unwrap();
-        assert_eq!(again, grants[0], "it is the same each time");
-        for grant in &grants {
-            assert_eq!(grant.usage_key.len(), 64);
-            assert!(grant.usage_key.bytes().all(|b| b.is_ascii_hexdigit()));
-            let told = format!("{grant:?}");
-            for (hash, secret) in hashes.iter().zip([&web_secret, &app_secret]) {
-                assert!(!told.contains(&secret.reveal()[5..]), "{told}");
-                assert!(!hash.split('$').skip(1).any(|part| told.contains(part)), "{told}");
-            }
-        }
-    }
-
-    #[test]
-    fn no_two_access_keys_have_one_usage_key() {
-        let (key, other) = (generated("web", 1).0, generated("web", 2).0);
-        let labelled = |label: &str| AccessKey { label: label.parse().unwrap(), ..key.clone() };
-        let usage_key = |name: &str, key| Grant::new(name.parse().unwrap(), key).usage_key;
-        let usage_keys = BTreeSet::from([
-            usage_key("ethan", key.clone()),
-            usage_key("ethan", other),
-            usage_key("anna", key.clone()),
-            usage_key("ethan", labelled("app")),
-            usage_key("ethanw", labelled("eb")),
-        ]);
-        assert_eq!(usage_keys.len(), 5);
-    }
-
-    proptest! {
-        #[test]
-        fn no_header_but_the_right_one_is_granted_anything(
-            header in "\\PC{0,60}|[Bb]asic +[A-Za-z0-9+/=]{0,80}",
-            name in "ethan|[a-z]{0,8}|\\PC{0,8}",
-            secret in "weir_[A-Za-z0-9_-]{0,40}|\\PC{0,20}",
-        ) {
-            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-            runtime.block_on(async {
-                let setup = setup([user(vec![generated("web", 1).0, password("chosen")])]);
-                for header in [header, basic(&name, &secret)] {
-                    assert!(setup.authorizer.authorize(Some(&header)).await.is_err());
-                }
-            });
-        }
-    }
-}
+mod tests;

@@ -67,7 +67,7 @@ pub(crate) fn grant(label: &str) -> Grant {
 }
 
 /// How long a test waits for what never comes if a promise is broken.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(5);
 
 /// Lets other tasks run until something is so.
 pub(crate) async fn until(is_so: impl Fn() -> bool) {

@@ -13,9 +13,9 @@ const CREDENTIALS_CACHED: Duration = Duration::from_mins(1);
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    weir_lambda::run(async |environment| {
+    weir_lambda::run(|environment| {
         let table = environment.text("WEIR_USERS_TABLE")?;
-        let users = Arc::new(Aws::from_env().await.users(&table));
+        let users = Arc::new(Aws::on_lambda().users(&table));
         let authorizer = Authorizer::new(users, Arc::new(SystemClock), &SystemRandom, CREDENTIALS_CACHED);
         let authorizer = Arc::new(authorizer);
         Ok(move |event: Value| {

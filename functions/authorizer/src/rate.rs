@@ -1,0 +1,197 @@
+//! How often something may happen for each of many keys, in bounded memory.
+//!
+//! A bucket for each key (GCRA: of a bucket, only the time is kept at which it will be full again). Unlike the usual
+//! limiter it can be asked without taking anything, takes back what was taken for nothing, and forgets the fullest
+//! buckets first when there are too many keys, so that whoever floods it with keys does not free those who are held
+//! back by it.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    hash::Hash,
+    net::IpAddr,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use weir_core::Timestamp;
+
+/// The most keys that are remembered: with their times, some MB.
+const MAX_KEYS: usize = 10_000;
+
+/// A limit for each key on its own.
+pub struct Rate<K> {
+    /// Between two, in the long run, in microseconds.
+    interval: u64,
+    /// What may come at once, as time.
+    window: u64,
+    full_at: Mutex<Ends<K>>,
+}
+
+impl<K: Hash + Ord + Clone> Rate<K> {
+    /// Allows `times` in every `period` in the long run, and up to `at_once` together.
+    #[must_use]
+    pub fn new(times: u32, period: Duration, at_once: u32) -> Self {
+        let period = u64::try_from(period.as_micros()).unwrap_or(u64::MAX);
+        let interval = (period / u64::from(times.max(1))).max(1);
+        let window = interval.saturating_mul(u64::from(at_once.max(1)));
+        Self { interval, window, full_at: Mutex::new(Ends::new(MAX_KEYS)) }
+    }
+
+    /// Whether it may happen now; or how long it will take until it may.
+    pub fn check(&self, key: &K, now: Timestamp) -> Result<(), Duration> {
+        self.after_one_more(&self.full_at(), key, micros(now)).map(drop)
+    }
+
+    /// Takes one, if there is one; or says how long it will take until there is.
+    pub fn take(&self, key: &K, now: Timestamp) -> Result<(), Duration> {
+        let now = micros(now);
+        let mut full_at = self.full_at();
+        let after = self.after_one_more(&full_at, key, now)?;
+        full_at.set(key, after, now);
+        Ok(())
+    }
+
+    /// Gives back what was taken.
+    pub fn give_back(&self, key: &K, now: Timestamp) {
+        let mut full_at = self.full_at();
+        if let Some(end) = full_at.get(key) {
+            full_at.set(key, end.saturating_sub(self.interval), micros(now));
+        }
+    }
+
+    /// When the bucket would be full again with one less in it.
+    fn after_one_more(&self, full_at: &Ends<K>, key: &K, now: u64) -> Result<u64, Duration> {
+        let full = now.saturating_add(self.window);
+        // A clock that was set back must not lock anybody out for longer than an empty bucket does.
+        let end = full_at.get(key).unwrap_or(now).clamp(now, full);
+        let after = end.saturating_add(self.interval);
+        if after <= full { Ok(after) } else { Err(Duration::from_micros(after - full)) }
+    }
+
+    fn full_at(&self) -> MutexGuard<'_, Ends<K>> {
+        // Nothing is left half done by what happens under this lock.
+        self.full_at.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn micros(now: Timestamp) -> u64 {
+    now.millis().saturating_mul(1000)
+}
+
+/// Whom an address belongs to, as far as that can be said: of IPv6, everybody has 2^64 of them.
+pub(crate) fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6((address.to_bits() >> 64 << 64).into()),
+        v4 @ IpAddr::V4(_) => v4,
+    }
+}
+
+/// Keys, each until its time; the earliest is forgotten when there are too many.
+pub(crate) struct Ends<K> {
+    until: HashMap<K, u64>,
+    order: BTreeSet<(u64, K)>,
+    max: usize,
+}
+
+impl<K: Hash + Ord + Clone> Ends<K> {
+    pub(crate) fn new(max: usize) -> Self {
+        Self { until: HashMap::new(), order: BTreeSet::new(), max }
+    }
+
+    pub(crate) fn get(&self, key: &K) -> Option<u64> {
+        self.until.get(key).copied()
+    }
+
+    pub(crate) fn set(&mut self, key: &K, end: u64, now: u64) {
+        self.remove(key);
+        self.until.insert(key.clone(), end);
+        self.order.insert((end, key.clone()));
+        while let Some((end, _)) = self.order.first()
+            && (*end <= now || self.order.len() > self.max)
+            && let Some((_, key)) = self.order.pop_first()
+        {
+            self.until.remove(&key);
+        }
+    }
+
+    pub(crate) fn remove(&mut self, key: &K) {
+        if let Some(end) = self.until.remove(key) {
+            self.order.remove(&(end, key.clone()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::now;
+
+    const MINUTE: Duration = Duration::from_mins(1);
+
+    #[test]
+    fn so_many_pass_at_once_and_then_as_many_as_the_rate_says() {
+        let rate = Rate::new(10, MINUTE, 3);
+        for _ in 0..3 {
+            assert_eq!(rate.check(&"a", now()), Ok(()), "asking takes nothing");
+            assert_eq!(rate.take(&"a", now()), Ok(()));
+        }
+        assert_eq!(rate.take(&"a", now()), Err(Duration::from_secs(6)));
+        assert_eq!(rate.check(&"a", now()), Err(Duration::from_secs(6)));
+        assert_eq!(rate.take(&"b", now()), Ok(()), "each key has its own");
+        assert_eq!(rate.take(&"a", now().plus_millis(5_999)), Err(Duration::from_millis(1)));
+        assert_eq!(rate.take(&"a", now().plus_millis(6_000)), Ok(()));
+        assert!(rate.take(&"a", now().plus_millis(6_000)).is_err());
+    }
+
+    #[test]
+    fn what_is_given_back_can_be_taken_again() {
+        let rate = Rate::new(1, MINUTE, 1);
+        for _ in 0..5 {
+            assert_eq!(rate.take(&"a", now()), Ok(()));
+            rate.give_back(&"a", now());
+        }
+        assert_eq!(rate.take(&"a", now()), Ok(()));
+        assert!(rate.take(&"a", now()).is_err());
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_locks_nobody_out_for_longer_than_an_empty_bucket() {
+        let rate = Rate::new(10, MINUTE, 2);
+        assert_eq!(rate.take(&"a", now().plus_millis(3_600_000)), Ok(()));
+        assert_eq!(rate.take(&"a", now()), Err(Duration::from_secs(6)));
+    }
+
+    #[test]
+    fn a_flood_of_keys_takes_bounded_memory_and_frees_nobody() {
+        let rate = Rate::new(10, MINUTE, 2);
+        for _ in 0..2 {
+            assert_eq!(rate.take(&0, now()), Ok(()));
+        }
+        for key in 1..=3 * MAX_KEYS {
+            assert_eq!(rate.take(&key, now()), Ok(()));
+        }
+        assert!(rate.take(&0, now()).is_err());
+        let kept = rate.full_at();
+        assert_eq!((kept.until.len(), kept.order.len()), (MAX_KEYS, MAX_KEYS));
+    }
+
+    #[test]
+    fn full_buckets_are_forgotten() {
+        let rate = Rate::new(10, MINUTE, 2);
+        for key in 0..100 {
+            assert_eq!(rate.take(&key, now()), Ok(()));
+        }
+        assert_eq!(rate.take(&100, now().plus_millis(6_001)), Ok(()));
+        assert_eq!(rate.full_at().until.len(), 1);
+    }
+
+    #[test]
+    fn who_has_an_ipv6_network_is_one_client() {
+        let of = |address: &str| network(address.parse().unwrap()).to_string();
+        assert_eq!(of("2001:db8:1:2:3:4:5:6"), of("2001:db8:1:2:ffff::1"));
+        assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:1:3::1"));
+        assert_eq!(of("192.0.2.1"), "192.0.2.1");
+        assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
+        assert_eq!(of("::ffff:192.0.2.1"), "192.0.2.1", "the same machine, by either protocol");
+    }
+}
