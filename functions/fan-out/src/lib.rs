@@ -7,7 +7,7 @@
 //! anywhere, was repeated, or ran beside another, is made good by running once more.
 //!
 //! Where to read on: `reader` finds the lines in an object, whatever state it is in; `splitter` sorts them
-//! into partitions in bounded memory; `object` and `spool` make gzip of them; `aside` is what goes to
+//! into partitions in bounded memory, without those that `repeats` has seen; `object` and `spool` make gzip of them; `aside` is what goes to
 //! quarantine. `notification` finds the batches in the events that AWS sends.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -18,6 +18,7 @@ mod memory;
 mod notification;
 mod object;
 mod reader;
+mod repeats;
 mod splitter;
 mod spool;
 #[cfg(test)]
@@ -26,9 +27,11 @@ mod tests;
 use std::{collections::BTreeMap, sync::Arc};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
+use tracing::{Instrument, field::Empty};
 use weir_core::{
     BatchKey, Partition,
     ports::{Lake, PortError, Quarantine, Raw, Settled, SettledCounts},
+    trace::TRACED,
 };
 
 pub use error::FanOutError;
@@ -56,6 +59,8 @@ pub struct Filed {
     pub events: u64,
     /// In how many partitions.
     pub partitions: usize,
+    /// How many lines were dropped, because their events came before in the batch.
+    pub repeats: u64,
     /// How many lines lie in quarantine.
     pub quarantined_lines: u64,
     /// How many bytes of a damaged object lie there, because nobody knows what lines they hold.
@@ -84,8 +89,32 @@ impl FanOut {
     ///
     /// Between the ports' answers it computes, and it reads and writes a temporary file in pieces, all on the
     /// thread that polls it: on a server, give it a thread of its own. However large the batch, it takes some
-    /// sixty megabytes of memory; the file takes as much as the objects have.
+    /// eighty megabytes of memory; the file takes as much as the objects have.
     pub async fn file(&self, batch: &BatchKey) -> Result<Filed, FanOutError> {
+        let filing = tracing::trace_span!(
+            target: TRACED,
+            "batch",
+            weir.batch = batch.as_str(),
+            weir.events = Empty,
+            weir.partitions = Empty,
+            weir.quarantined_lines = Empty,
+            otel.error = Empty,
+        );
+        let filed = self.read_and_put(batch).instrument(filing.clone()).await;
+        match &filed {
+            Ok(filed) => {
+                filing.record("weir.events", filed.events);
+                filing.record("weir.partitions", filed.partitions);
+                filing.record("weir.quarantined_lines", filed.quarantined_lines);
+            }
+            Err(_) => {
+                filing.record("otel.error", true);
+            }
+        }
+        filed
+    }
+
+    async fn read_and_put(&self, batch: &BatchKey) -> Result<Filed, FanOutError> {
         let (seen, split) = match self.split(batch, None).await? {
             Attempt::Through(seen, split) => (seen, split),
             // What went into the first splitter may be wrong. The second stops where the damage begins.
@@ -94,15 +123,26 @@ impl FanOut {
                 Attempt::Damaged(_) => return Err(FanOutError::Changed { batch: batch.clone() }),
             },
         };
-        let Split { partitions, quarantine, spool, quarantined_lines, quarantined_bytes } = split;
+        let Split { partitions, quarantine, spool, quarantined_lines, quarantined_bytes, repeats } = split;
+        if repeats > 0 {
+            tracing::debug!(%batch, repeats, "lines that came again were dropped");
+        }
         let id = batch.id();
         let tallies: BTreeMap<Partition, u64> =
             partitions.iter().map(|(at, object)| (at.clone(), object.lines())).collect();
 
         let puts = partitions.into_iter().map(|(partition, object)| {
             let (id, spool) = (&id, &spool);
+            // Not whose it is: a trace names no user.
+            let putting = tracing::trace_span!(
+                target: TRACED,
+                "partition",
+                weir.event_type = partition.event_type.as_str(),
+                weir.lines = object.lines(),
+            );
             async move {
-                let answer = self.lake.put(&partition, id, object.length(), object.into_content(spool)).await;
+                let put = self.lake.put(&partition, id, object.length(), object.into_content(spool));
+                let answer = put.instrument(putting).await;
                 answer.map_err(|source| FanOutError::Lake { batch: batch.clone(), partition, source })
             }
         });
@@ -117,6 +157,7 @@ impl FanOut {
         Ok(Filed {
             events: tallies.values().sum(),
             partitions: tallies.len(),
+            repeats,
             quarantined_lines,
             quarantined_bytes,
             bytes_read: seen.bytes,

@@ -14,8 +14,8 @@ use weir_lambda::{Environment, Metrics, StartError};
 /// Two threads: one reads and writes what the other works on.
 #[tokio::main(worker_threads = 2)]
 async fn main() -> ExitCode {
-    weir_lambda::run(async |environment| {
-        let function = Arc::new(Function::new(environment).await?);
+    weir_lambda::run(|environment| {
+        let function = Arc::new(Function::new(environment)?);
         Ok(move |event: Value| {
             let function = function.clone();
             async move { function.answer(&event).await }
@@ -36,14 +36,14 @@ struct Function {
 struct NotFiled(u64);
 
 impl Function {
-    async fn new(environment: &Environment) -> Result<Self, StartError> {
+    fn new(environment: &Environment) -> Result<Self, StartError> {
         let raw = environment.text("WEIR_RAW_BUCKET")?;
         let lake = environment.text("WEIR_LAKE_BUCKET")?;
         let bucket_per_user = environment.or("WEIR_BUCKET_PER_USER", false)?;
         let counts = environment.text("WEIR_COUNTS_TABLE")?;
         let metrics = Metrics::of_function(environment, Arc::new(SystemClock))?;
 
-        let aws = Aws::from_env().await;
+        let aws = Aws::on_lambda();
         let fan_out = FanOut::new(
             Arc::new(aws.raw(&raw)),
             Arc::new(aws.lake(&lake, bucket_per_user)),
@@ -76,6 +76,7 @@ impl Function {
             ("BatchesFailed", sum.failed),
             ("EventsFiled", sum.events),
             ("PartitionsWritten", sum.partitions),
+            ("RepeatsDropped", sum.repeats),
             ("LinesQuarantined", sum.quarantined),
         ]);
         answer
@@ -109,6 +110,7 @@ struct Sum {
     failed: u64,
     events: u64,
     partitions: u64,
+    repeats: u64,
     quarantined: u64,
 }
 
@@ -126,6 +128,7 @@ impl Sum {
         if !again {
             self.batches += 1;
             self.events += events;
+            self.repeats += filed.repeats;
             self.quarantined += lines;
         }
     }

@@ -14,6 +14,7 @@ use proptest::sample::Index;
 use serde_json::Value;
 use weir_core::{
     BatchId, BatchKey, EventType, Hour, Partition, Username,
+    counts::SettledTotals,
     ports::{Content, Lake, PortError, Quarantine, Raw, Settled, SettledCounts},
 };
 
@@ -261,7 +262,7 @@ impl SettledCounts for Memory {
         .await
     }
 
-    async fn totals(&self, _: &Username) -> Result<BTreeMap<EventType, u64>, PortError> {
+    async fn totals(&self, _: &Username) -> Result<SettledTotals, PortError> {
         unreachable!("the fan-out does not read counts")
     }
 

@@ -12,6 +12,7 @@ use crate::{
     aside::{Aside, Place},
     object::{Draft, Object},
     reader::Sink,
+    repeats::Repeats,
     spool::{Press, Spool},
 };
 
@@ -38,6 +39,8 @@ pub(crate) struct Splitter {
     press: Press,
     partitions: BTreeMap<Partition, Draft>,
     quarantine: Draft,
+    repeats: Repeats,
+    dropped: u64,
     /// The memory that the buffers take.
     buffered: usize,
     quarantined_lines: u64,
@@ -58,6 +61,8 @@ pub(crate) struct Split {
     pub(crate) quarantined_lines: u64,
     /// How many bytes are there that could not be decoded to lines.
     pub(crate) quarantined_bytes: u64,
+    /// How many lines are nowhere, as their events are in the lake already.
+    pub(crate) repeats: u64,
 }
 
 impl Splitter {
@@ -68,6 +73,8 @@ impl Splitter {
             press: Press::new(),
             partitions: BTreeMap::new(),
             quarantine: Draft::default(),
+            repeats: Repeats::of(batch),
+            dropped: 0,
             buffered: 0,
             quarantined_lines: 0,
             quarantined_bytes: 0,
@@ -86,6 +93,7 @@ impl Splitter {
             spool: self.press.into_spool(),
             quarantined_lines: self.quarantined_lines,
             quarantined_bytes: self.quarantined_bytes,
+            repeats: self.dropped,
         })
     }
 
@@ -128,9 +136,6 @@ fn add(
 
 impl Sink for Splitter {
     fn line(&mut self, number: u64, line: &[u8]) -> io::Result<()> {
-        // The stream delivers at least once, so that a line may come again, in this batch or in another. They
-        // are all filed and counted: this is where `head.event_id`, unique within its user, would tell them
-        // apart.
         let head = match route(line) {
             Ok(head) => head,
             Err(reason) => {
@@ -138,6 +143,10 @@ impl Sink for Splitter {
                 return self.aside(&Aside { place, reason: &reason, bytes: line });
             }
         };
+        if self.repeats.has(&head) {
+            self.dropped += 1;
+            return Ok(());
+        }
         let draft = self.partitions.entry(head.partition).or_default();
         self.buffered = add(draft, line, self.buffered, self.limits.segment, &mut self.press)?;
         self.keep_to_budget()
@@ -253,7 +262,8 @@ mod tests {
             let split = |limits| {
                 let mut splitter = splitter(limits);
                 for ((hour, length), number) in events.iter().zip(1..) {
-                    let line = record("ethan", "a", *hour, "e").replace('é', &"x".repeat(*length));
+                    let id = format!("e-{number}");
+                    let line = record("ethan", "a", *hour, &id).replace('é', &"x".repeat(*length));
                     splitter.line(number, line.as_bytes()).unwrap();
                     assert!(splitter.buffered <= limits.budget);
                 }

@@ -101,6 +101,7 @@ fn a_batch_becomes_one_object_per_user_type_and_hour() {
     let report = Filed {
         events: 6,
         partitions: 5,
+        repeats: 0,
         quarantined_lines: 0,
         quarantined_bytes: 0,
         bytes_read: object.len() as u64,
@@ -108,6 +109,31 @@ fn a_batch_becomes_one_object_per_user_type_and_hour() {
         settled: Settled::Now,
     };
     assert_eq!(filed, report);
+}
+
+#[test]
+fn an_event_that_comes_again_in_a_batch_is_filed_and_counted_once() {
+    let [a, b, c] = sample();
+    // Another type and another hour, as its id alone says which it is; a rejected event is none of the others.
+    let other = record("ethan", "page_view", 498_662, "e-1");
+    let rejected = record("ethan", "rejected", 498_661, "e-1");
+    let of_maria = record("maria", "button_click", 498_661, "e-1");
+    let lines = [&a, &b, &a, &other, &rejected, "broken", "broken", &of_maria, &c, &rejected, &b, &a]
+        .map(ToOwned::to_owned);
+    let members = lines.chunks(5).flat_map(|lines| gzip(format!("{}\n", lines.join("\n")).as_bytes()));
+    let object: Vec<u8> = members.collect();
+    let (filed, state) = file(&object);
+    assert_eq!((filed.events, filed.repeats, filed.quarantined_lines), (5, 5, 2));
+    assert_eq!(state.lines(&partition("ethan", "button_click", 498_661)), [a, c]);
+    assert_eq!(state.lines(&partition("ethan", "page_view", 498_661)), [b]);
+    assert_eq!(state.lines(&partition("ethan", "rejected", 498_661)), [rejected]);
+    assert_eq!(state.lines(&partition("maria", "button_click", 498_661)), [of_maria]);
+    assert_eq!(state.settled[&batch().id()].values().sum::<u64>(), 5);
+    assert_eq!(file(&object).1, state);
+    // Damage makes it read the batch twice: nothing is a repeat of its own first reading.
+    let (damaged, state) = file(&[&object[..], b"garbage"].concat());
+    assert_eq!((damaged.events, damaged.repeats), (5, 5));
+    assert_eq!(state.lake, file(&object).1.lake);
 }
 
 #[test]
@@ -161,7 +187,7 @@ fn lines_that_are_no_record_go_to_quarantine_with_number_and_reason_and_the_othe
     let untimely = good[0].replace("1795179600001", "\"2026\"");
     assert_ne!(untimely, good[0]);
     let large = format!(r#"{{"x":"{}"}}"#, "y".repeat(3 << 20));
-    let fitting = good[2].replace('é', &"z".repeat((1 << 20) - good[2].len() + 2));
+    let fitting = good[2].replace("e-3", "e-4").replace('é', &"z".repeat((1 << 20) - good[2].len() + 2));
     assert_eq!(fitting.len(), 1 << 20);
     let twice = good[0].repeat(2).into_bytes();
     let not_text = [&good[0].as_bytes()[..good[0].len() - 4], b"\xff\"}"].concat();
@@ -451,7 +477,7 @@ proptest! {
         let (mut text, mut lake, mut broken) = (String::new(), BTreeMap::<_, Vec<_>>::new(), Vec::new());
         for ((user, event_type, hour, extra, end), number) in events.into_iter().zip(1..) {
             let (user, event_type) = (["a", "b-c", "d"][user], ["x", "y_z", "rejected"][event_type]);
-            let mut line = record(user, event_type, hour, "e");
+            let mut line = record(user, event_type, hour, &format!("e-{number}"));
             let extra = serde_json::to_string(&extra).unwrap();
             line.insert_str(1, &format!("\"extra\":{extra},"));
             if end == 0 {

@@ -1,0 +1,152 @@
+//! Lines that come again in a batch.
+//!
+//! The stream delivers at least once: a call whose answer was lost is made again, and all its lines with it, those too
+//! that have an id of Weir's. The first one is filed. Digests of the last events are kept in two generations; when the
+//! younger one is full, the older one is forgotten: so memory has a bound, however large the batch, and a repeat is
+//! found for sure if fewer than [`GENERATION`] other events lie between it and the first. Which ones are found follows
+//! from the lines alone.
+
+use std::{
+    collections::HashSet,
+    hash::{BuildHasherDefault, Hasher},
+    mem,
+};
+
+use siphasher::sip128::{Hasher128, SipHasher24};
+use weir_core::{BatchKey, EventType, RecordHead};
+
+/// So many events a generation holds: nine megabytes.
+const GENERATION: usize = 250_000;
+
+/// The events that were seen lately.
+pub(crate) struct Repeats {
+    /// A digest that two events shared would lose one of them. So it has 128 bits, and a key that nobody who sends
+    /// events can know: it follows from the batch's name, which is given later.
+    digest: SipHasher24,
+    size: usize,
+    younger: Digests,
+    older: Digests,
+}
+
+type Digests = HashSet<u128, BuildHasherDefault<AsItIs>>;
+
+/// A digest is as good a hash as any.
+#[derive(Default)]
+struct AsItIs(u64);
+
+impl Hasher for AsItIs {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "the other half is for comparing")]
+    fn write_u128(&mut self, digest: u128) {
+        self.0 = digest as u64;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+impl Repeats {
+    pub(crate) fn of(batch: &BatchKey) -> Self {
+        Self::with_generations_of(GENERATION, batch)
+    }
+
+    fn with_generations_of(size: usize, batch: &BatchKey) -> Self {
+        let mut name = SipHasher24::new();
+        name.write(batch.as_str().as_bytes());
+        let key = name.finish128();
+        let digest = SipHasher24::new_with_keys(key.h1, key.h2);
+        Self { digest, size, younger: Digests::default(), older: Digests::default() }
+    }
+
+    /// Whether an event was seen before; it is seen now.
+    pub(crate) fn has(&mut self, head: &RecordHead) -> bool {
+        let mut digest = self.digest;
+        digest.write(head.partition.username.as_str().as_bytes());
+        // A rejected event is none of the accepted ones, whatever its id. No name holds either sign.
+        let is_rejected = head.partition.event_type == EventType::rejected();
+        digest.write(if is_rejected { b"!" } else { b"/" });
+        digest.write(head.event_id.as_str().as_bytes());
+        let digest = digest.finish128().as_u128();
+        if self.older.contains(&digest) || self.younger.contains(&digest) {
+            return true;
+        }
+        if self.younger.len() >= self.size {
+            mem::swap(&mut self.older, &mut self.younger);
+            // Its memory is used again.
+            self.younger.clear();
+        }
+        self.younger.insert(digest);
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::memory::record;
+
+    fn head(user: &str, event_type: &str, id: &str) -> RecordHead {
+        RecordHead::read(record(user, event_type, 498_661, id).as_bytes()).unwrap()
+    }
+
+    fn repeats(size: usize) -> Repeats {
+        Repeats::with_generations_of(size, &BatchKey::new("b.gz"))
+    }
+
+    #[test]
+    fn an_event_is_known_by_its_user_and_id_and_by_whether_it_was_rejected() {
+        let mut repeats = repeats(10);
+        assert!(!repeats.has(&head("ann", "a", "1")));
+        assert!(repeats.has(&head("ann", "b", "1")));
+        for (user, event_type, id) in
+            [("bob", "a", "1"), ("ann", "a", "2"), ("ann", "rejected", "1"), ("an", "a", "n1")]
+        {
+            assert!(!repeats.has(&head(user, event_type, id)), "{user} {event_type} {id}");
+            assert!(repeats.has(&head(user, event_type, id)));
+        }
+    }
+
+    #[test]
+    fn memory_has_a_bound_however_many_events_there_are() {
+        let mut repeats = repeats(1000);
+        for n in 0..20_000 {
+            repeats.has(&head("ann", "a", &n.to_string()));
+            assert!(repeats.younger.len() <= 1000 && repeats.older.len() <= 1000);
+        }
+        assert!(repeats.younger.capacity() + repeats.older.capacity() < 4000);
+    }
+
+    proptest! {
+        #[test]
+        fn a_repeat_is_found_if_fewer_events_lie_between_than_a_generation_has(
+            ids in prop::collection::vec(0..30u8, 0..300), size in 1..20usize,
+        ) {
+            let mut repeats = repeats(size);
+            let mut last: VecDeque<u8> = VecDeque::new();
+            let mut filed = Vec::new();
+            for id in &ids {
+                let is_repeat = repeats.has(&head("ann", "a", &id.to_string()));
+                if last.contains(id) {
+                    prop_assert!(is_repeat);
+                }
+                // What is dropped was filed.
+                prop_assert!(!is_repeat || filed.contains(id));
+                if !is_repeat {
+                    filed.push(*id);
+                    last.push_back(*id);
+                    if last.len() > size { last.pop_front(); }
+                }
+            }
+        }
+    }
+}
