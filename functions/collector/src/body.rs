@@ -1,12 +1,16 @@
 //! A request's body: all of its bytes as they were sent, and what they are once decompressed; both are bounded.
 
-use std::io::{self, Read};
+use std::{
+    error::Error,
+    io::{self, Read},
+};
 
 use axum::{
     body::{Body, Bytes, HttpBody},
     http::{HeaderMap, header},
 };
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::problem::Problem;
 
@@ -20,6 +24,15 @@ pub(crate) const MAX_DECOMPRESSED: usize = 16 << 20;
 /// The largest zstd window, as a power of two: 8 MiB, which RFC 8878 asks every decoder to support.
 const ZSTD_WINDOW_LOG: u32 = 23;
 
+/// How many bytes of bodies may be in memory in the process, each from when it comes until it is answered: 64 of the
+/// largest. Who comes then is told to try again.
+static ROOM: Semaphore = Semaphore::const_new(64 * MAX_SENT);
+
+/// What a host's body fails with when its client is too slow; the client is told so.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("the body came too slowly")]
+pub struct BodyTooSlow;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Encoding {
     Identity,
@@ -29,6 +42,12 @@ enum Encoding {
 
 /// From this size on, working on a body takes milliseconds.
 const LARGE: usize = 64 * 1024;
+
+/// The room that a body takes, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Room(
+    #[expect(dead_code, reason = "dropping it is what it is for")] Option<SemaphorePermit<'static>>,
+);
 
 /// A body as it was sent.
 #[derive(Debug)]
@@ -41,6 +60,11 @@ impl Sent {
     /// Whether working on it takes time and memory: it is large, or may become so.
     pub(crate) fn is_large(&self) -> bool {
         self.encoding != Encoding::Identity || self.bytes.len() >= LARGE
+    }
+
+    /// How many bytes were sent.
+    pub(crate) fn length(&self) -> usize {
+        self.bytes.len()
     }
 
     /// The body without its encoding.
@@ -60,18 +84,49 @@ impl Sent {
 }
 
 /// Reads the body, whatever its content type.
-pub(crate) async fn read(headers: &HeaderMap, body: Body) -> Result<Sent, Problem> {
+pub(crate) async fn read(headers: &HeaderMap, body: Body) -> Result<(Sent, Room), Problem> {
+    read_into(&ROOM, headers, body).await
+}
+
+async fn read_into(
+    room: &'static Semaphore,
+    headers: &HeaderMap,
+    mut body: Body,
+) -> Result<(Sent, Room), Problem> {
     let encoding = encoding(headers)?;
     let too_large = || Problem::BodyTooLarge { limit: MAX_SENT, decompressed: false };
     // Whoever announces too much is told before sending it.
     if body.size_hint().lower() > MAX_SENT as u64 {
         return Err(too_large());
     }
-    match Limited::new(body, MAX_SENT).collect().await {
-        Ok(sent) => Ok(Sent { bytes: sent.to_bytes(), encoding }),
-        Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
-        Err(_) => Err(Problem::BodyIncomplete),
+    let (mut parts, mut length) = (Vec::new(), 0);
+    let mut taken: Option<SemaphorePermit<'static>> = None;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| {
+            if is_too_slow(&error) { Problem::BodyTooSlow } else { Problem::BodyIncomplete }
+        })?;
+        let Ok(part) = frame.into_data() else { continue };
+        length += part.len();
+        if length > MAX_SENT {
+            return Err(too_large());
+        }
+        // At most MAX_SENT, so it fits.
+        let more = u32::try_from(part.len()).ok().and_then(|bytes| room.try_acquire_many(bytes).ok());
+        let more = more.ok_or(Problem::Busy)?;
+        match &mut taken {
+            Some(taken) => taken.merge(more),
+            None => taken = Some(more),
+        }
+        parts.push(part);
     }
+    // Most bodies are one part, and are not copied.
+    let bytes = if parts.len() == 1 { parts.swap_remove(0) } else { parts.concat().into() };
+    Ok((Sent { bytes, encoding }, Room(taken)))
+}
+
+/// Whether the host said so, below whatever was wrapped around its error.
+fn is_too_slow(error: &(dyn Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |&error| error.source()).any(<dyn Error>::is::<BodyTooSlow>)
 }
 
 fn encoding(headers: &HeaderMap) -> Result<Encoding, Problem> {
@@ -130,7 +185,7 @@ mod tests {
         let zstd = zstd::encode_all(zeros, 1).unwrap();
         for (bomb, name) in [(gzip, "gzip"), (zstd, "zstd")] {
             assert!(bomb.len() < MAX_SENT);
-            let answer = read(&headers(&[name]), Body::from(bomb)).await.unwrap().decode();
+            let answer = read(&headers(&[name]), Body::from(bomb)).await.unwrap().0.decode();
             assert!(matches!(answer, Err(Problem::BodyTooLarge { decompressed: true, .. })), "{name}");
         }
     }
@@ -139,7 +194,7 @@ mod tests {
     async fn what_cannot_be_decompressed_is_refused() {
         for name in ["gzip", "zstd"] {
             for bytes in [&b""[..], b"nonsense", &[0x1f, 0x8b, 8, 0, 0], &[0x28, 0xb5, 0x2f, 0xfd]] {
-                let answer = read(&headers(&[name]), Body::from(bytes)).await.unwrap().decode();
+                let answer = read(&headers(&[name]), Body::from(bytes)).await.unwrap().0.decode();
                 let empty_is_fine = bytes.is_empty() && answer.as_ref().is_ok_and(Bytes::is_empty);
                 assert!(
                     empty_is_fine || matches!(answer, Err(Problem::UndecodableBody { .. })),
@@ -147,6 +202,46 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[tokio::test]
+    async fn bodies_take_room_until_they_are_answered_and_who_finds_none_is_told_to_come_again() {
+        static ROOM: Semaphore = Semaphore::const_new(10);
+        let read = async |bytes: &'static str| read_into(&ROOM, &headers(&[]), Body::from(bytes)).await;
+        let (sent, room) = read("seven b").await.unwrap();
+        assert!(matches!(read("four").await, Err(Problem::Busy)));
+        assert_eq!(sent.decode().unwrap(), "seven b");
+        assert!(matches!(read("four").await, Err(Problem::Busy)), "its events may still be in memory");
+        drop(room);
+        assert!(read("four").await.is_ok());
+        assert_eq!(ROOM.available_permits(), 10);
+    }
+
+    #[tokio::test]
+    async fn a_body_in_parts_is_put_together_and_takes_room_for_all_of_them() {
+        static ROOM: Semaphore = Semaphore::const_new(10);
+        let body = |parts: &[&'static str]| {
+            let parts: Vec<_> = parts.iter().map(|part| Ok::<_, BodyTooSlow>(*part)).collect();
+            Body::from_stream(futures_util::stream::iter(parts))
+        };
+        let (sent, _room) = read_into(&ROOM, &headers(&[]), body(&["in ", "two ", "s"])).await.unwrap();
+        assert_eq!(sent.decode().unwrap(), "in two s");
+        assert_eq!(ROOM.available_permits(), 2);
+        let too_many = read_into(&ROOM, &headers(&[]), body(&["a", "bc"])).await;
+        assert!(matches!(too_many, Err(Problem::Busy)));
+        assert_eq!(ROOM.available_permits(), 2, "what was taken for a part of it is given back");
+    }
+
+    #[tokio::test]
+    async fn a_body_that_the_host_calls_too_slow_is_told_from_one_that_is_cut_off() {
+        let failing = |error: Box<dyn Error + Send + Sync>| {
+            let parts = [Ok("half a"), Err(error)];
+            Body::new(Body::from_stream(futures_util::stream::iter(parts)))
+        };
+        let slow = read(&headers(&[]), failing(Box::new(BodyTooSlow))).await;
+        assert!(matches!(slow, Err(Problem::BodyTooSlow)));
+        let cut_off = read(&headers(&[]), failing("reset".into())).await;
+        assert!(matches!(cut_off, Err(Problem::BodyIncomplete)));
     }
 
     /// Compresses in a test.

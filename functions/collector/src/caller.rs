@@ -1,9 +1,12 @@
 //! Who is calling, and what they may do. A handler that takes a [`Writer`] or a [`Reader`] cannot be reached without
 //! the right to write or to read.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use axum::{extract::FromRequestParts, http::request::Parts};
-use weir_core::{Username, ports::PortError, users::Scope};
+use tracing::Instrument;
+use weir_core::{Username, ports::PortError, trace::TRACED, users::Scope};
 
 use crate::{Collector, problem::Problem};
 
@@ -25,6 +28,18 @@ pub enum NotAuthenticated {
     /// There are, but they are not right; which part is wrong is nobody's business.
     #[error("the credentials are not right")]
     Refused,
+    /// Too many sign-ins failed before: whoever it is may try again then.
+    #[error("there were too many failed sign-ins")]
+    TooManyFailures {
+        /// After this time.
+        retry_after: Duration,
+    },
+    /// Who is calling is known, and calls more often than anybody may.
+    #[error("there were too many requests")]
+    TooManyRequests {
+        /// After this time one more will be taken.
+        retry_after: Duration,
+    },
     /// They cannot be checked now.
     #[error(transparent)]
     Unavailable(PortError),
@@ -61,6 +76,8 @@ impl FromRequestParts<Collector> for Reader {
 }
 
 async fn caller_with(needed: Scope, parts: &Parts, collector: &Collector) -> Result<Username, Problem> {
-    let caller = collector.authenticate.caller(parts).await.map_err(Problem::from)?;
+    let authenticating = tracing::trace_span!(target: TRACED, "authenticate");
+    let caller = collector.authenticate.caller(parts).instrument(authenticating).await;
+    let caller = caller.map_err(Problem::from)?;
     if caller.scope.allows(needed) { Ok(caller.username) } else { Err(Problem::OutOfScope { needed }) }
 }

@@ -26,7 +26,7 @@ use serde_json::{Map, Value};
 use tower::ServiceExt;
 use weir_core::{Username, users::Scope};
 
-use crate::{Authenticate, Caller, NotAuthenticated};
+use crate::{Authenticate, Caller, NotAuthenticated, RequestId};
 
 /// The API behind API Gateway.
 #[derive(Clone)]
@@ -130,6 +130,9 @@ fn read(mut event: Map<String, Value>) -> Result<(Request<Body>, Format), Gatewa
     *request.uri_mut() = uri(&event, format)?;
     *request.headers_mut() = request_headers(&event);
     request.extensions_mut().insert(Verdict(verdict(&context["authorizer"])));
+    if let Some(id) = context["requestId"].as_str().and_then(RequestId::of_host) {
+        request.extensions_mut().insert(id);
+    }
     Ok((request, format))
 }
 

@@ -1,18 +1,24 @@
 //! Taking events in: validate, stamp, store, count. Knows nothing of HTTP.
 
 use serde::{Serialize, Serializer, ser::SerializeMap};
+use tracing::{Instrument, field::Empty};
 use weir_core::{
-    Catalog, Event, EventId, EventType, Record, Stamp, Timestamp, Username, Violation, counts,
+    Catalog, Event, EventId, EventType, Record, Stamp, Timestamp, Username, Violation,
+    catalog::Definition,
+    counts,
     ports::{Appended, PortError},
+    trace::TRACED,
 };
 
-use crate::{Collector, Taken};
+use crate::{Collector, Fate, Taken};
 
 /// What became of one event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// It is durable.
     Stored { event_id: EventId },
+    /// It was stored before, and this time it was not: its client gave both the same id.
+    Duplicate { event_id: EventId },
     /// It is not valid, and kept aside.
     Rejected { errors: Vec<Violation> },
     /// It is not known to be durable: it must be sent again. `event_id` is the client's, if it gave one.
@@ -25,6 +31,10 @@ impl Serialize for Outcome {
         match self {
             Self::Stored { event_id } => {
                 map.serialize_entry("status", "stored")?;
+                map.serialize_entry("event_id", event_id)?;
+            }
+            Self::Duplicate { event_id } => {
+                map.serialize_entry("status", "duplicate")?;
                 map.serialize_entry("event_id", event_id)?;
             }
             Self::Rejected { errors } => {
@@ -55,8 +65,14 @@ pub(crate) struct Prepared {
 
 #[derive(Debug)]
 enum Verdict {
-    Valid { client_id: Option<EventId> },
-    Invalid { errors: Vec<Violation> },
+    Valid {
+        client_id: Option<EventId>,
+    },
+    /// `claimed` is the type that it says it is of, where it says one.
+    Invalid {
+        claimed: Option<EventType>,
+        errors: Vec<Violation>,
+    },
 }
 
 impl Collector {
@@ -85,7 +101,7 @@ impl Collector {
                     let claimed = expected.cloned().or(claimed);
                     let stamp = self.stamp(username, None, received_at);
                     prepared.records.push(Record::rejected(body, claimed.as_ref(), &errors, stamp));
-                    prepared.verdicts.push(Verdict::Invalid { errors });
+                    prepared.verdicts.push(Verdict::Invalid { claimed, errors });
                 }
             }
         }
@@ -97,7 +113,7 @@ impl Collector {
         let stamp = self.stamp(username, None, self.clock.now());
         let errors = vec![error];
         let record = Record::rejected(body, None, &errors, stamp);
-        Prepared { records: vec![record], verdicts: vec![Verdict::Invalid { errors }] }
+        Prepared { records: vec![record], verdicts: vec![Verdict::Invalid { claimed: None, errors }] }
     }
 
     /// Makes the record of a valid event; otherwise says which type it claimed to be of, and what is wrong.
@@ -131,21 +147,14 @@ impl Collector {
         Stamp { username: username.clone(), event_id, received_at }
     }
 
-    /// Stores prepared events and raises their counts; says what became of each, and to the observer of all.
+    /// Stores prepared events and counts them; says what became of each, and to the observer of all.
     pub(crate) async fn store(&self, Prepared { records, verdicts }: Prepared) -> Vec<Outcome> {
-        let appended = self.stream.append(records.clone()).await;
-        // The engine counts some events itself; counting the others may fail without the events being any less
-        // stored, so that no answer depends on it.
-        let uncounted =
+        let storing = tracing::trace_span!(target: TRACED, "store", weir.events = records.len());
+        let appended = self.stream.append(records.clone()).instrument(storing).await;
+        let stored =
             records.iter().zip(&appended).filter(|(_, appended)| matches!(appended, Appended::Stored));
-        let increments = counts::increments(uncounted.map(|(record, _)| record));
-        let mut taken = Taken::default();
-        if !increments.is_empty()
-            && let Err(error) = self.live.raise(&increments).await
-        {
-            tracing::warn!(%error, counters = increments.len(), "live counts were not raised for stored events");
-            taken.count_failures = increments.len();
-        }
+        let count_failures = self.count(stored.map(|(record, _)| record)).await;
+        let mut taken = Taken { count_failures, ..Taken::default() };
         let refusal = appended.iter().find_map(|appended| match appended {
             Appended::Refused(error) => Some(error),
             _ => None,
@@ -154,25 +163,67 @@ impl Collector {
             let refused = appended.iter().filter(|appended| !appended.is_durable()).count();
             log_refusal(error, refused);
         }
-        let events = records.iter().zip(verdicts).zip(appended);
-        let outcomes: Vec<Outcome> = events
-            .map(|((record, verdict), appended)| match (verdict, appended.is_durable()) {
-                (Verdict::Invalid { errors }, true) => Outcome::Rejected { errors },
-                // It is to be rejected and kept, and was not kept: sent again, it will be.
-                (Verdict::Invalid { .. }, false) => Outcome::NotStored { event_id: None },
-                (Verdict::Valid { .. }, true) => Outcome::Stored { event_id: record.event_id().clone() },
-                (Verdict::Valid { client_id }, false) => Outcome::NotStored { event_id: client_id },
-            })
-            .collect();
-        for outcome in &outcomes {
-            *match outcome {
-                Outcome::Stored { .. } => &mut taken.accepted,
-                Outcome::Rejected { .. } => &mut taken.rejected,
-                Outcome::NotStored { .. } => &mut taken.not_stored,
-            } += 1;
+        let mut outcomes = Vec::with_capacity(records.len());
+        for ((record, verdict), appended) in records.iter().zip(verdicts).zip(appended) {
+            // Names that the catalog has not are the client's own.
+            let claimed = match &verdict {
+                Verdict::Valid { .. } => Some(&record.counter().event_type),
+                Verdict::Invalid { claimed, .. } => claimed.as_ref(),
+            };
+            let event_type =
+                claimed.and_then(|claimed| self.catalog.get(claimed)).map(Definition::event_type);
+            let outcome = outcome(record, verdict, &appended);
+            let (fate, number) = match &outcome {
+                Outcome::Stored { .. } => (Fate::Accepted, &mut taken.accepted),
+                Outcome::Duplicate { .. } => (Fate::Duplicate, &mut taken.duplicates),
+                Outcome::Rejected { .. } => (Fate::Rejected, &mut taken.rejected),
+                Outcome::NotStored { .. } => (Fate::NotStored, &mut taken.not_stored),
+            };
+            *number += 1;
+            self.observe.event(event_type, fate);
+            outcomes.push(outcome);
         }
         self.observe.taken(&taken);
         outcomes
+    }
+
+    /// Counts stored events, and notes those that were rejected, where the engine does not do so itself. Either may fail
+    /// without the events being any less stored, so that no answer depends on it. Says how many counts may be too low.
+    async fn count(&self, stored: impl Iterator<Item = &Record> + Clone) -> usize {
+        let increments = counts::increments(stored.clone());
+        if increments.is_empty() {
+            return 0;
+        }
+        let rejected: Vec<Record> = stored.filter(|record| record.is_rejected()).cloned().collect();
+        let noting = async {
+            if !rejected.is_empty()
+                && let Err(error) = self.rejected.note(&rejected).await
+            {
+                tracing::warn!(%error, "rejected events are stored, and not in the list of the latest");
+            }
+        };
+        let counting = tracing::trace_span!(target: TRACED, "count", weir.counters = increments.len(), otel.error = Empty);
+        let (raised, ()) = tokio::join!(self.live.raise(&increments).instrument(counting.clone()), noting);
+        counting.record("otel.error", raised.is_err());
+        let Err(error) = raised else { return 0 };
+        tracing::warn!(%error, counters = increments.len(), "live counts were not raised for stored events");
+        increments.len()
+    }
+}
+
+/// What became of an event, from what it is and what the stream did with it.
+fn outcome(record: &Record, verdict: Verdict, appended: &Appended) -> Outcome {
+    match (verdict, appended) {
+        // It is to be rejected and kept, and was not kept: sent again, it will be.
+        (Verdict::Invalid { .. }, Appended::Refused(_)) => Outcome::NotStored { event_id: None },
+        (Verdict::Invalid { errors, .. }, _) => Outcome::Rejected { errors },
+        (Verdict::Valid { client_id }, Appended::Refused(_)) => Outcome::NotStored { event_id: client_id },
+        (Verdict::Valid { .. }, Appended::Duplicate) => {
+            Outcome::Duplicate { event_id: record.event_id().clone() }
+        }
+        (Verdict::Valid { .. }, Appended::Counted | Appended::Stored) => {
+            Outcome::Stored { event_id: record.event_id().clone() }
+        }
     }
 }
 

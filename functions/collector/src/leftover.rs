@@ -6,6 +6,7 @@
 
 use std::{
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -20,23 +21,45 @@ use axum::{
 use http_body_util::BodyExt;
 use tokio::sync::oneshot;
 
-/// How much is thrown away at the most, and for how long. A client that sends more is cut off.
+/// How much is thrown away at the most, and for how long where nobody says. A client that sends more is cut off.
 const MAX_BYTES: usize = 64 << 20;
 const MAX_TIME: Duration = Duration::from_secs(10);
+
+/// Whoever wants to know that of a request nothing is left but a rest that is thrown away: it may be cut off then, and
+/// nothing is lost but its answer.
+pub trait OnlyLeftover: Send + Sync {
+    /// It is so from now on.
+    fn only_leftover(&self);
+}
+
+/// Where in a request's extensions a host puts who wants to know, and how long the rest may take.
+#[derive(Clone)]
+pub struct TellOnlyLeftover {
+    /// Who wants to know.
+    pub who: Arc<dyn OnlyLeftover>,
+    /// A client that takes longer is cut off.
+    pub patience: Duration,
+}
 
 /// The middleware.
 pub(crate) async fn discard(request: Request, next: Next) -> Response {
     if waits_to_be_asked(request.headers()) {
         return next.run(request).await;
     }
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
+    let tell = parts.extensions.remove::<TellOnlyLeftover>();
     let (give_back, left) = oneshot::channel();
     let body = Body::new(Reclaimed { body: Some(body), give_back: Some(give_back) });
     let answer = next.run(Request::from_parts(parts, body)).await;
     // An error means that the body was read to its end.
     if let Ok(left) = left.await {
+        let mut patience = MAX_TIME;
+        if let Some(tell) = tell {
+            tell.who.only_leftover();
+            patience = tell.patience;
+        }
         // Who takes longer is cut off.
-        let _ = tokio::time::timeout(MAX_TIME, throw_away(left)).await;
+        let _ = tokio::time::timeout(patience, throw_away(left)).await;
     }
     answer
 }

@@ -6,41 +6,59 @@
 //! - `router`: the routes;
 //! - `post`: what a request for storing events goes through: `body` (bytes, bounded and decompressed), `framing`
 //!   (one text for each event), `intake` (validate, stamp, store, count), and the answer;
-//! - `read`: counts;
+//! - `read`: counts; `history`: the same by hour and day; `rejected`: the latest rejected events;
+//! - `etag`: what spares clients an answer that they have already;
 //! - `problem`: every error there is, and the only place that knows HTTP statuses;
 //! - `leftover`: what is done with a body that was not read;
 //! - `caller`: who is calling, and what they may do;
-//! - `openapi`: the description of all that, made from the catalog;
+//! - `page`: the dashboard, which is a user of this API like others;
+//! - `openapi`: the description of all that, made from the catalog; `examples`: its errors;
+//!   `docs`: the same for people;
+//! - `script`: what web pages load to send events; `served`: files for browsers;
 //! - `observe`: what is counted of all that;
+//! - `request_id`: which request it was, for its answer and its log lines;
 //! - `gateway`: the API behind API Gateway, which makes requests of events and events of answers.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod body;
 mod caller;
+mod docs;
+mod etag;
+mod examples;
 mod framing;
 #[cfg(feature = "lambda")]
 mod gateway;
+mod history;
 mod intake;
 mod leftover;
 mod observe;
 mod openapi;
+mod page;
 mod post;
 mod problem;
 mod read;
+mod rejected;
+mod request_id;
 mod router;
+mod script;
+mod served;
 
 use std::sync::Arc;
 
 use weir_core::{
     Catalog, Clock, Random,
-    ports::{Health, LiveCounts, SettledCounts, Stream},
+    ports::{Health, LiveCounts, RecentRejected, SettledCounts, Stream},
 };
 
+pub use body::BodyTooSlow;
 pub use caller::{Authenticate, Caller, NotAuthenticated};
 #[cfg(feature = "lambda")]
 pub use gateway::{Gateway, GatewayAnswer, GatewayAuthentication, GatewayError};
-pub use observe::{Observe, Taken};
-pub use router::{Origins, OriginsError, router};
+pub use leftover::{OnlyLeftover, TellOnlyLeftover};
+pub use observe::{Drift, Fate, Observe, Taken};
+pub use post::bodies_waiting;
+pub use request_id::RequestId;
+pub use router::{Origins, OriginsError, no_room, router};
 
 /// What a collector works with.
 #[derive(Clone)]
@@ -53,6 +71,8 @@ pub struct Collector {
     pub live: Arc<dyn LiveCounts>,
     /// The counts of what lies in the lake.
     pub settled: Arc<dyn SettledCounts>,
+    /// The latest events that were not valid.
+    pub rejected: Arc<dyn RecentRejected>,
     /// Whether the engine answers.
     pub health: Arc<dyn Health>,
     /// Who is calling.

@@ -1,14 +1,17 @@
-//! The API's description, OpenAPI 3.1, made from the catalog.
+//! The API's description, OpenAPI 3.1, made from the catalog. What dashboards read is in `dashboard`.
+
+mod dashboard;
 
 use serde_json::{Map, Value, json};
 use weir_core::{
-    Catalog, Key,
+    Catalog, Key, Timestamp,
     catalog::Definition,
     event::{MAX_EVENT_BYTES, STAMPED},
 };
 
 use crate::{
     body::{MAX_DECOMPRESSED, MAX_SENT},
+    examples::{Of, examples},
     post::MAX_EVENTS,
 };
 
@@ -23,8 +26,17 @@ pub(crate) fn document(catalog: &Catalog) -> Value {
     }
     paths.insert("/counts".to_owned(), json!({"get": get_counts()}));
     paths.insert("/counts/{event_type}".to_owned(), json!({"get": get_count(catalog)}));
+    paths.insert("/".to_owned(), json!({"get": crate::page::operation()}));
+    dashboard::describe(&mut paths, catalog);
     paths.insert("/health".to_owned(), json!({"get": get_health()}));
     paths.insert("/openapi.json".to_owned(), json!({"get": get_openapi()}));
+    paths.insert("/docs".to_owned(), json!({"get": get_docs()}));
+    paths.insert("/weir.js".to_owned(), json!({"get": get_script()}));
+    dashboard::describe_etags(&mut paths);
+    let operations = paths.values_mut().filter_map(Value::as_object_mut).flat_map(Map::values_mut);
+    for response in operations.filter_map(|one| one["responses"].as_object_mut()).flat_map(Map::values_mut) {
+        response["headers"] = json!({"X-Request-Id": {"$ref": "#/components/headers/X-Request-Id"}});
+    }
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -34,13 +46,18 @@ pub(crate) fn document(catalog: &Catalog) -> Value {
             "description": format!(
                 "Collects events and counts them. A body has at most {MAX_SENT} bytes ({MAX_DECOMPRESSED} once \
                  decompressed), a request at most {MAX_EVENTS} events, an event at most {MAX_EVENT_BYTES} bytes. \
-                 Bodies may be compressed with gzip or zstd. The names {STAMPED:?} cannot be sent."
+                 Bodies may be compressed with gzip or zstd. {} are Weir's own, and cannot be sent.",
+                STAMPED.join(" and ")
             ),
         },
         "security": [{"basic": []}],
         "paths": paths,
         "components": {
             "securitySchemes": {"basic": {"type": "http", "scheme": "basic"}},
+            "headers": {"X-Request-Id": {
+                "description": "Which request it was. It stands in the log, too.",
+                "required": true, "schema": {"type": "string", "minLength": 1, "maxLength": 128},
+            }},
             "schemas": schemas(catalog),
         },
     })
@@ -51,16 +68,19 @@ fn schemas(catalog: &Catalog) -> Value {
         "Problem": {
             "description": "Problem details (RFC 9457).",
             "type": "object",
-            "required": ["type", "title", "status", "detail"],
+            "required": ["type", "title", "status", "detail", "instance"],
             "properties": {
                 "type": {"type": "string", "description": "Stable: programs may rely on it.",
                     "examples": ["urn:weir:problem:invalid-event"]},
                 "title": {"type": "string"},
                 "status": {"type": "integer"},
                 "detail": {"type": "string"},
+                "instance": {"type": "string", "description": "Which request it was: urn:weir:request: and its id, \
+                    which stands in the log too.", "pattern": "^urn:weir:request:"},
                 "errors": {"type": "array", "items": {"$ref": "#/components/schemas/Violation"}},
                 "limit": {"type": "integer"},
                 "stored": {"type": "integer"},
+                "duplicates": {"type": "integer"},
                 "rejected": {"type": "integer"},
                 "not_stored": {"type": "integer"},
                 "outcomes": {"type": "array", "items": {"$ref": "#/components/schemas/Outcome"}},
@@ -80,16 +100,20 @@ fn schemas(catalog: &Catalog) -> Value {
             "type": "object",
             "required": ["status"],
             "properties": {
-                "status": {"enum": ["stored", "rejected", "not_stored"]},
+                "status": {
+                    "enum": ["stored", "duplicate", "rejected", "not_stored"],
+                    "description": "A duplicate was stored earlier, with the same event_id: it is not stored again.",
+                },
                 "event_id": {"type": "string"},
                 "errors": {"type": "array", "items": {"$ref": "#/components/schemas/Violation"}},
             },
         },
         "Outcomes": {
             "type": "object",
-            "required": ["stored", "rejected", "not_stored", "outcomes"],
+            "required": ["stored", "duplicates", "rejected", "not_stored", "outcomes"],
             "properties": {
                 "stored": {"type": "integer"},
+                "duplicates": {"type": "integer"},
                 "rejected": {"type": "integer"},
                 "not_stored": {"type": "integer"},
                 "outcomes": {
@@ -124,10 +148,16 @@ fn event_schema(definition: &Definition) -> Value {
         let properties = object.entry("properties").or_insert_with(|| json!({}));
         properties["event_id"] = json!({
             "type": ["string", "null"], "pattern": "^[A-Za-z0-9._:-]{1,64}$",
-            "description": "The client's own identity for the event; one is made if it is missing.",
+            "description": "The client's own identity for the event; one is made if it is missing. For at least 24 \
+                hours from when it was stored, an event of the same user with the same one is the same event, \
+                whatever it holds: it is acknowledged, and not stored again.",
         });
         properties["occurred_at"] = json!({
-            "type": ["integer", "string", "null"],
+            "anyOf": [
+                {"type": "integer", "minimum": 0, "maximum": Timestamp::MAX_MILLIS},
+                {"type": "string", "format": "date-time", "pattern": "^(19[7-9][0-9]|[2-9][0-9]{3})-"},
+                {"type": "null"},
+            ],
             "description": "When it happened: milliseconds since 1970, or RFC 3339.",
         });
         properties["event_type"] =
@@ -136,22 +166,40 @@ fn event_schema(definition: &Definition) -> Value {
     schema
 }
 
+/// An event of a type as `POST /events` takes it: its schema's first example.
+fn example(definition: &Definition) -> Option<Value> {
+    let mut event = json!({"event_type": definition.event_type()});
+    let example = definition.schema().get("examples")?.get(0)?.as_object()?;
+    event.as_object_mut()?.extend(example.clone());
+    Some(event)
+}
+
 fn post_events(catalog: &Catalog) -> Value {
     let one: Vec<Value> =
         catalog.iter().map(|definition| reference(definition.event_type().as_str())).collect();
-    let event = json!({"type": "object", "required": ["event_type"], "anyOf": one});
+    let event = json!({
+        "type": "object", "required": ["event_type"], "properties": {"event_type": {"type": "string"}}, "anyOf": one,
+    });
     let body = json!({"anyOf": [event, {"type": "array", "items": event, "maxItems": MAX_EVENTS}]});
-    let ndjson = json!({"schema": {"type": "string"}});
+    let events: Vec<Value> = catalog.iter().filter_map(example).collect();
+    let mut sent: Map<String, Value> = events
+        .iter()
+        .filter_map(|event| Some((event["event_type"].as_str()?.to_owned(), json!({"value": event}))))
+        .collect();
+    sent.insert("many".to_owned(), json!({"summary": "One of each type", "value": events}));
+    let lines: Vec<String> = events.iter().map(Value::to_string).collect();
+    // Not as an example: tools would take one for a value of its own, and few can send it.
+    let ndjson = json!({"schema": {"type": "string", "description": format!("A line for each event:\n{}", lines.join("\n"))}});
     let outcomes = |description: &str| json!({"description": description, "content": {"application/json": {"schema": reference("Outcomes")}}});
-    let mut responses = problems(&[401, 403, 413, 415, 422, 503]);
-    responses["200"] = outcomes("All events are stored.");
+    let mut responses = errors(Of::ManyEvents, &[401, 403, 408, 413, 415, 422, 429, 503]);
+    responses["200"] = outcomes("All events are stored, now or before.");
     responses["207"] = outcomes("Some events are stored; the outcomes say which.");
     json!({
         "summary": "Store one event or many",
         "description": "One JSON object, an array of them, or NDJSON. Each event gets its own outcome.",
         "operationId": "post_events",
         "requestBody": {"required": true, "content": {
-            "application/json": {"schema": body}, "application/x-ndjson": ndjson,
+            "application/json": {"schema": body, "examples": sent}, "application/x-ndjson": ndjson,
         }},
         "responses": responses,
     })
@@ -159,9 +207,9 @@ fn post_events(catalog: &Catalog) -> Value {
 
 fn post_typed(definition: &Definition) -> Value {
     let name = definition.event_type().as_str();
-    let mut responses = problems(&[401, 403, 413, 415, 422, 503]);
+    let mut responses = errors(Of::OneEvent, &[401, 403, 408, 413, 415, 422, 429, 503]);
     responses["200"] = json!({
-        "description": "The event is stored.",
+        "description": "The event is stored, now or before.",
         "content": {"application/json": {"schema": {
             "type": "object", "required": ["message"], "properties": {"message": {"const": "Received"}},
         }}},
@@ -182,7 +230,7 @@ fn post_typed(definition: &Definition) -> Value {
 
 fn get_typed_count(definition: &Definition) -> Value {
     let name = definition.event_type().as_str();
-    let mut responses = problems(&[401, 403, 422, 503]);
+    let mut responses = problems(&[401, 403, 422, 429, 503]);
     responses["200"] = json!({
         "description": "The live count; 0 if there was none.",
         "content": {"application/json": {"schema": {
@@ -206,16 +254,20 @@ fn get_typed_count(definition: &Definition) -> Value {
 }
 
 fn get_counts() -> Value {
-    let mut responses = problems(&[401, 403, 422, 503]);
+    let mut responses = problems(&[401, 403, 422, 429, 503]);
     responses["200"] = json!({
         "description": "A count for each event type, and one for rejected events.",
         "content": {"application/json": {"schema": {
             "type": "object",
-            "required": ["username", "counts", "rejected"],
+            "required": ["username", "counts", "rejected", "settled_at"],
             "properties": {
                 "username": {"type": "string"},
                 "counts": {"type": "array", "items": reference("TypeCount")},
                 "rejected": reference("TypeCount"),
+                "settled_at": {
+                    "type": ["integer", "null"],
+                    "description": "When events were filed in the lake last: milliseconds since 1970.",
+                },
             },
         }}},
     });
@@ -224,7 +276,7 @@ fn get_counts() -> Value {
 
 fn get_count(catalog: &Catalog) -> Value {
     let names: Vec<&str> = catalog.iter().map(|d| d.event_type().as_str()).chain(["rejected"]).collect();
-    let mut responses = problems(&[401, 403, 404, 422, 503]);
+    let mut responses = problems(&[401, 403, 404, 422, 429, 503]);
     responses["200"] = json!({
         "description": "The type's counts, and those of its keys, largest first.",
         "content": {"application/json": {"schema": {
@@ -251,7 +303,7 @@ fn get_count(catalog: &Catalog) -> Value {
             {"name": "limit", "in": "query", "description": "Keys on a page.",
              "schema": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}},
             {"name": "after", "in": "query", "description": "What next said on the page before.",
-             "schema": {"type": "string"}},
+             "schema": {"type": "string", "pattern": "^[0-9]{1,19}:"}},
         ],
         "responses": responses,
     })
@@ -277,22 +329,49 @@ fn get_openapi() -> Value {
     })
 }
 
+fn get_docs() -> Value {
+    json!({
+        "summary": "This document, for people",
+        "operationId": "docs",
+        "security": [],
+        "responses": {"200": {"description": "A page on which the API can be tried.",
+            "content": {"text/html": {"schema": {"type": "string"}}}}},
+    })
+}
+
+fn get_script() -> Value {
+    json!({
+        "summary": "What a web page loads to send events",
+        "operationId": "script",
+        "security": [],
+        "responses": {"200": {"description": "weir.track(\"button_click\", {...}) sends an event with the access key of the \
+             script's data-key: one that may only write.",
+            "content": {"text/javascript": {"schema": {"type": "string"}}}}},
+    })
+}
+
+/// The errors of a route that reads.
 fn problems(statuses: &[u16]) -> Value {
+    errors(Of::Reading, statuses)
+}
+
+fn errors(route: Of, statuses: &[u16]) -> Value {
     let of = |status: u16| match status {
         401 => "There are no usable credentials.",
         403 => "The access key has not the scope.",
         404 => "There is no such event type.",
+        408 => "The body came too slowly.",
         413 => "The body is too large, or has too many events.",
         415 => "The content encoding is not known.",
         422 => "It is not valid; the members say why.",
+        429 => "Too many requests, or failed sign-ins. Retry-After says when to try again.",
         _ => "Not available now. Retry-After says when to try again.",
     };
-    let content = json!({"application/problem+json": {"schema": reference("Problem")}});
-    statuses
-        .iter()
-        .map(|status| (status.to_string(), json!({"description": of(*status), "content": content})))
-        .collect::<Map<_, _>>()
-        .into()
+    let answer = |status: u16| {
+        let content = json!({"schema": reference("Problem"), "examples": examples(route, status)});
+        json!({"description": of(status), "content": {"application/problem+json": content}})
+    };
+    statuses.iter().map(|status| (status.to_string(), answer(*status))).collect::<Map<_, _>>().into()
 }
 
 fn reference(schema: &str) -> Value {

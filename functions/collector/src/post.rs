@@ -15,7 +15,7 @@ use weir_core::{EventType, Username};
 
 use crate::{
     Collector,
-    body::{self, Sent},
+    body::{self, Room, Sent},
     caller::Writer,
     framing::{self, Framed},
     intake::{Outcome, Prepared},
@@ -27,11 +27,38 @@ pub(crate) const MAX_EVENTS: usize = 10_000;
 
 /// How many large bodies are worked on at once in the process, from decompression until their events are stored. Each
 /// may take several times its decompressed size; the others wait as they were sent.
-static LARGE_AT_ONCE: Semaphore = Semaphore::const_new(4);
+static LARGE_AT_ONCE: Semaphore = Semaphore::const_new(AT_ONCE);
+const AT_ONCE: usize = 4;
 
-/// A place among the large bodies, for one that is; a semaphore that is never closed always gives one.
-async fn place(body: &Sent) -> Option<SemaphorePermit<'static>> {
-    if body.is_large() { LARGE_AT_ONCE.acquire().await.ok() } else { None }
+/// How many large bodies there may be, with those that wait: some seconds' worth. Whoever comes then is told to try again.
+static LARGE: Semaphore = Semaphore::const_new(ADMITTED);
+const ADMITTED: usize = AT_ONCE + 128;
+
+/// How many large bodies wait for their turn now.
+#[must_use]
+pub fn bodies_waiting() -> usize {
+    let admitted = ADMITTED.saturating_sub(LARGE.available_permits());
+    admitted.saturating_sub(AT_ONCE.saturating_sub(LARGE_AT_ONCE.available_permits()))
+}
+
+/// What a request holds until its events are stored: the room of its body, and a place among the large ones if it is
+/// one.
+struct Held {
+    _room: Room,
+    _place: Option<[SemaphorePermit<'static>; 2]>,
+}
+
+/// Waits for a place among the large bodies, for one that is.
+async fn place(body: &Sent, room: Room) -> Result<Held, Problem> {
+    let place = if body.is_large() {
+        let admitted = LARGE.try_acquire().map_err(|_| Problem::Busy)?;
+        // A semaphore that is never closed always gives one.
+        let turn = LARGE_AT_ONCE.acquire().await.map_err(|_| Problem::Busy)?;
+        Some([admitted, turn])
+    } else {
+        None
+    };
+    Ok(Held { _room: room, _place: place })
 }
 
 /// `POST /events`: one event or many, of any types.
@@ -42,16 +69,18 @@ pub(crate) async fn events(
 ) -> Result<Response, Problem> {
     let (headers, body) = take_apart(request);
     let ndjson = is_ndjson(&headers);
-    let body = body::read(&headers, body).await?;
-    let _place = place(&body).await;
-    let prepared = aside(&collector, body, move |collector, body| match framing::split(body, ndjson) {
-        Framed::Events(events) if events.len() > MAX_EVENTS => {
-            Err(Problem::TooManyEvents { limit: MAX_EVENTS })
-        }
-        Framed::Events(events) => Ok(collector.prepare(&username, &events, None)),
-        Framed::Malformed(error) => Ok(collector.prepare_malformed(&username, body, error)),
-    })
-    .await?;
+    let (body, room) = body::read(&headers, body).await?;
+    collector.observe.body(body.length());
+    let held = place(&body, room).await?;
+    let (prepared, _held) =
+        aside(&collector, body, held, move |collector, body| match framing::split(body, ndjson) {
+            Framed::Events(events) if events.len() > MAX_EVENTS => {
+                Err(Problem::TooManyEvents { limit: MAX_EVENTS })
+            }
+            Framed::Events(events) => Ok(collector.prepare(&username, &events, None)),
+            Framed::Malformed(error) => Ok(collector.prepare_malformed(&username, body, error)),
+        })
+        .await?;
     answer(&collector.store(prepared).await)
 }
 
@@ -63,15 +92,19 @@ pub(crate) async fn typed(
     request: Request,
 ) -> Result<Response, Problem> {
     let (headers, body) = take_apart(request);
-    let body = body::read(&headers, body).await?;
-    let _place = place(&body).await;
+    let (body, room) = body::read(&headers, body).await?;
+    collector.observe.body(body.length());
+    let held = place(&body, room).await?;
     let prepare = move |collector: &Collector, body: &[u8]| {
         let event = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body).trim_ascii();
         Ok(collector.prepare(&username, &[event], Some(&event_type)))
     };
-    let prepared = aside(&collector, body, prepare).await?;
+    let (prepared, _held) = aside(&collector, body, held, prepare).await?;
     match collector.store(prepared).await.pop() {
-        Some(Outcome::Stored { .. }) => Ok(Json(json!({"message": "Received"})).into_response()),
+        // A client that sends again what it got no answer for is told what it would have been told then.
+        Some(Outcome::Stored { .. } | Outcome::Duplicate { .. }) => {
+            Ok(Json(json!({"message": "Received"})).into_response())
+        }
         Some(Outcome::Rejected { errors }) => Err(Problem::InvalidEvent { errors }),
         Some(Outcome::NotStored { .. }) | None => Err(Problem::NotStored { answer: Map::new() }),
     }
@@ -91,17 +124,20 @@ fn is_ndjson(headers: &HeaderMap) -> bool {
         .contains(&essence.as_str())
 }
 
-/// Decompresses a body and runs the work on it; a large one where it disturbs nobody.
+/// Decompresses a body and runs the work on it; a large one where it disturbs nobody. The work goes on when its client
+/// goes away, so it is the work that holds what is held for it.
 async fn aside(
     collector: &Collector,
     body: Sent,
+    held: Held,
     work: impl FnOnce(&Collector, &[u8]) -> Result<Prepared, Problem> + Send + 'static,
-) -> Result<Prepared, Problem> {
+) -> Result<(Prepared, Held), Problem> {
     if !body.is_large() {
-        return work(collector, &body.decode()?);
+        return Ok((work(collector, &body.decode()?)?, held));
     }
-    let collector = collector.clone();
-    match tokio::task::spawn_blocking(move || work(&collector, &body.decode()?)).await {
+    let (collector, span) = (collector.clone(), tracing::Span::current());
+    let work = move || span.in_scope(|| Ok((work(&collector, &body.decode()?)?, held)));
+    match tokio::task::spawn_blocking(work).await {
         Ok(prepared) => prepared,
         Err(error) => {
             tracing::error!(%error, "preparing events failed");
@@ -110,24 +146,28 @@ async fn aside(
     }
 }
 
-/// The answer of `POST /events`: 200 all stored, 207 some, 422 none valid, 503 none stored that should have been.
+/// The answer of `POST /events`: 200 all stored, now or before, 207 some, 422 none valid, 503 none stored that should have
+/// been.
 fn answer(outcomes: &[Outcome]) -> Result<Response, Problem> {
     let count = |wanted: fn(&Outcome) -> bool| outcomes.iter().filter(|outcome| wanted(outcome)).count();
     let stored = count(|outcome| matches!(outcome, Outcome::Stored { .. }));
+    let duplicates = count(|outcome| matches!(outcome, Outcome::Duplicate { .. }));
     let rejected = count(|outcome| matches!(outcome, Outcome::Rejected { .. }));
-    let not_stored = outcomes.len() - stored - rejected;
+    let durable = stored + duplicates;
+    let not_stored = outcomes.len() - durable - rejected;
     let all = outcomes.len();
     let answer: Map<String, Value> = [
         ("stored".to_owned(), json!(stored)),
+        ("duplicates".to_owned(), json!(duplicates)),
         ("rejected".to_owned(), json!(rejected)),
         ("not_stored".to_owned(), json!(not_stored)),
         ("outcomes".to_owned(), json!(outcomes)),
     ]
     .into_iter()
     .collect();
-    if stored == all {
+    if durable == all {
         Ok((StatusCode::OK, Json(answer)).into_response())
-    } else if stored > 0 {
+    } else if durable > 0 {
         Ok((StatusCode::MULTI_STATUS, Json(answer)).into_response())
     } else if not_stored > 0 {
         Err(Problem::NotStored { answer })

@@ -1,6 +1,8 @@
 //! Every error of the API, as problem details (RFC 9457). Each has a stable `type`; this is the only place that knows
 //! which HTTP status it has.
 
+use std::time::Duration;
+
 use axum::{
     Json,
     http::{HeaderName, HeaderValue, StatusCode, header},
@@ -9,12 +11,12 @@ use axum::{
 use serde_json::{Map, Value, json};
 use weir_core::{EventType, Violation, ports::PortError, users::Scope};
 
-use crate::caller::NotAuthenticated;
+use crate::{caller::NotAuthenticated, request_id};
 
 /// An error that a client is told of.
 #[derive(Debug)]
 pub(crate) enum Problem {
-    /// There are no usable credentials.
+    /// It is not known who is calling, or they call too often.
     Unauthorized(NotAuthenticated),
     /// The access key does not allow it.
     OutOfScope { needed: Scope },
@@ -26,6 +28,8 @@ pub(crate) enum Problem {
     MethodNotAllowed,
     /// The body did not come whole.
     BodyIncomplete,
+    /// The body came too slowly.
+    BodyTooSlow,
     /// The body is larger than any body may be.
     BodyTooLarge { limit: usize, decompressed: bool },
     /// The body holds more events than a request may.
@@ -44,6 +48,8 @@ pub(crate) enum Problem {
     NotStored { answer: Map<String, Value> },
     /// The engine did not answer.
     Unavailable,
+    /// There is no room for one more now.
+    Busy,
     /// The code has a fault.
     Internal,
 }
@@ -64,6 +70,12 @@ impl Problem {
             Self::Unauthorized(NotAuthenticated::Unavailable(_)) | Self::Unavailable => {
                 (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Not available now")
             }
+            Self::Unauthorized(NotAuthenticated::TooManyFailures { .. }) => {
+                (StatusCode::TOO_MANY_REQUESTS, "too-many-failed-sign-ins", "Too many failed sign-ins")
+            }
+            Self::Unauthorized(NotAuthenticated::TooManyRequests { .. }) => {
+                (StatusCode::TOO_MANY_REQUESTS, "too-many-requests", "Too many requests")
+            }
             Self::Unauthorized(_) => (StatusCode::UNAUTHORIZED, "unauthorized", "Credentials needed"),
             Self::OutOfScope { .. } => {
                 (StatusCode::FORBIDDEN, "out-of-scope", "Not allowed with this access key")
@@ -78,6 +90,7 @@ impl Problem {
             Self::BodyIncomplete => {
                 (StatusCode::BAD_REQUEST, "incomplete-body", "The body did not come whole")
             }
+            Self::BodyTooSlow => (StatusCode::REQUEST_TIMEOUT, "body-too-slow", "The body came too slowly"),
             Self::BodyTooLarge { .. } => {
                 (StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "The body is too large")
             }
@@ -100,6 +113,7 @@ impl Problem {
                 (StatusCode::UNPROCESSABLE_ENTITY, "invalid-query", "The query is not valid")
             }
             Self::NotStored { .. } => (StatusCode::SERVICE_UNAVAILABLE, "not-stored", "Nothing was stored"),
+            Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy", "Too much at once"),
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "A fault in the collector"),
         }
     }
@@ -115,6 +129,15 @@ impl Problem {
             Self::Unauthorized(NotAuthenticated::Refused) => {
                 "The username or the secret is wrong.".to_owned()
             }
+            Self::Unauthorized(NotAuthenticated::TooManyFailures { .. }) => {
+                "Too many sign-ins failed, from this address or for this username. Retry-After says when one more \
+                 will be looked at."
+                    .to_owned()
+            }
+            Self::Unauthorized(NotAuthenticated::TooManyRequests { .. }) => {
+                "This user sends more than is allowed. Retry-After says when to go on; many events fit into one request."
+                    .to_owned()
+            }
             Self::OutOfScope { needed } => format!("This needs an access key with the scope {needed}."),
             Self::NotFound => "The API is described at /openapi.json.".to_owned(),
             Self::UnknownEventType { event_type } => format!("The catalog has no event type {event_type:?}."),
@@ -122,6 +145,9 @@ impl Problem {
             Self::BodyIncomplete => {
                 "The connection ended before the body did, or the body is malformed.".to_owned()
             }
+            Self::BodyTooSlow => "Nothing was stored. Send the request again, on a faster connection or with fewer \
+                                  events."
+                .to_owned(),
             Self::BodyTooLarge { limit, decompressed: false } => format!("A body has at most {limit} bytes."),
             Self::BodyTooLarge { limit, decompressed: true } => {
                 format!("A body has at most {limit} bytes once it is decompressed.")
@@ -138,6 +164,7 @@ impl Problem {
             Self::NotStored { .. } => {
                 "No event was stored. Send the request again after a moment.".to_owned()
             }
+            Self::Busy => "There is no room for this request now. Try again after a moment.".to_owned(),
             Self::Unavailable => "Try again after a moment.".to_owned(),
             Self::Internal => "It was logged.".to_owned(),
         }
@@ -156,6 +183,13 @@ impl Problem {
     }
 
     fn headers(&self) -> Option<(HeaderName, HeaderValue)> {
+        if let Self::Unauthorized(
+            NotAuthenticated::TooManyFailures { retry_after }
+            | NotAuthenticated::TooManyRequests { retry_after },
+        ) = self
+        {
+            return Some((header::RETRY_AFTER, whole_seconds(*retry_after)));
+        }
         match self.kind().0 {
             StatusCode::UNAUTHORIZED => {
                 // The charset is RFC 7617's way to say that names and secrets are UTF-8.
@@ -163,6 +197,8 @@ impl Problem {
                 Some((header::WWW_AUTHENTICATE, challenge))
             }
             StatusCode::SERVICE_UNAVAILABLE => Some((header::RETRY_AFTER, RETRY_AFTER)),
+            // RFC 9110, section 15.5.9: nobody reads the rest of the body.
+            StatusCode::REQUEST_TIMEOUT => Some((header::CONNECTION, HeaderValue::from_static("close"))),
             // RFC 7694, section 3: what would have been accepted.
             StatusCode::UNSUPPORTED_MEDIA_TYPE => {
                 Some((header::ACCEPT_ENCODING, HeaderValue::from_static("gzip, zstd")))
@@ -170,6 +206,11 @@ impl Problem {
             _ => None,
         }
     }
+}
+
+/// Of what is left of a second, a whole one: who comes too early is put off again.
+fn whole_seconds(time: Duration) -> HeaderValue {
+    HeaderValue::from(time.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX).max(1))
 }
 
 impl From<NotAuthenticated> for Problem {
@@ -187,8 +228,10 @@ impl From<EventType> for Problem {
     }
 }
 
-impl IntoResponse for Problem {
-    fn into_response(mut self) -> Response {
+/// Their form.
+impl Problem {
+    /// What a client reads.
+    fn body(&mut self) -> Value {
         let (status, kind, title) = self.kind();
         let mut body = json!({
             "type": format!("urn:weir:problem:{kind}"),
@@ -197,9 +240,24 @@ impl IntoResponse for Problem {
             "detail": self.detail(),
         });
         if let Some(object) = body.as_object_mut() {
+            if let Some(instance) = request_id::instance() {
+                object.insert("instance".to_owned(), Value::String(instance));
+            }
             object.extend(self.members());
         }
-        let mut response = (status, Json(body)).into_response();
+        body
+    }
+
+    /// Its status, its name, and what a client reads, for the description of the API.
+    pub(crate) fn example(mut self) -> (u16, &'static str, Value) {
+        let (status, kind, _) = self.kind();
+        (status.as_u16(), kind, self.body())
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(mut self) -> Response {
+        let mut response = (self.kind().0, Json(self.body())).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.extend(self.headers());

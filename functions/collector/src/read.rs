@@ -1,4 +1,4 @@
-//! `GET`: counts and health.
+//! `GET`: counts and health. Counts by time are in `history`.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -9,11 +9,11 @@ use axum::{
 };
 use serde_json::{Value, json};
 use weir_core::{
-    Counter, EventType, Key, Username,
+    Counter, EventType, Key, Timestamp, Username,
     counts::{KeyCount, KeysRequest},
 };
 
-use crate::{Collector, caller::Reader, problem::Problem};
+use crate::{Collector, Drift, caller::Reader, problem::Problem};
 
 /// A query as it was sent: names and values, in their order.
 pub(crate) type Pairs = Result<Query<Vec<(String, String)>>, QueryRejection>;
@@ -68,6 +68,7 @@ pub(crate) async fn all(
         return Err(invalid("This takes no query.".to_owned()));
     }
     let totals = Totals::read(&collector, &username).await?;
+    collector.observe.drift(&totals.drift());
     let types: Vec<Value> =
         collector.catalog.iter().map(|definition| totals.of(definition.event_type())).collect();
     // Types that a former catalog had.
@@ -79,8 +80,10 @@ pub(crate) async fn all(
     let others: std::collections::BTreeSet<&EventType> = others.collect();
     let counts: Vec<Value> =
         types.into_iter().chain(others.into_iter().map(|other| totals.of(other))).collect();
-    let answer =
-        json!({"username": username, "counts": counts, "rejected": totals.of(&EventType::rejected())});
+    let rejected = totals.of(&EventType::rejected());
+    let answer = json!({
+        "username": username, "counts": counts, "rejected": rejected, "settled_at": totals.settled_at,
+    });
     Ok(Json(answer).into_response())
 }
 
@@ -91,11 +94,7 @@ pub(crate) async fn one(
     Path(event_type): Path<String>,
     query: Pairs,
 ) -> Result<Response, Problem> {
-    let known = event_type
-        .parse::<EventType>()
-        .ok()
-        .filter(|known| collector.catalog.get(known).is_some() || known.is_rejected());
-    let event_type = known.ok_or(Problem::UnknownEventType { event_type })?;
+    let event_type = known(&collector, event_type)?;
     let request = keys_request(pairs(query)?)?;
     let totals = Totals::read(&collector, &username).await?;
     let mut keys = collector
@@ -114,10 +113,20 @@ pub(crate) async fn one(
     Ok(Json(answer).into_response())
 }
 
+/// The type that a path names: one of the catalog, or that of rejected events.
+pub(crate) fn known(collector: &Collector, event_type: String) -> Result<EventType, Problem> {
+    let known = event_type
+        .parse::<EventType>()
+        .ok()
+        .filter(|known| collector.catalog.get(known).is_some() || known.is_rejected());
+    known.ok_or(Problem::UnknownEventType { event_type })
+}
+
 /// A user's live and settled totals.
 struct Totals {
     live: BTreeMap<EventType, u64>,
     settled: BTreeMap<EventType, u64>,
+    settled_at: Option<Timestamp>,
 }
 
 impl Totals {
@@ -125,7 +134,18 @@ impl Totals {
         let (live, settled) =
             tokio::join!(collector.live.totals(username), collector.settled.totals(username));
         let failed = |error| Problem::of_engine(&error);
-        Ok(Self { live: live.map_err(failed)?, settled: settled.map_err(failed)? })
+        let (live, settled) = (live.map_err(failed)?, settled.map_err(failed)?);
+        Ok(Self { live, settled: settled.by_type, settled_at: settled.settled_at })
+    }
+
+    fn drift(&self) -> Drift {
+        let above = |one: &BTreeMap<EventType, u64>, other: &BTreeMap<EventType, u64>| {
+            let above = |(of, count): (&EventType, &u64)| {
+                count.saturating_sub(other.get(of).copied().unwrap_or_default())
+            };
+            one.iter().map(above).sum()
+        };
+        Drift { under_way: above(&self.live, &self.settled), missing: above(&self.settled, &self.live) }
     }
 
     fn of(&self, event_type: &EventType) -> Value {
@@ -164,10 +184,30 @@ fn read_cursor(text: &str) -> Option<KeyCount> {
     Some(KeyCount { count: count.parse().ok()?, key: key.parse().ok()? })
 }
 
-fn pairs(query: Pairs) -> Result<Vec<(String, String)>, Problem> {
+pub(crate) fn pairs(query: Pairs) -> Result<Vec<(String, String)>, Problem> {
     query.map(|Query(pairs)| pairs).map_err(|error| invalid(error.body_text()))
 }
 
-fn invalid(detail: String) -> Problem {
+pub(crate) fn invalid(detail: String) -> Problem {
     Problem::InvalidQuery { detail }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn drift_is_summed_by_type_so_that_what_is_missing_hides_nothing() {
+        let totals = |totals: &[(&str, u64)]| -> BTreeMap<EventType, u64> {
+            totals.iter().map(|(of, count)| (of.parse().unwrap(), *count)).collect()
+        };
+        let read = Totals {
+            live: totals(&[("a", 5), ("b", 1), ("c", 2)]),
+            settled: totals(&[("a", 3), ("b", 4), ("d", 1)]),
+            settled_at: None,
+        };
+        assert_eq!(read.drift(), Drift { under_way: 4, missing: 4 });
+        let none = Totals { live: totals(&[]), settled: totals(&[]), settled_at: None };
+        assert_eq!(none.drift(), Drift::default());
+    }
 }

@@ -1,6 +1,10 @@
 //! The routes.
 
-use std::{any::Any, str::FromStr, sync::Arc};
+use std::{
+    any::Any,
+    str::FromStr,
+    sync::{Arc, LazyLock},
+};
 
 use axum::{
     Router,
@@ -14,15 +18,17 @@ use tower_http::{
     catch_panic::CatchPanicLayer,
     cors::{AllowOrigin, CorsLayer},
 };
-use weir_core::catalog::Definition;
+use weir_core::{Clock, Random, catalog::Definition};
 
 use crate::{
     Collector,
     caller::{Reader, Writer},
-    leftover, openapi,
+    docs, etag, history, leftover, openapi, page,
     post::{events, typed},
     problem::Problem,
-    read,
+    read, rejected,
+    request_id::{self, Source, X_REQUEST_ID},
+    script,
 };
 
 /// Pages of which origins may call the API from a browser.
@@ -60,23 +66,48 @@ impl FromStr for Origins {
 
 /// Makes the API.
 pub fn router(collector: Collector, origins: &Origins) -> Router {
-    let document: Arc<str> = openapi::document(&collector.catalog).to_string().into();
+    // Made when it is asked for: a function that starts has no time for it.
+    let catalog = Arc::clone(&collector.catalog);
+    let document = Arc::new(LazyLock::new(move || openapi::document(&catalog).to_string()));
+    let ids = Source { clock: collector.clock.clone(), random: collector.random.clone() };
     let mut router = Router::new()
         .route("/events", post(events))
         .route("/counts", get(read::all))
         .route("/counts/{event_type}", get(read::one))
-        .route("/health", get(read::health))
-        .route("/openapi.json", get(async move || openapi_json(&document)));
+        .route("/counts/{event_type}/hours", get(history::hours))
+        .route("/counts/{event_type}/days", get(history::days))
+        .route("/rejected", get(rejected::latest));
     for definition in collector.catalog.iter() {
         router = with_type(router, definition);
     }
-    router
+    let router = router
+        // From here on, what needs no credentials.
+        .route_layer(middleware::from_fn(etag::keep_private))
+        .route("/", get(page::dashboard))
+        .route("/health", get(read::health))
+        .route("/openapi.json", get(async move || openapi_json(&document)))
+        .route("/docs", get(docs::page))
+        .route("/docs/{file}", get(docs::beside))
+        .route("/weir.js", get(script::weir_js))
         .fallback(async || Problem::NotFound)
         .method_not_allowed_fallback(async || Problem::MethodNotAllowed)
         .with_state(collector)
+        .layer(middleware::from_fn(etag::spare));
+    around(router, origins, ids)
+}
+
+/// What answers in the place of the API where there is no room for more: 503 and when to try again, whatever is asked.
+pub fn no_room(origins: &Origins, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Router {
+    around(Router::new().fallback(async || Problem::Busy), origins, Source { clock, random })
+}
+
+/// What is around all routes.
+fn around(router: Router, origins: &Origins, ids: Source) -> Router {
+    router
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn(leftover::discard))
         .layer(cors(origins))
+        .layer(middleware::from_fn_with_state(ids, request_id::identify))
 }
 
 /// Adds a type's own routes.
@@ -94,12 +125,12 @@ fn with_type(router: Router<Collector>, definition: &Definition) -> Router<Colle
     router.route(route, post(take)).route(&format!("{route}/count"), get(count))
 }
 
-fn openapi_json(document: &Arc<str>) -> Response {
-    ([(header::CONTENT_TYPE, "application/json")], document.to_string()).into_response()
+fn openapi_json(document: &str) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], document.to_owned()).into_response()
 }
 
 /// What a page in a browser may see of an answer's headers, besides the usual.
-const EXPOSED: [HeaderName; 2] = [header::RETRY_AFTER, header::ALLOW];
+const EXPOSED: [HeaderName; 4] = [header::RETRY_AFTER, header::ALLOW, header::ETAG, X_REQUEST_ID];
 
 fn cors(origins: &Origins) -> CorsLayer {
     let origin = match origins {
@@ -109,7 +140,12 @@ fn cors(origins: &Origins) -> CorsLayer {
     CorsLayer::new()
         .allow_origin(origin)
         .allow_methods([Method::GET, Method::POST])
-        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, header::CONTENT_ENCODING])
+        .allow_headers([
+            header::AUTHORIZATION,
+            header::CONTENT_TYPE,
+            header::CONTENT_ENCODING,
+            header::IF_NONE_MATCH,
+        ])
         .expose_headers(EXPOSED)
         .max_age(std::time::Duration::from_hours(1))
 }

@@ -53,7 +53,16 @@ fn setup() -> Setup {
             }
             "DynamoDB_20120810.GetItem" => json!({"Item": {"n": {"N": "3"}}}),
             "DynamoDB_20120810.BatchGetItem" => json!({"Responses": {}, "UnprocessedKeys": {}}),
-            "DynamoDB_20120810.Query" => json!({"Items": [], "Count": 0}),
+            "DynamoDB_20120810.Query" => {
+                let totals = match call.json()["ExpressionAttributeValues"][":pk"]["S"].as_str().unwrap() {
+                    "live#ethan#0" => vec![("button_click", 7), ("page_view", 1)],
+                    "settled#ethan" => vec![("button_click", 5), ("page_view", 4)],
+                    _ => Vec::new(),
+                };
+                let item = |(of, n): &(&str, u64)| json!({"sk": {"S": format!("type#{of}")}, "n": {"N": n.to_string()}});
+                let items: Vec<Value> = totals.iter().map(item).collect();
+                json!({"Count": items.len(), "Items": items})
+            }
             _ => json!({}),
         };
         (200, answer.to_string().into_bytes())
@@ -62,10 +71,11 @@ fn setup() -> Setup {
     Setup { function, aws, stream_fails, counting }
 }
 
-fn variables(url: &str) -> [(&str, &str); 4] {
+fn variables(url: &str) -> [(&str, &str); 5] {
     [
         ("WEIR_STREAM", "weir-stream"),
         ("WEIR_COUNTS_TABLE", "weir-counts"),
+        ("WEIR_IDS_TABLE", "weir-recent-ids"),
         ("AWS_ENDPOINT_URL", url),
         ("WEIR_LOG", "trace"),
     ]
@@ -146,7 +156,7 @@ fn lines(aws: &StubAws) -> Vec<Value> {
 #[test]
 fn a_missing_or_wrong_variable_is_named() {
     let all = variables("http://127.0.0.1:9");
-    for name in ["WEIR_STREAM", "WEIR_COUNTS_TABLE"] {
+    for name in ["WEIR_STREAM", "WEIR_COUNTS_TABLE", "WEIR_IDS_TABLE"] {
         let others: Vec<_> = all.into_iter().filter(|(other, _)| *other != name).collect();
         let mut function = Function::start(PROGRAM, &others);
         let Outcome::CannotStart(told) = function.outcome() else { panic!("{}", function.told()) };
@@ -178,6 +188,55 @@ fn clicks_come_in_by_both_formats_with_and_without_a_stage_in_the_path() {
     }
     // A request costs the stream one call, and the counts one for each counter.
     assert_eq!(aws.calls().len(), 4 * 3);
+}
+
+#[test]
+fn an_id_of_the_clients_is_claimed_before_its_event_is_stored_and_marked_before_it_is_counted() {
+    let Setup { mut function, aws, .. } = setup();
+    let click = r#"{"event_id":"mine","session_id":"s1","button_id":"abc"}"#;
+    assert_eq!(told(&function.answer(v2("$default", "POST", "/button/click", Some(click)))), received());
+    let calls: Vec<(String, String)> = aws
+        .calls()
+        .iter()
+        .map(|call| {
+            let operation = call.target.rsplit('.').next().unwrap().to_owned();
+            (operation, call.json()["TableName"].as_str().unwrap_or_default().to_owned())
+        })
+        .collect();
+    let calls: Vec<(&str, &str)> = calls.iter().map(|(operation, on)| (&operation[..], &on[..])).collect();
+    let (ids, counts) = ("weir-recent-ids", "weir-counts");
+    let expected = [
+        ("PutItem", ids),
+        ("PutRecordBatch", ""),
+        ("UpdateItem", ids),
+        ("UpdateItem", counts),
+        ("UpdateItem", counts),
+    ];
+    assert_eq!(calls, expected);
+}
+
+#[test]
+fn a_rejected_event_is_noted_in_one_call_beside_its_count_and_ends_after_a_week() {
+    let Setup { mut function, aws, .. } = setup();
+    let body = r#"[{"event_type":"button_click","n":1},{"event_type":"button_click","n":2}]"#;
+    let answer = function.answer(v2("$default", "POST", "/events", Some(body)));
+    assert_eq!(answer["statusCode"], 422);
+    let calls = aws.calls();
+    let update = |of: &str| -> Value {
+        let of = |call: &&Call| call.json()["Key"]["pk"]["S"].as_str().is_some_and(|pk| pk == of);
+        calls.iter().find(of).unwrap_or_else(|| panic!("{calls:?}")).json()
+    };
+    assert_eq!(calls.len(), 3, "the stream, the count, the list");
+    assert_eq!(update("live#ethan#0")["ExpressionAttributeValues"][":by"]["N"], "2");
+    let noted = update("rejected#ethan");
+    let (values, newest) = (&noted["ExpressionAttributeValues"], &noted["Key"]["sk"]["S"]);
+    let events: Value = serde_json::from_str(values[":events"]["S"].as_str().unwrap()).unwrap();
+    assert_eq!(
+        (&events[0]["event_id"], &events[1]["event"]),
+        (newest, &json!(r#"{"event_type":"button_click","n":1}"#))
+    );
+    let received = events[0]["received_at"].as_u64().unwrap() / 1000;
+    assert_eq!(values[":expires"]["N"], (received + 7 * 24 * 3600).to_string());
 }
 
 #[test]
@@ -239,7 +298,7 @@ fn what_is_no_request_fails_its_invocation_only() {
 fn what_becomes_of_events_is_measured_and_nobodys_events_are_logged() {
     let Setup { mut function, aws: _aws, stream_fails, counting } = setup();
     let body = format!(
-        r#"[{{"event_type":"button_click","session_id":"s1","button_id":"b0"}},{{"event_type":"{}"}}]"#,
+        r#"[{{"event_type":"button_click","session_id":"s1","button_id":"of-theirs"}},{{"event_type":"{}"}}]"#,
         "unheard_of"
     );
     stream_fails.store(2, Ordering::SeqCst);
@@ -254,10 +313,24 @@ fn what_becomes_of_events_is_measured_and_nobodys_events_are_logged() {
     assert_eq!((&line["StreamRetries"], &line["EventsNotStored"]), (&json!(2), &Value::Null));
     assert!(line["CountFailures"].as_u64().unwrap() >= 2, "{line}");
     let warning = function.logged(|line| line["level"] == "WARN");
-    assert_eq!(warning["span"]["request_id"], "request-1");
-    for private in ["ethan", "b0", "unheard_of", "c2VjcmV0"] {
+    assert_eq!(warning["spans"][0]["request_id"], "request-1");
+    for private in ["ethan", "of-theirs", "unheard_of", "c2VjcmV0"] {
         assert!(!function.told().contains(private), "{private} is told: {}", function.told());
     }
+}
+
+#[test]
+fn how_far_live_and_settled_counts_are_apart_is_measured_when_they_are_read() {
+    let Setup { mut function, aws: _aws, .. } = setup();
+    let answer = function.answer(v2("$default", "GET", "/counts", None));
+    let (status, counts) = told(&answer);
+    assert_eq!((status, &counts["counts"][0]["total"]), (200, &json!(7)), "{counts}");
+    let line = function.measured(|line| line["CountsUnderWay"] == 2);
+    assert_eq!(
+        (&line["CountsMissing"], &line["_aws"]["CloudWatchMetrics"][0]["Dimensions"]),
+        (&json!(3), &json!([["Function"]]))
+    );
+    assert!(!line.to_string().contains("ethan"), "a user is in the metrics: {line}");
 }
 
 #[test]
@@ -268,4 +341,22 @@ fn events_that_the_stream_does_not_take_are_not_acknowledged() {
     assert_eq!(problem(&answer, "headers"), (503, "urn:weir:problem:not-stored".to_owned()));
     assert_eq!(answer["headers"]["retry-after"], "1");
     assert_eq!(function.measured(|_| true)["EventsNotStored"], 1);
+}
+
+#[test]
+fn the_dashboard_is_served_to_whoever_asks() {
+    let mut setup = setup();
+    let mut event = v2("prod", "GET", "/prod/", None);
+    event["headers"] = json!({});
+    event["requestContext"].as_object_mut().unwrap().remove("authorizer");
+    let answer = setup.function.answer(event.clone());
+    assert_eq!(answer["statusCode"], 200);
+    assert_eq!(answer["isBase64Encoded"], false);
+    assert_eq!(answer["headers"]["content-type"], "text/html; charset=utf-8");
+    assert!(
+        answer["headers"]["content-security-policy"].as_str().unwrap().starts_with("default-src 'none'; ")
+    );
+    assert!(answer["body"].as_str().unwrap().starts_with("<!doctype html>"));
+    event["headers"] = json!({"if-none-match": answer["headers"]["etag"]});
+    assert_eq!(setup.function.answer(event.clone())["statusCode"], 304);
 }

@@ -21,20 +21,26 @@ use tower::ServiceExt;
 use weir_core::{
     BatchId, Catalog, Counter, EventType, Hour, Increment, ManualClock, Partition, Record, SeededRandom,
     Timestamp, Username,
-    counts::{KeyCount, KeysRequest},
-    ports::{Appended, Health, LiveCounts, PortError, Settled, SettledCounts, Stream},
+    counts::{KeyCount, KeysRequest, SettledTotals},
+    ports::{Appended, Health, LiveCounts, PortError, RecentRejected, Settled, SettledCounts, Stream},
+    rejected::RejectedEvent,
     users::Scope,
 };
 
-/// An engine that stores every event but those whose line has one of these words, and may be unable to count.
+/// An engine that stores every event but those whose line has one of these words, and may be unable to count. Those
+/// with one of the others it says to have already.
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each test sets one of them, or none")]
 struct Script {
     refuse: &'static [&'static str],
+    known: &'static [&'static str],
     counts_itself: bool,
     cannot_count: bool,
+    cannot_note: bool,
     unwell: bool,
     stored: Mutex<Vec<String>>,
     raised: Mutex<Vec<Increment>>,
+    noted: Mutex<Vec<RejectedEvent>>,
     taken: Mutex<Vec<Taken>>,
 }
 
@@ -49,6 +55,9 @@ impl Stream for Script {
             let line = String::from_utf8(record.line().to_vec()).unwrap();
             if self.refuse.iter().any(|word| line.contains(word)) {
                 return Appended::Refused(down());
+            }
+            if self.known.iter().any(|word| line.contains(word)) {
+                return Appended::Duplicate;
             }
             self.stored.lock().unwrap().push(line);
             if self.counts_itself { Appended::Counted } else { Appended::Stored }
@@ -86,7 +95,7 @@ impl SettledCounts for Script {
         Err(down())
     }
 
-    async fn totals(&self, _: &Username) -> Result<BTreeMap<EventType, u64>, PortError> {
+    async fn totals(&self, _: &Username) -> Result<SettledTotals, PortError> {
         Err(down())
     }
 
@@ -98,6 +107,21 @@ impl SettledCounts for Script {
         _: Hour,
     ) -> Result<BTreeMap<Hour, u64>, PortError> {
         Err(down())
+    }
+}
+
+#[async_trait]
+impl RecentRejected for Script {
+    async fn note(&self, records: &[Record]) -> Result<(), PortError> {
+        if self.cannot_note {
+            return Err(down());
+        }
+        self.noted.lock().unwrap().extend(RejectedEvent::newest(records, 50));
+        Ok(())
+    }
+
+    async fn latest(&self, _: &Username, _: usize) -> Result<Vec<RejectedEvent>, PortError> {
+        if self.cannot_note { Err(down()) } else { Ok(self.noted.lock().unwrap().clone()) }
     }
 }
 
@@ -135,6 +159,7 @@ fn api(script: &Arc<Script>, stuck: bool) -> Router {
         stream: script.clone(),
         live: script.clone(),
         settled: script.clone(),
+        rejected: script.clone(),
         health: script.clone(),
         authenticate: Arc::new(Door { stuck }),
         observe: script.clone(),
@@ -174,8 +199,36 @@ async fn each_event_is_told_its_own_fate_when_the_stream_refuses_some() {
     assert_eq!(outcomes[0], json!({"status": "not_stored", "event_id": "mine"}));
     assert_eq!((&outcomes[1]["status"], &outcomes[2]["status"]), (&json!("stored"), &json!("rejected")));
     assert_eq!(script.stored.lock().unwrap().len(), 2);
-    let taken = Taken { accepted: 1, rejected: 1, not_stored: 1, count_failures: 0 };
+    let taken = Taken { accepted: 1, rejected: 1, not_stored: 1, ..Taken::default() };
     assert_eq!(*script.taken.lock().unwrap(), [taken]);
+}
+
+#[tokio::test]
+async fn what_was_stored_before_is_acknowledged_and_not_counted() {
+    let script = Arc::new(Script { refuse: &["bad"], known: &["old"], ..Script::default() });
+    let click = r#"{"session_id":"s","button_id":"old","event_id":"old-1"}"#;
+    let answer = ask(&script, "POST", "/button/click", click).await;
+    assert_eq!((answer.status, answer.body), (StatusCode::OK, json!({"message": "Received"})));
+
+    let answer = ask(&script, "POST", "/events", clicks(&["old", "new"])).await;
+    assert_eq!(answer.status, StatusCode::OK);
+    assert_eq!((&answer.body["stored"], &answer.body["duplicates"]), (&json!(1), &json!(1)));
+    assert_eq!(answer.body["outcomes"][0]["status"], "duplicate");
+    assert!(answer.body["outcomes"][0]["event_id"].is_string());
+    assert_eq!(answer.body["outcomes"][1]["status"], "stored");
+
+    assert_eq!(ask(&script, "POST", "/events", clicks(&["old", "old"])).await.status, StatusCode::OK);
+    // None is stored now, but one is durable: not 503.
+    let answer = ask(&script, "POST", "/events", clicks(&["old", "bad"])).await;
+    assert_eq!((answer.status, &answer.body["not_stored"]), (StatusCode::MULTI_STATUS, &json!(1)));
+    let answer =
+        ask(&script, "POST", "/events", format!("{}\n1\n", clicks(&["old"]).trim_matches(['[', ']']))).await;
+    assert_eq!((answer.status, &answer.body["rejected"]), (StatusCode::MULTI_STATUS, &json!(1)));
+
+    let raised: u64 = script.raised.lock().unwrap().iter().map(|increment| increment.by).sum();
+    assert_eq!(raised, 3, "one event, for its type and its button, and a rejected one");
+    let duplicates: usize = script.taken.lock().unwrap().iter().map(|taken| taken.duplicates).sum();
+    assert_eq!(duplicates, 6);
 }
 
 #[tokio::test]
@@ -212,6 +265,39 @@ async fn a_count_that_cannot_be_raised_is_no_error_for_a_stored_event() {
 }
 
 #[tokio::test]
+async fn rejected_events_are_noted_where_they_are_stored_and_the_engine_does_not_do_so_itself() {
+    let body = r#"[{"event_type":"button_click","n":1},{"event_type":"button_click","n":"bad"},{"event_type":"odd"},
+        {"event_type":"button_click","session_id":"s","button_id":"b"}]"#;
+    let script = Arc::new(Script { refuse: &["bad"], ..Script::default() });
+    ask(&script, "POST", "/events", body).await;
+    let noted = script.noted.lock().unwrap().clone();
+    let shown: Vec<(&str, Option<&str>)> =
+        noted.iter().map(|event| (&*event.event, event.event_type.as_ref().map(EventType::as_str))).collect();
+    let expected = [
+        (r#"{"event_type":"odd"}"#, Some("odd")),
+        (r#"{"event_type":"button_click","n":1}"#, Some("button_click")),
+    ];
+    assert_eq!(shown, expected);
+    // Whoever reads them is told of types only that there are.
+    let listed = ask(&script, "GET", "/rejected", Body::empty()).await.body;
+    let types = [&listed["rejected"][0]["event_type"], &listed["rejected"][1]["event_type"]];
+    assert_eq!(types, [&Value::Null, &json!("button_click")]);
+
+    let counts_itself = Arc::new(Script { counts_itself: true, ..Script::default() });
+    ask(&counts_itself, "POST", "/events", body).await;
+    assert!(counts_itself.noted.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_rejected_event_that_cannot_be_noted_is_no_error() {
+    let script = Arc::new(Script { cannot_note: true, ..Script::default() });
+    let answer = ask(&script, "POST", "/events", r#"[{"event_type":"button_click"}]"#).await;
+    assert_eq!((answer.status, &answer.body["rejected"]), (StatusCode::UNPROCESSABLE_ENTITY, &json!(1)));
+    assert_eq!((script.stored.lock().unwrap().len(), script.raised.lock().unwrap().len()), (1, 1));
+    assert_eq!(*script.taken.lock().unwrap(), [Taken { rejected: 1, ..Taken::default() }]);
+}
+
+#[tokio::test]
 async fn nothing_stored_is_503_with_retry_after_and_is_never_acknowledged() {
     let script = Arc::new(Script { refuse: &["event_id"], ..Script::default() });
     for (path, body) in [
@@ -236,8 +322,16 @@ async fn an_invalid_event_that_cannot_be_kept_is_to_be_sent_again() {
 
 #[tokio::test]
 async fn an_engine_that_does_not_answer_is_503_and_its_words_stay_inside() {
-    let script = Arc::new(Script { unwell: true, ..Script::default() });
-    for path in ["/health", "/counts", "/counts/button_click", "/button/click/count"] {
+    let script = Arc::new(Script { unwell: true, cannot_note: true, ..Script::default() });
+    for path in [
+        "/health",
+        "/counts",
+        "/counts/button_click",
+        "/counts/button_click/hours",
+        "/counts/button_click/days",
+        "/button/click/count",
+        "/rejected",
+    ] {
         let answer = ask(&script, "GET", path, Body::empty()).await;
         assert_eq!((answer.status, answer.retry_after), (StatusCode::SERVICE_UNAVAILABLE, true), "{path}");
         assert!(!answer.body.to_string().contains("secret host name"), "{path}");

@@ -1,0 +1,90 @@
+//! An example of every error, for the API's description: made as the errors themselves are, so that they cannot differ.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+use weir_core::{Violation, users::Scope};
+
+use crate::{body::MAX_SENT, caller::NotAuthenticated, post::MAX_EVENTS, problem::Problem};
+
+/// Which errors a route has, beside those of all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Of {
+    /// One that reads.
+    Reading,
+    /// One that takes an event of one type.
+    OneEvent,
+    /// The one that takes many events.
+    ManyEvents,
+}
+
+/// The examples of a status, by name; none where the route has no such error.
+pub(crate) fn examples(of: Of, status: u16) -> Map<String, Value> {
+    let mut all = everywhere();
+    match of {
+        Of::Reading => all.extend([
+            Problem::UnknownEventType { event_type: "buton_click".to_owned() },
+            Problem::InvalidQuery { detail: "limit is a number from 1 to 1000.".to_owned() },
+        ]),
+        Of::OneEvent => {
+            all.extend(bodies());
+            all.extend([
+                Problem::InvalidEvent { errors: vec![violation()] },
+                Problem::NotStored { answer: Map::new() },
+            ]);
+        }
+        Of::ManyEvents => {
+            all.extend(bodies());
+            all.extend([
+                Problem::TooManyEvents { limit: MAX_EVENTS },
+                Problem::NoValidEvent {
+                    answer: outcomes(0, 1, 0, &json!({"status": "rejected", "errors": [violation()]})),
+                },
+                Problem::NotStored { answer: outcomes(0, 0, 1, &json!({"status": "not_stored"})) },
+            ]);
+        }
+    }
+    let of_status = all.into_iter().map(Problem::example).filter(|(has, ..)| *has == status);
+    of_status.map(|(_, name, value)| (name.to_owned(), json!({"value": value}))).collect()
+}
+
+/// Wherever credentials are needed.
+fn everywhere() -> Vec<Problem> {
+    let retry_after = Duration::from_secs(30);
+    vec![
+        Problem::Unauthorized(NotAuthenticated::NoCredentials),
+        Problem::OutOfScope { needed: Scope::Read },
+        Problem::Unauthorized(NotAuthenticated::TooManyFailures { retry_after }),
+        Problem::Unauthorized(NotAuthenticated::TooManyRequests { retry_after }),
+        Problem::Unavailable,
+        Problem::Busy,
+    ]
+}
+
+/// Wherever there is a body.
+fn bodies() -> Vec<Problem> {
+    vec![
+        Problem::BodyTooSlow,
+        Problem::BodyTooLarge { limit: MAX_SENT, decompressed: false },
+        Problem::UnsupportedEncoding,
+        Problem::UndecodableBody { encoding: "gzip" },
+    ]
+}
+
+fn violation() -> Violation {
+    Violation::new("/session_id", "is required")
+}
+
+/// What `POST /events` says of one event.
+fn outcomes(stored: u64, rejected: u64, not_stored: u64, outcome: &Value) -> Map<String, Value> {
+    [
+        ("stored", json!(stored)),
+        ("duplicates", json!(0)),
+        ("rejected", json!(rejected)),
+        ("not_stored", json!(not_stored)),
+        ("outcomes", json!([outcome])),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into_iter()
+    .collect()
+}

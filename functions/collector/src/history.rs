@@ -1,0 +1,115 @@
+//! `GET`: settled counts of a type by UTC hour and day.
+
+use std::{collections::BTreeMap, fmt::Display, str::FromStr};
+
+use axum::{
+    Json,
+    extract::{Path, State},
+    response::{IntoResponse, Response},
+};
+use serde_json::{Value, json};
+use weir_core::{Day, EventType, Hour, Username};
+
+use crate::{
+    Collector,
+    caller::Reader,
+    problem::Problem,
+    read::{Pairs, invalid, known, pairs},
+};
+
+/// How many hours and days one answer has if the client does not say where to begin, and at the most.
+pub(crate) const HOURS: u64 = 48;
+pub(crate) const MAX_HOURS: u64 = 744;
+pub(crate) const DAYS: u64 = 90;
+pub(crate) const MAX_DAYS: u64 = 366;
+
+/// `GET /counts/{event_type}/hours`.
+pub(crate) async fn hours(
+    State(collector): State<Collector>,
+    Reader(username): Reader,
+    Path(event_type): Path<String>,
+    query: Pairs,
+) -> Result<Response, Problem> {
+    let event_type = known(&collector, event_type)?;
+    let (from, to) = asked::<Hour>(pairs(query)?)?;
+    let to = to.unwrap_or_else(|| collector.clock.now().hour());
+    let from = from.unwrap_or_else(|| to.minus(HOURS - 1));
+    check([from, to], [from, to].map(Hour::since_epoch), MAX_HOURS, "hours")?;
+    let counts = settled(&collector, &username, &event_type, from, to).await?;
+    let hours: Vec<Value> =
+        counts.into_iter().map(|(hour, count)| json!({"hour": hour.to_string(), "count": count})).collect();
+    let answer = json!({
+        "event_type": event_type, "from": from.to_string(), "to": to.to_string(), "hours": hours,
+    });
+    Ok(Json(answer).into_response())
+}
+
+/// `GET /counts/{event_type}/days`: sums of hours.
+pub(crate) async fn days(
+    State(collector): State<Collector>,
+    Reader(username): Reader,
+    Path(event_type): Path<String>,
+    query: Pairs,
+) -> Result<Response, Problem> {
+    let event_type = known(&collector, event_type)?;
+    let (from, to) = asked::<Day>(pairs(query)?)?;
+    let to = to.unwrap_or_else(|| Day::of(collector.clock.now().hour()));
+    let from = from.unwrap_or_else(|| to.minus(DAYS - 1));
+    check([from, to], [from, to].map(Day::since_epoch), MAX_DAYS, "days")?;
+    let mut sums: BTreeMap<Day, u64> = BTreeMap::new();
+    for (hour, count) in
+        settled(&collector, &username, &event_type, from.first_hour(), to.last_hour()).await?
+    {
+        *sums.entry(Day::of(hour)).or_default() += count;
+    }
+    let days: Vec<Value> =
+        sums.into_iter().map(|(day, count)| json!({"day": day.to_string(), "count": count})).collect();
+    let answer = json!({
+        "event_type": event_type, "from": from.to_string(), "to": to.to_string(), "days": days,
+    });
+    Ok(Json(answer).into_response())
+}
+
+async fn settled(
+    collector: &Collector,
+    username: &Username,
+    event_type: &EventType,
+    first: Hour,
+    last: Hour,
+) -> Result<BTreeMap<Hour, u64>, Problem> {
+    let counts = collector.settled.hours(username, event_type, first, last).await;
+    counts.map_err(|error| Problem::of_engine(&error))
+}
+
+/// Where a query wants to begin and to end.
+fn asked<T: FromStr<Err: Display>>(pairs: Vec<(String, String)>) -> Result<(Option<T>, Option<T>), Problem> {
+    let (mut from, mut to) = (None, None);
+    for (name, value) in pairs {
+        let read = || value.parse().map(Some).map_err(|error| invalid(format!("{name}: {error}.")));
+        match name.as_str() {
+            "from" => from = read()?,
+            "to" => to = read()?,
+            _ => return Err(invalid("This takes from and to.".to_owned())),
+        }
+    }
+    Ok((from, to))
+}
+
+/// Refuses what ends before it begins, and what is too long.
+fn check<T: Display>(
+    [from, to]: [T; 2],
+    [first, last]: [u64; 2],
+    most: u64,
+    what: &str,
+) -> Result<(), Problem> {
+    if first > last {
+        return Err(invalid(format!("from ({from}) is later than to ({to}).")));
+    }
+    let asked = last - first + 1;
+    if asked > most {
+        return Err(invalid(format!(
+            "From {from} to {to} are {asked} {what}; one answer has at most {most}."
+        )));
+    }
+    Ok(())
+}

@@ -1,0 +1,122 @@
+//! What the description says of counts by time, of rejected events and of tags: what dashboards read.
+
+use serde_json::{Map, Value, json};
+use weir_core::{
+    Catalog,
+    rejected::{MAX_REASONS, MAX_SHOWN, MAX_TEXT},
+};
+
+use super::{problems, reference};
+use crate::{
+    history::{DAYS, HOURS, MAX_DAYS, MAX_HOURS},
+    rejected::LISTED,
+};
+
+/// The patterns of hours and days. Which days a month has, they do not say.
+const HOUR: &str =
+    "^(19[7-9][0-9]|[2-9][0-9]{3})-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3])$";
+const DAY: &str = "^(19[7-9][0-9]|[2-9][0-9]{3})-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$";
+
+/// Adds the routes.
+pub(super) fn describe(paths: &mut Map<String, Value>, catalog: &Catalog) {
+    let hours = ("hour", HOUR, "2026-11-20T13", HOURS, MAX_HOURS);
+    let days = ("day", DAY, "2026-11-20", DAYS, MAX_DAYS);
+    for (unit, pattern, example, usual, most) in [hours, days] {
+        let operation = get_counts_by(unit, pattern, example, [usual, most], catalog);
+        paths.insert(format!("/counts/{{event_type}}/{unit}s"), json!({"get": operation}));
+    }
+    paths.insert("/rejected".to_owned(), json!({"get": get_rejected()}));
+}
+
+/// Says of each `GET` that its answer has a tag.
+pub(super) fn describe_etags(paths: &mut Map<String, Value>) {
+    let tag = json!({"ETag": {
+        "description": "Sent back as If-None-Match, it spares an answer that would be the same.",
+        "schema": {"type": "string"},
+    }});
+    for path in paths.values_mut() {
+        if let Some(responses) = path.pointer_mut("/get/responses") {
+            responses["200"]["headers"] = tag.clone();
+            responses["304"] =
+                json!({"description": "The answer is still the one with that tag.", "headers": tag});
+        }
+    }
+}
+
+fn get_counts_by(
+    unit: &str,
+    pattern: &str,
+    example: &str,
+    [usual, most]: [u64; 2],
+    catalog: &Catalog,
+) -> Value {
+    let names: Vec<&str> = catalog.iter().map(|d| d.event_type().as_str()).chain(["rejected"]).collect();
+    let units = &format!("{unit}s");
+    let mut responses = problems(&[401, 403, 404, 422, 429, 503]);
+    responses["200"] = json!({
+        "description": format!("Each {unit} that has events, in their order."),
+        "content": {"application/json": {"schema": {
+            "type": "object",
+            "required": ["event_type", "from", "to", units],
+            "properties": {
+                "event_type": {"type": "string"},
+                "from": {"type": "string", "pattern": pattern},
+                "to": {"type": "string", "pattern": pattern},
+                units: {"type": "array", "maxItems": most, "items": {
+                    "type": "object", "required": [unit, "count"],
+                    "properties": {unit: {"type": "string", "pattern": pattern}, "count": {"type": "integer"}},
+                }},
+            },
+        }}},
+    });
+    let bound = |name: &str, description: String| {
+        json!({"name": name, "in": "query", "description": description,
+               "schema": {"type": "string", "pattern": pattern, "examples": [example]}})
+    };
+    json!({
+        "summary": format!("Read the settled counts of one event type by {unit}"),
+        "description": format!("By UTC {unit} of arrival, both ends included; at most {most} of them."),
+        "operationId": units,
+        "parameters": [
+            {"name": "event_type", "in": "path", "required": true, "schema": {"type": "string", "examples": names}},
+            bound("from", format!("The first {unit}; {} before the last if it is missing.", usual - 1)),
+            bound("to", format!("The last {unit}; the current one if it is missing.")),
+        ],
+        "responses": responses,
+    })
+}
+
+fn get_rejected() -> Value {
+    let mut responses = problems(&[401, 403, 422, 429, 503]);
+    responses["200"] = json!({
+        "description": "The latest events that were not valid, newest first.",
+        "content": {"application/json": {"schema": {
+            "type": "object",
+            "required": ["rejected"],
+            "properties": {"rejected": {"type": "array", "maxItems": MAX_SHOWN, "items": {
+                "type": "object",
+                "required": ["event_id", "event_type", "received_at", "errors", "event", "truncated"],
+                "properties": {
+                    "event_id": {"type": "string"},
+                    "event_type": {"type": ["string", "null"], "description": "What it was sent as, if there is such a type."},
+                    "received_at": {"type": "integer", "description": "Milliseconds since 1970."},
+                    "errors": {"description": format!("The first {MAX_REASONS} reasons."),
+                        "type": "array", "maxItems": MAX_REASONS, "items": reference("Violation")},
+                    "event": {"type": "string", "description": format!(
+                        "Its text as it was sent, {MAX_TEXT} bytes of it at the most; what is not UTF-8 is U+FFFD.")},
+                    "truncated": {"type": "boolean", "description": "Whether that is only the beginning."},
+                },
+            }}},
+        }}},
+    });
+    json!({
+        "summary": "Read the latest rejected events",
+        "description": "All of them are kept in the lake.",
+        "operationId": "rejected",
+        "parameters": [
+            {"name": "limit", "in": "query", "description": "How many.",
+             "schema": {"type": "integer", "minimum": 1, "maximum": MAX_SHOWN, "default": LISTED}},
+        ],
+        "responses": responses,
+    })
+}

@@ -1,0 +1,193 @@
+//! `GET /`: the dashboard, one document that needs nothing else. It is put together here from the files in `page/`, so that
+//! its Content-Security-Policy can name exactly these styles and this script by their digests.
+//!
+//! The document is the same for everybody: whoever looks at it signs in there, and it reads the API as its users do.
+
+use std::sync::LazyLock;
+
+use axum::{
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use base64::{Engine, prelude::BASE64_STANDARD};
+use bytes::Bytes;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::etag;
+
+const FRAME: &str = include_str!("page/dashboard.html");
+const STYLE: &str = include_str!("page/dashboard.css");
+/// One script in the order in which its parts need each other.
+const SCRIPT: &str = concat!(
+    include_str!("page/shown.js"),
+    include_str!("page/api.js"),
+    include_str!("page/chart.js"),
+    include_str!("page/form.js"),
+    include_str!("page/panels.js"),
+    include_str!("page/dashboard.js"),
+);
+
+/// Where they belong in the frame.
+const STYLE_HERE: &str = "/* style */";
+const SCRIPT_HERE: &str = "/* script */";
+
+/// Made when somebody asks for it first: a function on Lambda that only stores events does not wait for it.
+static PAGE: LazyLock<Page> = LazyLock::new(Page::new);
+
+struct Page {
+    document: Bytes,
+    policy: HeaderValue,
+    tag: HeaderValue,
+}
+
+impl Page {
+    fn new() -> Self {
+        let (style, script) = (lean(STYLE), lean(SCRIPT));
+        let document = lean(FRAME).replace(STYLE_HERE, &style).replace(SCRIPT_HERE, &script);
+        // What is not named is forbidden: other hosts, frames, forms that go somewhere, and text that becomes markup.
+        let policy = format!(
+            "default-src 'none'; connect-src 'self'; img-src data:; style-src 'sha256-{}'; script-src 'sha256-{}'; \
+             base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; \
+             trusted-types 'none'",
+            digest(&style),
+            digest(&script),
+        );
+        let tag = format!("\"{}\"", digest(&document));
+        let header = |text| HeaderValue::try_from(text).expect("base64 and what is written here are ASCII");
+        Self { policy: header(policy), tag: header(tag), document: document.into() }
+    }
+}
+
+/// Leaves out what is for whoever reads the files: indentation, and lines that are a comment.
+fn lean(text: &str) -> String {
+    let lines = text.lines().map(str::trim);
+    let comment = |line: &str| line.starts_with("//") || (line.starts_with("/*") && line.ends_with("*/"));
+    lines.filter(|line| !line.is_empty() && !comment(line)).map(|line| format!("{line}\n")).collect()
+}
+
+fn digest(text: &str) -> String {
+    BASE64_STANDARD.encode(Sha256::digest(text))
+}
+
+/// `GET /`.
+pub(crate) async fn dashboard(request: HeaderMap) -> Response {
+    let page = &*PAGE;
+    let headers: [(HeaderName, HeaderValue); 6] = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
+        (header::CONTENT_SECURITY_POLICY, page.policy.clone()),
+        (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+        (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+        (header::ETAG, page.tag.clone()),
+    ];
+    if request.get_all(header::IF_NONE_MATCH).iter().any(|had| etag::names(had, &page.tag)) {
+        return (StatusCode::NOT_MODIFIED, headers).into_response();
+    }
+    (headers, page.document.clone()).into_response()
+}
+
+/// What `/openapi.json` says of it.
+pub(crate) fn operation() -> Value {
+    json!({
+        "summary": "The dashboard",
+        "description": "A page that shows a user's counts as they move, and sends events. It needs no credentials itself: \
+            whoever looks at it signs in there.",
+        "operationId": "dashboard",
+        "security": [],
+        "responses": {
+            "200": {"description": "HTML.", "content": {"text/html": {"schema": {"type": "string"}}}},
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::to_bytes;
+
+    use super::*;
+
+    async fn text(answer: Response) -> String {
+        String::from_utf8(to_bytes(answer.into_body(), usize::MAX).await.unwrap().to_vec()).unwrap()
+    }
+
+    /// What stands between two marks, as a browser reads it.
+    fn between<'a>(text: &'a str, from: &str, to: &str) -> &'a str {
+        text.split_once(from).unwrap().1.split_once(to).unwrap().0
+    }
+
+    #[tokio::test]
+    async fn the_policy_allows_the_script_and_the_styles_that_a_browser_finds_and_nothing_else() {
+        let answer = dashboard(HeaderMap::new()).await;
+        let policy = answer.headers()[header::CONTENT_SECURITY_POLICY].to_str().unwrap().to_owned();
+        assert!(policy.starts_with("default-src 'none'; connect-src 'self'; "), "{policy}");
+        assert!(!policy.contains("unsafe") && !policy.contains("http") && !policy.contains('*'), "{policy}");
+        let page = text(answer).await;
+        for (directive, from, to) in
+            [("style-src", "<style>", "</style>"), ("script-src", "<script type=\"module\">", "</script>")]
+        {
+            assert_eq!(page.matches(from).count(), 1, "{from}");
+            let allowed = format!("; {directive} 'sha256-{}'; ", digest(between(&page, from, to)));
+            assert!(policy.contains(&allowed), "{allowed} is not in {policy}");
+        }
+        for handler in [" style=\"", " onclick", " onload", "javascript:", "<script src", "@import", "//cdn"]
+        {
+            assert!(!page.contains(handler), "{handler}");
+        }
+        // They would put a browser's reader of scripts into another state, in which the end is not the end.
+        assert!(!SCRIPT.contains("<!--") && !SCRIPT.contains("<script"));
+        // Comments have a line of their own, and nothing that is left out has more than one.
+        for text in [lean(STYLE), lean(SCRIPT)] {
+            assert!(!text.contains("/*") && !text.contains("*/") && !text.contains(" // "), "{text}");
+        }
+        // Nothing that has more than one line, as a template may, means its indentation.
+        for line in SCRIPT.lines() {
+            assert!(line.matches('`').count() % 2 == 0, "{line}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_browser_has_already_is_not_sent_again() {
+        let answer = dashboard(HeaderMap::new()).await;
+        let tag = answer.headers()[header::ETAG].clone();
+        assert_eq!(answer.headers()[header::CACHE_CONTROL], "no-cache");
+        let tag = tag.to_str().unwrap();
+        for (sent, known) in [
+            (tag.to_owned(), true),
+            (format!("W/{tag}"), true),
+            (format!("\"a\", {tag}"), true),
+            ("*".to_owned(), true),
+            ("\"a\"".to_owned(), false),
+            (String::new(), false),
+        ] {
+            let headers = [(header::IF_NONE_MATCH, sent.parse().unwrap())].into_iter().collect();
+            let answer = dashboard(headers).await;
+            let expected = if known { StatusCode::NOT_MODIFIED } else { StatusCode::OK };
+            assert_eq!(answer.status(), expected, "{sent}");
+            assert!(answer.headers().contains_key(header::CONTENT_SECURITY_POLICY));
+            assert_eq!(text(answer).await.is_empty(), known, "{sent}");
+        }
+    }
+
+    /// Markup is made of elements only; what comes from the API is put into them as text.
+    #[test]
+    fn no_text_becomes_markup_or_code() {
+        for unsafe_way in [
+            "innerHTML",
+            "outerHTML",
+            "insertAdjacentHTML",
+            "document.write",
+            "eval(",
+            "Function(",
+            "setHTML",
+            "DOMParser",
+            "createContextualFragment",
+            "srcdoc",
+        ] {
+            assert!(!SCRIPT.contains(unsafe_way), "{unsafe_way}");
+        }
+        for kept in ["localStorage", "sessionStorage", "indexedDB", "document.cookie", "caches."] {
+            assert!(!SCRIPT.contains(kept), "{kept}");
+        }
+    }
+}

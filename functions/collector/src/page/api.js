@@ -1,0 +1,117 @@
+// The API, as somebody who signed in: requests with their credentials, and what is wrong with an answer in words.
+
+/** Where the API is: beside this page, which a stage of API Gateway may have put below a prefix. */
+const BASE = location.origin + location.pathname.replace(/\/?$/, "/");
+
+/** How long an answer is waited for. */
+const PATIENCE = 30_000;
+
+/** An answer that is no success, or none at all. */
+class Failure extends Error {
+  constructor(message, { status = 0, kind = "", errors = [], retryAfter } = {}) {
+    super(message);
+    Object.assign(this, { status, kind, errors, retryAfter });
+  }
+}
+
+/** What an answer that is no success says. */
+const failureOf = (answer, body) => {
+  const kind = typeof body?.type === "string" ? body.type.replace("urn:weir:problem:", "") : "";
+  const retryAfter = Number(answer.headers.get("retry-after")) || undefined;
+  const again = retryAfter ? `Try again in ${plural(retryAfter, "second")}.` : "Try again in a moment.";
+  const { status } = answer;
+  let message = `${body?.title ?? "Something went wrong"} (${status}). ${body?.detail ?? ""}`.trim();
+  // API Gateway itself says 403 of credentials that are wrong, and that is no problem of Weir's.
+  if (status === 401 || (status === 403 && kind === "")) message = "The username or the secret is wrong.";
+  else if (status === 403) message = body.detail ?? "This access key may not do that.";
+  else if (status === 429) message = `${body?.title ?? "Too many requests"}. ${again}`;
+  else if (status === 503) message = `Weir cannot answer now. ${again}`;
+  const errors = Array.isArray(body?.errors) ? body.errors : [];
+  return new Failure(message, { status, kind, errors, retryAfter });
+};
+
+/** The credentials are nowhere but in here, and nothing that was read is anywhere but in this page's memory. */
+class Api {
+  #authorization;
+  #ended = new AbortController();
+  #answers = new Map();
+
+  constructor(username, secret) {
+    const bytes = new TextEncoder().encode(`${username}:${secret}`);
+    this.#authorization = `Basic ${btoa(String.fromCharCode(...bytes))}`;
+  }
+
+  get ended() {
+    return this.#ended.signal.aborted;
+  }
+
+  /** Forgets everything, and gives up what is under way. */
+  end() {
+    this.#authorization = "";
+    this.#answers.clear();
+    this.#ended.abort();
+  }
+
+  async #fetch(path, options) {
+    let answer;
+    let text;
+    try {
+      answer = await fetch(BASE + path, {
+        ...options,
+        headers: { ...options.headers, authorization: this.#authorization },
+        // The browser adds no credentials, asks for none, and keeps no answer on the disk.
+        credentials: "omit",
+        cache: "no-store",
+        redirect: "error",
+        signal: AbortSignal.any([this.#ended.signal, AbortSignal.timeout(PATIENCE)]),
+      });
+      text = await answer.text();
+    } catch {
+      throw new Failure("Weir cannot be reached.", {});
+    }
+    return { answer, text };
+  }
+
+  /** Reads JSON. What is the same as before is the same object. */
+  async get(path) {
+    const known = this.#answers.get(path);
+    const headers = known?.tag ? { "if-none-match": known.tag } : {};
+    const { answer, text } = await this.#fetch(path, { headers });
+    if (known && (answer.status === 304 || (answer.ok && text === known.text))) return known.body;
+    const body = parsed(text);
+    if (!answer.ok || body === undefined) throw failureOf(answer, body);
+    if (!this.ended) this.#answers.set(path, { tag: answer.headers.get("etag"), text, body });
+    return body;
+  }
+
+  /** Sends an event's text as it is. */
+  async post(path, text) {
+    const headers = { "content-type": "application/json" };
+    const sent = await this.#fetch(path.replace(/^\//, ""), { method: "POST", headers, body: text });
+    const body = parsed(sent.text);
+    if (!sent.answer.ok) throw failureOf(sent.answer, body);
+    return body;
+  }
+}
+
+/** What a text of JSON says; undefined if it is none. */
+const parsed = (text) => {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+};
+
+/** The event types of the API's description: those that have a route of their own. */
+const typesOf = (description) => {
+  const types = new Map();
+  for (const [route, { post }] of Object.entries(description?.paths ?? {})) {
+    const content = post?.requestBody?.content?.["application/json"];
+    const name = content?.schema?.$ref?.replace("#/components/schemas/", "");
+    if (!name) continue;
+    const schema = description.components?.schemas?.[name] ?? {};
+    types.set(name, { name, route, schema, title: schema.title ?? name, example: content.example ?? {} });
+  }
+  return types;
+};

@@ -1,0 +1,41 @@
+//! `GET /rejected`: the latest events that were not valid, and why.
+
+use axum::{
+    Json,
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use serde_json::json;
+use weir_core::rejected::MAX_SHOWN;
+
+use crate::{
+    Collector,
+    caller::Reader,
+    problem::Problem,
+    read::{Pairs, invalid, pairs},
+};
+
+/// How many are listed if the client does not say.
+pub(crate) const LISTED: usize = 20;
+
+pub(crate) async fn latest(
+    State(collector): State<Collector>,
+    Reader(username): Reader,
+    query: Pairs,
+) -> Result<Response, Problem> {
+    let mut limit = LISTED;
+    for (name, value) in pairs(query)? {
+        if name != "limit" {
+            return Err(invalid("This takes limit.".to_owned()));
+        }
+        let read = value.parse().ok().filter(|limit| (1..=MAX_SHOWN).contains(limit));
+        limit = read.ok_or_else(|| invalid(format!("limit is a number from 1 to {MAX_SHOWN}.")))?;
+    }
+    let latest = collector.rejected.latest(&username, limit).await;
+    let mut latest = latest.map_err(|error| Problem::of_engine(&error))?;
+    for event in &mut latest {
+        // Whatever a client called a type is none for that.
+        event.event_type = event.event_type.take().filter(|named| collector.catalog.get(named).is_some());
+    }
+    Ok(Json(json!({"rejected": latest})).into_response())
+}

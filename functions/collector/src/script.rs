@@ -1,0 +1,33 @@
+//! `GET /weir.js`: what a web page loads to send events.
+
+use axum::{
+    http::{HeaderMap, HeaderName, HeaderValue},
+    response::Response,
+};
+
+use crate::{
+    problem::Problem,
+    served::{File, file},
+};
+
+const WEIR_JS: File = file!("text/javascript", "weir.js");
+
+const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+
+/// `GET /weir.js`.
+pub(crate) async fn weir_js(asked: HeaderMap) -> Result<Response, Problem> {
+    let mut answer = WEIR_JS.answer(&asked)?;
+    // It is there for the pages of others.
+    answer.headers_mut().insert(RESOURCE_POLICY, HeaderValue::from_static("cross-origin"));
+    Ok(answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_loads_it_in_one_kilobyte() {
+        assert!(WEIR_JS.gzip.len() <= 1024, "{} bytes", WEIR_JS.gzip.len());
+    }
+}
