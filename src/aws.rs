@@ -1,9 +1,12 @@
 //! The engine on AWS, as the environment names it: the stack's outputs print these variables.
 
-use std::{env, num::NonZeroU16, time::Duration};
+use std::{env, num::NonZeroU16, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use weir_aws::{Aws, AwsHealth, DynamoCounts, DynamoUsers, FirehoseStream, S3Lake, S3Quarantine, S3Raw};
+use weir_core::SystemClock;
+
+use crate::query::athena::Athena;
 
 /// How long events are tried to be stored before a client is told to try again.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(8);
@@ -19,18 +22,29 @@ pub(crate) struct Serving {
 pub(crate) async fn serving() -> Result<Serving> {
     let (stream, counts, users) =
         (name("WEIR_STREAM")?, name("WEIR_COUNTS_TABLE")?, name("WEIR_USERS_TABLE")?);
+    let ids = name("WEIR_IDS_TABLE")?;
     let aws = Aws::from_env().await;
-    Ok(Serving {
-        stream: aws.stream(&stream, GIVE_UP_AFTER),
-        counts: aws.counts(&counts, shards()?),
-        users: aws.users(&users),
-        health: aws.health(&stream, &counts),
-    })
+    let ids = aws.recent_ids(&ids, Arc::new(SystemClock));
+    let health = aws.health(&stream, &counts);
+    let stream = aws.stream(&stream, GIVE_UP_AFTER).remembering(ids);
+    Ok(Serving { stream, counts: aws.counts(&counts, shards()?), users: aws.users(&users), health })
 }
 
 pub(crate) async fn users() -> Result<DynamoUsers> {
     let table = name("WEIR_USERS_TABLE")?;
     Ok(Aws::from_env().await.users(&table))
+}
+
+/// The counts.
+pub(crate) async fn counts() -> Result<DynamoCounts> {
+    let table = name("WEIR_COUNTS_TABLE")?;
+    Ok(Aws::from_env().await.counts(&table, shards()?))
+}
+
+/// The batches.
+pub(crate) async fn raw() -> Result<S3Raw> {
+    let bucket = name("WEIR_RAW_BUCKET")?;
+    Ok(Aws::from_env().await.raw(&bucket))
 }
 
 /// What filing needs: raw, lake, quarantine, counts.
@@ -44,6 +58,12 @@ pub(crate) async fn filing() -> Result<(S3Raw, S3Lake, S3Quarantine, DynamoCount
     };
     let aws = Aws::from_env().await;
     Ok((aws.raw(&raw), aws.lake(&lake, per_user), aws.quarantine(&raw), aws.counts(&counts, shards()?)))
+}
+
+/// What a query needs: the workgroup, and the database of the tables.
+pub(crate) async fn athena() -> Result<Athena> {
+    let (workgroup, database) = (name("WEIR_WORKGROUP")?, name("WEIR_GLUE_DATABASE")?);
+    Ok(Athena::new(&Aws::from_env().await, workgroup, database))
 }
 
 fn name(variable: &str) -> Result<String> {

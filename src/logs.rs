@@ -1,16 +1,98 @@
-//! What is said on standard error: INFO and above, or what `WEIR_LOG` asks for.
+//! What is said on standard error: INFO and above, or what `WEIR_LOG` asks for. And traces, beside it.
 
-use std::io::IsTerminal;
+use std::{
+    io::{self, IsTerminal},
+    sync::Arc,
+};
 
-use tracing_subscriber::EnvFilter;
+use clap::ColorChoice;
+use tracing::{Subscriber, level_filters::LevelFilter};
+use tracing_subscriber::{
+    EnvFilter, Layer,
+    filter::{FilterExt, Targets},
+    layer::SubscriberExt,
+    registry::LookupSpan,
+    util::SubscriberInitExt,
+};
+use weir_core::{SystemClock, SystemRandom};
+use weir_traces::{Settings, Traces};
 
-/// Sets logging up.
-pub(crate) fn start() {
-    let filter = EnvFilter::try_from_env("WEIR_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
+/// Weir's own crates. At their finest they tell what is done, never with which secret or event.
+const OWN: [&str; 8] =
+    ["authorizer", "collector", "fan_out", "weir", "weir_aws", "weir_core", "weir_embedded", "weir_traces"];
+
+use crate::color;
+
+/// Sets logging up, and traces where they are wanted and OpenTelemetry's variables ask for them.
+pub(crate) fn start(choice: ColorChoice, with_traces: bool) -> Option<Traces> {
+    let asked = std::env::var("WEIR_LOG").unwrap_or_default();
+    let (filter, not_understood) = match filter(&asked) {
+        Some(filter) => (filter, false),
+        None => (EnvFilter::new("info"), true),
+    };
+    let variable = |name: &str| std::env::var(name).ok();
+    let settings = if with_traces { Settings::read(variable, "weir") } else { Ok(None) };
+    let (settings, unusable) = settings.map_or_else(|error| (None, Some(error)), |settings| (settings, None));
+    let traces =
+        settings.map(|settings| Traces::new(settings, Arc::new(SystemClock), Arc::new(SystemRandom)));
+    match &traces {
+        // One filter for everything is the fastest.
+        None => tracing_subscriber::registry().with(filter).with(allowed()).with(lines(choice)).init(),
+        Some(traces) => {
+            tracing_subscriber::registry()
+                .with(lines(choice).with_filter(filter.and(allowed())))
+                .with(traces.layer())
+                .init();
+        }
+    }
+    if not_understood {
+        tracing::warn!(
+            "WEIR_LOG is a level: off, error, warn, info, debug or trace; {asked:?} is none, and info is taken"
+        );
+    }
+    if let Some(error) = unusable {
+        tracing::warn!(%error, "there are no traces");
+    }
+    traces
+}
+
+/// What is asked for; none where it would be taken for the name of some code, whose lines alone would be shown.
+fn filter(asked: &str) -> Option<EnvFilter> {
+    let is_known = |directive: &str| {
+        directive.contains(['=', '[']) || directive.parse::<LevelFilter>().is_ok() || OWN.contains(&directive)
+    };
+    match asked.trim() {
+        "" => Some(EnvFilter::new("info")),
+        asked if asked.split(',').all(|directive| is_known(directive.trim())) => {
+            EnvFilter::try_new(asked).ok()
+        }
+        _ => None,
+    }
+}
+
+fn lines<S: Subscriber + for<'a> LookupSpan<'a>>(choice: ColorChoice) -> impl Layer<S> {
+    tracing_subscriber::fmt::layer()
+        .with_writer(io::stderr)
+        .with_ansi(color::wanted(choice, io::stderr().is_terminal()))
         .with_target(false)
-        .init();
+}
+
+/// What may be logged at all. Below WARN, the SDK logs whole requests and answers.
+fn allowed() -> Targets {
+    Targets::new().with_default(LevelFilter::WARN).with_targets(OWN.map(|own| (own, LevelFilter::TRACE)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_that_there_is_not_silences_nothing() {
+        for known in ["", "info", "WARN", "weir=debug,info", "weir_embedded", "off"] {
+            assert!(filter(known).is_some(), "{known}");
+        }
+        for unknown in ["warning", "inof", "info,bogus", "weir=loud"] {
+            assert!(filter(unknown).is_none(), "{unknown}");
+        }
+    }
 }

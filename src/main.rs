@@ -5,20 +5,38 @@
 //! - `user`: who has an account;
 //! - `query`: SQL over the lake;
 //! - `replay`: filing batches again;
+//! - `audit`: recounting the lake, and comparing it with the counts;
+//! - `send`: importing files over HTTP;
+//! - `tail`: following events as they come;
+//! - `counts`: live and settled counts;
+//! - `completions`: what a shell completes;
 //! - `aws`: the engine on AWS, as the environment names it (with the feature `aws`);
+//! - `health`: asking a server whether it is well;
+//! - `signals`: Ctrl-C and SIGTERM;
 //! - `catalog`: the event types, compiled in or from a folder;
 //! - `table`: rows of text for a terminal;
-//! - `logs`: what is said on standard error.
+//! - `terminal`: what may reach one of texts that anybody may have sent;
+//! - `color`: when there are colours;
+//! - `logs`: what is said on standard error, and traces.
 
+mod audit;
 #[cfg(feature = "aws")]
 mod aws;
 mod catalog;
 mod cli;
+mod color;
+mod completions;
+mod counts;
+mod health;
 mod logs;
 mod query;
 mod replay;
+mod send;
 mod serve;
+mod signals;
 mod table;
+mod tail;
+mod terminal;
 mod user;
 
 use std::process::ExitCode;
@@ -26,16 +44,22 @@ use std::process::ExitCode;
 use cli::{Cli, Command};
 
 fn main() -> ExitCode {
-    let Cli { command, data, catalog, engine, serve } = cli::parse();
-    logs::start();
+    let Cli { command, data, catalog, engine, color, serve } = cli::parse();
+    let traces = logs::start(color, matches!(command, None | Some(Command::Serve(_))));
     let run = async move {
         let (data, catalog, engine) = (data.data.as_path(), catalog.catalog.as_deref(), engine.engine);
         match command {
-            None => serve::run(engine, data, catalog, serve).await,
-            Some(Command::Serve(serve)) => serve::run(engine, data, catalog, serve).await,
+            None => serve::run(engine, data, catalog, serve, traces).await,
+            Some(Command::Serve(serve)) => serve::run(engine, data, catalog, serve, traces).await,
             Some(Command::User(command)) => user::run(engine, data, command).await,
             Some(Command::Query(query)) => query::run(engine, data, catalog, &query).await,
             Some(Command::Replay(replay)) => replay::run(engine, data, &replay).await,
+            Some(Command::Health(health)) => health::run(&health).await,
+            Some(Command::Audit(audit)) => audit::run(engine, data, catalog, &audit).await,
+            Some(Command::Send(send)) => send::run(catalog, send).await,
+            Some(Command::Tail(tail)) => tail::run(engine, data, color, &tail).await,
+            Some(Command::Counts(counts)) => counts::run(engine, data, &counts).await,
+            Some(Command::Completions { shell }) => completions::print(shell),
         }
     };
     // Only a system that is out of threads or files refuses to start a runtime.
@@ -44,7 +68,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("weir: {}", told(&error));
+            eprintln!("weir: {}", terminal::in_lines(&told(&error)));
             ExitCode::FAILURE
         }
     }

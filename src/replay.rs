@@ -53,6 +53,7 @@ async fn replay(raw: &dyn Raw, fan_out: &FanOut, args: &ReplayArgs, prefix: &str
     let style = ProgressStyle::with_template("{bar:30} {pos}/{len} batches, {per_sec}, {eta} left  {msg}");
     // The template is a constant of ours.
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar.tick();
 
     let (mut events, mut quarantined, mut newly, mut failed) = (0, 0, 0, 0);
     for batch in &batches {

@@ -1,24 +1,35 @@
 //! The server: authorizer, collector and fan-out in one process, over the embedded engine.
 
 mod authenticate;
+mod connection;
+mod connections;
 mod filing;
+mod idle;
+mod metrics;
+mod pace;
 mod welcome;
 
-use std::{path::Path, process::ExitCode, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::Path, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use authorizer::Authorizer;
+use axum::middleware;
 use collector::Collector;
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
-use weir_core::{Catalog, SystemClock, SystemRandom, ports::Users};
+use weir_core::{Catalog, Clock, SystemClock, SystemRandom, ports::Users};
 use weir_embedded::{Embedded, Flush};
+use weir_traces::Traces;
 
 use crate::{
     catalog,
     cli::{EngineName, ServeArgs},
+    signals::Signals,
 };
 use authenticate::BasicAuthentication;
+use connection::Patience;
+use connections::Connections;
 use filing::Filing;
+use metrics::{Metrics, endpoint};
 
 /// How long verified credentials are believed without asking again: as long as a removed user can go on.
 const CREDENTIALS_CACHED: Duration = Duration::from_secs(5);
@@ -29,21 +40,35 @@ const LAST_REQUESTS: Duration = Duration::from_secs(10);
 /// How long filing may take then: a full disk must not keep a server from ending, as nothing is lost by it.
 const LAST_FILING: Duration = Duration::from_secs(30);
 
+/// How long sending the last traces may take.
+const LAST_TRACES: Duration = Duration::from_secs(2);
+
+/// How many may ask for metrics at once, where these have an address of their own.
+const METRICS_CONNECTIONS: usize = 16;
+
 /// Serves until told to stop.
 pub(crate) async fn run(
     engine: EngineName,
     data: &Path,
     catalog_folder: Option<&Path>,
     args: ServeArgs,
+    traces: Option<Traces>,
 ) -> Result<ExitCode> {
+    if let Some(traces) = traces.clone() {
+        tokio::spawn(traces.keep_sending());
+    }
     let catalog = Arc::new(catalog::read(catalog_folder)?);
-    match engine {
+    let ended = match engine {
         EngineName::Embedded => embedded(data, catalog_folder, catalog, args).await,
         #[cfg(feature = "aws")]
         EngineName::Aws => on_aws(catalog, args).await,
         #[cfg(not(feature = "aws"))]
         EngineName::Aws => Err(crate::cli::without_aws()),
+    };
+    if let Some(traces) = traces {
+        traces.flush(LAST_TRACES).await;
     }
+    ended
 }
 
 /// Everything in this process: what is acknowledged is filed by it too.
@@ -55,23 +80,39 @@ async fn embedded(
 ) -> Result<ExitCode> {
     let flush = Flush { every: args.flush_every, size: args.flush_size };
     // Before anything is made for a first start that then fails.
-    let listener = listen(&args).await?;
+    let listener = listen(args.listen, "--listen")?;
+    let for_metrics = listen_for_metrics(&args)?;
     let (engine, deliveries) = Embedded::open(data, flush, Arc::new(SystemClock))?;
+    engine.keep_free(args.keep_free);
+    // Before anybody is told that there is a server which could be stopped.
+    let signals = Signals::listen()?;
+    let clock = Arc::new(SystemClock);
     welcome::print(data, catalog_folder, &catalog, listener.local_addr()?, &engine.users()).await?;
     let shared = Arc::new(engine.clone());
+    let metrics = Metrics::new(&catalog, Some(&engine), clock.clone());
     let collector = Collector {
         catalog,
         stream: shared.clone(),
         live: shared.clone(),
         settled: shared.clone(),
+        rejected: shared.clone(),
         health: shared,
-        authenticate: authenticate(Arc::new(engine.users())),
-        observe: Arc::new(()),
-        clock: Arc::new(SystemClock),
+        authenticate: authenticate(Arc::new(engine.users()), &args, &metrics, clock.clone()),
+        observe: metrics.clone(),
+        clock,
         random: Arc::new(SystemRandom),
     };
-    let filing = Filing::start(engine.clone(), deliveries)?;
-    let signals = serve(listener, collector, &args).await?;
+    let filing = Filing::start(engine.clone(), deliveries, metrics.filing.clone())?;
+    let signals = serve(
+        listener,
+        for_metrics,
+        collector,
+        metrics,
+        &args,
+        signals,
+        "stopping: filing what was acknowledged; once more ends at once and leaves that to the next start",
+    )
+    .await;
 
     // From here on nothing new comes in; what was acknowledged is durable, and is now filed too, if it can be.
     let file_the_rest = async {
@@ -91,78 +132,161 @@ async fn embedded(
 /// The authorizer and the collector only: on AWS, batches are filed by the fan-out function.
 #[cfg(feature = "aws")]
 async fn on_aws(catalog: Arc<Catalog>, args: ServeArgs) -> Result<ExitCode> {
+    let metrics = Metrics::new(&catalog, None, Arc::new(SystemClock));
     let crate::aws::Serving { stream, counts, users, health } = crate::aws::serving().await?;
-    let listener = listen(&args).await?;
+    let listener = listen(args.listen, "--listen")?;
+    let for_metrics = listen_for_metrics(&args)?;
+    let signals = Signals::listen()?;
     println!("Weir is listening on http://{} and keeps everything on AWS", listener.local_addr()?);
-    let counts = Arc::new(counts);
+    let (counts, clock) = (Arc::new(counts), Arc::new(SystemClock));
     let collector = Collector {
         catalog,
         stream: Arc::new(stream),
         live: counts.clone(),
-        settled: counts,
+        settled: counts.clone(),
+        rejected: counts,
         health: Arc::new(health),
-        authenticate: authenticate(Arc::new(users)),
-        observe: Arc::new(()),
-        clock: Arc::new(SystemClock),
+        authenticate: authenticate(Arc::new(users), &args, &metrics, clock.clone()),
+        observe: metrics.clone(),
+        clock,
         random: Arc::new(SystemRandom),
     };
-    serve(listener, collector, &args).await?.abort();
+    let stopping = "stopping: answering the last requests; once more ends at once and cuts them off";
+    serve(listener, for_metrics, collector, metrics, &args, signals, stopping).await.abort();
     Ok(ExitCode::SUCCESS)
 }
 
-async fn listen(args: &ServeArgs) -> Result<TcpListener> {
-    let listener = TcpListener::bind(args.listen).await;
-    listener
-        .with_context(|| format!("cannot listen on {}: choose another address with --listen", args.listen))
+fn listen(address: SocketAddr, option: &str) -> Result<TcpListener> {
+    connections::listen(address)
+        .with_context(|| format!("cannot listen on {address}: choose another address with {option}"))
 }
 
-fn authenticate(users: Arc<dyn Users>) -> Arc<BasicAuthentication> {
-    let authorizer = Authorizer::new(users, Arc::new(SystemClock), &SystemRandom, CREDENTIALS_CACHED);
-    Arc::new(BasicAuthentication::new(authorizer))
+/// The address for metrics alone, if there is to be one. It is said, as its port may be one that was picked.
+fn listen_for_metrics(args: &ServeArgs) -> Result<Option<TcpListener>> {
+    let Some(address) = args.metrics_listen else { return Ok(None) };
+    let listener = listen(address, "--metrics-listen")?;
+    tracing::info!("metrics are at http://{}/metrics", listener.local_addr()?);
+    Ok(Some(listener))
 }
 
-/// Answers requests until a signal; gives the task that waits for a second one.
-async fn serve(listener: TcpListener, collector: Collector, args: &ServeArgs) -> Result<JoinHandle<()>> {
+fn authenticate(
+    users: Arc<dyn Users>,
+    args: &ServeArgs,
+    metrics: &Metrics,
+    clock: Arc<dyn Clock>,
+) -> Arc<BasicAuthentication> {
+    let authorizer = Authorizer::new(users, clock.clone(), &SystemRandom, CREDENTIALS_CACHED)
+        .with_failures_a_minute(args.failed_sign_ins);
+    let (calls, proxy) = (args.requests_per_second, args.trust_forwarded_for);
+    Arc::new(BasicAuthentication::new(authorizer, calls, proxy, clock, metrics.refused.clone()))
+}
+
+/// Answers requests until a signal, and says then what is to come; gives the task that waits for a second one.
+async fn serve(
+    listener: TcpListener,
+    for_metrics: Option<TcpListener>,
+    collector: Collector,
+    metrics: Arc<Metrics>,
+    args: &ServeArgs,
+    signals: Signals,
+    stopping: &'static str,
+) -> JoinHandle<()> {
     let (stop, stopped) = oneshot::channel();
-    let signals = signals(stop)?;
-    let app = collector::router(collector, &args.allow_origins);
+    let signals = wait_for(signals, stop, stopping);
+    let app = collector::router(collector, &args.allow_origins)
+        .layer(middleware::from_fn_with_state(metrics.requests.clone(), metrics::count));
+    let no_room = collector::no_room(&args.allow_origins, Arc::new(SystemClock), Arc::new(SystemRandom));
+    let patience = Patience { idle: args.idle_timeout, client: args.client_timeout };
+    let limit = connections::at_most(args.connections);
+    let counted = metrics.connections.clone();
+    let app = match for_metrics {
+        None => app.layer(middleware::from_fn_with_state(metrics, endpoint::for_this_machine)),
+        Some(listener) => {
+            let alone = endpoint::alone(metrics);
+            let few = Connections::new(alone.clone(), alone, METRICS_CONNECTIONS, patience);
+            // It ends with the process: until then, it can be seen how the server stops.
+            tokio::spawn(few.serve(listener, std::future::pending()));
+            app
+        }
+    };
     let (draining, drained) = oneshot::channel();
-    let server = axum::serve(listener, app).with_graceful_shutdown(async move {
-        // An error means that the task of the signals is gone; stopping is right then, too.
-        let _ = stopped.await;
-        let _ = draining.send(());
-    });
+    let server =
+        Connections::new(app, no_room, limit, patience).counted(counted).serve(listener, async move {
+            // An error means that the task of the signals is gone; stopping is right then, too.
+            let _ = stopped.await;
+            let _ = draining.send(());
+        });
     let overdue = async {
         let _ = drained.await;
         tokio::time::sleep(LAST_REQUESTS).await;
     };
     tokio::select! {
-        ended = server => ended.context("the server failed")?,
+        () = server => {}
         () = overdue => tracing::warn!("some requests were cut off: they took too long to end"),
     }
-    Ok(signals)
+    signals
 }
 
 /// Waits for SIGTERM or Ctrl-C; the second one ends the process at once, which loses nothing either.
-fn signals(stop: oneshot::Sender<()>) -> Result<JoinHandle<()>> {
-    #[cfg(unix)]
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-    let mut next = async move || {
-        #[cfg(unix)]
-        tokio::select! {
-            _ = tokio::signal::ctrl_c() => {}
-            _ = terminate.recv() => {}
-        }
-        #[cfg(not(unix))]
-        let _ = tokio::signal::ctrl_c().await;
-    };
-    Ok(tokio::spawn(async move {
-        next().await;
-        tracing::info!(
-            "stopping: filing what was acknowledged; once more ends at once and leaves that to the next start"
-        );
+fn wait_for(mut signals: Signals, stop: oneshot::Sender<()>, stopping: &'static str) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        signals.next().await;
+        tracing::info!("{stopping}");
         let _ = stop.send(());
-        next().await;
+        signals.next().await;
         std::process::exit(130);
-    }))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use async_trait::async_trait;
+    use axum::http::{Request, header};
+    use base64::{Engine, prelude::BASE64_STANDARD};
+    use clap::Parser;
+    use collector::{Authenticate, NotAuthenticated};
+    use weir_core::{
+        ManualClock, SeededRandom, Timestamp, Username,
+        ports::PortError,
+        users::{Scope, User, generate},
+    };
+
+    use super::*;
+    use crate::cli::Cli;
+
+    /// One user, until somebody takes the access key away.
+    struct One(Mutex<Option<User>>);
+
+    #[async_trait]
+    impl Users for One {
+        async fn find(&self, _: &Username) -> Result<Option<User>, PortError> {
+            Ok(self.0.lock().unwrap().clone())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_removed_access_key_is_refused_five_seconds_later() {
+        let now = Timestamp::saturating(1_795_179_605_007);
+        let (access_key, secret) =
+            generate("default".parse().unwrap(), Scope::Both, now, &SeededRandom::new(1));
+        let mut user = User::new("ann".parse().unwrap());
+        user.add(access_key, now).unwrap();
+        let (users, clock) = (Arc::new(One(Mutex::new(Some(user)))), Arc::new(ManualClock::at(now)));
+        let args = Cli::parse_from(["weir"]).serve;
+        let metrics = Metrics::new(&Catalog::built_in().unwrap(), None, clock.clone());
+        let door = authenticate(users.clone(), &args, &metrics, clock.clone());
+        let header = format!("Basic {}", BASE64_STANDARD.encode(format!("ann:{}", secret.reveal())));
+        let request =
+            Request::builder().header(header::AUTHORIZATION, header).body(()).unwrap().into_parts().0;
+
+        assert!(door.caller(&request).await.is_ok());
+        *users.0.lock().unwrap() = None;
+        clock.advance(4_999);
+        assert!(door.caller(&request).await.is_ok(), "it is not asked for at each request");
+        // Being used meanwhile gives it no more time.
+        clock.advance(1);
+        assert!(matches!(door.caller(&request).await, Err(NotAuthenticated::Refused)));
+    }
 }

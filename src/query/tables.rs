@@ -5,7 +5,7 @@ use std::{fmt::Write, fs, path::Path};
 use serde_json::Value;
 use weir_core::{Catalog, catalog::Definition};
 
-use super::literal;
+use super::duckdb::literal;
 
 /// A column: its name, how the file is read, and what the query gets.
 struct Column {
@@ -68,12 +68,21 @@ pub(super) fn setup(catalog: &Catalog, lake: &Path) -> String {
         shown_as: "json ->> 'event_type' AS event_type".to_owned(),
     };
     sql += &table(lake, "events", "*", "read_ndjson_objects", &[event_type, whole]);
+    // What does not fit into memory, DuckDB would keep in a folder that it lets queries read, too: they have none.
+    // It asks twice: for the pattern as it is written, and for the files that it finds.
     let _ = write!(
         sql,
-        "SET allowed_directories = [{}]; SET enable_external_access = false; SET lock_configuration = true;",
-        literal(&lake.display().to_string())
+        "SET temp_directory = ''; SET allowed_directories = [{}, {}]; SET enable_external_access = false; SET lock_configuration = true;",
+        literal(&lake.display().to_string()),
+        literal(&as_pattern(lake)),
     );
     sql
+}
+
+/// A folder in a pattern: its own path may hold what a pattern takes for more than itself.
+fn as_pattern(folder: &Path) -> String {
+    let literally = |c: char| if "[*?".contains(c) { format!("[{c}]") } else { c.into() };
+    folder.display().to_string().chars().map(literally).collect()
 }
 
 fn stamped() -> Vec<Column> {
@@ -105,13 +114,7 @@ fn table(lake: &Path, view: &str, folder: &str, reader: &str, columns: &[Column]
             nothing.join(", "),
         );
     }
-    // The lake's own path may hold what a pattern takes for more than itself.
-    let lake: String = lake
-        .display()
-        .to_string()
-        .chars()
-        .map(|c| if "[*?".contains(c) { format!("[{c}]") } else { c.into() })
-        .collect();
+    let lake = as_pattern(lake);
     let files = format!("{lake}/username=*/{folder}/year=*/month=*/day=*/hour=*/*.json.gz");
     let read_as = columns.iter().map(|column| format!("{}: '{}'", literal(&column.name), column.read_as));
     let columns = match reader {
@@ -119,9 +122,9 @@ fn table(lake: &Path, view: &str, folder: &str, reader: &str, columns: &[Column]
         _ => String::new(),
     };
     format!(
-        "CREATE VIEW {} AS SELECT {shown}, {PARTITION} FROM {reader}({}, format = 'newline_delimited'{columns}, \
-         hive_partitioning = true, hive_types = {{username: VARCHAR, year: BIGINT, month: BIGINT, day: BIGINT, \
-         hour: BIGINT}});\n",
+        "CREATE VIEW {} AS SELECT {shown}, {PARTITION} FROM {reader}({}, format = 'newline_delimited', \
+         compression = 'gzip'{columns}, hive_partitioning = true, hive_types = {{username: VARCHAR, \
+         year: BIGINT, month: BIGINT, day: BIGINT, hour: BIGINT}});\n",
         quoted(view),
         literal(&files),
     )

@@ -1,16 +1,44 @@
-//! Who is calling, where the server itself sees the credentials.
+//! Who is calling, where the server itself sees the credentials; and whether they call too often.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
-use authorizer::{Authorizer, Refusal};
-use axum::http::{header, request::Parts};
+use authorizer::{Authorizer, Rate, Refusal};
+use axum::{
+    extract::ConnectInfo,
+    http::{HeaderMap, header, request::Parts},
+};
 use collector::{Authenticate, Caller, NotAuthenticated};
+use weir_core::{Clock, Username};
+
+use super::metrics::RefusedMetrics;
 
 /// Asks the authorizer about the request's `Authorization` header.
-pub(crate) struct BasicAuthentication(Authorizer);
+pub(crate) struct BasicAuthentication {
+    authorizer: Authorizer,
+    /// How often one user may call; nothing if that is not limited.
+    calls: Option<Rate<Username>>,
+    /// Whether a proxy says for whom it asks.
+    behind_a_proxy: bool,
+    clock: Arc<dyn Clock>,
+    refused: RefusedMetrics,
+}
 
 impl BasicAuthentication {
-    pub(crate) fn new(authorizer: Authorizer) -> Self {
-        Self(authorizer)
+    /// `requests_per_second` is for each user; zero is no limit.
+    pub(crate) fn new(
+        authorizer: Authorizer,
+        requests_per_second: u32,
+        behind_a_proxy: bool,
+        clock: Arc<dyn Clock>,
+        refused: RefusedMetrics,
+    ) -> Self {
+        let per_second = || Rate::new(requests_per_second, Duration::from_secs(1), requests_per_second);
+        Self { authorizer, calls: (requests_per_second > 0).then(per_second), behind_a_proxy, clock, refused }
     }
 }
 
@@ -24,11 +52,79 @@ impl Authenticate for BasicAuthentication {
             // Two of them: it cannot be said who is calling.
             (Some(_), Some(_)) => return Err(NotAuthenticated::Refused),
         };
-        match self.0.authorize(header).await {
-            Ok(grant) => Ok(Caller { username: grant.username, scope: grant.scope }),
-            Err(Refusal::NoCredentials) => Err(NotAuthenticated::NoCredentials),
-            Err(Refusal::Malformed(_) | Refusal::Wrong) => Err(NotAuthenticated::Refused),
-            Err(Refusal::Unavailable(error)) => Err(NotAuthenticated::Unavailable(error)),
+        let grant = match self.authorizer.authorize_from(client(request, self.behind_a_proxy), header).await {
+            Ok(grant) => grant,
+            Err(Refusal::NoCredentials) => return Err(NotAuthenticated::NoCredentials),
+            Err(Refusal::Malformed(_) | Refusal::Wrong) => {
+                self.refused.sign_ins.inc();
+                return Err(NotAuthenticated::Refused);
+            }
+            Err(Refusal::TooMany { retry_after }) => {
+                self.refused.by_failures.inc();
+                return Err(NotAuthenticated::TooManyFailures { retry_after });
+            }
+            Err(Refusal::Unavailable(error)) => return Err(NotAuthenticated::Unavailable(error)),
+        };
+        if let Some(calls) = &self.calls {
+            calls.take(&grant.username, self.clock.now()).map_err(|retry_after| {
+                self.refused.by_requests.inc();
+                NotAuthenticated::TooManyRequests { retry_after }
+            })?;
+        }
+        Ok(Caller { username: grant.username, scope: grant.scope })
+    }
+}
+
+/// The address of the client: of whoever is connected, or for whom the proxy that is connected asks.
+fn client(request: &Parts, behind_a_proxy: bool) -> Option<IpAddr> {
+    let forwarded = behind_a_proxy.then(|| forwarded_for(&request.headers)).flatten();
+    forwarded.or_else(|| Some(request.extensions.get::<ConnectInfo<SocketAddr>>()?.0.ip()))
+}
+
+/// The last address of `X-Forwarded-For`: the proxy added it. What is before it, the client may have made up.
+fn forwarded_for(headers: &HeaderMap) -> Option<IpAddr> {
+    let last = headers.get_all("x-forwarded-for").iter().next_back()?.to_str().ok()?;
+    let last = last.rsplit(',').next()?.trim();
+    // Some proxies add the port.
+    last.parse().ok().or_else(|| last.parse().ok().map(|address: SocketAddr| address.ip()))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::Request;
+
+    use super::*;
+
+    fn request(forwarded: &[&str]) -> Parts {
+        let mut request = Request::new(()).into_parts().0;
+        request.extensions.insert(ConnectInfo(SocketAddr::from(([127, 0, 0, 1], 9))));
+        for value in forwarded {
+            request.headers.append("x-forwarded-for", value.parse().unwrap());
+        }
+        request
+    }
+
+    #[test]
+    fn a_client_is_whoever_is_connected_whatever_they_say() {
+        for forwarded in [&[][..], &["192.0.2.1"], &["192.0.2.1, 192.0.2.2"]] {
+            assert_eq!(client(&request(forwarded), false), "127.0.0.1".parse().ok());
+        }
+    }
+
+    #[test]
+    fn behind_a_proxy_it_is_the_last_one_that_the_proxy_names() {
+        for (forwarded, address) in [
+            (&["192.0.2.1"][..], "192.0.2.1"),
+            (&["made up, 192.0.2.9,192.0.2.1 "], "192.0.2.1"),
+            (&["192.0.2.9", "192.0.2.1"], "192.0.2.1"),
+            (&["192.0.2.1:1234"], "192.0.2.1"),
+            (&["2001:db8::1"], "2001:db8::1"),
+            (&["[2001:db8::1]:1234"], "2001:db8::1"),
+            (&["unknown"], "127.0.0.1"),
+            (&["192.0.2.9, "], "127.0.0.1"),
+            (&[], "127.0.0.1"),
+        ] {
+            assert_eq!(client(&request(forwarded), true), address.parse().ok(), "{forwarded:?}");
         }
     }
 }

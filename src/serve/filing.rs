@@ -3,10 +3,12 @@
 
 use std::{io, sync::Arc, thread, time::Duration};
 
-use fan_out::{FanOut, FanOutError};
-use tokio::{runtime::Handle, sync::oneshot};
+use fan_out::{FanOut, FanOutError, Filed};
+use tokio::{runtime::Builder, sync::oneshot};
 use weir_core::BatchKey;
 use weir_embedded::{Deliveries, Embedded};
+
+use super::metrics::FilingMetrics;
 
 /// The first and the longest wait between tries: what fails here is mostly a disk that is full.
 const FIRST_RETRY: Duration = Duration::from_millis(200);
@@ -18,17 +20,22 @@ pub(crate) struct Filing {
 }
 
 impl Filing {
-    pub(crate) fn start(engine: Embedded, mut deliveries: Deliveries) -> io::Result<Self> {
+    pub(crate) fn start(
+        engine: Embedded,
+        mut deliveries: Deliveries,
+        metrics: FilingMetrics,
+    ) -> io::Result<Self> {
         let (raw, lake, quarantine) = engine.folders();
         let fan_out =
             FanOut::new(Arc::new(raw), Arc::new(lake), Arc::new(quarantine), Arc::new(engine.clone()));
         let (finished, done) = oneshot::channel();
-        let runtime = Handle::current();
+        // Its own: the server's is shut down at the end, and what cannot be filed is still tried then.
+        let runtime = Builder::new_current_thread().enable_time().build()?;
         thread::Builder::new().name("weir-filing".to_owned()).spawn(move || {
             let all = runtime.block_on(async {
                 let mut all = true;
                 while let Some(batch) = deliveries.next().await {
-                    all &= file(&fan_out, &engine, &batch).await;
+                    all &= file(&fan_out, &engine, &batch, &metrics).await;
                 }
                 all
             });
@@ -45,29 +52,65 @@ impl Filing {
 }
 
 /// Files one batch, trying again until it is done: it is handed out at the next start otherwise. Says whether it is.
-async fn file(fan_out: &FanOut, engine: &Embedded, batch: &BatchKey) -> bool {
+async fn file(fan_out: &FanOut, engine: &Embedded, batch: &BatchKey, metrics: &FilingMetrics) -> bool {
     let mut wait = FIRST_RETRY;
     loop {
         let filed = match fan_out.file(batch).await {
             Ok(filed) => engine.filed(batch).await.map(|()| filed).map_err(|error| error.to_string()),
             Err(error @ FanOutError::NoSuchBatch { .. }) => {
-                tracing::error!(%batch, %error, "a batch is gone from raw and cannot be filed");
-                return false;
+                match engine.give_up(batch, &error.to_string()).await {
+                    Ok(()) => {
+                        metrics.given_up.inc();
+                        tell_of_missing(batch);
+                        return false;
+                    }
+                    Err(error) => Err(error.to_string()),
+                }
             }
             Err(error) => Err(error.to_string()),
         };
         match filed {
             Ok(filed) => {
+                metrics.filed.inc();
+                metrics.quarantined_lines.inc_by(filed.quarantined_lines);
                 let (lines, bytes) = (filed.quarantined_lines, filed.quarantined_bytes);
                 if lines + bytes > 0 {
                     tracing::error!(%batch, lines, bytes, "a part could not be filed: see quarantine");
                 }
+                tell_of_damage(batch, &filed);
                 tracing::debug!(%batch, events = filed.events, partitions = filed.partitions, "filed");
                 return true;
             }
             Err(error) => tracing::error!(%batch, error, "a batch cannot be filed yet"),
         }
+        metrics.failed.inc();
         tokio::time::sleep(wait).await;
         wait = (wait * 2).min(LONGEST_RETRY);
     }
+}
+
+fn tell_of_missing(batch: &BatchKey) {
+    let events = weir_embedded::events_in(batch);
+    tracing::error!(
+        %batch,
+        events,
+        "a batch is gone from raw and is given up: put its file back and start again to have it filed; `weir audit` tells \
+         what is missing"
+    );
+}
+
+/// A batch that is not what it was when it was written: what is missing was acknowledged.
+fn tell_of_damage(batch: &BatchKey, filed: &Filed) {
+    let found = filed.events + filed.repeats + filed.quarantined_lines;
+    let missing = weir_embedded::events_in(batch).map_or(0, |events| events.saturating_sub(found));
+    if missing == 0 && filed.damage.is_none() {
+        return;
+    }
+    let damage = filed.damage.map(|damage| damage.to_string());
+    tracing::error!(
+        %batch,
+        missing,
+        damage,
+        "a batch in raw is damaged: so many of its events are missing, and only a copy of its file has them"
+    );
 }

@@ -90,6 +90,9 @@ async fn first_user(users: &UserStore) -> Result<String> {
 fn command(data: &Path, catalog: Option<&Path>) -> String {
     let program = env::current_exe().unwrap_or_else(|_| "weir".into());
     let below = env::current_dir().ok().and_then(|here| Some(program.strip_prefix(here).ok()?.to_owned()));
+    // A shell looks for a name alone elsewhere.
+    let below =
+        below.map(|below| if below.components().count() == 1 { Path::new(".").join(below) } else { below });
     let mut command = quoted(&below.unwrap_or(program));
     if data != Path::new("./data") {
         command += &format!(" --data {}", quoted(data));

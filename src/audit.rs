@@ -1,0 +1,362 @@
+//! `weir audit`: recounts the lake and compares it with what is counted.
+//!
+//! - `lake`: whose events of which types lie there; `objects` reads one object of them;
+//! - `compare`: what was found beside what is counted, before and after;
+//! - `quiet`: whether counts stand still, without which live counts cannot be corrected on AWS;
+//! - `findings`: the answer.
+
+mod compare;
+mod findings;
+mod lake;
+pub(crate) mod objects;
+mod quiet;
+
+use std::{
+    collections::BTreeSet,
+    fmt::Write,
+    path::Path,
+    process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, anyhow, bail};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
+use weir_core::{
+    Catalog, EventType, SystemClock, Username,
+    books::{Correction, Tally},
+    ports::{Books, BooksAdmin},
+};
+use weir_embedded::{Embedded, Flush, OpenError};
+
+use crate::{
+    catalog,
+    cli::{AuditArgs, EngineName},
+};
+use compare::{Difference, Reading, Terms, Which};
+use findings::Finding;
+use lake::{BadObject, Hours, Progress, Recounter};
+use quiet::Quiet;
+
+/// The exit code where something differs. 1 means that there was no audit, as everywhere.
+const DIFFERENT: u8 = 3;
+
+/// How many users' types are recounted side by side: more than one, as most of them may be small.
+const AT_ONCE: usize = 4;
+
+/// How often the settled counts are read again where the lake is ahead of them.
+const POLL: Duration = Duration::from_millis(250);
+
+/// Runs the command.
+pub(crate) async fn run(
+    engine: EngineName,
+    data: &Path,
+    catalog_folder: Option<&Path>,
+    args: &AuditArgs,
+) -> Result<ExitCode> {
+    let catalog = Arc::new(catalog::read(catalog_folder)?);
+    match engine {
+        EngineName::Embedded => embedded(data, catalog, args).await,
+        #[cfg(feature = "aws")]
+        EngineName::Aws => {
+            let (raw, lake, _, counts) = crate::aws::filing().await?;
+            let counts = Arc::new(counts);
+            let for_time = args.quiet_for.or(args.repair.then_some(quiet::USUAL));
+            let quiet =
+                for_time.map(|for_time| Quiet { live: counts.clone(), settled: counts.clone(), for_time });
+            let recounter = Recounter::new(Arc::new(lake), Arc::new(raw), catalog);
+            let audit = Audit::new(counts.clone(), recounter, args, args.wait);
+            audit.run(quiet, args.repair.then_some(&*counts), args).await
+        }
+        #[cfg(not(feature = "aws"))]
+        EngineName::Aws => Err(crate::cli::without_aws()),
+    }
+}
+
+/// On one machine it is known what is under way, so that nothing has to stand still to be compared.
+async fn embedded(data: &Path, catalog: Arc<Catalog>, args: &AuditArgs) -> Result<ExitCode> {
+    if args.quiet_for.is_some() {
+        bail!("--quiet-for means nothing on one machine: what is not filed yet is known there");
+    }
+    if !data.join("events.db").exists() {
+        bail!("there are no data in {}: name the server's folder with --data", data.display());
+    }
+    if args.repair {
+        // Nothing is taken in, so no batch is cut.
+        let flush = Flush { every: Duration::MAX, size: u64::MAX };
+        let (engine, _deliveries) =
+            Embedded::open(data, flush, Arc::new(SystemClock)).map_err(|error| match error {
+                OpenError::InUse(_) => {
+                    anyhow!("{error}: stop the server, then --repair can correct its counts")
+                }
+                error => error.into(),
+            })?;
+        let (raw, lake, _) = engine.folders();
+        let recounter = Recounter::new(Arc::new(lake), Arc::new(raw), catalog);
+        return Audit::new(Arc::new(engine.clone()), recounter, args, Duration::ZERO)
+            .run(None, Some(&engine), args)
+            .await;
+    }
+    let (books, raw, lake) = weir_embedded::open_books(data)?;
+    let wait = if weir_embedded::is_served(data) { args.wait } else { Duration::ZERO };
+    let recounter = Recounter::new(Arc::new(lake), Arc::new(raw), catalog);
+    Audit::new(Arc::new(books), recounter, args, wait).run(None, None, args).await
+}
+
+/// A user and a type.
+type Whose = (Username, EventType);
+
+struct Audit {
+    books: Arc<dyn Books>,
+    recounter: Recounter,
+    hours: Hours,
+    /// How long, in milliseconds and all together, filing may still be waited for.
+    patience: AtomicU64,
+}
+
+/// What was found of one user's type.
+struct Audited {
+    whose: Whose,
+    differences: Vec<Difference>,
+    bad: Vec<BadObject>,
+}
+
+impl Audited {
+    /// What makes its live counts right; nothing where the lake is in doubt.
+    fn corrections(&self) -> Option<Vec<Correction>> {
+        compare::corrections(&self.whose.0, &self.whose.1, &self.differences)
+    }
+
+    fn has_wrong_live_counts(&self) -> bool {
+        self.differences.iter().any(|difference| difference.which == Which::Live)
+    }
+}
+
+impl Audit {
+    fn new(books: Arc<dyn Books>, recounter: Recounter, args: &AuditArgs, wait: Duration) -> Self {
+        let patience = AtomicU64::new(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
+        Self { books, recounter, hours: Hours { from: args.from, to: args.to }, patience }
+    }
+
+    async fn run(
+        self,
+        quiet: Option<Quiet>,
+        admin: Option<&dyn BooksAdmin>,
+        args: &AuditArgs,
+    ) -> Result<ExitCode> {
+        let (scope, strays) = self.scope(args).await?;
+        let users: BTreeSet<&Username> = scope.iter().map(|(user, _)| user).collect();
+        let bar = bar(&self.recounter.progress, scope.len() as u64);
+        let stood = match &quiet {
+            None => None,
+            Some(quiet) => {
+                let tell = |left: Duration| {
+                    bar.set_message(format!("waiting whether counts stand still, {} s more", left.as_secs()));
+                };
+                let stood = quiet.wait(&users, tell).await?;
+                bar.set_message("");
+                Some(stood)
+            }
+        };
+        let recounting = Instant::now();
+        bar.enable_steady_tick(Duration::from_millis(200));
+        // A small lake is read before the first tick.
+        bar.tick();
+        let audited: Vec<Audited> = stream::iter(&scope)
+            .map(|whose| async {
+                let audited = self.pair(whose, stood.is_some()).await;
+                bar.inc(1);
+                audited
+            })
+            .buffered(AT_ONCE)
+            .try_collect()
+            .await?;
+        bar.finish_and_clear();
+        let took = recounting.elapsed();
+        if let (Some(quiet), Some(stood)) = (&quiet, &stood) {
+            quiet.check(&users, stood).await?;
+        }
+
+        let bad_batches = std::mem::take(&mut *self.recounter.bad_batches.lock().expect("no holder panics"));
+        // What is in a batch that cannot be read is counted, and nobody knows of which it is.
+        let corrections = |audited: &Audited| audited.corrections().filter(|_| bad_batches.is_empty());
+        let mut corrected = 0;
+        if let Some(admin) = admin {
+            let all: Vec<Correction> = audited.iter().filter_map(corrections).flatten().collect();
+            admin.correct(&all).await.context("some counts may be corrected and others not: audit again")?;
+            corrected = all.len();
+        }
+        let in_doubt = |it: &&Audited| it.has_wrong_live_counts() && corrections(it).is_none();
+        let in_doubt = audited.iter().filter(in_doubt).count();
+        let no_ones = strays.into_iter().chain(bad_batches).map(|bad| Finding::of_object(None, bad));
+        let found: Vec<Finding> = no_ones.chain(audited.into_iter().flat_map(findings_of)).collect();
+        let told = Told::of(&found);
+        findings::print(found, args.format)?;
+
+        let progress = &self.recounter.progress;
+        eprintln!("weir: {}; {} in {:.1} s", told.summary(), read(progress), took.as_secs_f64());
+        told.explain(self.hours, admin.is_some());
+        if in_doubt > 0 && admin.is_some() {
+            eprintln!(
+                "weir: live counts of {in_doubt} of a user's types were left as they are: what lies in the lake of them is \
+                 not what was settled, or a batch cannot be read. Mend that first"
+            );
+        }
+        if admin.is_some() {
+            eprintln!("weir: {corrected} live counts were corrected");
+        }
+        Ok(if told.wrong > corrected { ExitCode::from(DIFFERENT) } else { ExitCode::SUCCESS })
+    }
+
+    /// Which users' types are audited: all that lie in the lake, and all that anything is counted of.
+    async fn scope(&self, args: &AuditArgs) -> Result<(BTreeSet<Whose>, Vec<BadObject>)> {
+        let mut scope = self.books.counted().await?;
+        let mut strays = Vec::new();
+        let users = if let Some(user) = &args.user {
+            BTreeSet::from([user.clone()])
+        } else {
+            let (mut users, nobodys) = self.recounter.users().await?;
+            strays.extend(nobodys);
+            users.extend(scope.iter().map(|(user, _)| user.clone()));
+            users
+        };
+        for user in users {
+            let (types, nothings) = self.recounter.types(&user).await?;
+            strays.extend(nothings);
+            scope.extend(types.into_iter().map(|event_type| (user.clone(), event_type)));
+        }
+        let wanted = |(user, event_type): &Whose| {
+            args.user.as_ref().is_none_or(|wanted| wanted == user)
+                && args.event_type.as_ref().is_none_or(|wanted| wanted == event_type)
+        };
+        scope.retain(wanted);
+        Ok((scope, strays))
+    }
+
+    async fn pair(&self, whose: &Whose, still: bool) -> Result<Audited> {
+        let (user, event_type) = whose;
+        let before = self.reading(whose).await?;
+        let unsettled = before.counts.under_way.as_ref().map_or(&[][..], |under_way| &under_way.unsettled);
+        let found = self.recounter.recount(user, event_type, self.hours, unsettled).await;
+        let found = found.with_context(|| format!("recounting {user}'s {event_type}"))?;
+        let mut after = self.reading(whose).await?;
+        let on_its_way = |reading: &Reading| match &reading.counts.under_way {
+            Some(under_way) => !under_way.unsettled.is_empty(),
+            None => true,
+        };
+        while compare::is_ahead(&found.in_lake, &after.counts) && on_its_way(&after) && self.has_patience() {
+            tokio::time::sleep(POLL).await;
+            after = self.reading(whose).await?;
+        }
+        let terms = Terms { all_hours: self.hours.all(), keys: self.recounter.has_keys(event_type), still };
+        let differences = compare::compare(&found.in_lake, &before, &after, terms);
+        Ok(Audited { whose: whose.clone(), differences, bad: found.bad })
+    }
+
+    async fn reading(&self, (user, event_type): &Whose) -> Result<Reading> {
+        let mut counts = self.books.counts_of(user, event_type).await?;
+        counts.settled_hours.retain(|hour, _| self.hours.have(*hour));
+        let under_way = match &counts.under_way {
+            None => None,
+            Some(under_way) => {
+                let whose = (user.clone(), event_type.clone());
+                let in_batches = self.recounter.in_batches(&under_way.unsettled, &whose).await?;
+                Some(sum(under_way.in_stream.clone(), in_batches))
+            }
+        };
+        Ok(Reading { counts, under_way })
+    }
+
+    fn has_patience(&self) -> bool {
+        let poll = u64::try_from(POLL.as_millis()).unwrap_or(u64::MAX);
+        let less = |left: u64| left.checked_sub(poll);
+        self.patience.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok()
+    }
+}
+
+fn sum(mut one: Tally, other: Tally) -> Tally {
+    one.total += other.total;
+    for (key, count) in other.keys {
+        *one.keys.entry(key).or_default() += count;
+    }
+    one
+}
+
+fn findings_of(Audited { whose, differences, bad }: Audited) -> Vec<Finding> {
+    let (user, event_type) = &whose;
+    let of_objects = bad.into_iter().map(|bad| Finding::of_object(Some(&whose), bad));
+    let of_counts = differences.into_iter().map(|it| Finding::of_count(user, event_type, it));
+    of_objects.chain(of_counts).collect()
+}
+
+/// What is said of the findings besides them.
+#[derive(Debug, Default)]
+struct Told {
+    wrong: usize,
+    settled: bool,
+    or_lost: bool,
+    live: bool,
+}
+
+impl Told {
+    fn of(findings: &[Finding]) -> Self {
+        let has = |of: &str| findings.iter().any(|it| it.what.starts_with(of));
+        Self {
+            wrong: findings.iter().filter(|it| it.is_wrong).count(),
+            settled: has("settled") || has("damaged") || has("wrong") || has("not a"),
+            or_lost: has("under way"),
+            live: has("live"),
+        }
+    }
+
+    fn summary(&self) -> String {
+        match self.wrong {
+            0 => "no differences".to_owned(),
+            1 => "1 difference".to_owned(),
+            many => format!("{many} differences"),
+        }
+    }
+
+    fn explain(&self, hours: Hours, repairing: bool) {
+        if !hours.all() {
+            eprintln!("weir: only hours were compared: totals and live counts are of all hours");
+        }
+        if self.settled {
+            eprintln!(
+                "weir: the lake is not what was settled: `weir replay` files its batches again, as long as they are in raw, \
+                 and changes nothing that is well. What Weir did not put there has to be removed by hand"
+            );
+        }
+        if self.live && !repairing {
+            eprintln!("weir: `weir audit --repair` makes live counts what lies in the lake");
+        }
+        if self.or_lost {
+            eprintln!(
+                "weir: what is counted live above the lake is under way (in the stream's buffer, in the queue) or lost: \
+                 --quiet-for 16m tells which, once no events come in"
+            );
+        }
+    }
+}
+
+fn bar(progress: &Arc<Progress>, pairs: u64) -> ProgressBar {
+    let bar = ProgressBar::new(pairs);
+    let template = "{bar:20} {pos}/{len} users' types, {read}, {elapsed}  {msg}";
+    let progress = Arc::clone(progress);
+    // The template is a constant of ours.
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    bar.set_style(style.with_key("read", move |_: &ProgressState, out: &mut dyn Write| {
+        let _ = out.write_str(&read(&progress));
+    }));
+    bar
+}
+
+fn read(progress: &Progress) -> String {
+    let of = |number: &AtomicU64| number.load(Ordering::Relaxed);
+    let (objects, events, bytes) = (of(&progress.objects), of(&progress.events), of(&progress.bytes));
+    format!("{objects} objects with {events} events, {} of gzip", bytesize::ByteSize(bytes))
+}

@@ -1,0 +1,317 @@
+//! The comparison itself: what the lake holds of a user's type, and what is counted of it.
+//!
+//! Events come in meanwhile, so counts are read before the recount and after it. Settled counts and the live counts of
+//! settled events never go down, and an object is in the lake before it is settled. So what lies in the lake must lie
+//! between the two readings, and where nothing moved, be equal to both.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use weir_core::{
+    Counter, EventType, Hour, Key, Username,
+    books::{Correction, Tally, TypeCounts},
+};
+
+/// What was found in the lake.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct InLake {
+    pub(super) tally: Tally,
+    pub(super) hours: BTreeMap<Hour, u64>,
+}
+
+/// One reading of the counts.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Reading {
+    pub(super) counts: TypeCounts,
+    /// What of the live counts is not settled; none where nobody knows.
+    pub(super) under_way: Option<Tally>,
+}
+
+/// What is compared.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Terms {
+    /// Whether totals and live counts are: not where only some hours were recounted.
+    pub(super) all_hours: bool,
+    /// Whether live counts by key are: not where the catalog does not count by any.
+    pub(super) keys: bool,
+    /// Whether the counts stood still for so long that nothing can be under way.
+    pub(super) still: bool,
+}
+
+/// Which count of a user's type.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Place {
+    Total,
+    Hour(Hour),
+    Key(Key),
+}
+
+/// Which of the two counts of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Which {
+    Settled,
+    Live,
+    /// Live counts above what lies in the lake, where that may be events under way.
+    UnderWayOrLost,
+}
+
+/// A count that is not what lies in the lake.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Difference {
+    pub(super) place: Place,
+    pub(super) which: Which,
+    pub(super) lake: u64,
+    pub(super) settled: Option<u64>,
+    pub(super) live: Option<u64>,
+    pub(super) under_way: Option<u64>,
+    /// By how much the count is too high; less than zero where it is too low.
+    pub(super) by: i128,
+}
+
+/// Finds all differences, totals first.
+pub(super) fn compare(lake: &InLake, before: &Reading, after: &Reading, terms: Terms) -> Vec<Difference> {
+    let mut found = Vec::new();
+    let settled = |place: Place, lake: u64, before: u64, after: u64, live: Option<u64>| {
+        let by = outside(lake, before.into(), after.into())?;
+        let which = Which::Settled;
+        Some(Difference { place, which, lake, settled: Some(after), live, under_way: None, by })
+    };
+    let (first, last) = (&before.counts, &after.counts);
+    if terms.all_hours {
+        found.extend(settled(
+            Place::Total,
+            lake.tally.total,
+            first.settled,
+            last.settled,
+            Some(last.live.total),
+        ));
+        found.extend(live(Place::Total, lake, before, after, terms));
+    }
+    let hours: BTreeSet<Hour> = [&lake.hours, &first.settled_hours, &last.settled_hours]
+        .into_iter()
+        .flat_map(BTreeMap::keys)
+        .copied()
+        .collect();
+    for hour in hours {
+        let of = |hours: &BTreeMap<Hour, u64>| hours.get(&hour).copied().unwrap_or_default();
+        let (first, last) = (of(&first.settled_hours), of(&last.settled_hours));
+        found.extend(settled(Place::Hour(hour), of(&lake.hours), first, last, None));
+    }
+    if terms.all_hours && terms.keys {
+        let under_way = [before, after].into_iter().filter_map(|reading| reading.under_way.as_ref());
+        let tallies = [&lake.tally, &first.live, &last.live].into_iter().chain(under_way);
+        let keys: BTreeSet<&Key> = tallies.flat_map(|tally| tally.keys.keys()).collect();
+        found.extend(
+            keys.into_iter().filter_map(|key| live(Place::Key(key.clone()), lake, before, after, terms)),
+        );
+    }
+    found
+}
+
+/// Compares one live count.
+fn live(place: Place, lake: &InLake, before: &Reading, after: &Reading, terms: Terms) -> Option<Difference> {
+    let of = |tally: &Tally| match &place {
+        Place::Key(key) => tally.key(key),
+        _ => tally.total,
+    };
+    let lies = of(&lake.tally);
+    let counted = of(&after.counts.live);
+    let settled = |reading: &Reading| {
+        let under_way = reading.under_way.as_ref().map_or(0, of);
+        i128::from(of(&reading.counts.live)) - i128::from(under_way)
+    };
+    let known = after.under_way.is_some();
+    let by = if known || terms.still {
+        outside(lies, settled(before), settled(after))?
+    } else {
+        outside(lies, settled(after), settled(after))?
+    };
+    let which = if known || terms.still || by < 0 { Which::Live } else { Which::UnderWayOrLost };
+    let under_way = match which {
+        Which::UnderWayOrLost => u64::try_from(by).ok(),
+        _ => after.under_way.as_ref().map(of),
+    };
+    let settled = (place == Place::Total).then_some(after.counts.settled);
+    Some(Difference { place, which, lake: lies, settled, live: Some(counted), under_way, by })
+}
+
+/// By how much two readings are above or below what lies in the lake, unless it lies between them.
+fn outside(lake: u64, before: i128, after: i128) -> Option<i128> {
+    let lake = i128::from(lake);
+    // Only a count that somebody lowers meanwhile is less in the second reading.
+    let (low, high) = (before.min(after), before.max(after));
+    match lake {
+        lake if lake < low => Some(low - lake),
+        lake if lake > high => Some(high - lake),
+        _ => None,
+    }
+}
+
+/// Whether more lies in the lake than is settled: a batch may be on its way between the two.
+pub(super) fn is_ahead(lake: &InLake, counts: &TypeCounts) -> bool {
+    let settled = |hour: &Hour| counts.settled_hours.get(hour).copied().unwrap_or_default();
+    lake.hours.iter().any(|(hour, lies)| *lies > settled(hour))
+}
+
+/// What must be added to live counts so that they are right; nothing where the lake itself is in doubt.
+pub(super) fn corrections(
+    username: &Username,
+    event_type: &EventType,
+    differences: &[Difference],
+) -> Option<Vec<Correction>> {
+    if differences.iter().any(|difference| difference.which == Which::Settled) {
+        return None;
+    }
+    let live = differences.iter().filter(|difference| difference.which == Which::Live);
+    live.map(|difference| {
+        let key = match &difference.place {
+            Place::Key(key) => Some(key.clone()),
+            _ => None,
+        };
+        let counter = Counter { username: username.clone(), event_type: event_type.clone(), key };
+        Some(Correction { counter, by: i64::try_from(-difference.by).ok()? })
+    })
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const ALL: Terms = Terms { all_hours: true, keys: true, still: false };
+
+    fn tally(keys: &[(&str, u64)]) -> Tally {
+        let keys: BTreeMap<Key, u64> = keys.iter().map(|(key, n)| (key.parse().unwrap(), *n)).collect();
+        Tally { total: keys.values().sum(), keys }
+    }
+
+    fn hours(hours: &[u64]) -> BTreeMap<Hour, u64> {
+        (0..).zip(hours).map(|(n, count)| (Hour::from_epoch(n).unwrap(), *count)).collect()
+    }
+
+    /// Counts that are right if nothing is under way.
+    fn right(lake: &InLake, under_way: Option<Tally>) -> Reading {
+        let mut live = lake.tally.clone();
+        if let Some(more) = &under_way {
+            live.total += more.total;
+            for (key, n) in &more.keys {
+                *live.keys.entry(key.clone()).or_default() += n;
+            }
+        }
+        let settled_hours = lake.hours.clone();
+        let counts = TypeCounts { live, settled: lake.tally.total, settled_hours, under_way: None };
+        Reading { counts, under_way }
+    }
+
+    fn lake(keys: &[(&str, u64)]) -> InLake {
+        let tally = tally(keys);
+        let hours = hours(&[tally.total / 2, tally.total - tally.total / 2]);
+        InLake { tally, hours }
+    }
+
+    #[test]
+    fn what_is_right_differs_in_nothing() {
+        let lake = lake(&[("a", 3), ("b", 4)]);
+        for under_way in [None, Some(Tally::default()), Some(tally(&[("a", 2), ("c", 9)]))] {
+            let reading = right(&lake, under_way);
+            assert_eq!(compare(&lake, &reading, &reading, ALL), []);
+        }
+        // A count of zero is as good as none.
+        let mut zeros = right(&lake, None);
+        zeros.counts.live.keys.insert("z".parse().unwrap(), 0);
+        zeros.counts.settled_hours.insert(Hour::from_epoch(99).unwrap(), 0);
+        assert_eq!(compare(&lake, &zeros, &zeros, ALL), []);
+    }
+
+    #[test]
+    fn a_surplus_of_live_counts_is_a_difference_only_where_nothing_can_be_under_way() {
+        let lake = lake(&[("a", 3)]);
+        let mut reading = right(&lake, None);
+        reading.counts.live = tally(&[("a", 5)]);
+        let found = |terms| {
+            let found = compare(&lake, &reading, &reading, terms);
+            found.iter().map(|it| (it.which, it.by, it.under_way)).collect::<Vec<_>>()
+        };
+        assert_eq!(found(ALL), [(Which::UnderWayOrLost, 2, Some(2)); 2]);
+        assert_eq!(found(Terms { still: true, ..ALL }), [(Which::Live, 2, None); 2]);
+        reading.under_way = Some(Tally::default());
+        assert_eq!(compare(&lake, &reading, &reading, ALL).len(), 2);
+        let mut too_low = right(&lake, None);
+        too_low.counts.live = Tally::default();
+        let found = compare(&lake, &too_low, &too_low, ALL);
+        assert!(
+            found.iter().all(|it| it.which == Which::Live && it.by == -3) && found.len() == 2,
+            "{found:?}"
+        );
+    }
+
+    #[test]
+    fn only_the_hours_are_compared_where_not_all_of_them_were_recounted() {
+        let lake = lake(&[("a", 3)]);
+        let mut reading = right(&lake, None);
+        reading.counts.live = tally(&[("b", 50)]);
+        reading.counts.settled = 7;
+        let terms = Terms { all_hours: false, ..ALL };
+        assert_eq!(compare(&lake, &reading, &reading, terms), []);
+        reading.counts.settled_hours = hours(&[1, 3]);
+        let found = compare(&lake, &reading, &reading, terms);
+        assert_eq!(found.len(), 1);
+        assert_eq!((&found[0].place, found[0].by), (&Place::Hour(Hour::from_epoch(1).unwrap()), 1));
+        // Keys of a type that is not counted by any are left as they are.
+        reading.counts.settled_hours = hours(&[1, 2]);
+        let found = compare(&lake, &reading, &reading, Terms { keys: false, ..ALL });
+        assert!(found.iter().all(|it| it.place == Place::Total), "{found:?}");
+    }
+
+    fn tallies() -> impl Strategy<Value = Tally> {
+        proptest::collection::btree_map("[a-c]", 0u64..5, 0..4).prop_map(|keys| {
+            let keys: Vec<(&str, u64)> = keys.iter().map(|(key, n)| (key.as_str(), *n)).collect();
+            tally(&keys)
+        })
+    }
+
+    proptest! {
+        /// Corrections make live counts right, whatever they were.
+        #[test]
+        fn what_is_corrected_differs_in_nothing(lies in tallies(), counted in tallies(), under_way in proptest::option::of(tallies())) {
+            let lake = InLake { hours: hours(&[lies.total]), tally: lies };
+            let mut reading = right(&lake, under_way);
+            reading.counts.live = counted;
+            let terms = Terms { still: true, ..ALL };
+            let found = compare(&lake, &reading, &reading, terms);
+            let corrections = corrections(&"u".parse().unwrap(), &"t".parse().unwrap(), &found).unwrap();
+            for Correction { counter, by } in corrections {
+                let live = &mut reading.counts.live;
+                let count = match counter.key {
+                    None => &mut live.total,
+                    Some(key) => live.keys.entry(key).or_default(),
+                };
+                *count = count.checked_add_signed(by).unwrap();
+            }
+            prop_assert_eq!(compare(&lake, &reading, &reading, terms), []);
+        }
+
+        /// However far the filing is at each of the three moments, nothing is found that is not there.
+        #[test]
+        fn events_that_come_in_meanwhile_are_no_difference(filed in 0u64..50, then in 0u64..5, later in 0u64..5, waiting in 0u64..5) {
+            let at = |total: u64| InLake { tally: tally(&[("a", total)]), hours: hours(&[total]) };
+            let under_way = |n: u64| Some(tally(&[("a", n)]));
+            let before = right(&at(filed), under_way(waiting));
+            let after = right(&at(filed + then + later), under_way(0));
+            prop_assert_eq!(compare(&at(filed + then), &before, &after, ALL), []);
+        }
+
+        #[test]
+        fn a_settled_count_that_is_wrong_is_found_and_keeps_live_counts_as_they_are(lies in 0u64..9, settled in 0u64..9) {
+            prop_assume!(lies != settled);
+            let lake = InLake { tally: tally(&[("a", lies)]), hours: hours(&[lies]) };
+            let mut reading = right(&lake, Some(Tally::default()));
+            reading.counts.settled_hours = hours(&[settled]);
+            let found = compare(&lake, &reading, &reading, ALL);
+            prop_assert_eq!(found.iter().map(|it| it.by).collect::<Vec<_>>(), [i128::from(settled) - i128::from(lies)]);
+            prop_assert_eq!(corrections(&"u".parse().unwrap(), &"t".parse().unwrap(), &found), None);
+            prop_assert_eq!(is_ahead(&lake, &reading.counts), lies > settled);
+        }
+    }
+}

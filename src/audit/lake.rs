@@ -1,0 +1,299 @@
+//! Recounting the lake: whose events of which types lie there, and how many, reading every object.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    io,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+use tokio::{
+    sync::{Mutex as AsyncMutex, Semaphore},
+    task::JoinSet,
+};
+use weir_core::{
+    BatchKey, Catalog, EventType, Hour, Key, Partition, RecordHead, Username,
+    books::Tally,
+    ports::{LakeObjects, PortError, Raw},
+};
+
+use super::{
+    compare::InLake,
+    objects::{Fault, FaultKind, Recounted, read_lines, recount},
+};
+
+/// How many objects are read at once: enough to hide how long S3 takes to answer, at a hundred kilobytes or two each.
+const AT_ONCE: usize = 16;
+
+/// How many paths are listed at a time.
+const PAGE: usize = 1000;
+
+/// How often an object is read that broke off, and how long in between.
+const TRIES: u32 = 3;
+const WAIT: Duration = Duration::from_millis(500);
+
+/// Which hours are recounted: from the first, before the second.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Hours {
+    pub(super) from: Option<Hour>,
+    pub(super) to: Option<Hour>,
+}
+
+impl Hours {
+    pub(super) fn all(self) -> bool {
+        self.from.is_none() && self.to.is_none()
+    }
+
+    pub(super) fn have(self, hour: Hour) -> bool {
+        self.from.is_none_or(|from| hour >= from) && self.to.is_none_or(|to| hour < to)
+    }
+}
+
+/// An object that is not as it should be.
+#[derive(Debug)]
+pub(super) struct BadObject {
+    pub(super) path: String,
+    /// What is wrong with its content; nothing where it has no business in the lake.
+    pub(super) fault: Option<Fault>,
+}
+
+/// What was found of one user's type.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) in_lake: InLake,
+    pub(super) bad: Vec<BadObject>,
+}
+
+/// What was read so far.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    pub(super) objects: AtomicU64,
+    pub(super) events: AtomicU64,
+    pub(super) bytes: AtomicU64,
+}
+
+/// By user and type.
+type Tallies = BTreeMap<(Username, EventType), Tally>;
+
+pub(super) struct Recounter {
+    pub(super) lake: Arc<dyn LakeObjects>,
+    raw: Arc<dyn Raw>,
+    catalog: Arc<Catalog>,
+    pub(super) progress: Arc<Progress>,
+    places: Arc<Semaphore>,
+    /// What batches hold that are not settled: there are few of them, and each is read once.
+    unsettled: AsyncMutex<HashMap<BatchKey, Tallies>>,
+    /// Those that could not be read.
+    pub(super) bad_batches: Mutex<Vec<BadObject>>,
+}
+
+impl Recounter {
+    pub(super) fn new(lake: Arc<dyn LakeObjects>, raw: Arc<dyn Raw>, catalog: Arc<Catalog>) -> Self {
+        Self {
+            lake,
+            raw,
+            catalog,
+            progress: Arc::default(),
+            places: Arc::new(Semaphore::new(AT_ONCE)),
+            unsettled: AsyncMutex::default(),
+            bad_batches: Mutex::default(),
+        }
+    }
+
+    /// Whether the catalog counts events of a type by a key.
+    pub(super) fn has_keys(&self, event_type: &EventType) -> bool {
+        self.catalog.get(event_type).is_some_and(|definition| definition.count_by().is_some())
+    }
+
+    /// The users who have anything in the lake that all share, and paths that are nobody's.
+    pub(super) async fn users(&self) -> Result<(BTreeSet<Username>, Vec<BadObject>), PortError> {
+        let (mut users, mut strays) = (BTreeSet::new(), Vec::new());
+        let mut after = None;
+        while let Some(path) = self.lake.list(after.as_deref(), 1).await?.pop() {
+            let folder = path.split_once('/').and_then(|(folder, _)| folder.strip_prefix("username="));
+            after = Some(if let Some(user) = folder.and_then(|name| name.parse::<Username>().ok()) {
+                let behind = behind(&format!("username={user}"));
+                users.insert(user);
+                behind
+            } else {
+                strays.push(BadObject { path: path.clone(), fault: None });
+                path
+            });
+        }
+        Ok((users, strays))
+    }
+
+    /// The types of which a user has anything in the lake, and paths that are no type's.
+    pub(super) async fn types(
+        &self,
+        user: &Username,
+    ) -> Result<(BTreeSet<EventType>, Vec<BadObject>), PortError> {
+        let (mut types, mut strays) = (BTreeSet::new(), Vec::new());
+        let mut after = None;
+        while let Some(path) = self.lake.list_of(user, after.as_deref(), 1).await?.pop() {
+            let mut segments = path.splitn(3, '/');
+            let (_, name, below) = (segments.next(), segments.next(), segments.next());
+            let event_type = name.filter(|_| below.is_some()).and_then(|name| name.parse::<EventType>().ok());
+            after = Some(if let Some(event_type) = event_type {
+                let behind = behind(&format!("username={user}/{event_type}"));
+                types.insert(event_type);
+                behind
+            } else {
+                strays.push(BadObject { path: path.clone(), fault: None });
+                path
+            });
+        }
+        Ok((types, strays))
+    }
+
+    /// Recounts what lies in the lake of one user's type, but for what these batches put there.
+    pub(super) async fn recount(
+        &self,
+        user: &Username,
+        event_type: &EventType,
+        hours: Hours,
+        but: &[BatchKey],
+    ) -> Result<Found> {
+        let folder = format!("username={user}/{event_type}/");
+        let but: BTreeSet<String> = but.iter().map(|batch| format!("{}.json.gz", batch.id())).collect();
+        let mut found = Found::default();
+        let mut reading: JoinSet<Result<(String, Hour, Recounted)>> = JoinSet::new();
+        let mut after = folder.clone();
+        'pages: loop {
+            let page = self.lake.list_of(user, Some(&after), PAGE).await?;
+            let Some(last) = page.last() else { break };
+            after.clone_from(last);
+            for path in page {
+                if !path.starts_with(&folder) {
+                    break 'pages;
+                }
+                let (partition, file) = path.rsplit_once('/').unwrap_or_default();
+                match partition.parse::<Partition>() {
+                    Ok(_) if but.contains(file) => {}
+                    Ok(partition) if file.ends_with(".json.gz") => {
+                        if hours.have(partition.hour) {
+                            let place = Arc::clone(&self.places).acquire_owned().await?;
+                            let (lake, catalog) = (Arc::clone(&self.lake), Arc::clone(&self.catalog));
+                            reading.spawn(async move {
+                                let recounted = read(&*lake, &catalog, &path, &partition).await;
+                                drop(place);
+                                Ok((path, partition.hour, recounted?))
+                            });
+                        }
+                    }
+                    _ => found.bad.push(BadObject { path, fault: None }),
+                }
+                while let Some(done) = reading.try_join_next() {
+                    self.add(&mut found, done??);
+                }
+            }
+        }
+        while let Some(done) = reading.join_next().await {
+            self.add(&mut found, done??);
+        }
+        found.bad.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(found)
+    }
+
+    fn add(&self, found: &mut Found, (path, hour, recounted): (String, Hour, Recounted)) {
+        let Recounted { events, keys, bytes, faults } = recounted;
+        self.progress.objects.fetch_add(1, Ordering::Relaxed);
+        self.progress.events.fetch_add(events, Ordering::Relaxed);
+        self.progress.bytes.fetch_add(bytes, Ordering::Relaxed);
+        found
+            .bad
+            .extend(faults.into_iter().map(|fault| BadObject { path: path.clone(), fault: Some(fault) }));
+        if events > 0 {
+            *found.in_lake.hours.entry(hour).or_default() += events;
+            found.in_lake.tally.total += events;
+        }
+        for (key, count) in keys {
+            // Longer ones are not counted by.
+            if let Ok(key) = key.parse::<Key>() {
+                *found.in_lake.tally.keys.entry(key).or_default() += count;
+            }
+        }
+    }
+
+    /// What some batches in raw hold of one user's type.
+    pub(super) async fn in_batches(&self, batches: &[BatchKey], of: &(Username, EventType)) -> Result<Tally> {
+        let mut sum = Tally::default();
+        for batch in batches {
+            let mut known = self.unsettled.lock().await;
+            if !known.contains_key(batch) {
+                let tallies = self.read_batch(batch).await?;
+                known.insert(batch.clone(), tallies);
+            }
+            if let Some(own) = known.get(batch).and_then(|tallies| tallies.get(of)) {
+                sum.total += own.total;
+                for (key, count) in &own.keys {
+                    *sum.keys.entry(key.clone()).or_default() += count;
+                }
+            }
+        }
+        Ok(sum)
+    }
+
+    async fn read_batch(&self, batch: &BatchKey) -> Result<Tallies> {
+        let mut tallies = Tallies::new();
+        let bad = |kind, detail: String| {
+            let fault = Some(Fault { kind, lines: None, detail });
+            let path = format!("raw/{batch}");
+            self.bad_batches.lock().expect("no holder of the lock panics").push(BadObject { path, fault });
+        };
+        let content = match self.raw.open(batch).await {
+            Err(error @ PortError::NotFound { .. }) => {
+                bad(FaultKind::Damaged, error.to_string());
+                return Ok(tallies);
+            }
+            content => content?,
+        };
+        let seen = read_lines(content, |_, line| {
+            let Ok(RecordHead { partition, .. }) = RecordHead::read(line) else { return };
+            let definition = self.catalog.get(&partition.event_type);
+            let key = definition.and_then(|definition| definition.key_of_stored(line));
+            let tally = tallies.entry((partition.username, partition.event_type)).or_default();
+            tally.total += 1;
+            if let Some(key) = key.and_then(|key| key.parse::<Key>().ok()) {
+                *tally.keys.entry(key).or_default() += 1;
+            }
+        });
+        let seen = seen.await.with_context(|| format!("reading the batch {batch}"))?;
+        if let Err(damage) = seen.sound {
+            bad(FaultKind::Damaged, damage);
+        }
+        Ok(tallies)
+    }
+}
+
+/// A path behind everything in a folder, and before everything else that comes later.
+fn behind(folder: &str) -> String {
+    // 0 follows the slash.
+    format!("{folder}0")
+}
+
+/// Reads an object, again if that breaks off.
+async fn read(
+    lake: &dyn LakeObjects,
+    catalog: &Catalog,
+    path: &str,
+    partition: &Partition,
+) -> Result<Recounted> {
+    let mut tried = 0;
+    loop {
+        tried += 1;
+        let recounted = async {
+            let content = lake.open_path(path).await.map_err(io::Error::other)?;
+            recount(content, partition, catalog.get(&partition.event_type)).await
+        };
+        match recounted.await {
+            Ok(recounted) => return Ok(recounted),
+            Err(error) if tried >= TRIES => return Err(error).with_context(|| format!("reading {path}")),
+            Err(_) => tokio::time::sleep(WAIT).await,
+        }
+    }
+}

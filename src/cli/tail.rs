@@ -1,0 +1,38 @@
+//! What can be typed behind `weir tail`.
+
+use clap::{Args, ValueEnum};
+use weir_core::{EventType, Username};
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "It begins with the events that come from now on, and ends with Ctrl-C. It needs no credentials: it reads \
+    the data folder, of a server that runs or not.\n\nWith --engine aws it reads new batches in the raw bucket, so that \
+    events come once the stream has delivered them: after its buffering, the stack's BufferSeconds.\n\nExamples:\n  weir tail \
+    --rejected --last 20\n  weir tail --type button_click --format json | jq .button_id"
+)]
+pub(crate) struct TailArgs {
+    /// Only this user's events.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) user: Option<Username>,
+    /// Only events of this type; with --rejected, those that were sent as one.
+    #[arg(long = "type", value_name = "TYPE")]
+    pub(crate) event_type: Option<EventType>,
+    /// Only events that failed validation.
+    #[arg(long)]
+    pub(crate) rejected: bool,
+    /// Begin with the last events, so many of them, as far as they are in the newest batches: of the last 50,000 events,
+    /// or the last NUMBER if that is more, those that pass.
+    #[arg(long, value_name = "NUMBER", default_value = "0")]
+    pub(crate) last: usize,
+    /// How to print an event.
+    #[arg(long, value_enum, default_value = "text")]
+    pub(crate) format: TailFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TailFormat {
+    /// One line for people: time, user, type, id and fields, or why it was rejected.
+    Text,
+    /// The line as it is stored.
+    Json,
+}

@@ -1,0 +1,92 @@
+//! `weir counts`: live and settled counts, from the books that `weir audit` compares.
+
+use std::{
+    cmp::Reverse,
+    io::{self, ErrorKind},
+    path::Path,
+    process::ExitCode,
+};
+
+use anyhow::{Context, Result, bail};
+use weir_core::{EventType, Key, Username, books::TypeCounts, ports::Books};
+
+use crate::{
+    cli::{CountsArgs, EngineName, Format},
+    query::rows::{Column, Kind, Printer, Row},
+};
+
+/// Runs the command.
+pub(crate) async fn run(engine: EngineName, data: &Path, args: &CountsArgs) -> Result<ExitCode> {
+    match engine {
+        EngineName::Embedded => {
+            if !data.join("events.db").exists() {
+                bail!("there are no data in {}: name the server's folder with --data", data.display());
+            }
+            let (books, _raw, _lake) = weir_embedded::open_books(data)?;
+            print(&books, args).await
+        }
+        #[cfg(feature = "aws")]
+        EngineName::Aws => print(&crate::aws::counts().await?, args).await,
+        #[cfg(not(feature = "aws"))]
+        EngineName::Aws => Err(crate::cli::without_aws()),
+    }
+}
+
+async fn print(books: &dyn Books, args: &CountsArgs) -> Result<ExitCode> {
+    let mut rows = Vec::new();
+    for (user, event_type) in books.counted().await? {
+        let wanted = args.user.as_ref().is_none_or(|wanted| *wanted == user)
+            && args.event_type.as_ref().is_none_or(|wanted| *wanted == event_type);
+        if wanted {
+            let counts = books.counts_of(&user, &event_type).await?;
+            rows.extend(rows_of(&user, &event_type, &counts, args.keys));
+        }
+    }
+    match show(rows, args) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
+        shown => shown.map(|()| ExitCode::SUCCESS).context("the counts cannot be printed"),
+    }
+}
+
+/// The total, and the largest keys below it.
+fn rows_of(user: &Username, event_type: &EventType, counts: &TypeCounts, keys: usize) -> Vec<Row> {
+    let row = |key: Option<&Key>, live: u64, settled: Option<u64>| {
+        vec![
+            Some(user.to_string()),
+            Some(event_type.to_string()),
+            key.map(ToString::to_string),
+            Some(live.to_string()),
+            settled.map(|settled| settled.to_string()),
+        ]
+    };
+    let mut largest: Vec<(&Key, u64)> = counts.live.keys.iter().map(|(key, count)| (key, *count)).collect();
+    largest.sort_by_key(|(key, count)| (Reverse(*count), *key));
+    largest.truncate(keys);
+    let total = row(None, counts.live.total, Some(counts.settled));
+    std::iter::once(total)
+        .chain(largest.into_iter().map(|(key, count)| row(Some(key), count, None)))
+        .collect()
+}
+
+fn show(rows: Vec<Row>, args: &CountsArgs) -> io::Result<()> {
+    let columns = [
+        ("username", Kind::Text),
+        ("event_type", Kind::Text),
+        ("key", Kind::Text),
+        ("live", Kind::Number),
+        ("settled", Kind::Number),
+    ];
+    let shown: Vec<usize> =
+        (0..columns.len()).filter(|&at| args.keys > 0 || columns[at].0 != "key").collect();
+    let made = shown.iter().map(|&at| Column { name: columns[at].0.to_owned(), kind: columns[at].1 });
+    let mut printer = Printer::new(io::stdout().lock(), args.format, made.collect())?;
+    for mut row in rows {
+        // What a total and a key have not is empty in a table; it is null elsewhere.
+        let cells = shown.iter().map(|&at| match row[at].take() {
+            None if args.format == Format::Table => Some(String::new()),
+            cell => cell,
+        });
+        printer.row(cells.collect())?;
+    }
+    printer.finish()
+}

@@ -1,0 +1,344 @@
+//! `weir query` on AWS: Athena answers, in the stack's workgroup and from its tables.
+//!
+//! It costs by what it scans, so that is said at the end; and it goes on by itself, so it is stopped where nobody
+//! waits for the answer any more.
+
+use std::{cell::Cell, error::Error, io, process::ExitCode, time::Duration};
+
+use anyhow::{Context, Result, anyhow, bail};
+use aws_sdk_athena::{
+    Client,
+    config::{Builder, timeout::TimeoutConfig},
+    error::{ProvideErrorMetadata, SdkError},
+    types::{
+        ColumnInfo, QueryExecutionContext, QueryExecutionState, QueryExecutionStatistics,
+        QueryExecutionStatus, ResultSetMetadata,
+    },
+};
+use bytesize::ByteSize;
+use indicatif::{ProgressBar, ProgressStyle};
+use weir_aws::Aws;
+
+use super::rows::{Column, Kind, Printer, Row};
+use crate::{cli::Format, signals::Signals};
+
+/// The first and the longest wait between two questions whether the answer is there.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// How long stopping a query may take: somebody waits for the shell.
+const STOPPING: Duration = Duration::from_secs(10);
+
+/// How long a page of the answer may take: a thousand rows, of any width.
+const PAGE: Duration = Duration::from_mins(2);
+
+/// What Athena says where a query was to scan more than the workgroup allows.
+const LIMIT: &str = "Bytes scanned limit was exceeded";
+
+/// A workgroup, and the database that queries see.
+pub(crate) struct Athena {
+    client: Client,
+    /// For answers, which may be large.
+    reading: Client,
+    workgroup: String,
+    database: String,
+}
+
+/// How a query ended.
+enum Ended {
+    Answered,
+    /// It failed or was cancelled, and this is why.
+    Not(anyhow::Error),
+}
+
+/// Prints what Athena answers.
+pub(super) async fn answer(sql: &str, format: Format) -> Result<ExitCode> {
+    refuse_unless_select(sql)?;
+    let athena = crate::aws::athena().await?;
+    // From here on a signal does not end the process by itself: no query must be left that nobody waits for.
+    let mut signals = Signals::listen()?;
+    let progress = Progress::new();
+    let query = athena.start(sql).await?;
+    let ended = tokio::select! {
+        ended = athena.wait(&query, &progress) => ended,
+        code = signals.next() => {
+            progress.clear();
+            tokio::select! {
+                () = athena.stop(&query) => {}
+                _ = signals.next() => {}
+            }
+            eprintln!("weir: Athena had scanned {}", in_words(progress.scanned.get()));
+            return Ok(ExitCode::from(code));
+        }
+    };
+    // Only answers are read now, and there is nothing left to stop.
+    let at_once = tokio::spawn(async move { std::process::exit(signals.next().await.into()) });
+    let answered = match ended {
+        Ok(Ended::Answered) => athena.print(&query, format, &progress).await,
+        Ok(Ended::Not(why)) => Err(why),
+        Err(error) => {
+            progress.clear();
+            athena.stop(&query).await;
+            Err(error)
+        }
+    };
+    progress.clear();
+    let scanned = progress.scanned.get();
+    if answered.is_ok() || scanned > 0 {
+        eprintln!("weir: Athena scanned {}", in_words(scanned));
+    }
+    at_once.abort();
+    answered.map(|()| ExitCode::SUCCESS)
+}
+
+/// Lets nothing pass but statements that read. The first word tells: none that writes begins with one of these
+/// (<https://trino.io/docs/current/sql.html>).
+fn refuse_unless_select(sql: &str) -> Result<()> {
+    let word: String = beginning(sql).chars().take_while(char::is_ascii_alphabetic).collect();
+    if !["SELECT", "WITH", "VALUES", "TABLE"].contains(&word.to_ascii_uppercase().as_str()) {
+        bail!("the lake is read-only: a query is a SELECT");
+    }
+    Ok(())
+}
+
+/// The text from its first word on: without the spaces, comments and parentheses before it.
+fn beginning(mut sql: &str) -> &str {
+    loop {
+        sql = sql.trim_start_matches(|c: char| c.is_whitespace() || c == '(');
+        let (text, end) = match (sql.strip_prefix("--"), sql.strip_prefix("/*")) {
+            (Some(text), _) => (text, "\n"),
+            (_, Some(text)) => (text, "*/"),
+            (None, None) => return sql,
+        };
+        sql = text.split_once(end).map_or("", |(_, rest)| rest);
+    }
+}
+
+impl Athena {
+    pub(crate) fn new(aws: &Aws, workgroup: String, database: String) -> Self {
+        let timeouts = TimeoutConfig::builder().operation_attempt_timeout(PAGE).build();
+        let reading = Builder::from(aws.config()).timeout_config(timeouts).build();
+        Self { client: Client::new(aws.config()), reading: Client::from_conf(reading), workgroup, database }
+    }
+
+    /// Starts a query; answers with its identity. The SDK tries again with the same token, so it runs once.
+    async fn start(&self, sql: &str) -> Result<String> {
+        let context = QueryExecutionContext::builder().database(&self.database).build();
+        let start = self.client.start_query_execution().query_string(sql).work_group(&self.workgroup);
+        let started = start.query_execution_context(context).send().await;
+        let started = started.map_err(|error| told("Athena does not take the query", &error))?;
+        started.query_execution_id.context("Athena took the query and did not say how it is called")
+    }
+
+    /// Waits for the end. An error means that it is not known.
+    async fn wait(&self, query: &str, progress: &Progress) -> Result<Ended> {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let asked = self.client.get_query_execution().query_execution_id(query).send().await;
+            let asked = asked.map_err(|error| told("Athena does not say how the query is doing", &error))?;
+            let execution = asked.query_execution.context("Athena says nothing of the query")?;
+            let scanned =
+                execution.statistics().and_then(QueryExecutionStatistics::data_scanned_in_bytes).unwrap_or(0);
+            progress.scanned.set(u64::try_from(scanned).unwrap_or(0));
+            match execution.status().and_then(QueryExecutionStatus::state) {
+                Some(QueryExecutionState::Succeeded) => return Ok(Ended::Answered),
+                Some(state @ (QueryExecutionState::Failed | QueryExecutionState::Cancelled)) => {
+                    let reason = execution.status().and_then(QueryExecutionStatus::state_change_reason);
+                    return Ok(Ended::Not(self.why(state, reason.unwrap_or_default())));
+                }
+                state => progress.say(state.map_or("waiting", |state| match state {
+                    QueryExecutionState::Queued => "waiting for its turn",
+                    _ => "running",
+                })),
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 3 / 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    fn why(&self, state: &QueryExecutionState, reason: &str) -> anyhow::Error {
+        if reason.contains(LIMIT) {
+            return anyhow!(
+                "the query would scan more than the workgroup {} lets one query scan: name the user, year, month and \
+                 day in WHERE, or raise the stack's ScanLimitMB",
+                self.workgroup
+            );
+        }
+        match (state, reason) {
+            (QueryExecutionState::Cancelled, "") => anyhow!("the query was cancelled"),
+            (QueryExecutionState::Cancelled, reason) => anyhow!("the query was cancelled: {reason}"),
+            (_, "") => anyhow!("the query failed, and Athena does not say why"),
+            (_, reason) => anyhow!("the query failed: {reason}"),
+        }
+    }
+
+    /// Stops a query, and says how that went.
+    async fn stop(&self, query: &str) {
+        let stopping = self.client.stop_query_execution().query_execution_id(query).send();
+        let failure = match tokio::time::timeout(STOPPING, stopping).await {
+            Ok(Ok(_)) => return eprintln!("weir: the query was stopped"),
+            Ok(Err(error)) => weir_aws::explained(&error),
+            Err(_) => "stopping it takes too long".to_owned(),
+        };
+        eprintln!("weir: the query {query} may go on in Athena: {failure}");
+    }
+
+    /// Prints the rows, page by page.
+    async fn print(&self, query: &str, format: Format, progress: &Progress) -> Result<()> {
+        let mut pages = self.reading.get_query_results().query_execution_id(query).into_paginator().send();
+        let mut printer: Option<Printer<io::Stdout>> = None;
+        let mut count = 0;
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| told("Athena does not give the answer", &error))?;
+            let set = page.result_set.context("Athena gives an answer without rows")?;
+            let mut rows: Vec<Row> = set
+                .rows()
+                .iter()
+                .map(|row| row.data().iter().map(|datum| datum.var_char_value().map(str::to_owned)).collect())
+                .collect();
+            if printer.is_none() {
+                let info = set.result_set_metadata().map(ResultSetMetadata::column_info).unwrap_or_default();
+                // The first row of the first page has the columns' names.
+                if rows.first().is_some_and(|row| is_header(row, info)) {
+                    rows.remove(0);
+                }
+                if format != Format::Table {
+                    progress.clear();
+                }
+                let made = Printer::new(io::stdout(), format, info.iter().map(column).collect());
+                printer = enough(made)?;
+            }
+            let Some(printer) = &mut printer else { return Ok(()) };
+            count += rows.len();
+            progress.say(&format!("reading the answer, {count} rows so far"));
+            let done = rows.into_iter().try_for_each(|row| printer.row(row)).and_then(|()| printer.flush());
+            if enough(done)?.is_none() {
+                return Ok(());
+            }
+        }
+        progress.clear();
+        let printer = printer.context("Athena gives no answer")?;
+        enough(printer.finish()).map(|_| ())
+    }
+}
+
+/// None where a reader has seen enough (`| head`), which is no failure.
+fn enough<T>(printed: io::Result<T>) -> Result<Option<T>> {
+    match printed {
+        Ok(done) => Ok(Some(done)),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(None),
+        Err(error) => Err(error).context("the answer cannot be printed"),
+    }
+}
+
+fn is_header(row: &Row, columns: &[ColumnInfo]) -> bool {
+    row.iter().map(Option::as_deref).eq(columns.iter().map(|column| Some(column.name())))
+}
+
+fn column(info: &ColumnInfo) -> Column {
+    let kind = match info.r#type() {
+        "tinyint" | "smallint" | "integer" | "int" | "bigint" | "float" | "real" | "double" | "boolean" => {
+            Kind::Number
+        }
+        "json" => Kind::Json,
+        _ => Kind::Text,
+    };
+    Column { name: info.name().to_owned(), kind }
+}
+
+fn told<E>(what: &str, error: &SdkError<E>) -> anyhow::Error
+where
+    E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+{
+    anyhow!("{what}: {}", weir_aws::explained(error))
+}
+
+/// Bytes, and what they cost: Athena takes 5 dollars for a TB (docs/DEPLOY.md), so 2 GB are a cent.
+fn in_words(bytes: u64) -> String {
+    let cost = match (bytes + 1_000_000_000) / 2_000_000_000 {
+        0 => "less than a cent".to_owned(),
+        1 => "about a cent".to_owned(),
+        cents @ 2..100 => format!("about {cents} cents"),
+        cents => format!("about ${}.{:02}", cents / 100, cents % 100),
+    };
+    format!("{}: {cost}, at $5 a TB", ByteSize::b(bytes).display().si())
+}
+
+/// What a person sees who waits; nothing where standard error is no terminal.
+struct Progress {
+    bar: ProgressBar,
+    scanned: Cell<u64>,
+}
+
+impl Progress {
+    fn new() -> Self {
+        let bar = ProgressBar::new_spinner();
+        // The template is a constant of ours.
+        let style = ProgressStyle::with_template("{spinner} Athena: {msg}, {elapsed}");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+        bar.set_message("asking");
+        bar.enable_steady_tick(Duration::from_millis(100));
+        Self { bar, scanned: Cell::new(0) }
+    }
+
+    fn say(&self, what: &str) {
+        let scanned = ByteSize::b(self.scanned.get()).display().si();
+        self.bar.set_message(format!("{what}, {scanned} scanned"));
+    }
+
+    /// Nothing is shown from now on.
+    fn clear(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_reads_is_let_through() {
+        for sql in [
+            "SELECT 1",
+            "  select 1",
+            "-- of today\n/* and\nmore */ (WITH a AS (SELECT 1) SELECT * FROM a)",
+            "VALUES 1",
+            "((select 1))",
+        ] {
+            assert!(refuse_unless_select(sql).is_ok(), "{sql}");
+        }
+        for sql in [
+            "DROP TABLE button_click",
+            "INSERT INTO a SELECT 1",
+            "CREATE TABLE a AS SELECT 1",
+            "UNLOAD (SELECT 1) TO 's3://a/'",
+            "-- SELECT\nDELETE FROM a",
+            "/* SELECT */ MERGE INTO a",
+            "EXPLAIN ANALYZE INSERT INTO a SELECT 1",
+            "selection",
+            "-- SELECT 1",
+            "/* SELECT 1",
+            "/*/ SELECT */ DROP TABLE a",
+            "",
+        ] {
+            assert!(refuse_unless_select(sql).is_err(), "{sql}");
+        }
+    }
+
+    #[test]
+    fn what_was_scanned_is_said_with_what_it_costs() {
+        assert_eq!(in_words(0), "0 B: less than a cent, at $5 a TB");
+        assert_eq!(in_words(12_300_000), "12.3 MB: less than a cent, at $5 a TB");
+        assert_eq!(in_words(999_999_999), "1000.0 MB: less than a cent, at $5 a TB");
+        assert_eq!(in_words(1_000_000_000), "1.0 GB: about a cent, at $5 a TB");
+        assert_eq!(in_words(2_100_000_000), "2.1 GB: about a cent, at $5 a TB");
+        assert_eq!(in_words(10_000_000_000), "10.0 GB: about 5 cents, at $5 a TB");
+        assert_eq!(in_words(1_000_000_000_000), "1.0 TB: about $5.00, at $5 a TB");
+    }
+}

@@ -1,0 +1,195 @@
+//! `weir query` on one machine: the DuckDB command line answers from the lake's files.
+
+use std::{
+    env, fs,
+    io::{BufRead, BufReader, ErrorKind, Write},
+    path::{Path, PathBuf},
+    process::{Command, ExitCode, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+
+use super::{tables, waiting::Waiting};
+use crate::{
+    catalog,
+    cli::{Format, QueryArgs},
+    terminal,
+};
+
+/// The variable that names another DuckDB than the one on the path.
+const DUCKDB: &str = "WEIR_DUCKDB";
+
+/// How long the filing of what was acknowledged is waited for, unless somebody says.
+const WAIT: Duration = Duration::from_secs(30);
+
+/// Prints what DuckDB answers.
+pub(super) async fn answer(
+    data: &Path,
+    catalog_folder: Option<&Path>,
+    sql: &str,
+    args: &QueryArgs,
+) -> Result<ExitCode> {
+    let catalog = catalog::read(catalog_folder)?;
+    let (duckdb, waiting) = (DuckDb::find(), Waiting::start());
+    duckdb.refuse_unless_select(sql)?;
+    if !data.join("events.db").exists() {
+        bail!("there are no data in {}: name the server's folder with --data", data.display());
+    }
+    wait_for_filing(data, args.wait.unwrap_or(WAIT), &waiting).await?;
+
+    let lake = data.join("lake");
+    fs::create_dir_all(&lake).with_context(|| format!("cannot use {}", lake.display()))?;
+    let lake = lake.canonicalize().with_context(|| format!("cannot use {}", lake.display()))?;
+    duckdb.ask(&tables::setup(&catalog, &lake), sql, args.format, &waiting)
+}
+
+/// Waits until everything that was acknowledged before is in the lake; says so if that is not to be.
+async fn wait_for_filing(data: &Path, at_most: Duration, waiting: &Waiting) -> Result<()> {
+    waiting.doing("waiting until what was acknowledged is filed");
+    let start = Instant::now();
+    let wanted = weir_embedded::not_filed_yet(data)?;
+    let mut left = wanted;
+    let mut told = false;
+    while left.events > 0 && left.first <= wanted.last {
+        if !weir_embedded::is_served(data) {
+            waiting.say(&format!(
+                "{} events are not filed yet, and not in the answer: start `weir serve`",
+                left.events
+            ));
+            return Ok(());
+        }
+        if start.elapsed() >= at_most {
+            waiting.say(&format!("{} events are not filed yet, and not in the answer", left.events));
+            return Ok(());
+        }
+        if !told && start.elapsed() > Duration::from_millis(500) {
+            told = true;
+            waiting.say(&format!("waiting until what was acknowledged is filed ({} to go)", left.events));
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        left = weir_embedded::not_filed_yet(data)?;
+    }
+    Ok(())
+}
+
+/// The DuckDB command line.
+struct DuckDb {
+    program: PathBuf,
+}
+
+impl DuckDb {
+    fn find() -> Self {
+        Self { program: env::var_os(DUCKDB).map_or_else(|| PathBuf::from("duckdb"), PathBuf::from) }
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        // Whatever the user's own start file sets has no place here.
+        command.args(["-no-init", "-batch", "-bail", "-no-stdin"]).stdin(Stdio::null());
+        command
+    }
+
+    fn missing(&self, error: std::io::Error) -> anyhow::Error {
+        match error.kind() {
+            ErrorKind::NotFound => anyhow::anyhow!(
+                "queries need the DuckDB command line, and there is no {}. Install it:\n\n    pip install duckdb-cli\n\n\
+                 (where pip refuses to: pipx install duckdb-cli), or name it with {DUCKDB}",
+                self.program.display()
+            ),
+            _ => anyhow::Error::new(error).context(format!("cannot run {}", self.program.display())),
+        }
+    }
+
+    /// Lets nothing pass but statements that read. DuckDB itself parses the text: a statement that it cannot turn
+    /// into a tree of SELECT is one that does something else.
+    fn refuse_unless_select(&self, sql: &str) -> Result<()> {
+        let check = format!(
+            "SELECT coalesce(tree ->> 'error_message', repeat('+', json_array_length(tree -> 'statements')::BIGINT)) \
+             FROM (SELECT json_serialize_sql({})::JSON AS tree)",
+            literal(sql)
+        );
+        let output = self.command().args(["-csv", "-noheader", "-nullvalue", "", "-c", &check]).output();
+        let output = output.map_err(|error| self.missing(error))?;
+        if !output.status.success() {
+            bail!("the query cannot be read: {}", String::from_utf8_lossy(&output.stderr).trim());
+        }
+        let message = String::from_utf8_lossy(&output.stdout);
+        let message = message.trim();
+        let message = message.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(message);
+        match message {
+            "+" => Ok(()),
+            many if many.bytes().all(|byte| byte == b'+') => bail!("a query is one statement"),
+            only if only.starts_with("Only SELECT") => bail!("the lake is read-only: a query is a SELECT"),
+            syntax => bail!("the query is not valid SQL: {}", syntax.replace("\"\"", "\"")),
+        }
+    }
+
+    fn ask(&self, setup: &str, sql: &str, format: Format, waiting: &Waiting) -> Result<ExitCode> {
+        waiting.doing("DuckDB answers");
+        let mode = match format {
+            Format::Table => "-box",
+            Format::Json => "-json",
+            Format::Csv => "-csv",
+        };
+        let mut command = self.command();
+        command.args([
+            mode,
+            "-nullvalue",
+            if format == Format::Table { "NULL" } else { "" },
+            "-c",
+            setup,
+            "-c",
+            sql,
+        ]);
+        let output = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().and_then(|mut child| {
+            // An error may quote a value, and anybody may have sent that.
+            let errors = child.stderr.take().map(|errors| {
+                thread::spawn(move || terminal::copy_lines(BufReader::new(errors), std::io::stderr()))
+            });
+            // DuckDB prints nothing for an empty answer in JSON; a program that reads it wants an array.
+            let (mut anything, mut seen_enough) = (false, false);
+            if let Some(answer) = child.stdout.take() {
+                let (mut answer, mut out) = (BufReader::new(answer), std::io::stdout().lock());
+                let mut line = Vec::new();
+                while answer.read_until(b'\n', &mut line)? > 0 {
+                    waiting.clear();
+                    anything |= line.iter().any(|byte| !byte.is_ascii_whitespace());
+                    // DuckDB's tables have cells on one line, and in them whatever else a terminal obeys. Spelled out
+                    // it is wider than DuckDB thinks, and the row's frame is out of line: better that than obeyed.
+                    if format == Format::Table {
+                        line = terminal::in_lines(&String::from_utf8_lossy(&line)).into_bytes();
+                    }
+                    // A reader that has seen enough (`| head`) ends the query.
+                    if out.write_all(&line).is_err() {
+                        child.kill()?;
+                        seen_enough = true;
+                        break;
+                    }
+                    line.clear();
+                }
+            }
+            let status = child.wait()?;
+            if let Some(errors) = errors {
+                // Where standard error is closed, nobody reads them.
+                let _ = errors.join();
+            }
+            Ok((status, anything, seen_enough))
+        });
+        let (status, anything, seen_enough) = output.map_err(|error| self.missing(error))?;
+        waiting.clear();
+        if status.success() && !anything && format == Format::Json {
+            println!("[]");
+        }
+        if status.success() {
+            waiting.summary();
+        }
+        Ok(if status.success() || seen_enough { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
+/// A text as SQL writes it.
+pub(super) fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}

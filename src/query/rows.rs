@@ -1,0 +1,247 @@
+//! Rows that another engine gave, printed as DuckDB prints its own: a table, CSV or JSON.
+
+use std::io::{self, BufWriter, Write};
+
+use serde_json::value::RawValue;
+
+use crate::{cli::Format, terminal::on_one_line};
+
+/// A column of the answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Column {
+    pub(crate) name: String,
+    pub(crate) kind: Kind,
+}
+
+/// What a column's texts are, which JSON wants to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Numbers and truth values stand as they are, if JSON can write them; `NaN` is a text.
+    Number,
+    /// So does JSON.
+    #[cfg_attr(not(feature = "aws"), allow(dead_code, reason = "Athena alone answers with it"))]
+    Json,
+    /// Everything else, decimal numbers too: readers of JSON would round them.
+    Text,
+}
+
+/// A row: a text for each column, or none for NULL.
+pub(crate) type Row = Vec<Option<String>>;
+
+/// Prints rows as they come; a table is printed at the end, as its widths depend on all of them.
+pub(crate) struct Printer<W: Write> {
+    out: BufWriter<W>,
+    format: Format,
+    columns: Vec<Column>,
+    /// Those of a table.
+    kept: Vec<Vec<String>>,
+    anything: bool,
+}
+
+impl<W: Write> Printer<W> {
+    pub(crate) fn new(out: W, format: Format, columns: Vec<Column>) -> io::Result<Self> {
+        let mut printer =
+            Self { out: BufWriter::new(out), format, columns, kept: Vec::new(), anything: false };
+        if format == Format::Csv {
+            let names = printer.columns.iter().map(|column| csv(&column.name)).collect::<Vec<_>>();
+            writeln!(printer.out, "{}", names.join(","))?;
+        }
+        Ok(printer)
+    }
+
+    /// Prints a row, or keeps it for the table.
+    pub(crate) fn row(&mut self, mut row: Row) -> io::Result<()> {
+        row.resize(self.columns.len(), None);
+        match self.format {
+            Format::Table => {
+                self.kept.push(
+                    row.iter().map(|cell| cell.as_deref().map_or("NULL".to_owned(), on_one_line)).collect(),
+                );
+            }
+            Format::Csv => {
+                let cells = row.iter().map(|cell| cell.as_deref().map_or_else(String::new, csv));
+                writeln!(self.out, "{}", cells.collect::<Vec<_>>().join(","))?;
+            }
+            Format::Json => {
+                let members = self.columns.iter().zip(&row).map(|(column, cell)| {
+                    format!("{}:{}", text(&column.name), json(column.kind, cell.as_deref()))
+                });
+                let before = if self.anything { ",\n" } else { "[" };
+                write!(self.out, "{before}{{{}}}", members.collect::<Vec<_>>().join(","))?;
+            }
+        }
+        self.anything = true;
+        Ok(())
+    }
+
+    /// Hands on what was printed so far.
+    #[cfg(feature = "aws")]
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+
+    /// Prints what is left.
+    pub(crate) fn finish(mut self) -> io::Result<()> {
+        match self.format {
+            Format::Table => self.table()?,
+            Format::Json => writeln!(self.out, "{}", if self.anything { "]" } else { "[]" })?,
+            Format::Csv => {}
+        }
+        self.out.flush()
+    }
+
+    fn table(&mut self) -> io::Result<()> {
+        let names: Vec<String> = self.columns.iter().map(|column| on_one_line(&column.name)).collect();
+        let mut widths = vec![0; names.len()];
+        for row in self.kept.iter().chain([&names]) {
+            for (width, cell) in widths.iter_mut().zip(row) {
+                *width = cell.chars().count().max(*width);
+            }
+        }
+        let line = |left: &str, between: &str, right: &str| {
+            let bars: Vec<String> = widths.iter().map(|width| "─".repeat(width + 2)).collect();
+            format!("{left}{}{right}", bars.join(between))
+        };
+        let row = |cells: Vec<String>| format!("│ {} │", cells.join(" │ "));
+        let (names, cells) = (names.iter().zip(&widths), |cells: &[String]| {
+            let cells = cells.iter().zip(&widths);
+            cells.map(|(cell, &width)| format!("{cell:width$}")).collect()
+        });
+        writeln!(self.out, "{}", line("┌", "┬", "┐"))?;
+        writeln!(self.out, "{}", row(names.map(|(name, &width)| format!("{name:^width$}")).collect()))?;
+        writeln!(self.out, "{}", line("├", "┼", "┤"))?;
+        for kept in &self.kept {
+            writeln!(self.out, "{}", row(cells(kept)))?;
+        }
+        writeln!(self.out, "{}", line("└", "┴", "┘"))
+    }
+}
+
+/// A cell of RFC 4180. More is quoted than must be: just what DuckDB quotes.
+fn csv(cell: &str) -> String {
+    let quoted = |byte: u8| !(b' '..127).contains(&byte) || [b'"', b'\'', b','].contains(&byte);
+    if cell.bytes().any(quoted) { format!("\"{}\"", cell.replace('"', "\"\"")) } else { cell.to_owned() }
+}
+
+fn json(kind: Kind, cell: Option<&str>) -> String {
+    match (kind, cell) {
+        (_, None) => "null".to_owned(),
+        (Kind::Number | Kind::Json, Some(cell)) if serde_json::from_str::<&RawValue>(cell).is_ok() => {
+            cell.to_owned()
+        }
+        (_, Some(cell)) => text(cell),
+    }
+}
+
+fn text(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn printed(format: Format, columns: &[(&str, Kind)], rows: &[&[Option<&str>]]) -> String {
+        let columns = columns.iter().map(|(name, kind)| Column { name: (*name).to_owned(), kind: *kind });
+        let mut out = Vec::new();
+        let mut printer = Printer::new(&mut out, format, columns.collect()).unwrap();
+        for row in rows {
+            printer.row(row.iter().map(|cell| cell.map(str::to_owned)).collect()).unwrap();
+        }
+        printer.finish().unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_table_is_as_wide_as_its_cells_and_names_stand_in_the_middle() {
+        let columns = [("n", Kind::Number), ("s", Kind::Text)];
+        let table =
+            printed(Format::Table, &columns, &[&[Some("100000"), Some("éàèü")], &[None, Some("abc")]]);
+        let expected = "\
+┌────────┬──────┐
+│   n    │  s   │
+├────────┼──────┤
+│ 100000 │ éàèü │
+│ NULL   │ abc  │
+└────────┴──────┘
+";
+        assert_eq!(table, expected);
+        let nothing = printed(Format::Table, &columns, &[]);
+        assert_eq!(nothing, "┌───┬───┐\n│ n │ s │\n├───┼───┤\n└───┴───┘\n");
+    }
+
+    #[test]
+    fn no_cell_of_a_table_can_reach_the_terminal() {
+        let table =
+            printed(Format::Table, &[("x", Kind::Text)], &[&[Some("a\nb\u{1b}[2J\u{9b}31m\t\u{7f}")]]);
+        assert!(table.contains("│ a\\nb\\u{1b}[2J\\u{9b}31m\\t\\u{7f} │"), "{table}");
+    }
+
+    #[test]
+    fn csv_is_quoted_where_it_must_be_and_null_is_empty() {
+        let columns = [("a,b", Kind::Text), ("c", Kind::Number)];
+        let rows: &[&[Option<&str>]] =
+            &[&[Some("x \"y\""), Some("1")], &[None, Some("2")], &[Some("l\nm")], &[Some("a b;c")]];
+        let expected = "\"a,b\",c\n\"x \"\"y\"\"\",1\n,2\n\"l\nm\",\na b;c,\n";
+        assert_eq!(printed(Format::Csv, &columns, rows), expected);
+        assert_eq!(printed(Format::Csv, &columns, &[]), "\"a,b\",c\n");
+    }
+
+    #[test]
+    fn json_has_numbers_and_documents_as_they_are_and_everything_else_as_text() {
+        let columns = [("n", Kind::Number), ("j", Kind::Json), ("t\"", Kind::Text)];
+        let rows: &[&[Option<&str>]] = &[
+            &[Some("1.5E300"), Some(r#"{"a": [1]}"#), Some("1")],
+            &[Some("NaN"), Some("{broken"), Some("é\u{1b}\n")],
+            &[Some("true"), None, None],
+        ];
+        let expected = r#"[{"n":1.5E300,"j":{"a": [1]},"t\"":"1"},
+{"n":"NaN","j":"{broken","t\"":"é\u001b\n"},
+{"n":true,"j":null,"t\"":null}]
+"#;
+        assert_eq!(printed(Format::Json, &columns, rows), expected);
+        assert_eq!(printed(Format::Json, &columns, &[]), "[]\n");
+    }
+
+    /// Reads CSV as RFC 4180 has it.
+    fn read_csv(text: &str) -> Vec<Vec<String>> {
+        let (mut rows, mut row, mut cell, mut quoted) = (Vec::new(), Vec::new(), String::new(), false);
+        let mut characters = text.chars().peekable();
+        while let Some(c) = characters.next() {
+            match c {
+                '"' if quoted && characters.peek() == Some(&'"') => cell.extend(characters.next()),
+                '"' => quoted = !quoted,
+                ',' if !quoted => row.push(std::mem::take(&mut cell)),
+                '\n' if !quoted => {
+                    row.push(std::mem::take(&mut cell));
+                    rows.push(std::mem::take(&mut row));
+                }
+                c => cell.push(c),
+            }
+        }
+        rows
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_in_a_cell_a_reader_of_csv_and_one_of_json_find_it_again(
+            rows in proptest::collection::vec(proptest::array::uniform2("[,\"'\n\r\\\\=\u{1b}a;]{0,6}|\\PC{0,6}"), 0..5),
+            names in proptest::array::uniform2("[,\"\n'a]{1,4}|\\PC{1,4}"),
+        ) {
+            prop_assume!(names[0] != names[1]);
+            let columns = names.each_ref().map(|name| (name.as_str(), Kind::Text));
+            let cells: Vec<_> = rows.iter().map(|row| row.each_ref().map(|cell| Some(cell.as_str()))).collect();
+            let cells: Vec<&[Option<&str>]> = cells.iter().map(|row| &row[..]).collect();
+            let csv = read_csv(&printed(Format::Csv, &columns, &cells));
+            let expected: Vec<Vec<String>> = [names.to_vec()].into_iter().chain(rows.iter().map(|row| row.to_vec())).collect();
+            prop_assert_eq!(csv, expected);
+            let json: serde_json::Value = serde_json::from_str(&printed(Format::Json, &columns, &cells)).unwrap();
+            let objects = rows.iter().map(|row| serde_json::json!({&names[0]: row[0], &names[1]: row[1]}));
+            prop_assert_eq!(json, objects.collect::<serde_json::Value>());
+            let table = printed(Format::Table, &columns, &cells);
+            prop_assert_eq!(table.lines().count(), rows.len() + 4);
+        }
+    }
+}

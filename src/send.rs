@@ -1,0 +1,229 @@
+//! `weir send`: imports files over HTTP, into any Weir.
+//!
+//! - `input`: a file, opened and understood; `lines` and `rows` read NDJSON and CSV, `columns` knows what cells are;
+//! - `event_ids`: ids for events that come without one;
+//! - `delivery`: batches under way, noted in the order of the file; `sender` is one of them, `client` the HTTP below;
+//! - `state`: how far a file is, for a run that is interrupted; `stop` tells everybody;
+//! - `rejected`: the file of rejected lines; `report`: the bar and the summary.
+
+mod client;
+mod columns;
+mod delivery;
+mod event_ids;
+mod input;
+mod lines;
+mod rejected;
+mod report;
+mod rows;
+mod sender;
+mod state;
+mod stop;
+
+use std::{
+    io::{IsTerminal, Write},
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+    thread,
+};
+
+use anyhow::{Context, Result, bail};
+use tokio::sync::oneshot;
+use weir_core::{Random, SystemRandom};
+
+use crate::{catalog, cli::SendArgs, signals::Signals};
+use client::{Client, Credentials};
+use columns::Columns;
+use delivery::{Delivery, Ended, Limits};
+use event_ids::Stamper;
+use input::{Input, Place, Source};
+use rejected::RejectedFile;
+use report::Report;
+use sender::Sender;
+use state::{Bound, StateFile, with_suffix};
+use stop::Stop;
+
+/// The exit code where everything was done and some lines were rejected.
+const REJECTED: u8 = 3;
+
+/// How all files ended.
+enum Outcome {
+    Sent { rejected: bool },
+    Stopped,
+}
+
+/// Runs the command.
+pub(crate) async fn run(catalog_folder: Option<&Path>, args: SendArgs) -> Result<ExitCode> {
+    let mut signals = Signals::listen()?;
+    let stop = Arc::new(Stop::default());
+    let sending = Sending::new(catalog_folder, args, Arc::clone(&stop))?;
+    let (tell, mut told) = oneshot::channel();
+    // Plain threads: what blocks in them, a pipe for example, ends with the process.
+    let work = move || drop(tell.send(sending.send_all()));
+    thread::Builder::new().name("weir-files".to_owned()).spawn(work).context("there are no threads left")?;
+    let (outcome, signal) = tokio::select! {
+        outcome = &mut told => (outcome, None),
+        signal = signals.next() => {
+            stop.tell();
+            if !stop.is_at_work() {
+                return Ok(ExitCode::from(signal));
+            }
+            tokio::select! {
+                outcome = told => (outcome, Some(signal)),
+                _ = signals.next() => std::process::exit(signal.into()),
+            }
+        }
+    };
+    Ok(match (outcome.context("sending ended without a word")??, signal) {
+        (Outcome::Stopped, signal) => ExitCode::from(signal.unwrap_or(130)),
+        (Outcome::Sent { rejected: true }, _) => ExitCode::from(REJECTED),
+        (Outcome::Sent { rejected: false }, _) => ExitCode::SUCCESS,
+    })
+}
+
+/// All that is sent in a run.
+struct Sending {
+    args: SendArgs,
+    places: Vec<Place>,
+    sender: Sender,
+    catalog_folder: Option<PathBuf>,
+    random: Arc<dyn Random>,
+}
+
+impl Sending {
+    fn new(catalog_folder: Option<&Path>, args: SendArgs, stop: Arc<Stop>) -> Result<Self> {
+        let places: Vec<Place> = args.files.iter().map(|path| Place::of(path)).collect();
+        if args.rejected.is_some() && places.len() > 1 {
+            bail!("--rejected names the file for one FILE: send the others by themselves");
+        }
+        if args.source.is_some() && places.len() > 1 {
+            bail!("--source names one FILE: send the others by themselves");
+        }
+        // Before anything is sent: nobody wants to hear of a missing file after an hour.
+        for place in &places {
+            if let Place::File(path) = place {
+                std::fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
+            }
+        }
+        let credentials = Credentials::find(args.credentials_file.as_deref())?;
+        let client = Arc::new(Client::new(&args.to, &credentials, usize::from(args.concurrency))?);
+        if client.is_in_clear() {
+            eprintln!("weir: the secret and the events travel in clear text: use https beyond this machine");
+        }
+        let random: Arc<dyn Random> = Arc::new(SystemRandom);
+        let sender = Sender { client, stop, random: Arc::clone(&random), retry_for: args.retry_for };
+        Ok(Self { args, places, sender, catalog_folder: catalog_folder.map(Path::to_owned), random })
+    }
+
+    fn send_all(&self) -> Result<Outcome> {
+        let mut any_rejected = false;
+        for place in &self.places {
+            let sent = self.send(place).with_context(|| place.name());
+            match sent? {
+                Outcome::Stopped => return Ok(Outcome::Stopped),
+                Outcome::Sent { rejected } => any_rejected |= rejected,
+            }
+        }
+        Ok(Outcome::Sent { rejected: any_rejected })
+    }
+
+    fn send(&self, place: &Place) -> Result<Outcome> {
+        let args = &self.args;
+        let input = input::open(place, args.format, args.source.as_deref(), &*self.random)?;
+        let rejected_path = args.rejected.clone().unwrap_or_else(|| match place {
+            Place::File(path) => with_suffix(path, ".rejected.ndjson"),
+            Place::Stdin => PathBuf::from("stdin.rejected.ndjson"),
+        });
+        let state = self.state(place, &input, &rejected_path);
+        let before = state.as_ref().and_then(|state| match state.read() {
+            Ok(progress) => progress,
+            Err(why) => {
+                eprintln!("weir: {} is of no use, {why}: sending from the beginning", state.path().display());
+                None
+            }
+        });
+        let bytes = input.metadata.as_ref().map(std::fs::Metadata::len);
+        let shown = !args.no_progress && std::io::stderr().is_terminal();
+        let mut report = Report::new(place.name(), bytes, Arc::clone(&input.read), shown);
+        let (mut done, mut rejected_bytes) = (0, 0);
+        if let Some(progress) = before {
+            (done, rejected_bytes) = (progress.lines, progress.rejected_bytes);
+            report.resume(progress.lines, progress.rejected);
+        }
+        report.begin();
+        let mut rejected = RejectedFile::new(rejected_path, rejected_bytes);
+        let resumable = state.as_ref().map(|state| state.path().to_owned());
+        let delivery = Delivery {
+            sender: self.sender.clone(),
+            limits: Limits { batch: args.batch.into(), concurrency: args.concurrency.into() },
+            done,
+            report: &mut report,
+            rejected: &mut rejected,
+            state,
+        };
+        let ended = self.source(input).and_then(|source| delivery.run(source));
+        report.clear();
+        // A reader who has gone knows enough.
+        let _ = writeln!(std::io::stdout(), "{}", report.summary(rejected.path()));
+        let how_on = |path: &PathBuf| {
+            format!("the same command goes on behind what is done, as {} says", path.display())
+        };
+        match ended {
+            Ok(Ended::Whole) => Ok(Outcome::Sent { rejected: report.rejected > 0 }),
+            Ok(Ended::Stopped) => {
+                let how = resumable.filter(|path| path.exists()).as_ref().map(how_on);
+                let how = how.unwrap_or_else(|| "the same command sends it from its beginning".to_owned());
+                eprintln!("weir: interrupted; {how}");
+                Ok(Outcome::Stopped)
+            }
+            Err(error) => {
+                if let Some(path) = resumable.filter(|path| path.exists()) {
+                    eprintln!("weir: {}", how_on(&path));
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// The state file; a pipe has none.
+    fn state(&self, place: &Place, input: &Input, rejected: &Path) -> Option<StateFile> {
+        let (Place::File(path), Some(metadata)) = (place, &input.metadata) else { return None };
+        let (to, user) = self.sender.client.destination();
+        let bound = Bound {
+            bytes: metadata.len(),
+            changed: state::changed(metadata),
+            seed: input.seed.text(),
+            to,
+            user,
+            event_type: self.args.event_type.as_ref().map(ToString::to_string),
+            rejected: rejected.to_owned(),
+        };
+        Some(StateFile::beside(path, bound))
+    }
+
+    /// What the input holds, event by event.
+    fn source(&self, input: Input) -> Result<Box<dyn Source>> {
+        let stamper = Stamper { seed: input.seed, event_type: self.args.event_type.clone() };
+        if !input.is_csv {
+            return Ok(Box::new(input.lines(stamper)));
+        }
+        let rows = input.rows()?;
+        if !rows.has("event_type") && !rows.is_empty() && stamper.event_type.is_none() {
+            bail!("of which type are the rows? Name it with --type, or in a column event_type");
+        }
+        Ok(Box::new(rows.events(self.columns()?, stamper)))
+    }
+
+    /// What the types' fields are: as a catalog that was named says, or the server, or what is built in.
+    fn columns(&self) -> Result<Columns> {
+        if self.catalog_folder.is_some() {
+            return Ok(Columns::of_catalog(&catalog::read(self.catalog_folder.as_deref())?));
+        }
+        let description = self.sender.client.description()?;
+        if let Some(columns) = description.as_ref().and_then(Columns::of_description) {
+            return Ok(columns);
+        }
+        eprintln!("weir: the server does not describe its types: cells are what the built-in types say");
+        Ok(Columns::of_catalog(&catalog::read(None)?))
+    }
+}

@@ -1,0 +1,335 @@
+//! HTTP with a Weir: where it is, who is calling, and what its answers mean for those who send.
+//!
+//! `ureq`: a small client for plain threads, which is all that some requests at once need. TLS is rustls with ring, as the
+//! AWS engine has it, and trusts whom the machine trusts: the certificates of an organisation's own are among them.
+
+use std::{
+    net::IpAddr,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+use base64::{Engine, prelude::BASE64_STANDARD};
+use serde::Deserialize;
+use serde_json::Value;
+use ureq::{
+    Agent,
+    http::{HeaderMap, Uri},
+    tls::{Certificate, RootCerts, TlsConfig},
+};
+
+/// How long a request may take from its begin to the end of its answer.
+const REQUEST: Duration = Duration::from_mins(1);
+
+/// How long a connection may take.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// The longest answer that is read: each event of a request may be told of a hundred reasons.
+const LONGEST_ANSWER: u64 = 64 << 20;
+
+/// A Weir, and who is calling it.
+pub(super) struct Client {
+    agent: Agent,
+    /// Without a slash at its end.
+    base: String,
+    user: String,
+    authorization: String,
+    /// Whether it ever answered.
+    reached: AtomicBool,
+}
+
+/// Who is calling.
+pub(super) struct Credentials {
+    user: String,
+    secret: String,
+}
+
+impl Credentials {
+    /// Reads USER:SECRET from a file, or else from the environment.
+    pub(super) fn find(file: Option<&Path>) -> Result<Self> {
+        let (text, place) = match file {
+            Some(path) => {
+                let text = std::fs::read_to_string(path);
+                (text.with_context(|| format!("cannot read {}", path.display()))?, path.display().to_string())
+            }
+            None => match std::env::var("WEIR_CREDENTIALS") {
+                Ok(text) if !text.is_empty() => (text, "WEIR_CREDENTIALS".to_owned()),
+                _ => bail!(
+                    "who is sending? Set the variable WEIR_CREDENTIALS to USER:SECRET, or name a file with --credentials-file"
+                ),
+            },
+        };
+        let line = text.lines().next().unwrap_or_default().trim();
+        match line.split_once(':') {
+            Some((user, secret)) if !user.is_empty() && !secret.is_empty() => {
+                Ok(Self { user: user.to_owned(), secret: secret.to_owned() })
+            }
+            _ => bail!("{place} has no credentials: they are USER:SECRET"),
+        }
+    }
+}
+
+/// What a request with events came to.
+#[derive(Debug)]
+pub(super) enum Reply {
+    /// Each event has its outcome; those that were not stored are to be sent again, after this time at the earliest.
+    Outcomes(Vec<Outcome>, Duration),
+    /// The body is too large.
+    TooLarge(String),
+    /// Nothing is known of any of them: send them again, after this time at the earliest.
+    Later { why: String, wait: Duration },
+    /// Sending again cannot help.
+    Refused(String),
+}
+
+/// What became of one event.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "status", rename_all = "snake_case")]
+pub(super) enum Outcome {
+    Stored,
+    Duplicate,
+    Rejected {
+        #[serde(default)]
+        errors: Value,
+    },
+    NotStored,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Body {
+    outcomes: Option<Vec<Outcome>>,
+    title: Option<String>,
+    detail: Option<String>,
+    /// How AWS says what is wrong.
+    message: Option<String>,
+}
+
+impl Body {
+    fn says(&self) -> String {
+        let said = [&self.title, &self.detail, &self.message].into_iter().flatten();
+        said.map(|text| text.trim_end_matches('.')).collect::<Vec<_>>().join(": ")
+    }
+}
+
+impl Client {
+    pub(super) fn new(to: &str, credentials: &Credentials, at_once: usize) -> Result<Self> {
+        let base = base(to)?;
+        let mut config = Agent::config_builder()
+            .http_status_as_error(false)
+            // A redirected POST becomes a GET: better told than followed.
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .max_idle_connections(at_once)
+            .max_idle_connections_per_host(at_once)
+            .timeout_connect(Some(CONNECT))
+            .timeout_global(Some(REQUEST))
+            .user_agent(concat!("weir/", env!("CARGO_PKG_VERSION")));
+        if base.starts_with("https:") {
+            config = config.tls_config(tls()?);
+        }
+        let Credentials { user, secret } = credentials;
+        Ok(Self {
+            agent: config.build().into(),
+            base,
+            user: user.clone(),
+            authorization: format!("Basic {}", BASE64_STANDARD.encode(format!("{user}:{secret}"))),
+            reached: AtomicBool::new(false),
+        })
+    }
+
+    /// Where it sends, and as whom.
+    pub(super) fn destination(&self) -> (String, String) {
+        (self.base.clone(), self.user.clone())
+    }
+
+    /// Whether the secret travels in clear text beyond this machine.
+    pub(super) fn is_in_clear(&self) -> bool {
+        self.base.strip_prefix("http://").is_some_and(|rest| !is_here(rest))
+    }
+
+    /// Whether the server has answered anything yet: one that never did is none.
+    pub(super) fn reached(&self) -> bool {
+        self.reached.load(Ordering::Relaxed)
+    }
+
+    /// The API's description, if the server has one.
+    pub(super) fn description(&self) -> Result<Option<Value>> {
+        let request = self.agent.get(format!("{}/openapi.json", self.base));
+        let answer = request.header("authorization", &self.authorization).call();
+        let mut answer = answer.map_err(|error| anyhow::anyhow!(self.unreachable(&error)))?;
+        self.reached.store(true, Ordering::Relaxed);
+        if answer.status() == 401 {
+            bail!(self.unauthorized(&Body::default()));
+        }
+        let body = answer.body_mut().with_config().limit(LONGEST_ANSWER).read_to_vec();
+        Ok(body.ok().and_then(|body| serde_json::from_slice(&body).ok()))
+    }
+
+    /// Posts so many events, one a line.
+    pub(super) fn post(&self, body: &[u8], events: usize) -> Reply {
+        let request = self.agent.post(format!("{}/events", self.base));
+        let request = request
+            .header("authorization", &self.authorization)
+            .header("content-type", "application/x-ndjson");
+        let answered = request.send(body).and_then(|mut answer| {
+            let body = answer.body_mut().with_config().limit(LONGEST_ANSWER).read_to_vec()?;
+            Ok((answer.status().as_u16(), answer.headers().clone(), body))
+        });
+        match answered {
+            Ok((status, headers, body)) => {
+                self.reached.store(true, Ordering::Relaxed);
+                self.read(status, &headers, &body, events)
+            }
+            Err(error) if !self.reached() => Reply::Refused(self.unreachable(&error)),
+            Err(error) => Reply::Later { why: error.to_string(), wait: Duration::ZERO },
+        }
+    }
+
+    fn read(&self, status: u16, headers: &HeaderMap, body: &[u8], events: usize) -> Reply {
+        let answer: Body = serde_json::from_slice(body).unwrap_or_default();
+        let wait = retry_after(headers);
+        let (says, base) = (answer.says(), &self.base);
+        match (status, answer.outcomes) {
+            (200 | 207 | 422 | 503, Some(outcomes)) if outcomes.len() == events => {
+                Reply::Outcomes(outcomes, wait)
+            }
+            (401, _) => Reply::Refused(self.unauthorized(&Body { outcomes: None, ..answer })),
+            (403, _) => Reply::Refused(format!(
+                "{base} does not let {} post events: the access key needs the scope write ({says})",
+                self.user
+            )),
+            (413, _) => Reply::TooLarge(says),
+            // 400 is a body that did not come whole.
+            (400 | 408 | 429 | 500..=599, _) => Reply::Later { why: format!("{status} {says}"), wait },
+            (300..=399, _) => {
+                let place =
+                    headers.get("location").and_then(|place| place.to_str().ok()).unwrap_or("elsewhere");
+                Reply::Refused(format!("{base} redirects to {place}: name that with --to"))
+            }
+            (404 | 405, _) => Reply::Refused(format!("there is no Weir at {base}: it answers {status}")),
+            (status, _) => {
+                Reply::Refused(format!("{base} answers {status}, which Weir does not here: {says}"))
+            }
+        }
+    }
+
+    fn unauthorized(&self, body: &Body) -> String {
+        let says = body.says();
+        let says = if says.is_empty() { String::new() } else { format!(" ({says})") };
+        format!("{} does not accept the credentials of {}{says}", self.base, self.user)
+    }
+
+    fn unreachable(&self, error: &ureq::Error) -> String {
+        format!("cannot reach {}: {error}. Is that the right address, and does the server run?", self.base)
+    }
+}
+
+/// The address without a slash at its end, and with a scheme.
+fn base(to: &str) -> Result<String> {
+    let to = to.trim().trim_end_matches('/');
+    let base = match (to.contains("://"), is_here(to)) {
+        (true, _) => to.to_owned(),
+        (false, true) => format!("http://{to}"),
+        (false, false) => format!("https://{to}"),
+    };
+    let uri: Option<Uri> = base.parse().ok();
+    let Some(uri) =
+        uri.filter(|uri| uri.host().is_some_and(|host| !host.is_empty()) && uri.query().is_none())
+    else {
+        bail!("{to:?} is no address: one is like https://events.example.com or localhost:8080");
+    };
+    if !matches!(uri.scheme_str(), Some("http" | "https")) || base.ends_with(':') {
+        bail!("{to:?} is no address: Weir speaks http and https");
+    }
+    if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+        bail!(
+            "credentials do not belong into the address, where everybody on the machine sees them: set WEIR_CREDENTIALS"
+        );
+    }
+    Ok(base)
+}
+
+/// Whether an address without its scheme is this machine's own.
+fn is_here(address: &str) -> bool {
+    let authority = address.split('/').next().unwrap_or_default();
+    let host = authority.strip_prefix('[').and_then(|rest| rest.split(']').next()).unwrap_or_else(|| {
+        let (host, _) = authority.rsplit_once(':').unwrap_or((authority, ""));
+        host
+    });
+    host == "localhost"
+        || host.ends_with(".localhost")
+        || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+fn tls() -> Result<TlsConfig> {
+    let found = rustls_native_certs::load_native_certs();
+    let roots: Vec<Certificate<'static>> =
+        found.certs.iter().map(|certificate| Certificate::from_der(certificate).to_owned()).collect();
+    if roots.is_empty() {
+        let why = found.errors.first().map(|error| format!(": {error}")).unwrap_or_default();
+        bail!("this machine has no certificates to trust, which https needs{why}");
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    Ok(TlsConfig::builder()
+        .root_certs(RootCerts::new_with_certs(&roots))
+        .unversioned_rustls_crypto_provider(provider)
+        .build())
+}
+
+/// The seconds of `Retry-After`; a date there counts as none.
+fn retry_after(headers: &HeaderMap) -> Duration {
+    let text = headers.get("retry-after").and_then(|value| value.to_str().ok());
+    text.and_then(|text| text.trim().parse().ok()).map_or(Duration::ZERO, Duration::from_secs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_without_a_scheme_is_https_but_on_this_machine() {
+        for (typed, expected) in [
+            ("localhost:8080", "http://localhost:8080"),
+            ("127.0.0.1:80/", "http://127.0.0.1:80"),
+            ("[::1]:8080", "http://[::1]:8080"),
+            ("events.example.com", "https://events.example.com"),
+            ("http://events.example.com/prod/", "http://events.example.com/prod"),
+            ("localhost.example.com:80", "https://localhost.example.com:80"),
+        ] {
+            assert_eq!(base(typed).unwrap(), expected);
+        }
+        for bad in ["", "http://", "ftp://example.com", "http://u:s@example.com", "a b", "http://x/?y"] {
+            assert!(base(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn answers_mean_what_they_say() {
+        let credentials = Credentials { user: "u".to_owned(), secret: "s".to_owned() };
+        let client = Client::new("http://localhost:1", &credentials, 1).unwrap();
+        let mut headers = HeaderMap::new();
+        headers.insert("retry-after", "7".parse().unwrap());
+        let read = |status, body: &str| client.read(status, &headers, body.as_bytes(), 2);
+        let outcomes =
+            r#"{"outcomes":[{"status":"stored","event_id":"1"},{"status":"rejected","errors":[1]}]}"#;
+        assert!(
+            matches!(read(207, outcomes), Reply::Outcomes(all, wait) if all.len() == 2 && wait.as_secs() == 7)
+        );
+        // Of another number of events nobody knows which are which.
+        let fewer = r#"{"outcomes":[{"status":"stored","event_id":"1"}]}"#;
+        assert!(matches!(read(200, fewer), Reply::Refused(_)));
+        assert!(matches!(read(503, "busy"), Reply::Later { wait, .. } if wait.as_secs() == 7));
+        assert!(matches!(read(429, "{}"), Reply::Later { .. }));
+        assert!(matches!(read(413, "{}"), Reply::TooLarge(_)));
+        for refused in [401, 403, 404, 302, 415, 418] {
+            assert!(matches!(read(refused, r#"{"message":"Forbidden"}"#), Reply::Refused(_)), "{refused}");
+        }
+        assert!(!client.is_in_clear());
+        assert!(Client::new("http://example.com", &credentials, 1).unwrap().is_in_clear());
+    }
+}

@@ -1,0 +1,265 @@
+//! From a file to the server: lines become batches, some of which are under way at once, and what became of them is noted
+//! in the order of the file. Memory holds a window of batches and no more.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{self, Receiver, RecvTimeoutError, SyncSender},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+
+use super::{
+    input::{Item, Source},
+    rejected::RejectedFile,
+    report::Report,
+    sender::{BODY_BYTES, Failure, Sender, Settled},
+    state::StateFile,
+};
+
+/// How long a batch waits for more lines: those of a pipe may come slowly.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// How many lines are read ahead: any of them may be as long as one can be.
+const READ_AHEAD: usize = 16;
+
+/// How often it is looked whether something happened elsewhere.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// How often it is noted how far the file is.
+const NOTE: Duration = Duration::from_secs(1);
+
+/// How much of a file may be under way.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    pub(super) batch: usize,
+    pub(super) concurrency: usize,
+}
+
+/// How a file ended.
+pub(super) enum Ended {
+    Whole,
+    /// Somebody said to stop.
+    Stopped,
+}
+
+/// Sends a file, from behind the lines that are done.
+pub(super) struct Delivery<'a> {
+    pub(super) sender: Sender,
+    pub(super) limits: Limits,
+    pub(super) done: u64,
+    pub(super) report: &'a mut Report,
+    pub(super) rejected: &'a mut RejectedFile,
+    pub(super) state: Option<StateFile>,
+}
+
+/// What a thread that sends has to say.
+struct Done {
+    batch: u64,
+    /// The number of its last line.
+    last: u64,
+    outcome: Result<Settled, Failure>,
+}
+
+type Job = (u64, Vec<Item>);
+
+impl Delivery<'_> {
+    /// Sends everything, or as much as can be.
+    pub(super) fn run(mut self, source: Box<dyn Source>) -> Result<Ended> {
+        let lines = read(source, self.done)?;
+        let (jobs, results) = workers(&self.sender, self.limits.concurrency)?;
+        self.sender.stop.set_at_work(true);
+        let ended = self.pump(&lines, &jobs, &results);
+        self.note();
+        self.sender.stop.set_at_work(false);
+        if let (Ok(Ended::Whole), Some(state)) = (&ended, &self.state) {
+            state.remove();
+        }
+        self.report.clear();
+        ended
+    }
+
+    fn pump(
+        &mut self,
+        lines: &Receiver<Result<Item>>,
+        jobs: &SyncSender<Job>,
+        results: &Receiver<Done>,
+    ) -> Result<Ended> {
+        let mut window = Window::default();
+        let (mut open, mut bytes, mut since) = (Vec::new(), 0, Instant::now());
+        let (mut at_end, mut failure, mut noted) = (false, None, Instant::now());
+        loop {
+            let stopping = failure.is_some() || self.sender.stop.is_told();
+            // Until the server has answered anything, one request tells whether it does.
+            let may_be = if self.sender.client.reached() { self.limits.concurrency * 2 } else { 1 };
+            let is_full = stopping || window.under_way() >= may_be;
+            if stopping && window.sent == window.received {
+                break;
+            }
+            if at_end && open.is_empty() && window.under_way() == 0 {
+                break;
+            }
+            if !is_full && !at_end {
+                match lines.recv_timeout(LOOK) {
+                    Ok(Ok(item)) => {
+                        if open.is_empty() {
+                            since = Instant::now();
+                        }
+                        bytes += item.event.as_ref().map_or(0, Vec::len).max(item.original.len()) + 1;
+                        open.push(item);
+                    }
+                    Ok(Err(error)) => (at_end, failure) = (true, Some(error)),
+                    Err(RecvTimeoutError::Timeout) => {}
+                    Err(RecvTimeoutError::Disconnected) => at_end = true,
+                }
+            }
+            let is_due = open.len() >= self.limits.batch
+                || bytes >= BODY_BYTES
+                || at_end
+                || (since.elapsed() >= LINGER && window.under_way() == 0);
+            if !is_full && is_due && !open.is_empty() {
+                bytes = 0;
+                // There is room for as many as may be under way.
+                jobs.send((window.sent, std::mem::take(&mut open))).context("no thread sends any more")?;
+                window.sent += 1;
+            }
+            let waits = is_full || (at_end && open.is_empty());
+            let mut result = if waits { results.recv_timeout(LOOK).ok() } else { results.try_recv().ok() };
+            while let Some(done) = result {
+                window.received += 1;
+                window.came.insert(done.batch, done);
+                result = results.try_recv().ok();
+            }
+            while let Some(done) = window.came.remove(&window.noted) {
+                match done.outcome {
+                    Ok(settled) => {
+                        window.noted += 1;
+                        self.take(done.last, &settled)?;
+                    }
+                    Err(Failure::Stopped) => {
+                        self.sender.stop.tell();
+                        break;
+                    }
+                    Err(error) => {
+                        failure.get_or_insert(error.into());
+                        break;
+                    }
+                }
+            }
+            // What failed out of order stops the rest too.
+            if let Some(error) = window.first_failure() {
+                failure.get_or_insert(error);
+            }
+            if failure.is_some() {
+                self.sender.stop.tell();
+            }
+            self.report.draw();
+            if noted.elapsed() >= NOTE {
+                noted = Instant::now();
+                self.note();
+            }
+        }
+        match failure {
+            Some(error) => Err(error),
+            None if at_end && window.noted == window.sent && open.is_empty() => Ok(Ended::Whole),
+            None => Ok(Ended::Stopped),
+        }
+    }
+
+    /// The next batch of the file is done.
+    fn take(&mut self, last: u64, settled: &Settled) -> Result<()> {
+        self.rejected.append(&settled.rejected)?;
+        self.report.sent += settled.sent;
+        self.report.duplicates += settled.duplicates;
+        self.report.rejected += settled.rejected.len() as u64;
+        self.done = last;
+        Ok(())
+    }
+
+    /// Notes how far the file is.
+    fn note(&mut self) {
+        if let Some(state) = &mut self.state
+            && self.done > 0
+        {
+            state.write(self.done, self.report.rejected, self.rejected.length());
+        }
+    }
+}
+
+/// Batches between the first that is not noted and the last that was sent.
+#[derive(Default)]
+struct Window {
+    /// How many were handed to threads, and how many came back.
+    sent: u64,
+    received: u64,
+    /// How many are noted: all before this one.
+    noted: u64,
+    /// What came back out of order.
+    came: BTreeMap<u64, Done>,
+}
+
+impl Window {
+    fn under_way(&self) -> usize {
+        usize::try_from(self.sent - self.noted).unwrap_or(usize::MAX)
+    }
+
+    fn first_failure(&mut self) -> Option<anyhow::Error> {
+        let failed =
+            |done: &&mut Done| matches!(done.outcome, Err(Failure::Refused(_) | Failure::GaveUp { .. }));
+        let done = self.came.values_mut().find(failed)?;
+        let outcome = std::mem::replace(&mut done.outcome, Err(Failure::Stopped));
+        outcome.err().map(anyhow::Error::from)
+    }
+}
+
+/// Reads lines on a thread of its own, which ends with the process where a pipe never does.
+fn read(mut source: Box<dyn Source>, done: u64) -> Result<Receiver<Result<Item>>> {
+    let (lines, received) = mpsc::sync_channel(READ_AHEAD);
+    let read = move || {
+        loop {
+            let item = match source.next() {
+                Ok(None) => return,
+                Ok(Some(item)) if item.number <= done => continue,
+                Ok(Some(item)) => Ok(item),
+                Err(error) => Err(error),
+            };
+            let is_last = item.is_err();
+            if lines.send(item).is_err() || is_last {
+                return;
+            }
+        }
+    };
+    thread::Builder::new().name("weir-read".to_owned()).spawn(read).context("there are no threads left")?;
+    Ok(received)
+}
+
+/// Threads that send batches; they end when nobody has one for them any more.
+fn workers(sender: &Sender, concurrency: usize) -> Result<(SyncSender<Job>, Receiver<Done>)> {
+    let (jobs, waiting) = mpsc::sync_channel::<Job>(concurrency * 2);
+    let (done, results) = mpsc::channel();
+    let waiting = Arc::new(Mutex::new(waiting));
+    for number in 0..concurrency {
+        let (sender, waiting, done) = (sender.clone(), Arc::clone(&waiting), done.clone());
+        let work = move || {
+            loop {
+                let job = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                let Ok((batch, items)) = job else { return };
+                let last = items.last().map_or(0, |item| item.number);
+                let outcome =
+                    if sender.stop.is_told() { Err(Failure::Stopped) } else { sender.settle(items) };
+                if done.send(Done { batch, last, outcome }).is_err() {
+                    return;
+                }
+            }
+        };
+        thread::Builder::new()
+            .name(format!("weir-send-{number}"))
+            .spawn(work)
+            .context("there are no threads left")?;
+    }
+    Ok((jobs, results))
+}

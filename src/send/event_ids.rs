@@ -1,0 +1,179 @@
+//! Ids for events that come without one, so that whatever is sent again counts once.
+//!
+//! An id follows from the file's first 64 KiB, the number of the line and the line itself. So the same file gives the same
+//! ids, wherever it lies and compressed or not; two equal lines of a file are two events; and files that begin in another
+//! way have no id in common, even if they share lines. A digest of the whole file would tell files apart still better, but
+//! would want to read them twice, and would take a log that has grown by a line for another one: all that was sent of it
+//! would be there twice. With less than 64 KiB that happens here too; naming the source helps.
+
+use std::{borrow::Cow, collections::BTreeMap};
+
+use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
+use weir_core::{Event, EventType, Random};
+
+/// How much of a file's beginning tells it from others.
+pub(super) const HEAD: usize = 64 << 10;
+
+/// What all ids of a file have in common.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Seed([u8; 32]);
+
+impl Seed {
+    /// Of a file that begins so.
+    pub(super) fn of_head(head: &[u8]) -> Self {
+        Self(Sha256::new().chain_update(b"weir send, a file\0").chain_update(head).finalize().into())
+    }
+
+    /// Of a source that somebody named.
+    pub(super) fn of_source(name: &str) -> Self {
+        Self(Sha256::new().chain_update(b"weir send, a source\0").chain_update(name).finalize().into())
+    }
+
+    /// Of what comes once.
+    pub(super) fn of_nothing(random: &dyn Random) -> Self {
+        let mut bytes = [0; 32];
+        random.fill(&mut bytes);
+        Self(bytes)
+    }
+
+    /// As text, to be compared.
+    pub(super) fn text(&self) -> String {
+        hex(&self.0)
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Gives events what they lack.
+#[derive(Debug, Clone)]
+pub(super) struct Stamper {
+    pub(super) seed: Seed,
+    /// The type of events that name none.
+    pub(super) event_type: Option<EventType>,
+}
+
+impl Stamper {
+    /// The id of a line.
+    fn id(&self, number: u64, line: &[u8]) -> String {
+        let event_type = self.event_type.as_ref().map_or("", EventType::as_str);
+        let digest = Sha256::new()
+            .chain_update(self.seed.0)
+            .chain_update(event_type)
+            .chain_update([0])
+            .chain_update(number.to_le_bytes())
+            .chain_update(line)
+            .finalize();
+        format!("weir-send-{}", hex(&digest[..16]))
+    }
+
+    /// The event of a line, with an id and a type; its text is otherwise as it is. What is no event stays what it is, and
+    /// the server says why it is none.
+    pub(super) fn stamp<'a>(&self, number: u64, line: &[u8], text: &'a [u8]) -> Cow<'a, [u8]> {
+        let unchanged = Cow::Borrowed(text);
+        let Ok(text) = std::str::from_utf8(text) else { return unchanged };
+        let Ok(event) = Event::read(text) else { return unchanged };
+        let event_id = event.event_id.is_none().then(|| self.id(number, line));
+        let event_type = self.event_type.as_ref().filter(|_| event.event_type.is_none());
+        let lacks = [("event_id", event_id.as_deref()), ("event_type", event_type.map(EventType::as_str))];
+        let lacks: Vec<(&str, &str)> =
+            lacks.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+        if lacks.is_empty() {
+            return unchanged;
+        }
+        let Ok(mut members) = serde_json::from_str::<BTreeMap<String, &RawValue>>(text) else {
+            return unchanged;
+        };
+        let mut rest = Cow::Borrowed(&text.trim_start()[1..]);
+        if lacks.iter().any(|(name, _)| members.contains_key(*name)) {
+            // It is there, and null.
+            members.retain(|name, _| lacks.iter().all(|(lacking, _)| name != lacking));
+            let Ok(others) = serde_json::to_string(&members) else { return unchanged };
+            rest = Cow::Owned(others[1..].to_owned());
+        }
+        // Neither value has a character that JSON would escape.
+        let lacks: Vec<String> =
+            lacks.iter().map(|(name, value)| format!("\"{name}\":\"{value}\"")).collect();
+        let comma = if members.is_empty() { "" } else { "," };
+        let stamped = format!("{{{}{comma}{rest}", lacks.join(","));
+        Cow::Owned(stamped.into_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+    use weir_core::SeededRandom;
+
+    use super::*;
+
+    fn stamper(head: &str, event_type: Option<&str>) -> Stamper {
+        Stamper {
+            seed: Seed::of_head(head.as_bytes()),
+            event_type: event_type.map(|event_type| event_type.parse().unwrap()),
+        }
+    }
+
+    fn stamped(stamper: &Stamper, number: u64, line: &str) -> String {
+        String::from_utf8(stamper.stamp(number, line.as_bytes(), line.as_bytes()).into_owned()).unwrap()
+    }
+
+    #[test]
+    fn an_id_follows_from_the_file_the_number_and_the_line() {
+        let id = |head: &str, number, line: &str| {
+            let event: Value = serde_json::from_str(&stamped(&stamper(head, None), number, line)).unwrap();
+            event["event_id"].as_str().unwrap().to_owned()
+        };
+        let first = id("a", 1, r#"{"x":1}"#);
+        assert_eq!(first, id("a", 1, r#"{"x":1}"#));
+        for other in [id("b", 1, r#"{"x":1}"#), id("a", 2, r#"{"x":1}"#), id("a", 1, r#"{"x":2}"#)] {
+            assert_ne!(first, other);
+        }
+        assert!(first.parse::<weir_core::EventId>().is_ok());
+        let random = SeededRandom::new(1);
+        assert_ne!(Seed::of_nothing(&random), Seed::of_nothing(&random));
+        assert_ne!(Seed::of_source("a"), Seed::of_head(b"a"));
+    }
+
+    #[test]
+    fn what_an_event_has_is_left_and_what_it_lacks_is_added() {
+        let with = stamper("a", Some("page_view"));
+        assert_eq!(
+            stamped(&with, 1, r#"{"event_id":"e","event_type":"t"}"#),
+            r#"{"event_id":"e","event_type":"t"}"#
+        );
+        let added = stamped(&with, 1, r#"{"event_id":"e", "n": 1.10}"#);
+        assert_eq!(added, r#"{"event_type":"page_view","event_id":"e", "n": 1.10}"#);
+        for (line, members) in [
+            ("{}", 2),
+            (" { } ", 2),
+            (r#"{"event_id":null}"#, 2),
+            (r#"{"event_type": null, "event_id":null , "x":[{}]}"#, 3),
+            (r#"{"x":",}"}"#, 3),
+        ] {
+            let event: Value = serde_json::from_str(&stamped(&with, 1, line)).unwrap();
+            assert_eq!(event["event_type"], "page_view", "{line}");
+            assert!(event["event_id"].is_string() && event.as_object().unwrap().len() == members, "{event}");
+        }
+        for broken in ["", "x", "[1]", "{\"a\":1,\"a\":2}", r#"{"event_id":7}"#, r#"{"username":"x"}"#] {
+            assert_eq!(stamped(&with, 1, broken), broken);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_stamped_event_says_what_it_said(name in "\\PC{0,8}", text in "[,{}\"\\\\ a]{0,9}", space in "[ \t]{0,2}") {
+            prop_assume!(!["event_id", "event_type", "username", "received_at", "occurred_at"].contains(&&*name));
+            let fields = json!({name: text});
+            let line = format!("{space}{{{space}{}", &fields.to_string()[1..]);
+            let stamped = stamped(&stamper("h", Some("t")), 3, &line);
+            let mut event: Value = serde_json::from_str(&stamped).unwrap();
+            prop_assert!(event.as_object_mut().unwrap().remove("event_id").is_some());
+            prop_assert_eq!(event.as_object_mut().unwrap().remove("event_type"), Some(json!("t")));
+            prop_assert_eq!(event, fields);
+        }
+    }
+}

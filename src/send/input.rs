@@ -1,0 +1,173 @@
+//! A file to be sent: opened, decompressed, its format and what its event ids begin with found out; then read line by line.
+
+use std::{
+    fs::{File, Metadata},
+    io::{self, BufRead, BufReader, Chain, Cursor, Read},
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use anyhow::{Context, Result, bail};
+use flate2::read::MultiGzDecoder;
+use weir_core::{Random, Violation};
+
+use super::{
+    event_ids::{HEAD, Seed, Stamper},
+    lines::Lines,
+    rows::Rows,
+};
+use crate::cli::FileFormat;
+
+/// One line of a file, or one row, which may be several.
+#[derive(Debug)]
+pub(super) struct Item {
+    /// The number of its first line, from 1.
+    pub(super) number: u64,
+    /// It as it was, without its end.
+    pub(super) original: Vec<u8>,
+    /// The event, or why it cannot be sent.
+    pub(super) event: Result<Vec<u8>, Violation>,
+    /// Whether it was longer than what is kept of it.
+    pub(super) cut: bool,
+}
+
+/// What a file holds, in the order of its lines.
+pub(super) trait Source: Send {
+    /// The next line that is not blank; none at the end.
+    fn next(&mut self) -> Result<Option<Item>>;
+}
+
+/// Where what is sent comes from.
+#[derive(Debug, Clone)]
+pub(super) enum Place {
+    File(PathBuf),
+    Stdin,
+}
+
+impl Place {
+    pub(super) fn of(path: &Path) -> Self {
+        if path.as_os_str() == "-" { Self::Stdin } else { Self::File(path.to_owned()) }
+    }
+
+    /// What it is called.
+    pub(super) fn name(&self) -> String {
+        match self {
+            Self::File(path) => path.display().to_string(),
+            Self::Stdin => "standard input".to_owned(),
+        }
+    }
+}
+
+/// Any input, with its first bytes read ahead.
+pub(super) type Ahead = Chain<Cursor<Vec<u8>>, Box<dyn Read + Send>>;
+
+/// An input that was opened.
+pub(super) struct Input {
+    pub(super) content: BufReader<Ahead>,
+    pub(super) is_csv: bool,
+    pub(super) seed: Seed,
+    pub(super) read: Arc<AtomicU64>,
+    /// How large the file is, and when it was changed; none for a pipe.
+    pub(super) metadata: Option<Metadata>,
+}
+
+/// Opens an input.
+pub(super) fn open(
+    place: &Place,
+    format: FileFormat,
+    source: Option<&str>,
+    random: &dyn Random,
+) -> Result<Input> {
+    let read = Arc::new(AtomicU64::new(0));
+    let count = |from: Box<dyn Read + Send>| Counted { from, read: Arc::clone(&read) };
+    let (raw, metadata) = match place {
+        Place::Stdin => (count(Box::new(io::stdin())), None),
+        Place::File(path) => {
+            let told = || format!("cannot read {}", path.display());
+            let file = File::open(path).with_context(told)?;
+            let metadata = file.metadata().with_context(told)?;
+            if metadata.is_dir() {
+                bail!("cannot read {}: it is a folder", path.display());
+            }
+            // A pipe that has a name is a pipe.
+            let metadata = metadata.is_file().then_some(metadata);
+            (count(Box::new(file)), metadata)
+        }
+    };
+    let mut raw = BufReader::with_capacity(HEAD, raw);
+    let told = || format!("cannot read {}", place.name());
+    let is_gzip = raw.fill_buf().with_context(told)?.starts_with(&[0x1f, 0x8b]);
+    let mut plain: Box<dyn Read + Send> =
+        if is_gzip { Box::new(MultiGzDecoder::new(raw)) } else { Box::new(raw) };
+    // Of a pipe, nobody waits for what is no more than looked at.
+    let ahead = if metadata.is_some() { HEAD } else { 1 };
+    let mut head = Vec::new();
+    (&mut plain).take(ahead as u64).read_to_end(&mut head).with_context(told)?;
+    let seed = match source {
+        Some(name) => Seed::of_source(name),
+        None if metadata.is_some() => Seed::of_head(&head),
+        None => Seed::of_nothing(random),
+    };
+    let is_csv = is_csv(place, format, &head)?;
+    let content = BufReader::with_capacity(HEAD, Cursor::new(head).chain(plain));
+    Ok(Input { content, is_csv, seed, read, metadata })
+}
+
+fn is_csv(place: &Place, format: FileFormat, head: &[u8]) -> Result<bool> {
+    let by_name = || -> Option<bool> {
+        let Place::File(path) = place else { return Some(false) };
+        let name = path.file_name()?.to_str()?.to_ascii_lowercase();
+        let name = name.strip_suffix(".gz").unwrap_or(&name);
+        match name.rsplit_once('.')?.1 {
+            "csv" => Some(true),
+            "ndjson" | "jsonl" | "json" => Some(false),
+            _ => None,
+        }
+    };
+    let first = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head).trim_ascii_start().first();
+    let is_csv = match (format, by_name()) {
+        (FileFormat::Csv, _) => true,
+        (FileFormat::Ndjson, _) => false,
+        (FileFormat::Auto, Some(known)) => known,
+        (FileFormat::Auto, None) if matches!(first, None | Some(b'{')) => false,
+        (FileFormat::Auto, None) => {
+            bail!("is {} NDJSON or CSV? Say it with --format", place.name())
+        }
+    };
+    if !is_csv && first == Some(&b'[') {
+        bail!(
+            "{name} begins with [, so it is a JSON array, and not one event a line: jq -c '.[]' FILE | weir send -",
+            name = place.name()
+        );
+    }
+    Ok(is_csv)
+}
+
+impl Input {
+    /// Reads on, line by line.
+    pub(super) fn lines(self, stamper: Stamper) -> Lines<BufReader<Ahead>> {
+        Lines::new(self.content, stamper)
+    }
+
+    /// Reads on, row by row: the first one names the fields.
+    pub(super) fn rows(self) -> Result<Rows<BufReader<Ahead>>> {
+        Rows::new(self.content)
+    }
+}
+
+/// Counts what is read of a file, for the progress bar.
+struct Counted<R> {
+    from: R,
+    read: Arc<AtomicU64>,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let count = self.from.read(into)?;
+        self.read.fetch_add(count as u64, Ordering::Relaxed);
+        Ok(count)
+    }
+}

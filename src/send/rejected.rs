@@ -1,0 +1,115 @@
+//! The file of rejected lines: one JSON object a line, with the line's number, every reason and the line as it was.
+
+use std::{
+    fs::File,
+    io::{self, BufWriter, Seek, SeekFrom, Write},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result};
+use base64::{Engine, prelude::BASE64_STANDARD};
+use serde_json::json;
+
+use super::sender::Rejection;
+
+/// Where rejected lines go. The file is made with the first of them.
+#[derive(Debug)]
+pub(super) struct RejectedFile {
+    path: PathBuf,
+    file: Option<File>,
+    /// How long it is.
+    length: u64,
+}
+
+impl RejectedFile {
+    /// Begins anew, or goes on behind what an interrupted run had noted.
+    pub(super) fn new(path: PathBuf, length: u64) -> Self {
+        Self { path, file: None, length }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn length(&self) -> u64 {
+        self.length
+    }
+
+    pub(super) fn append(&mut self, rejections: &[Rejection]) -> Result<()> {
+        if rejections.is_empty() {
+            return Ok(());
+        }
+        let mut text = Vec::new();
+        for rejection in rejections {
+            text.extend(line(rejection));
+        }
+        self.write(&text).with_context(|| format!("cannot write {}", self.path.display()))
+    }
+
+    fn write(&mut self, text: &[u8]) -> io::Result<()> {
+        let file = match &mut self.file {
+            Some(file) => file,
+            none => {
+                let mut file = File::options().create(true).truncate(false).write(true).open(&self.path)?;
+                // What is behind was written after it had last been noted how far the run had come. A device has no length.
+                let is_file = file.metadata()?.is_file();
+                if is_file {
+                    file.set_len(self.length)?;
+                    file.seek(SeekFrom::Start(self.length))?;
+                }
+                none.insert(file)
+            }
+        };
+        let mut out = BufWriter::new(file);
+        out.write_all(text)?;
+        out.flush()?;
+        self.length += text.len() as u64;
+        Ok(())
+    }
+}
+
+fn line(rejection: &Rejection) -> Vec<u8> {
+    let Rejection { number, errors, original, cut } = rejection;
+    let mut line = json!({"line": number, "errors": errors});
+    // As the record of a rejected event has it.
+    match std::str::from_utf8(original) {
+        Ok(text) => line["body"] = text.into(),
+        Err(_) => line["body_base64"] = BASE64_STANDARD.encode(original).into(),
+    }
+    if *cut {
+        line["truncated"] = true.into();
+    }
+    (line.to_string() + "\n").into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rejection(number: u64, original: &[u8]) -> Rejection {
+        Rejection { number, errors: json!([]), original: original.to_vec(), cut: number == 3 }
+    }
+
+    #[test]
+    fn it_is_made_with_the_first_line_and_goes_on_where_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("r");
+        let mut file = RejectedFile::new(path.clone(), 0);
+        file.append(&[]).unwrap();
+        assert!(!path.exists());
+        file.append(&[rejection(1, b"x\"")]).unwrap();
+        let noted = file.length();
+        file.append(&[rejection(2, b"lost")]).unwrap();
+        let mut file = RejectedFile::new(path.clone(), noted);
+        file.append(&[rejection(3, b"\xff")]).unwrap();
+        assert_eq!(
+            std::fs::read_to_string(&path).unwrap(),
+            "{\"body\":\"x\\\"\",\"errors\":[],\"line\":1}\n\
+             {\"body_base64\":\"/w==\",\"errors\":[],\"line\":3,\"truncated\":true}\n"
+        );
+        assert_eq!(file.length(), std::fs::metadata(&path).unwrap().len());
+        // A new run begins anew.
+        RejectedFile::new(path.clone(), 0).append(&[rejection(1, b"")]).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 1);
+    }
+}

@@ -1,0 +1,98 @@
+//! What is said of a file that is being sent: a bar meanwhile, on terminals, and a summary at the end.
+
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// How often the bar is drawn.
+const TICK: Duration = Duration::from_millis(200);
+
+/// How a file is doing.
+pub(super) struct Report {
+    name: String,
+    begin: Instant,
+    bar: ProgressBar,
+    read: Arc<AtomicU64>,
+    pub(super) sent: u64,
+    pub(super) duplicates: u64,
+    /// With those of interrupted runs.
+    pub(super) rejected: u64,
+    /// How many lines an interrupted run had done.
+    before: u64,
+}
+
+impl Report {
+    /// `bytes` is the file's length, if it has one.
+    pub(super) fn new(name: String, bytes: Option<u64>, read: Arc<AtomicU64>, shown: bool) -> Self {
+        let target = if shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let bar = ProgressBar::with_draw_target(bytes, target);
+        let template = match bytes {
+            Some(_) => "{bar:20} {bytes}/{total_bytes}, {msg}, {eta} left",
+            None => "{spinner} {bytes}, {msg}, {elapsed}",
+        };
+        // The template is a constant of ours.
+        bar.set_style(
+            ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),
+        );
+        bar.enable_steady_tick(TICK);
+        Self { name, begin: Instant::now(), bar, read, sent: 0, duplicates: 0, rejected: 0, before: 0 }
+    }
+
+    /// An interrupted run has done so much.
+    pub(super) fn resume(&mut self, lines: u64, rejected: u64) {
+        (self.before, self.rejected) = (lines, rejected);
+    }
+
+    /// Draws how far it is.
+    pub(super) fn draw(&self) {
+        self.bar.set_position(self.read.load(Ordering::Relaxed));
+        let rejected = match self.rejected {
+            0 => String::new(),
+            some => format!(", {some} rejected"),
+        };
+        self.bar.set_message(format!("{:.0} events/s{rejected}", self.per_second()));
+    }
+
+    /// Draws it as it is now, however short it may be.
+    pub(super) fn begin(&self) {
+        self.draw();
+        self.bar.tick();
+    }
+
+    /// Takes the bar away.
+    pub(super) fn clear(&self) {
+        self.bar.finish_and_clear();
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "it is shown without its fraction")]
+    fn per_second(&self) -> f64 {
+        (self.sent + self.duplicates) as f64 / self.begin.elapsed().as_secs_f64().max(0.001)
+    }
+
+    /// What there is to say at the end.
+    pub(super) fn summary(&self, rejected_file: &Path) -> String {
+        let rejected = match self.rejected {
+            0 => "0 rejected".to_owned(),
+            some => format!("{some} rejected (see {})", rejected_file.display()),
+        };
+        let before = match self.before {
+            0 => String::new(),
+            lines => format!("; {lines} lines were done before"),
+        };
+        format!(
+            "{}: {} sent, {} duplicates, {rejected} in {:.1} s, {:.0} events/s{before}",
+            self.name,
+            self.sent,
+            self.duplicates,
+            self.begin.elapsed().as_secs_f64(),
+            self.per_second()
+        )
+    }
+}

@@ -1,0 +1,200 @@
+//! CSV (RFC 4180), row by row, in bounded memory: the first row names the fields.
+
+use std::{
+    collections::BTreeSet,
+    io::{self, Read},
+};
+
+use anyhow::{Context, Result, bail};
+use csv::{ByteRecord, ReaderBuilder};
+use weir_core::Violation;
+
+use super::{
+    columns::Columns,
+    event_ids::Stamper,
+    input::{Item, Source},
+    lines::LONGEST,
+};
+
+/// A file whose header was read.
+pub(super) struct Rows<R> {
+    reader: csv::Reader<Kept<R>>,
+    names: Vec<String>,
+}
+
+impl<R: Read + Send> Rows<R> {
+    pub(super) fn new(content: R) -> Result<Self> {
+        let kept = Kept { from: content, text: Vec::new(), begin: 0 };
+        let mut reader = ReaderBuilder::new().has_headers(false).flexible(true).from_reader(kept);
+        let mut names = ByteRecord::new();
+        if !reader.read_byte_record(&mut names).context("the header line cannot be read")? {
+            return Ok(Self { reader, names: Vec::new() });
+        }
+        take_row(&mut reader);
+        let mut seen = BTreeSet::new();
+        let mut read = Vec::new();
+        for name in &names {
+            let name = std::str::from_utf8(name).ok().map(str::trim).filter(|name| !name.is_empty());
+            let Some(name) = name else {
+                bail!("the first line names the fields, and has a name that is empty or not UTF-8")
+            };
+            if !seen.insert(name) {
+                bail!("the first line names the fields, and has {name:?} twice");
+            }
+            read.push(name.to_owned());
+        }
+        Ok(Self { reader, names: read })
+    }
+
+    /// Whether a column has this name.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.names.iter().any(|it| it == name)
+    }
+
+    /// Whether there is nothing in the file, not even a header.
+    pub(super) fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
+    /// Turns rows into events.
+    pub(super) fn events(self, columns: Columns, stamper: Stamper) -> Events<R> {
+        Events { rows: self, columns, stamper, row: ByteRecord::new() }
+    }
+}
+
+/// The events of a file's rows.
+pub(super) struct Events<R> {
+    rows: Rows<R>,
+    columns: Columns,
+    stamper: Stamper,
+    row: ByteRecord,
+}
+
+impl<R: Read + Send> Events<R> {
+    fn event(&self, number: u64, original: &[u8]) -> Result<Vec<u8>, Violation> {
+        let (names, row) = (&self.rows.names, &self.row);
+        if row.len() != names.len() {
+            let (has, wants) = (row.len(), names.len());
+            return Err(Violation::whole(format!(
+                "the row has {has} cells, and the header {wants}; it was not sent"
+            )));
+        }
+        let mut cells = Vec::with_capacity(row.len());
+        for (name, cell) in names.iter().zip(row) {
+            let cell = std::str::from_utf8(cell)
+                .map_err(|_| Violation::new(format!("/{name}"), "is not UTF-8; the row was not sent"))?;
+            cells.push((name.as_str(), cell));
+        }
+        let own = cells.iter().find(|(name, cell)| *name == "event_type" && !cell.is_empty());
+        let event_type = own.map(|(_, cell)| *cell);
+        let event_type = event_type
+            .or(self.stamper.event_type.as_ref().map(weir_core::EventType::as_str))
+            .unwrap_or_default();
+        let event = self.columns.event(event_type, cells.iter().copied());
+        // A map of plain values becomes text without fail.
+        let text = serde_json::to_vec(&event).map_err(|error| Violation::whole(error.to_string()))?;
+        Ok(self.stamper.stamp(number, original, &text).into_owned())
+    }
+}
+
+impl<R: Read + Send> Source for Events<R> {
+    fn next(&mut self) -> Result<Option<Item>> {
+        let any = self.rows.reader.read_byte_record(&mut self.row);
+        if !any.context("the rest cannot be read")? {
+            return Ok(None);
+        }
+        let position = self.row.position().map_or(0, csv::Position::line);
+        let (original, lines_before) = take_row(&mut self.rows.reader);
+        let number = position + lines_before;
+        let event = self.event(number, &original);
+        Ok(Some(Item { number, original, event, cut: false }))
+    }
+}
+
+/// The text of the row that was read last, without its end and blank lines before it; and how many line ends those are.
+fn take_row<R: Read>(reader: &mut csv::Reader<Kept<R>>) -> (Vec<u8>, u64) {
+    let end = reader.position().byte();
+    let text = reader.get_mut().take_until(end);
+    let begin = text.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(text.len());
+    let end = text.iter().rposition(|byte| !matches!(byte, b'\r' | b'\n')).map_or(begin, |last| last + 1);
+    let lines = memchr::memchr_iter(b'\n', &text[..begin]).count();
+    (text[begin..end].to_vec(), lines as u64)
+}
+
+/// Keeps what was read since the last row. A quote that is never closed would make a row of the rest of the file: that
+/// is refused here.
+struct Kept<R> {
+    from: R,
+    text: Vec<u8>,
+    /// Where `text` begins in the file.
+    begin: u64,
+}
+
+impl<R> Kept<R> {
+    fn take_until(&mut self, end: u64) -> Vec<u8> {
+        let length =
+            usize::try_from(end.saturating_sub(self.begin)).unwrap_or(usize::MAX).min(self.text.len());
+        self.begin += length as u64;
+        self.text.drain(..length).collect()
+    }
+}
+
+impl<R: Read> Read for Kept<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if self.text.len() > LONGEST {
+            return Err(io::Error::other(format!(
+                "a row is longer than {LONGEST} bytes: is a quote not closed, behind byte {} of the text?",
+                self.begin
+            )));
+        }
+        let count = self.from.read(into)?;
+        self.text.extend_from_slice(&into[..count]);
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::send::event_ids::Seed;
+
+    fn items(text: &str) -> Result<Vec<Item>> {
+        let stamper = Stamper { seed: Seed::of_source("s"), event_type: Some("t".parse().unwrap()) };
+        let mut events = Rows::new(text.as_bytes())?.events(Columns::default(), stamper);
+        let mut items = Vec::new();
+        while let Some(item) = events.next()? {
+            items.push(item);
+        }
+        Ok(items)
+    }
+
+    #[test]
+    fn rows_keep_their_line_and_their_text() {
+        let text = "\u{feff}a,b\r\n1,\"x\r\ny\"\r\n\r\n\"q\"\"\",2\n3\n4,5";
+        let items = items(text).unwrap();
+        let said: Vec<_> = items
+            .iter()
+            .map(|it| (it.number, std::str::from_utf8(&it.original).unwrap(), it.event.is_ok()))
+            .collect();
+        assert_eq!(
+            said,
+            [(2, "1,\"x\r\ny\"", true), (5, "\"q\"\"\",2", true), (6, "3", false), (7, "4,5", true)]
+        );
+        let mut event: Value = serde_json::from_slice(items[0].event.as_ref().unwrap()).unwrap();
+        assert!(event.as_object_mut().unwrap().remove("event_id").is_some());
+        assert_eq!(event, json!({"event_type": "t", "a": "1", "b": "x\r\ny"}));
+    }
+
+    #[test]
+    fn a_header_that_cannot_name_fields_and_a_quote_that_is_not_closed_are_refused() {
+        for bad in ["a,a\n", "a,\n1,2", ",b\n"] {
+            assert!(items(bad).is_err(), "{bad}");
+        }
+        let endless = format!("a\n\"{}", "x\n".repeat(LONGEST));
+        let error = format!("{:#}", items(&endless).unwrap_err());
+        assert!(error.contains("is a quote not closed"), "{error}");
+        assert!(items("").unwrap().is_empty());
+    }
+}

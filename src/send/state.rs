@@ -1,0 +1,162 @@
+//! How far a file was sent: a small file beside it, so that an interrupted run can go on.
+//!
+//! It saves time and nothing else: lines that are sent again have the same ids, and count once. So where it does not fit
+//! any more, the file is sent from its beginning.
+
+use std::{
+    fs::{self, File, Metadata},
+    io::{self, Write},
+    path::{Path, PathBuf},
+    time::UNIX_EPOCH,
+};
+
+use serde::{Deserialize, Serialize};
+
+/// What is known of a file that was sent in part.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Progress {
+    /// What it is bound to.
+    pub(super) of: Bound,
+    /// All lines up to this one are done.
+    pub(super) lines: u64,
+    /// How many lines were rejected, and how long the file of them was then.
+    pub(super) rejected: u64,
+    pub(super) rejected_bytes: u64,
+}
+
+/// The file as it was, and where it was sent: with anything else, nothing is known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Bound {
+    pub(super) bytes: u64,
+    /// Nanoseconds since 1970, as text: JSON's numbers end before.
+    pub(super) changed: String,
+    /// What the ids of its events begin with.
+    pub(super) seed: String,
+    pub(super) to: String,
+    pub(super) user: String,
+    pub(super) event_type: Option<String>,
+    pub(super) rejected: PathBuf,
+}
+
+/// When a file was changed.
+pub(super) fn changed(metadata: &Metadata) -> String {
+    let since = metadata.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+    since.unwrap_or_default().as_nanos().to_string()
+}
+
+/// The state file of one input.
+#[derive(Debug)]
+pub(super) struct StateFile {
+    path: PathBuf,
+    bound: Bound,
+    told: bool,
+}
+
+impl StateFile {
+    pub(super) fn beside(input: &Path, bound: Bound) -> Self {
+        Self { path: with_suffix(input, ".weir-sent"), bound, told: false }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What an earlier run left; an error says why it does not help.
+    pub(super) fn read(&self) -> Result<Option<Progress>, &'static str> {
+        let text = match fs::read(&self.path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(_) => return Err("it cannot be read"),
+        };
+        let progress: Progress = serde_json::from_slice(&text).map_err(|_| "it is damaged")?;
+        let (then, now) = (&progress.of, &self.bound);
+        if (&then.to, &then.user) != (&now.to, &now.user) {
+            return Err("it is of another destination or user");
+        }
+        if then != now {
+            return Err("the file or the options have changed since");
+        }
+        Ok(Some(progress))
+    }
+
+    /// Notes how far it is; whole or not at all.
+    pub(super) fn write(&mut self, lines: u64, rejected: u64, rejected_bytes: u64) {
+        let progress = Progress { of: self.bound.clone(), lines, rejected, rejected_bytes };
+        if let Err(error) = self.replace(&progress)
+            && !std::mem::replace(&mut self.told, true)
+        {
+            eprintln!(
+                "weir: cannot write {}: {error}. If the run is interrupted, the file is sent from its beginning again",
+                self.path.display()
+            );
+        }
+    }
+
+    fn replace(&self, progress: &Progress) -> io::Result<()> {
+        let draft = with_suffix(&self.path, ".new");
+        let mut file = File::create(&draft)?;
+        serde_json::to_writer(&mut file, progress)?;
+        file.write_all(b"\n")?;
+        file.sync_all()?;
+        fs::rename(draft, &self.path)
+    }
+
+    /// Everything was sent.
+    pub(super) fn remove(&self) {
+        // If it stays, it says that everything is done, and is of no harm.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// A path with more behind its name.
+pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bound() -> Bound {
+        Bound {
+            bytes: 7,
+            changed: "1".to_owned(),
+            seed: "s".to_owned(),
+            to: "http://x".to_owned(),
+            user: "u".to_owned(),
+            event_type: None,
+            rejected: "r".into(),
+        }
+    }
+
+    #[test]
+    fn what_was_noted_is_found_again_unless_something_changed() {
+        let folder = tempfile::tempdir().unwrap();
+        let input = folder.path().join("a.ndjson");
+        let mut state = StateFile::beside(&input, bound());
+        assert_eq!(state.read(), Ok(None));
+        state.write(5, 1, 90);
+        state.write(6, 2, 95);
+        assert_eq!(
+            state.read(),
+            Ok(Some(Progress { of: bound(), lines: 6, rejected: 2, rejected_bytes: 95 }))
+        );
+        for other in [
+            Bound { bytes: 8, ..bound() },
+            Bound { changed: "2".to_owned(), ..bound() },
+            Bound { seed: "t".to_owned(), ..bound() },
+            Bound { to: "http://y".to_owned(), ..bound() },
+            Bound { user: "v".to_owned(), ..bound() },
+            Bound { event_type: Some("t".to_owned()), ..bound() },
+            Bound { rejected: "q".into(), ..bound() },
+        ] {
+            assert!(StateFile::beside(&input, other).read().is_err());
+        }
+        fs::write(state.path(), "{").unwrap();
+        assert_eq!(state.read(), Err("it is damaged"));
+        state.remove();
+        assert_eq!((state.read(), fs::read_dir(folder.path()).unwrap().count()), (Ok(None), 0));
+    }
+}

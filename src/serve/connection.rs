@@ -1,0 +1,317 @@
+//! One connection: what it is doing, and until when it may.
+//!
+//! A client may take its time between requests, but must send the head of one quickly, and must read its answer. What
+//! is watched is on the connection's own way: bytes that come while there is no request, requests that begin, answers
+//! that are written to the end. The times are looked at now and then, by one timer for each connection.
+
+use std::{
+    convert::Infallible,
+    io::{self, IoSlice},
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use axum::body::HttpBody;
+use collector::OnlyLeftover;
+use http_body::{Frame, SizeHint};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+    sync::Notify,
+    task::JoinError,
+    time::Instant,
+};
+
+use super::{idle::IdleOrder, pace::Transfer};
+
+/// How long a client may take.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    /// Between two requests, or before the first one.
+    pub(super) idle: Duration,
+    /// For the head of a request; and how long a body or an answer may stand still.
+    pub(super) client: Duration,
+}
+
+impl Patience {
+    /// How often a connection must be looked at: whatever begins after a look ends after the next one.
+    pub(super) fn between_looks(self) -> Duration {
+        self.idle.min(self.client)
+    }
+}
+
+/// A connection, as everybody sees it who has to do with it.
+pub(super) struct Connection {
+    order: Arc<IdleOrder<Arc<Self>>>,
+    state: Mutex<State>,
+    evicted: Notify,
+}
+
+struct State {
+    phase: Phase,
+    /// An answer that the client did not take at once.
+    writing: Option<Transfer>,
+}
+
+#[derive(Clone, Copy)]
+enum Phase {
+    /// There is no request under way; the place is the one in the order of those.
+    Idle { since: Instant, place: u64 },
+    /// A part of a request's head has come. It counts as idle still: anybody can send half a line.
+    Head { since: Instant, place: u64 },
+    /// A request is under way.
+    Busy,
+    /// It is refused, and only the rest of its body is waited for. Anybody can send that slowly, too.
+    Refused { place: u64 },
+    /// Its answer is made, and not all of it is written.
+    Answered,
+    /// It is no more; its last request may still be worked on.
+    Ended,
+}
+
+impl Connection {
+    pub(super) fn new(order: Arc<IdleOrder<Arc<Self>>>) -> Arc<Self> {
+        let state = Mutex::new(State { phase: Phase::Busy, writing: None });
+        let connection = Arc::new(Self { order, state, evicted: Notify::new() });
+        connection.become_idle(&mut connection.state());
+        connection
+    }
+
+    /// Makes room for another one; it was taken out of the order already.
+    pub(super) fn evict(&self) {
+        self.evicted.notify_one();
+    }
+
+    pub(super) async fn was_evicted(&self) {
+        self.evicted.notified().await;
+    }
+
+    /// A request begins. False if it comes too late, as the connection is to make room.
+    pub(super) fn begin(&self) -> bool {
+        self.leave_the_order(Phase::Busy)
+    }
+
+    /// Goes on to a phase in which it makes room for nobody. False if it is to make room already.
+    fn leave_the_order(&self, phase: Phase) -> bool {
+        let mut state = self.state();
+        let place = match state.phase {
+            Phase::Idle { place, .. } | Phase::Head { place, .. } | Phase::Refused { place } => Some(place),
+            Phase::Busy | Phase::Answered | Phase::Ended => None,
+        };
+        state.phase = phase;
+        place.is_none_or(|place| self.order.take(place).is_some())
+    }
+
+    /// There will be no more of the answer.
+    fn answered(&self) {
+        let mut state = self.state();
+        if let Phase::Refused { place } = state.phase {
+            // If it is not there any more, the connection is about to end.
+            self.order.take(place);
+        }
+        if matches!(state.phase, Phase::Busy | Phase::Refused { .. }) {
+            state.phase = Phase::Answered;
+        }
+    }
+
+    /// What was to be written is written.
+    fn flushed(self: &Arc<Self>) {
+        let mut state = self.state();
+        state.writing = None;
+        if matches!(state.phase, Phase::Answered) {
+            self.become_idle(&mut state);
+        }
+    }
+
+    fn refused(self: &Arc<Self>) {
+        let mut state = self.state();
+        if matches!(state.phase, Phase::Busy) {
+            state.phase = Phase::Refused { place: self.order.add(Arc::clone(self)) };
+        }
+    }
+
+    fn become_idle(self: &Arc<Self>, state: &mut State) {
+        let place = self.order.add(Arc::clone(self));
+        state.phase = Phase::Idle { since: Instant::now(), place };
+    }
+
+    fn has_read(&self) {
+        let mut state = self.state();
+        if let Phase::Idle { place, .. } = state.phase {
+            state.phase = Phase::Head { since: Instant::now(), place };
+        }
+    }
+
+    fn has_written(&self, written: &Poll<io::Result<usize>>) {
+        let mut state = self.state();
+        match written {
+            Poll::Ready(Ok(bytes)) => {
+                if let Some(writing) = &mut state.writing {
+                    writing.moved(*bytes, Instant::now());
+                }
+            }
+            Poll::Ready(Err(_)) => {}
+            Poll::Pending => {
+                state.writing.get_or_insert_with(|| Transfer::begin(Instant::now()));
+            }
+        }
+    }
+
+    /// When to look again, at the latest; nothing if the client's time is over.
+    pub(super) fn look(&self, patience: Patience, now: Instant) -> Option<Instant> {
+        let state = self.state();
+        let of_phase = match state.phase {
+            Phase::Idle { since, .. } => Some(since + patience.idle),
+            Phase::Head { since, .. } => Some(since + patience.client),
+            Phase::Busy | Phase::Refused { .. } | Phase::Answered | Phase::Ended => None,
+        };
+        let of_answer = state.writing.map(|writing| writing.deadline(patience.client));
+        let deadline = of_phase.into_iter().chain(of_answer).min();
+        let next = now + patience.between_looks();
+        match deadline {
+            Some(deadline) if deadline <= now => None,
+            Some(deadline) => Some(deadline.min(next)),
+            None => Some(next),
+        }
+    }
+
+    /// It ended: nobody needs to make it.
+    pub(super) fn ended(&self) {
+        self.leave_the_order(Phase::Ended);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing is left half done by what happens under this lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The connection of a request.
+pub(super) struct OfRequest(pub(super) Arc<Connection>);
+
+impl OnlyLeftover for OfRequest {
+    fn only_leftover(&self) {
+        self.0.refused();
+    }
+}
+
+/// The connection's bytes, on their way.
+pub(super) struct Watched {
+    stream: TcpStream,
+    connection: Arc<Connection>,
+}
+
+impl Watched {
+    pub(super) fn new(stream: TcpStream, connection: Arc<Connection>) -> Self {
+        Self { stream, connection }
+    }
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let polled = Pin::new(&mut self.stream).poll_read(context, buffer);
+        if buffer.filled().len() > before {
+            self.connection.has_read();
+        }
+        polled
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.connection.has_written(&written);
+        written
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, parts);
+        self.connection.has_written(&written);
+        written
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    /// Called once everything is written that there was.
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let polled = Pin::new(&mut self.stream).poll_flush(context);
+        if polled.is_ready() {
+            self.connection.flushed();
+        }
+        polled
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+/// An answer's body that tells the connection when there is no more of it.
+pub(super) struct Answer<B> {
+    body: B,
+    connection: Arc<Connection>,
+}
+
+impl<B> Answer<B> {
+    pub(super) fn new(body: B, connection: Arc<Connection>) -> Self {
+        Self { body, connection }
+    }
+}
+
+impl<B: HttpBody + Unpin> HttpBody for Answer<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl<B> Drop for Answer<B> {
+    fn drop(&mut self) {
+        self.connection.answered();
+    }
+}
+
+/// Why a connection ends without an answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NoAnswer {
+    #[error("the connection was to make room for another one")]
+    Evicted,
+    #[error("the server ended")]
+    ServerEnded(#[from] JoinError),
+}
+
+impl From<Infallible> for NoAnswer {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
+}

@@ -1,0 +1,318 @@
+//! All connections: how many there may be, and who is turned away.
+//!
+//! At the limit, the connection that has been without a request for longest makes room for a new one. Where none is, the
+//! new one is told to come again. So neither idle nor slow clients keep others out, as long as there are fewer requests
+//! under way than connections allowed.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::{Router, body::Body, extract::ConnectInfo, http::Request};
+use collector::TellOnlyLeftover;
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use tokio::{
+    net::{TcpListener, TcpSocket, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    time::{Instant, sleep, sleep_until, timeout},
+};
+use tower::ServiceExt;
+
+use super::{
+    connection::{Answer, Connection, NoAnswer, OfRequest, Patience, Watched},
+    idle::IdleOrder,
+    metrics::ConnectionMetrics,
+    pace::Paced,
+};
+
+/// The most that is read of a request at once; its head must fit.
+const BUFFER: usize = 32 << 10;
+
+/// How many clients are told at once that there is no room, and how long that may take; more are cut off.
+const TURNED_AWAY_AT_ONCE: usize = 64;
+const TURNED_AWAY_WITHIN: Duration = Duration::from_secs(2);
+
+/// How long one that is to make room may take: it only has to be dropped.
+const MAKES_ROOM_WITHIN: Duration = Duration::from_secs(1);
+
+/// How many connections may wait in the system to be taken. With the 128 that are usual, the clients of a burst wait for
+/// seconds, until they try again.
+const WAITING_TO_BE_TAKEN: u32 = 4096;
+
+/// What is waited when no connection can be taken, mostly for want of files: until one that is to make room has ended, or
+/// for things to get better.
+const UNTIL_THERE_IS_ROOM: Duration = Duration::from_millis(1);
+const UNTIL_IT_IS_BETTER: Duration = Duration::from_millis(100);
+
+/// How often the log says that there is no room.
+const TELL_EVERY: Duration = Duration::from_mins(1);
+
+/// Files for all that is not a connection: databases, batches, what is being turned away.
+const OTHER_FILES: u64 = 256;
+
+/// How many connections there may be if somebody asks for so many: each takes a file, and the process may have only so
+/// many. It gets what it needs, if that is allowed.
+#[cfg(unix)]
+pub(super) fn at_most(asked: u32) -> usize {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    let wanted = u64::from(asked) + OTHER_FILES;
+    if limit.current.is_some_and(|current| current < wanted) {
+        limit.current = Some(limit.maximum.map_or(wanted, |maximum| maximum.min(wanted)));
+        // If it is not allowed after all, there is what there was.
+        let _ = setrlimit(Resource::Nofile, limit);
+    }
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let connections = share_of(files).min(asked.into());
+    if connections < asked.into() {
+        tracing::warn!(
+            connections,
+            files,
+            "fewer connections than asked for: the process may open no more files"
+        );
+    }
+    usize::try_from(connections).unwrap_or(usize::MAX)
+}
+
+#[cfg(not(unix))]
+pub(super) fn at_most(asked: u32) -> usize {
+    usize::try_from(asked).unwrap_or(usize::MAX)
+}
+
+/// How many of so many files may be connections.
+#[cfg(unix)]
+fn share_of(files: u64) -> u64 {
+    files.saturating_sub(OTHER_FILES).max(files / 4).max(1)
+}
+
+/// Listens there.
+pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // Without it, a server could not be started again while connections of the one before linger. Elsewhere than on
+    // Unix it means something else.
+    #[cfg(unix)]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(WAITING_TO_BE_TAKEN)
+}
+
+/// The server's connections.
+pub(super) struct Connections {
+    app: Router,
+    no_room: Router,
+    patience: Patience,
+    limit: usize,
+    places: Arc<Semaphore>,
+    idle: Arc<IdleOrder<Arc<Connection>>>,
+    turned_away: Arc<Semaphore>,
+    stop: watch::Sender<bool>,
+    metrics: ConnectionMetrics,
+}
+
+impl Connections {
+    /// At most `limit` connections to `app`; `no_room` answers in its place where there is none.
+    pub(super) fn new(app: Router, no_room: Router, limit: usize, patience: Patience) -> Self {
+        // More than any system has files; a semaphore has a limit, too.
+        let limit = limit.clamp(1, u32::MAX as usize >> 1);
+        Self {
+            app,
+            no_room,
+            patience,
+            limit,
+            places: Arc::new(Semaphore::new(limit)),
+            idle: Arc::new(IdleOrder::new()),
+            turned_away: Arc::new(Semaphore::new(TURNED_AWAY_AT_ONCE)),
+            stop: watch::Sender::new(false),
+            metrics: ConnectionMetrics::default(),
+        }
+    }
+
+    /// Counts them there.
+    pub(super) fn counted(self, metrics: ConnectionMetrics) -> Self {
+        Self { metrics, ..self }
+    }
+
+    /// Takes connections until `stop`; then answers the requests that are under way, and ends.
+    pub(super) async fn serve(self, listener: TcpListener, stop: impl Future<Output = ()>) {
+        tokio::select! {
+            () = stop => {}
+            never = self.accept(&listener) => match never {},
+        }
+        drop(listener);
+        self.stop.send_replace(true);
+        // All places are free once all connections have ended; the semaphore is never closed.
+        let _ = self.places.acquire_many(u32::try_from(self.limit).unwrap_or(u32::MAX)).await;
+    }
+
+    async fn accept(&self, listener: &TcpListener) -> std::convert::Infallible {
+        let (mut full, mut failed) = (Told::default(), Told::default());
+        loop {
+            match listener.accept().await {
+                Ok((stream, peer)) => {
+                    if let Some(place) = self.place().await {
+                        self.take(stream, peer, place);
+                    } else {
+                        let connections = self.limit;
+                        full.once_in_a_while(|| {
+                            tracing::warn!(
+                                connections,
+                                "all have requests under way: others are turned away"
+                            );
+                        });
+                        self.turn_away(stream);
+                    }
+                }
+                // The client went away.
+                Err(error) if is_of_one_connection(&error) => {}
+                Err(error) => {
+                    failed.once_in_a_while(|| tracing::error!(%error, "connections cannot be taken"));
+                    let wait = match self.idle.take_longest() {
+                        Some(longest) => {
+                            longest.evict();
+                            self.metrics.closed_for_room.inc();
+                            UNTIL_THERE_IS_ROOM
+                        }
+                        None => UNTIL_IT_IS_BETTER,
+                    };
+                    sleep(wait).await;
+                }
+            }
+        }
+    }
+
+    /// A place for a new connection: a free one, or that of the one that has been idle longest.
+    async fn place(&self) -> Option<OwnedSemaphorePermit> {
+        if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
+            return Some(place);
+        }
+        self.idle.take_longest()?.evict();
+        self.metrics.closed_for_room.inc();
+        timeout(MAKES_ROOM_WITHIN, Arc::clone(&self.places).acquire_owned()).await.ok()?.ok()
+    }
+
+    fn take(&self, stream: TcpStream, peer: SocketAddr, place: OwnedSemaphorePermit) {
+        let connection = Connection::new(Arc::clone(&self.idle));
+        let (app, patience, stop) = (self.app.clone(), self.patience, self.stop.subscribe());
+        let open = self.metrics.now.clone();
+        open.inc();
+        tokio::spawn(async move {
+            let place = Arc::new(place);
+            one(stream, peer, app, &connection, &place, patience, stop).await;
+            connection.ended();
+            open.dec();
+        });
+    }
+
+    fn turn_away(&self, stream: TcpStream) {
+        self.metrics.turned_away.inc();
+        let Ok(turn) = Arc::clone(&self.turned_away).try_acquire_owned() else { return };
+        let no_room = self.no_room.clone();
+        tokio::spawn(async move {
+            let service =
+                service_fn(move |request: Request<Incoming>| no_room.clone().oneshot(request.map(Body::new)));
+            let mut builder = builder();
+            let told = builder.keep_alive(false).serve_connection(TokioIo::new(stream), service);
+            // Whoever takes longer, or goes away, is not told.
+            let _ = timeout(TURNED_AWAY_WITHIN, told).await;
+            drop(turn);
+        });
+    }
+}
+
+/// Serves one connection until its end.
+///
+/// A request is worked on to its end even where its client goes away. What it holds is held until then, its connection's
+/// place too: whoever comes and goes gets no more done at once than whoever stays. And events are not stored by halves,
+/// as when they would not be remembered, or not counted.
+async fn one(
+    stream: TcpStream,
+    peer: SocketAddr,
+    app: Router,
+    connection: &Arc<Connection>,
+    place: &Arc<OwnedSemaphorePermit>,
+    patience: Patience,
+    mut stop: watch::Receiver<bool>,
+) {
+    // Answers are written at once: there is nothing to wait for. Where that cannot be set, they are merely later.
+    let _ = stream.set_nodelay(true);
+    let of_request = Arc::new(OfRequest(Arc::clone(connection)));
+    let tell = TellOnlyLeftover { who: of_request, patience: patience.client };
+    let service = service_fn(|request: Request<Incoming>| {
+        let tell = tell.clone();
+        let (begun, app, connection) = (connection.begin(), app.clone(), Arc::clone(connection));
+        let place = Arc::clone(place);
+        async move {
+            if !begun {
+                return Err(NoAnswer::Evicted);
+            }
+            let mut request = request.map(|body| Body::new(Paced::new(body, patience.client)));
+            request.extensions_mut().insert(ConnectInfo(peer));
+            request.extensions_mut().insert(tell);
+            let answering = tokio::spawn(async move {
+                let answer = app.oneshot(request).await;
+                drop(place);
+                answer.map(|answer| answer.map(|body| Answer::new(body, connection)))
+            });
+            Ok(answering.await??)
+        }
+    });
+    let io = TokioIo::new(Watched::new(stream, Arc::clone(connection)));
+    let served = builder().serve_connection(io, service);
+    tokio::pin!(served);
+    let look = sleep_until(Instant::now() + patience.between_looks());
+    tokio::pin!(look);
+    loop {
+        tokio::select! {
+            biased;
+            () = connection.was_evicted() => break,
+            ended = served.as_mut() => {
+                if let Err(error) = ended {
+                    tracing::debug!(%error, "a connection ended early");
+                }
+                break;
+            }
+            Ok(()) = stop.changed() => served.as_mut().graceful_shutdown(),
+            () = look.as_mut() => match connection.look(patience, Instant::now()) {
+                Some(next) => look.as_mut().reset(next),
+                None => break,
+            },
+        }
+    }
+}
+
+fn builder() -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    // The time for heads is looked at in `connection`: hyper's would count idle connections as slow ones.
+    builder.header_read_timeout(None).max_buf_size(BUFFER);
+    builder
+}
+
+/// Whether only the connection that was to be taken failed.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+}
+
+/// When something was last said that happens often.
+#[derive(Default)]
+struct Told(Option<Instant>);
+
+impl Told {
+    fn once_in_a_while(&mut self, tell: impl FnOnce()) {
+        if self.0.is_none_or(|last| last.elapsed() >= TELL_EVERY) {
+            self.0 = Some(Instant::now());
+            tell();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[cfg(unix)]
+    #[test]
+    fn some_files_are_left_for_other_things() {
+        assert_eq!(super::share_of(20_000), 19_744);
+        assert_eq!(super::share_of(1024), 768);
+        assert_eq!(super::share_of(64), 16);
+        assert_eq!(super::share_of(1), 1);
+    }
+}

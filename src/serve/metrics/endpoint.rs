@@ -1,0 +1,115 @@
+//! `/metrics`: who may read it, and where.
+//!
+//! On the server's own address it answers those on the same machine only, as a scraper there is. Metrics tell how much
+//! somebody's business does, and basic authentication would need one more user, so everybody else gets the 404 that any
+//! path without a route has. A proxy on the same machine would ask for the whole world: whoever is forwarded says so in a
+//! header, and is not answered. Neither is a page in a browser on the same machine, which names another host or an origin.
+//! With `--metrics-listen` there is an address for metrics alone, and whoever reaches it may read them.
+
+use std::{net::IpAddr, net::SocketAddr, sync::Arc};
+
+use axum::{
+    Router,
+    extract::{ConnectInfo, Request, State},
+    http::{HeaderMap, Method, header},
+    middleware::Next,
+    response::{IntoResponse, Response},
+    routing::get,
+};
+
+use super::Metrics;
+
+/// What text of Prometheus's is by its type.
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// By these, proxies say that they ask for somebody else; and by the last two, browsers that a page asks.
+const NOT_FOR_ITSELF: [&str; 9] = [
+    "forwarded",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-real-ip",
+    "via",
+    "cf-connecting-ip",
+    "origin",
+    "sec-fetch-site",
+];
+
+/// The middleware that answers for `/metrics` on the server's own address.
+pub(in crate::serve) async fn for_this_machine(
+    State(metrics): State<Arc<Metrics>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if request.uri().path() == "/metrics" && request.method() == Method::GET && is_for_this_machine(&request)
+    {
+        return answer(&metrics).await;
+    }
+    next.run(request).await
+}
+
+/// What listens where there is an address for metrics alone.
+pub(in crate::serve) fn alone(metrics: Arc<Metrics>) -> Router {
+    Router::new().route("/metrics", get(async move || answer(&metrics).await))
+}
+
+async fn answer(metrics: &Metrics) -> Response {
+    ([(header::CONTENT_TYPE, OPEN_METRICS)], metrics.text().await).into_response()
+}
+
+fn is_for_this_machine(request: &Request) -> bool {
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+    let near = peer.is_some_and(|ConnectInfo(peer)| peer.ip().to_canonical().is_loopback());
+    near && names_this_machine(request.headers())
+        && !NOT_FOR_ITSELF.iter().any(|name| request.headers().contains_key(*name))
+}
+
+/// Whether the one host that is asked is this machine, as it calls itself: a page from elsewhere can have its own name lead
+/// here.
+fn names_this_machine(headers: &HeaderMap) -> bool {
+    let mut hosts = headers.get_all(header::HOST).iter();
+    let (Some(host), None) = (hosts.next(), hosts.next()) else { return false };
+    let Ok(host) = host.to_str() else { return false };
+    let name = match host.rsplit_once(':') {
+        // The last part of an IPv6 address is no port.
+        Some((name, port)) if !port.ends_with(']') => name,
+        _ => host,
+    };
+    let address = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    name.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+
+    use super::*;
+
+    fn request(peer: [u8; 4], headers: &[(&str, &str)]) -> Request {
+        let mut request = Request::get("/metrics");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let mut request = request.body(Body::empty()).unwrap();
+        request.extensions_mut().insert(ConnectInfo(SocketAddr::from((peer, 9))));
+        request
+    }
+
+    #[test]
+    fn only_who_is_on_this_machine_and_asks_for_itself_may_read_metrics() {
+        const HERE: [u8; 4] = [127, 0, 0, 1];
+        for host in ["localhost:8080", "127.0.0.1:8080", "127.0.0.1", "[::1]:8080", "[::1]", "LocalHost"] {
+            assert!(is_for_this_machine(&request(HERE, &[("host", host)])), "{host}");
+        }
+        for host in ["weir.example", "localhost.evil.example", "192.0.2.1:8080", "", "::", "[::"] {
+            assert!(!is_for_this_machine(&request(HERE, &[("host", host)])), "{host}");
+        }
+        let host = ("host", "localhost");
+        assert!(!is_for_this_machine(&request([192, 0, 2, 1], &[host])));
+        assert!(!is_for_this_machine(&request(HERE, &[])));
+        assert!(!is_for_this_machine(&request(HERE, &[host, host])));
+        for header in NOT_FOR_ITSELF {
+            assert!(!is_for_this_machine(&request(HERE, &[host, (header, "x")])), "{header}");
+        }
+    }
+}

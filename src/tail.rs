@@ -1,0 +1,97 @@
+//! `weir tail`: events as they come, accepted and rejected ones.
+//!
+//! - `filter`: which of them are wanted, and how many of the last ones;
+//! - `text`: an event for people;
+//! - `readers`: whether anybody reads on;
+//! - `buckets`: new batches on AWS. On one machine, `weir_embedded::Follower` reads them from outside the server.
+//!
+//! It has nothing to finish, so Ctrl-C ends it as it ends any process.
+
+#[cfg(feature = "aws")]
+mod buckets;
+mod filter;
+mod readers;
+mod text;
+
+use std::{
+    io::{self, ErrorKind, IsTerminal},
+    path::Path,
+    process::ExitCode,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+use clap::ColorChoice;
+use weir_embedded::{FollowError, Followed, Follower};
+
+use crate::{
+    cli::{EngineName, TailArgs},
+    color,
+};
+use filter::Tail;
+
+/// How often it is looked for new events on one machine.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// How many events are looked through for the last ones that are wanted.
+const LOOK_BACK: u64 = 50_000;
+
+/// Runs the command.
+pub(crate) async fn run(
+    engine: EngineName,
+    data: &Path,
+    choice: ColorChoice,
+    args: &TailArgs,
+) -> Result<ExitCode> {
+    let coloured = color::wanted(choice, io::stdout().is_terminal());
+    let mut tail = Tail::new(args, coloured, io::stdout());
+    let followed = match engine {
+        EngineName::Embedded => embedded(data, args, &mut tail).await,
+        #[cfg(feature = "aws")]
+        EngineName::Aws => {
+            let raw = crate::aws::raw().await?;
+            buckets::follow(&raw, weir_aws::RAW_PREFIX, &weir_core::SystemClock, &mut tail).await
+        }
+        #[cfg(not(feature = "aws"))]
+        EngineName::Aws => return Err(crate::cli::without_aws()),
+    };
+    match followed {
+        // A reader that has seen enough (`| head`).
+        Err(error) if is_closed_pipe(&error) => Ok(ExitCode::SUCCESS),
+        followed => followed.map(|()| ExitCode::SUCCESS),
+    }
+}
+
+async fn embedded<W: io::Write>(data: &Path, args: &TailArgs, tail: &mut Tail<W>) -> Result<()> {
+    if !data.join("events.db").exists() {
+        bail!("there are no data in {}: name the server's folder with --data", data.display());
+    }
+    let mut follower = Follower::open(data)?;
+    if args.last > 0 {
+        follower.back(u64::try_from(args.last).unwrap_or(u64::MAX).max(LOOK_BACK));
+    }
+    loop {
+        let took = follower.poll(|followed| match followed {
+            Followed::Line(line) => tail.take(line),
+            Followed::Gone(events) => {
+                tail.gone(events);
+                Ok(())
+            }
+        });
+        match took {
+            Err(FollowError::Taker(error)) => return Err(error).context("it cannot be printed"),
+            other => other?,
+        }
+        tail.caught_up().context("it cannot be printed")?;
+        if readers::are_gone() {
+            return Ok(());
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
+    })
+}

@@ -1,0 +1,136 @@
+//! An event on one line, for people: time, user, type, id and its fields; or why it was rejected, and what was sent.
+
+use std::{borrow::Cow, fmt};
+
+use clap::builder::styling::{AnsiColor, Style};
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor},
+};
+use serde_json::value::RawValue;
+use weir_core::{EventType, Timestamp};
+
+use crate::terminal::on_one_line;
+
+/// The longest value that is shown whole, in characters.
+const LONGEST: usize = 200;
+
+/// The line of an event as people read it. What is no event is shown as it is.
+pub(super) fn of_line(line: &[u8], coloured: bool) -> String {
+    let text = String::from_utf8_lossy(line);
+    let Ok(Members(members)) = serde_json::from_str(&text) else { return on_one_line(&text) };
+    let style = |style: Style| if coloured { style } else { Style::new() };
+    let find = |name: &str| {
+        members.iter().find(|(found, _)| found == name).map_or(Cow::Borrowed(""), |(_, value)| shown(value))
+    };
+    let time = find("received_at");
+    let time = time.parse().ok().and_then(|millis| Timestamp::from_millis(millis).ok());
+    let time = time.map_or_else(String::new, |time: Timestamp| time.to_string());
+    let event_type = find("event_type");
+    let is_rejected = event_type == EventType::rejected().as_str();
+    let kind = style(AnsiColor::Cyan.on_default().bold());
+    let bad = style(AnsiColor::Red.on_default().bold());
+    let faint = style(Style::new().dimmed());
+    let said = if is_rejected { bad } else { kind };
+    let mut out = format!(
+        "{faint}{time}{faint:#} {} {said}{event_type}{said:#} {faint}{}{faint:#}",
+        find("username"),
+        find("event_id")
+    );
+    for (name, value) in &members {
+        match name.as_str() {
+            "event_id" | "username" | "event_type" | "received_at" => {}
+            "errors" if is_rejected => out += &format!(" {bad}{}{bad:#}", reasons(value)),
+            "claimed_type" if is_rejected && value.get() == "null" => {}
+            name => out += &format!(" {faint}{}={faint:#}{}", on_one_line(name), shown(value)),
+        }
+    }
+    out
+}
+
+/// A value: a text without its quotes where nobody can take it for anything else.
+fn shown(value: &RawValue) -> Cow<'_, str> {
+    let text: Option<Cow<'_, str>> = serde_json::from_str::<String>(value.get()).ok().map(Cow::Owned);
+    let is_plain =
+        |text: &str| !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || c == '"' || c == '=');
+    let text = text.filter(|text| is_plain(text)).unwrap_or(Cow::Borrowed(value.get()));
+    let text = match text.char_indices().nth(LONGEST) {
+        Some((at, _)) => Cow::Owned(format!("{}…", &text[..at])),
+        None => text,
+    };
+    Cow::Owned(on_one_line(&text))
+}
+
+/// Every reason, in words.
+fn reasons(errors: &RawValue) -> String {
+    #[derive(Deserialize)]
+    struct Reason {
+        path: String,
+        message: String,
+    }
+    let reasons: Vec<Reason> = serde_json::from_str(errors.get()).unwrap_or_default();
+    let say = |Reason { path, message }: &Reason| {
+        if path.is_empty() { message.clone() } else { format!("{path} {message}") }
+    };
+    on_one_line(&reasons.iter().map(say).collect::<Vec<_>>().join("; "))
+}
+
+/// The members of an object in their order.
+struct Members<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct InOrder;
+        impl<'de> Visitor<'de> for InOrder {
+            type Value = Members<'de>;
+
+            fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                out.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(InOrder)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn an_event_is_one_line_in_its_order_and_a_rejected_one_says_why() {
+        let event = br#"{"event_id":"e-1","username":"ann","event_type":"button_click","received_at":1795179605007,"z":"a b","a":1.10,"t":"x\u001b[2J\n"}"#;
+        assert_eq!(
+            of_line(event, false),
+            "2026-11-20T13:00:05.007Z ann button_click e-1 z=\"a b\" a=1.10 t=\"x\\u001b[2J\\n\""
+        );
+        let rejected = br#"{"event_id":"e-2","username":"ann","event_type":"rejected","received_at":1795179605007,"claimed_type":null,"errors":[{"path":"/a","message":"is required"},{"path":"","message":"no"}],"body":"{}"}"#;
+        assert_eq!(
+            of_line(rejected, false),
+            "2026-11-20T13:00:05.007Z ann rejected e-2 /a is required; no body={}"
+        );
+        assert!(of_line(rejected, true).contains("\u{1b}[1m\u{1b}[31mrejected\u{1b}[0m"));
+        let long = format!(r#"{{"x":"{}"}}"#, "é".repeat(1000));
+        assert!(of_line(long.as_bytes(), false).chars().count() < 250);
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_that_a_terminal_obeys_is_in_a_line(bytes in proptest::collection::vec(any::<u8>(), 0..60), text in "[\\x00-\\u{2fff}]{0,20}") {
+            let event = serde_json::json!({&text: &text, "username": &text, "event_type": "rejected", "errors": [{"path": &text, "message": &text}]});
+            for line in [bytes, event.to_string().into_bytes()] {
+                let shown = of_line(&line, false);
+                prop_assert_eq!(on_one_line(&shown), shown);
+            }
+        }
+    }
+}
