@@ -1,0 +1,50 @@
+//! The functions' programs, built as they are deployed.
+
+use std::{
+    env,
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, bail};
+use flate2::{Compression, write::DeflateEncoder};
+
+/// Builds a function as `sam build` does, for this machine; says where its program is.
+pub(crate) fn build(function: &str) -> anyhow::Result<PathBuf> {
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("benches/ is in the workspace")?;
+    let built = Command::new(cargo)
+        .current_dir(root)
+        // By itself, as SAM does: another package's features would come in otherwise.
+        .args(["build", "--quiet", "--locked", "--release", "--package", function, "--bin", function])
+        .status()
+        .context("cargo cannot be run")?;
+    if !built.success() {
+        bail!("{function} cannot be built");
+    }
+    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    Ok(target.join("release").join(function))
+}
+
+/// How long a program is in a zip with deflate, bytes. The archive adds about a hundred.
+pub(crate) fn zipped(program: &Path) -> io::Result<u64> {
+    let mut encoder = DeflateEncoder::new(Counted(0), Compression::default());
+    io::copy(&mut File::open(program)?, &mut encoder)?;
+    Ok(encoder.finish()?.0)
+}
+
+/// Takes bytes and counts them.
+struct Counted(u64);
+
+impl io::Write for Counted {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,154 @@
+//! Runs the functions' programs on a Runtime API and a stub AWS, and measures them: what Lambda bills, and what it waits
+//! for. Both servers answer at once, so what is left is the function's own.
+
+use std::{
+    path::PathBuf,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+use clap::Args;
+use serde_json::Value;
+use weir_lambda::testing::{Function, StubAws};
+
+use crate::{
+    bootstraps,
+    process::Process,
+    report::{Report, Target},
+    workload::{self, Workload},
+};
+
+/// How `lambda` runs.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// How often each function is started; the median is told.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    starts: u32,
+    /// How often the functions that answer requests are invoked. The fan-out is invoked once for a hundred of them.
+    #[arg(long, default_value_t = 3000, value_parser = clap::value_parser!(u32).range(100..))]
+    invocations: u32,
+    /// Measures the programs that `sam build` made, in this folder, instead of building them: what is deployed.
+    #[arg(long, value_name = "DIR")]
+    built: Option<PathBuf>,
+    /// Measures another implementation of the collector in the same run: it takes HTTP API events of clicks, from the
+    /// Runtime API, as Lambda's runtimes do. The command is parted at blanks.
+    #[arg(long, value_name = "NAME=COMMAND", value_parser = beside)]
+    beside: Vec<(String, Vec<String>)>,
+}
+
+fn beside(text: &str) -> Result<(String, Vec<String>), String> {
+    let parted = text.split_once('=').map(|(name, command)| {
+        (name.to_owned(), command.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+    });
+    parted.filter(|(_, command)| !command.is_empty()).ok_or_else(|| "not of the form NAME=COMMAND".to_owned())
+}
+
+const MB: f64 = 1e6;
+
+/// Measures everything.
+pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
+    let mut report = Report::default();
+    for workload in workload::all() {
+        let program = match &options.built {
+            Some(folder) => folder.join(workload.resource).join("bootstrap"),
+            None => bootstraps::build(workload.function)?,
+        };
+        let zipped =
+            bootstraps::zipped(&program).with_context(|| format!("{} cannot be read", program.display()))?;
+        report.add(
+            workload.function,
+            "package, zipped",
+            as_f64(zipped) / MB,
+            "MB",
+            Some(Target::AtMost(3.0)),
+        );
+        measure(&mut report, options, workload.function, &workload, &[program], true)?;
+    }
+    for (name, command) in &options.beside {
+        let command: Vec<_> = command.iter().map(PathBuf::from).collect();
+        measure(&mut report, options, name, &workload::collector(), &command, false)?;
+    }
+    Ok(report)
+}
+
+fn measure(
+    report: &mut Report,
+    options: &Options,
+    subject: &str,
+    workload: &Workload,
+    command: &[PathBuf],
+    is_ours: bool,
+) -> anyhow::Result<()> {
+    let target = |most| is_ours.then_some(Target::AtMost(most));
+    let answer = workload.answer.clone();
+    let aws = StubAws::start(move |call| answer(call));
+    let start = || start(command, workload, &aws);
+
+    let mut starts: Vec<_> = (0..options.starts).map(|_| start().first_poll()).collect();
+    starts.sort();
+    let median = starts[starts.len() / 2];
+    report.add(subject, "start to first poll", millis(median), "ms", target(6.0));
+
+    let mut function = start();
+    let _ = function.first_poll();
+    let process = Process(function.process());
+    report.add(subject, "resident at first poll", as_f64(process.resident()?) / MB, "MB", None);
+    let first = Instant::now();
+    function.answer(workload.event.clone());
+    report.add(subject, "first invocation", millis(first.elapsed()), "ms", None);
+
+    let invocations = (options.invocations / workload.share).max(10);
+    // What is set up with the first requests is not part of the steady state.
+    for _ in 0..invocations / 10 {
+        function.answer(workload.event.clone());
+    }
+    let calls_before = aws.calls().len();
+    let (cpu_before, began) = (process.cpu()?, Instant::now());
+    for _ in 0..invocations {
+        let answer = function.answer(workload.event.clone());
+        (workload.check)(&answer).with_context(|| format!("{subject} answered {answer}"))?;
+    }
+    let (wall, cpu) =
+        (began.elapsed() / invocations, process.cpu()?.saturating_sub(cpu_before) / invocations);
+    report.add(subject, "invocation", millis(wall), "ms", None);
+    report.add(subject, "CPU an invocation", millis(cpu), "ms", workload.cpu.and_then(target));
+
+    let calls = &aws.calls()[calls_before..];
+    let bytes: usize = calls.iter().map(|call| call.body.len()).sum();
+    let each = |number: usize| as_f64(number as u64) / f64::from(invocations);
+    report.add(subject, "AWS calls an invocation", each(calls.len()), "", workload.calls.and_then(target));
+    report.add(subject, "bytes to AWS an invocation", each(bytes), "bytes", None);
+    report.add(
+        subject,
+        "resident after them",
+        as_f64(process.resident()?) / MB,
+        "MB",
+        target(workload.resident),
+    );
+    report.add(subject, "resident at most", as_f64(process.peak()?) / MB, "MB", None);
+    Ok(())
+}
+
+fn start(command: &[PathBuf], workload: &Workload, aws: &StubAws) -> Function {
+    let (url, mut program) = (aws.url(), Command::new(&command[0]));
+    program.args(&command[1..]);
+    let variables: Vec<_> =
+        workload.variables.iter().copied().chain([("AWS_ENDPOINT_URL", url.as_str())]).collect();
+    Function::run(program, &variables)
+}
+
+fn millis(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1000.0
+}
+
+#[expect(clippy::cast_precision_loss, reason = "figures for people, far below 2^53")]
+fn as_f64(number: u64) -> f64 {
+    number as f64
+}
+
+/// Whether an answer of an API Gateway function has status 200.
+pub(crate) fn is_ok(answer: &Value) -> anyhow::Result<()> {
+    anyhow::ensure!(answer["statusCode"] == 200, "not status 200");
+    Ok(())
+}

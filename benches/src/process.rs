@@ -1,0 +1,60 @@
+//! What a running process has used, as Linux counts it (proc(5)).
+
+use std::{fs, io, time::Duration};
+
+/// Of one process.
+pub(crate) struct Process(pub(crate) u32);
+
+impl Process {
+    /// The memory that it holds at the moment, in bytes.
+    pub(crate) fn resident(&self) -> io::Result<u64> {
+        self.status("VmRSS:")
+    }
+
+    /// The most that it ever held, in bytes.
+    pub(crate) fn peak(&self) -> io::Result<u64> {
+        self.status("VmHWM:")
+    }
+
+    fn status(&self, name: &str) -> io::Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.0))?;
+        let kib = status.lines().find_map(|line| line.strip_prefix(name));
+        let kib = kib.and_then(|text| text.trim().trim_end_matches(" kB").parse::<u64>().ok());
+        kib.map(|kib| kib * 1024).ok_or_else(|| io::Error::other(format!("no {name} of process {}", self.0)))
+    }
+
+    /// The CPU that it used, its own and the kernel's for it.
+    pub(crate) fn cpu(&self) -> io::Result<Duration> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.0))?;
+        // The second field is the program's name in brackets, and may have blanks; utime and stime are 14 and 15.
+        let fields = stat.rsplit_once(") ").map(|(_, fields)| fields.split(' ').collect::<Vec<_>>());
+        let ticks = |index: usize| fields.as_ref()?.get(index)?.parse::<u64>().ok();
+        let ticks = ticks(11).zip(ticks(12)).map(|(user, system)| user + system);
+        // A tick is 10 ms on every Linux, whatever the kernel's own clock does.
+        ticks
+            .map(|ticks| Duration::from_millis(ticks * 10))
+            .ok_or_else(|| io::Error::other(format!("no CPU time of process {}", self.0)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_has_used_memory_and_time() {
+        let me = Process(std::process::id());
+        let (resident, peak) = (me.resident().expect("on Linux"), me.peak().expect("on Linux"));
+        assert!(resident > 100_000 && peak > 100_000, "{resident} {peak}");
+        let before = me.cpu().expect("on Linux");
+        let mut sum = 0_u64;
+        // Bounded: some seconds on the slowest machine.
+        for number in 0..2_000_000_000_u64 {
+            sum = std::hint::black_box(sum ^ number);
+            if number % 1_000_000 == 0 && me.cpu().expect("on Linux") > before {
+                return;
+            }
+        }
+        panic!("working uses no CPU");
+    }
+}
