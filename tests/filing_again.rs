@@ -9,6 +9,7 @@ use fan_out::FanOut;
 use harness::{Value, Weir, json};
 use weir_core::{
     SystemClock,
+    counts::SettledTotals,
     ports::{Raw, Settled, SettledCounts},
 };
 use weir_embedded::{Embedded, Flush};
@@ -55,19 +56,22 @@ fn filing_every_batch_again_leaves_the_lake_byte_for_byte_and_the_settled_counts
             assert_eq!(fan_out.file(batch).await.unwrap().settled, Settled::Before);
         }
         assert_eq!(engine.settled_totals(&user).await, settled);
-        assert_eq!(settled.values().sum::<u64>(), (0..30).filter(|n| n % 3 != 0).map(|n| n + 2).sum::<u64>());
+        assert_eq!(
+            settled.by_type.values().sum::<u64>(),
+            (0..30).filter(|n| n % 3 != 0).map(|n| n + 2).sum::<u64>()
+        );
     });
     assert_eq!(bytes_of(&weir, "lake"), lake);
     assert_eq!(bytes_of(&weir, "quarantine"), quarantine);
 }
 
 /// Names apart the two ports that have `totals`.
-trait SettledTotals {
-    async fn settled_totals(&self, user: &weir_core::Username) -> BTreeMap<weir_core::EventType, u64>;
+trait OfSettled {
+    async fn settled_totals(&self, user: &weir_core::Username) -> SettledTotals;
 }
 
-impl SettledTotals for Embedded {
-    async fn settled_totals(&self, user: &weir_core::Username) -> BTreeMap<weir_core::EventType, u64> {
+impl OfSettled for Embedded {
+    async fn settled_totals(&self, user: &weir_core::Username) -> SettledTotals {
         SettledCounts::totals(self, user).await.unwrap()
     }
 }

@@ -91,8 +91,25 @@ fn a_query_can_only_read() {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(!output.status.success() && said.contains(why), "{sql}: {said}");
     }
+    // DuckDB's own place for what does not fit into memory is nothing of the lake either.
+    let here = tempfile::tempdir().unwrap();
+    std::fs::create_dir(here.path().join(".tmp")).unwrap();
+    std::fs::write(here.path().join(".tmp/x"), "hello").unwrap();
+    for file in [".tmp/x".to_owned(), here.path().join(".tmp/x").display().to_string()] {
+        let query = format!("SELECT content FROM read_text('{file}')");
+        let output = weir.command().args(["query", &query]).current_dir(here.path()).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && said.contains("Permission"), "{file}: {said}");
+        assert!(!String::from_utf8_lossy(&output.stdout).contains("hello"));
+    }
     let databases = |files: &[String]| files.iter().filter(|name| !name.contains("db-")).count();
     assert_eq!(databases(&weir.files("")), databases(&before));
+}
+
+#[test]
+fn a_query_may_begin_with_a_comment() {
+    let weir = Weir::start();
+    assert_eq!(weir.query("-- how many\nSELECT 1 AS one"), [json!({"one": 1})]);
 }
 
 #[test]

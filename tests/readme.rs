@@ -32,6 +32,9 @@ fn every_command_of_the_readme_works() {
         let block = block.replace("cargo run --quiet --", "weir").replace("localhost:8080", &weir.url());
         let output = Command::new("sh")
             .args(["-euc", &block])
+            // What they make is left here.
+            .current_dir(programs.path())
+            .env("HOME", programs.path())
             .env("PATH", &path)
             .env("WEIR_DATA", weir.data())
             .env("CREDENTIALS", &weir.credentials)
@@ -43,7 +46,7 @@ fn every_command_of_the_readme_works() {
         assert!(!printed.contains("urn:weir:problem"), "{block}\n{printed}");
         ran += 1;
     }
-    assert_eq!(ran, 4, "blocks of the README");
+    assert_eq!(ran, 7, "blocks of the README");
     assert_eq!(weir.get("/button/click/count?button_id=abc").json(), harness::json!({"count": 1}));
 }
 

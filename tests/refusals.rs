@@ -7,7 +7,7 @@ use harness::{Weir, basic, click, gzip, json};
 
 #[test]
 fn no_usable_credentials_are_401_with_a_challenge() {
-    let weir = Weir::start();
+    let weir = Weir::start_with(&["--failed-sign-ins", "0"]);
     let name = weir.credentials.split(':').next().unwrap();
     let wrong = [
         None,

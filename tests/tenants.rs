@@ -21,6 +21,8 @@ fn two_users_with_the_same_button_never_meet() {
     assert_eq!(keys(&ann), json!([{"key": "same", "count": 3}]));
     assert_eq!(keys(&weir.credentials), json!([]));
     assert_eq!(weir.get_as(&ann, "/counts").json()["rejected"]["total"], 0);
+    let rejected = |who: &str| weir.get_as(who, "/rejected").json()["rejected"].as_array().unwrap().len();
+    assert_eq!((rejected(&ann), rejected(&bob), rejected(&weir.credentials)), (0, 1, 0));
 
     weir.wait_until_filed();
     for (name, events) in [("ann", 3), ("bob", 2)] {
@@ -34,7 +36,7 @@ fn two_users_with_the_same_button_never_meet() {
 
 #[test]
 fn no_username_leaves_its_folder() {
-    let weir = Weir::start();
+    let weir = Weir::start_with(&["--failed-sign-ins", "0"]);
     for name in [
         "..",
         "../x",

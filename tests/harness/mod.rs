@@ -6,20 +6,29 @@ use std::{
     io::{BufRead, BufReader, Read, Write},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
+    sync::{Arc, Mutex},
+    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
 pub use serde_json::{Value, json};
 
-/// How long anything is waited for. Nothing takes a tenth of it, but machines are busy at times.
-pub const PATIENCE: Duration = Duration::from_mins(1);
+/// How long one thing is waited for. It only ends tests that hang: one thing takes seconds at the most on a machine that
+/// is busy. What takes longer by its nature has a patience of its own ([`request_within`]).
+pub const PATIENCE: Duration = Duration::from_mins(5);
 
 /// A data folder, and perhaps a server on it. Dropping it ends the server and removes the folder.
 pub struct Weir {
     folder: tempfile::TempDir,
     server: Option<Server>,
     pub credentials: String,
-    options: Vec<String>,
+    pub options: Vec<String>,
+    /// What `weir` is run by: a program and its arguments.
+    pub run_by: Vec<String>,
+    /// Where the data folder is seen from here, if `weir` runs where it has another path.
+    pub data_from_here: Option<PathBuf>,
+    /// What all servers so far have logged.
+    log: Arc<Mutex<String>>,
 }
 
 struct Server {
@@ -27,6 +36,8 @@ struct Server {
     url: String,
     /// What it printed at its start.
     welcome: String,
+    /// Ends once the last line of its log was read.
+    log_reader: JoinHandle<()>,
 }
 
 /// An answer: status, headers, body.
@@ -72,7 +83,15 @@ impl Weir {
     pub fn start_with(options: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let options = options.iter().map(|&option| option.to_owned()).collect();
-        let mut weir = Self { folder, server: None, credentials: String::new(), options };
+        let mut weir = Self {
+            folder,
+            server: None,
+            credentials: String::new(),
+            options,
+            run_by: Vec::new(),
+            data_from_here: None,
+            log: Arc::default(),
+        };
         weir.restart();
         let welcome = weir.welcome();
         let credentials = welcome.lines().map(str::trim).find(|line| line.starts_with("demo:"));
@@ -82,7 +101,17 @@ impl Weir {
 
     /// The data folder.
     pub fn data(&self) -> PathBuf {
+        self.data_from_here.clone().unwrap_or_else(|| self.data_of_weir())
+    }
+
+    /// The data folder, as `weir` is told of it.
+    pub fn data_of_weir(&self) -> PathBuf {
         self.folder.path().join("data")
+    }
+
+    /// What all servers so far have logged.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
     }
 
     /// Starts a server on the folder, which has none.
@@ -98,12 +127,14 @@ impl Weir {
             .spawn()
             .unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        let mut stderr = child.stderr.take().unwrap();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
         // Its log is shown where a test fails.
-        std::thread::spawn(move || {
-            let mut text = String::new();
-            let _ = stderr.read_to_string(&mut text);
-            eprint!("{text}");
+        let log = Arc::clone(&self.log);
+        let log_reader = std::thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                eprintln!("{line}");
+                *log.lock().unwrap() += &format!("{line}\n");
+            }
         });
         let mut welcome = String::new();
         // The last line to paste on the first start: a query, or what there is for a catalog without examples.
@@ -113,7 +144,7 @@ impl Weir {
             assert!(stdout.read_line(&mut welcome).unwrap() > 0, "the server did not start: {welcome:?}");
         }
         let url = welcome.split_whitespace().find(|word| word.starts_with("http://")).unwrap().to_owned();
-        self.server = Some(Server { child, url, welcome });
+        self.server = Some(Server { child, url, welcome, log_reader });
     }
 
     pub fn welcome(&self) -> String {
@@ -133,14 +164,17 @@ impl Weir {
         let mut server = self.server.take().expect("a running server");
         server.child.kill().unwrap();
         server.child.wait().unwrap();
+        server.log_reader.join().unwrap();
     }
 
-    /// Ends the server with a signal it can handle, and gives its exit code.
+    /// Ends the server with a signal it can handle, waits for the last line of its log, and gives its exit code.
     pub fn stop(&mut self, signal: &str) -> Option<i32> {
         let mut server = self.server.take().expect("a running server");
         let pid = server.child.id().to_string();
         assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
-        server.child.wait().unwrap().code()
+        let code = server.child.wait().unwrap().code();
+        server.log_reader.join().unwrap();
+        code
     }
 
     pub fn process_id(&self) -> u32 {
@@ -149,8 +183,11 @@ impl Weir {
 
     /// The `weir` command, on this folder.
     pub fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
-        command.env("WEIR_DATA", self.data()).env_remove("WEIR_LISTEN").env("PATH", path_with_venv());
+        let weir = env!("CARGO_BIN_EXE_weir").to_owned();
+        let mut words = self.run_by.iter().chain(std::iter::once(&weir));
+        let mut command = Command::new(words.next().unwrap());
+        command.args(words);
+        command.env("WEIR_DATA", self.data_of_weir()).env_remove("WEIR_LISTEN").env("PATH", path_with_venv());
         command
     }
 
@@ -262,6 +299,19 @@ pub fn try_request(
     headers: &[(&str, &str)],
     body: &[u8],
 ) -> Option<Answer> {
+    request_within(PATIENCE, url, method, who, path, headers, body)
+}
+
+/// Like [`try_request`], where the answer may take longer: many large requests at once, say.
+pub fn request_within(
+    patience: Duration,
+    url: &str,
+    method: &str,
+    who: Option<&str>,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Option<Answer> {
     let mut request = ureq::http::Request::builder().method(method).uri(format!("{url}{path}"));
     if let Some(who) = who {
         request = request.header("authorization", basic(who));
@@ -269,7 +319,7 @@ pub fn try_request(
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(PATIENCE));
+    let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(patience));
     let agent: ureq::Agent = config.allow_non_standard_methods(true).build().into();
     let mut answer = agent.run(request.body(body).unwrap()).ok()?;
     let header = |(name, value): (&ureq::http::HeaderName, &ureq::http::HeaderValue)| {

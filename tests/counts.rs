@@ -1,0 +1,78 @@
+//! `weir counts` says what the server says, of all users, while it runs and when it does not.
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+mod harness;
+
+use harness::{Value, Weir, click, json};
+
+fn counts(weir: &Weir, arguments: &[&str]) -> Vec<Value> {
+    let output = weir.output(&[&["counts", "--format", "json"], arguments].concat());
+    serde_json::from_str(&output).unwrap()
+}
+
+/// Clicks of two users: of demo's on a, b and c; and one rejected event.
+fn with_clicks(options: &[&str]) -> Weir {
+    let weir = Weir::start_with(options);
+    let ann = weir.user("ann");
+    for button in ["a", "b", "a", "c", "b", "a"] {
+        assert_eq!(weir.post("/button/click", click("s", button)).status, 200);
+    }
+    assert_eq!(weir.post_as(&ann, "/button/click", click("s", "\u{1b}[2J"), &[]).status, 200);
+    assert_eq!(weir.post_as(&ann, "/button/click", "{}", &[]).status, 422);
+    weir
+}
+
+fn row(user: &str, event_type: &str, live: u64, settled: u64) -> Value {
+    json!({"username": user, "event_type": event_type, "live": live, "settled": settled})
+}
+
+#[test]
+fn live_counts_are_there_at_once_and_settled_ones_once_they_are_filed() {
+    let mut weir = with_clicks(&["--flush-every", "1h"]);
+    let expected = |filed: u64| {
+        [
+            row("ann", "button_click", 1, filed),
+            row("ann", "rejected", 1, filed),
+            row("demo", "button_click", 6, 6 * filed),
+        ]
+    };
+    assert_eq!(counts(&weir, &[]), expected(0));
+    assert_eq!(weir.stop("-TERM"), Some(0));
+    assert_eq!(counts(&weir, &[]), expected(1));
+    weir.restart();
+    assert_eq!(weir.post("/button/click", click("s", "a")).status, 200);
+    assert_eq!(counts(&weir, &["--user", "demo"]), [row("demo", "button_click", 7, 6)]);
+    assert_eq!(weir.get("/counts/button_click").json()["total"], 7);
+}
+
+#[test]
+fn users_types_and_the_largest_keys_can_be_asked_for() {
+    let weir = with_clicks(&["--flush-every", "50ms"]);
+    weir.wait_until_filed();
+    assert_eq!(counts(&weir, &["--type", "rejected"]), [row("ann", "rejected", 1, 1)]);
+    assert_eq!(counts(&weir, &["--user", "nobody"]), [Value::Null; 0]);
+    let keyed = counts(&weir, &["--user", "demo", "--keys", "2"]);
+    let key = |key: &str, live: u64| json!({"username": "demo", "event_type": "button_click", "key": key, "live": live, "settled": null});
+    let mut total = row("demo", "button_click", 6, 6);
+    total["key"] = Value::Null;
+    assert_eq!(keyed, [total, key("a", 3), key("b", 2)]);
+    let csv = weir.output(&["counts", "--format", "csv", "--user", "demo", "--keys", "9"]);
+    assert_eq!(
+        csv,
+        "username,event_type,key,live,settled\ndemo,button_click,,6,6\ndemo,button_click,a,3,\n\
+         demo,button_click,b,2,\ndemo,button_click,c,1,\n"
+    );
+    let table = weir.output(&["counts", "--keys", "1"]);
+    assert!(table.contains("│ ann      │ button_click │ \\u{1b}[2J │ 1    │         │"), "{table}");
+    assert!(!weir.output(&["counts"]).contains("key"));
+}
+
+#[test]
+fn a_folder_without_data_is_told() {
+    let weir = Weir::start();
+    let empty = tempfile::tempdir().unwrap();
+    let output = weir.command().arg("counts").env("WEIR_DATA", empty.path()).output().unwrap();
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("there are no data in"));
+    assert_eq!(std::fs::read_dir(empty.path()).unwrap().count(), 0);
+}

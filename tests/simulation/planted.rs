@@ -1,0 +1,126 @@
+//! Bugs that are planted on purpose, to see that the checks find them: between a function and an engine (`ports`), or
+//! between the SDK and AWS (`calls`), or in what the simulation does in place of AWS; never in Weir itself.
+
+mod calls;
+mod lake;
+mod ports;
+
+pub(crate) use lake::lake;
+pub(crate) use ports::{live, quarantine, raw, rejected, stream};
+
+/// A planted bug.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Bug {
+    /// Events are acknowledged whether or not they were stored.
+    AcknowledgedUnstored,
+    /// After a partial failure, all entries are sent again.
+    WholeBatchAgain,
+    /// A partial failure is taken for a success.
+    PartialFailureIgnored,
+    /// The answers to entries are read in the wrong order.
+    AnswersMixedUp,
+    /// An id that is claimed is taken for one whose event is stored.
+    ClaimTakenForStored,
+    /// An id is marked as stored when it is claimed.
+    MarkedWhenClaimed,
+    /// Ids are not marked as stored.
+    NotMarked,
+    /// An id can be claimed that another request has claimed.
+    ClaimedTwice,
+    /// A claim never ends.
+    ClaimedForever,
+    /// Rejected events are not kept.
+    RejectedNotKept,
+    /// Live counts are raised again where the answer was lost.
+    RaisedAgain,
+    /// Live counts are raised before the events are stored.
+    CountedBeforeStored,
+    /// Live counts are not raised for more than one event.
+    CountedOnce,
+    /// Counts are read of somebody else.
+    CountsOfAnother,
+    /// Rejected events are read of somebody else.
+    RejectedOfAnother,
+    /// Objects in the lake have random names.
+    RandomNames,
+    /// Objects in the lake are named by what batches have in common.
+    NamesShared,
+    /// An object is written in two steps, and left alone where there is one.
+    FirstWriteWins,
+    /// Partitions are made by the time of filing.
+    PartitionedByFiling,
+    /// Partitions are made by the client's time.
+    PartitionedByOccurrence,
+    /// A batch is noted as filed before it is.
+    NotedBeforeFiled,
+    /// Counts are settled without a marker.
+    NoMarker,
+    /// The marker and the counts are two calls.
+    MarkerApart,
+    /// A conflict of transactions is taken for a batch that is settled already.
+    ConflictTakenForDone,
+    /// Only the first object of a notification is filed.
+    FirstRecordOnly,
+    /// What the function says has failed is deleted all the same.
+    FailuresIgnored,
+    /// Messages are deleted before they are handled.
+    DeletedFirst,
+    /// A line that cannot be filed fails its batch.
+    BadLineFails,
+    /// A line that cannot be filed ends the batch.
+    BadLineEnds,
+    /// What cannot be filed is dropped.
+    BadLineDropped,
+    /// Only the first gzip member of a batch is read.
+    FirstMemberOnly,
+    /// An object that breaks off is taken for whole.
+    TornTakenForWhole,
+    /// The authorizer's answers are kept by the user's name alone.
+    CachedByUsername,
+    /// A grant is believed for as long as the function lives.
+    BelievedForever,
+    /// The user is taken from the event.
+    UserFromEvent,
+    /// Fields that the schema does not name are dropped.
+    FieldsDropped,
+}
+
+/// All of them: the check that finds it, and the seed from which on it is looked for.
+pub(crate) const ALL: [(Bug, &str, u64); 36] = [
+    (Bug::AcknowledgedUnstored, "acknowledged is stored", 1),
+    (Bug::WholeBatchAgain, "stored once", 66),
+    (Bug::PartialFailureIgnored, "acknowledged is stored", 2),
+    (Bug::AnswersMixedUp, "acknowledged is stored", 66),
+    (Bug::ClaimTakenForStored, "acknowledged is stored", 4),
+    (Bug::MarkedWhenClaimed, "acknowledged is stored", 4),
+    (Bug::NotMarked, "stored once", 1),
+    (Bug::ClaimedTwice, "stored once", 1),
+    (Bug::ClaimedForever, "failures have a cause", 1),
+    (Bug::RejectedNotKept, "acknowledged is stored", 1),
+    (Bug::RaisedAgain, "live counts", 3),
+    (Bug::CountedBeforeStored, "live counts", 1),
+    (Bug::CountedOnce, "live counts", 1),
+    (Bug::CountsOfAnother, "reads", 1),
+    (Bug::RejectedOfAnother, "reads", 3),
+    (Bug::RandomNames, "lake is what was delivered", 1),
+    (Bug::NamesShared, "lake is what was delivered", 1),
+    (Bug::FirstWriteWins, "lake is what was delivered", 22),
+    (Bug::PartitionedByFiling, "lake's places", 3),
+    (Bug::PartitionedByOccurrence, "lake's places", 1),
+    (Bug::NotedBeforeFiled, "lake is what was delivered", 3),
+    (Bug::NoMarker, "settled counts", 2),
+    (Bug::MarkerApart, "settled counts", 12),
+    (Bug::ConflictTakenForDone, "settled counts", 47),
+    (Bug::FirstRecordOnly, "lake is what was delivered", 2),
+    (Bug::FailuresIgnored, "lake is what was delivered", 3),
+    (Bug::DeletedFirst, "lake is what was delivered", 13),
+    (Bug::BadLineFails, "everything drains", 1),
+    (Bug::BadLineEnds, "lake is what was delivered", 4),
+    (Bug::BadLineDropped, "quarantine", 1),
+    (Bug::FirstMemberOnly, "lake is what was delivered", 2),
+    (Bug::TornTakenForWhole, "lake is what was delivered", 34),
+    (Bug::CachedByUsername, "credentials", 1),
+    (Bug::BelievedForever, "credentials", 20),
+    (Bug::UserFromEvent, "stored is as sent", 1),
+    (Bug::FieldsDropped, "stored is as sent", 1),
+];

@@ -1,0 +1,83 @@
+//! Weir's three functions, as their programs wire them, on the simulated AWS. Between a function and an engine there
+//! may be a planted bug.
+
+use std::{num::NonZeroU16, sync::Arc, time::Duration};
+
+use authorizer::Authorizer;
+use collector::{Collector, Gateway, GatewayAuthentication, Origins};
+use fan_out::FanOut;
+use weir_aws::{Aws, DynamoCounts, DynamoUsers};
+use weir_core::Catalog;
+
+use crate::{
+    dice::Dice,
+    planted::{self, Bug},
+    world::{LAKE, RAW, World},
+};
+
+/// As in the programs of the functions.
+const GIVE_UP_AFTER: Duration = Duration::from_secs(8);
+pub(crate) const CREDENTIALS_CACHED: Duration = Duration::from_mins(1);
+
+/// Several shards, so that there is something to add up.
+const SHARDS: NonZeroU16 = NonZeroU16::new(2).unwrap();
+
+/// What the functions are made of.
+#[derive(Clone)]
+pub(crate) struct Weir {
+    world: Arc<World>,
+    aws: Aws,
+    catalog: Arc<Catalog>,
+    random: Arc<Dice>,
+}
+
+impl Weir {
+    pub(crate) fn new(seed: u64, world: &Arc<World>, catalog: &Arc<Catalog>) -> Self {
+        let random = Arc::new(Dice::new(seed, "weir"));
+        let aws = Aws::new(world.config(), random.clone(), Arc::new(world.clock));
+        Self { world: world.clone(), aws, catalog: catalog.clone(), random }
+    }
+
+    pub(crate) fn users(&self) -> DynamoUsers {
+        self.aws.users("users")
+    }
+
+    pub(crate) fn counts(&self) -> DynamoCounts {
+        self.aws.counts("counts", SHARDS)
+    }
+
+    pub(crate) fn authorizer(&self) -> Arc<Authorizer> {
+        let cached =
+            if self.world.has(Bug::BelievedForever) { Duration::from_hours(24) } else { CREDENTIALS_CACHED };
+        let clock = Arc::new(self.world.clock);
+        Arc::new(Authorizer::new(Arc::new(self.users()), clock, &*self.random, cached))
+    }
+
+    pub(crate) fn gateway(&self) -> Gateway {
+        let counts = Arc::new(self.counts());
+        let ids = self.aws.recent_ids("recent", Arc::new(self.world.clock));
+        let stream = self.aws.stream("weir", GIVE_UP_AFTER).remembering(ids);
+        let collector = Collector {
+            catalog: self.catalog.clone(),
+            stream: planted::stream(&self.world, Arc::new(stream), counts.clone()),
+            live: planted::live(&self.world, counts.clone()),
+            settled: counts.clone(),
+            rejected: planted::rejected(&self.world, counts),
+            health: Arc::new(self.aws.health("weir", "counts")),
+            authenticate: Arc::new(GatewayAuthentication),
+            observe: Arc::new(()),
+            clock: Arc::new(self.world.clock),
+            random: self.random.clone(),
+        };
+        Gateway::new(collector::router(collector, &Origins::Any))
+    }
+
+    pub(crate) fn fan_out(&self) -> FanOut {
+        FanOut::new(
+            planted::raw(&self.world, Arc::new(self.aws.raw(RAW))),
+            planted::lake(&self.world, Arc::new(self.aws.lake(LAKE, false))),
+            planted::quarantine(&self.world, Arc::new(self.aws.quarantine(RAW))),
+            Arc::new(self.aws.counts("counts", NonZeroU16::MIN)),
+        )
+    }
+}

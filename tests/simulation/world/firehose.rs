@@ -1,0 +1,126 @@
+//! Firehose: takes records, and delivers them at least once, in any order, as gzip of one member or several.
+
+use std::{collections::BTreeMap, io::Write, sync::Arc};
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use flate2::{Compression, write::GzEncoder};
+use serde_json::{Value, json};
+use weir_core::Timestamp;
+
+use super::{RAW, World};
+use crate::clock::wait;
+
+/// A batch is delivered once it has so many records, or once its oldest is so old.
+const RECORDS: usize = 12;
+const AGE: u64 = 300_000;
+
+#[derive(Default)]
+pub(crate) struct Stream {
+    waiting: Vec<(u64, Vec<u8>)>,
+    /// What was delivered: each batch's lines, in their order.
+    pub(crate) batches: BTreeMap<String, Vec<Vec<u8>>>,
+}
+
+/// The lines of a record.
+pub(crate) fn lines(data: &[u8]) -> impl Iterator<Item = &[u8]> {
+    data.split_inclusive(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\n").unwrap_or(line))
+}
+
+impl Stream {
+    /// Takes the entries of a call that are not refused; answers with what the call is answered, and what was taken.
+    pub(crate) fn take(
+        &mut self,
+        call: &Value,
+        now: u64,
+        refuse: impl Fn() -> bool,
+    ) -> (Value, Vec<Vec<u8>>) {
+        let entries = call["Records"].as_array().unwrap();
+        let mut taken = Vec::new();
+        let mut failed = 0;
+        let mut size = 0;
+        let answers: Vec<Value> = entries
+            .iter()
+            .map(|entry| {
+                let data = BASE64_STANDARD.decode(entry["Data"].as_str().unwrap()).unwrap();
+                assert!(data.len() <= 1000 << 10, "a record of {} bytes", data.len());
+                size += data.len();
+                if refuse() {
+                    failed += 1;
+                    return json!({"ErrorCode": "ServiceUnavailableException", "ErrorMessage": "Slow down."});
+                }
+                taken.extend(lines(&data).map(<[u8]>::to_vec));
+                self.waiting.push((now, data));
+                json!({"RecordId": "r"})
+            })
+            .collect();
+        assert!(entries.len() <= 500 && size <= 4 << 20, "a call of {} records, {size} bytes", entries.len());
+        (json!({"FailedPutCount": failed, "Encrypted": true, "RequestResponses": answers}), taken)
+    }
+
+    /// Somebody else puts a record into the stream.
+    pub(crate) fn put(&mut self, now: u64, data: &[u8]) {
+        self.waiting.push((now, data.to_vec()));
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+}
+
+/// Delivers batches for as long as the run goes on.
+pub(crate) async fn deliver(world: Arc<World>) {
+    loop {
+        wait(world.dice.range(3_000..40_000)).await;
+        let now = world.clock.millis();
+        let batch = {
+            let mut stream = world.stream.lock().unwrap();
+            let oldest = stream.waiting.iter().map(|(since, _)| *since).min();
+            let due = stream.waiting.len() >= RECORDS || oldest.is_some_and(|oldest| oldest + AGE <= now);
+            if !due && (world.faults.on() || stream.waiting.is_empty()) {
+                continue;
+            }
+            let mut batch = std::mem::take(&mut stream.waiting);
+            if world.faults.chance(300) {
+                world.dice.shuffle(&mut batch);
+                let late = batch.split_off(batch.len() - batch.len() / 3);
+                stream.waiting.extend(late);
+            }
+            if world.faults.chance(150) {
+                let again = batch[world.dice.index(batch.len())].1.clone();
+                if world.faults.chance(500) {
+                    batch.push((now, again));
+                } else {
+                    stream.waiting.push((now, again));
+                }
+            }
+            batch
+        };
+        put(&world, &batch.into_iter().map(|(_, data)| data).collect::<Vec<_>>());
+    }
+}
+
+/// Puts a batch into raw, and tells the queue.
+fn put(world: &World, records: &[Vec<u8>]) {
+    let now = Timestamp::saturating(world.clock.millis());
+    let [year, month, day, hour] = now.hour().parts();
+    let key = format!(
+        "raw/{year}/{month:02}/{day:02}/{hour:02}/weir-1-{}-{:016x}.json.gz",
+        now.to_string().replace([':', 'T'], "-").split('.').next().unwrap(),
+        world.dice.next()
+    );
+    let members = if world.faults.chance(400) { 2 } else { 1 };
+    let mut object = Vec::new();
+    for part in records.chunks(records.len().div_ceil(members)) {
+        let mut member = GzEncoder::new(object, Compression::fast());
+        for data in part {
+            member.write_all(data).unwrap();
+        }
+
+        object = member.finish().unwrap();
+    }
+    let lines: Vec<Vec<u8>> = records.iter().flat_map(|data| lines(data)).map(<[u8]>::to_vec).collect();
+    world.note(&format!("firehose delivers {key}: {} lines", lines.len()));
+    world.stream.lock().unwrap().batches.insert(key.clone(), lines);
+    world.objects.lock().unwrap().put(RAW, &key, object.into());
+    world.announce(&key);
+}

@@ -1,0 +1,55 @@
+//! What tells how it runs, and the guide that says what to do then.
+
+use std::collections::BTreeMap;
+
+use super::{
+    harness::{Value, json},
+    reader::{Template, file, no_value, text},
+};
+
+#[test]
+fn alarms_and_dashboard_are_no_more_than_an_account_has_for_nothing() {
+    let template = Template::read();
+    let alarms = template.all("AWS::CloudWatch::Alarm");
+    assert!(alarms.len() <= 10, "{} alarms", alarms.len());
+    for (name, alarm) in alarms {
+        let properties = &alarm["Properties"];
+        assert!(text(&properties["AlarmDescription"]).len() > 40, "{name} says what it means");
+        assert_eq!(
+            properties["TreatMissingData"], "notBreaching",
+            "{name}: nothing happens when nothing happens"
+        );
+        let told = json!({"Fn::If": ["HasAlarmEmail", [{"Ref": "AlarmTopic"}], no_value()]});
+        assert_eq!(properties["AlarmActions"], told, "{name}");
+    }
+    let dashboards = template.all("AWS::CloudWatch::Dashboard");
+    let body: Value =
+        serde_json::from_str(&text(&dashboards["Dashboard"]["Properties"]["DashboardBody"])).unwrap();
+    let widgets = body["widgets"].as_array().unwrap();
+    let metrics: usize =
+        widgets.iter().map(|widget| widget["properties"]["metrics"].as_array().unwrap().len()).sum();
+    assert!(metrics <= 50, "{metrics} metrics");
+}
+
+#[test]
+fn the_guide_names_every_parameter_with_its_default_and_every_alarm() {
+    let template = Template::read();
+    let guide = file("docs/DEPLOY.md");
+    let rows: BTreeMap<&str, &str> = guide
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split_once("` | "))
+        .filter_map(|(name, rest)| Some((name, rest.split_once(" |")?.0.trim_matches('`'))))
+        .collect();
+    for (name, parameter) in template.0["Parameters"].as_object().unwrap() {
+        let default = match &parameter["Default"] {
+            Value::String(text) if text.is_empty() => "(none)".to_owned(),
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        assert_eq!(rows.get(name.as_str()), Some(&default.as_str()), "{name} in docs/DEPLOY.md");
+    }
+    for name in template.all("AWS::CloudWatch::Alarm").into_keys() {
+        let name = name.strip_suffix("Alarm").unwrap();
+        assert!(guide.contains(name), "docs/DEPLOY.md does not say what to do about {name}");
+    }
+}
