@@ -15,7 +15,7 @@ COPY crates crates
 COPY functions functions
 COPY src src
 ARG FEATURES=""
-RUN cargo build --release --locked --package weir --features "$FEATURES" \
+RUN cargo build --profile serve --locked --package weir --features "$FEATURES" \
     && mkdir -p /image/data /image/tmp \
     && chmod 0700 /image/data \
     && chmod 1777 /image/tmp
@@ -25,7 +25,7 @@ FROM scratch
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 # The data folder, and one for temporary files, which the fan-out needs.
 COPY --from=build --chown=10001:10001 /image/ /
-COPY --from=build /weir/target/release/weir /weir
+COPY --from=build /weir/target/serve/weir /weir
 USER 10001:10001
 ENV WEIR_LISTEN=0.0.0.0:8080 WEIR_DATA=/data
 VOLUME /data

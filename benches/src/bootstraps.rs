@@ -1,4 +1,4 @@
-//! The functions' programs, built as they are deployed.
+//! Weir's programs, built as they are deployed.
 
 use std::{
     env,
@@ -13,19 +13,29 @@ use flate2::{Compression, write::DeflateEncoder};
 
 /// Builds a function as `sam build` does, for this machine; says where its program is.
 pub(crate) fn build(function: &str) -> anyhow::Result<PathBuf> {
+    // By itself, as SAM does: another package's features would come in otherwise.
+    build_as("release", function, &["--package", function, "--bin", function])
+}
+
+/// Builds the `weir` command as it is built to serve on one machine; says where it is.
+pub(crate) fn build_host() -> anyhow::Result<PathBuf> {
+    build_as("serve", "weir", &["--package", "weir", "--bin", "weir"])
+}
+
+fn build_as(profile: &str, name: &str, what: &[&str]) -> anyhow::Result<PathBuf> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("benches/ is in the workspace")?;
     let built = Command::new(cargo)
         .current_dir(root)
-        // By itself, as SAM does: another package's features would come in otherwise.
-        .args(["build", "--quiet", "--locked", "--release", "--package", function, "--bin", function])
+        .args(["build", "--quiet", "--locked", "--profile", profile])
+        .args(what)
         .status()
         .context("cargo cannot be run")?;
     if !built.success() {
-        bail!("{function} cannot be built");
+        bail!("{name} cannot be built");
     }
     let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    Ok(target.join("release").join(function))
+    Ok(target.join(profile).join(name))
 }
 
 /// How long a program is in a zip with deflate, bytes. The archive adds about a hundred.

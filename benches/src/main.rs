@@ -2,6 +2,7 @@
 //! as JSON; with `--check` it fails where a target is missed, and names it.
 
 mod bootstraps;
+mod http;
 mod lambda;
 mod process;
 mod report;
@@ -30,12 +31,15 @@ struct Cli {
 enum Command {
     /// Runs the functions as Lambda does: package, start, time, CPU, memory and calls of AWS an invocation.
     Lambda(lambda::Options),
+    /// Sends events to `weir serve` on this machine: events a second, how long answers take, and the limits beside it.
+    Http(http::Options),
 }
 
 fn main() -> anyhow::Result<ExitCode> {
     let cli = Cli::parse();
     let report: Report = match &cli.command {
         Command::Lambda(options) => lambda::run(options)?,
+        Command::Http(options) => http::run(options)?,
     };
     if cli.json {
         println!("{}", report.json());

@@ -17,18 +17,22 @@ struct Figure {
 pub(crate) enum Target {
     /// No more than this.
     AtMost(f64),
+    /// No less than this.
+    AtLeast(f64),
 }
 
 impl Target {
     fn is_met(self, value: f64) -> bool {
         match self {
             Self::AtMost(most) => value <= most,
+            Self::AtLeast(least) => value >= least,
         }
     }
 
     fn text(self) -> String {
         match self {
             Self::AtMost(most) => format!("≤ {most}"),
+            Self::AtLeast(least) => format!("≥ {least}"),
         }
     }
 }
@@ -54,6 +58,11 @@ impl Report {
             self.subjects.push(subject.to_owned());
         }
         self.figures.entry(subject.to_owned()).or_default().push(Figure { name, value, unit, target });
+    }
+
+    /// A figure that was added.
+    pub(crate) fn value(&self, subject: &str, name: &str) -> Option<f64> {
+        self.figures.get(subject)?.iter().find(|figure| figure.name == name).map(|figure| figure.value)
     }
 
     /// The figures for people: a row each.
@@ -84,8 +93,11 @@ impl Report {
         let subjects = self.subjects.iter().map(|subject| {
             let figures = self.figures[subject].iter().map(|figure| {
                 let mut told = json!({"value": figure.value, "unit": figure.unit});
-                if let Some(target @ Target::AtMost(most)) = figure.target {
-                    told["at_most"] = json!(most);
+                if let Some(target) = figure.target {
+                    match target {
+                        Target::AtMost(most) => told["at_most"] = json!(most),
+                        Target::AtLeast(least) => told["at_least"] = json!(least),
+                    }
                     told["met"] = json!(target.is_met(figure.value));
                 }
                 (figure.name.to_owned(), told)

@@ -41,6 +41,7 @@ use weir_core::{Clock, Random, SystemClock, SystemRandom};
 pub use counts::DynamoCounts;
 pub use errors::explained;
 pub use health::AwsHealth;
+pub use packing::{Entry, pack};
 pub use objects::{QUARANTINE_PREFIX, RAW_PREFIX, S3Lake, S3Quarantine, S3Raw};
 pub use recent_ids::RecentIds;
 pub use stream::FirehoseStream;

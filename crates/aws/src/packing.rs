@@ -13,14 +13,16 @@ const MAX_CALL_BYTES: usize = 4 << 20;
 
 /// A Firehose record: the lines of some events.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Entry {
-    pub(crate) lines: Vec<u8>,
+pub struct Entry {
+    /// The lines, each with its end.
+    pub lines: Vec<u8>,
     /// Which of the request's events these are.
-    pub(crate) events: Range<usize>,
+    pub events: Range<usize>,
 }
 
 /// Packs events, in their order, into as few entries as fit, and these into calls.
-pub(crate) fn pack(records: &[Record]) -> Vec<Vec<Entry>> {
+#[must_use]
+pub fn pack(records: &[Record]) -> Vec<Vec<Entry>> {
     let mut calls: Vec<Vec<Entry>> = Vec::new();
     let mut bytes = 0;
     for entry in entries(records) {
@@ -40,6 +42,7 @@ pub(crate) fn pack(records: &[Record]) -> Vec<Vec<Entry>> {
 
 fn entries(records: &[Record]) -> Vec<Entry> {
     let mut entries: Vec<Entry> = Vec::new();
+    let mut left: usize = records.iter().map(|record| record.line().len()).sum();
     for (index, record) in records.iter().enumerate() {
         let line = record.line();
         match entries.last_mut() {
@@ -47,8 +50,14 @@ fn entries(records: &[Record]) -> Vec<Entry> {
                 entry.lines.extend_from_slice(line);
                 entry.events.end = index + 1;
             }
-            _ => entries.push(Entry { lines: line.to_vec(), events: index..index + 1 }),
+            _ => {
+                // As long as it will be, so that nothing is copied twice.
+                let mut lines = Vec::with_capacity(left.min(MAX_RECORD_BYTES.max(line.len())));
+                lines.extend_from_slice(line);
+                entries.push(Entry { lines, events: index..index + 1 });
+            }
         }
+        left -= line.len();
     }
     entries
 }

@@ -1,0 +1,229 @@
+//! Sends events to `weir serve` over HTTP, as fast as it answers, and compares with what the machine's disk and the
+//! store can do without HTTP. Every answer means that its events are on the disk. Server and clients share the
+//! machine, so what is measured is what both can do together.
+
+mod limits;
+mod load;
+mod server;
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::Context;
+use base64::{Engine, prelude::BASE64_STANDARD};
+use clap::Args;
+
+use crate::{
+    bootstraps,
+    report::{Report, Target},
+};
+use load::Load;
+use server::Server;
+
+/// How `http` runs.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// How many connections send requests of one event at once.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
+    connections: u32,
+    /// How many connections send requests of 100 events at once. More of them wait for each other, and gain nothing.
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..))]
+    batch_connections: u32,
+    /// How long each load lasts, in seconds.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
+    seconds: u64,
+    /// A folder on the disk to be measured; what is written there is removed in the end.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Measures this program instead of building `weir`.
+    #[arg(long, value_name = "PROGRAM")]
+    built: Option<PathBuf>,
+}
+
+/// A kind of load.
+struct Kind {
+    name: &'static str,
+    route: &'static str,
+    events: u32,
+    request: fn(u32, u64) -> Vec<u8>,
+    /// Events a second at least, and milliseconds of the slowest hundredth at most.
+    targets: Option<(f64, f64)>,
+}
+
+const KINDS: [Kind; 4] = [
+    Kind {
+        name: "1 event a request",
+        route: "/button/click",
+        events: 1,
+        request: click,
+        targets: Some((25_000.0, 25.0)),
+    },
+    Kind {
+        name: "1 event a request, with a client's id",
+        route: "/button/click",
+        events: 1,
+        request: identified_click,
+        targets: None,
+    },
+    Kind {
+        name: "100 events a request",
+        route: "/events",
+        events: 100,
+        request: hundred_clicks,
+        targets: Some((150_000.0, 25.0)),
+    },
+    Kind {
+        name: "100 events a request, with clients' ids",
+        route: "/events",
+        events: 100,
+        request: hundred_identified_clicks,
+        targets: None,
+    },
+];
+
+impl Options {
+    fn connections(&self, kind: &Kind) -> u32 {
+        if kind.events == 1 { self.connections } else { self.batch_connections }
+    }
+}
+
+/// Measures everything.
+pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
+    let program = match &options.built {
+        Some(program) => program.clone(),
+        None => bootstraps::build_host()?,
+    };
+    let folder = match &options.data {
+        Some(folder) => tempfile::tempdir_in(folder),
+        None => tempfile::tempdir_in(program.parent().context("a program is in a folder")?),
+    };
+    let folder = folder.context("no folder for the data")?;
+    let lasting = Duration::from_secs(options.seconds);
+    let mut report = Report::default();
+    let fsyncs = limits::fsyncs_a_second(folder.path(), lasting.min(Duration::from_secs(2)))?;
+    report.add("the disk", "fsyncs one after the other", fsyncs, "a second", None);
+    for kind in &KINDS {
+        let data = folder.path().join(kind.name);
+        measure(&mut report, options, &program, &data, kind)?;
+        if kind.name.contains("id") {
+            continue;
+        }
+        let store = limits::appends_a_second(
+            &folder.path().join(format!("store, {}", kind.name)),
+            options.connections(kind),
+            kind.events as usize,
+            lasting,
+        )?;
+        report.add(kind.name, "the store without HTTP", store, "events a second", None);
+        if let Some(over_http) = report.value(kind.name, THROUGHPUT) {
+            report.add(kind.name, "share of that over HTTP", over_http / store * 100.0, "%", None);
+        }
+    }
+    Ok(report)
+}
+
+const THROUGHPUT: &str = "acknowledged";
+
+fn measure(
+    report: &mut Report,
+    options: &Options,
+    program: &Path,
+    data: &Path,
+    kind: &Kind,
+) -> anyhow::Result<()> {
+    let server = Server::start(program, data)?;
+    let head = format!(
+        "POST {} HTTP/1.1\r\nhost: {}\r\nauthorization: Basic {}\r\ncontent-type: application/json\r\n",
+        kind.route,
+        server.address,
+        BASE64_STANDARD.encode(&server.credentials)
+    );
+    let load = |lasting| Load { address: server.address, connections: options.connections(kind), lasting };
+    // The first requests find everything cold.
+    load(Duration::from_millis(500)).run(kind.request, &head)?;
+    let process = server.process();
+    let cpu = process.cpu()?;
+    let outcome = load(Duration::from_secs(options.seconds)).run(kind.request, &head)?;
+    let cpu = process.cpu()?.saturating_sub(cpu);
+    let events = as_f64(outcome.answered) * f64::from(kind.events);
+    let (throughput, slowest) = kind.targets.unzip();
+    report.add(
+        kind.name,
+        THROUGHPUT,
+        events / outcome.took.as_secs_f64(),
+        "events a second",
+        throughput.map(Target::AtLeast),
+    );
+    let millis = |percent| outcome.slower_than(percent).as_secs_f64() * 1e3;
+    report.add(kind.name, "half are answered within", millis(50), "ms", None);
+    report.add(kind.name, "99 of 100 are answered within", millis(99), "ms", slowest.map(Target::AtMost));
+    report.add(kind.name, "the server's CPU an event", cpu.as_secs_f64() * 1e6 / events, "µs", None);
+    report.add(kind.name, "resident at most", as_f64(process.peak()?) / 1e6, "MB", None);
+    Ok(())
+}
+
+/// The click that a connection sends as its `number`th.
+fn click(connection: u32, number: u64) -> Vec<u8> {
+    let button = number % 20;
+    format!(r#"{{"session_id":"session-{connection:08}-{number:012}","button_id":"button-{button}","label":"Buy"}}"#)
+        .into_bytes()
+}
+
+fn identified_click(connection: u32, number: u64) -> Vec<u8> {
+    let button = number % 20;
+    format!(
+        r#"{{"event_id":"{connection:08}-{number:012}","session_id":"session-{connection:08}","button_id":"button-{button}"}}"#
+    )
+    .into_bytes()
+}
+
+fn hundred_clicks(connection: u32, number: u64) -> Vec<u8> {
+    hundred(|index| click(connection, number * 100 + index))
+}
+
+fn hundred_identified_clicks(connection: u32, number: u64) -> Vec<u8> {
+    hundred(|index| identified_click(connection, number * 100 + index))
+}
+
+/// A hundred events with their type, as one array.
+fn hundred(event: impl Fn(u64) -> Vec<u8>) -> Vec<u8> {
+    let mut body = Vec::with_capacity(12 << 10);
+    for index in 0..100 {
+        body.extend_from_slice(if index == 0 { b"[" } else { b"," });
+        body.extend_from_slice(br#"{"event_type":"button_click","#);
+        body.extend_from_slice(&event(index)[1..]);
+    }
+    body.push(b']');
+    body
+}
+
+#[expect(clippy::cast_precision_loss, reason = "figures for people, far below 2^53")]
+fn as_f64(number: u64) -> f64 {
+    number as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+    use weir_core::{Catalog, Event};
+
+    use super::*;
+
+    #[test]
+    fn everything_that_is_sent_is_valid() {
+        let catalog = Catalog::built_in().expect("it is");
+        let definition = catalog.get(&"button_click".parse().expect("a type")).expect("it has one");
+        for kind in KINDS {
+            let body = String::from_utf8((kind.request)(7, 42)).expect("text");
+            let json: Value = serde_json::from_str(&body).expect("JSON");
+            let events = json.as_array().cloned().unwrap_or_else(|| vec![json]);
+            assert_eq!(events.len(), kind.events as usize);
+            for event in events {
+                let event = event.to_string();
+                assert!(definition.check(&Event::read(&event).expect("an event")).is_ok(), "{event}");
+            }
+        }
+    }
+}
