@@ -42,6 +42,12 @@ mod user;
 use std::process::ExitCode;
 
 use cli::{Cli, Command};
+use mimalloc::MiMalloc;
+
+/// The system's allocator makes threads wait for each other where one frees what another took, which is what the
+/// server's threads do all the time.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     let Cli { command, data, catalog, engine, color, serve } = cli::parse();

@@ -51,7 +51,7 @@ where
         }
     };
     let service = service_fn(move |event: LambdaEvent<Value>| {
-        let invocation = tracing::trace_span!(
+        let invocation = tracing::debug_span!(
             target: TRACED,
             "invocation",
             otel.kind = "server",

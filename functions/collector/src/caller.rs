@@ -1,7 +1,7 @@
 //! Who is calling, and what they may do. A handler that takes a [`Writer`] or a [`Reader`] cannot be reached without
 //! the right to write or to read.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use axum::{extract::FromRequestParts, http::request::Parts};
@@ -59,24 +59,24 @@ pub(crate) struct Writer(pub(crate) Username);
 /// A caller who may read counts.
 pub(crate) struct Reader(pub(crate) Username);
 
-impl FromRequestParts<Collector> for Writer {
+impl FromRequestParts<Arc<Collector>> for Writer {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, collector: &Collector) -> Result<Self, Problem> {
+    async fn from_request_parts(parts: &mut Parts, collector: &Arc<Collector>) -> Result<Self, Problem> {
         caller_with(Scope::Write, parts, collector).await.map(Self)
     }
 }
 
-impl FromRequestParts<Collector> for Reader {
+impl FromRequestParts<Arc<Collector>> for Reader {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, collector: &Collector) -> Result<Self, Problem> {
+    async fn from_request_parts(parts: &mut Parts, collector: &Arc<Collector>) -> Result<Self, Problem> {
         caller_with(Scope::Read, parts, collector).await.map(Self)
     }
 }
 
 async fn caller_with(needed: Scope, parts: &Parts, collector: &Collector) -> Result<Username, Problem> {
-    let authenticating = tracing::trace_span!(target: TRACED, "authenticate");
+    let authenticating = tracing::debug_span!(target: TRACED, "authenticate");
     let caller = collector.authenticate.caller(parts).instrument(authenticating).await;
     let caller = caller.map_err(Problem::from)?;
     if caller.scope.allows(needed) { Ok(caller.username) } else { Err(Problem::OutOfScope { needed }) }

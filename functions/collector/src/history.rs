@@ -1,6 +1,6 @@
 //! `GET`: settled counts of a type by UTC hour and day.
 
-use std::{collections::BTreeMap, fmt::Display, str::FromStr};
+use std::{collections::BTreeMap, fmt::Display, str::FromStr, sync::Arc};
 
 use axum::{
     Json,
@@ -25,7 +25,7 @@ pub(crate) const MAX_DAYS: u64 = 366;
 
 /// `GET /counts/{event_type}/hours`.
 pub(crate) async fn hours(
-    State(collector): State<Collector>,
+    State(collector): State<Arc<Collector>>,
     Reader(username): Reader,
     Path(event_type): Path<String>,
     query: Pairs,
@@ -46,7 +46,7 @@ pub(crate) async fn hours(
 
 /// `GET /counts/{event_type}/days`: sums of hours.
 pub(crate) async fn days(
-    State(collector): State<Collector>,
+    State(collector): State<Arc<Collector>>,
     Reader(username): Reader,
     Path(event_type): Path<String>,
     query: Pairs,

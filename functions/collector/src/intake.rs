@@ -149,7 +149,7 @@ impl Collector {
 
     /// Stores prepared events and counts them; says what became of each, and to the observer of all.
     pub(crate) async fn store(&self, Prepared { records, verdicts }: Prepared) -> Vec<Outcome> {
-        let storing = tracing::trace_span!(target: TRACED, "store", weir.events = records.len());
+        let storing = tracing::debug_span!(target: TRACED, "store", weir.events = records.len());
         let appended = self.stream.append(records.clone()).instrument(storing).await;
         let stored =
             records.iter().zip(&appended).filter(|(_, appended)| matches!(appended, Appended::Stored));
@@ -202,7 +202,7 @@ impl Collector {
                 tracing::warn!(%error, "rejected events are stored, and not in the list of the latest");
             }
         };
-        let counting = tracing::trace_span!(target: TRACED, "count", weir.counters = increments.len(), otel.error = Empty);
+        let counting = tracing::debug_span!(target: TRACED, "count", weir.counters = increments.len(), otel.error = Empty);
         let (raised, ()) = tokio::join!(self.live.raise(&increments).instrument(counting.clone()), noting);
         counting.record("otel.error", raised.is_err());
         let Err(error) = raised else { return 0 };

@@ -3,9 +3,13 @@
 use std::{num::NonZeroU16, process::ExitCode, sync::Arc, time::Duration};
 
 use collector::{Collector, Drift, Gateway, GatewayAuthentication, Observe, Origins, Taken};
+use mimalloc::MiMalloc;
 use weir_aws::{Aws, FirehoseStream};
 use weir_core::{Catalog, SystemClock, SystemRandom};
 use weir_lambda::{Environment, Metrics, StartError};
+
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// How long the stream is tried. API Gateway gives up after 30 seconds and a client often sooner: it should learn that
 /// its events are not stored, and not wonder. The function's timeout must be longer, with time for remembering which

@@ -63,7 +63,7 @@ async fn place(body: &Sent, room: Room) -> Result<Held, Problem> {
 
 /// `POST /events`: one event or many, of any types.
 pub(crate) async fn events(
-    State(collector): State<Collector>,
+    State(collector): State<Arc<Collector>>,
     Writer(username): Writer,
     request: Request,
 ) -> Result<Response, Problem> {
@@ -86,7 +86,7 @@ pub(crate) async fn events(
 
 /// `POST` on a type's own route: one event of that type.
 pub(crate) async fn typed(
-    collector: Collector,
+    collector: Arc<Collector>,
     username: Username,
     event_type: Arc<EventType>,
     request: Request,
@@ -127,7 +127,7 @@ fn is_ndjson(headers: &HeaderMap) -> bool {
 /// Decompresses a body and runs the work on it; a large one where it disturbs nobody. The work goes on when its client
 /// goes away, so it is the work that holds what is held for it.
 async fn aside(
-    collector: &Collector,
+    collector: &Arc<Collector>,
     body: Sent,
     held: Held,
     work: impl FnOnce(&Collector, &[u8]) -> Result<Prepared, Problem> + Send + 'static,
@@ -135,7 +135,7 @@ async fn aside(
     if !body.is_large() {
         return Ok((work(collector, &body.decode()?)?, held));
     }
-    let (collector, span) = (collector.clone(), tracing::Span::current());
+    let (collector, span) = (Arc::clone(collector), tracing::Span::current());
     let work = move || span.in_scope(|| Ok((work(&collector, &body.decode()?)?, held)));
     match tokio::task::spawn_blocking(work).await {
         Ok(prepared) => prepared,

@@ -23,7 +23,7 @@ const PAGE: usize = 100;
 const MAX_PAGE: usize = 1000;
 
 /// `GET /health`.
-pub(crate) async fn health(State(collector): State<Collector>) -> Result<Response, Problem> {
+pub(crate) async fn health(State(collector): State<Arc<Collector>>) -> Result<Response, Problem> {
     match collector.health.check().await {
         Ok(()) => Ok(Json(json!({"status": "ok"})).into_response()),
         Err(error) => Err(Problem::of_engine(&error)),
@@ -32,7 +32,7 @@ pub(crate) async fn health(State(collector): State<Collector>) -> Result<Respons
 
 /// `GET` on a type's own route and `/count`: `{"count": n}`, of one key if the query names one.
 pub(crate) async fn typed_count(
-    collector: Collector,
+    collector: Arc<Collector>,
     username: Username,
     event_type: Arc<EventType>,
     query: Pairs,
@@ -60,7 +60,7 @@ pub(crate) async fn typed_count(
 
 /// `GET /counts`: all of the user's counts.
 pub(crate) async fn all(
-    State(collector): State<Collector>,
+    State(collector): State<Arc<Collector>>,
     Reader(username): Reader,
     query: Pairs,
 ) -> Result<Response, Problem> {
@@ -89,7 +89,7 @@ pub(crate) async fn all(
 
 /// `GET /counts/{event_type}`: one type's counts and its keys, largest first, a page at a time.
 pub(crate) async fn one(
-    State(collector): State<Collector>,
+    State(collector): State<Arc<Collector>>,
     Reader(username): Reader,
     Path(event_type): Path<String>,
     query: Pairs,

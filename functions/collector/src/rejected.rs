@@ -1,5 +1,7 @@
 //! `GET /rejected`: the latest events that were not valid, and why.
 
+use std::sync::Arc;
+
 use axum::{
     Json,
     extract::State,
@@ -19,7 +21,7 @@ use crate::{
 pub(crate) const LISTED: usize = 20;
 
 pub(crate) async fn latest(
-    State(collector): State<Collector>,
+    State(collector): State<Arc<Collector>>,
     Reader(username): Reader,
     query: Pairs,
 ) -> Result<Response, Problem> {

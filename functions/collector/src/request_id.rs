@@ -56,7 +56,7 @@ pub(crate) struct Source {
 /// The middleware. It is around everything else, so that no answer goes out without the id.
 pub(crate) async fn identify(State(source): State<Source>, mut request: Request, next: Next) -> Response {
     let id = request.extensions_mut().remove().unwrap_or_else(|| RequestId::generate(&source));
-    let traced = tracing::trace_span!(
+    let traced = tracing::debug_span!(
         target: TRACED,
         "request",
         otel.kind = "server",

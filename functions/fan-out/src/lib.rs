@@ -91,7 +91,7 @@ impl FanOut {
     /// thread that polls it: on a server, give it a thread of its own. However large the batch, it takes some
     /// eighty megabytes of memory; the file takes as much as the objects have.
     pub async fn file(&self, batch: &BatchKey) -> Result<Filed, FanOutError> {
-        let filing = tracing::trace_span!(
+        let filing = tracing::debug_span!(
             target: TRACED,
             "batch",
             weir.batch = batch.as_str(),
@@ -134,7 +134,7 @@ impl FanOut {
         let puts = partitions.into_iter().map(|(partition, object)| {
             let (id, spool) = (&id, &spool);
             // Not whose it is: a trace names no user.
-            let putting = tracing::trace_span!(
+            let putting = tracing::debug_span!(
                 target: TRACED,
                 "partition",
                 weir.event_type = partition.event_type.as_str(),
