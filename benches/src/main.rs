@@ -1,17 +1,26 @@
 //! `weir-bench`: what Weir costs and how fast it is. Each command prints what it measured as a table or, with `--json`,
 //! as JSON; with `--check` it fails where a target is missed, and names it.
 
+mod batch;
+mod bill;
 mod bootstraps;
+mod cost;
+#[cfg(test)]
+mod cost_tests;
+mod fan_out;
 mod lambda;
+mod prices;
 mod process;
 mod report;
+mod run;
+mod usage;
 mod workload;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use report::Report;
+use report::Results;
 
 /// What Weir costs and how fast it is.
 #[derive(Parser)]
@@ -30,12 +39,25 @@ struct Cli {
 enum Command {
     /// Runs the functions as Lambda does: package, start, time, CPU, memory and calls of AWS an invocation.
     Lambda(lambda::Options),
+    /// Counts what a million events use of AWS, and prices it.
+    Cost(cost::Options),
+    /// Files batches of different sizes: events and bytes a second, and memory.
+    FanOut(fan_out::Options),
+    /// Files one batch.
+    #[command(hide = true)]
+    FileBatch(fan_out::One),
 }
 
 fn main() -> anyhow::Result<ExitCode> {
     let cli = Cli::parse();
-    let report: Report = match &cli.command {
-        Command::Lambda(options) => lambda::run(options)?,
+    let report: Box<dyn Results> = match &cli.command {
+        Command::Lambda(options) => Box::new(lambda::run(options)?),
+        Command::Cost(options) => Box::new(cost::run(options)?),
+        Command::FanOut(options) => Box::new(fan_out::run(options)?),
+        Command::FileBatch(one) => {
+            fan_out::file_batch(one)?;
+            return Ok(ExitCode::SUCCESS);
+        }
     };
     if cli.json {
         println!("{}", report.json());

@@ -4,6 +4,18 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
+/// What a command found out.
+pub(crate) trait Results {
+    /// For people.
+    fn table(&self) -> String;
+
+    /// For programs.
+    fn json(&self) -> Value;
+
+    /// The targets that were missed, a sentence each.
+    fn missed(&self) -> Vec<String>;
+}
+
 /// A figure, its unit, and the target it has to meet.
 struct Figure {
     name: &'static str,
@@ -17,18 +29,22 @@ struct Figure {
 pub(crate) enum Target {
     /// No more than this.
     AtMost(f64),
+    /// No less than this.
+    AtLeast(f64),
 }
 
 impl Target {
     fn is_met(self, value: f64) -> bool {
         match self {
             Self::AtMost(most) => value <= most,
+            Self::AtLeast(least) => value >= least,
         }
     }
 
     fn text(self) -> String {
         match self {
             Self::AtMost(most) => format!("≤ {most}"),
+            Self::AtLeast(least) => format!("≥ {least}"),
         }
     }
 }
@@ -55,9 +71,11 @@ impl Report {
         }
         self.figures.entry(subject.to_owned()).or_default().push(Figure { name, value, unit, target });
     }
+}
 
-    /// The figures for people: a row each.
-    pub(crate) fn table(&self) -> String {
+impl Results for Report {
+    /// A row for each figure.
+    fn table(&self) -> String {
         let mut rows = vec![["", "", "measured", "", "target", ""].map(str::to_owned)];
         for subject in &self.subjects {
             for (index, figure) in self.figures[subject].iter().enumerate() {
@@ -79,13 +97,16 @@ impl Report {
         aligned(&rows)
     }
 
-    /// The figures for programs: subject, then figure.
-    pub(crate) fn json(&self) -> Value {
+    /// Subject, then figure.
+    fn json(&self) -> Value {
         let subjects = self.subjects.iter().map(|subject| {
             let figures = self.figures[subject].iter().map(|figure| {
                 let mut told = json!({"value": figure.value, "unit": figure.unit});
-                if let Some(target @ Target::AtMost(most)) = figure.target {
-                    told["at_most"] = json!(most);
+                if let Some(target) = figure.target {
+                    match target {
+                        Target::AtMost(most) => told["at_most"] = json!(most),
+                        Target::AtLeast(least) => told["at_least"] = json!(least),
+                    }
                     told["met"] = json!(target.is_met(figure.value));
                 }
                 (figure.name.to_owned(), told)
@@ -95,8 +116,7 @@ impl Report {
         Value::Object(subjects.collect())
     }
 
-    /// The targets that were missed, a sentence each.
-    pub(crate) fn missed(&self) -> Vec<String> {
+    fn missed(&self) -> Vec<String> {
         let mut missed = Vec::new();
         for subject in &self.subjects {
             for figure in &self.figures[subject] {
