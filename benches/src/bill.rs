@@ -53,9 +53,10 @@ impl Bill {
         self.lines.iter().map(Line::dollars).sum()
     }
 
-    /// What one part costs.
-    pub(crate) fn of(&self, part: &str) -> f64 {
-        self.lines.iter().filter(|line| line.part == part).map(Line::dollars).sum()
+    /// Parts, items, numbers and dollars.
+    #[cfg(test)]
+    pub(crate) fn lines(&self) -> impl Iterator<Item = (&'static str, Item, f64, f64)> {
+        self.lines.iter().map(|line| (line.part, line.item, line.number, line.dollars()))
     }
 
     /// The budget, if the sum is above it.

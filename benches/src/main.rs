@@ -8,6 +8,7 @@ mod cost;
 #[cfg(test)]
 mod cost_tests;
 mod fan_out;
+mod grow;
 mod lambda;
 mod prices;
 mod process;
@@ -43,6 +44,8 @@ enum Command {
     Cost(cost::Options),
     /// Files batches of different sizes: events and bytes a second, and memory.
     FanOut(fan_out::Options),
+    /// Reads counts of types that have more and more keys, on one machine's store.
+    Grow(grow::Options),
     /// Files one batch.
     #[command(hide = true)]
     FileBatch(fan_out::One),
@@ -54,6 +57,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::Lambda(options) => Box::new(lambda::run(options)?),
         Command::Cost(options) => Box::new(cost::run(options)?),
         Command::FanOut(options) => Box::new(fan_out::run(options)?),
+        Command::Grow(options) => Box::new(grow::run(options)?),
         Command::FileBatch(one) => {
             fan_out::file_batch(one)?;
             return Ok(ExitCode::SUCCESS);

@@ -29,12 +29,6 @@ impl Usage {
         }
     }
 
-    /// How many of an item.
-    #[cfg(test)]
-    pub(crate) fn of(&self, item: Item) -> f64 {
-        self.0.get(&item).copied().unwrap_or_default()
-    }
-
     /// All items that there are some of.
     pub(crate) fn items(&self) -> impl Iterator<Item = (Item, f64)> {
         self.0.iter().map(|(item, number)| (*item, *number)).filter(|(_, number)| *number > 0.0)
@@ -95,4 +89,54 @@ fn units(call: &Value, bytes: usize) -> usize {
 #[expect(clippy::cast_precision_loss, reason = "figures for people, far below 2^53")]
 pub(crate) fn as_f64(number: usize) -> f64 {
     number as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn counted(target: &str, method: &str, body: &Value) -> anyhow::Result<Vec<(Item, f64)>> {
+        let call = Call {
+            target: target.to_owned(),
+            method: method.to_owned(),
+            path: "/".to_owned(),
+            headers: Default::default(),
+            body: body.to_string().into(),
+        };
+        let mut usage = Usage::default();
+        usage.count(&call)?;
+        Ok(usage.items().collect())
+    }
+
+    #[test]
+    fn each_record_of_the_stream_is_rounded_up_by_itself() {
+        let record = |bytes| json!({"Data": BASE64_STANDARD.encode(vec![b'x'; bytes])});
+        for (records, steps) in
+            [(vec![1], 1.0), (vec![5120], 1.0), (vec![5121], 2.0), (vec![1, 1, 5121], 4.0)]
+        {
+            let body = json!({"Records": records.iter().map(|bytes| record(*bytes)).collect::<Vec<_>>()});
+            let used = counted("Firehose_20150804.PutRecordBatch", "POST", &body).unwrap();
+            assert_eq!(used, [(Item::StreamGb, steps * 5120.0 / GB)]);
+        }
+    }
+
+    #[test]
+    fn a_write_costs_by_its_size_and_twice_in_a_transaction() {
+        let item = |bytes| json!({"Item": {"id": {"S": "x".repeat(bytes)}}});
+        for (bytes, units) in [(10, 1.0), (1000, 1.0), (1024, 2.0), (5000, 5.0)] {
+            assert_eq!(counted("D.PutItem", "POST", &item(bytes)).unwrap(), [(Item::Writes, units)]);
+            let transaction = json!({"TransactItems": [item(bytes), item(10)]});
+            let used = counted("D.TransactWriteItems", "POST", &transaction).unwrap();
+            assert_eq!(used, [(Item::Writes, 2.0 * units + 2.0)]);
+        }
+    }
+
+    #[test]
+    fn a_call_whose_price_nobody_stated_is_not_free() {
+        let error = counted("DynamoDB_20120810.Scan", "POST", &json!({})).unwrap_err();
+        assert_eq!(error.to_string(), "nobody said what this call costs: POST Scan /");
+        assert!(counted("", "DELETE", &json!({})).is_err());
+    }
 }
