@@ -25,6 +25,13 @@ pub(crate) struct Mixture {
     pub(crate) broken: u64,
 }
 
+/// A field that fills a line up to its length, and how a line ends.
+const PAGE: &str = ",\"page\":\"";
+const END: &str = "}\n";
+
+/// What it is filled with.
+const WORDS: [&str; 8] = ["/shop", "/cart", "?id=", "/search", "Mozilla", "&ref=", "/news", "Gecko"];
+
 /// 2026-11-20 13:00 UTC.
 pub(crate) const HOUR: u64 = 1_795_179_600_000;
 
@@ -50,16 +57,12 @@ impl Mixture {
                 below(1 << 32),
                 below(50),
             );
-            const PAGE: &str = ",\"page\":\"";
-            const END: &str = "}\n";
             let room = self.bytes.saturating_sub(line.len() + PAGE.len() + END.len() + 1);
             if room > 0 {
                 line += PAGE;
                 let full = line.len() + room;
                 // Words and numbers, as in addresses and names of browsers: they compress as events do.
                 while line.len() < full {
-                    const WORDS: [&str; 8] =
-                        ["/shop", "/cart", "?id=", "/search", "Mozilla", "&ref=", "/news", "Gecko"];
                     line += WORDS[usize::try_from(below(8)).unwrap_or_default()];
                     line += &below(10_000).to_string();
                 }

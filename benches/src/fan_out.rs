@@ -34,7 +34,7 @@ use weir_core::{
 
 use crate::{
     batch::Mixture,
-    process::Process,
+    process::{Process, threads_cpu},
     report::{Report, Target},
     usage::as_f64,
 };
@@ -155,7 +155,7 @@ pub(crate) fn file_batch(one: &One) -> anyhow::Result<()> {
     // All of it happens on this thread.
     let mut done = if one.plain { plain(&one.batch)? } else { filed(&one.batch)? };
     done.seconds = began.elapsed().as_secs_f64();
-    (done.cpu_seconds, done.peak_bytes) = (me.first_threads_cpu()?.as_secs_f64(), me.peak()?);
+    (done.cpu_seconds, done.peak_bytes) = (threads_cpu().as_secs_f64(), me.peak()?);
     println!("{}", serde_json::to_string(&done)?);
     Ok(())
 }

@@ -23,13 +23,6 @@ impl Process {
         kib.map(|kib| kib * 1024).ok_or_else(|| io::Error::other(format!("no {name} of process {}", self.0)))
     }
 
-    /// The CPU that its first thread used, to the nanosecond.
-    pub(crate) fn first_threads_cpu(&self) -> io::Result<Duration> {
-        let ran = fs::read_to_string(format!("/proc/{}/schedstat", self.0))?;
-        let nanos = ran.split(' ').next().and_then(|nanos| nanos.parse().ok());
-        nanos.map(Duration::from_nanos).ok_or_else(|| io::Error::other("no time in schedstat"))
-    }
-
     /// The CPU that it used, its own and the kernel's for it.
     pub(crate) fn cpu(&self) -> io::Result<Duration> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.0))?;
@@ -42,6 +35,13 @@ impl Process {
             .map(|ticks| Duration::from_millis(ticks * 10))
             .ok_or_else(|| io::Error::other(format!("no CPU time of process {}", self.0)))
     }
+}
+
+/// The CPU that this thread has used, to the nanosecond; ticks say nothing of what takes milliseconds.
+pub(crate) fn threads_cpu() -> Duration {
+    let used = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    // Neither is negative.
+    Duration::new(used.tv_sec.try_into().unwrap_or_default(), used.tv_nsec.try_into().unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -24,26 +24,26 @@ use crate::{
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Latency {
     /// The stream: nothing is published of it.
-    #[arg(long, default_value_t = 50)]
-    pub(crate) stream_ms: u64,
+    #[arg(long = "stream-ms", value_name = "MS", default_value_t = 50)]
+    pub(crate) stream: u64,
     /// A table: "single-digit milliseconds".
-    #[arg(long, default_value_t = 10)]
-    pub(crate) table_ms: u64,
+    #[arg(long = "table-ms", value_name = "MS", default_value_t = 10)]
+    pub(crate) table: u64,
     /// A transaction of a table.
-    #[arg(long, default_value_t = 20)]
-    pub(crate) transaction_ms: u64,
+    #[arg(long = "transaction-ms", value_name = "MS", default_value_t = 20)]
+    pub(crate) transaction: u64,
     /// S3: "roughly 100 to 200 milliseconds".
-    #[arg(long, default_value_t = 100)]
-    pub(crate) s3_ms: u64,
+    #[arg(long = "s3-ms", value_name = "MS", default_value_t = 100)]
+    pub(crate) s3: u64,
 }
 
 impl Latency {
     fn of(&self, call: &Call) -> Duration {
         Duration::from_millis(match call.target.as_str() {
-            target if target.starts_with("Firehose") => self.stream_ms,
-            target if target.ends_with("TransactWriteItems") => self.transaction_ms,
-            "" => self.s3_ms,
-            _ => self.table_ms,
+            target if target.starts_with("Firehose") => self.stream,
+            target if target.ends_with("TransactWriteItems") => self.transaction,
+            "" => self.s3,
+            _ => self.table,
         })
     }
 }
@@ -94,7 +94,7 @@ impl Work {
     /// Verifying credentials that are in no cache.
     pub(crate) fn authorizing(latency: &Latency) -> Self {
         let workload = workload::authorizer();
-        Self { workload, latency: latency.clone(), waits_ms: latency.table_ms, own_ms: 5, is_first: true }
+        Self { workload, latency: latency.clone(), waits_ms: latency.table, own_ms: 5, is_first: true }
     }
 
     /// Storing and counting the events of a request.
@@ -110,7 +110,7 @@ impl Work {
             (_, false) => 12,
             (_, true) => 150,
         };
-        let waits_ms = latency.stream_ms + rounds * latency.table_ms;
+        let waits_ms = latency.stream + rounds * latency.table;
         Self { workload, latency: latency.clone(), waits_ms, own_ms, is_first: false }
     }
 
@@ -137,8 +137,7 @@ impl Work {
         // Sixteen objects are put at once. A transaction takes 99 counts: an hour's each, and a total for each type of a
         // user.
         let counts = partitions + users * types;
-        let waits_ms =
-            latency.s3_ms * (1 + partitions.div_ceil(16)) + latency.transaction_ms * counts.div_ceil(99);
+        let waits_ms = latency.s3 * (1 + partitions.div_ceil(16)) + latency.transaction * counts.div_ceil(99);
         let own_ms = 10 + u64::from(events) / 200 + partitions;
         Self { workload, latency: latency.clone(), waits_ms, own_ms, is_first: false }
     }
@@ -158,7 +157,7 @@ impl Work {
 
         let mut answered = Value::Null;
         let mut walls = Vec::new();
-        let before = if self.is_first { 0 } else { 1 };
+        let before = u32::from(!self.is_first);
         if !self.is_first {
             // Connections are made with it.
             function.answer(self.workload.event.clone());

@@ -97,6 +97,7 @@ mod tests {
 
     use super::*;
 
+    #[expect(clippy::default_trait_access, reason = "the type is another package's")]
     fn counted(target: &str, method: &str, body: &Value) -> anyhow::Result<Vec<(Item, f64)>> {
         let call = Call {
             target: target.to_owned(),
