@@ -80,3 +80,40 @@ impl Mixture {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use weir_core::{Partition, RecordHead};
+
+    use super::*;
+
+    fn written(mixture: &Mixture, events: u64) -> String {
+        let mut text = Vec::new();
+        mixture.write(events, &mut text).unwrap();
+        String::from_utf8(text).unwrap()
+    }
+
+    #[test]
+    fn each_partition_has_its_share_and_each_line_its_length_whenever_it_is_made() {
+        let mixture = Mixture { users: 3, types: 2, hours: 2, bytes: 240, broken: 0 };
+        let text = written(&mixture, 1200);
+        assert_eq!(text, written(&mixture, 1200));
+        let mut partitions: BTreeMap<Partition, u64> = BTreeMap::new();
+        for line in text.lines() {
+            assert_eq!(line.len() + 1, 240, "{line}");
+            *partitions.entry(RecordHead::read(line.as_bytes()).unwrap().partition).or_default() += 1;
+        }
+        assert_eq!((partitions.len(), partitions.values().min()), (12, Some(&100)));
+    }
+
+    #[test]
+    fn as_many_lines_are_broken_as_is_asked_for() {
+        let mixture = Mixture { users: 1, types: 1, hours: 1, bytes: 0, broken: 100 };
+        let text = written(&mixture, 10_000);
+        let broken = text.lines().filter(|line| RecordHead::read(line.as_bytes()).is_err()).count();
+        // A tenth, by chance; the seed is the same each time.
+        assert!((900..1100).contains(&broken), "{broken}");
+    }
+}

@@ -88,7 +88,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
         gzip.finish()?.flush()?;
 
         let (filed, plain) = (best(&batch, false, options.runs)?, best(&batch, true, options.runs)?);
-        ensure!(filed.events + filed.quarantined == *events, "{} events are missing", events - filed.events);
+        ensure!(filed.events + filed.quarantined == *events, "events are missing");
         let subject = format!("{events} events");
         let number = as_f64(usize::try_from(*events)?);
         let mb = as_f64(usize::try_from(plain.text_bytes)?) / 1e6;
