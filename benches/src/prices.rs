@@ -1,7 +1,7 @@
 //! What AWS asks for: list prices on demand in us-east-1, without the free tier, of the first tier where there are
 //! several.
 
-/// When the prices were looked up.
+/// When the prices were stated. AWS may have changed them since: each names the page that says so.
 pub(crate) const AS_OF: &str = "November 2026";
 
 /// Something that AWS charges for by the piece.
