@@ -1,18 +1,28 @@
 //! `weir-bench`: what Weir costs and how fast it is. Each command prints what it measured as a table or, with `--json`,
 //! as JSON; with `--check` it fails where a target is missed, and names it.
 
+mod batch;
+mod bill;
 mod bootstraps;
+mod cost;
+#[cfg(test)]
+mod cost_tests;
+mod fan_out;
+mod grow;
 mod http;
 mod lambda;
+mod prices;
 mod process;
 mod report;
+mod run;
+mod usage;
 mod workload;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use report::Report;
+use report::Results;
 
 /// What Weir costs and how fast it is.
 #[derive(Parser)]
@@ -33,13 +43,29 @@ enum Command {
     Lambda(lambda::Options),
     /// Sends events to `weir serve` on this machine: events a second, how long answers take, and the limits beside it.
     Http(http::Options),
+    /// Counts what a million events use of AWS, and prices it.
+    Cost(cost::Options),
+    /// Files batches of different sizes: events and bytes a second, and memory.
+    FanOut(fan_out::Options),
+    /// Reads counts of types that have more and more keys, on one machine's store.
+    Grow(grow::Options),
+    /// Files one batch.
+    #[command(hide = true)]
+    FileBatch(fan_out::One),
 }
 
 fn main() -> anyhow::Result<ExitCode> {
     let cli = Cli::parse();
-    let report: Report = match &cli.command {
-        Command::Lambda(options) => lambda::run(options)?,
-        Command::Http(options) => http::run(options)?,
+    let report: Box<dyn Results> = match &cli.command {
+        Command::Lambda(options) => Box::new(lambda::run(options)?),
+        Command::Http(options) => Box::new(http::run(options)?),
+        Command::Cost(options) => Box::new(cost::run(options)?),
+        Command::FanOut(options) => Box::new(fan_out::run(options)?),
+        Command::Grow(options) => Box::new(grow::run(options)?),
+        Command::FileBatch(one) => {
+            fan_out::file_batch(one)?;
+            return Ok(ExitCode::SUCCESS);
+        }
     };
     if cli.json {
         println!("{}", report.json());

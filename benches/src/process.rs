@@ -37,6 +37,13 @@ impl Process {
     }
 }
 
+/// The CPU that this thread has used, to the nanosecond; ticks say nothing of what takes milliseconds.
+pub(crate) fn threads_cpu() -> Duration {
+    let used = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    // Neither is negative.
+    Duration::new(used.tv_sec.try_into().unwrap_or_default(), used.tv_nsec.try_into().unwrap_or_default())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,6 +4,18 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
+/// What a command found out.
+pub(crate) trait Results {
+    /// For people.
+    fn table(&self) -> String;
+
+    /// For programs.
+    fn json(&self) -> Value;
+
+    /// The targets that were missed, a sentence each.
+    fn missed(&self) -> Vec<String>;
+}
+
 /// A figure, its unit, and the target it has to meet.
 struct Figure {
     name: &'static str,
@@ -64,9 +76,11 @@ impl Report {
     pub(crate) fn value(&self, subject: &str, name: &str) -> Option<f64> {
         self.figures.get(subject)?.iter().find(|figure| figure.name == name).map(|figure| figure.value)
     }
+}
 
-    /// The figures for people: a row each.
-    pub(crate) fn table(&self) -> String {
+impl Results for Report {
+    /// A row for each figure.
+    fn table(&self) -> String {
         let mut rows = vec![["", "", "measured", "", "target", ""].map(str::to_owned)];
         for subject in &self.subjects {
             for (index, figure) in self.figures[subject].iter().enumerate() {
@@ -88,8 +102,8 @@ impl Report {
         aligned(&rows)
     }
 
-    /// The figures for programs: subject, then figure.
-    pub(crate) fn json(&self) -> Value {
+    /// Subject, then figure.
+    fn json(&self) -> Value {
         let subjects = self.subjects.iter().map(|subject| {
             let figures = self.figures[subject].iter().map(|figure| {
                 let mut told = json!({"value": figure.value, "unit": figure.unit});
@@ -107,8 +121,7 @@ impl Report {
         Value::Object(subjects.collect())
     }
 
-    /// The targets that were missed, a sentence each.
-    pub(crate) fn missed(&self) -> Vec<String> {
+    fn missed(&self) -> Vec<String> {
         let mut missed = Vec::new();
         for subject in &self.subjects {
             for figure in &self.figures[subject] {

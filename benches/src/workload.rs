@@ -35,6 +35,8 @@ pub(crate) struct Workload {
     pub(crate) cpu: Option<f64>,
     pub(crate) calls: Option<f64>,
     pub(crate) resident: f64,
+    /// What lies in S3 before it begins.
+    pub(crate) batch_bytes: usize,
 }
 
 type Answer = dyn Fn(&Call) -> (u16, Vec<u8>) + Send + Sync;
@@ -45,7 +47,7 @@ pub(crate) fn all() -> [Workload; 3] {
 }
 
 /// The same credentials again and again, which is what an authorizer meets: all but the first come from its cache.
-fn authorizer() -> Workload {
+pub(crate) fn authorizer() -> Workload {
     let label = "web".parse().expect("a label");
     let (key, secret) = generate(label, Scope::Both, Timestamp::saturating(NOW), &SeededRandom::new(1));
     let header = format!("Basic {}", BASE64_STANDARD.encode(format!("ethan:{}", secret.reveal())));
@@ -73,6 +75,7 @@ fn authorizer() -> Workload {
         cpu: None,
         calls: Some(0.0),
         resident: 20.0,
+        batch_bytes: 0,
     }
 }
 
@@ -135,11 +138,12 @@ pub(crate) fn collector() -> Workload {
         cpu: Some(0.3),
         calls: Some(3.0),
         resident: 20.0,
+        batch_bytes: 0,
     }
 }
 
 /// A small batch: 1,000 events of ten users.
-fn fan_out() -> Workload {
+pub(crate) fn fan_out() -> Workload {
     let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
     for number in 0..1000 {
         let user = number % 10;
@@ -149,8 +153,13 @@ fn fan_out() -> Workload {
         );
         gzip.write_all(line.as_bytes()).expect("memory takes it");
     }
-    let batch = gzip.finish().expect("memory takes it");
-    let object = json!({"key": "raw/2026/11/20/13/batch.json.gz", "size": batch.len()});
+    fan_out_of(gzip.finish().expect("memory takes it"))
+}
+
+/// A batch that is there already.
+pub(crate) fn fan_out_of(batch: Vec<u8>) -> Workload {
+    let batch_bytes = batch.len();
+    let object = json!({"key": "raw/2026/11/20/13/batch.json.gz", "size": batch_bytes});
     Workload {
         function: "fan-out",
         resource: "FanOut",
@@ -177,5 +186,6 @@ fn fan_out() -> Workload {
         cpu: None,
         calls: None,
         resident: 128.0,
+        batch_bytes,
     }
 }

@@ -10,7 +10,7 @@ use std::{
         Arc, Mutex, OnceLock,
         mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     },
-    thread,
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
@@ -74,6 +74,7 @@ pub struct Function {
     outcomes: Receiver<Outcome>,
     logs: Lines,
     metrics: Lines,
+    readers: Vec<JoinHandle<()>>,
     started: Instant,
     polled: Arc<OnceLock<Instant>>,
     _runtime_api: Server,
@@ -120,9 +121,10 @@ impl Function {
             .stderr(Stdio::piped())
             .spawn()
             .expect("the function's program can be run");
-        let metrics = lines(child.stdout.take());
-        let logs = lines(child.stderr.take());
-        Self { child, events, outcomes, logs, metrics, started, polled, _runtime_api: runtime_api }
+        let (metrics, metrics_reader) = lines(child.stdout.take());
+        let (logs, logs_reader) = lines(child.stderr.take());
+        let readers = vec![metrics_reader, logs_reader];
+        Self { child, events, outcomes, logs, metrics, readers, started, polled, _runtime_api: runtime_api }
     }
 
     /// The number of its process.
@@ -204,6 +206,19 @@ impl Function {
         format!("log:\n{}\nmetrics:\n{}", text(&self.logs), text(&self.metrics))
     }
 
+    /// Ends it; says every line that it wrote, of logs and of metrics.
+    #[must_use]
+    pub fn end(mut self) -> Vec<String> {
+        // It may have ended already.
+        let _ = self.child.kill();
+        for reader in self.readers.drain(..) {
+            // What it wrote is there to its last byte once both ends are closed.
+            reader.join().expect("reading lines does not panic");
+        }
+        let taken = |lines: &Lines| std::mem::take(&mut *lines.lock().expect("no thread panicked with it"));
+        [taken(&self.logs), taken(&self.metrics)].concat()
+    }
+
     fn wait_for(&self, lines: &Lines, wanted: impl Fn(&Value) -> bool) -> Value {
         for _ in 0..PATIENCE.as_millis() / 10 {
             for line in &*lines.lock().expect("no thread panicked with it") {
@@ -228,16 +243,16 @@ impl Drop for Function {
 }
 
 /// Collects what a program writes.
-fn lines(output: Option<impl Read + Send + 'static>) -> Lines {
+fn lines(output: Option<impl Read + Send + 'static>) -> (Lines, JoinHandle<()>) {
     let lines = Lines::default();
     let collected = lines.clone();
     let output = output.expect("its output is piped");
-    thread::spawn(move || {
+    let reader = thread::spawn(move || {
         for line in BufReader::new(output).lines().map_while(Result::ok) {
             collected.lock().expect("no thread panicked with it").push(line);
         }
     });
-    lines
+    (lines, reader)
 }
 
 #[derive(Clone)]
@@ -323,9 +338,18 @@ impl StubAws {
     /// Starts it; `answer` gives status and body.
     #[must_use]
     pub fn start(answer: impl Fn(&Call) -> (u16, Vec<u8>) + Send + Sync + 'static) -> Self {
+        Self::start_after(|_| Duration::ZERO, answer)
+    }
+
+    /// The same, and each answer comes only after the time that `wait` says: calls at the same time wait together.
+    #[must_use]
+    pub fn start_after(
+        wait: impl Fn(&Call) -> Duration + Send + Sync + 'static,
+        answer: impl Fn(&Call) -> (u16, Vec<u8>) + Send + Sync + 'static,
+    ) -> Self {
         let calls = Arc::new(Mutex::new(Vec::new()));
         let remembered = calls.clone();
-        let answer = Arc::new(answer);
+        let (wait, answer) = (Arc::new(wait), Arc::new(answer));
         let app = Router::new().fallback(async move |request: Request| {
             let (parts, body) = request.into_parts();
             let call = Call {
@@ -335,6 +359,10 @@ impl StubAws {
                 headers: parts.headers,
                 body: to_bytes(body, usize::MAX).await.expect("the call comes whole"),
             };
+            let wait = wait(&call);
+            if !wait.is_zero() {
+                tokio::time::sleep(wait).await;
+            }
             let (status, body) = answer(&call);
             remembered.lock().expect("no thread panicked with it").push(call);
             let status = StatusCode::from_u16(status).expect("the test gives a status");

@@ -5,6 +5,7 @@ use std::{io, vec};
 use bytes::Bytes;
 use flate2::Crc;
 use futures_util::stream;
+use memchr::memchr;
 use weir_core::ports::Content;
 
 use crate::spool::{Extent, Press, Spool};
@@ -45,7 +46,7 @@ impl Draft {
             self.memory = needed.next_power_of_two().max(SMALLEST);
             self.waiting.reserve_exact(self.memory - self.waiting.len());
         }
-        if line.contains(&b'\r') {
+        if memchr(b'\r', line).is_some() {
             self.waiting.extend(line.iter().filter(|byte| **byte != b'\r'));
         } else {
             self.waiting.extend_from_slice(line);

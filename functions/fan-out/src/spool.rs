@@ -27,6 +27,7 @@ pub(crate) struct Extent {
 /// stream of deflate, and one compressor serves all objects.
 pub(crate) struct Press {
     deflate: Compress,
+    /// Room for a compressed segment; what is behind it is of earlier ones.
     pressed: Vec<u8>,
     file: SpooledTempFile,
     length: u64,
@@ -49,28 +50,34 @@ impl Press {
     /// Compresses a segment into the spool. What it becomes depends on nothing but its bytes.
     pub(crate) fn press(&mut self, segment: &[u8]) -> io::Result<Extent> {
         self.deflate.reset();
-        self.pressed.clear();
-        let mut rest = segment;
+        let (mut rest, mut made) = (segment, 0);
         loop {
-            // Deflate never adds more than this, so that the loop is run once.
-            self.pressed.reserve(rest.len() + rest.len() / 4 + 64);
-            let before = self.deflate.total_in();
+            // Deflate never adds more than this, so that the loop is run once. It is not made anew for each segment: that
+            // would be to clear it for nothing.
+            let room = made + rest.len() + rest.len() / 4 + 64;
+            if self.pressed.len() < room {
+                self.pressed.resize(room, 0);
+            }
+            let (before_in, before_out) = (self.deflate.total_in(), self.deflate.total_out());
             let status = self
                 .deflate
-                .compress_vec(rest, &mut self.pressed, FlushCompress::Sync)
+                .compress(rest, &mut self.pressed[made..], FlushCompress::Sync)
                 .map_err(io::Error::other)?;
-            let taken = usize::try_from(self.deflate.total_in() - before).unwrap_or(rest.len());
+            // Both differences are at most as long as the slices given.
+            let taken = usize::try_from(self.deflate.total_in() - before_in).unwrap_or(rest.len());
+            made += usize::try_from(self.deflate.total_out() - before_out).unwrap_or_default();
             rest = &rest[taken..];
             // The flush, which ends the segment on a whole byte, is complete once there was room to spare.
-            if rest.is_empty() && self.pressed.len() < self.pressed.capacity() {
+            if rest.is_empty() && made < self.pressed.len() {
                 break;
             }
             if status != Status::Ok {
                 return Err(io::Error::other("the compressor came to a halt"));
             }
         }
-        self.file.write_all(&self.pressed)?;
-        let extent = Extent { offset: self.length, length: self.pressed.len() as u64 };
+        let pressed = &self.pressed[..made];
+        self.file.write_all(pressed)?;
+        let extent = Extent { offset: self.length, length: pressed.len() as u64 };
         self.length += extent.length;
         Ok(extent)
     }
