@@ -294,7 +294,9 @@ pub(crate) enum Format {
 /// The answer where this build has no AWS engine.
 #[cfg(not(feature = "aws"))]
 pub(crate) fn without_aws() -> anyhow::Error {
-    anyhow::anyhow!("this weir was built without the AWS engine: cargo install --path . --profile serve --features aws")
+    anyhow::anyhow!(
+        "this weir was built without the AWS engine: cargo install --path . --profile serve --features aws"
+    )
 }
 
 /// The command as clap knows it.

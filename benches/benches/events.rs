@@ -16,8 +16,8 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use flate2::{Compression, read::MultiGzDecoder, write::GzEncoder};
 use serde_json::Value;
 use weir_core::{
-    BatchKey, Catalog, Event, EventId, Record, RecordHead, SeededRandom, Stamp, SystemClock,
-    Timestamp, Username,
+    BatchKey, Catalog, Event, EventId, Record, RecordHead, SeededRandom, Stamp, SystemClock, Timestamp,
+    Username,
     ports::{PortError, Users},
     users::{AccessKey, Scope, Secret, SecretHash, User, generate},
 };
@@ -139,9 +139,8 @@ fn basic_check(criterion: &mut Criterion) {
         user.add(key, now).expect("it has none");
         Authorizer::new(Arc::new(One(user)), Arc::new(SystemClock), &random, cached)
     };
-    let header = |secret: &Secret| {
-        format!("Basic {}", BASE64_STANDARD.encode(format!("ethan:{}", secret.reveal())))
-    };
+    let header =
+        |secret: &Secret| format!("Basic {}", BASE64_STANDARD.encode(format!("ethan:{}", secret.reveal())));
     let mut group = criterion.benchmark_group("Basic check");
     for (name, key, secret, cached) in [
         ("known credentials", &generated, &secret, Duration::from_hours(1)),

@@ -59,6 +59,12 @@ impl Bill {
         self.lines.iter().map(|line| (line.part, line.item, line.number, line.dollars()))
     }
 
+    /// Whether it is to be within a budget.
+    #[cfg(test)]
+    pub(crate) fn has_budget(&self) -> bool {
+        self.budget.is_some()
+    }
+
     /// The budget, if the sum is above it.
     pub(crate) fn missed(&self) -> Option<String> {
         let budget = self.budget.filter(|budget| self.total() > *budget)?;
