@@ -81,8 +81,7 @@ async fn nobody_is_told_what_a_query_saw_that_left_before_they_asked() {
     let before = reading(&counts, clicks.clone());
     settle().await;
     assert_eq!(engine.reads.lock().unwrap().len(), 1, "it is under way");
-    // Written beside the wrapper, so that it is there at once; the read of it comes then.
-    engine.raise(&[Increment { counter: clicks.clone(), by: 7 }]).await.unwrap();
+    engine.set(&clicks, 7);
     let after = reading(&counts, clicks.clone());
     assert_eq!((before.await.unwrap().unwrap(), after.await.unwrap().unwrap()), (0, 7));
 
@@ -90,10 +89,19 @@ async fn nobody_is_told_what_a_query_saw_that_left_before_they_asked() {
     let first = reading(&counts, clicks.clone());
     settle().await;
     let gathering = reading(&counts, clicks.clone());
-    tokio::time::sleep(GATHERING + Duration::from_millis(1)).await;
-    counts.raise(&[Increment { counter: clicks.clone(), by: 1 }]).await.unwrap();
+    tokio::time::sleep(GATHERING * 2).await;
+    assert_eq!(engine.reads.lock().unwrap().len(), 4, "two are under way");
+    engine.set(&clicks, 8);
     assert_eq!(read(&counts, clicks).await.unwrap(), 8);
     assert_eq!((first.await.unwrap().unwrap(), gathering.await.unwrap().unwrap()), (7, 7));
+
+    // So it is with requests that are the same.
+    let totals = async |after| {
+        tokio::time::sleep(after).await;
+        counts.totals(&"ann".parse().unwrap()).await.unwrap()
+    };
+    tokio::join!(totals(Duration::ZERO), totals(LATENCY / 10), totals(LATENCY / 9), totals(LATENCY / 2));
+    assert_eq!(engine.others.lock().unwrap().len(), 3, "one that left at once, one for two, and the last");
 }
 
 #[tokio::test(start_paused = true)]
