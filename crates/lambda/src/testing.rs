@@ -2,6 +2,7 @@
 //! and against an AWS that answers as the test says. Both listen on 127.0.0.1 and end with the test.
 
 use std::{
+    collections::HashMap,
     fmt::Debug,
     io::{BufRead, BufReader, Read},
     net::SocketAddr,
@@ -71,7 +72,9 @@ pub enum Outcome {
 pub struct Function {
     child: Child,
     events: tokio::sync::mpsc::UnboundedSender<Value>,
-    outcomes: Receiver<Outcome>,
+    /// How many events it was handed.
+    handed: u64,
+    outcomes: Receiver<(String, Outcome)>,
     logs: Lines,
     metrics: Lines,
     started: Instant,
@@ -122,7 +125,7 @@ impl Function {
             .expect("the function's program can be run");
         let metrics = lines(child.stdout.take());
         let logs = lines(child.stderr.take());
-        Self { child, events, outcomes, logs, metrics, started, polled, _runtime_api: runtime_api }
+        Self { child, events, handed: 0, outcomes, logs, metrics, started, polled, _runtime_api: runtime_api }
     }
 
     /// The number of its process.
@@ -145,8 +148,24 @@ impl Function {
 
     /// Hands it an event, and waits for what it makes of that.
     pub fn invoke(&mut self, event: Value) -> Outcome {
-        self.events.send(event).expect("the Runtime API runs as long as the function");
+        self.hand(event);
         self.outcome()
+    }
+
+    /// Hands it events without waiting in between, as Lambda does where it takes several at once; says what it makes of
+    /// each, in their order.
+    pub fn invoke_all(&mut self, events: impl IntoIterator<Item = Value>) -> Vec<Outcome> {
+        let ids: Vec<String> = events.into_iter().map(|event| self.hand(event)).collect();
+        let mut outcomes: HashMap<String, Outcome> = ids.iter().map(|_| self.next_outcome()).collect();
+        let of = |id| outcomes.remove(id).expect("it says once what it makes of each");
+        ids.iter().map(of).collect()
+    }
+
+    /// Hands it an event; gives the invocation's id.
+    fn hand(&mut self, event: Value) -> String {
+        self.events.send(event).expect("the Runtime API runs as long as the function");
+        self.handed += 1;
+        invocation(self.handed)
     }
 
     /// Hands it an event that it must answer.
@@ -159,6 +178,10 @@ impl Function {
 
     /// Waits for what it says of the last event, or of its start.
     pub fn outcome(&mut self) -> Outcome {
+        self.next_outcome().1
+    }
+
+    fn next_outcome(&mut self) -> (String, Outcome) {
         for _ in 0..PATIENCE.as_millis() / 100 {
             match self.outcomes.recv_timeout(Duration::from_millis(100)) {
                 Ok(outcome) => return outcome,
@@ -244,7 +267,8 @@ fn lines(output: Option<impl Read + Send + 'static>) -> Lines {
 struct RuntimeApi {
     /// How many events were handed out, and those that wait.
     queue: Arc<AsyncMutex<(u64, tokio::sync::mpsc::UnboundedReceiver<Value>)>>,
-    tell: Sender<Outcome>,
+    /// Tells what became of which invocation.
+    tell: Sender<(String, Outcome)>,
     /// When it was first asked for an event.
     polled: Arc<OnceLock<Instant>>,
 }
@@ -260,7 +284,7 @@ async fn next(State(api): State<RuntimeApi>) -> Response {
     let Some(event) = event else { return StatusCode::GONE.into_response() };
     let deadline = SystemClock.now().plus_millis(30_000).millis();
     let headers = [
-        ("lambda-runtime-aws-request-id", format!("request-{number}")),
+        ("lambda-runtime-aws-request-id", invocation(number)),
         ("lambda-runtime-deadline-ms", deadline.to_string()),
         (
             "lambda-runtime-invoked-function-arn",
@@ -271,22 +295,27 @@ async fn next(State(api): State<RuntimeApi>) -> Response {
     (headers, event.to_string()).into_response()
 }
 
-async fn answered(State(api): State<RuntimeApi>, Path(_): Path<String>, body: Bytes) -> StatusCode {
-    told(&api, Outcome::Answer, &body)
+/// The id of the invocation with this number.
+fn invocation(number: u64) -> String {
+    format!("request-{number}")
 }
 
-async fn failed(State(api): State<RuntimeApi>, Path(_): Path<String>, body: Bytes) -> StatusCode {
-    told(&api, Outcome::Error, &body)
+async fn answered(State(api): State<RuntimeApi>, Path(id): Path<String>, body: Bytes) -> StatusCode {
+    told(&api, id, Outcome::Answer, &body)
+}
+
+async fn failed(State(api): State<RuntimeApi>, Path(id): Path<String>, body: Bytes) -> StatusCode {
+    told(&api, id, Outcome::Error, &body)
 }
 
 async fn cannot_start(State(api): State<RuntimeApi>, body: Bytes) -> StatusCode {
-    told(&api, Outcome::CannotStart, &body)
+    told(&api, String::new(), Outcome::CannotStart, &body)
 }
 
-fn told(api: &RuntimeApi, outcome: fn(Value) -> Outcome, body: &[u8]) -> StatusCode {
+fn told(api: &RuntimeApi, id: String, outcome: fn(Value) -> Outcome, body: &[u8]) -> StatusCode {
     let body = serde_json::from_slice(body).unwrap_or_else(|error| Value::from(error.to_string()));
     // The test may be over.
-    let _ = api.tell.send(outcome(body));
+    let _ = api.tell.send((id, outcome(body)));
     StatusCode::ACCEPTED
 }
 
@@ -323,6 +352,15 @@ impl StubAws {
     /// Starts it; `answer` gives status and body.
     #[must_use]
     pub fn start(answer: impl Fn(&Call) -> (u16, Vec<u8>) + Send + Sync + 'static) -> Self {
+        Self::start_slow(Duration::ZERO, answer)
+    }
+
+    /// The same, whose answers take so long.
+    #[must_use]
+    pub fn start_slow(
+        latency: Duration,
+        answer: impl Fn(&Call) -> (u16, Vec<u8>) + Send + Sync + 'static,
+    ) -> Self {
         let calls = Arc::new(Mutex::new(Vec::new()));
         let remembered = calls.clone();
         let answer = Arc::new(answer);
@@ -337,6 +375,9 @@ impl StubAws {
             };
             let (status, body) = answer(&call);
             remembered.lock().expect("no thread panicked with it").push(call);
+            if !latency.is_zero() {
+                tokio::time::sleep(latency).await;
+            }
             let status = StatusCode::from_u16(status).expect("the test gives a status");
             (status, Body::from(body)).into_response()
         });
