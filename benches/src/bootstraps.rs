@@ -1,4 +1,4 @@
-//! The functions' programs, built as they are deployed.
+//! The programs, built as they are deployed.
 
 use std::{
     env,
@@ -13,19 +13,25 @@ use flate2::{Compression, write::DeflateEncoder};
 
 /// Builds a function as `sam build` does, for this machine; says where its program is.
 pub(crate) fn build(function: &str) -> anyhow::Result<PathBuf> {
+    build_with(function, &[])
+}
+
+/// Builds a package's program with these features.
+pub(crate) fn build_with(package: &str, features: &[&str]) -> anyhow::Result<PathBuf> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("benches/ is in the workspace")?;
     let built = Command::new(cargo)
         .current_dir(root)
         // By itself, as SAM does: another package's features would come in otherwise.
-        .args(["build", "--quiet", "--locked", "--release", "--package", function, "--bin", function])
+        .args(["build", "--quiet", "--locked", "--release", "--package", package, "--bin", package])
+        .args(["--features", &features.join(",")])
         .status()
         .context("cargo cannot be run")?;
     if !built.success() {
-        bail!("{function} cannot be built");
+        bail!("{package} cannot be built");
     }
     let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    Ok(target.join("release").join(function))
+    Ok(target.join("release").join(package))
 }
 
 /// How long a program is in a zip with deflate, bytes. The archive adds about a hundred.

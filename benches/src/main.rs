@@ -2,6 +2,7 @@
 //! as JSON; with `--check` it fails where a target is missed, and names it.
 
 mod bootstraps;
+mod coalesce;
 mod lambda;
 mod process;
 mod report;
@@ -30,12 +31,15 @@ struct Cli {
 enum Command {
     /// Runs the functions as Lambda does: package, start, time, CPU, memory and calls of AWS an invocation.
     Lambda(lambda::Options),
+    /// Asks for the same many times at once, through the ports and over HTTP: calls of AWS, and how long each waits.
+    Coalesce(coalesce::Options),
 }
 
 fn main() -> anyhow::Result<ExitCode> {
     let cli = Cli::parse();
     let report: Report = match &cli.command {
         Command::Lambda(options) => lambda::run(options)?,
+        Command::Coalesce(options) => coalesce::run(options)?,
     };
     if cli.json {
         println!("{}", report.json());

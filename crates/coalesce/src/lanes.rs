@@ -13,7 +13,7 @@ use std::{
 
 use futures_util::future::BoxFuture;
 use tokio::{
-    sync::{Notify, Semaphore, oneshot},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot},
     task::JoinSet,
     time::{Instant, sleep_until, timeout_at},
 };
@@ -56,10 +56,11 @@ impl Default for Rules {
 pub(crate) struct Dropped;
 
 /// All lanes of one kind.
-pub(crate) struct Lanes<K, L>(Arc<Inner<K, L>>);
+pub(crate) struct Lanes<K, L>(Arc<Open<K, L>>);
 
-struct Inner<K, L> {
-    open: Mutex<HashMap<K, Lane<L>>>,
+/// Those that there are.
+struct Open<K, L> {
+    lanes: Mutex<HashMap<K, Lane<L>>>,
     rules: Rules,
     /// What a load does once it leaves.
     leave: Box<Leave<K, L>>,
@@ -78,18 +79,12 @@ struct Waiting<L> {
     since: Instant,
 }
 
-/// The load that is to leave next.
-struct Next {
-    since: Instant,
-    is_full: bool,
-}
-
 impl<K: Hash + Eq + Clone + Send + Sync + 'static, L: Load> Lanes<K, L> {
     pub(crate) fn new(
         rules: Rules,
         leave: impl Fn(K, L) -> BoxFuture<'static, ()> + Send + Sync + 'static,
     ) -> Self {
-        Self(Arc::new(Inner { open: Mutex::default(), rules, leave: Box::new(leave) }))
+        Self(Arc::new(Open { lanes: Mutex::default(), rules, leave: Box::new(leave) }))
     }
 
     /// Waits for what becomes of the load that this is taken by. Going away ends nothing.
@@ -100,8 +95,8 @@ impl<K: Hash + Eq + Clone + Send + Sync + 'static, L: Load> Lanes<K, L> {
     }
 
     fn enter(&self, key: K, part: L::Part, caller: oneshot::Sender<L::Answer>) {
-        let mut open = self.0.open();
-        let (lane, is_new) = match open.entry(key.clone()) {
+        let mut lanes = self.0.lanes();
+        let (lane, is_new) = match lanes.entry(key.clone()) {
             Entry::Occupied(lane) => (lane.into_mut(), false),
             Entry::Vacant(none) => {
                 (none.insert(Lane { waiting: VecDeque::new(), changed: Arc::default() }), true)
@@ -117,116 +112,148 @@ impl<K: Hash + Eq + Clone + Send + Sync + 'static, L: Load> Lanes<K, L> {
             }
         }
         if is_new {
-            tokio::spawn(self.0.clone().drive(key, lane.changed.clone()));
+            let (changed, rules) = (lane.changed.clone(), self.0.rules.clone());
+            let driven = Box::new(OneLane { open: self.0.clone(), key });
+            tokio::spawn(drive(driven, rules, changed));
         }
     }
 
     /// How many lanes there are.
     #[cfg(test)]
     pub(crate) fn open(&self) -> usize {
-        self.0.open().len()
+        self.0.lanes().len()
     }
 }
 
-impl<K: Hash + Eq + Clone + Send + Sync + 'static, L: Load> Inner<K, L> {
-    fn open(&self) -> MutexGuard<'_, HashMap<K, Lane<L>>> {
+impl<K, L> Open<K, L> {
+    fn lanes(&self) -> MutexGuard<'_, HashMap<K, Lane<L>>> {
         // Nothing is left half done by what happens under this lock.
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    /// Lets the lane's loads leave until there is nothing more in it.
-    async fn drive(self: Arc<Self>, key: K, changed: Arc<Notify>) {
-        let mut under_way = JoinSet::new();
-        loop {
-            while under_way.try_join_next().is_some() {}
-            let next = self.next(&key);
-            if next.is_none() && under_way.is_empty() && self.close(&key) {
-                return;
-            }
-            let now = Instant::now();
-            let wake = match next {
-                None => None,
-                Some(Next { since, is_full }) if under_way.len() < self.rules.of_a_lane => {
-                    let leaves = since.checked_add(self.rules.gathering);
-                    if under_way.is_empty() || is_full || leaves.is_some_and(|leaves| leaves <= now) {
-                        self.clone().leave(&key, since, &mut under_way).await;
-                        continue;
-                    }
-                    leaves
-                }
-                Some(Next { since, .. }) => {
-                    let gives_up = since.checked_add(self.rules.patience);
-                    if gives_up.is_some_and(|gives_up| gives_up <= now) {
-                        drop(self.take_next(&key));
-                        continue;
-                    }
-                    gives_up
-                }
-            };
-            tokio::select! {
-                _ = under_way.join_next(), if !under_way.is_empty() => {}
-                () = changed.notified() => {}
-                () = sleep_until(wake.unwrap_or(now)), if wake.is_some() => {}
-            }
-        }
-    }
+/// A lane, as its driver sees it. Behind a trait there is one driver in the program, and not one for each kind of load.
+trait Driven: Send + Sync {
+    /// What is to leave next.
+    fn next(&self) -> Option<Next>;
 
-    /// Lets the next load leave once there is a place. It gathers until then, and not longer: who asks after that would
-    /// be given an answer to an older question.
-    async fn leave(self: Arc<Self>, key: &K, since: Instant, under_way: &mut JoinSet<()>) {
-        let place = match self.rules.places.clone() {
-            None => None,
-            Some(places) => {
-                let acquired = match since.checked_add(self.rules.patience) {
-                    None => places.acquire_owned().await.ok(),
-                    Some(until) => timeout_at(until, places.acquire_owned()).await.ok().and_then(Result::ok),
-                };
-                let Some(place) = acquired else {
-                    drop(self.take_next(key));
-                    return;
-                };
-                Some(place)
-            }
-        };
-        let (inner, key) = (self, key.clone());
-        let Some(load) = inner.take_next(&key) else { return };
-        under_way.spawn(async move {
-            (inner.leave)(key, load).await;
-            drop(place);
-        });
-    }
+    /// Lets it leave: nothing is taken by it any more. Its work is the caller's to do; dropped, it comes to nothing.
+    fn leave(&self) -> Option<BoxFuture<'static, ()>>;
 
-    fn next(&self, key: &K) -> Option<Next> {
-        let open = self.open();
-        let lane = open.get(key)?;
+    /// Ends the lane, unless something came meanwhile.
+    fn close(&self) -> bool;
+}
+
+/// The load that is to leave next.
+struct Next {
+    since: Instant,
+    is_full: bool,
+}
+
+struct OneLane<K, L> {
+    open: Arc<Open<K, L>>,
+    key: K,
+}
+
+impl<K: Hash + Eq + Clone + Send + Sync, L: Load> Driven for OneLane<K, L> {
+    fn next(&self) -> Option<Next> {
+        let lanes = self.open.lanes();
+        let lane = lanes.get(&self.key)?;
         let first = lane.waiting.front()?;
         Some(Next { since: first.since, is_full: lane.waiting.len() > 1 })
     }
 
-    fn take_next(&self, key: &K) -> Option<L> {
-        let mut open = self.open();
-        let lane = open.get_mut(key)?;
-        let first = lane.waiting.pop_front()?;
-        // A lane that was crowded once keeps no room for that.
-        if lane.waiting.is_empty() {
-            mem::take(&mut lane.waiting);
-        }
-        Some(first.load)
+    fn leave(&self) -> Option<BoxFuture<'static, ()>> {
+        let first = {
+            let mut lanes = self.open.lanes();
+            let lane = lanes.get_mut(&self.key)?;
+            let first = lane.waiting.pop_front()?;
+            // A lane that was crowded once keeps no room for that.
+            if lane.waiting.is_empty() {
+                mem::take(&mut lane.waiting);
+            }
+            first
+        };
+        Some((self.open.leave)(self.key.clone(), first.load))
     }
 
-    /// Ends the lane, unless something came meanwhile.
-    fn close(&self, key: &K) -> bool {
-        let mut open = self.open();
-        let is_empty = open.get(key).is_none_or(|lane| lane.waiting.is_empty());
+    fn close(&self) -> bool {
+        let mut lanes = self.open.lanes();
+        let is_empty = lanes.get(&self.key).is_none_or(|lane| lane.waiting.is_empty());
         if is_empty {
-            open.remove(key);
+            lanes.remove(&self.key);
         }
         // As many lanes as there were once need no room any more.
-        if open.is_empty() {
-            open.shrink_to_fit();
+        if lanes.is_empty() {
+            lanes.shrink_to_fit();
         }
         is_empty
     }
+}
+
+/// Lets a lane's loads leave until there is nothing more in it.
+async fn drive(lane: Box<dyn Driven>, rules: Rules, changed: Arc<Notify>) {
+    let mut under_way = JoinSet::new();
+    loop {
+        while under_way.try_join_next().is_some() {}
+        let next = lane.next();
+        if next.is_none() && under_way.is_empty() && lane.close() {
+            return;
+        }
+        let now = Instant::now();
+        let wake = match next {
+            None => None,
+            Some(Next { since, is_full }) if under_way.len() < rules.of_a_lane => {
+                let leaves = since.checked_add(rules.gathering);
+                if under_way.is_empty() || is_full || leaves.is_some_and(|leaves| leaves <= now) {
+                    let gives_up = since.checked_add(rules.patience);
+                    // It gathers until there is a place, and not longer: who asks after it left would be given an answer
+                    // to an older question.
+                    if let Ok(place) = place(rules.places.clone(), gives_up).await {
+                        if let Some(work) = lane.leave() {
+                            under_way.spawn(async move {
+                                work.await;
+                                drop(place);
+                            });
+                        }
+                    } else {
+                        drop(lane.leave());
+                    }
+                    continue;
+                }
+                leaves
+            }
+            Some(Next { since, .. }) => {
+                let gives_up = since.checked_add(rules.patience);
+                if gives_up.is_some_and(|gives_up| gives_up <= now) {
+                    drop(lane.leave());
+                    continue;
+                }
+                gives_up
+            }
+        };
+        tokio::select! {
+            _ = under_way.join_next(), if !under_way.is_empty() => {}
+            () = changed.notified() => {}
+            () = sleep_until(wake.unwrap_or(now)), if wake.is_some() => {}
+        }
+    }
+}
+
+/// There was no place in time.
+struct NoPlace;
+
+/// Waits for a place among all lanes, where their number has a bound.
+async fn place(
+    places: Option<Arc<Semaphore>>,
+    gives_up: Option<Instant>,
+) -> Result<Option<OwnedSemaphorePermit>, NoPlace> {
+    let Some(places) = places else { return Ok(None) };
+    let place = match gives_up {
+        None => places.acquire_owned().await,
+        Some(until) => timeout_at(until, places.acquire_owned()).await.map_err(|_| NoPlace)?,
+    };
+    place.map(Some).map_err(|_| NoPlace)
 }
 
 #[cfg(test)]
@@ -294,7 +321,7 @@ mod tests {
             assert!(tokio::time::timeout(wait, callers).await.is_err());
             eventually_closed(&lanes).await;
         }
-        assert_eq!(lanes.0.open().capacity(), 0, "no room is kept either");
+        assert_eq!(lanes.0.lanes().capacity(), 0, "no room is kept either");
     }
 
     #[tokio::test(start_paused = true)]

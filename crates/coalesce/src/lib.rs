@@ -41,7 +41,10 @@ use work::Counted;
 
 pub use work::{Shared, Work};
 
-/// For how long calls gather at the most while one of their kind is under way.
+/// For how long calls gather at the most while one of their kind is under way. Of 10,000 reads of 20 counters that came
+/// over one second, from an engine that answers after 20 ms (`weir-bench coalesce --over 1000 --latency 20 --gathering N`,
+/// two busy cores, not optimised): 1 ms took 405 calls and half of the callers 24 ms or less; 2 ms 287 and 26; 5 ms 153 and
+/// 26; 10 ms 89 and 30; 20 ms 49 and 37.
 pub const GATHERING: Duration = Duration::from_millis(5);
 
 /// How long a caller waits for what it reads, unless somebody says.
