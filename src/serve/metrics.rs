@@ -85,6 +85,17 @@ pub(super) struct FilingMetrics {
     pub(super) quarantined_lines: Counter,
 }
 
+impl FilingMetrics {
+    fn register(counter: &mut impl FnMut(&str, &str) -> Counter) -> Self {
+        Self {
+            filed: counter("batches_filed", "Batches that were filed in the lake"),
+            failed: counter("batches_failed", "Times that a batch could not be filed, and is tried again"),
+            given_up: counter("batches_given_up", "Batches that are gone from raw before they were filed"),
+            quarantined_lines: counter("quarantined_lines", "Lines that could not be filed"),
+        }
+    }
+}
+
 impl Metrics {
     /// The metrics of a server of these types; with those of filing and of the disk where this process does it, and of
     /// shared calls where it shares them.
@@ -145,22 +156,8 @@ impl Metrics {
                 "Idle connections that were closed to make room for others",
             ),
         };
-        let filing = if engine.is_some() {
-            FilingMetrics {
-                filed: counter("batches_filed", "Batches that were filed in the lake"),
-                failed: counter(
-                    "batches_failed",
-                    "Times that a batch could not be filed, and is tried again",
-                ),
-                given_up: counter(
-                    "batches_given_up",
-                    "Batches that are gone from raw before they were filed",
-                ),
-                quarantined_lines: counter("quarantined_lines", "Lines that could not be filed"),
-            }
-        } else {
-            FilingMetrics::default()
-        };
+        let filing =
+            if engine.is_some() { FilingMetrics::register(&mut counter) } else { FilingMetrics::default() };
         let limited = Family::<Label, Counter>::default();
         weir.register(
             "rate_limited",

@@ -19,8 +19,7 @@ use serde_json::{Value, json};
 use weir_aws::Aws;
 use weir_coalesce::{Coalescing, Shared};
 use weir_core::{
-    Event, Record, Stamp, SystemClock, SystemRandom, Timestamp, conformance as suite,
-    ports::{Appended, Stream},
+    Event, Record, Stamp, SystemClock, SystemRandom, Timestamp, conformance as suite, ports::Appended,
 };
 use weir_lambda::testing::{Call, StubAws};
 

@@ -2,13 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
-use std::{
-    collections::BTreeSet,
-    sync::{
-        Arc,
-        atomic::{AtomicU16, AtomicU32, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicU16, AtomicU32, Ordering},
 };
 
 use base64::{Engine, prelude::BASE64_STANDARD};
@@ -363,107 +359,6 @@ fn the_dashboard_is_served_to_whoever_asks() {
     assert!(answer["body"].as_str().unwrap().starts_with("<!doctype html>"));
     event["headers"] = json!({"if-none-match": answer["headers"]["etag"]});
     assert_eq!(setup.function.answer(event.clone())["statusCode"], 304);
-}
-
-/// The lines of an entry of the stream's.
-fn lines_of(entry: &Value) -> Vec<Value> {
-    let text = String::from_utf8(BASE64_STANDARD.decode(entry["Data"].as_str().unwrap()).unwrap()).unwrap();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
-
-#[test]
-fn several_invocations_at_once_share_calls_and_each_is_told_its_own_truth() {
-    const AT_ONCE: usize = 16;
-    // An entry with the mark is refused, whoever's events are in it, beside all others that are taken.
-    let is_refused = |entry: &Value| lines_of(entry).iter().any(|line| line["mark"] == true);
-    let aws = StubAws::start_slow(Duration::from_millis(30), move |call: &Call| {
-        let answer = match call.target.as_str() {
-            "Firehose_20150804.PutRecordBatch" => {
-                let answer = |entry: &Value| match is_refused(entry) {
-                    true => json!({"ErrorCode": "ServiceUnavailableException", "ErrorMessage": "no"}),
-                    false => json!({"RecordId": "1"}),
-                };
-                let answers: Vec<Value> =
-                    call.json()["Records"].as_array().unwrap().iter().map(answer).collect();
-                let failed = answers.iter().filter(|answer| answer.get("ErrorCode").is_some()).count();
-                json!({"FailedPutCount": failed, "RequestResponses": answers})
-            }
-            "DynamoDB_20120810.BatchGetItem" => json!({"Responses": {}, "UnprocessedKeys": {}}),
-            _ => json!({}),
-        };
-        (200, answer.to_string().into_bytes())
-    });
-    let url = aws.url();
-    let at_once = AT_ONCE.to_string();
-    let variables: Vec<_> =
-        variables(&url).into_iter().chain([("AWS_LAMBDA_MAX_CONCURRENCY", at_once.as_str())]).collect();
-    let mut function = Function::start(PROGRAM, &variables);
-    let puts = |aws: &StubAws| -> Vec<Vec<Value>> {
-        let puts = aws.calls().into_iter().filter(|call| call.target.ends_with("PutRecordBatch"));
-        puts.map(|call| call.json()["Records"].as_array().unwrap().iter().flat_map(lines_of).collect())
-            .collect()
-    };
-    // What comes together is for chance to say, so it is tried until all of this was seen: calls of each kind that were
-    // shared, and a refusal that met several.
-    let (mut shared_puts, mut shared_counts, mut shared_refusal) = (false, false, false);
-    for round in 0.. {
-        assert!(round < 100, "nothing is shared; {}", function.told());
-        let events = (0..AT_ONCE).map(|n| {
-            let click =
-                json!({"session_id": format!("s-{round}-{n}"), "button_id": "abc", "mark": round > 0 && n == 7});
-            v2("$default", "POST", "/button/click", Some(&click.to_string()))
-        });
-        let told: Vec<u64> = function
-            .invoke_all(events)
-            .into_iter()
-            .map(|outcome| match outcome {
-                Outcome::Answer(answer) => answer["statusCode"].as_u64().unwrap(),
-                other => panic!("{other:?}; {}", function.told()),
-            })
-            .collect();
-        let puts = puts(&aws);
-        let marked = puts.iter().filter(|lines| lines.iter().any(|line| line["mark"] == true));
-        let refused: BTreeSet<&str> =
-            marked.flatten().map(|line| line["session_id"].as_str().unwrap()).collect();
-        for (n, status) in told.iter().enumerate() {
-            let session = format!("s-{round}-{n}");
-            let expected = if refused.contains(&session[..]) { 503 } else { 200 };
-            assert_eq!(*status, expected, "{session} of {refused:?}");
-            if *status == 503 {
-                // Of the invocation whose events they were.
-                let id = format!("request-{}", round * AT_ONCE + n + 1);
-                function.logged(|line| {
-                    line["message"] == "events were not stored" && line["spans"][0]["request_id"] == id
-                });
-            }
-        }
-        let of_this_round = |session: &&str| session.starts_with(&format!("s-{round}-"));
-        shared_refusal |= refused.iter().filter(|session| of_this_round(session)).count() > 1;
-        shared_puts |= puts.iter().any(|lines| lines.len() > 1);
-        shared_counts |= aws.calls().iter().any(|call| {
-            let values = &call.json()["ExpressionAttributeValues"];
-            call.target.ends_with("UpdateItem") && values[":by"]["N"].as_str().is_some_and(|by| by != "1")
-        });
-        if shared_puts && shared_counts && shared_refusal {
-            break;
-        }
-    }
-    // Whatever was shared, each stored event is counted once: in its total and under its key.
-    let puts = puts(&aws);
-    let stored: u64 = puts
-        .iter()
-        .filter(|lines| lines.iter().all(|line| line["mark"] != true))
-        .map(|lines| lines.len() as u64)
-        .sum();
-    let updates = aws.calls().into_iter().filter(|call| call.target.ends_with("UpdateItem"));
-    let counted: u64 = updates
-        .map(|call| {
-            call.json()["ExpressionAttributeValues"][":by"]["N"].as_str().unwrap().parse::<u64>().unwrap()
-        })
-        .sum();
-    assert_eq!(counted, 2 * stored);
-    let line = function.measured(|line| line["AppendRequests"].as_u64() > Some(0));
-    assert_eq!(line["_aws"]["CloudWatchMetrics"][0]["Dimensions"], json!([["Function"]]));
 }
 
 #[test]
