@@ -16,7 +16,6 @@ use authorizer::Authorizer;
 use axum::middleware;
 use collector::Collector;
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
-use weir_coalesce::Coalescing;
 use weir_core::{Catalog, Clock, SystemClock, SystemRandom, ports::Users};
 use weir_embedded::{Embedded, Flush};
 use weir_traces::Traces;
@@ -134,7 +133,7 @@ async fn embedded(
 /// share calls of AWS.
 #[cfg(feature = "aws")]
 async fn on_aws(catalog: Arc<Catalog>, args: ServeArgs) -> Result<ExitCode> {
-    let coalescing = Coalescing::new();
+    let coalescing = weir_coalesce::Coalescing::new();
     let metrics = Metrics::new(&catalog, None, Some(coalescing.clone()), Arc::new(SystemClock));
     let crate::aws::Serving { stream, counts, users, health } = crate::aws::serving().await?;
     let listener = listen(args.listen, "--listen")?;
