@@ -5,7 +5,7 @@ mod engine;
 
 use std::sync::Arc;
 
-use engine::{AWAY, DUPLICATE, Engine, HANGS, LATENCY, PANICS, record};
+use engine::{AWAY, DUPLICATE, Engine, HANGS, LATENCY, PANICS, in_time, record};
 use tokio::{task::JoinHandle, time::Instant};
 use weir_coalesce::{Coalescing, GATHERING, Shared};
 use weir_core::{
@@ -108,7 +108,7 @@ async fn an_append_that_hangs_holds_up_nobody_but_those_in_it() {
     let hangs = appending(&stream, vec![record(HANGS, "h", 9, false)]);
     settle().await;
     let begun = Instant::now();
-    stream.append(vec![record("click", "e", 9, false)]).await;
+    in_time(stream.append(vec![record("click", "e", 9, false)])).await;
     assert_eq!(begun.elapsed(), GATHERING + LATENCY);
     assert!(!hangs.is_finished());
 }
@@ -124,7 +124,7 @@ async fn records_with_an_identity_keep_no_others_waiting() {
     for (n, other) in others.into_iter().enumerate() {
         // Those with an identity share the append that hangs.
         if n % 2 == 1 {
-            assert_eq!(told(&other.await.unwrap()), ["s"]);
+            assert_eq!(told(&in_time(other).await.unwrap()), ["s"]);
         }
     }
     for append in engine.appends.lock().unwrap().iter() {

@@ -5,7 +5,7 @@ mod engine;
 
 use std::{sync::Arc, time::Duration};
 
-use engine::{AWAY, BROKEN, Engine, HANGS, LATENCY, PANICS, counter};
+use engine::{AWAY, BROKEN, Engine, HANGS, LATENCY, PANICS, counter, in_time};
 use tokio::{task::JoinSet, time::Instant};
 use weir_coalesce::{Coalescing, GATHERING, Shared};
 use weir_core::{
@@ -112,7 +112,7 @@ async fn a_query_that_hangs_holds_up_who_comes_then_for_milliseconds_only() {
     settle().await;
     for _ in 0..3 {
         let begun = Instant::now();
-        read(&counts, counter("ann", "click", None)).await.unwrap();
+        in_time(read(&counts, counter("ann", "click", None))).await.unwrap();
         assert_eq!(begun.elapsed(), GATHERING + LATENCY);
     }
     assert!(!hangs.is_finished());

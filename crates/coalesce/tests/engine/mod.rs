@@ -165,6 +165,11 @@ impl Stream for Engine {
     }
 }
 
+/// What must not hang: where nothing else goes on, an hour of the test's time is over at once.
+pub async fn in_time<T>(work: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_hours(1), work).await.expect("it does not hang")
+}
+
 pub fn counter(username: &str, of: &str, key: Option<&str>) -> Counter {
     Counter {
         username: username.parse().unwrap(),
