@@ -89,7 +89,7 @@ async fn embedded(
     let clock = Arc::new(SystemClock);
     welcome::print(data, catalog_folder, &catalog, listener.local_addr()?, &engine.users()).await?;
     let shared = Arc::new(engine.clone());
-    let metrics = Metrics::new(&catalog, Some(&engine), clock.clone());
+    let metrics = Metrics::new(&catalog, Some(&engine), None, clock.clone());
     let collector = Collector {
         catalog,
         stream: shared.clone(),
@@ -129,10 +129,12 @@ async fn embedded(
     Ok(ExitCode::SUCCESS)
 }
 
-/// The authorizer and the collector only: on AWS, batches are filed by the fan-out function.
+/// The authorizer and the collector only: on AWS, batches are filed by the fan-out function. Requests that come together
+/// share calls of AWS.
 #[cfg(feature = "aws")]
 async fn on_aws(catalog: Arc<Catalog>, args: ServeArgs) -> Result<ExitCode> {
-    let metrics = Metrics::new(&catalog, None, Arc::new(SystemClock));
+    let coalescing = weir_coalesce::Coalescing::new();
+    let metrics = Metrics::new(&catalog, None, Some(coalescing.clone()), Arc::new(SystemClock));
     let crate::aws::Serving { stream, counts, users, health } = crate::aws::serving().await?;
     let listener = listen(args.listen, "--listen")?;
     let for_metrics = listen_for_metrics(&args)?;
@@ -141,10 +143,10 @@ async fn on_aws(catalog: Arc<Catalog>, args: ServeArgs) -> Result<ExitCode> {
     let (counts, clock) = (Arc::new(counts), Arc::new(SystemClock));
     let collector = Collector {
         catalog,
-        stream: Arc::new(stream),
-        live: counts.clone(),
-        settled: counts.clone(),
-        rejected: counts,
+        stream: coalescing.stream(Arc::new(stream)),
+        live: coalescing.live_counts(counts.clone()),
+        settled: coalescing.settled_counts(counts.clone()),
+        rejected: coalescing.recent_rejected(counts),
         health: Arc::new(health),
         authenticate: authenticate(Arc::new(users), &args, &metrics, clock.clone()),
         observe: metrics.clone(),
@@ -275,7 +277,7 @@ mod tests {
         user.add(access_key, now).unwrap();
         let (users, clock) = (Arc::new(One(Mutex::new(Some(user)))), Arc::new(ManualClock::at(now)));
         let args = Cli::parse_from(["weir"]).serve;
-        let metrics = Metrics::new(&Catalog::built_in().unwrap(), None, clock.clone());
+        let metrics = Metrics::new(&Catalog::built_in().unwrap(), None, None, clock.clone());
         let door = authenticate(users.clone(), &args, &metrics, clock.clone());
         let header = format!("Basic {}", BASE64_STANDARD.encode(format!("ann:{}", secret.reveal())));
         let request =

@@ -14,28 +14,28 @@ use flate2::{Compression, write::DeflateEncoder};
 /// Builds a function as `sam build` does, for this machine; says where its program is.
 pub(crate) fn build(function: &str) -> anyhow::Result<PathBuf> {
     // By itself, as SAM does: another package's features would come in otherwise.
-    build_as("release", function, &["--package", function, "--bin", function])
+    build_as("release", function, &[])
 }
 
-/// Builds the `weir` command as it is built to serve on one machine; says where it is.
-pub(crate) fn build_host() -> anyhow::Result<PathBuf> {
-    build_as("serve", "weir", &["--package", "weir", "--bin", "weir"])
+/// Builds the `weir` command with these features as it is built to serve; says where it is.
+pub(crate) fn build_host(features: &[&str]) -> anyhow::Result<PathBuf> {
+    build_as("serve", "weir", features)
 }
 
-fn build_as(profile: &str, name: &str, what: &[&str]) -> anyhow::Result<PathBuf> {
+fn build_as(profile: &str, package: &str, features: &[&str]) -> anyhow::Result<PathBuf> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("benches/ is in the workspace")?;
     let built = Command::new(cargo)
         .current_dir(root)
-        .args(["build", "--quiet", "--locked", "--profile", profile])
-        .args(what)
+        .args(["build", "--quiet", "--locked", "--profile", profile, "--package", package, "--bin", package])
+        .args(["--features", &features.join(",")])
         .status()
         .context("cargo cannot be run")?;
     if !built.success() {
-        bail!("{name} cannot be built");
+        bail!("{package} cannot be built");
     }
     let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    Ok(target.join(profile).join(name))
+    Ok(target.join(profile).join(package))
 }
 
 /// How long a program is in a zip with deflate, bytes. The archive adds about a hundred.

@@ -93,7 +93,7 @@ impl Options {
 pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
     let program = match &options.built {
         Some(program) => program.clone(),
-        None => bootstraps::build_host()?,
+        None => bootstraps::build_host(&[])?,
     };
     let folder = match &options.data {
         Some(folder) => tempfile::tempdir_in(folder),

@@ -4,6 +4,7 @@
 mod batch;
 mod bill;
 mod bootstraps;
+mod coalesce;
 mod cost;
 #[cfg(test)]
 mod cost_tests;
@@ -52,6 +53,8 @@ enum Command {
     /// Files one batch.
     #[command(hide = true)]
     FileBatch(fan_out::One),
+    /// Asks for the same many times at once, through the ports and over HTTP: calls of AWS, and how long each waits.
+    Coalesce(coalesce::Options),
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -62,6 +65,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::Cost(options) => Box::new(cost::run(options)?),
         Command::FanOut(options) => Box::new(fan_out::run(options)?),
         Command::Grow(options) => Box::new(grow::run(options)?),
+        Command::Coalesce(options) => Box::new(coalesce::run(options)?),
         Command::FileBatch(one) => {
             fan_out::file_batch(one)?;
             return Ok(ExitCode::SUCCESS);

@@ -48,12 +48,7 @@ pub(crate) fn all() -> [Workload; 3] {
 
 /// The same credentials again and again, which is what an authorizer meets: all but the first come from its cache.
 pub(crate) fn authorizer() -> Workload {
-    let label = "web".parse().expect("a label");
-    let (key, secret) = generate(label, Scope::Both, Timestamp::saturating(NOW), &SeededRandom::new(1));
-    let header = format!("Basic {}", BASE64_STANDARD.encode(format!("ethan:{}", secret.reveal())));
-    let keys = serde_json::to_string(&[key]).expect("access keys are JSON");
-    let user =
-        json!({"Item": {"username": {"S": "ethan"}, "version": {"N": "1"}, "access_keys": {"S": keys}}});
+    let (header, user) = user();
     Workload {
         function: "authorizer",
         resource: "Authorizer",
@@ -77,6 +72,17 @@ pub(crate) fn authorizer() -> Workload {
         resident: 20.0,
         batch_bytes: 0,
     }
+}
+
+/// The credentials of a user, as a request has them, and what DynamoDB answers to whoever looks for the user.
+pub(crate) fn user() -> (String, Value) {
+    let label = "web".parse().expect("a label");
+    let (key, secret) = generate(label, Scope::Both, Timestamp::saturating(NOW), &SeededRandom::new(1));
+    let header = format!("Basic {}", BASE64_STANDARD.encode(format!("ethan:{}", secret.reveal())));
+    let keys = serde_json::to_string(&[key]).expect("access keys are JSON");
+    let user =
+        json!({"Item": {"username": {"S": "ethan"}, "version": {"N": "1"}, "access_keys": {"S": keys}}});
+    (header, user)
 }
 
 /// A click: one event, stored and counted by its type and its button.

@@ -6,11 +6,13 @@
 //! - here: every metric, and who counts it;
 //! - `requests`: what is counted of each request;
 //! - `look`: what is looked at when somebody asks, instead of being counted;
+//! - `sharing`: what the engine is asked for, and how many calls that takes;
 //! - `endpoint`: who may ask.
 
 pub(super) mod endpoint;
 mod look;
 mod requests;
+mod sharing;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -20,11 +22,13 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, info::Info},
     registry::Registry,
 };
+use weir_coalesce::Coalescing;
 use weir_core::{Catalog, Clock, EventType};
 use weir_embedded::Embedded;
 
 use look::Looked;
 pub(super) use requests::{Requests, count};
+use sharing::Sharing;
 
 /// One label and its value.
 type Label = [(&'static str, &'static str); 1];
@@ -33,6 +37,7 @@ type Label = [(&'static str, &'static str); 1];
 pub(crate) struct Metrics {
     registry: Registry,
     looked: Looked,
+    sharing: Option<Sharing>,
     events: BTreeMap<EventType, ByFate>,
     other_events: ByFate,
     body_bytes: Counter,
@@ -80,15 +85,33 @@ pub(super) struct FilingMetrics {
     pub(super) quarantined_lines: Counter,
 }
 
+impl FilingMetrics {
+    fn register(counter: &mut impl FnMut(&str, &str) -> Counter) -> Self {
+        Self {
+            filed: counter("batches_filed", "Batches that were filed in the lake"),
+            failed: counter("batches_failed", "Times that a batch could not be filed, and is tried again"),
+            given_up: counter("batches_given_up", "Batches that are gone from raw before they were filed"),
+            quarantined_lines: counter("quarantined_lines", "Lines that could not be filed"),
+        }
+    }
+}
+
 impl Metrics {
-    /// The metrics of a server of these types; with those of filing and of the disk where this process does it.
-    pub(super) fn new(catalog: &Catalog, engine: Option<&Embedded>, clock: Arc<dyn Clock>) -> Arc<Self> {
+    /// The metrics of a server of these types; with those of filing and of the disk where this process does it, and of
+    /// shared calls where it shares them.
+    pub(super) fn new(
+        catalog: &Catalog,
+        engine: Option<&Embedded>,
+        coalescing: Option<Coalescing>,
+        clock: Arc<dyn Clock>,
+    ) -> Arc<Self> {
         let mut registry = Registry::default();
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("weir_build", "Which version of Weir this is", build);
         let looked = Looked::register(&mut registry, engine.cloned(), clock);
         let weir = registry.sub_registry_with_prefix("weir");
 
+        let sharing = coalescing.map(|coalescing| Sharing::register(weir, coalescing));
         let requests = Requests::register(weir);
         let events = Family::<[(&'static str, String); 2], Counter>::default();
         weir.register("events", "Events by type, and by what became of them", events.clone());
@@ -133,22 +156,8 @@ impl Metrics {
                 "Idle connections that were closed to make room for others",
             ),
         };
-        let filing = if engine.is_some() {
-            FilingMetrics {
-                filed: counter("batches_filed", "Batches that were filed in the lake"),
-                failed: counter(
-                    "batches_failed",
-                    "Times that a batch could not be filed, and is tried again",
-                ),
-                given_up: counter(
-                    "batches_given_up",
-                    "Batches that are gone from raw before they were filed",
-                ),
-                quarantined_lines: counter("quarantined_lines", "Lines that could not be filed"),
-            }
-        } else {
-            FilingMetrics::default()
-        };
+        let filing =
+            if engine.is_some() { FilingMetrics::register(&mut counter) } else { FilingMetrics::default() };
         let limited = Family::<Label, Counter>::default();
         weir.register(
             "rate_limited",
@@ -173,6 +182,7 @@ impl Metrics {
         Arc::new(Self {
             registry,
             looked,
+            sharing,
             events: known,
             other_events,
             body_bytes,
@@ -189,6 +199,9 @@ impl Metrics {
     /// All of them, as Prometheus reads them.
     async fn text(&self) -> String {
         self.looked.look().await;
+        if let Some(sharing) = &self.sharing {
+            sharing.look();
+        }
         let mut text = String::new();
         // Writing to a string cannot fail.
         let _ = text::encode(&mut text, &self.registry);

@@ -222,3 +222,60 @@ fn it_ends_on_a_signal_and_promises_no_filing() {
         assert!(log.contains("stopping") && !log.contains("filing"), "{log}");
     }
 }
+
+#[test]
+fn requests_that_come_together_share_calls_and_all_are_told_the_truth() {
+    const WRITERS: u64 = 16;
+    const EACH: u64 = 10;
+    let aws = OnAws::start();
+    let ann = aws.user("ann");
+    let server = aws.serve(&[]);
+    let path = "/button/click/count?button_id=b";
+    // How many of a kind were asked for, and how many calls that took.
+    let asked = |kind: &str| -> [u64; 2] {
+        let metrics = server.request("GET", None, "/metrics", &[], b"").text();
+        ["requests", "calls"].map(|name| {
+            let of = format!("weir_engine_{name}_total{{kind=\"{kind}\"}} ");
+            let line = metrics.lines().find_map(|line| line.strip_prefix(&of));
+            line.unwrap_or_else(|| panic!("there is no {of} in {metrics}")).parse().unwrap()
+        })
+    };
+    let mut rounds = 0;
+    // What comes together is for chance to say.
+    eventually("calls of each kind are shared", || {
+        thread::scope(|scope| {
+            for writer in 0..WRITERS {
+                let (server, ann) = (&server, &ann);
+                scope.spawn(move || {
+                    for n in 1..=EACH {
+                        let event = click(&format!("{rounds}-{writer}-{n}"), "b");
+                        assert_eq!(server.post(ann, "/button/click", event).status, 200);
+                        let count = server.get(ann, path).json()["count"].as_u64().unwrap();
+                        assert!(
+                            count >= rounds * WRITERS * EACH + n,
+                            "{count}: what was acknowledged is counted"
+                        );
+                    }
+                });
+            }
+        });
+        rounds += 1;
+        let events = rounds * WRITERS * EACH;
+        ["append", "increment", "read"].into_iter().zip([events, 2 * events, events]).all(
+            |(kind, expected)| {
+                let [requests, calls] = asked(kind);
+                assert!(
+                    requests == expected && (1..=requests).contains(&calls),
+                    "{kind}: {calls} for {requests}"
+                );
+                calls < requests
+            },
+        )
+    });
+    let events = rounds * WRITERS * EACH;
+    assert_eq!(server.get(&ann, path).json(), json!({"count": events}));
+    assert_eq!(server.get(&ann, "/counts").json()["counts"][0]["total"], events);
+    assert_eq!(lines_in_raw(&aws).len() as u64, events);
+    let guide = include_str!("../../docs/OPERATE.md");
+    assert!(guide.contains("`weir_engine_requests_total`") && guide.contains("`weir_engine_calls_total`"));
+}

@@ -53,7 +53,7 @@ fn each_role_may_do_what_its_work_needs_and_no_more() {
                 ("dynamodb:Query", "${CountsTable.Arn}"),
                 ("dynamodb:UpdateItem", "${CountsTable.Arn}"),
                 ("dynamodb:UpdateItem", "${RecentIdsTable.Arn}"),
-                ("firehose:DescribeDeliveryStream", "${Stream.Arn}"),
+                ("firehose:ListTagsForDeliveryStream", "${Stream.Arn}"),
                 ("firehose:PutRecordBatch", "${Stream.Arn}"),
             ],
         ),

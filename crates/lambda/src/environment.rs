@@ -56,6 +56,13 @@ impl Environment {
         text.parse().map_err(|error: T::Err| SettingError::Invalid { name, source: error.into() })
     }
 
+    /// How many invocations there may be at once: more than one where Lambda says so (Managed Instances), and one
+    /// otherwise. It is read as the runtime reads it.
+    #[must_use]
+    pub fn invocations_at_once(&self) -> u32 {
+        self.found("AWS_LAMBDA_MAX_CONCURRENCY").and_then(|text| text.parse().ok()).unwrap_or(1).max(1)
+    }
+
     /// CloudFormation has no way to leave a variable out, but it can be empty.
     pub(crate) fn found(&self, name: &str) -> Option<String> {
         (self.0)(name).filter(|text| !text.is_empty())
@@ -89,6 +96,15 @@ mod tests {
     fn what_is_set_is_read() {
         assert_eq!(environment().text("TABLE").unwrap(), "users");
         assert_eq!(environment().or("SHARDS", NonZeroU16::MIN).unwrap().get(), 4);
+    }
+
+    #[test]
+    fn one_invocation_at_a_time_is_usual() {
+        let at_once = |text: &'static str| {
+            let set = move |name: &str| (name == "AWS_LAMBDA_MAX_CONCURRENCY").then(|| text.to_owned());
+            Environment::new(set).invocations_at_once()
+        };
+        assert_eq!(["", "0", "1", "16", "many", "-1"].map(at_once), [1, 1, 1, 16, 1, 1]);
     }
 
     #[test]

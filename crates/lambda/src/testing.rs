@@ -2,6 +2,7 @@
 //! and against an AWS that answers as the test says. Both listen on 127.0.0.1 and end with the test.
 
 use std::{
+    collections::HashMap,
     fmt::Debug,
     io::{BufRead, BufReader, Read},
     net::SocketAddr,
@@ -71,7 +72,9 @@ pub enum Outcome {
 pub struct Function {
     child: Child,
     events: tokio::sync::mpsc::UnboundedSender<Value>,
-    outcomes: Receiver<Outcome>,
+    /// How many events it was handed.
+    handed: u64,
+    outcomes: Receiver<(String, Outcome)>,
     logs: Lines,
     metrics: Lines,
     readers: Vec<JoinHandle<()>>,
@@ -124,7 +127,18 @@ impl Function {
         let (metrics, metrics_reader) = lines(child.stdout.take());
         let (logs, logs_reader) = lines(child.stderr.take());
         let readers = vec![metrics_reader, logs_reader];
-        Self { child, events, outcomes, logs, metrics, readers, started, polled, _runtime_api: runtime_api }
+        Self {
+            child,
+            events,
+            handed: 0,
+            outcomes,
+            logs,
+            metrics,
+            readers,
+            started,
+            polled,
+            _runtime_api: runtime_api,
+        }
     }
 
     /// The number of its process.
@@ -147,8 +161,24 @@ impl Function {
 
     /// Hands it an event, and waits for what it makes of that.
     pub fn invoke(&mut self, event: Value) -> Outcome {
-        self.events.send(event).expect("the Runtime API runs as long as the function");
+        self.hand(event);
         self.outcome()
+    }
+
+    /// Hands it events without waiting in between, as Lambda does where it takes several at once; says what it makes of
+    /// each, in their order.
+    pub fn invoke_all(&mut self, events: impl IntoIterator<Item = Value>) -> Vec<Outcome> {
+        let ids: Vec<String> = events.into_iter().map(|event| self.hand(event)).collect();
+        let mut outcomes: HashMap<String, Outcome> = ids.iter().map(|_| self.next_outcome()).collect();
+        let of = |id| outcomes.remove(id).expect("it says once what it makes of each");
+        ids.iter().map(of).collect()
+    }
+
+    /// Hands it an event; gives the invocation's id.
+    fn hand(&mut self, event: Value) -> String {
+        self.events.send(event).expect("the Runtime API runs as long as the function");
+        self.handed += 1;
+        invocation(self.handed)
     }
 
     /// Hands it an event that it must answer.
@@ -161,6 +191,10 @@ impl Function {
 
     /// Waits for what it says of the last event, or of its start.
     pub fn outcome(&mut self) -> Outcome {
+        self.next_outcome().1
+    }
+
+    fn next_outcome(&mut self) -> (String, Outcome) {
         for _ in 0..PATIENCE.as_millis() / 100 {
             match self.outcomes.recv_timeout(Duration::from_millis(100)) {
                 Ok(outcome) => return outcome,
@@ -259,7 +293,8 @@ fn lines(output: Option<impl Read + Send + 'static>) -> (Lines, JoinHandle<()>) 
 struct RuntimeApi {
     /// How many events were handed out, and those that wait.
     queue: Arc<AsyncMutex<(u64, tokio::sync::mpsc::UnboundedReceiver<Value>)>>,
-    tell: Sender<Outcome>,
+    /// Tells what became of which invocation.
+    tell: Sender<(String, Outcome)>,
     /// When it was first asked for an event.
     polled: Arc<OnceLock<Instant>>,
 }
@@ -275,7 +310,7 @@ async fn next(State(api): State<RuntimeApi>) -> Response {
     let Some(event) = event else { return StatusCode::GONE.into_response() };
     let deadline = SystemClock.now().plus_millis(30_000).millis();
     let headers = [
-        ("lambda-runtime-aws-request-id", format!("request-{number}")),
+        ("lambda-runtime-aws-request-id", invocation(number)),
         ("lambda-runtime-deadline-ms", deadline.to_string()),
         (
             "lambda-runtime-invoked-function-arn",
@@ -286,22 +321,27 @@ async fn next(State(api): State<RuntimeApi>) -> Response {
     (headers, event.to_string()).into_response()
 }
 
-async fn answered(State(api): State<RuntimeApi>, Path(_): Path<String>, body: Bytes) -> StatusCode {
-    told(&api, Outcome::Answer, &body)
+/// The id of the invocation with this number.
+fn invocation(number: u64) -> String {
+    format!("request-{number}")
 }
 
-async fn failed(State(api): State<RuntimeApi>, Path(_): Path<String>, body: Bytes) -> StatusCode {
-    told(&api, Outcome::Error, &body)
+async fn answered(State(api): State<RuntimeApi>, Path(id): Path<String>, body: Bytes) -> StatusCode {
+    told(&api, id, Outcome::Answer, &body)
+}
+
+async fn failed(State(api): State<RuntimeApi>, Path(id): Path<String>, body: Bytes) -> StatusCode {
+    told(&api, id, Outcome::Error, &body)
 }
 
 async fn cannot_start(State(api): State<RuntimeApi>, body: Bytes) -> StatusCode {
-    told(&api, Outcome::CannotStart, &body)
+    told(&api, String::new(), Outcome::CannotStart, &body)
 }
 
-fn told(api: &RuntimeApi, outcome: fn(Value) -> Outcome, body: &[u8]) -> StatusCode {
+fn told(api: &RuntimeApi, id: String, outcome: fn(Value) -> Outcome, body: &[u8]) -> StatusCode {
     let body = serde_json::from_slice(body).unwrap_or_else(|error| Value::from(error.to_string()));
     // The test may be over.
-    let _ = api.tell.send(outcome(body));
+    let _ = api.tell.send((id, outcome(body)));
     StatusCode::ACCEPTED
 }
 

@@ -1,11 +1,17 @@
 //! The collector on Lambda: the API over Firehose and DynamoDB, behind API Gateway.
 
-use std::{num::NonZeroU16, process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    num::NonZeroU16,
+    process::ExitCode,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use collector::{Collector, Drift, Gateway, GatewayAuthentication, Observe, Origins, Taken};
 use mimalloc::MiMalloc;
 use weir_aws::{Aws, FirehoseStream};
-use weir_core::{Catalog, SystemClock, SystemRandom};
+use weir_coalesce::{Coalescing, Work};
+use weir_core::{Catalog, Clock, SystemClock, SystemRandom, Timestamp};
 use weir_lambda::{Environment, Metrics, StartError};
 
 #[global_allocator]
@@ -16,19 +22,28 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 /// they were (3 seconds at the most) and for the counts.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(8);
 
+/// How often it is told at the most how many calls were shared: each line costs money.
+const TELL_EVERY: Duration = Duration::from_secs(1);
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     weir_lambda::run(|environment| {
-        let gateway = gateway(environment)?;
+        let (gateway, sharing) = gateway(environment)?;
         Ok(move |event| {
-            let gateway = gateway.clone();
-            async move { gateway.answer(event).await.inspect_err(|error| tracing::error!(%error, "no answer")) }
+            let (gateway, sharing) = (gateway.clone(), sharing.clone());
+            async move {
+                let answer = gateway.answer(event).await;
+                if let Some(sharing) = sharing {
+                    sharing.tell();
+                }
+                answer.inspect_err(|error| tracing::error!(%error, "no answer"))
+            }
         })
     })
     .await
 }
 
-fn gateway(environment: &Environment) -> Result<Gateway, StartError> {
+fn gateway(environment: &Environment) -> Result<(Gateway, Option<Arc<Sharing>>), StartError> {
     let stream = environment.text("WEIR_STREAM")?;
     let ids_table = environment.text("WEIR_IDS_TABLE")?;
     let counts_table = environment.text("WEIR_COUNTS_TABLE")?;
@@ -41,7 +56,7 @@ fn gateway(environment: &Environment) -> Result<Gateway, StartError> {
     let ids = aws.recent_ids(&ids_table, clock.clone());
     let stream = aws.stream(&stream, GIVE_UP_AFTER).remembering(ids);
     let counts = Arc::new(aws.counts(&counts_table, shards));
-    let collector = Collector {
+    let mut collector = Collector {
         catalog: Arc::new(Catalog::built_in()?),
         stream: Arc::new(stream.clone()),
         live: counts.clone(),
@@ -49,13 +64,22 @@ fn gateway(environment: &Environment) -> Result<Gateway, StartError> {
         rejected: counts,
         health: Arc::new(health),
         authenticate: Arc::new(GatewayAuthentication),
-        observe: Arc::new(Measure { metrics, stream }),
-        clock,
+        observe: Arc::new(Measure { metrics: metrics.clone(), stream }),
+        clock: clock.clone(),
         random: Arc::new(SystemRandom),
     };
+    // One invocation at a time has nobody to share with.
+    let sharing = (environment.invocations_at_once() > 1).then(|| {
+        let coalescing = Coalescing::new();
+        collector.stream = coalescing.stream(collector.stream.clone());
+        collector.live = coalescing.live_counts(collector.live.clone());
+        collector.settled = coalescing.settled_counts(collector.settled.clone());
+        collector.rejected = coalescing.recent_rejected(collector.rejected.clone());
+        Arc::new(Sharing { metrics, coalescing, clock, told: Mutex::new(Timestamp::saturating(0)) })
+    });
     // API Gateway answers for CORS where it is set to; where it is not, pages of all origins may call, as they have
     // to bring credentials anyway.
-    Ok(Gateway::new(collector::router(collector, &Origins::Any)))
+    Ok((Gateway::new(collector::router(collector, &Origins::Any)), sharing))
 }
 
 /// Makes metrics of what became of events, and of how far the counts are apart.
@@ -65,6 +89,7 @@ struct Measure {
 }
 
 impl Observe for Measure {
+    /// Where several invocations share calls, it is of all of them that the stream was tried again.
     fn taken(&self, taken: &Taken) {
         self.metrics.count(&[
             ("EventsAccepted", taken.accepted as u64),
@@ -79,5 +104,38 @@ impl Observe for Measure {
     /// Of whoever asks: the largest says most.
     fn drift(&self, drift: &Drift) {
         self.metrics.count(&[("CountsUnderWay", drift.under_way), ("CountsMissing", drift.missing)]);
+    }
+}
+
+/// Makes metrics of what was asked for by several invocations, and of how many calls that took.
+struct Sharing {
+    metrics: Metrics,
+    coalescing: Coalescing,
+    clock: Arc<dyn Clock>,
+    /// When it was told last.
+    told: Mutex<Timestamp>,
+}
+
+impl Sharing {
+    /// Tells it, unless that was done a moment ago: an invocation after this one tells the rest then.
+    fn tell(&self) {
+        let now = self.clock.now();
+        {
+            // Nothing is left half done by what happens under this lock.
+            let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+            if u128::from(now.millis().saturating_sub(told.millis())) < TELL_EVERY.as_millis() {
+                return;
+            }
+            *told = now;
+        }
+        let Work { reads, raises, appends } = self.coalescing.take_work();
+        self.metrics.count(&[
+            ("ReadRequests", reads.requests),
+            ("ReadCalls", reads.calls),
+            ("IncrementRequests", raises.requests),
+            ("IncrementCalls", raises.calls),
+            ("AppendRequests", appends.requests),
+            ("AppendCalls", appends.calls),
+        ]);
     }
 }

@@ -360,3 +360,12 @@ fn the_dashboard_is_served_to_whoever_asks() {
     event["headers"] = json!({"if-none-match": answer["headers"]["etag"]});
     assert_eq!(setup.function.answer(event.clone())["statusCode"], 304);
 }
+
+#[test]
+fn one_invocation_at_a_time_shares_nothing_and_says_nothing_of_it() {
+    let Setup { mut function, aws: _aws, .. } = setup();
+    assert_eq!(told(&function.answer(v2("$default", "POST", "/button/click", Some(CLICK)))), received());
+    function.measured(|line| line["EventsAccepted"] == 1);
+    assert_eq!(told(&function.answer(v2("$default", "POST", "/button/click", Some(CLICK)))), received());
+    assert!(!function.told().contains("AppendRequests"), "{}", function.told());
+}
