@@ -31,6 +31,7 @@ macro_rules! parsed_name {
         impl FromStr for $name {
             type Err = NameError;
 
+            #[inline]
             fn from_str(text: &str) -> Result<Self, NameError> {
                 let accepts: fn(&str) -> bool = $accepts;
                 if accepts(text) { Ok(Self(text.into())) } else { Err(NameError { what: $what, rule: $rule }) }
