@@ -227,7 +227,14 @@ fn end_processes_of(profile: &tempfile::TempDir) {
 }
 
 impl Driver {
+    /// It takes a port that is free for IPv4, and ends if somebody else has the same for IPv6 by then: another driver that
+    /// starts at the same time, for example.
     fn start() -> Self {
+        let started = (0..20).find_map(|_| Self::try_start());
+        started.expect("chromedriver started, and did not end at once")
+    }
+
+    fn try_start() -> Option<Self> {
         let mut child = Command::new("chromedriver")
             .arg("--port=0")
             .stdin(Stdio::null())
@@ -239,7 +246,10 @@ impl Driver {
         let mut line = String::new();
         let port: u16 = loop {
             line.clear();
-            assert!(said.read_line(&mut line).unwrap() > 0, "chromedriver ended before it was started");
+            if said.read_line(&mut line).unwrap() == 0 {
+                child.wait().unwrap();
+                return None;
+            }
             if let Some((_, port)) = line.trim_end().trim_end_matches('.').split_once("successfully on port ")
                 && let Ok(port) = port.parse()
             {
@@ -248,7 +258,7 @@ impl Driver {
         };
         // Who does not read what it says stops it.
         std::thread::spawn(move || for _ in said.lines().map_while(Result::ok) {});
-        Self { child, url: format!("http://127.0.0.1:{port}") }
+        Some(Self { child, url: format!("http://127.0.0.1:{port}") })
     }
 
     fn call(&self, method: &str, path: &str, body: &Value) -> Result<Value, String> {
