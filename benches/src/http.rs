@@ -28,9 +28,12 @@ pub(crate) struct Options {
     /// How many connections send requests of one event at once.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
     connections: u32,
-    /// How many connections send requests of 100 events at once. More of them wait for each other, and gain nothing.
+    /// How many connections send requests of many events at once. More of them wait for each other, and gain nothing.
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..))]
     batch_connections: u32,
+    /// How many events the requests of many have. The targets are for 100.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(2..=10_000))]
+    batch: u32,
     /// How long each load lasts, in seconds.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
     seconds: u64,
@@ -42,48 +45,61 @@ pub(crate) struct Options {
     built: Option<PathBuf>,
 }
 
+const WITH_IDS: &str = ", with clients' ids";
+
 /// A kind of load.
 struct Kind {
-    name: &'static str,
+    name: String,
     route: &'static str,
     events: u32,
-    request: fn(u32, u64) -> Vec<u8>,
+    /// Makes an event.
+    event: Make,
     /// Events a second at least, and milliseconds of the slowest hundredth at most.
     targets: Option<(f64, f64)>,
 }
 
-const KINDS: [Kind; 4] = [
-    Kind {
-        name: "1 event a request",
-        route: "/button/click",
-        events: 1,
-        request: click,
-        targets: Some((25_000.0, 25.0)),
-    },
-    Kind {
-        name: "1 event a request, with a client's id",
-        route: "/button/click",
-        events: 1,
-        request: identified_click,
-        targets: None,
-    },
-    Kind {
-        name: "100 events a request",
-        route: "/events",
-        events: 100,
-        request: hundred_clicks,
-        targets: Some((150_000.0, 25.0)),
-    },
-    Kind {
-        name: "100 events a request, with clients' ids",
-        route: "/events",
-        events: 100,
-        request: hundred_identified_clicks,
-        targets: None,
-    },
-];
+/// Makes an event, by the number of its connection and by its own there.
+type Make = fn(u32, u64) -> Vec<u8>;
+
+impl Kind {
+    fn one(event: Make, suffix: &str, targets: Option<(f64, f64)>) -> Self {
+        let name = format!("1 event a request{suffix}");
+        Self { name, route: "/button/click", events: 1, event, targets }
+    }
+
+    fn many(events: u32, event: Make, suffix: &str, targets: Option<(f64, f64)>) -> Self {
+        let name = format!("{events} events a request{suffix}");
+        // They are for a hundred.
+        Self { name, route: "/events", events, event, targets: targets.filter(|_| events == 100) }
+    }
+
+    /// The body of the request that a connection sends as its `number`th.
+    fn body(&self, connection: u32, number: u64) -> Vec<u8> {
+        if self.events == 1 {
+            return (self.event)(connection, number);
+        }
+        let first = number * u64::from(self.events);
+        let mut body = Vec::with_capacity(self.events as usize * 128);
+        for index in 0..u64::from(self.events) {
+            body.extend_from_slice(if index == 0 { b"[" } else { b"," });
+            body.extend_from_slice(br#"{"event_type":"button_click","#);
+            body.extend_from_slice(&(self.event)(connection, first + index)[1..]);
+        }
+        body.push(b']');
+        body
+    }
+}
 
 impl Options {
+    fn kinds(&self) -> [Kind; 4] {
+        [
+            Kind::one(click, "", Some((25_000.0, 25.0))),
+            Kind::one(identified_click, WITH_IDS, None),
+            Kind::many(self.batch, click, "", Some((150_000.0, 25.0))),
+            Kind::many(self.batch, identified_click, WITH_IDS, None),
+        ]
+    }
+
     fn connections(&self, kind: &Kind) -> u32 {
         if kind.events == 1 { self.connections } else { self.batch_connections }
     }
@@ -104,10 +120,11 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
     let mut report = Report::default();
     let fsyncs = limits::fsyncs_a_second(folder.path(), lasting.min(Duration::from_secs(2)))?;
     report.add("the disk", "fsyncs one after the other", fsyncs, "a second", None);
-    for kind in &KINDS {
-        let data = folder.path().join(kind.name);
+    for kind in &options.kinds() {
+        let data = folder.path().join(&kind.name);
         measure(&mut report, options, &program, &data, kind)?;
-        if kind.name.contains("id") {
+        // The store's limit is where it looks up no ids.
+        if kind.name.ends_with(WITH_IDS) {
             continue;
         }
         let store = limits::appends_a_second(
@@ -116,9 +133,9 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
             kind.events as usize,
             lasting,
         )?;
-        report.add(kind.name, "the store without HTTP", store, "events a second", None);
-        if let Some(over_http) = report.value(kind.name, THROUGHPUT) {
-            report.add(kind.name, "share of that over HTTP", over_http / store * 100.0, "%", None);
+        report.add(&kind.name, "the store without HTTP", store, "events a second", None);
+        if let Some(over_http) = report.value(&kind.name, THROUGHPUT) {
+            report.add(&kind.name, "share of that over HTTP", over_http / store * 100.0, "%", None);
         }
     }
     Ok(report)
@@ -142,25 +159,26 @@ fn measure(
     );
     let load = |lasting| Load { address: server.address, connections: options.connections(kind), lasting };
     // The first requests find everything cold.
-    load(Duration::from_millis(500)).run(kind.request, &head)?;
+    load(Duration::from_millis(500)).run(|connection, number| kind.body(connection, number), &head)?;
     let process = server.process();
     let cpu = process.cpu()?;
-    let outcome = load(Duration::from_secs(options.seconds)).run(kind.request, &head)?;
+    let outcome = load(Duration::from_secs(options.seconds))
+        .run(|connection, number| kind.body(connection, number), &head)?;
     let cpu = process.cpu()?.saturating_sub(cpu);
     let events = as_f64(outcome.answered) * f64::from(kind.events);
     let (throughput, slowest) = kind.targets.unzip();
     report.add(
-        kind.name,
+        &kind.name,
         THROUGHPUT,
         events / outcome.took.as_secs_f64(),
         "events a second",
         throughput.map(Target::AtLeast),
     );
     let millis = |percent| outcome.slower_than(percent).as_secs_f64() * 1e3;
-    report.add(kind.name, "half are answered within", millis(50), "ms", None);
-    report.add(kind.name, "99 of 100 are answered within", millis(99), "ms", slowest.map(Target::AtMost));
-    report.add(kind.name, "the server's CPU an event", cpu.as_secs_f64() * 1e6 / events, "µs", None);
-    report.add(kind.name, "resident at most", as_f64(process.peak()?) / 1e6, "MB", None);
+    report.add(&kind.name, "half are answered within", millis(50), "ms", None);
+    report.add(&kind.name, "99 of 100 are answered within", millis(99), "ms", slowest.map(Target::AtMost));
+    report.add(&kind.name, "the server's CPU an event", cpu.as_secs_f64() * 1e6 / events, "µs", None);
+    report.add(&kind.name, "resident at most", as_f64(process.peak()?) / 1e6, "MB", None);
     Ok(())
 }
 
@@ -179,26 +197,6 @@ fn identified_click(connection: u32, number: u64) -> Vec<u8> {
     .into_bytes()
 }
 
-fn hundred_clicks(connection: u32, number: u64) -> Vec<u8> {
-    hundred(|index| click(connection, number * 100 + index))
-}
-
-fn hundred_identified_clicks(connection: u32, number: u64) -> Vec<u8> {
-    hundred(|index| identified_click(connection, number * 100 + index))
-}
-
-/// A hundred events with their type, as one array.
-fn hundred(event: impl Fn(u64) -> Vec<u8>) -> Vec<u8> {
-    let mut body = Vec::with_capacity(12 << 10);
-    for index in 0..100 {
-        body.extend_from_slice(if index == 0 { b"[" } else { b"," });
-        body.extend_from_slice(br#"{"event_type":"button_click","#);
-        body.extend_from_slice(&event(index)[1..]);
-    }
-    body.push(b']');
-    body
-}
-
 #[expect(clippy::cast_precision_loss, reason = "figures for people, far below 2^53")]
 fn as_f64(number: u64) -> f64 {
     number as f64
@@ -206,17 +204,24 @@ fn as_f64(number: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
     use serde_json::Value;
     use weir_core::{Catalog, Event};
 
     use super::*;
 
+    #[derive(Parser)]
+    struct Usual {
+        #[command(flatten)]
+        options: Options,
+    }
+
     #[test]
     fn everything_that_is_sent_is_valid() {
         let catalog = Catalog::built_in().expect("it is");
         let definition = catalog.get(&"button_click".parse().expect("a type")).expect("it has one");
-        for kind in KINDS {
-            let body = String::from_utf8((kind.request)(7, 42)).expect("text");
+        for kind in Usual::parse_from(["http", "--batch", "7"]).options.kinds() {
+            let body = String::from_utf8(kind.body(7, 42)).expect("text");
             let json: Value = serde_json::from_str(&body).expect("JSON");
             let events = json.as_array().cloned().unwrap_or_else(|| vec![json]);
             assert_eq!(events.len(), kind.events as usize);

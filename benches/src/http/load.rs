@@ -6,10 +6,10 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
+use futures_util::future::try_join_all;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    task::JoinSet,
 };
 
 /// What is sent, and by how many.
@@ -38,21 +38,16 @@ impl Outcome {
 impl Load {
     /// Sends requests until time is over; `request` makes the next one of a connection, by the connection's number and
     /// how many it has sent. Every answer must be a 200.
-    pub(crate) fn run(&self, request: fn(u32, u64) -> Vec<u8>, head: &str) -> anyhow::Result<Outcome> {
+    pub(crate) fn run(&self, request: impl Fn(u32, u64) -> Vec<u8>, head: &str) -> anyhow::Result<Outcome> {
         // One thread: the server needs the others.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
-            let mut connections = JoinSet::new();
             let began = Instant::now();
             let until = began + self.lasting;
-            for number in 0..self.connections {
-                let (address, head) = (self.address, head.to_owned());
-                connections.spawn(async move { keep_sending(address, &head, number, request, until).await });
-            }
-            let mut times = Vec::new();
-            while let Some(ended) = connections.join_next().await {
-                times.extend(ended??);
-            }
+            let sending =
+                (0..self.connections).map(|number| keep_sending(self.address, head, number, &request, until));
+            let times = try_join_all(sending).await?;
+            let mut times = times.concat();
             let took = began.elapsed();
             times.sort_unstable();
             Ok(Outcome { answered: times.len() as u64, took, times })
@@ -64,7 +59,7 @@ async fn keep_sending(
     address: SocketAddr,
     head: &str,
     number: u32,
-    request: fn(u32, u64) -> Vec<u8>,
+    request: impl Fn(u32, u64) -> Vec<u8>,
     until: Instant,
 ) -> anyhow::Result<Vec<Duration>> {
     let mut stream = TcpStream::connect(address).await.context("the server cannot be reached")?;

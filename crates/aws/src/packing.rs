@@ -2,6 +2,8 @@
 //!
 //! Firehose bills each record as a multiple of 5 KB, so events share them
 //! (<https://aws.amazon.com/firehose/pricing/>).
+//!
+//! Public for the benchmark of it; [`FirehoseStream`](crate::FirehoseStream) is what calls it.
 
 use std::ops::Range;
 

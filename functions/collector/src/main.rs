@@ -14,6 +14,7 @@ use weir_coalesce::{Coalescing, Work};
 use weir_core::{Catalog, Clock, SystemClock, SystemRandom, Timestamp};
 use weir_lambda::{Environment, Metrics, StartError};
 
+/// A click makes some hundreds of small allocations, mostly the SDK's: a tenth less CPU than with the system's.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
