@@ -29,6 +29,10 @@ impl Clock for SimulatedClock {
     fn now(&self) -> Timestamp {
         Timestamp::saturating(self.millis())
     }
+
+    fn elapsed(&self) -> Duration {
+        self.start.elapsed()
+    }
 }
 
 impl TimeSource for SimulatedClock {

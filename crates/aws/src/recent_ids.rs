@@ -93,7 +93,7 @@ impl RecentIds {
         let late = || Claim::Refused(PortError::unavailable(WHAT, "it took too long"));
         let (mut claims, mut first, mut claiming) = (Vec::new(), HashMap::new(), Vec::new());
         for (index, record) in records.iter().enumerate() {
-            let Some(id) = record.identity() else {
+            let Some(id) = record.identity().to_remember() else {
                 claims.push(Claim::Free);
                 continue;
             };

@@ -177,7 +177,7 @@ impl FirehoseStream {
 impl Stream for FirehoseStream {
     async fn append(&self, records: Vec<Record>) -> Vec<Appended> {
         let deadline = Instant::now() + self.give_up_after;
-        let Some(ids) = self.ids.as_ref().filter(|_| records.iter().any(Record::has_identity)) else {
+        let Some(ids) = self.ids.as_ref().filter(|_| records.iter().any(Record::may_repeat)) else {
             return self.store(&records, deadline).await;
         };
         // Half of the time: what is claimed must be stored, or be claimed in vain.

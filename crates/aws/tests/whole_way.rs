@@ -57,6 +57,10 @@ impl Clock for Hurried {
     fn now(&self) -> Timestamp {
         Timestamp::saturating(SystemClock.now().millis() * 10)
     }
+
+    fn elapsed(&self) -> Duration {
+        SystemClock.elapsed() * 10
+    }
 }
 
 fn api(aws: &Aws) -> axum::Router {

@@ -118,7 +118,7 @@ async fn append(inner: Arc<dyn Stream>, mut gathered: Gathered, counted: Arc<Cou
 }
 
 fn kind(records: &[Record]) -> Kind {
-    if records.iter().any(Record::has_identity) { Kind::WithIdentity } else { Kind::Without }
+    if records.iter().any(Record::may_repeat) { Kind::WithIdentity } else { Kind::Without }
 }
 
 fn bytes(records: &[Record]) -> usize {

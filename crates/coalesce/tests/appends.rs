@@ -128,7 +128,7 @@ async fn records_with_an_identity_keep_no_others_waiting() {
         }
     }
     for append in engine.appends.lock().unwrap().iter() {
-        let with = append.iter().filter(|record| record.has_identity()).count();
+        let with = append.iter().filter(|record| record.may_repeat()).count();
         assert!(with == 0 || with == append.len());
     }
     assert!(!hangs.is_finished());
@@ -159,7 +159,7 @@ async fn large_appends_go_by_themselves_and_what_gathers_has_a_bound() {
     let appends = engine.appends.lock().unwrap();
     let (mut most_records, mut most_bytes, mut most_with_identity) = (0, 0, 0);
     for append in appends.iter() {
-        if append[0].has_identity() {
+        if append[0].may_repeat() {
             most_with_identity = most_with_identity.max(append.len());
         }
         most_records = most_records.max(append.len());

@@ -1,13 +1,24 @@
 //! Where the time comes from: passed in, so that a run can be repeated.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    sync::{
+        LazyLock,
+        atomic::{AtomicI64, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use crate::Timestamp;
 
-/// Tells the time of day.
+/// Tells the time of day, and how much time passes.
 pub trait Clock: Send + Sync {
-    /// Now.
+    /// Now, by the wall clock: it may be wrong, and may jump in both directions.
     fn now(&self) -> Timestamp;
+
+    /// The time that has passed since some moment in the life of this process, by a clock that never jumps. Only the
+    /// difference of two readings means something. How long something is remembered goes by this, never by
+    /// [`now`](Self::now).
+    fn elapsed(&self) -> Duration;
 }
 
 /// The machine's clock.
@@ -21,27 +32,47 @@ impl Clock for SystemClock {
             std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         Timestamp::saturating(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
     }
+
+    fn elapsed(&self) -> Duration {
+        static FIRST_READING: LazyLock<Instant> = LazyLock::new(Instant::now);
+        FIRST_READING.elapsed()
+    }
 }
 
 /// A clock that stands still until it is set: for tests and simulations.
 #[derive(Debug)]
-pub struct ManualClock(AtomicU64);
+pub struct ManualClock {
+    start: u64,
+    elapsed: AtomicU64,
+    /// How far the wall clock is ahead of the time that has passed.
+    ahead: AtomicI64,
+}
 
 impl ManualClock {
     /// A clock that shows `now`.
     #[must_use]
     pub fn at(now: Timestamp) -> Self {
-        Self(AtomicU64::new(now.millis()))
+        Self { start: now.millis(), elapsed: AtomicU64::new(0), ahead: AtomicI64::new(0) }
     }
 
-    /// Moves the clock on by `millis` milliseconds.
+    /// Lets `millis` milliseconds pass.
     pub fn advance(&self, millis: u64) {
-        self.0.fetch_add(millis, Ordering::SeqCst);
+        self.elapsed.fetch_add(millis, Ordering::SeqCst);
+    }
+
+    /// Sets the wall clock forward or back by `millis` milliseconds; no time passes.
+    pub fn jump(&self, millis: i64) {
+        self.ahead.fetch_add(millis, Ordering::SeqCst);
     }
 }
 
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
-        Timestamp::saturating(self.0.load(Ordering::SeqCst))
+        let passed = self.start.saturating_add(self.elapsed.load(Ordering::SeqCst));
+        Timestamp::saturating(passed.saturating_add_signed(self.ahead.load(Ordering::SeqCst)))
+    }
+
+    fn elapsed(&self) -> Duration {
+        Duration::from_millis(self.elapsed.load(Ordering::SeqCst))
     }
 }

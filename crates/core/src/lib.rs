@@ -29,6 +29,7 @@ pub mod ports;
 mod random;
 mod record;
 pub mod rejected;
+pub mod repeats;
 mod timestamp;
 pub mod trace;
 pub mod users;

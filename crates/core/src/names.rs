@@ -144,6 +144,30 @@ impl EventId {
         let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
         Self(Arc::from(&*id.hyphenated().encode_lower(&mut text)))
     }
+
+    /// Whether the text reads as an id that [`generate`](Self::generate) made at `then`: a `UUIDv7` of that millisecond.
+    #[must_use]
+    #[inline]
+    pub fn is_generated_at(&self, then: crate::Timestamp) -> bool {
+        let text = self.0.as_bytes();
+        if text.len() != uuid::fmt::Hyphenated::LENGTH || text[14] != b'7' {
+            return false;
+        }
+        let digit = |byte: u8| match byte {
+            b'0'..=b'9' => Some(u64::from(byte - b'0')),
+            b'a'..=b'f' => Some(u64::from(byte - b'a') + 10),
+            _ => None,
+        };
+        // The time is in the twelve digits around the first hyphen (RFC 9562, section 5.7).
+        let time = text[..8].iter().chain(&text[9..13]);
+        let millis = time.copied().try_fold(0, |millis, byte| Some(millis << 4 | digit(byte)?));
+        millis == Some(then.millis())
+            && text.iter().enumerate().all(|(at, byte)| match at {
+                8 | 13 | 18 | 23 => *byte == b'-',
+                19 => matches!(byte, b'8' | b'9' | b'a' | b'b'),
+                _ => digit(*byte).is_some(),
+            })
+    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,10 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::{Counter, Event, EventId, EventType, Key, Partition, Timestamp, Username, Violation};
+use crate::{
+    Counter, Event, EventId, EventType, Key, Partition, Random, Timestamp, Username, Violation,
+    repeats::Identity,
+};
 
 /// The longest record with its newline, in bytes: a Firehose record has at most 1,000 KiB
 /// (<https://docs.aws.amazon.com/firehose/latest/dev/limits.html>), and Weir leaves room below it.
@@ -18,7 +21,6 @@ pub const MAX_RECORD_BYTES: usize = 900 * 1024;
 pub struct Record {
     counter: Counter,
     event_id: EventId,
-    is_clients: bool,
     received_at: Timestamp,
     line: Bytes,
 }
@@ -32,6 +34,29 @@ pub struct Stamp {
     pub event_id: EventId,
     /// When the collector took it in.
     pub received_at: Timestamp,
+}
+
+impl Stamp {
+    /// The stamp of an event that came in at `received_at`. `given` is the id that its client gave it; without one it gets a
+    /// new id.
+    ///
+    /// An id is Weir's own if and only if it carries the millisecond of `received_at`. So an event whose client gave it an
+    /// id of this very millisecond is received one millisecond later.
+    #[must_use]
+    pub fn new(
+        username: Username,
+        given: Option<EventId>,
+        received_at: Timestamp,
+        random: &dyn Random,
+    ) -> Self {
+        match given {
+            None => Self { username, event_id: EventId::generate(received_at, random), received_at },
+            Some(event_id) => {
+                let own = event_id.is_generated_at(received_at);
+                Self { username, event_id, received_at: received_at.plus_millis(own.into()) }
+            }
+        }
+    }
 }
 
 impl Record {
@@ -51,8 +76,7 @@ impl Record {
             line.extend(value.get().bytes().filter(|byte| !matches!(byte, b'\n' | b'\r')));
         }
         line.extend_from_slice(b"}\n");
-        let is_clients = event.event_id.as_ref() == Some(&stamp.event_id);
-        Self { is_clients, ..Self::of(stamp, event_type.clone(), key, line) }
+        Self::of(stamp, event_type.clone(), key, line)
     }
 
     /// The record of an event that failed validation, kept so that it can be looked at and sent again: `body` is
@@ -91,7 +115,7 @@ impl Record {
     fn of(stamp: Stamp, event_type: EventType, key: Option<Key>, line: Vec<u8>) -> Self {
         let Stamp { username, event_id, received_at } = stamp;
         let counter = Counter { username, event_type, key };
-        Self { counter, event_id, is_clients: false, received_at, line: line.into() }
+        Self { counter, event_id, received_at, line: line.into() }
     }
 
     /// What the event counts for.
@@ -106,19 +130,17 @@ impl Record {
         &self.event_id
     }
 
-    /// What tells the event from all others, if its client gave it an id: `USERNAME/EVENT_ID`. Two records with the
-    /// same identity are one event that was sent twice, whatever else they hold. Ids that Weir makes are unique, and
-    /// rejected events may be corrected and sent again: these have none.
+    /// By what the event is known when it comes again.
     #[must_use]
-    pub fn identity(&self) -> Option<String> {
-        // Neither name can hold a slash.
-        self.is_clients.then(|| format!("{}/{}", self.counter.username, self.event_id))
+    pub fn identity(&self) -> Identity<'_> {
+        let Counter { username, event_type, .. } = &self.counter;
+        Identity::of(username, event_type, &self.event_id, self.received_at)
     }
 
-    /// Whether the record has an [`identity`](Self::identity).
+    /// Whether the event was stored before if another one of its identity was: whether its client gave it its id.
     #[must_use]
-    pub fn has_identity(&self) -> bool {
-        self.is_clients
+    pub fn may_repeat(&self) -> bool {
+        matches!(self.identity(), Identity::Given { .. })
     }
 
     /// Whether the event failed validation and is kept aside.
@@ -175,8 +197,10 @@ fn write_json(line: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
 pub struct RecordHead {
     /// Where in the lake the event belongs.
     pub partition: Partition,
-    /// The event's identity within its user.
+    /// The event's id.
     pub event_id: EventId,
+    /// When the collector took the event in.
+    pub received_at: Timestamp,
 }
 
 /// Why a stored line cannot be routed.
@@ -225,7 +249,16 @@ impl RecordHead {
                 hour: stamped.received_at.hour(),
             },
             event_id: stamped.event_id.parse()?,
+            received_at: stamped.received_at,
         })
+    }
+
+    /// By what the event is known when it comes again: the same as the [`Record`]'s when it was stored.
+    #[must_use]
+    #[inline]
+    pub fn identity(&self) -> Identity<'_> {
+        let Partition { username, event_type, .. } = &self.partition;
+        Identity::of(username, event_type, &self.event_id, self.received_at)
     }
 }
 
@@ -323,11 +356,16 @@ mod tests {
     }
 
     #[test]
-    fn only_an_accepted_event_whose_client_gave_it_an_id_has_an_identity() {
-        assert_eq!(stored(r#"{"event_id":"e-1"}"#).identity().as_deref(), Some("ethan/e-1"));
-        assert!(!stored("{}").has_identity());
+    fn only_an_accepted_event_whose_client_gave_it_an_id_is_remembered() {
+        let identity = stored(r#"{"event_id":"e-1"}"#).identity().to_remember();
+        assert_eq!(identity.as_deref(), Some("ethan/e-1"));
+        let made = Stamp::new(stamp().username, None, stamp().received_at, &crate::SeededRandom::new(1));
+        let event = Event::read("{}").unwrap();
+        let made = Record::accepted(&event, &"button_click".parse().unwrap(), None, made);
+        assert!(!made.may_repeat());
+        assert_eq!(made.identity().to_remember(), None);
         let rejected = Record::rejected(br#"{"event_id":"e-1"}"#, None, &[], stamp());
-        assert_eq!(rejected.identity(), None);
+        assert_eq!(rejected.identity().to_remember(), None);
     }
 
     proptest! {

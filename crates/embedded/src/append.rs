@@ -1,22 +1,21 @@
 //! Events on their way to the writer, packed for the journal.
 
 use rusqlite::Connection;
-use sha2::{Digest, Sha256};
 use weir_core::{Increment, Record, counts};
 
 use crate::{
-    recent_ids::{Id, RecentIds},
+    recent_ids::{self, Id, RecentIds},
     recent_rejected::Noted,
 };
 
 /// The records of one call.
 pub(crate) struct Append {
     packed: Packed,
-    /// Where some of them have an identity, all of them: what comes again is left out.
+    /// All of them where some may repeat an earlier one: repeats are left out.
     records: Vec<(Record, Option<Id>)>,
     /// Which of them were left out.
     duplicates: Vec<usize>,
-    /// The newest of them that were rejected. None of these has an identity, so none is left out.
+    /// The newest of them that were rejected. None of these repeats another, so none is left out.
     rejected: Vec<Noted>,
 }
 
@@ -43,9 +42,9 @@ impl Packed {
 impl Append {
     pub(crate) fn of(records: Vec<Record>) -> Self {
         let (packed, rejected) = (Packed::of(records.iter()), Noted::of(&records));
-        let records = if records.iter().any(Record::has_identity) {
+        let records = if records.iter().any(Record::may_repeat) {
             let with_id = |record: Record| {
-                let id = record.identity().map(|identity| digest(&identity));
+                let id = record.identity().to_remember().map(|identity| recent_ids::digest(&identity));
                 (record, id)
             };
             records.into_iter().map(with_id).collect()
@@ -94,11 +93,4 @@ impl Append {
     pub(crate) fn into_duplicates(self) -> Vec<usize> {
         self.duplicates
     }
-}
-
-/// The half of a SHA-256: that two events meet in it does not happen by chance, nor can it be brought about.
-fn digest(identity: &str) -> Id {
-    let mut id = [0; 16];
-    id.copy_from_slice(&Sha256::digest(identity)[..16]);
-    id
 }

@@ -98,7 +98,7 @@ impl Journal {
         // What an earlier process left waits for one more flush time at the most.
         let open = (open_bytes > 0).then(|| OpenBatch { bytes: open_bytes, since: Instant::now() });
         let first = if open.is_some() { first_open(&connection, cut).map_err(at(path))? } else { next };
-        let ids = RecentIds::open(&connection).map_err(at(path))?;
+        let ids = RecentIds::open(&connection, clock.elapsed()).map_err(at(path))?;
         let (db, outbox) = (connection, Some(outbox));
         let writer = Writer { db, overlay, next, first, open, flush, clock, ids, outbox };
         thread::Builder::new()

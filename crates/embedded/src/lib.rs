@@ -40,6 +40,7 @@ mod objects;
 mod overlay;
 mod recent_ids;
 mod recent_rejected;
+mod returning_ids;
 mod settled_counts;
 mod space;
 mod store;
@@ -148,10 +149,12 @@ impl Embedded {
 
         let store = path.join("events.db");
         let mut connection = open_events(&store)?;
-        stray_batches::take_up(&mut connection, &path.join("raw")).map_err(|error| match error {
-            TakeUpError::Store(error) => store::at(&store)(error).into(),
-            TakeUpError::Raw { path, source } => OpenError::Folder { path, source },
-        })?;
+        stray_batches::take_up(&mut connection, &path.join("raw"), clock.now()).map_err(
+            |error| match error {
+                TakeUpError::Store(error) => store::at(&store)(error).into(),
+                TakeUpError::Raw { path, source } => OpenError::Folder { path, source },
+            },
+        )?;
         let (overlay, recovered) = journal::recover(&mut connection).map_err(store::at(&store))?;
         let overlay = Arc::new(overlay);
         let raw = RawFolder::new(folder.sub("raw"));

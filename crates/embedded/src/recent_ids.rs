@@ -1,82 +1,130 @@
-//! The identities of events that were stored lately, so that one that comes again is known.
+//! The identities of events that were stored lately, so that a repeat is known.
 //!
-//! They lie in the table `recent_ids` by the day on which they were stored, and are looked for in today's and
-//! yesterday's: so each is known for 24 hours at least and 48 at most. They are written in the transaction that stores
-//! their events. Older days are deleted slice by slice, with the commits that come anyway: no day's end makes a pause,
-//! and what waits to be deleted shrinks with every commit.
+//! Their digests lie in the table `recent_ids`, by generation. A generation is current for 24 hours, in which a server runs;
+//! then a new one begins, and the one before the last is forgotten. An identity is looked for in the current generation
+//! and in the one before it, so each is known for 24 hours at least and 48 at most. These hours are of a clock that
+//! never jumps ([`Clock::elapsed`](weir_core::Clock::elapsed)), and the time in which no server runs does not count: whatever the wall clock
+//! shows, after a start without a battery or before NTP has set it, nothing is forgotten by it.
+//!
+//! Identities are written in the transaction that stores their events. Old generations are deleted slice by slice, with
+//! the commits that come anyway: the end of a generation makes no pause.
+
+use std::time::Duration;
 
 use rusqlite::{Connection, params};
-use weir_core::Timestamp;
+use sha2::{Digest, Sha256};
 
 /// An identity's digest.
 pub(crate) type Id = [u8; 16];
 
-const DAY: u64 = 24 * 60 * 60 * 1000;
+/// The half of a SHA-256: a collision neither happens by chance, nor can a client bring one about.
+pub(crate) fn digest(identity: &str) -> Id {
+    let mut id = [0; 16];
+    id.copy_from_slice(&Sha256::digest(identity)[..16]);
+    id
+}
 
-/// So many old rows a commit deletes at least; if it adds more than that, as many as it adds.
+/// How long a generation is the current one.
+const GENERATION: Duration = Duration::from_hours(24);
+
+/// The age of a generation is written this often. After a crash the generation lasts longer by as much.
+const SAVED_EVERY: Duration = Duration::from_mins(1);
+
+/// The least number of old rows that a commit deletes; a commit that adds more deletes as many as it adds.
 const SLICE: u64 = 1000;
 
-/// Which days count, and which are gone.
+/// Which generations count, and which are gone.
 pub(crate) struct RecentIds {
-    /// Today, in days since 1970.
-    today: u64,
-    /// There is nothing of earlier days than this one.
+    current: u64,
+    /// For how long it has been the current one.
+    age: Duration,
+    /// The clock's last reading.
+    read_at: Duration,
+    /// The generation and the age that the store has.
+    saved: (u64, Duration),
+    /// The store holds nothing of generations before this one.
     forgotten: u64,
 }
 
 impl RecentIds {
-    /// As the store has them: the last day is the one that was today.
-    pub(crate) fn open(db: &Connection) -> rusqlite::Result<Self> {
-        let last: Option<u64> = db.query_row("SELECT max(day) FROM recent_ids", [], |row| row.get(0))?;
-        Ok(Self { today: last.unwrap_or(0), forgotten: 0 })
+    /// The generations as the store has them; `now` is the reading of a clock that never jumps.
+    pub(crate) fn open(db: &Connection, now: Duration) -> rusqlite::Result<Self> {
+        let (current, age): (u64, u64) =
+            db.query_row("SELECT id_generation, id_elapsed FROM progress", [], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })?;
+        let age = Duration::from_millis(age);
+        Ok(Self { current, age, read_at: now, saved: (current, age), forgotten: 0 })
     }
 
-    /// Before a commit: what day it is.
-    pub(crate) fn turn_to(&mut self, now: Timestamp) {
-        let day = now.millis() / DAY;
-        // A clock that is set back over midnight, before a start perhaps, would look for what was just remembered in the
-        // wrong days.
-        if day + 1 != self.today {
-            self.today = day;
+    /// Notes before a commit how much time has passed; begins a new generation where the current one is old enough.
+    pub(crate) fn turn_to(&mut self, now: Duration) {
+        self.age += now.saturating_sub(self.read_at);
+        self.read_at = now;
+        if self.age >= GENERATION {
+            // After two such times without a commit, the current generation is too old to be the one before.
+            self.current += if self.age >= 2 * GENERATION { 2 } else { 1 };
+            self.age = Duration::ZERO;
         }
     }
 
-    fn yesterday(&self) -> u64 {
-        self.today.saturating_sub(1)
+    fn previous(&self) -> u64 {
+        self.current.saturating_sub(1)
     }
 
     /// Remembers an identity; false if it is known.
     pub(crate) fn remember(&self, db: &Connection, id: &Id) -> rusqlite::Result<bool> {
         let known: bool = db
-            .prepare_cached("SELECT EXISTS (SELECT 1 FROM recent_ids WHERE day = ?1 AND id = ?2)")?
-            .query_row(params![self.yesterday(), id], |row| row.get(0))?;
+            .prepare_cached("SELECT EXISTS (SELECT 1 FROM recent_ids WHERE generation = ?1 AND id = ?2)")?
+            .query_row(params![self.previous(), id], |row| row.get(0))?;
         if known {
             return Ok(false);
         }
         let added = db
-            .prepare_cached("INSERT OR IGNORE INTO recent_ids (day, id) VALUES (?1, ?2)")?
-            .execute(params![self.today, id])?;
+            .prepare_cached("INSERT OR IGNORE INTO recent_ids (generation, id) VALUES (?1, ?2)")?
+            .execute(params![self.current, id])?;
         Ok(added > 0)
     }
 
-    /// Deletes a slice of what is older than yesterday, in a commit that adds so many events; says whether something
-    /// may be left.
+    /// Writes which generation is current, and how old it is, where that is worth a page: in the transaction of a commit.
+    pub(crate) fn save(&self, db: &Connection) -> rusqlite::Result<()> {
+        if !self.is_to_save() {
+            return Ok(());
+        }
+        let age = u64::try_from(self.age.as_millis()).unwrap_or(0);
+        db.prepare_cached("UPDATE progress SET id_generation = ?1, id_elapsed = ?2")?
+            .execute([self.current, age])
+            .map(drop)
+    }
+
+    fn is_to_save(&self) -> bool {
+        self.current != self.saved.0 || self.age >= self.saved.1 + SAVED_EVERY
+    }
+
+    /// Deletes a slice of what is older than the previous generation, in a commit that adds so many events; says whether
+    /// something may be left.
     pub(crate) fn forget(&self, db: &Connection, events: u64) -> rusqlite::Result<bool> {
-        if self.forgotten >= self.yesterday() {
+        if self.forgotten >= self.previous() {
             return Ok(false);
         }
         let slice = SLICE.max(events);
         let deleted = db
             .prepare_cached(
-                "DELETE FROM recent_ids WHERE (day, id) IN
-                 (SELECT day, id FROM recent_ids WHERE day < ?1 ORDER BY day, id LIMIT ?2)",
+                "DELETE FROM recent_ids WHERE (generation, id) IN
+                 (SELECT generation, id FROM recent_ids WHERE generation < ?1 ORDER BY generation, id LIMIT ?2)",
             )?
-            .execute(params![self.yesterday(), slice])?;
+            .execute(params![self.previous(), slice])?;
         Ok(deleted as u64 >= slice)
     }
 
-    /// After a commit that left nothing older than yesterday.
-    pub(crate) fn all_forgotten(&mut self) {
-        self.forgotten = self.yesterday();
+    /// After a commit: its transaction holds what was to be saved; `all_forgotten` says that it left nothing that is
+    /// older than the previous generation.
+    pub(crate) fn committed(&mut self, all_forgotten: bool) {
+        if self.is_to_save() {
+            self.saved = (self.current, self.age);
+        }
+        if all_forgotten {
+            self.forgotten = self.previous();
+        }
     }
 }

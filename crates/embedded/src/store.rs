@@ -74,7 +74,8 @@ fn advice(path: &Path) -> &'static str {
 /// `progress.in_raw` is the last event of the batches that were found in raw and were not known (`stray_batches`).
 /// `given_up` has the batches whose file is gone from raw, and why nobody waits for them any more.
 ///
-/// `recent_ids` has the digests of events' identities, by the day on which they were stored (days since 1970).
+/// `recent_ids` has the digests of events' identities, by generation. `progress.id_generation` is the current one, and
+/// `progress.id_elapsed` says how long it has been so, in milliseconds in which a server ran (`recent_ids`).
 ///
 /// `settled_totals.settled_at` is when the count was raised last (milliseconds since 1970); none if that was before it was
 /// noted. `recent_rejected` has the latest rejected events of each user as they are shown (JSON), the newest last.
@@ -121,6 +122,13 @@ const FORMATS: &[&str] = &[
     ALTER TABLE settled_totals ADD COLUMN settled_at INTEGER;
     CREATE TABLE recent_rejected (id INTEGER PRIMARY KEY, username TEXT NOT NULL, event TEXT NOT NULL) STRICT;
     CREATE INDEX recent_rejected_by_user ON recent_rejected (username, id);
+",
+    // Generations follow each other as days did, and the last day becomes the current one.
+    "
+    ALTER TABLE recent_ids RENAME COLUMN day TO generation;
+    ALTER TABLE progress ADD COLUMN id_generation INTEGER NOT NULL DEFAULT 1;
+    ALTER TABLE progress ADD COLUMN id_elapsed INTEGER NOT NULL DEFAULT 0;
+    UPDATE progress SET id_generation = coalesce((SELECT max(generation) FROM recent_ids), 1);
 ",
 ];
 

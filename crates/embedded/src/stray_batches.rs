@@ -13,9 +13,9 @@ use std::{
 };
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
-use weir_core::BatchKey;
+use weir_core::{BatchKey, Timestamp};
 
-use crate::folder::SUFFIX;
+use crate::{folder::SUFFIX, returning_ids};
 
 /// The events of a batch, as its name says: from the first to the last of the sequence.
 fn range(raw_key: &str) -> Option<(u64, u64)> {
@@ -37,7 +37,7 @@ pub fn events_in(batch: &BatchKey) -> Option<u64> {
 }
 
 /// Takes up the batches in raw that lie behind everything the store knows, and those that were given up and are back.
-pub(crate) fn take_up(db: &mut Connection, raw: &Path) -> Result<(), TakeUpError> {
+pub(crate) fn take_up(db: &mut Connection, raw: &Path, now: Timestamp) -> Result<(), TakeUpError> {
     let db = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     take_up_given_up(&db, raw)?;
     let known: u64 = db.query_row(
@@ -74,6 +74,8 @@ pub(crate) fn take_up(db: &mut Connection, raw: &Path) -> Result<(), TakeUpError
         .execute(params![first, last, raw_key])?;
     }
     db.execute("UPDATE progress SET in_raw = ?1", [last])?;
+    let raw_keys: Vec<&str> = strays.iter().map(|(.., raw_key)| raw_key.as_str()).collect();
+    returning_ids::remember(&db, raw, &raw_keys, now)?;
     Ok(db.commit()?)
 }
 

@@ -217,7 +217,7 @@ struct Committed {
     last: u64,
     /// The batch that it cut.
     batch: Option<Batch>,
-    /// Whether there may be identities of days that are over.
+    /// Whether there may be identities of generations that are over.
     old_ids: bool,
 }
 
@@ -260,7 +260,7 @@ impl Writer {
     }
 
     fn commit(&mut self, mut round: Round) {
-        self.ids.turn_to(self.clock.now());
+        self.ids.turn_to(self.clock.elapsed());
         let committed = self.transact(&mut round);
         let nobody_told = round.appended.is_empty() && round.repeating.is_empty() && round.works.is_empty();
         let batch = committed.as_ref().ok().and_then(|committed| committed.batch.clone());
@@ -336,6 +336,7 @@ impl Writer {
                     )?
                     .execute(params![self.next, last, increments, round.lines])?;
                 doing.old_ids = self.ids.forget(&transaction, round.events)?;
+                self.ids.save(&transaction)?;
                 recent_rejected::note(&transaction, &round.rejected)?;
             }
             if let Some(Batch { first, last, raw_key, .. }) = &doing.batch {
@@ -375,10 +376,8 @@ impl Writer {
     /// Brings memory up to what was committed.
     fn note(&mut self, round: &mut Round, done: &Committed) {
         let (bytes, cut) = (round.bytes(), done.batch.is_some());
-        if !done.old_ids {
-            self.ids.all_forgotten();
-        }
         if round.events > 0 {
+            self.ids.committed(!done.old_ids);
             self.next += round.events;
             let increments = std::mem::take(&mut round.increments);
             let increments = increments.into_iter().map(|(counter, by)| Increment { counter, by });

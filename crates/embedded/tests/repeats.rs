@@ -72,8 +72,8 @@ async fn an_event_is_known_again_for_a_day_at_least_and_forgotten_after_two() {
     assert_eq!(append(&engine, ["x"]).await, [false]);
     clock.advance(24 * HOUR);
     assert_eq!(append(&engine, ["x"]).await, [true]);
-    clock.advance(HOUR);
-    assert_eq!(append(&engine, ["x"]).await, [false], "two midnights later");
+    clock.advance(24 * HOUR);
+    assert_eq!(append(&engine, ["x"]).await, [false], "two generations later");
     clock.advance(24 * HOUR);
     assert_eq!(append(&engine, ["x"]).await, [true]);
 }
@@ -86,13 +86,85 @@ async fn a_clock_set_back_over_midnight_forgets_nothing() {
     append(&engine, ["x"]).await;
     assert_eq!(clock.now().hour().parts()[3], 0);
     // Two minutes back.
-    clock.advance((-120_000_i64).cast_unsigned());
+    clock.jump(-120_000);
     assert_eq!(clock.now().hour().parts()[3], 23);
     assert_eq!(append(&engine, ["x"]).await, [true]);
     // A server that starts now knows it as well.
     drop((engine, deliveries));
     let (engine, _deliveries) = open(folder.path(), &clock);
     assert_eq!(append(&engine, ["x"]).await, [true]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_stored_within_a_day_of_elapsed_time_is_known_whatever_the_wall_clock_does() {
+    const DAY: i64 = 24 * 3_600_000;
+    let (folder, clock) = (tempfile::tempdir().unwrap(), late());
+    let mut opened = open(folder.path(), &clock);
+    let mut sent = Vec::new();
+    // Two days ahead and back, as far back as 1970, then NTP; with a restart after each second jump.
+    let to_1970 = -i64::try_from(clock.now().millis()).unwrap();
+    for (round, jump) in
+        [2 * DAY, -2 * DAY, -3 * DAY, 3 * DAY, to_1970, -to_1970, 400 * DAY].into_iter().enumerate()
+    {
+        sent.push(format!("x-{round}"));
+        assert_eq!(append(&opened.0, sent.last()).await, [false]);
+        clock.jump(jump);
+        clock.advance(3 * HOUR);
+        if round % 2 == 1 {
+            drop(opened);
+            opened = open(folder.path(), &clock);
+        }
+        assert_eq!(append(&opened.0, &sent).await, vec![true; sent.len()], "after a jump of {jump} ms");
+    }
+    assert_eq!(total(&opened.0).await, sent.len() as u64);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn time_in_which_no_server_runs_forgets_nothing() {
+    let (folder, clock) = (tempfile::tempdir().unwrap(), late());
+    let opened = open(folder.path(), &clock);
+    append(&opened.0, ["x"]).await;
+    drop(opened);
+    clock.jump(72 * 3_600_000);
+    let (engine, _deliveries) = open(folder.path(), &clock);
+    assert_eq!(append(&engine, ["x"]).await, [true]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_ids_of_the_last_day_come_back_from_raw_where_the_store_is_lost_or_old() {
+    let (folder, clock) = (tempfile::tempdir().unwrap(), late());
+    let mut opened = open(folder.path(), &clock);
+    let copy = tempfile::tempdir().unwrap();
+    for (part, ids) in [0..10, 10..20, 20..30].into_iter().enumerate() {
+        assert_eq!(append(&opened.0, ids).await, [false; 10]);
+        opened.0.flush().await.unwrap();
+        clock.advance(5 * HOUR);
+        if part == 0 {
+            drop(opened);
+            let _ = open(folder.path(), &clock);
+            for name in ["events.db", "events.db-wal"] {
+                let _ = std::fs::copy(folder.path().join(name), copy.path().join(name));
+            }
+            opened = open(folder.path(), &clock);
+        }
+    }
+    drop(opened);
+    for old in [false, true] {
+        for name in ["events.db", "events.db-wal", "events.db-shm"] {
+            let _ = std::fs::remove_file(folder.path().join(name));
+            if old {
+                let _ = std::fs::copy(copy.path().join(name), folder.path().join(name));
+            }
+        }
+        // A clock that starts in 1970, or runs ahead, makes no difference.
+        for jump in [0, -56 * 365 * 24 * 3_600_000, 56 * 365 * 24 * 3_600_000 + 30 * 24 * 3_600_000] {
+            clock.jump(jump);
+            let (engine, deliveries) = open(folder.path(), &clock);
+            assert_eq!(append(&engine, 0..30).await, [true; 30], "old: {old}, {jump}");
+            drop((engine, deliveries));
+        }
+        clock.jump(-30 * 24 * 3_600_000);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -132,6 +204,7 @@ async fn a_folder_of_an_earlier_version_opens_and_keeps_its_events() {
         let db = rusqlite::Connection::open(folder.path().join("events.db")).unwrap();
         db.execute_batch(
             "DROP TABLE recent_ids; ALTER TABLE progress DROP COLUMN in_raw; DROP TABLE given_up; DROP TABLE recent_rejected;
+             ALTER TABLE progress DROP COLUMN id_generation; ALTER TABLE progress DROP COLUMN id_elapsed;
              ALTER TABLE settled_totals DROP COLUMN settled_at; PRAGMA user_version = 1",
         ).unwrap();
     }
@@ -144,5 +217,5 @@ async fn a_folder_of_an_earlier_version_opens_and_keeps_its_events() {
     assert_eq!(total(&engine).await, 12);
     let db = rusqlite::Connection::open(folder.path().join("events.db")).unwrap();
     let format: u32 = db.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
-    assert_eq!(format, 4);
+    assert_eq!(format, 5);
 }

@@ -143,8 +143,7 @@ impl Collector {
     }
 
     fn stamp(&self, username: &Username, event_id: Option<EventId>, received_at: Timestamp) -> Stamp {
-        let event_id = event_id.unwrap_or_else(|| EventId::generate(received_at, &*self.random));
-        Stamp { username: username.clone(), event_id, received_at }
+        Stamp::new(username.clone(), event_id, received_at, &*self.random)
     }
 
     /// Stores prepared events and counts them; says what became of each, and to the observer of all.

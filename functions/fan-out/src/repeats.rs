@@ -1,7 +1,8 @@
 //! Lines that come again in a batch.
 //!
 //! The stream delivers at least once: a call whose answer was lost is made again, and all its lines with it, those too
-//! that have an id of Weir's. The first one is filed. Digests of the last events are kept in two generations; when the
+//! that have an id of Weir's. The first line of an identity is filed (`weir_core::repeats` says when two lines are one event).
+//! Digests of the last events are kept in two generations; when the
 //! younger one is full, the older one is forgotten: so memory has a bound, however large the batch, and a repeat is
 //! found for sure if fewer than [`GENERATION`] other events lie between it and the first. Which ones are found follows
 //! from the lines alone.
@@ -13,7 +14,7 @@ use std::{
 };
 
 use siphasher::sip128::{Hasher128, SipHasher24};
-use weir_core::{BatchKey, EventType, RecordHead};
+use weir_core::{BatchKey, RecordHead};
 
 /// So many events a generation holds: nine megabytes.
 const GENERATION: usize = 250_000;
@@ -67,11 +68,9 @@ impl Repeats {
     /// Whether an event was seen before; it is seen now.
     pub(crate) fn has(&mut self, head: &RecordHead) -> bool {
         let mut digest = self.digest;
-        digest.write(head.partition.username.as_str().as_bytes());
-        // A rejected event is none of the accepted ones, whatever its id. No name holds either sign.
-        let is_rejected = head.partition.event_type == EventType::rejected();
-        digest.write(if is_rejected { b"!" } else { b"/" });
-        digest.write(head.event_id.as_str().as_bytes());
+        for part in head.identity().parts() {
+            digest.write(part.as_bytes());
+        }
         let digest = digest.finish128().as_u128();
         if self.older.contains(&digest) || self.younger.contains(&digest) {
             return true;

@@ -1,0 +1,86 @@
+//! Ids that come back from raw: where `events.db` was lost or is older than raw, so are the recent ids of the events in the
+//! batches that it does not know. They are read from those batches, so that a client that sends such an event again stores
+//! nothing twice.
+
+use std::{
+    collections::BTreeSet,
+    fs::File,
+    io::{self, BufRead, BufReader, Read},
+    path::Path,
+};
+
+use flate2::read::MultiGzDecoder;
+use rusqlite::Connection;
+use weir_core::{MAX_RECORD_BYTES, RecordHead, Timestamp};
+
+use crate::recent_ids::{self, RecentIds};
+
+/// How far back an id is looked for: what [`recent_ids`] promises.
+const REMEMBERED_MILLIS: u64 = 24 * 60 * 60 * 1000;
+
+/// Remembers the ids of the events in these batches, which are in the order of the sequence, as far as they may be of the last
+/// 24 hours. Wall clocks may have been wrong while the batches were written, and may be wrong now: batches count as recent
+/// from the first one that is not older than a day by the earlier of `now` and the newest batch.
+pub(crate) fn remember(
+    db: &Connection,
+    raw: &Path,
+    batches: &[&str],
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    let hours: Vec<&str> = batches.iter().map(|batch| hour_folder(batch)).collect();
+    let newest = hours.iter().max().copied().unwrap_or_default();
+    let [year, month, day, hour] = Timestamp::saturating(now.millis()).hour().parts();
+    let this_hour = format!("{year}/{month:02}/{day:02}/{hour:02}");
+    let earlier = if *newest < *this_hour { newest.to_owned() } else { this_hour };
+    let Some(limit) = a_day_before(&earlier) else { return Ok(()) };
+    let first = hours.iter().position(|hour| **hour >= *limit).unwrap_or(batches.len());
+    let ids = RecentIds::open(db, std::time::Duration::ZERO)?;
+    for batch in &batches[first..] {
+        let mut found = BTreeSet::new();
+        let read = each_id(&raw.join(batch), |id| {
+            found.insert(recent_ids::digest(&id));
+        });
+        if let Err(error) = read {
+            tracing::warn!(batch, %error, "the ids of a batch are remembered as far as it can be read");
+        }
+        for id in found {
+            ids.remember(db, &id)?;
+        }
+    }
+    Ok(())
+}
+
+/// The folders of a batch's key: year, month, day and hour, which sort as the time does.
+fn hour_folder(raw_key: &str) -> &str {
+    raw_key.rsplit_once('/').map_or("", |(folder, _)| folder)
+}
+
+/// The folder of the hour that lies a day and an hour before: a batch is in the folder of the hour in which it was cut, up to
+/// an hour after its events came in.
+fn a_day_before(folder: &str) -> Option<String> {
+    let mut parts = folder.splitn(4, '/');
+    let [year, month, day, hour] = [(); 4].map(|()| parts.next().unwrap_or_default());
+    let text = format!("{year}-{month}-{day}T{hour}:00:00Z");
+    let then = Timestamp::from_rfc3339(&text).ok()?.millis().saturating_sub(REMEMBERED_MILLIS + 3_600_000);
+    let [year, month, day, hour] = Timestamp::saturating(then).hour().parts();
+    Some(format!("{year}/{month:02}/{day:02}/{hour:02}"))
+}
+
+/// Hands over the identity of each event in a batch to which its client gave an id.
+fn each_id(path: &Path, mut take: impl FnMut(String)) -> io::Result<()> {
+    let mut lines = BufReader::with_capacity(1 << 16, MultiGzDecoder::new(BufReader::new(File::open(path)?)));
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        // A longer line is no record; its pieces are none either.
+        let read = lines.by_ref().take(MAX_RECORD_BYTES as u64).read_until(b'\n', &mut line)?;
+        if read == 0 {
+            return Ok(());
+        }
+        if let Ok(head) = RecordHead::read(&line)
+            && let Some(id) = head.identity().to_remember()
+        {
+            take(id);
+        }
+    }
+}
