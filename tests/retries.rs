@@ -89,6 +89,34 @@ fn it_is_known_again_after_a_restart_and_after_a_kill() {
 }
 
 #[test]
+fn an_event_sent_under_an_id_that_weir_made_for_another_is_stored_and_filed_like_any_other() {
+    let weir = Weir::start_with(&["--flush-every", "1h"]);
+    let told = |body: Value| {
+        let answer = weir.post("/events", body.to_string());
+        let outcomes = answer.json()["outcomes"].as_array().unwrap().clone();
+        outcomes.iter().map(|outcome| outcome["event_id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let event = |button: &str| json!({"event_type": "button_click", "session_id": "s", "button_id": button});
+    let made = told(json!([event("a"), event("b")]));
+    // In the same batch, under the ids that the answer told: other events, alone and together, then each again.
+    assert_eq!(statuses(&weir.post("/events", click(&made[0], "c").to_string())), ["stored"]);
+    let both = json!([click(&made[0], "d"), click(&made[1], "e")]).to_string();
+    assert_eq!(statuses(&weir.post("/events", &both)), ["duplicate", "stored"]);
+    assert_eq!(statuses(&weir.post("/events", &both)), ["duplicate", "duplicate"]);
+    assert_eq!(clicks(&weir, &weir.credentials), 4);
+
+    let mut weir = weir;
+    assert_eq!(weir.stop("-TERM"), Some(0));
+    let mut filed: Vec<_> = weir.lines("lake/username=demo/button_click");
+    filed.sort_by_key(|line| line["button_id"].to_string());
+    let filed: Vec<_> = filed.iter().map(|line| (&line["button_id"], &line["event_id"])).collect();
+    let ids = [("a", 0), ("b", 1), ("c", 0), ("e", 1)].map(|(button, at)| (json!(button), json!(made[at])));
+    assert_eq!(filed, ids.iter().map(|(button, id)| (button, id)).collect::<Vec<_>>());
+    let audit = weir.run(&["audit"]);
+    assert!(audit.status.success(), "{}", String::from_utf8_lossy(&audit.stderr));
+}
+
+#[test]
 fn ids_may_repeat_within_a_request_and_between_users() {
     let weir = Weir::start();
     let ann = weir.user("ann");

@@ -17,7 +17,7 @@ use crate::{
     dice::Dice,
     events::{self, TYPES},
     gateway::{Api, Request},
-    ledger::{Exchange, Form, Ledger, Said, said},
+    ledger::{Exchange, Form, Ledger, Said, Sent, said},
     operator::USERS,
     world::World,
 };
@@ -137,7 +137,9 @@ impl Client {
             let mut ledger = self.site.ledger.lock().unwrap();
             let first = ledger.events.len();
             for number in first..first + number {
-                ledger.events.push(events::make(&self.dice, number, username, now, of, large));
+                let mut event = events::make(&self.dice, number, username, now, of, large);
+                self.reuse_a_told_id(&mut event, &mut ledger.told_ids, username);
+                ledger.events.push(event);
             }
             (first..first + number).collect()
         };
@@ -158,6 +160,7 @@ impl Client {
             let again = match reply {
                 None => true,
                 Some((status, body)) => {
+                    self.note_told_ids(&left, &body, username);
                     let mut said = said(status, &body, left.len()).into_iter();
                     left.retain(|_| !said.next().is_some_and(Said::is_acknowledged));
                     !matches!(status, Some(401 | 403)) && !left.is_empty()
@@ -167,6 +170,36 @@ impl Client {
                 return;
             }
             wait(self.dice.range(200..*self.dice.pick(&[5_000, 60_000]))).await;
+        }
+    }
+
+    /// Gives an event an id that Weir made for an earlier one of the same user, once in a while: most often soon, so that
+    /// both are in one batch.
+    fn reuse_a_told_id(
+        &self,
+        event: &mut Sent,
+        told: &mut Vec<(&'static str, String)>,
+        username: &'static str,
+    ) {
+        let Form::Valid { event_id, .. } = &mut event.form else { return };
+        let Some(given) = event_id.as_ref().filter(|_| self.dice.chance(300)).cloned() else { return };
+        let Some(at) = told.iter().rposition(|(whose, _)| *whose == username) else { return };
+        let (_, id) = told.remove(at);
+        event.text = event.text.replacen(&given, &id, 1);
+        *event_id = Some(id);
+    }
+
+    /// Notes the ids that Weir made for stored events, as the answer tells them.
+    fn note_told_ids(&self, about: &[usize], body: &Value, username: &'static str) {
+        let Some(outcomes) = body["outcomes"].as_array() else { return };
+        let mut ledger = self.site.ledger.lock().unwrap();
+        for (event, outcome) in about.iter().zip(outcomes) {
+            let made = matches!(ledger.events[*event].form, Form::Valid { event_id: None, .. });
+            if let (true, "stored", Some(id)) =
+                (made, outcome["status"].as_str().unwrap_or_default(), outcome["event_id"].as_str())
+            {
+                ledger.told_ids.push((username, id.to_owned()));
+            }
         }
     }
 

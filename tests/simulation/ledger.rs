@@ -13,6 +13,8 @@ pub(crate) struct Ledger {
     pub(crate) keys: Vec<KeyLife>,
     pub(crate) events: Vec<Sent>,
     pub(crate) exchanges: Vec<Exchange>,
+    /// Ids that Weir made and told a user's client, and under which no client has sent another event yet.
+    pub(crate) told_ids: Vec<(&'static str, String)>,
     /// Lines that somebody else put into the stream.
     pub(crate) garbage: Vec<Vec<u8>>,
     /// Objects that somebody else put into raw and that are no batches.

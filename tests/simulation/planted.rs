@@ -75,6 +75,8 @@ pub(crate) enum Bug {
     FirstMemberOnly,
     /// An object that breaks off is taken for whole.
     TornTakenForWhole,
+    /// A line of a batch is dropped where an earlier one has its user and its id, whoever made that id.
+    ToldIdTakenForRepeat,
     /// The authorizer's answers are kept by the user's name alone.
     CachedByUsername,
     /// A grant is believed for as long as the function lives.
@@ -86,7 +88,7 @@ pub(crate) enum Bug {
 }
 
 /// All of them: the check that finds it, and the seed from which on it is looked for.
-pub(crate) const ALL: [(Bug, &str, u64); 36] = [
+pub(crate) const ALL: [(Bug, &str, u64); 37] = [
     (Bug::AcknowledgedUnstored, "acknowledged is stored", 1),
     (Bug::WholeBatchAgain, "stored once", 66),
     (Bug::PartialFailureIgnored, "acknowledged is stored", 2),
@@ -119,6 +121,7 @@ pub(crate) const ALL: [(Bug, &str, u64); 36] = [
     (Bug::BadLineDropped, "quarantine", 1),
     (Bug::FirstMemberOnly, "lake is what was delivered", 2),
     (Bug::TornTakenForWhole, "lake is what was delivered", 34),
+    (Bug::ToldIdTakenForRepeat, "acknowledged is stored", 1),
     (Bug::CachedByUsername, "credentials", 1),
     (Bug::BelievedForever, "credentials", 20),
     (Bug::UserFromEvent, "stored is as sent", 1),

@@ -90,6 +90,7 @@ mod tests {
     use std::collections::VecDeque;
 
     use proptest::prelude::*;
+    use weir_core::{EventId, SeededRandom, Timestamp};
 
     use super::*;
     use crate::memory::record;
@@ -112,6 +113,21 @@ mod tests {
         {
             assert!(!repeats.has(&head(user, event_type, id)), "{user} {event_type} {id}");
             assert!(repeats.has(&head(user, event_type, id)));
+        }
+    }
+
+    #[test]
+    fn a_line_whose_id_weir_made_is_another_event_than_one_to_which_a_client_gave_that_id() {
+        // `record` is received in the first millisecond of its hour.
+        let received_at = Timestamp::saturating(498_661 * 3_600_000 + 1);
+        let made = EventId::generate(received_at, &SeededRandom::new(1));
+        let at = |hour| {
+            let line = record("ann", "a", hour, made.as_str());
+            RecordHead::read(line.as_bytes()).unwrap()
+        };
+        let mut repeats = repeats(10);
+        for (hour, comes_again) in [(498_661, false), (498_662, false), (498_663, true), (498_661, true)] {
+            assert_eq!(repeats.has(&at(hour)), comes_again, "{hour}");
         }
     }
 

@@ -1,7 +1,7 @@
 //! Bugs between a function and an engine's ports.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::{self, Read},
     sync::Arc,
 };
@@ -58,7 +58,8 @@ pub(crate) fn rejected(world: &World, inner: Arc<dyn RecentRejected>) -> Arc<dyn
 }
 
 pub(crate) fn raw(world: &World, inner: Arc<dyn Raw>) -> Arc<dyn Raw> {
-    match bug_of(world, &[Bug::BadLineEnds, Bug::FirstMemberOnly, Bug::TornTakenForWhole]) {
+    let bugs = [Bug::BadLineEnds, Bug::FirstMemberOnly, Bug::TornTakenForWhole, Bug::ToldIdTakenForRepeat];
+    match bug_of(world, &bugs) {
         Some(bug) => Arc::new(Buggy { bug, inner, live: None }),
         None => inner,
     }
@@ -178,6 +179,16 @@ impl Raw for Buggy<dyn Raw> {
         };
         if read.is_err() {
             return Ok(content(object));
+        }
+        if self.bug == Bug::ToldIdTakenForRepeat {
+            let mut seen = BTreeSet::new();
+            let mut is_new = |line: &&[u8]| {
+                serde_json::from_slice::<serde_json::Value>(line).map_or(true, |record| {
+                    seen.insert(["username", "event_id"].map(|name| record[name].to_string()))
+                })
+            };
+            text =
+                text.split_inclusive(|byte| *byte == b'\n').filter(&mut is_new).flatten().copied().collect();
         }
         if self.bug == Bug::BadLineEnds {
             let mut good = text
