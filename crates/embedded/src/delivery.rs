@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, Write},
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Arc, mpsc},
     thread,
     time::Duration,
@@ -63,7 +63,9 @@ pub(crate) fn start(
 ) -> Result<(mpsc::Sender<Delivery>, Deliveries), OpenError> {
     let (outbox, inbox) = mpsc::channel();
     let (ready, deliveries) = async_mpsc::unbounded_channel();
-    let courier = Courier { works, overlay, raw, store: store.to_owned(), ready };
+    // One connection, kept: where another database is put under the name, its rows are not taken for these.
+    let reader = store::open_reader(store).map_err(store::at(store))?;
+    let courier = Courier { works, overlay, raw, reader, ready };
     thread::Builder::new()
         .name("weir-delivery".to_owned())
         .spawn(move || {
@@ -101,7 +103,7 @@ struct Courier {
     works: Works,
     overlay: Arc<Overlay>,
     raw: RawFolder,
-    store: PathBuf,
+    reader: Connection,
     ready: async_mpsc::UnboundedSender<BatchKey>,
 }
 
@@ -109,12 +111,22 @@ impl Courier {
     /// Delivers a batch, trying again until it is done: its events stay in the journal until then.
     fn deliver(&self, batch: &Batch) -> Result<(), WriterGone> {
         let mut written = batch.written;
+        // A failure that goes on is logged once.
+        let mut logged = String::new();
         loop {
             match self.try_to_deliver(batch, &mut written)? {
                 Ok(()) => break,
                 Err(error) => {
-                    let waiting = batch.last - batch.first + 1;
-                    tracing::error!(batch = batch.raw_key, waiting, %error, "a batch cannot be delivered yet");
+                    let (waiting, error) = (batch.last - batch.first + 1, error.to_string());
+                    if error != logged {
+                        tracing::error!(
+                            batch = batch.raw_key,
+                            waiting,
+                            error,
+                            "a batch cannot be delivered yet"
+                        );
+                        logged = error;
+                    }
                     thread::sleep(RETRY);
                 }
             }
@@ -150,11 +162,10 @@ impl Courier {
 
     /// Writes the batch's file. Its bytes depend on its rows only, so writing it again changes nothing.
     fn write(&self, batch: &Batch) -> Result<(), DeliveryError> {
-        let reader = store::open_reader(&self.store)?;
         let mut read = Ok(());
         let wrote = self.raw.write(&batch.raw_key, |file| {
             let mut gzip = GzBuilder::new().write(io::BufWriter::with_capacity(1 << 16, file), COMPRESSION);
-            read = each_row(&reader, batch, |lines| gzip.write_all(lines));
+            read = each_row(&self.reader, batch, |lines| gzip.write_all(lines));
             gzip.finish()?.flush()
         });
         read?;

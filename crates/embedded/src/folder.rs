@@ -10,8 +10,31 @@ use std::{
 
 use tempfile::NamedTempFile;
 
+use crate::comparison::{Comparison, compare};
+
 /// How the names of batches and of objects in the lake end.
 pub(crate) const SUFFIX: &str = "json.gz";
+
+/// What becomes of an earlier file of the same name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Earlier {
+    /// It stays. A file that holds something else is refused.
+    Stays,
+    /// It is replaced only where that loses nothing: by a file that holds all of its lines, or where it is damaged. A
+    /// file that holds something else is refused.
+    IsMended,
+    /// It is replaced by whatever comes.
+    IsReplaced,
+}
+
+/// Something else lies under the name of a file.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{} is there already and holds other events: it is not overwritten. Two data folders were mixed; once you have moved the \
+     file away, this one takes its place",
+    .0.display()
+)]
+struct OtherFile(PathBuf);
 
 /// A folder below the data folder; the temporary folder is shared, so that files can be moved out of it.
 #[derive(Debug, Clone)]
@@ -70,16 +93,41 @@ impl Folder {
 
     /// A new file under a temporary name; it goes away unless it is kept.
     pub(crate) fn draft(&self) -> io::Result<NamedTempFile> {
-        NamedTempFile::new_in(&*self.temporary)
+        match NamedTempFile::new_in(&*self.temporary) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                // It was removed while the server runs. The data folder itself is not made again: another one may have
+                // been moved away, and its files are there.
+                private_folder().create(&*self.temporary)?;
+                NamedTempFile::new_in(&*self.temporary)
+            }
+            made => made,
+        }
     }
 
-    /// Brings a draft to the disk and only then gives it its name, in place of an earlier file of that name.
-    pub(crate) fn keep(&self, draft: NamedTempFile, name: &str) -> io::Result<()> {
+    /// Brings a draft to the disk and only then gives it its name; `earlier` says what becomes of an earlier file of that
+    /// name.
+    pub(crate) fn keep(&self, draft: NamedTempFile, name: &str, earlier: Earlier) -> io::Result<()> {
         let path = self.locate(name).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
         draft.as_file().sync_all()?;
         let parent = path.parent().unwrap_or(&self.path);
         self.create_durable(parent)?;
-        draft.persist(&path).map_err(|error| error.error)?;
+        if earlier == Earlier::IsReplaced {
+            draft.persist(&path).map_err(|error| error.error)?;
+            return sync_folder(parent);
+        }
+        match draft.persist_noclobber(&path) {
+            Ok(_) => {}
+            Err(failed) if failed.error.kind() == io::ErrorKind::AlreadyExists => {
+                match (compare(&path, failed.file.path())?, earlier) {
+                    (Comparison::Same, _) => {}
+                    (Comparison::Grown | Comparison::Damaged, Earlier::IsMended) => {
+                        failed.file.persist(&path).map_err(|error| error.error)?;
+                    }
+                    _ => return Err(io::Error::new(io::ErrorKind::AlreadyExists, OtherFile(path))),
+                }
+            }
+            Err(failed) => return Err(failed.error),
+        }
         sync_folder(parent)
     }
 
@@ -106,7 +154,7 @@ impl Folder {
         let known = durable().0.contains(path);
         let Some(parent) = path.parent().filter(|_| !(known && path.is_dir())) else { return Ok(()) };
         self.create_durable(parent)?;
-        match fs::create_dir(path) {
+        match private_folder().create(path) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
             _ => {}
         }
@@ -158,10 +206,14 @@ fn walk(folder: &Path, prefix: &str, after: &str, limit: usize, found: &mut Vec<
 
 /// Makes a folder that others on the machine cannot read: it holds users' hashes and their events.
 fn create_private(path: &Path) -> io::Result<()> {
+    private_folder().recursive(true).create(path)
+}
+
+fn private_folder() -> fs::DirBuilder {
     let mut builder = fs::DirBuilder::new();
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.recursive(true).create(path)
+    builder
 }
 
 /// Brings a folder's entries to the disk.
@@ -193,7 +245,7 @@ mod tests {
     fn write(folder: &Folder, name: &str, text: &str) -> io::Result<()> {
         let mut draft = folder.draft()?;
         draft.write_all(text.as_bytes())?;
-        folder.keep(draft, name)
+        folder.keep(draft, name, Earlier::IsReplaced)
     }
 
     #[test]
@@ -214,6 +266,51 @@ mod tests {
         assert_eq!(fs::read_dir(place.path().join("tmp")).unwrap().count(), 0);
         write(&folder, "a/b", "three").unwrap();
         assert_eq!(io::read_to_string(folder.open_file("a/b").unwrap()).unwrap(), "three");
+    }
+
+    #[test]
+    fn an_object_is_replaced_only_where_that_loses_nothing() {
+        let (_place, folder) = folder();
+        let gzip = |text: &str| {
+            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            encoder.write_all(text.as_bytes()).unwrap();
+            encoder.finish().unwrap()
+        };
+        let keep = |bytes: &[u8], earlier| {
+            let mut draft = folder.draft().unwrap();
+            draft.write_all(bytes).unwrap();
+            folder.keep(draft, "a/b", earlier)
+        };
+        let kept = || fs::read(folder.path.join("a/b")).unwrap();
+        let (one, two, other) = (gzip("1\n"), gzip("1\n2\n"), gzip("3\n"));
+        keep(&one, Earlier::Stays).unwrap();
+        for earlier in [Earlier::Stays, Earlier::IsMended] {
+            keep(&one, earlier).unwrap();
+            let error = keep(&other, earlier).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+            assert!(error.to_string().contains("a/b is there already and holds other events"), "{error}");
+        }
+        assert!(keep(&two, Earlier::Stays).is_err());
+        assert_eq!(kept(), one);
+        keep(&two, Earlier::IsMended).unwrap();
+        assert_eq!(kept(), two);
+        assert!(keep(&one, Earlier::IsMended).is_err());
+        fs::write(folder.path.join("a/b"), &two[..two.len() - 3]).unwrap();
+        assert!(keep(&two, Earlier::Stays).is_err());
+        keep(&two, Earlier::IsMended).unwrap();
+        assert_eq!(kept(), two);
+    }
+
+    #[test]
+    fn a_temporary_folder_that_was_removed_is_made_again_but_a_data_folder_is_not() {
+        let (place, folder) = folder();
+        fs::remove_dir(place.path().join("tmp")).unwrap();
+        write(&folder, "a", "one").unwrap();
+        fs::remove_dir_all(place.path()).unwrap();
+        assert_eq!(write(&folder, "b", "two").unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert!(!place.path().exists());
+        // What removes it at the end finds it.
+        fs::create_dir(place.path()).unwrap();
     }
 
     #[test]

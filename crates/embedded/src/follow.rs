@@ -15,7 +15,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use crate::{
     store::{self, StoreError, at},
-    stray_batches,
+    stray_batches::{self, Hours},
 };
 
 /// How many bytes of lines are read in one transaction, a row more or less: nothing is handed over meanwhile, as whoever
@@ -157,9 +157,16 @@ impl Follower {
         until: u64,
         take: &mut impl FnMut(Followed<'_>) -> io::Result<()>,
     ) -> Result<(), FollowError> {
-        let batches = stray_batches::behind(&self.raw, self.next - 1);
-        let batches = batches.map_err(|source| FollowError::Raw { path: self.raw.clone(), source })?;
-        let found = batches.into_iter().next().filter(|(first, ..)| *first <= until);
+        let earliest = |hours| -> Result<_, FollowError> {
+            let batches = stray_batches::behind(&self.raw, self.next - 1, hours);
+            let batches = batches.map_err(|source| FollowError::Raw { path: self.raw.clone(), source })?;
+            Ok(batches.into_iter().next().filter(|(first, ..)| *first <= until))
+        };
+        let mut found = earliest(Hours::Latest)?;
+        // A clock that was set back puts a batch into an hour before those of earlier batches.
+        if found.as_ref().is_none_or(|(first, ..)| *first > self.next) {
+            found = earliest(Hours::All)?;
+        }
         let Some((first, last, raw_key)) = found else { return self.skip(until, take) };
         if first > self.next {
             self.skip(first - 1, take)?;
@@ -293,6 +300,6 @@ mod tests {
     }
 
     fn batch(folder: &Path, index: usize) -> String {
-        stray_batches::behind(&folder.join("raw"), 0).unwrap().remove(index).2
+        stray_batches::behind(&folder.join("raw"), 0, Hours::Latest).unwrap().remove(index).2
     }
 }

@@ -30,6 +30,7 @@
 
 mod append;
 mod books;
+mod comparison;
 mod delivery;
 mod folder;
 mod follow;

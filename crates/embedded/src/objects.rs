@@ -15,7 +15,7 @@ use weir_core::{
     ports::{Content, Lake, LakeObjects, PortError, Quarantine, Raw},
 };
 
-use crate::folder::{Folder, SUFFIX};
+use crate::folder::{Earlier, Folder, SUFFIX};
 
 /// How much of a file is read at a time.
 const PIECE: usize = 1 << 16;
@@ -37,11 +37,11 @@ impl RawFolder {
         Self(folder)
     }
 
-    /// Writes a batch whole, or not at all.
+    /// Writes a batch whole, or not at all. Another batch of that name is never replaced.
     pub(crate) fn write(&self, key: &str, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
         let mut draft = self.0.draft()?;
         write(draft.as_file_mut())?;
-        self.0.keep(draft, key)
+        self.0.keep(draft, key, Earlier::Stays)
     }
 }
 
@@ -86,7 +86,8 @@ impl Lake for LakeFolder {
         length: u64,
         content: Content,
     ) -> Result<(), PortError> {
-        put(&self.0, "writing to the lake", &partition.object(batch), length, content).await
+        put(&self.0, "writing to the lake", &partition.object(batch), length, content, Earlier::IsMended)
+            .await
     }
 
     async fn open(&self, partition: &Partition, batch: &BatchId) -> Result<Content, PortError> {
@@ -129,7 +130,8 @@ impl LakeObjects for LakeFolder {
 #[async_trait]
 impl Quarantine for QuarantineFolder {
     async fn put(&self, batch: &BatchId, length: u64, content: Content) -> Result<(), PortError> {
-        put(&self.0, "writing to quarantine", &format!("{batch}.{SUFFIX}"), length, content).await
+        let name = format!("{batch}.{SUFFIX}");
+        put(&self.0, "writing to quarantine", &name, length, content, Earlier::IsReplaced).await
     }
 
     async fn open(&self, batch: &BatchId) -> Result<Content, PortError> {
@@ -143,6 +145,7 @@ async fn put(
     name: &str,
     length: u64,
     mut content: Content,
+    earlier: Earlier,
 ) -> Result<(), PortError> {
     let failed = |error: io::Error| PortError::unavailable(what, error);
     let mut draft = folder.draft().map_err(failed)?;
@@ -156,7 +159,7 @@ async fn put(
         let message = "the content has another length than was said";
         return Err(failed(io::Error::new(io::ErrorKind::UnexpectedEof, message)));
     }
-    folder.keep(draft, name).map_err(failed)
+    folder.keep(draft, name, earlier).map_err(failed)
 }
 
 fn open(folder: &Folder, kind: &str, name: &str) -> Result<Content, PortError> {

@@ -45,10 +45,9 @@ pub(crate) fn take_up(db: &mut Connection, raw: &Path, now: Timestamp) -> Result
         [],
         |row| row.get(0),
     )?;
-    let mut strays =
-        behind(raw, known).map_err(|source| TakeUpError::Raw { path: raw.to_owned(), source })?;
-    strays.retain(|(first, ..)| *first > known);
-    let (Some((_, last, _)), count) = (strays.last(), strays.len()) else {
+    let strays =
+        behind(raw, known, Hours::All).map_err(|source| TakeUpError::Raw { path: raw.to_owned(), source })?;
+    let (Some(last), count) = (strays.iter().map(|(_, last, _)| *last).max(), strays.len()) else {
         return Ok(db.commit()?);
     };
     tracing::error!(
@@ -60,18 +59,21 @@ pub(crate) fn take_up(db: &mut Connection, raw: &Path, now: Timestamp) -> Result
     );
     for (first, last, raw_key) in &strays {
         // An event that is in the journal as well goes on with the batch. What only overlaps is none of ours.
-        let overlaps = db
-            .query_row("SELECT 1 FROM journal WHERE first <= ?1 AND last > ?1", [last], |_| Ok(()))
-            .optional()?
-            .is_some();
-        if overlaps {
+        let overlaps = *first <= known
+            || db
+                .query_row("SELECT 1 FROM journal WHERE first <= ?1 AND last > ?1", [last], |_| Ok(()))
+                .optional()?
+                .is_some();
+        let taken_up = !overlaps
+            && db
+                .prepare_cached(
+                    "INSERT OR IGNORE INTO batches (first, last, raw_key, written) VALUES (?1, ?2, ?3, 1)",
+                )?
+                .execute(params![first, last, raw_key])?
+                == 1;
+        if !taken_up {
             tracing::error!(batch = raw_key, "it does not fit to the journal, and is left where it is");
-            continue;
         }
-        db.prepare_cached(
-            "INSERT OR IGNORE INTO batches (first, last, raw_key, written) VALUES (?1, ?2, ?3, 1)",
-        )?
-        .execute(params![first, last, raw_key])?;
     }
     db.execute("UPDATE progress SET in_raw = ?1", [last])?;
     let raw_keys: Vec<&str> = strays.iter().map(|(.., raw_key)| raw_key.as_str()).collect();
@@ -123,11 +125,19 @@ pub(crate) fn give_up(db: &Connection, raw_key: &str, reason: &str) -> rusqlite:
     db.execute("DELETE FROM batches WHERE raw_key = ?1 AND written", [raw_key]).map(drop)
 }
 
-/// The batches in raw that have events behind `known`, in order. Folders are by hour and numbers only grow, so that looking from
-/// the latest hour back ends at the first that holds none.
-pub(crate) fn behind(raw: &Path, known: u64) -> io::Result<Vec<(u64, u64, String)>> {
+/// Which of raw's hour folders are searched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Hours {
+    /// All of them. The clock may have been set back, so the number in a name decides and not the hour of its folder.
+    All,
+    /// From the latest one back to the first that holds nothing new: what a batch that was just cut is found by.
+    Latest,
+}
+
+/// The batches in raw that have events behind `known`, in order.
+pub(crate) fn behind(raw: &Path, known: u64, hours: Hours) -> io::Result<Vec<(u64, u64, String)>> {
     let mut found = Vec::new();
-    look(raw, "", 4, known, &mut found)?;
+    look(raw, "", 4, known, hours, &mut found)?;
     found.sort_unstable();
     Ok(found)
 }
@@ -138,6 +148,7 @@ fn look(
     prefix: &str,
     levels: u8,
     known: u64,
+    hours: Hours,
     found: &mut Vec<(u64, u64, String)>,
 ) -> io::Result<bool> {
     let mut names = Vec::new();
@@ -155,7 +166,7 @@ fn look(
     names.sort_unstable();
     if levels > 0 {
         for name in names.iter().rev() {
-            if !look(&folder.join(name), &format!("{prefix}{name}/"), levels - 1, known, found)? {
+            if !look(&folder.join(name), &format!("{prefix}{name}/"), levels - 1, known, hours, found)? {
                 return Ok(false);
             }
         }
@@ -170,12 +181,38 @@ fn look(
             }
         }
     }
-    Ok(!any_known || found.len() > before)
+    Ok(hours == Hours::All || !any_known || found.len() > before)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_batch_is_found_by_its_number_in_whatever_hour_it_lies() {
+        let raw = tempfile::tempdir().unwrap();
+        let name = |hour: &str, first: u64, last: u64| format!("{hour}/{first:020}-{last:020}.{SUFFIX}");
+        // The clock was set back between the second batch and the third.
+        let names = [
+            name("2026/11/20/13", 1, 20),
+            name("2026/11/20/15", 21, 40),
+            name("2026/11/20/12", 41, 60),
+            name("2025/01/01/00", 61, 80),
+        ];
+        for name in &names {
+            fs::create_dir_all(raw.path().join(name).parent().unwrap()).unwrap();
+            fs::write(raw.path().join(name), "").unwrap();
+        }
+        let found = |known| {
+            let found = behind(raw.path(), known, Hours::All).unwrap();
+            found.into_iter().map(|(.., name)| name).collect::<Vec<_>>()
+        };
+        for (index, known) in [0, 20, 40, 60].into_iter().enumerate() {
+            assert_eq!(found(known), names[index..]);
+        }
+        assert_eq!(found(70), names[3..]);
+        assert!(found(80).is_empty());
+    }
 
     #[test]
     fn only_our_own_names_are_ranges() {

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, io::Read, path::Path, sync::Arc, time::Duration};
 
 use weir_core::{
-    Counter, Event, Record, Stamp, SystemClock, Timestamp,
+    Counter, Event, ManualClock, Record, Stamp, SystemClock, Timestamp,
     counts::KeysRequest,
     ports::{Appended, LiveCounts, Stream},
 };
@@ -176,4 +176,60 @@ async fn a_folder_that_cannot_be_used_is_named_in_the_error() {
         .unwrap();
     let error = Embedded::open(folder.path(), NEVER, Arc::new(SystemClock)).err().unwrap().to_string();
     assert!(error.contains("events.db") && error.contains("not a database"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_put_back_from_a_copy_under_an_earlier_clock_replaces_no_batch_and_takes_new_numbers() {
+    let (first, put_back) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut folder = first.path();
+    // The clock is set back behind the first batch; the copy knows of that one only.
+    for (round, hours_back) in [(0, 0), (1, 2), (2, 2)] {
+        let now = Timestamp::saturating(1_795_179_605_007 - hours_back * 3_600_000);
+        let clock = Arc::new(ManualClock::at(now));
+        let (engine, mut deliveries) = loop {
+            match Embedded::open(folder, NEVER, clock.clone()) {
+                Err(OpenError::InUse(_)) => std::thread::sleep(Duration::from_millis(10)),
+                other => break other.unwrap(),
+            }
+        };
+        append(&engine, round * 10..round * 10 + 10).await;
+        engine.stop().await.unwrap();
+        assert!(deliveries.next().await.is_some());
+        if round == 0 {
+            let db = rusqlite::Connection::open(folder.join("events.db")).unwrap();
+            let copy = put_back.path().join("events.db");
+            db.execute("VACUUM INTO ?1", [copy.to_str().unwrap()]).unwrap();
+        }
+        drop((engine, deliveries));
+        if round == 1 {
+            std::fs::rename(folder.join("raw"), put_back.path().join("raw")).unwrap();
+            folder = put_back.path();
+        }
+    }
+    assert_eq!(lines_in_raw(folder), expected(0..30));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_is_never_written_over_a_file_that_holds_other_events() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Arc::new(ManualClock::at(Timestamp::saturating(1_795_179_605_007)));
+    let (engine, mut deliveries) = Embedded::open(folder.path(), NEVER, clock).unwrap();
+    append(&engine, 0..10).await;
+    // Another folder's batch is put into raw while the engine runs.
+    let hour = folder.path().join("raw/2026/11/20/13");
+    std::fs::create_dir_all(&hour).unwrap();
+    let file = hour.join("00000000000000000001-00000000000000000010.json.gz");
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut gzip, b"{\"other\":1}\n").unwrap();
+    let other = gzip.finish().unwrap();
+    std::fs::write(&file, &other).unwrap();
+    let stopping = engine.stop();
+    let refused = tokio::time::timeout(Duration::from_secs(2), stopping).await;
+    assert!(refused.is_err(), "the batch is not delivered");
+    assert_eq!(std::fs::read(&file).unwrap(), other);
+    assert_eq!(weir_embedded::not_filed_yet(folder.path()).unwrap().events, 10);
+    // Once the file is out of the way, the batch is delivered.
+    std::fs::remove_file(&file).unwrap();
+    assert!(deliveries.next().await.is_some());
+    assert_eq!(lines_in_raw(folder.path()), expected(0..10));
 }
