@@ -1,5 +1,6 @@
 //! What can be typed.
 
+mod backup;
 mod counts;
 mod send;
 mod tail;
@@ -18,6 +19,7 @@ use weir_core::{
     users::{Label, Scope},
 };
 
+pub(crate) use backup::{BackupArgs, RestoreArgs};
 pub(crate) use counts::CountsArgs;
 pub(crate) use send::{FileFormat, SendArgs};
 pub(crate) use tail::{TailArgs, TailFormat};
@@ -92,6 +94,10 @@ pub(crate) enum Command {
     Health(HealthArgs),
     /// Recount the lake, reading every object, and compare it with the settled and the live counts.
     Audit(AuditArgs),
+    /// Copy the data folder into a new folder, as it is at one moment. Works while the server runs.
+    Backup(BackupArgs),
+    /// Put a backup into a new data folder (--data).
+    Restore(RestoreArgs),
     /// Import files of NDJSON or CSV over HTTP, into any Weir.
     Send(SendArgs),
     /// Follow events as they come, accepted and rejected ones, until Ctrl-C.

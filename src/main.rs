@@ -6,6 +6,7 @@
 //! - `query`: SQL over the lake;
 //! - `replay`: filing batches again;
 //! - `audit`: recounting the lake, and comparing it with the counts;
+//! - `backup`: a data folder as it was at one moment, and the way back;
 //! - `send`: importing files over HTTP;
 //! - `tail`: following events as they come;
 //! - `counts`: live and settled counts;
@@ -22,6 +23,7 @@
 mod audit;
 #[cfg(feature = "aws")]
 mod aws;
+mod backup;
 mod catalog;
 mod cli;
 mod color;
@@ -62,6 +64,8 @@ fn main() -> ExitCode {
             Some(Command::Replay(replay)) => replay::run(engine, data, &replay).await,
             Some(Command::Health(health)) => health::run(&health).await,
             Some(Command::Audit(audit)) => audit::run(engine, data, catalog, &audit).await,
+            Some(Command::Backup(backup)) => backup::back_up(engine, data, &backup).await,
+            Some(Command::Restore(restore)) => backup::restore(engine, data, &restore).await,
             Some(Command::Send(send)) => send::run(catalog, send).await,
             Some(Command::Tail(tail)) => tail::run(engine, data, color, &tail).await,
             Some(Command::Counts(counts)) => counts::run(engine, data, &counts).await,

@@ -61,16 +61,36 @@ fn every_command_ends_with_0_where_it_is_done_1_where_it_failed_and_2_where_it_i
         &["replay"],
         &["audit", "--repair"],
         &["send", "missing.ndjson"],
+        &["restore", "missing"],
     ];
     for arguments in failed {
         assert_eq!(run(arguments, &weir.data(), &weir.credentials), 1, "{arguments:?}");
     }
-    let without_data: &[&[&str]] =
-        &[&["user", "list"], &["query", "SELECT 1"], &["replay"], &["audit"], &["tail"], &["counts"]];
+    let without_data: &[&[&str]] = &[
+        &["user", "list"],
+        &["query", "SELECT 1"],
+        &["replay"],
+        &["audit"],
+        &["tail"],
+        &["counts"],
+        &["backup", "new"],
+    ];
     for arguments in without_data {
         assert_eq!(run(arguments, &no_data, ""), 1, "{arguments:?}");
     }
-    for command in ["serve", "user", "query", "replay", "audit", "send", "tail", "counts", "completions"] {
+    for command in [
+        "serve",
+        "user",
+        "query",
+        "replay",
+        "audit",
+        "send",
+        "tail",
+        "counts",
+        "completions",
+        "backup",
+        "restore",
+    ] {
         assert_eq!(run(&[command, "--no-such-option"], &weir.data(), ""), 2, "{command}");
     }
     assert_eq!(run(&["no-such-command"], &weir.data(), ""), 2);

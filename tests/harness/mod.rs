@@ -99,6 +99,21 @@ impl Weir {
         weir
     }
 
+    /// A server on the folder `data` below `folder`, which knows these credentials.
+    pub fn start_on(folder: tempfile::TempDir, credentials: &str, options: &[&str]) -> Self {
+        let mut weir = Self {
+            folder,
+            server: None,
+            credentials: credentials.to_owned(),
+            options: options.iter().map(|&option| option.to_owned()).collect(),
+            run_by: Vec::new(),
+            data_from_here: None,
+            log: Arc::default(),
+        };
+        weir.restart();
+        weir
+    }
+
     /// The data folder.
     pub fn data(&self) -> PathBuf {
         self.data_from_here.clone().unwrap_or_else(|| self.data_of_weir())

@@ -12,6 +12,9 @@ use tempfile::NamedTempFile;
 
 use crate::comparison::{Comparison, compare};
 
+/// Where a restore copies to first. A data folder that has it is not whole.
+pub(crate) const RESTORING: &str = "restoring";
+
 /// How the names of batches and of objects in the lake end.
 pub(crate) const SUFFIX: &str = "json.gz";
 
@@ -65,6 +68,11 @@ impl Folder {
     /// The data folder itself; it is made if there is none, readable by its owner only.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let folder = Self::existing(path);
+        if path.join(RESTORING).exists() {
+            return Err(io::Error::other(
+                "a restore into it is under way, or broke off: then remove the folder, and restore again",
+            ));
+        }
         create_private(path)?;
         create_private(&folder.temporary)?;
         // Where the folder above it may not be opened, somebody else made this one.
@@ -205,7 +213,7 @@ fn walk(folder: &Path, prefix: &str, after: &str, limit: usize, found: &mut Vec<
 }
 
 /// Makes a folder that others on the machine cannot read: it holds users' hashes and their events.
-fn create_private(path: &Path) -> io::Result<()> {
+pub(crate) fn create_private(path: &Path) -> io::Result<()> {
     private_folder().recursive(true).create(path)
 }
 
@@ -217,7 +225,7 @@ fn private_folder() -> fs::DirBuilder {
 }
 
 /// Brings a folder's entries to the disk.
-fn sync_folder(path: &Path) -> io::Result<()> {
+pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
     // An empty path is the current folder.
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
     #[cfg(test)]

@@ -9,6 +9,7 @@
 //! | `raw/` | batches: `2026/11/20/13/<first>-<last>.json.gz`, named by the sequence range they hold |
 //! | `lake/` | partitions: `username=…/TYPE/year=…/month=…/day=…/hour=…/<batch>.json.gz` |
 //! | `quarantine/` | what could not be filed, with the reason: `<batch>.json.gz` |
+//! | `restoring/` | what a restore has copied so far: while it is there, the folder is not whole |
 //! | `tmp/` | files being written; emptied at every start |
 //! | `lock` | held by the one process that serves the folder |
 //!
@@ -29,6 +30,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod append;
+mod backup;
 mod books;
 mod comparison;
 mod delivery;
@@ -64,6 +66,7 @@ use weir_core::{
     ports::{Appended, Health, PortError, Stream},
 };
 
+pub use backup::{BackupError, Manifest, Size, Watch, back_up, restore};
 pub use books::{BooksOnDisk, open_books};
 pub use delivery::Deliveries;
 pub use follow::{FollowError, Followed, Follower};

@@ -18,7 +18,7 @@ use weir_core::{BatchKey, Timestamp};
 use crate::{folder::SUFFIX, returning_ids};
 
 /// The events of a batch, as its name says: from the first to the last of the sequence.
-fn range(raw_key: &str) -> Option<(u64, u64)> {
+pub(crate) fn range(raw_key: &str) -> Option<(u64, u64)> {
     let name = raw_key.rsplit('/').next()?.strip_suffix(SUFFIX)?.strip_suffix('.')?;
     let (first, last) = name.split_once('-')?;
     let number = |digits: &str| -> Option<u64> {
@@ -28,6 +28,13 @@ fn range(raw_key: &str) -> Option<(u64, u64)> {
     };
     let (first, last) = (number(first)?, number(last)?);
     (first <= last).then_some((first, last))
+}
+
+/// The events of the batch that an object of the lake or of quarantine is of, as its name says.
+pub(crate) fn range_of_object(name: &str) -> Option<(u64, u64)> {
+    let (name, _digest) =
+        name.rsplit('/').next()?.strip_suffix(SUFFIX)?.strip_suffix('.')?.rsplit_once('-')?;
+    range(&format!("{name}.{SUFFIX}"))
 }
 
 /// How many events a batch was cut with; none for what somebody else put into raw.
@@ -57,11 +64,18 @@ pub(crate) fn take_up(db: &mut Connection, raw: &Path, now: Timestamp) -> Result
         "raw has batches that events.db does not know: it was lost, or put back from a copy, or its log was cut. They are \
          filed again; once they are, `weir audit` tells whether live counts are missing, and --repair adds them"
     );
+    let mut behind_all = known;
     for (first, last, raw_key) in &strays {
+        cut_before(&db, behind_all, *first, raw_key)?;
+        behind_all = behind_all.max(*last);
         // An event that is in the journal as well goes on with the batch. What only overlaps is none of ours.
         let overlaps = *first <= known
             || db
-                .query_row("SELECT 1 FROM journal WHERE first <= ?1 AND last > ?1", [last], |_| Ok(()))
+                .query_row(
+                    "SELECT 1 FROM journal WHERE first <= ?2 AND last > ?2 OR first < ?1 AND last >= ?1",
+                    [first, last],
+                    |_| Ok(()),
+                )
                 .optional()?
                 .is_some();
         let taken_up = !overlaps
@@ -79,6 +93,22 @@ pub(crate) fn take_up(db: &mut Connection, raw: &Path, now: Timestamp) -> Result
     let raw_keys: Vec<&str> = strays.iter().map(|(.., raw_key)| raw_key.as_str()).collect();
     returning_ids::remember(&db, raw, &raw_keys, now)?;
     Ok(db.commit()?)
+}
+
+/// Cuts a batch of the events in the journal that lie before a stray and in no batch: its file is not in raw. Without
+/// that they would count as part of the stray, and be removed from the journal with it.
+fn cut_before(db: &Transaction<'_>, known: u64, stray: u64, raw_key: &str) -> rusqlite::Result<()> {
+    let events = "SELECT min(first), max(last) FROM journal WHERE first > ?1 AND last < ?2";
+    let (first, last): (Option<u64>, Option<u64>) =
+        db.query_row(events, [known, stray], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let (Some(first), Some(last)) = (first, last) else { return Ok(()) };
+    let folder = raw_key.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let raw_key = format!("{folder}/{first:020}-{last:020}.{SUFFIX}");
+    db.execute(
+        "INSERT INTO batches (first, last, raw_key) VALUES (?1, ?2, ?3)",
+        params![first, last, raw_key],
+    )
+    .map(drop)
 }
 
 /// Why it cannot be known what is in raw.
