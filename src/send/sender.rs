@@ -116,7 +116,9 @@ impl Sender {
             if since.elapsed() >= self.retry_for {
                 return Err(Failure::GaveUp { tried: since.elapsed(), why });
             }
-            let wait = self.jittered(pause).max(wait.min(LONGEST_WISH));
+            // Not beyond the time that is left: one more try comes at its end.
+            let left = self.retry_for.saturating_sub(since.elapsed());
+            let wait = self.jittered(pause).max(wait.min(LONGEST_WISH)).min(left);
             if self.stop.wait(wait) {
                 return Err(Failure::Stopped);
             }
