@@ -151,7 +151,7 @@ impl Sending {
             report.resume(progress.lines, progress.rejected);
         }
         report.begin();
-        let mut rejected = RejectedFile::new(rejected_path, rejected_bytes);
+        let mut rejected = RejectedFile::new(rejected_path, args.rejected.is_some(), rejected_bytes);
         let resumable = state.as_ref().map(|state| state.path().to_owned());
         let delivery = Delivery {
             sender: self.sender.clone(),

@@ -98,8 +98,8 @@ fn backups_under_load_have_every_event_acknowledged_before_once_and_their_counts
     let (ledger, stop) = (Ledger::default(), AtomicBool::new(false));
     let place = tempfile::tempdir().unwrap();
     let mut backups = Vec::new();
+    let url = weir.url();
     thread::scope(|scope| {
-        let url = weir.url();
         for _ in 0..4 {
             scope.spawn(|| ledger.send(&url, &weir.credentials, &stop));
         }
@@ -121,9 +121,8 @@ fn backups_under_load_have_every_event_acknowledged_before_once_and_their_counts
         // Nothing is repaired: it is right before a server was on it, too.
         let audit = weir.run(&["audit", "--data", data.to_str().unwrap()]);
         assert_eq!(audit.status.code(), Some(0), "{}", said(&audit));
-        check(folder, &weir.credentials, &before, sent);
-        // A backup is there for another time.
         assert!(said(&weir.run(&restore)).contains("exists and is not empty"));
+        check(folder, &weir.credentials, &before, sent);
     }
 }
 

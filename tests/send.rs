@@ -105,6 +105,25 @@ fn count(weir: &Weir) -> Value {
 }
 
 #[test]
+fn files_that_begin_alike_are_stored_whole_and_a_renamed_one_is_no_other() {
+    let (weir, files) = (Weir::start(), Files::new());
+    // More than a hundred KiB, and only the last line differs.
+    let (beginning, lines) = (clicks(0..1500), 1501);
+    assert!(beginning.len() > 100 << 10);
+    files.write("one.ndjson", beginning.clone() + &clicks(1500..1501));
+    files.write("two.ndjson", beginning + &clicks(1501..1502));
+    for name in ["one.ndjson", "two.ndjson"] {
+        assert_eq!(send(&weir, &files, &[name]).status.code(), Some(0));
+    }
+    assert_eq!(count(&weir), json!(2 * lines));
+    fs::rename(files.path("one.ndjson"), files.path("three.ndjson")).unwrap();
+    assert_eq!(send(&weir, &files, &["three.ndjson"]).status.code(), Some(0));
+    // Each line names its type, so that the option changes nothing.
+    assert_eq!(send(&weir, &files, &["three.ndjson", "--type", "page_view"]).status.code(), Some(0));
+    assert_eq!(count(&weir), json!(2 * lines));
+}
+
+#[test]
 fn a_file_that_is_sent_again_counts_once_and_equal_lines_of_it_are_two_events() {
     let (weir, files) = (Weir::start(), Files::new());
     let own = r#"{"event_type":"button_click","event_id":"own","session_id":"s","button_id":"b","n":9}"#;

@@ -11,10 +11,10 @@ use super::some_time;
 #[command(
     after_help = "Credentials are USER:SECRET, from the variable WEIR_CREDENTIALS or the first line of a file. There is no \
     option for the secret itself: everybody on the machine can read command lines.\n\nAn event without an event_id gets one \
-    that follows from the file's first 64 KiB, the line's number and the line: whatever is sent again, after a lost answer \
-    or by a second run, counts once for 24 hours at least, and two equal lines of a file are two events. A file of less than \
-    64 KiB that has grown or was corrected is another file, unless --source names it; what comes from a pipe is another one \
-    each time.\n\nA run that was interrupted goes on where it stopped: FILE.weir-sent says where that is, and is removed at \
+    that follows from the file's whole content, the line's number and the line: whatever is sent again, after a lost answer \
+    or by a second run, under this or another name, counts once for 24 hours at least, and two equal lines of a file are two \
+    events. A file that has grown or was corrected is another file, unless --source names it; what comes from a pipe is \
+    another one each time.\n\nA run that was interrupted goes on where it stopped: FILE.weir-sent says where that is, and is removed at \
     the end.\n\nExit code: 0 everything was sent, 3 some lines were rejected, 1 it failed, 130 it was interrupted.\n\nExamples:\n  \
     weir send clicks.ndjson\n  weir send --type page_view views.csv.gz --to https://events.example.com\n  \
     zcat old/*.gz | weir send -"
@@ -47,7 +47,7 @@ pub(crate) struct SendArgs {
     /// How long a request is tried again that gets no answer, or is told to come later.
     #[arg(long, value_name = "TIME", default_value = "2m", value_parser = some_time)]
     pub(crate) retry_for: Duration,
-    /// Make event ids from this name instead of the file's beginning: for a file that grows, or is corrected and sent
+    /// Make event ids from this name instead of the file's content: for a file that grows, or is corrected and sent
     /// again, and for a pipe.
     #[arg(long, value_name = "NAME")]
     pub(crate) source: Option<String>,

@@ -1,28 +1,41 @@
 //! Ids for events that come without one, so that whatever is sent again counts once.
 //!
-//! An id follows from the file's first 64 KiB, the number of the line and the line itself. So the same file gives the same
-//! ids, wherever it lies and compressed or not; two equal lines of a file are two events; and files that begin in another
-//! way have no id in common, even if they share lines. A digest of the whole file would tell files apart still better, but
-//! would want to read them twice, and would take a log that has grown by a line for another one: all that was sent of it
-//! would be there twice. With less than 64 KiB that happens here too; naming the source helps.
+//! An id follows from the file's whole content, the number of the line and the line itself. So the same file gives the same
+//! ids, whatever its name and compressed or not; two equal lines of a file are two events; and files that differ anywhere
+//! have no id in common, even if they share lines. A digest of the beginning alone would save reading the file twice, and
+//! would lose the events of files that begin alike. A file that has grown is another file: naming the source makes ids
+//! that stay.
+//!
+//! An option is part of an id only where it changes the event: the type of a line that names none.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{
+    borrow::Cow,
+    collections::BTreeMap,
+    io::{ErrorKind, Read},
+};
 
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 use weir_core::{Event, EventType, Random};
-
-/// How much of a file's beginning tells it from others.
-pub(super) const HEAD: usize = 64 << 10;
 
 /// What all ids of a file have in common.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Seed([u8; 32]);
 
 impl Seed {
-    /// Of a file that begins so.
-    pub(super) fn of_head(head: &[u8]) -> Self {
-        Self(Sha256::new().chain_update(b"weir send, a file\0").chain_update(head).finalize().into())
+    /// Of a file with this content, to its end or to where it cannot be read: sending it meets the same error.
+    pub(super) fn of_content(mut content: impl Read) -> Self {
+        let mut digest = Sha256::new().chain_update(b"weir send, a whole file\0");
+        let mut piece = vec![0; 64 << 10];
+        loop {
+            match content.read(&mut piece) {
+                Ok(0) => break,
+                Ok(read) => digest.update(&piece[..read]),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => break,
+            }
+        }
+        Self(digest.finalize().into())
     }
 
     /// Of a source that somebody named.
@@ -56,9 +69,9 @@ pub(super) struct Stamper {
 }
 
 impl Stamper {
-    /// The id of a line.
-    fn id(&self, number: u64, line: &[u8]) -> String {
-        let event_type = self.event_type.as_ref().map_or("", EventType::as_str);
+    /// The id of a line, and of the type that it is given.
+    fn id(&self, event_type: Option<&EventType>, number: u64, line: &[u8]) -> String {
+        let event_type = event_type.map_or("", EventType::as_str);
         let digest = Sha256::new()
             .chain_update(self.seed.0)
             .chain_update(event_type)
@@ -75,8 +88,8 @@ impl Stamper {
         let unchanged = Cow::Borrowed(text);
         let Ok(text) = std::str::from_utf8(text) else { return unchanged };
         let Ok(event) = Event::read(text) else { return unchanged };
-        let event_id = event.event_id.is_none().then(|| self.id(number, line));
         let event_type = self.event_type.as_ref().filter(|_| event.event_type.is_none());
+        let event_id = event.event_id.is_none().then(|| self.id(event_type, number, line));
         let lacks = [("event_id", event_id.as_deref()), ("event_type", event_type.map(EventType::as_str))];
         let lacks: Vec<(&str, &str)> =
             lacks.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
@@ -112,7 +125,7 @@ mod tests {
 
     fn stamper(head: &str, event_type: Option<&str>) -> Stamper {
         Stamper {
-            seed: Seed::of_head(head.as_bytes()),
+            seed: Seed::of_content(head.as_bytes()),
             event_type: event_type.map(|event_type| event_type.parse().unwrap()),
         }
     }
@@ -135,7 +148,18 @@ mod tests {
         assert!(first.parse::<weir_core::EventId>().is_ok());
         let random = SeededRandom::new(1);
         assert_ne!(Seed::of_nothing(&random), Seed::of_nothing(&random));
-        assert_ne!(Seed::of_source("a"), Seed::of_head(b"a"));
+        assert_ne!(Seed::of_source("a"), Seed::of_content(&b"a"[..]));
+    }
+
+    #[test]
+    fn an_option_that_changes_nothing_about_an_event_changes_no_id() {
+        let id = |event_type, line: &str| {
+            let event: Value = serde_json::from_str(&stamped(&stamper("a", event_type), 1, line)).unwrap();
+            event["event_id"].as_str().unwrap().to_owned()
+        };
+        let own = r#"{"event_type":"t"}"#;
+        assert_eq!(id(None, own), id(Some("page_view"), own));
+        assert_ne!(id(None, "{}"), id(Some("page_view"), "{}"));
     }
 
     #[test]

@@ -15,11 +15,14 @@ use flate2::read::MultiGzDecoder;
 use weir_core::{Random, Violation};
 
 use super::{
-    event_ids::{HEAD, Seed, Stamper},
+    event_ids::{Seed, Stamper},
     lines::Lines,
     rows::Rows,
 };
 use crate::cli::FileFormat;
+
+/// How much of an input is read ahead, to find out what it is.
+const HEAD: usize = 64 << 10;
 
 /// One line of a file, or one row, which may be several.
 #[derive(Debug)]
@@ -106,10 +109,15 @@ pub(super) fn open(
     let ahead = if metadata.is_some() { HEAD } else { 1 };
     let mut head = Vec::new();
     (&mut plain).take(ahead as u64).read_to_end(&mut head).with_context(told)?;
-    let seed = match source {
-        Some(name) => Seed::of_source(name),
-        None if metadata.is_some() => Seed::of_head(&head),
-        None => Seed::of_nothing(random),
+    let seed = match (source, place, &metadata) {
+        (Some(name), ..) => Seed::of_source(name),
+        (None, Place::File(path), Some(_)) => {
+            let file = File::open(path).with_context(told)?;
+            let file: Box<dyn Read> =
+                if is_gzip { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
+            Seed::of_content(file)
+        }
+        (None, ..) => Seed::of_nothing(random),
     };
     let is_csv = is_csv(place, format, &head)?;
     let content = BufReader::with_capacity(HEAD, Cursor::new(head).chain(plain));

@@ -16,6 +16,8 @@ use super::sender::Rejection;
 #[derive(Debug)]
 pub(super) struct RejectedFile {
     path: PathBuf,
+    /// Whether the path was typed: a link there is meant, as `/dev/stderr` is one.
+    typed: bool,
     file: Option<File>,
     /// How long it is.
     length: u64,
@@ -23,8 +25,8 @@ pub(super) struct RejectedFile {
 
 impl RejectedFile {
     /// Begins anew, or goes on behind what an interrupted run had noted.
-    pub(super) fn new(path: PathBuf, length: u64) -> Self {
-        Self { path, file: None, length }
+    pub(super) fn new(path: PathBuf, typed: bool, length: u64) -> Self {
+        Self { path, typed, file: None, length }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -43,14 +45,28 @@ impl RejectedFile {
         for rejection in rejections {
             text.extend(line(rejection));
         }
-        self.write(&text).with_context(|| format!("cannot write {}", self.path.display()))
+        let is_link = !self.typed && self.path.is_symlink();
+        self.write(&text).with_context(|| match is_link {
+            true => format!(
+                "{} is a link, which is not followed: name a file with --rejected",
+                self.path.display()
+            ),
+            false => format!("cannot write {}", self.path.display()),
+        })
     }
 
     fn write(&mut self, text: &[u8]) -> io::Result<()> {
         let file = match &mut self.file {
             Some(file) => file,
             none => {
-                let mut file = File::options().create(true).truncate(false).write(true).open(&self.path)?;
+                let mut options = File::options();
+                options.create(true).truncate(false).write(true);
+                #[cfg(unix)]
+                if !self.typed {
+                    let no_link = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
+                    std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, no_link);
+                }
+                let mut file = options.open(&self.path)?;
                 // What is behind was written after it had last been noted how far the run had come. A device has no length.
                 let is_file = file.metadata()?.is_file();
                 if is_file {
@@ -90,17 +106,31 @@ mod tests {
         Rejection { number, errors: json!([]), original: original.to_vec(), cut: number == 3 }
     }
 
+    #[cfg(unix)]
+    #[test]
+    fn a_link_is_followed_only_where_its_path_was_typed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, target) = (folder.path().join("r"), folder.path().join("target"));
+        std::fs::write(&target, "precious").unwrap();
+        std::os::unix::fs::symlink(&target, &path).unwrap();
+        let error = RejectedFile::new(path.clone(), false, 0).append(&[rejection(1, b"x")]).unwrap_err();
+        assert!(error.to_string().contains("is a link, which is not followed"), "{error}");
+        assert_eq!(std::fs::read_to_string(&target).unwrap(), "precious");
+        RejectedFile::new(path, true, 0).append(&[rejection(1, b"x")]).unwrap();
+        assert!(std::fs::read_to_string(&target).unwrap().contains("\"line\":1"));
+    }
+
     #[test]
     fn it_is_made_with_the_first_line_and_goes_on_where_it_was() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("r");
-        let mut file = RejectedFile::new(path.clone(), 0);
+        let mut file = RejectedFile::new(path.clone(), false, 0);
         file.append(&[]).unwrap();
         assert!(!path.exists());
         file.append(&[rejection(1, b"x\"")]).unwrap();
         let noted = file.length();
         file.append(&[rejection(2, b"lost")]).unwrap();
-        let mut file = RejectedFile::new(path.clone(), noted);
+        let mut file = RejectedFile::new(path.clone(), false, noted);
         file.append(&[rejection(3, b"\xff")]).unwrap();
         assert_eq!(
             std::fs::read_to_string(&path).unwrap(),
@@ -109,7 +139,7 @@ mod tests {
         );
         assert_eq!(file.length(), std::fs::metadata(&path).unwrap().len());
         // A new run begins anew.
-        RejectedFile::new(path.clone(), 0).append(&[rejection(1, b"")]).unwrap();
+        RejectedFile::new(path.clone(), false, 0).append(&[rejection(1, b"")]).unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 1);
     }
 }

@@ -116,8 +116,8 @@ impl Sender {
             if since.elapsed() >= self.retry_for {
                 return Err(Failure::GaveUp { tried: since.elapsed(), why });
             }
-            let wait = self.jittered(pause).max(wait.min(LONGEST_WISH));
-            if self.stop.wait(wait) {
+            let left = self.retry_for.saturating_sub(since.elapsed());
+            if self.stop.wait(bounded(self.jittered(pause), wait, left)) {
                 return Err(Failure::Stopped);
             }
             pause = (pause * 2).min(LONGEST_PAUSE);
@@ -131,6 +131,12 @@ impl Sender {
         self.random.fill(&mut byte);
         pause / 2 + pause * u32::from(byte[0]) / 512
     }
+}
+
+/// The wait before the next try: the server's wish where it is longer than the pause, but never beyond the time that is left.
+/// One more try comes at its end.
+fn bounded(pause: Duration, wish: Duration, left: Duration) -> Duration {
+    pause.max(wish.min(LONGEST_WISH)).min(left)
 }
 
 /// Notes what became of events; gives back those that are to be sent again.
@@ -154,4 +160,23 @@ fn note(
 fn rejection(item: Item, errors: Value) -> Rejection {
     let Item { number, original, cut, .. } = item;
     Rejection { number, errors, original, cut }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_servers_retry_after_is_followed_for_a_minute_at_the_most_and_never_beyond_the_time_left() {
+        let seconds = Duration::from_secs;
+        for (pause, wish, left, wait) in [
+            (1, 7, 120, 7),
+            (1, 0, 120, 1),
+            (1, 99_999_999_999, 120, 60),
+            (1, 99_999_999_999, 3, 3),
+            (9, 0, 3, 3),
+        ] {
+            assert_eq!(bounded(seconds(pause), seconds(wish), seconds(left)), seconds(wait));
+        }
+    }
 }

@@ -94,7 +94,12 @@ impl StateFile {
 
     fn replace(&self, progress: &Progress) -> io::Result<()> {
         let draft = with_suffix(&self.path, ".new");
-        let mut file = File::create(&draft)?;
+        // What lies there is of a run that was killed, or a link, which is not followed.
+        match fs::remove_file(&draft) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = File::create_new(&draft)?;
         serde_json::to_writer(&mut file, progress)?;
         file.write_all(b"\n")?;
         file.sync_all()?;
@@ -129,6 +134,21 @@ mod tests {
             event_type: None,
             rejected: "r".into(),
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_in_the_place_of_the_state_or_its_draft_is_replaced_and_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (input, target) = (folder.path().join("a.ndjson"), folder.path().join("target"));
+        fs::write(&target, "precious").unwrap();
+        let mut state = StateFile::beside(&input, bound());
+        for link in [state.path().to_owned(), with_suffix(state.path(), ".new")] {
+            std::os::unix::fs::symlink(&target, link).unwrap();
+        }
+        state.write(5, 1, 90);
+        assert_eq!(state.read().map(|progress| progress.map(|it| it.lines)), Ok(Some(5)));
+        assert_eq!(fs::read_to_string(&target).unwrap(), "precious");
     }
 
     #[test]

@@ -213,7 +213,12 @@ fn parent_of(path: &Path) -> &Path {
 fn staging(to: &Path, parent: &Path) -> io::Result<tempfile::TempDir> {
     create_private(parent)?;
     let name = to.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    tempfile::Builder::new().prefix(&format!(".{name}.unfinished-")).tempdir_in(parent)
+    let prefix = format!(".{name}.unfinished-");
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(&prefix);
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
+    builder.tempdir_in(parent)
 }
 
 /// Refuses a folder that holds anything; a new file system's `lost+found` is nothing.
