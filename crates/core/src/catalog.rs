@@ -4,6 +4,7 @@
 //! A type is one file, `catalog/<event_type>.json`: a JSON Schema (2020-12) with one extra member,
 //! `"x-weir": {"route": "/button/click", "count_by": "button_id"}`.
 
+mod alternatives;
 mod compatibility;
 mod definition;
 mod locate;

@@ -5,7 +5,11 @@ use std::{collections::BTreeMap, fmt};
 use jsonschema::{Draft, PatternOptions, Validator, error::ValidationErrorKind};
 use serde_json::{Map, Value};
 
-use super::{CatalogError, locate::line_of};
+use super::{
+    CatalogError,
+    alternatives::{Alternatives, Extent},
+    locate::line_of,
+};
 use crate::{
     Event, EventType, Key, Violation,
     event::{ENVELOPE, STAMPED},
@@ -20,6 +24,7 @@ pub struct Definition {
     count_by: Option<String>,
     schema: Value,
     validator: Validator,
+    alternatives: Alternatives,
 }
 
 /// The path at which events of a type are posted; `<route>/count` reads their count.
@@ -128,7 +133,8 @@ impl Definition {
                 let path: Vec<&str> = path.split('/').skip(1).collect();
                 at(&path, format!("not a valid JSON Schema: {error}"))
             })?;
-        Ok(Self { event_type, route, count_by, schema, validator })
+        let alternatives = Alternatives::of(&schema);
+        Ok(Self { event_type, route, count_by, schema, validator, alternatives })
     }
 
     /// The type's name.
@@ -155,14 +161,11 @@ impl Definition {
         &self.schema
     }
 
-    /// Checks an event's fields; answers with its key, or with everything that is wrong.
+    /// Checks an event's fields; answers with its key, or with what is wrong: everything, up to a hundred reasons. Where the
+    /// schema has alternatives in alternatives, or an event so many values that the reasons of all alternatives would be
+    /// too many, there is one reason for all. An event with too many values to be checked at all is refused.
     pub fn check(&self, event: &Event<'_>) -> Result<Option<Key>, Vec<Violation>> {
-        let mut violations: Vec<Violation> = self
-            .validator
-            .iter_errors(event.value())
-            .take(MAX_VIOLATIONS)
-            .map(|error| explain(&error))
-            .collect();
+        let mut violations = self.violations(event.value());
         let counted =
             self.count_by.as_ref().and_then(|field| Some((field, event.value().get(field)?.as_str()?)));
         let key = counted.and_then(|(field, text)| match text.parse::<Key>() {
@@ -173,6 +176,26 @@ impl Definition {
             }
         });
         if violations.is_empty() { Ok(key) } else { Err(violations) }
+    }
+
+    fn violations(&self, event: &Value) -> Vec<Violation> {
+        let extent = self.alternatives.extent(event);
+        if let Extent::TooMuch { values, alternatives } = extent {
+            return vec![Violation::whole(format!(
+                "is too much to check: it has {values} values, and the schema of {} has {alternatives} alternatives",
+                self.event_type
+            ))];
+        }
+        if extent == Extent::Verdict {
+            let valid = self.validator.is_valid(event);
+            let message = format!(
+                "is not what the schema of {} allows; which of its alternatives refuse what is not listed, as there may be \
+                 very many reasons",
+                self.event_type
+            );
+            return if valid { Vec::new() } else { vec![Violation::whole(message)] };
+        }
+        self.validator.iter_errors(event).take(MAX_VIOLATIONS).map(|error| explain(&error)).collect()
     }
 }
 
