@@ -50,7 +50,7 @@ impl Ledger {
 
 fn event(n: u64) -> String {
     let mut event = json!({"session_id": "s", "button_id": format!("b{}", n % 5), "n": n});
-    if n % 2 == 0 {
+    if n.is_multiple_of(2) {
         event["event_id"] = json!(format!("e-{n}"));
     }
     event.to_string()
@@ -77,7 +77,7 @@ fn check(restored: tempfile::TempDir, who: &str, before: &BTreeSet<u64>, sent: u
     assert!(!weir.log().contains("ERROR"), "{}", weir.log());
 
     // Clients that send everything with an id again store what is missing, and nothing else.
-    let with_id: BTreeSet<u64> = (0..sent).filter(|n| n % 2 == 0).collect();
+    let with_id: BTreeSet<u64> = (0..sent).filter(|n| n.is_multiple_of(2)).collect();
     let body: String = with_id.iter().map(|n| event(*n) + "\n").collect();
     let headers = [("content-type", "application/x-ndjson")];
     let lines: String =
@@ -126,6 +126,14 @@ fn backups_under_load_have_every_event_acknowledged_before_once_and_their_counts
     }
 }
 
+fn assert_private(path: &Path) {
+    let mode = fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode, if path.is_dir() { 0o700 } else { 0o600 }, "{}", path.display());
+    for entry in fs::read_dir(path).into_iter().flatten() {
+        assert_private(&entry.unwrap().path());
+    }
+}
+
 #[test]
 fn a_backup_and_what_is_restored_from_it_can_be_read_by_their_owner_only() {
     let mut weir = Weir::start_with(QUICK);
@@ -135,15 +143,8 @@ fn a_backup_and_what_is_restored_from_it_can_be_read_by_their_owner_only() {
     let (backup, data) = (place.path().join("backup"), place.path().join("data"));
     weir.output(&["backup", backup.to_str().unwrap()]);
     weir.output(&["restore", backup.to_str().unwrap(), "--data", data.to_str().unwrap()]);
-    fn visit(path: &Path) {
-        let mode = fs::metadata(path).unwrap().permissions().mode() & 0o777;
-        assert_eq!(mode, if path.is_dir() { 0o700 } else { 0o600 }, "{}", path.display());
-        for entry in fs::read_dir(path).into_iter().flatten() {
-            visit(&entry.unwrap().path());
-        }
-    }
-    visit(&backup);
-    visit(&data);
+    assert_private(&backup);
+    assert_private(&data);
     // Nothing lies beside them.
     assert_eq!(fs::read_dir(place.path()).unwrap().count(), 2);
 }
