@@ -5,8 +5,8 @@
 //! | `id` | the key: `USERNAME/EVENT_ID` |
 //! | `state` | `claimed` while a request stores the event, then `stored` |
 //! | `by` | the request's token: who may change the item |
-//! | `until` | until when that holds, in milliseconds |
-//! | `expires` | from when on DynamoDB may remove the item, in seconds; it does so hours later, so `until` decides |
+//! | `until` | until when a claim holds, in milliseconds |
+//! | `expires` | from when on DynamoDB may remove the item, in seconds; it does so within days, and until then the id is known |
 //!
 //! An id is claimed before its event is stored, on the condition that nobody else has it, and marked once the event is
 //! there. A claim ends by itself, so that one of a request that died keeps nobody from sending the event again for
@@ -124,7 +124,9 @@ impl RecentIds {
             .item("by", AttributeValue::S(token.to_owned()))
             .item("until", until)
             .item("expires", expires)
-            .condition_expression("attribute_not_exists(id) OR #until < :now")
+            .condition_expression("attribute_not_exists(id) OR #state = :claimed AND #until < :now")
+            .expression_attribute_names("#state", "state")
+            .expression_attribute_values(":claimed", AttributeValue::S("claimed".to_owned()))
             .expression_attribute_names("#until", "until")
             .expression_attribute_values(":now", AttributeValue::N(now.millis().to_string()))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
