@@ -46,12 +46,13 @@ impl RejectedFile {
             text.extend(line(rejection));
         }
         let is_link = !self.typed && self.path.is_symlink();
-        self.write(&text).with_context(|| match is_link {
-            true => format!(
-                "{} is a link, which is not followed: name a file with --rejected",
-                self.path.display()
-            ),
-            false => format!("cannot write {}", self.path.display()),
+        self.write(&text).with_context(|| {
+            let path = self.path.display();
+            if is_link {
+                format!("{path} is a link, which is not followed: name a file with --rejected")
+            } else {
+                format!("cannot write {path}")
+            }
         })
     }
 
