@@ -1,7 +1,7 @@
-//! What holds where a client ends its side of the connection before it has its answer.
+//! What holds where a client ends its side of the connection, or loses its access key, before it has its answer.
 
 use crate::{
-    harness::{click, eventually},
+    harness::{basic, click, eventually},
     impatient, others_are_served, patient,
     wire::{Wire, head},
 };
@@ -52,4 +52,33 @@ fn a_client_that_ends_its_side_and_never_reads_is_cut_off() {
     eventually("it is cut off", || connections() == before);
     others_are_served(&weir);
     drop(deaf);
+}
+
+#[test]
+fn what_is_sent_under_a_key_that_is_removed_before_the_body_is_whole_is_refused_and_not_stored() {
+    let weir = patient(&[]);
+    let add = |label: &str| weir.output(&["user", "add", "ann", "--label", label]).trim().to_owned();
+    let (removed, kept) = (add("browser"), add("dashboard"));
+    let body = click("s", "b");
+    let half = body.len() / 2;
+    let slow = |path: &str| {
+        let (who, length) = (basic(&removed), body.len());
+        let mut wire = Wire::to(&weir);
+        wire.send(format!(
+            "POST {path} HTTP/1.1\r\nhost: weir\r\nauthorization: {who}\r\ncontent-length: {length}\r\nexpect: 100-continue\r\n\r\n"
+        ));
+        // The key was good, as the body is wanted.
+        assert_eq!(wire.answer().status, 100);
+        wire.send(&body[..half]);
+        wire
+    };
+    let mut sending = [slow("/button/click"), slow("/events")];
+    weir.output(&["user", "remove", "ann", "--label", "browser"]);
+    eventually("the key is refused", || weir.get_as(&removed, "/counts").status == 401);
+    for wire in &mut sending {
+        wire.send(&body[half..]);
+        wire.answer().problem(401, "unauthorized");
+    }
+    assert_eq!(weir.get_as(&kept, "/button/click/count").json()["count"], 0);
+    assert_eq!(weir.get_as(&kept, "/rejected").json()["rejected"].as_array().map(Vec::len), Some(0));
 }

@@ -117,10 +117,9 @@ fn with_type(router: Router<Arc<Collector>>, definition: &Definition) -> Router<
     let event_type = Arc::new(definition.event_type().clone());
     let route = definition.route().as_str();
     let counted = Arc::clone(&event_type);
-    let take =
-        async move |State(collector): State<Arc<Collector>>, Writer(username): Writer, request: Request| {
-            typed(collector, username, event_type, request).await
-        };
+    let take = async move |State(collector): State<Arc<Collector>>, writer: Writer, request: Request| {
+        typed(collector, writer, event_type, request).await
+    };
     let count =
         async move |State(collector): State<Arc<Collector>>, Reader(username): Reader, query: read::Pairs| {
             read::typed_count(collector, username, counted, query).await
