@@ -23,7 +23,7 @@ use weir_core::{Clock, Random, catalog::Definition};
 use crate::{
     Collector,
     caller::{Reader, Writer},
-    docs, etag, history, leftover, openapi, page,
+    docs, etag, history, leftover, openapi, page, pages,
     post::{events, typed},
     problem::Problem,
     read, rejected,
@@ -39,6 +39,16 @@ pub enum Origins {
     Any,
     /// These only.
     Only(Vec<HeaderValue>),
+}
+
+impl Origins {
+    /// Whether pages of this origin may call.
+    pub(crate) fn allow(&self, origin: &HeaderValue) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Only(origins) => origins.contains(origin),
+        }
+    }
 }
 
 /// A text that is no list of origins.
@@ -82,7 +92,10 @@ pub fn router(collector: Collector, origins: &Origins) -> Router {
     }
     let router = router
         // From here on, what needs no credentials.
-        .route_layer(middleware::from_fn(etag::keep_private))
+        .route_layer((
+            middleware::from_fn_with_state(Arc::new(origins.clone()), pages::keep_out),
+            middleware::from_fn(etag::keep_private),
+        ))
         .route("/", get(page::dashboard))
         .route("/health", get(read::health))
         .route("/openapi.json", get(async move || openapi_json(&document)))
