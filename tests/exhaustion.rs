@@ -2,6 +2,8 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+#[path = "exhaustion/ends.rs"]
+mod ends;
 mod harness;
 #[path = "exhaustion/wire.rs"]
 #[allow(unreachable_pub, reason = "the module is a part of the harness")]

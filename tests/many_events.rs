@@ -29,6 +29,24 @@ fn one_object_an_array_and_lines_are_all_stored() {
 }
 
 #[test]
+fn lines_after_a_broken_first_one_are_stored_each_with_its_own_outcome() {
+    let weir = Weir::start();
+    let firsts = ["{", r#"{"event_type":"button_click","session_id":"#, "[1]", "[INFO] starting", "oops"];
+    for first in firsts {
+        // Neither a content type nor a whole first line announces them.
+        let answer = weir.post("/events", format!("{first}\n{}\n{}\n", event(1), event(2)));
+        assert_eq!(answer.status, 207, "{first}");
+        assert_eq!(statuses(&answer.json()), ["rejected", "stored", "stored"], "{first}");
+    }
+    assert_eq!(weir.get("/counts/button_click").json()["total"], 2 * firsts.len());
+    // A single event over many lines has lines that are objects, too, and stays one event.
+    let mut nested = event(3);
+    nested["inner"] = json!([{"event_type": "button_click"}, {"a": 1}]);
+    let answer = weir.post("/events", serde_json::to_string_pretty(&nested).unwrap());
+    assert_eq!((answer.status, statuses(&answer.json())), (200, vec!["stored"]));
+}
+
+#[test]
 fn compressed_bodies_are_stored() {
     let weir = Weir::start();
     let lines: String = (0..100).map(|n| format!("{}\n", event(n))).collect();

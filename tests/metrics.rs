@@ -193,6 +193,11 @@ fn nobody_beyond_this_machine_reads_metrics() {
         ("forwarded", "for=127.0.0.1"),
         ("x-real-ip", "127.0.0.1"),
         ("via", "1.1 proxy"),
+        ("true-client-ip", "127.0.0.1"),
+        ("x-forwarded-port", "443"),
+        ("cdn-loop", "cloudflare"),
+        ("x-of-a-proxy-that-is-not-known-yet", "1"),
+        ("cookie", "a=b"),
         ("origin", "http://127.0.0.1:8080"),
         ("host", "weir.example"),
     ] {

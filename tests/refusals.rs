@@ -284,6 +284,53 @@ fn pages_of_configured_origins_may_call_even_where_the_answer_is_an_error() {
 }
 
 #[test]
+fn a_page_that_may_not_call_the_api_stores_nothing_whatever_credentials_the_browser_adds() {
+    const SITE: (&str, &str) = ("sec-fetch-site", "cross-site");
+    const EVIL: (&str, &str) = ("origin", "https://evil.example");
+    let text = ("content-type", "text/plain");
+    let listed = Weir::start_with(&["--allow-origins", "https://a.example"]);
+    for path in ["/events", "/button/click"] {
+        let body = json!({"event_type": "button_click", "session_id": "s", "button_id": "b"}).to_string();
+        for headers in [&[text, EVIL][..], &[text, EVIL, SITE], &[text, ("origin", "null")], &[text, SITE]] {
+            let answer = listed.post_with(path, &body, headers);
+            answer.problem(403, "origin-not-allowed");
+            assert_eq!(answer.header("access-control-allow-origin"), None);
+        }
+    }
+    assert_eq!(listed.get("/counts/button_click").json()["total"], 0);
+    let allowed = [("origin", "https://a.example"), SITE, ("sec-fetch-mode", "cors")];
+    assert_eq!(listed.post_with("/button/click", click("s", "b"), &allowed).status, 200);
+    // A form and an opaque request cannot have an `Authorization` of the page's own: it is the browser's.
+    let open = Weir::start();
+    for mode in ["navigate", "no-cors"] {
+        let headers = [text, EVIL, SITE, ("sec-fetch-mode", mode)];
+        open.post_with("/button/click", click("s", "b"), &headers).problem(403, "origin-not-allowed");
+    }
+    assert_eq!(open.get("/counts/button_click").json()["total"], 0);
+    let with_its_own = [EVIL, SITE, ("sec-fetch-mode", "cors")];
+    assert_eq!(open.post_with("/button/click", click("s", "b"), &with_its_own).status, 200);
+}
+
+#[test]
+fn no_browser_is_sent_a_challenge_that_it_has_a_prompt_for() {
+    let weir = Weir::start();
+    let challenge = |headers: &[(&str, &str)]| {
+        let answer = weir.request("GET", None, "/counts", headers, b"");
+        answer.problem(401, "unauthorized");
+        answer.header("www-authenticate").unwrap().to_ascii_lowercase()
+    };
+    for headers in [
+        &[("accept", "text/html,application/xhtml+xml,*/*;q=0.8")][..],
+        &[("upgrade-insecure-requests", "1")],
+        &[("sec-fetch-site", "none"), ("sec-fetch-mode", "navigate")],
+        &[("origin", "https://a.example")],
+    ] {
+        assert!(!challenge(headers).starts_with("basic"), "{headers:?}");
+    }
+    assert!(challenge(&[]).starts_with("basic"), "curl is told what to send");
+}
+
+#[test]
 fn the_api_describes_itself() {
     let weir = Weir::start();
     let document = weir.request("GET", None, "/openapi.json", &[], b"").json();

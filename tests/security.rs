@@ -107,12 +107,14 @@ fn nothing_that_is_sent_comes_back_in_a_header_or_as_a_page() {
             let expected = if method == "OPTIONS" { "none" } else { "application/problem+json" };
             assert_eq!(content_type, expected, "{method} {path}: {}", answer.text());
         }
+        let event = json!({"event_type": MARK, MARK: MARK}).to_string();
+        let answer = weir.post("/events", &event);
+        assert_eq!((answer.status, answer.header("content-type")), (422, Some("application/problem+json")));
         // Where it is asked for, it comes as the text of a JSON string.
         let answer = weir.request("GET", Some(&weir.credentials), "/rejected", &headers, b"");
         assert_eq!(answer.header("content-type"), Some("application/json"));
         assert!(!format!("{:?}", answer.headers).contains("mark"), "{:?}", answer.headers);
-        let event = answer.json()["rejected"][0]["event"].as_str().unwrap().to_owned();
-        assert_eq!(event, json!({"event_type": MARK, MARK: MARK}).to_string());
+        assert_eq!(answer.json()["rejected"][0]["event"], event);
     }
 }
 

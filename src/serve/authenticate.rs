@@ -7,7 +7,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use authorizer::{Authorizer, Rate, Refusal};
+use authorizer::{Authorizer, Grant, Rate, Refusal};
 use axum::{
     extract::ConnectInfo,
     http::{HeaderMap, header, request::Parts},
@@ -42,9 +42,9 @@ impl BasicAuthentication {
     }
 }
 
-#[async_trait]
-impl Authenticate for BasicAuthentication {
-    async fn caller(&self, request: &Parts) -> Result<Caller, NotAuthenticated> {
+impl BasicAuthentication {
+    /// What the credentials of a request are good for.
+    async fn grant(&self, request: &Parts) -> Result<Grant, NotAuthenticated> {
         let mut values = request.headers.get_all(header::AUTHORIZATION).iter();
         let header = match (values.next(), values.next()) {
             (None, _) => None,
@@ -52,25 +52,38 @@ impl Authenticate for BasicAuthentication {
             // Two of them: it cannot be said who is calling.
             (Some(_), Some(_)) => return Err(NotAuthenticated::Refused),
         };
-        let grant = match self.authorizer.authorize_from(client(request, self.behind_a_proxy), header).await {
-            Ok(grant) => grant,
-            Err(Refusal::NoCredentials) => return Err(NotAuthenticated::NoCredentials),
+        match self.authorizer.authorize_from(client(request, self.behind_a_proxy), header).await {
+            Ok(grant) => Ok(grant),
+            Err(Refusal::NoCredentials) => Err(NotAuthenticated::NoCredentials),
             Err(Refusal::Malformed(_) | Refusal::Wrong) => {
                 self.refused.sign_ins.inc();
-                return Err(NotAuthenticated::Refused);
+                Err(NotAuthenticated::Refused)
             }
             Err(Refusal::TooMany { retry_after }) => {
                 self.refused.by_failures.inc();
-                return Err(NotAuthenticated::TooManyFailures { retry_after });
+                Err(NotAuthenticated::TooManyFailures { retry_after })
             }
-            Err(Refusal::Unavailable(error)) => return Err(NotAuthenticated::Unavailable(error)),
-        };
+            Err(Refusal::Unavailable(error)) => Err(NotAuthenticated::Unavailable(error)),
+        }
+    }
+}
+
+#[async_trait]
+impl Authenticate for BasicAuthentication {
+    async fn caller(&self, request: &Parts) -> Result<Caller, NotAuthenticated> {
+        let grant = self.grant(request).await?;
         if let Some(calls) = &self.calls {
             calls.take(&grant.username, self.clock.now()).map_err(|retry_after| {
                 self.refused.by_requests.inc();
                 NotAuthenticated::TooManyRequests { retry_after }
             })?;
         }
+        Ok(Caller { username: grant.username, scope: grant.scope })
+    }
+
+    /// Mostly an answer from the authorizer's cache, which is never older than a removed key may go on.
+    async fn still(&self, request: &Parts) -> Result<Caller, NotAuthenticated> {
+        let grant = self.grant(request).await?;
         Ok(Caller { username: grant.username, scope: grant.scope })
     }
 }

@@ -283,6 +283,8 @@ fn builder() -> http1::Builder {
     let mut builder = http1::Builder::new();
     // The time for heads is looked at in `connection`: hyper's would count idle connections as slow ones.
     builder.header_read_timeout(None).max_buf_size(BUFFER);
+    // A client may end its own side after a whole request, as `nc -N` does: it is answered.
+    builder.half_close(true);
     builder
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     io::{ErrorKind, Read, Write},
-    net::TcpStream,
+    net::{Shutdown, TcpStream},
 };
 
 use crate::harness::{Answer, PATIENCE, Weir, basic};
@@ -20,6 +20,11 @@ impl Wire {
 
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.0.write_all(bytes.as_ref()).unwrap();
+    }
+
+    /// Ends the client's side: it sends nothing more, and still reads.
+    pub fn end_sending(&self) {
+        self.0.shutdown(Shutdown::Write).unwrap();
     }
 
     /// Whether the server still takes bytes.

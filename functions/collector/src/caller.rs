@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use axum::{extract::FromRequestParts, http::request::Parts};
 use tracing::Instrument;
-use weir_core::{Username, ports::PortError, trace::TRACED, users::Scope};
+use weir_core::{Timestamp, Username, ports::PortError, trace::TRACED, users::Scope};
 
 use crate::{Collector, problem::Problem};
 
@@ -51,10 +51,33 @@ pub enum NotAuthenticated {
 pub trait Authenticate: Send + Sync {
     /// Finds the caller of a request.
     async fn caller(&self, request: &Parts) -> Result<Caller, NotAuthenticated>;
+
+    /// Finds the caller of the same request again, once its body is whole. It counts as no further request.
+    async fn still(&self, request: &Parts) -> Result<Caller, NotAuthenticated> {
+        self.caller(request).await
+    }
 }
 
-/// A caller who may post events.
-pub(crate) struct Writer(pub(crate) Username);
+/// A caller who may post events, and when that was found.
+pub(crate) struct Writer {
+    pub(crate) username: Username,
+    found_at: Timestamp,
+}
+
+impl Writer {
+    /// Finds the right to write again where a moment has passed since: the body, or the wait for a place, may have
+    /// taken minutes, in which the access key was removed or expired.
+    pub(crate) async fn still(&self, request: &Parts, collector: &Collector) -> Result<(), Problem> {
+        if collector.clock.now() == self.found_at {
+            return Ok(());
+        }
+        let caller = collector.authenticate.still(request).await.map_err(Problem::from)?;
+        if caller.username != self.username {
+            return Err(Problem::Unauthorized(NotAuthenticated::Refused));
+        }
+        with(Scope::Write, caller).map(drop)
+    }
+}
 
 /// A caller who may read counts.
 pub(crate) struct Reader(pub(crate) Username);
@@ -63,7 +86,9 @@ impl FromRequestParts<Arc<Collector>> for Writer {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, collector: &Arc<Collector>) -> Result<Self, Problem> {
-        caller_with(Scope::Write, parts, collector).await.map(Self)
+        // The time before: what is found may be that old.
+        let found_at = collector.clock.now();
+        caller_with(Scope::Write, parts, collector).await.map(|username| Self { username, found_at })
     }
 }
 
@@ -78,6 +103,10 @@ impl FromRequestParts<Arc<Collector>> for Reader {
 async fn caller_with(needed: Scope, parts: &Parts, collector: &Collector) -> Result<Username, Problem> {
     let authenticating = tracing::debug_span!(target: TRACED, "authenticate");
     let caller = collector.authenticate.caller(parts).instrument(authenticating).await;
-    let caller = caller.map_err(Problem::from)?;
+    with(needed, caller.map_err(Problem::from)?)
+}
+
+/// The caller's name, if their scope is enough.
+fn with(needed: Scope, caller: Caller) -> Result<Username, Problem> {
     if caller.scope.allows(needed) { Ok(caller.username) } else { Err(Problem::OutOfScope { needed }) }
 }

@@ -64,6 +64,8 @@ fn everywhere() -> Vec<Problem> {
 /// Wherever there is a body.
 fn bodies() -> Vec<Problem> {
     vec![
+        Problem::OriginNotAllowed,
+        Problem::BodyIncomplete,
         Problem::BodyTooSlow,
         Problem::BodyTooLarge { limit: MAX_SENT, decompressed: false },
         Problem::UnsupportedEncoding,

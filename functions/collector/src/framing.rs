@@ -21,19 +21,70 @@ pub(crate) fn split(body: &[u8], ndjson: bool) -> Framed<'_> {
     if ndjson {
         return Framed::Events(lines(body).collect());
     }
-    if body.starts_with(b"[") {
+    if body.starts_with(b"[") && !(lines(body).nth(1).is_some() && first_line_is_no_array(body)) {
         return match serde_json::from_slice::<Vec<&RawValue>>(body) {
             Ok(items) => Framed::Events(items.into_iter().map(|item| item.get().as_bytes()).collect()),
             Err(error) => Framed::Malformed(Violation::whole(format!("not a valid JSON array: {error}"))),
         };
     }
-    // More than one line, the first of which is an object by itself: these are lines, and others of them may be
-    // broken. A single object that is written over many lines, broken or not, has no such first line; a later one
-    // would prove nothing, as it may be a part of the object.
-    if lines(body).nth(1).is_some() && lines(body).next().is_some_and(is_object) {
+    if lines(body).nth(1).is_some() && is_ndjson(body) {
         return Framed::Events(lines(body).collect());
     }
     Framed::Events(vec![body])
+}
+
+/// Whether a body of several lines is NDJSON, although that was not announced. Any of its lines may be broken.
+///
+/// A single object over many lines has lines that are objects by themselves, too: those that are parts of it. So where
+/// the first line may be the beginning of such an object, a later line counts only if it names its type and stands
+/// beyond the point up to which the body reads as one object.
+fn is_ndjson(body: &[u8]) -> bool {
+    let Some(first) = lines(body).next() else { return false };
+    if is_object(first) {
+        return true;
+    }
+    if !is_beginning(first) {
+        return lines(body).skip(1).any(is_object);
+    }
+    let mut documents = serde_json::Deserializer::from_slice(body).into_iter::<&RawValue>();
+    let end = match documents.next() {
+        Some(Ok(_)) => documents.byte_offset(),
+        Some(Err(error)) if error.is_eof() => body.len(),
+        Some(Err(error)) => offset(body, error.line(), error.column()),
+        None => return false,
+    };
+    // The line in which it breaks may be the event itself.
+    let line = body[..end].iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    lines(&body[line..]).any(|line| is_object(line) && names_its_type(line))
+}
+
+/// Whether a body that begins like an array has a first line that is whole, or wrong, by itself: `[1]`, `[INFO] …`; and
+/// an event in another one.
+fn first_line_is_no_array(body: &[u8]) -> bool {
+    !is_document(body)
+        && lines(body).next().is_some_and(|first| !is_beginning(first))
+        && lines(body).skip(1).any(is_object)
+}
+
+/// Whether a line is the beginning of JSON, and not the whole of it.
+fn is_beginning(line: &[u8]) -> bool {
+    serde_json::from_slice::<&RawValue>(line).is_err_and(|error| error.is_eof())
+}
+
+/// Where the parser stopped. Lines count from 1; column 0 is the end of the line before.
+fn offset(body: &[u8], line: usize, column: usize) -> usize {
+    let ends = body.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
+    let start = std::iter::once(0).chain(ends).nth(line.saturating_sub(1)).unwrap_or(body.len());
+    (start + column).saturating_sub(1).clamp(start.min(body.len()), body.len())
+}
+
+fn names_its_type(line: &[u8]) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Named<'a> {
+        #[serde(borrow, rename = "event_type")]
+        _event_type: &'a RawValue,
+    }
+    serde_json::from_slice::<Named<'_>>(line).is_ok()
 }
 
 fn lines(body: &[u8]) -> impl Iterator<Item = &[u8]> {
@@ -86,6 +137,32 @@ mod tests {
         {
             assert_eq!(events(broken), [broken]);
         }
+    }
+
+    #[test]
+    fn lines_are_found_although_the_first_one_is_broken_and_nothing_announced_them() {
+        let good = r#"{"event_type":"t","a":{"b":1}}"#;
+        for first in [
+            "oops",
+            "{",
+            r#"{"event_type":"t"#,
+            r#"{"a":1,"#,
+            r#"{"a":nope}"#,
+            r#"{"a":1}}"#,
+            "\"text\"",
+            "7",
+            "[1]",
+            "[INFO] starting",
+            "event_type,a",
+            "\u{feff}x",
+        ] {
+            assert_eq!(events(&format!("{first}\n{good}\n{good}")).len(), 3, "{first}");
+            assert_eq!(events(&format!("\n\r\n{first}\r\n{good}\r\n")).len(), 2, "{first}");
+        }
+        // A value that was cut before its colon's value takes the next line for it; the one after proves the lines.
+        assert_eq!(events(&format!("{{\"a\":\n{good}\n{good}")).len(), 3);
+        // An array that is cut or broken stays one thing, announced as a whole.
+        assert_eq!(events(&format!("[\n{good},\n{good}")).len(), 1);
     }
 
     #[test]

@@ -11,6 +11,7 @@
 //! - `problem`: every error there is, and the only place that knows HTTP statuses;
 //! - `leftover`: what is done with a body that was not read;
 //! - `caller`: who is calling, and what they may do;
+//! - `pages`: which requests of web pages are refused;
 //! - `page`: the dashboard, which is a user of this API like others;
 //! - `openapi`: the description of all that, made from the catalog; `examples`: its errors;
 //!   `docs`: the same for people;
@@ -34,6 +35,7 @@ mod leftover;
 mod observe;
 mod openapi;
 mod page;
+mod pages;
 mod post;
 mod problem;
 mod read;

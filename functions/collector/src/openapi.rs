@@ -191,7 +191,7 @@ fn post_events(catalog: &Catalog) -> Value {
     // Not as an example: tools would take one for a value of its own, and few can send it.
     let ndjson = json!({"schema": {"type": "string", "description": format!("A line for each event:\n{}", lines.join("\n"))}});
     let outcomes = |description: &str| json!({"description": description, "content": {"application/json": {"schema": reference("Outcomes")}}});
-    let mut responses = errors(Of::ManyEvents, &[401, 403, 408, 413, 415, 422, 429, 503]);
+    let mut responses = errors(Of::ManyEvents, &[400, 401, 403, 408, 413, 415, 422, 429, 503]);
     responses["200"] = outcomes("All events are stored, now or before.");
     responses["207"] = outcomes("Some events are stored; the outcomes say which.");
     json!({
@@ -207,7 +207,7 @@ fn post_events(catalog: &Catalog) -> Value {
 
 fn post_typed(definition: &Definition) -> Value {
     let name = definition.event_type().as_str();
-    let mut responses = errors(Of::OneEvent, &[401, 403, 408, 413, 415, 422, 429, 503]);
+    let mut responses = errors(Of::OneEvent, &[400, 401, 403, 408, 413, 415, 422, 429, 503]);
     responses["200"] = json!({
         "description": "The event is stored, now or before.",
         "content": {"application/json": {"schema": {
@@ -357,8 +357,9 @@ fn problems(statuses: &[u16]) -> Value {
 
 fn errors(route: Of, statuses: &[u16]) -> Value {
     let of = |status: u16| match status {
+        400 => "The body did not come whole.",
         401 => "There are no usable credentials.",
-        403 => "The access key has not the scope.",
+        403 => "The access key does not have the scope, or the page that posts may not call the API.",
         404 => "There is no such event type.",
         408 => "The body came too slowly.",
         413 => "The body is too large, or has too many events.",

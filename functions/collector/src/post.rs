@@ -6,12 +6,12 @@ use axum::{
     Json,
     body::Body,
     extract::{Request, State},
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
 use serde_json::{Map, Value, json};
 use tokio::sync::{Semaphore, SemaphorePermit};
-use weir_core::{EventType, Username};
+use weir_core::EventType;
 
 use crate::{
     Collector,
@@ -64,14 +64,13 @@ async fn place(body: &Sent, room: Room) -> Result<Held, Problem> {
 /// `POST /events`: one event or many, of any types.
 pub(crate) async fn events(
     State(collector): State<Arc<Collector>>,
-    Writer(username): Writer,
+    writer: Writer,
     request: Request,
 ) -> Result<Response, Problem> {
-    let (headers, body) = take_apart(request);
-    let ndjson = is_ndjson(&headers);
-    let (body, room) = body::read(&headers, body).await?;
-    collector.observe.body(body.length());
-    let held = place(&body, room).await?;
+    let (parts, body) = request.into_parts();
+    let ndjson = is_ndjson(&parts.headers);
+    let (body, held) = whole(&collector, &writer, &parts, body).await?;
+    let username = writer.username;
     let (prepared, _held) =
         aside(&collector, body, held, move |collector, body| match framing::split(body, ndjson) {
             Framed::Events(events) if events.len() > MAX_EVENTS => {
@@ -87,14 +86,13 @@ pub(crate) async fn events(
 /// `POST` on a type's own route: one event of that type.
 pub(crate) async fn typed(
     collector: Arc<Collector>,
-    username: Username,
+    writer: Writer,
     event_type: Arc<EventType>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let (headers, body) = take_apart(request);
-    let (body, room) = body::read(&headers, body).await?;
-    collector.observe.body(body.length());
-    let held = place(&body, room).await?;
+    let (parts, body) = request.into_parts();
+    let (body, held) = whole(&collector, &writer, &parts, body).await?;
+    let username = writer.username;
     let prepare = move |collector: &Collector, body: &[u8]| {
         let event = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body).trim_ascii();
         Ok(collector.prepare(&username, &[event], Some(&event_type)))
@@ -110,9 +108,18 @@ pub(crate) async fn typed(
     }
 }
 
-fn take_apart(request: Request) -> (HeaderMap, Body) {
-    let (parts, body) = request.into_parts();
-    (parts.headers, body)
+/// The whole body of a caller who may still write once it is there and has its place.
+async fn whole(
+    collector: &Collector,
+    writer: &Writer,
+    parts: &Parts,
+    body: Body,
+) -> Result<(Sent, Held), Problem> {
+    let (body, room) = body::read(&parts.headers, body).await?;
+    collector.observe.body(body.length());
+    let held = place(&body, room).await?;
+    writer.still(parts, collector).await?;
+    Ok((body, held))
 }
 
 /// Whether the content type announces one event a line. No content type is required, and no other one matters.

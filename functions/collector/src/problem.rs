@@ -20,6 +20,8 @@ pub(crate) enum Problem {
     Unauthorized(NotAuthenticated),
     /// The access key does not allow it.
     OutOfScope { needed: Scope },
+    /// The page that posts may not call the API.
+    OriginNotAllowed,
     /// There is no such path.
     NotFound,
     /// The catalog has no such event type.
@@ -80,6 +82,9 @@ impl Problem {
             Self::OutOfScope { .. } => {
                 (StatusCode::FORBIDDEN, "out-of-scope", "Not allowed with this access key")
             }
+            Self::OriginNotAllowed => {
+                (StatusCode::FORBIDDEN, "origin-not-allowed", "Not allowed from this page")
+            }
             Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "No such path"),
             Self::UnknownEventType { .. } => {
                 (StatusCode::NOT_FOUND, "unknown-event-type", "No such event type")
@@ -139,6 +144,9 @@ impl Problem {
                     .to_owned()
             }
             Self::OutOfScope { needed } => format!("This needs an access key with the scope {needed}."),
+            Self::OriginNotAllowed => "A page posts events with fetch, an Authorization of its own, and from an \
+                                       origin that the server allows (--allow-origins)."
+                .to_owned(),
             Self::NotFound => "The API is described at /openapi.json.".to_owned(),
             Self::UnknownEventType { event_type } => format!("The catalog has no event type {event_type:?}."),
             Self::MethodNotAllowed => "The header Allow names the methods of this path.".to_owned(),

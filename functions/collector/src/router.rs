@@ -23,7 +23,7 @@ use weir_core::{Clock, Random, catalog::Definition};
 use crate::{
     Collector,
     caller::{Reader, Writer},
-    docs, etag, history, leftover, openapi, page,
+    docs, etag, history, leftover, openapi, page, pages,
     post::{events, typed},
     problem::Problem,
     read, rejected,
@@ -39,6 +39,16 @@ pub enum Origins {
     Any,
     /// These only.
     Only(Vec<HeaderValue>),
+}
+
+impl Origins {
+    /// Whether pages of this origin may call.
+    pub(crate) fn allow(&self, origin: &HeaderValue) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Only(origins) => origins.contains(origin),
+        }
+    }
 }
 
 /// A text that is no list of origins.
@@ -82,7 +92,10 @@ pub fn router(collector: Collector, origins: &Origins) -> Router {
     }
     let router = router
         // From here on, what needs no credentials.
-        .route_layer(middleware::from_fn(etag::keep_private))
+        .route_layer((
+            middleware::from_fn_with_state(Arc::new(origins.clone()), pages::keep_out),
+            middleware::from_fn(etag::keep_private),
+        ))
         .route("/", get(page::dashboard))
         .route("/health", get(read::health))
         .route("/openapi.json", get(async move || openapi_json(&document)))
@@ -117,10 +130,9 @@ fn with_type(router: Router<Arc<Collector>>, definition: &Definition) -> Router<
     let event_type = Arc::new(definition.event_type().clone());
     let route = definition.route().as_str();
     let counted = Arc::clone(&event_type);
-    let take =
-        async move |State(collector): State<Arc<Collector>>, Writer(username): Writer, request: Request| {
-            typed(collector, username, event_type, request).await
-        };
+    let take = async move |State(collector): State<Arc<Collector>>, writer: Writer, request: Request| {
+        typed(collector, writer, event_type, request).await
+    };
     let count =
         async move |State(collector): State<Arc<Collector>>, Reader(username): Reader, query: read::Pairs| {
             read::typed_count(collector, username, counted, query).await

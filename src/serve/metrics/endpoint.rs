@@ -2,8 +2,8 @@
 //!
 //! On the server's own address it answers those on the same machine only, as a scraper there is. Metrics tell how much
 //! somebody's business does, and basic authentication would need one more user, so everybody else gets the 404 that any
-//! path without a route has. A proxy on the same machine would ask for the whole world: whoever is forwarded says so in a
-//! header, and is not answered. Neither is a page in a browser on the same machine, which names another host or an origin.
+//! path without a route has. A proxy on the same machine would ask for the whole world, and a page in a browser for whoever
+//! made it: a request with any header that a scraper does not send is not answered.
 //! With `--metrics-listen` there is an address for metrics alone, and whoever reaches it may read them.
 
 use std::{net::IpAddr, net::SocketAddr, sync::Arc};
@@ -11,7 +11,7 @@ use std::{net::IpAddr, net::SocketAddr, sync::Arc};
 use axum::{
     Router,
     extract::{ConnectInfo, Request, State},
-    http::{HeaderMap, Method, header},
+    http::{HeaderMap, Method, Version, header},
     middleware::Next,
     response::{IntoResponse, Response},
     routing::get,
@@ -22,17 +22,25 @@ use super::Metrics;
 /// What text of Prometheus's is by its type.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// By these, proxies say that they ask for somebody else; and by the last two, browsers that a page asks.
-const NOT_FOR_ITSELF: [&str; 9] = [
-    "forwarded",
-    "x-forwarded-for",
-    "x-forwarded-host",
-    "x-forwarded-proto",
-    "x-real-ip",
-    "via",
-    "cf-connecting-ip",
-    "origin",
-    "sec-fetch-site",
+/// All that a scraper sends for itself. Proxies and browsers add more, each under names of its own (`True-Client-IP`,
+/// `CDN-Loop`, `Sec-Fetch-Site`), so what is not in this list refuses.
+const OF_A_SCRAPER: [&str; 16] = [
+    "host",
+    "user-agent",
+    "accept",
+    "accept-encoding",
+    "authorization",
+    "baggage",
+    "cache-control",
+    "connection",
+    "content-length",
+    "content-type",
+    "pragma",
+    "te",
+    "traceparent",
+    "tracestate",
+    "x-prometheus-scrape-timeout-seconds",
+    "if-none-match",
 ];
 
 /// The middleware that answers for `/metrics` on the server's own address.
@@ -60,8 +68,10 @@ async fn answer(metrics: &Metrics) -> Response {
 fn is_for_this_machine(request: &Request) -> bool {
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
     let near = peer.is_some_and(|ConnectInfo(peer)| peer.ip().to_canonical().is_loopback());
-    near && names_this_machine(request.headers())
-        && !NOT_FOR_ITSELF.iter().any(|name| request.headers().contains_key(*name))
+    // Proxies that add no header, as nginx is without settings, ask in HTTP/1.0.
+    near && request.version() == Version::HTTP_11
+        && names_this_machine(request.headers())
+        && request.headers().keys().all(|name| OF_A_SCRAPER.contains(&name.as_str()))
 }
 
 /// Whether the one host that is asked is this machine, as it calls itself: a page from elsewhere can have its own name lead
@@ -107,8 +117,32 @@ mod tests {
         let host = ("host", "localhost");
         assert!(!is_for_this_machine(&request([192, 0, 2, 1], &[host])));
         assert!(!is_for_this_machine(&request(HERE, &[])));
+        for header in OF_A_SCRAPER.iter().filter(|name| **name != "host") {
+            assert!(is_for_this_machine(&request(HERE, &[host, (header, "x")])), "{header}");
+        }
+        let mut old = request(HERE, &[host]);
+        *old.version_mut() = Version::HTTP_10;
+        assert!(!is_for_this_machine(&old));
         assert!(!is_for_this_machine(&request(HERE, &[host, host])));
-        for header in NOT_FOR_ITSELF {
+        for header in [
+            "forwarded",
+            "x-forwarded-for",
+            "x-forwarded-port",
+            "x-real-ip",
+            "via",
+            "cf-connecting-ip",
+            "cdn-loop",
+            "true-client-ip",
+            "fastly-client-ip",
+            "fly-client-ip",
+            "x-client-ip",
+            "x-envoy-internal",
+            "origin",
+            "cookie",
+            "sec-fetch-site",
+            "accept-language",
+            "a-proxy-that-is-not-known-yet",
+        ] {
             assert!(!is_for_this_machine(&request(HERE, &[host, (header, "x")])), "{header}");
         }
     }

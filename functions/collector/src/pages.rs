@@ -1,0 +1,126 @@
+//! Requests of web pages: which of them are refused, and what a browser is never asked.
+//!
+//! A browser that knows a username and a secret, because a person once typed them into its own prompt, sends them along
+//! with the requests of every page: cross-site request forgery. Two things keep that from storing an event. A browser
+//! is never sent the `Basic` challenge, so it has nothing to send along. And a `POST` from a page is refused, before its
+//! credentials are looked at, unless the page may call the API.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Request, State},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+
+use crate::{problem::Problem, router::Origins};
+
+/// A challenge that no browser has a prompt for. RFC 9110 requires one with every 401.
+const WITHOUT_PROMPT: HeaderValue = HeaderValue::from_static("xBasic realm=\"weir\", charset=\"UTF-8\"");
+
+/// The middleware for routes that need credentials.
+pub(crate) async fn keep_out(State(origins): State<Arc<Origins>>, request: Request, next: Next) -> Response {
+    let headers = request.headers();
+    let browser = is_from_a_browser(headers);
+    if browser && *request.method() == Method::POST && !may_post(headers, &origins) {
+        return Problem::OriginNotAllowed.into_response();
+    }
+    let mut answer = next.run(request).await;
+    if browser && answer.status() == StatusCode::UNAUTHORIZED {
+        answer.headers_mut().insert(header::WWW_AUTHENTICATE, WITHOUT_PROMPT);
+    }
+    answer
+}
+
+/// Whether a browser sends it. `Sec-Fetch-*` comes over https and from this machine only, so a navigation over plain
+/// http is recognised by what it accepts.
+fn is_from_a_browser(headers: &HeaderMap) -> bool {
+    headers.contains_key("sec-fetch-site")
+        || headers.contains_key("sec-fetch-mode")
+        || headers.contains_key(header::ORIGIN)
+        || navigates(headers)
+}
+
+/// Whether the page that posts may call the API.
+fn may_post(headers: &HeaderMap, origins: &Origins) -> bool {
+    let fetch = |name: &str| headers.get(name).map(HeaderValue::as_bytes);
+    // No page can set this header: the browser itself says that the page is the API's own.
+    if fetch("sec-fetch-site") == Some(b"same-origin") {
+        return true;
+    }
+    // A form, a beacon and `no-cors` cannot carry an `Authorization` of the page's: it would be the browser's own.
+    let foreign = headers.contains_key("sec-fetch-site") || headers.contains_key(header::ORIGIN);
+    if foreign && (matches!(fetch("sec-fetch-mode"), Some(b"navigate" | b"no-cors")) || navigates(headers)) {
+        return false;
+    }
+    let mut named = headers.get_all(header::ORIGIN).iter();
+    match (named.next(), named.next()) {
+        (Some(origin), None) => origins.allow(origin) || is_own(origin, headers),
+        (Some(_), Some(_)) => false,
+        (None, _) => {
+            matches!(origins, Origins::Any) || fetch("sec-fetch-site").is_none_or(|site| site == b"none")
+        }
+    }
+}
+
+/// Whether a browser would show the answer as a page.
+fn navigates(headers: &HeaderMap) -> bool {
+    let accepts_pages = |accept: &HeaderValue| accept.to_str().is_ok_and(|text| text.contains("text/html"));
+    headers.contains_key("upgrade-insecure-requests")
+        || headers.get(header::ACCEPT).is_some_and(accepts_pages)
+}
+
+/// Whether the origin is the host that is asked. The scheme is left out: a proxy may speak TLS for the server.
+fn is_own(origin: &HeaderValue, headers: &HeaderMap) -> bool {
+    let mut hosts = headers.get_all(header::HOST).iter();
+    let (Some(host), None) = (hosts.next(), hosts.next()) else { return false };
+    let (Ok(origin), Ok(host)) = (origin.to_str(), host.to_str()) else { return false };
+    let Some((scheme, of_page)) = origin.split_once("://") else { return false };
+    let usual_port = if scheme == "https" { ":443" } else { ":80" };
+    of_page.eq_ignore_ascii_case(host.strip_suffix(usual_port).unwrap_or(host))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
+        lines.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
+    }
+
+    fn verdicts(lines: &[(&'static str, &str)]) -> [bool; 2] {
+        let listed: Origins = "https://a.example".parse().unwrap();
+        let headers = headers(&[lines, &[("host", "weir.example")]].concat());
+        assert!(is_from_a_browser(&headers), "{lines:?}");
+        [&Origins::Any, &listed].map(|origins| may_post(&headers, origins))
+    }
+
+    #[test]
+    fn a_page_posts_only_where_it_may_call_the_api_and_brings_its_own_credentials() {
+        const ORIGIN: &str = "origin";
+        const SITE: &str = "sec-fetch-site";
+        const MODE: &str = "sec-fetch-mode";
+        for (lines, expected) in [
+            (&[(ORIGIN, "https://a.example"), (SITE, "cross-site"), (MODE, "cors")][..], [true, true]),
+            (&[(ORIGIN, "https://evil.example"), (SITE, "cross-site"), (MODE, "cors")], [true, false]),
+            (&[(ORIGIN, "https://evil.example")], [true, false]),
+            (&[(ORIGIN, "null")], [true, false]),
+            (&[(SITE, "cross-site")], [true, false]),
+            (&[(ORIGIN, "https://a.example"), (ORIGIN, "https://b.example")], [false, false]),
+            // What a form, a beacon and an opaque request of any page look like.
+            (&[(ORIGIN, "https://a.example"), (SITE, "cross-site"), (MODE, "navigate")], [false, false]),
+            (&[(ORIGIN, "https://a.example"), (SITE, "cross-site"), (MODE, "no-cors")], [false, false]),
+            (&[(ORIGIN, "http://a.example"), ("accept", "text/html,*/*;q=0.8")], [false, false]),
+            (&[(ORIGIN, "http://a.example"), ("upgrade-insecure-requests", "1")], [false, false]),
+            // The API's own page, with and without a browser that says so.
+            (&[(ORIGIN, "null"), (SITE, "same-origin"), (MODE, "cors")], [true, true]),
+            (&[(ORIGIN, "http://weir.example")], [true, true]),
+            (&[(ORIGIN, "https://weir.example:8443")], [true, false]),
+            // Programs that look a little like browsers: `fetch` in Node.js.
+            (&[(MODE, "cors")], [true, true]),
+        ] {
+            assert_eq!(verdicts(lines), expected, "{lines:?}");
+        }
+    }
+}
