@@ -53,6 +53,7 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     let Cli { command, data, catalog, engine, color, serve } = cli::parse();
+    keep_private();
     let traces = logs::start(color, matches!(command, None | Some(Command::Serve(_))));
     let run = async move {
         let (data, catalog, engine) = (data.data.as_path(), catalog.catalog.as_deref(), engine.engine);
@@ -82,6 +83,12 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Lets no other user of the machine read what any command writes, whatever the umask that it was started with.
+fn keep_private() {
+    #[cfg(unix)]
+    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
 }
 
 /// An error with its causes in one line; what a layer has said already is not said again.

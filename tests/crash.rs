@@ -224,8 +224,26 @@ fn a_server_that_cannot_file_ends_all_the_same_and_the_next_start_files_the_rest
 #[test]
 fn a_second_server_on_the_folder_is_refused_with_a_reason() {
     let weir = Weir::start();
+    refused_as_in_use(&weir);
+}
+
+#[test]
+fn a_second_server_is_refused_where_the_lock_file_was_removed_or_replaced() {
+    let weir = Weir::start();
+    let lock = weir.data().join("lock");
+    std::fs::remove_file(&lock).unwrap();
+    refused_as_in_use(&weir);
+    assert!(!lock.exists(), "the second server made a lock of its own");
+    std::fs::write(&lock, "").unwrap();
+    refused_as_in_use(&weir);
+    assert_eq!(weir.post("/button/click", harness::click("s", "b")).status, 200);
+}
+
+/// Asserts that another server is refused on the folder, and that the refusal names the process that serves it.
+fn refused_as_in_use(weir: &Weir) {
     let output = weir.run(&["serve", "--listen", "127.0.0.1:0"]);
     assert!(!output.status.success());
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(said.contains("is in use by another weir process"), "{said}");
+    let named = format!("is in use by another weir process (pid {})", weir.process_id());
+    assert!(said.contains(&named), "{said}");
 }

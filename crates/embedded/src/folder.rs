@@ -74,6 +74,7 @@ impl Folder {
             ));
         }
         create_private(path)?;
+        close_to_others(path)?;
         create_private(&folder.temporary)?;
         // Where the folder above it may not be opened, somebody else made this one.
         let _ = path.parent().map(sync_folder);
@@ -215,6 +216,61 @@ fn walk(folder: &Path, prefix: &str, after: &str, limit: usize, found: &mut Vec<
 /// Makes a folder that others on the machine cannot read: it holds users' hashes and their events.
 pub(crate) fn create_private(path: &Path) -> io::Result<()> {
     private_folder().recursive(true).create(path)
+}
+
+/// For a file that others on the machine cannot read, if it is made.
+pub(crate) fn private_file() -> fs::OpenOptions {
+    let mut options = fs::OpenOptions::new();
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.write(true);
+    options
+}
+
+/// The files that lie in the data folder itself.
+const FILES: [&str; 7] =
+    ["events.db", "events.db-wal", "events.db-shm", "users.db", "users.db-wal", "users.db-shm", "lock"];
+
+/// Takes a data folder, and the files that lie in it, away from other users of the machine: whatever made the folder, it
+/// holds users' hashes and their events.
+#[cfg(unix)]
+fn close_to_others(path: &Path) -> io::Result<()> {
+    if close(path, 0o700)? {
+        tracing::info!(
+            folder = %path.display(),
+            "other users of this machine could open the data folder: it is its owner's alone now (mode 0700)"
+        );
+    }
+    for name in FILES {
+        match close(&path.join(name), 0o600) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn close_to_others(_: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+/// Gives a file or folder this mode if others may do anything with it; says whether that was so.
+#[cfg(unix)]
+fn close(path: &Path, mode: u32) -> io::Result<bool> {
+    use std::os::unix::fs::PermissionsExt;
+
+    let found = fs::metadata(path)?;
+    // What is no file, and should be, is told of by what opens it.
+    if found.permissions().mode() & 0o077 == 0 || found.is_dir() != (mode == 0o700) {
+        return Ok(false);
+    }
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(|error| {
+        let advice = "give it to the user that weir runs as (chown) and close it (chmod), or name a folder in it with --data";
+        let name = path.display();
+        io::Error::new(error.kind(), format!("other users can open {name}, and its mode cannot be set: {error}; {advice}"))
+    })?;
+    Ok(true)
 }
 
 fn private_folder() -> fs::DirBuilder {

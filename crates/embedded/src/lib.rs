@@ -11,7 +11,7 @@
 //! | `quarantine/` | what could not be filed, with the reason: `<batch>.json.gz` |
 //! | `restoring/` | what a restore has copied so far: while it is there, the folder is not whole |
 //! | `tmp/` | files being written; emptied at every start |
-//! | `lock` | held by the one process that serves the folder |
+//! | `lock` | locked, like the folder itself, by the one process that serves the folder; it holds that process's id |
 //!
 //! # How events are stored
 //!
@@ -38,6 +38,7 @@ mod folder;
 mod follow;
 mod journal;
 mod live_counts;
+mod lock;
 mod log_tail;
 mod objects;
 mod overlay;
@@ -53,7 +54,6 @@ mod waiting;
 mod writer;
 
 use std::{
-    fs::{File, TryLockError},
     io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -70,6 +70,7 @@ pub use backup::{BackupError, Manifest, Size, Watch, back_up, restore};
 pub use books::{BooksOnDisk, open_books};
 pub use delivery::Deliveries;
 pub use follow::{FollowError, Followed, Follower};
+pub use lock::{InUse, is_served};
 pub use objects::{LakeFolder, QuarantineFolder, RawFolder};
 pub use store::StoreError;
 pub use stray_batches::events_in;
@@ -78,6 +79,7 @@ pub use users::UserStore;
 use append::Append;
 use folder::Folder;
 use journal::Journal;
+use lock::Lock;
 use overlay::Overlay;
 use space::Space;
 use store::Readers;
@@ -96,8 +98,8 @@ pub struct Flush {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Another process serves it.
-    #[error("{} is in use by another weir process", .0.display())]
-    InUse(PathBuf),
+    #[error("{0}")]
+    InUse(InUse),
     /// It cannot be made or written.
     #[error("cannot use the data folder {}: {source}", .path.display())]
     Folder {
@@ -128,8 +130,8 @@ struct Inner {
     space: Space,
     /// The time at which counts are settled.
     clock: Arc<dyn Clock>,
-    /// Held as long as the engine lives; the system releases it when the process ends, however it ends.
-    _lock: File,
+    /// Held as long as the engine lives.
+    _lock: Lock,
 }
 
 impl Embedded {
@@ -138,17 +140,7 @@ impl Embedded {
     pub fn open(path: &Path, flush: Flush, clock: Arc<dyn Clock>) -> Result<(Self, Deliveries), OpenError> {
         let at = |path: PathBuf| move |source| OpenError::Folder { path, source };
         let folder = Folder::open(path).map_err(at(path.to_owned()))?;
-        let lock_path = path.join("lock");
-        let lock = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&lock_path)
-            .map_err(at(lock_path.clone()))?;
-        lock.try_lock().map_err(|error| match error {
-            TryLockError::WouldBlock => OpenError::InUse(path.to_owned()),
-            TryLockError::Error(source) => OpenError::Folder { path: lock_path, source },
-        })?;
+        let lock = Lock::take(path)?;
         folder.clear_temporary().map_err(at(path.join("tmp")))?;
 
         let store = path.join("events.db");
@@ -266,13 +258,6 @@ pub struct NotFiled {
     pub last: u64,
     /// The sequence number of the first event that is not filed.
     pub first: u64,
-}
-
-/// Whether some process serves the data folder now.
-#[must_use]
-pub fn is_served(path: &Path) -> bool {
-    let lock = File::options().write(true).open(path.join("lock"));
-    lock.is_ok_and(|lock| matches!(lock.try_lock(), Err(TryLockError::WouldBlock)))
 }
 
 #[async_trait]

@@ -9,7 +9,7 @@ use std::{
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use weir_core::ports::PortError;
 
-use crate::NotFiled;
+use crate::{NotFiled, folder::private_file};
 
 /// A database that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -148,6 +148,8 @@ fn latest(formats: &[&str]) -> u32 {
 /// Opens a database for writing; brings it to the latest of its formats.
 pub(crate) fn open_with(path: &Path, formats: &[&str]) -> Result<Connection, StoreError> {
     let known = latest(formats);
+    // SQLite fills an empty file, and keeps its mode for the log beside it. Where none can be made, it says why.
+    let _ = private_file().create_new(true).open(path);
     let open = || -> rusqlite::Result<(Connection, u32)> {
         let mut connection = Connection::open(path)?;
         connection.busy_timeout(Duration::from_secs(10))?;

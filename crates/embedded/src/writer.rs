@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rusqlite::{Connection, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, ToSql, Transaction, TransactionBehavior, params};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use weir_core::{Clock, Counter, Increment, ports::PortError};
 
@@ -208,6 +208,13 @@ impl Round {
     fn bytes(&self) -> u64 {
         self.lines.len() as u64 + self.repeating_bytes
     }
+
+    /// The increments, as the journal has them.
+    fn increments(&self) -> String {
+        let increment = |(counter, by): (&Counter, &u64)| Increment { counter: counter.clone(), by: *by };
+        let increments: Vec<Increment> = self.increments.iter().map(increment).collect();
+        serde_json::to_string(&increments).expect("plain data serialises")
+    }
 }
 
 /// What a transaction did, beside storing a round's events.
@@ -324,17 +331,11 @@ impl Writer {
             let last = self.next + round.events - 1;
             doing = Committed { last, batch: self.batch_to_cut(round), old_ids: true };
             if round.events > 0 {
-                let increments: Vec<Increment> = round
-                    .increments
-                    .iter()
-                    .map(|(counter, by)| Increment { counter: counter.clone(), by: *by })
-                    .collect();
-                let increments = serde_json::to_string(&increments).expect("plain data serialises");
                 transaction
                     .prepare_cached(
                         "INSERT INTO journal (first, last, increments, lines) VALUES (?1, ?2, ?3, ?4)",
                     )?
-                    .execute(params![self.next, last, increments, round.lines])?;
+                    .execute(params![self.next, last, round.increments(), round.lines])?;
                 doing.old_ids = self.ids.forget(&transaction, round.events)?;
                 self.ids.save(&transaction)?;
                 recent_rejected::note(&transaction, &round.rejected)?;
@@ -361,16 +362,25 @@ impl Writer {
     }
 
     /// After a commit that failed: whether it took effect all the same. SQLite says so when only the checkpoint
-    /// behind it failed, for example; refusing events that are stored would have them sent, and counted, twice.
+    /// behind it failed, for example; refusing events that are stored would have them sent, and counted, twice. A row
+    /// that has the range and another content is not this round's: it comes from another process.
     fn is_in_store(&self, round: &Round, done: &Committed) -> bool {
-        let exists = |table: &str, first: u64, last: u64| {
-            let row = format!("SELECT EXISTS (SELECT 1 FROM {table} WHERE first = ?1 AND last = ?2)");
-            self.db.query_row(&row, [first, last], |row| row.get(0)).unwrap_or(false)
+        let exists = |row: &str, values: &[&dyn ToSql]| {
+            self.db.query_row(&format!("SELECT EXISTS ({row})"), values, |row| row.get(0)).unwrap_or(false)
         };
         // Either row tells, as they are in one transaction.
-        self.db.is_autocommit()
-            && (round.events > 0 && exists("journal", self.next, done.last)
-                || done.batch.as_ref().is_some_and(|batch| exists("batches", batch.first, batch.last)))
+        let is_there = match &done.batch {
+            _ if round.events > 0 => exists(
+                "SELECT 1 FROM journal WHERE first = ?1 AND last = ?2 AND increments = ?3 AND lines = ?4",
+                &[&self.next, &done.last, &round.increments(), &round.lines],
+            ),
+            Some(Batch { first, last, raw_key, .. }) => exists(
+                "SELECT 1 FROM batches WHERE first = ?1 AND last = ?2 AND raw_key = ?3",
+                &[first, last, raw_key],
+            ),
+            None => false,
+        };
+        self.db.is_autocommit() && is_there
     }
 
     /// Brings memory up to what was committed.

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    fs::{File, OpenOptions},
+    fs::File,
     io,
     path::Path,
     sync::{
@@ -13,7 +13,7 @@ use std::{
 };
 
 use super::{BackupError, Size, Watch, at};
-use crate::folder::{Folder, create_private, sync_folder};
+use crate::folder::{Folder, create_private, private_file, sync_folder};
 
 /// How many names are listed at a time.
 const PAGE: usize = 1000;
@@ -112,8 +112,5 @@ fn copy_file(from: &Path, to: &Path) -> Result<Option<u64>, BackupError> {
 
 /// Makes a file for its owner only; fails where there is one, or a link.
 pub(super) fn create_file(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.write(true).create_new(true).open(path)
+    private_file().create_new(true).open(path)
 }

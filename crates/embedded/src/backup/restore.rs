@@ -1,7 +1,7 @@
 //! Puts a backup into a new data folder.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, TryLockError},
     io,
     path::Path,
 };
@@ -11,7 +11,10 @@ use super::{
     files::{self, create_file},
     parent_of, refuse_occupied, snapshot,
 };
-use crate::folder::{RESTORING, create_private, sync_folder};
+use crate::{
+    folder::{RESTORING, create_private, sync_folder},
+    lock::{LOCK, lock_folder},
+};
 
 /// Copies a backup into a data folder that is empty or does not exist. While it copies, and if it breaks off, the folder
 /// cannot be used: everything lies in a folder below it first, which every other command refuses.
@@ -19,9 +22,14 @@ pub fn restore(backup: &Path, data: &Path, watch: &Watch<'_>) -> Result<Manifest
     let manifest = read_manifest(backup)?;
     refuse_occupied(data, &[])?;
     create_private(data).map_err(at(data))?;
-    let lock_path = data.join("lock");
+    let lock_path = data.join(LOCK);
     // Fails where a server came first; holds one off that comes later.
     let lock = create_file(&lock_path).map_err(at(&lock_path))?;
+    let _folder = match lock_folder(data) {
+        Err(TryLockError::WouldBlock) => return Err(at(data)(TryLockError::WouldBlock.into())),
+        // Not every file system locks folders.
+        locked => locked.ok(),
+    };
     let outcome = lock.lock().map_err(at(&lock_path)).and_then(|()| fill(backup, data, manifest, watch));
     if outcome.is_err() {
         // What is left is refused by every command, and can be removed by hand.
@@ -39,7 +47,7 @@ fn fill(
     let staging = data.join(RESTORING);
     create_private(&staging).map_err(at(&staging))?;
     sync_folder(data).map_err(at(data))?;
-    refuse_occupied(data, &["lock", RESTORING])?;
+    refuse_occupied(data, &[LOCK, RESTORING])?;
     let databases = ["users.db", "events.db"].map(|name| (backup.join(name), name));
     for (database, name) in databases.iter().filter(|(database, _)| database.exists()) {
         snapshot(database, &staging.join(name))?;
