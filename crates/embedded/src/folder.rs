@@ -260,9 +260,13 @@ fn close_to_others(_: &Path) -> io::Result<()> {
 fn close(path: &Path, mode: u32) -> io::Result<bool> {
     use std::os::unix::fs::PermissionsExt;
 
+    /// What the group and all others may do.
+    const OTHERS: u32 = 0o077;
+
     let found = fs::metadata(path)?;
-    // What is no file, and should be, is told of by what opens it.
-    if found.permissions().mode() & 0o077 == 0 || found.is_dir() != (mode == 0o700) {
+    let is_open = found.permissions().mode() & OTHERS > 0;
+    // A folder in place of a file, or the reverse, fails where it is opened.
+    if !is_open || found.is_dir() != (mode == 0o700) {
         return Ok(false);
     }
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(|error| {
