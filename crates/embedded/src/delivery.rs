@@ -65,6 +65,8 @@ pub(crate) fn start(
     let (ready, deliveries) = async_mpsc::unbounded_channel();
     // One connection, kept: where another database is put under the name, its rows are not taken for these.
     let reader = store::open_reader(store).map_err(store::at(store))?;
+    // SQLite opens the log at the first read: now, so that batches are still written where it is removed later.
+    reader.query_row("SELECT 1 FROM progress", [], |_| Ok(())).map_err(store::at(store))?;
     let courier = Courier { works, overlay, raw, reader, ready };
     thread::Builder::new()
         .name("weir-delivery".to_owned())

@@ -18,6 +18,7 @@ use crate::{
     delivery::{self, Batch, Deliveries},
     objects::RawFolder,
     overlay::Overlay,
+    presence::{Lookout, Presence},
     recent_ids::RecentIds,
     store::{StoreError, at},
     writer::{AppendReply, Asked, Command, Duplicates, OpenBatch, SLICE_BYTES, Writer, closed},
@@ -36,6 +37,7 @@ pub(crate) struct Journal {
     queue: Arc<Semaphore>,
     /// When the last health check succeeded: another one within a second costs nothing.
     checked: AsyncMutex<Option<Instant>>,
+    presence: Presence,
 }
 
 /// What the journal held when it was opened.
@@ -100,18 +102,22 @@ impl Journal {
         let first = if open.is_some() { first_open(&connection, cut).map_err(at(path))? } else { next };
         let ids = RecentIds::open(&connection, clock.elapsed()).map_err(at(path))?;
         let (db, outbox) = (connection, Some(outbox));
-        let writer = Writer { db, overlay, next, first, open, flush, clock, ids, outbox };
+        let presence = Presence::default();
+        let at = |source| OpenError::Folder { path: path.to_owned(), source };
+        let lookout = Lookout::begin(path, presence.clone()).map_err(at)?;
+        let writer = Writer { db, overlay, next, first, open, flush, clock, ids, outbox, lookout };
         thread::Builder::new()
             .name("weir-journal".to_owned())
             .spawn(move || writer.run(&inbox))
-            .map_err(|source| OpenError::Folder { path: path.to_owned(), source })?;
+            .map_err(at)?;
         let queue = Arc::new(Semaphore::new(QUEUE_KIB as usize));
-        Ok((Self { commands, queue, checked: AsyncMutex::new(None) }, deliveries))
+        Ok((Self { commands, queue, checked: AsyncMutex::new(None), presence }, deliveries))
     }
 
     /// Makes events durable, and counts them; says which of them are duplicates of earlier ones.
     pub(crate) async fn append(&self, append: Append) -> Result<Duplicates, PortError> {
         const WHAT: &str = "storing events";
+        self.presence.check(WHAT)?;
         let kib = u32::try_from(append.bytes() / 1024).unwrap_or(QUEUE_KIB).clamp(1, QUEUE_KIB);
         let place = tokio::time::timeout(LONGEST_WAIT, Arc::clone(&self.queue).acquire_many_owned(kib)).await;
         let full = |_| PortError::unavailable(WHAT, "too many events wait to be stored");
@@ -133,14 +139,17 @@ impl Journal {
         answer.await.unwrap_or_else(|_| Err(closed(what)))
     }
 
-    /// Whether a commit reaches the disk; asked at most once a second.
+    /// Whether a commit reaches the disk, and the files that a start would find; asked at most once a second.
     pub(crate) async fn check(&self) -> Result<(), PortError> {
+        const WHAT: &str = "writing to the store";
+        self.presence.check(WHAT)?;
         let mut checked = self.checked.lock().await;
         if checked.is_some_and(|at| at.elapsed() < Duration::from_secs(1)) {
             return Ok(());
         }
         let touch = |db: &Connection| db.execute("UPDATE progress SET applied = applied", []).map(drop);
-        self.work("writing to the store", touch).await?;
+        self.work(WHAT, touch).await?;
+        self.presence.check(WHAT)?;
         *checked = Some(Instant::now());
         Ok(())
     }

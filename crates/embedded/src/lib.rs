@@ -42,6 +42,7 @@ mod lock;
 mod log_tail;
 mod objects;
 mod overlay;
+mod presence;
 mod recent_ids;
 mod recent_rejected;
 mod returning_ids;

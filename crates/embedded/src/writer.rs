@@ -17,6 +17,7 @@ use crate::{
     delivery::{Batch, Delivery},
     folder,
     overlay::Overlay,
+    presence::Lookout,
     recent_ids::RecentIds,
     recent_rejected::{self, Noted},
     store::port_error,
@@ -140,6 +141,7 @@ pub(crate) struct Writer {
     pub(crate) ids: RecentIds,
     /// To the thread that writes batches; none once appending was stopped.
     pub(crate) outbox: Option<mpsc::Sender<Delivery>>,
+    pub(crate) lookout: Lookout,
 }
 
 /// What one round of the writer does.
@@ -205,6 +207,17 @@ impl Round {
         left_out
     }
 
+    /// Answers its appends with an error; everything else in it stays.
+    fn refuse(&mut self, error: &PortError) {
+        let (works, flushed) = (std::mem::take(&mut self.works), std::mem::take(&mut self.flushed));
+        let rest = Self { works, flushed, end: self.end, ..Self::default() };
+        let refused = std::mem::replace(self, rest);
+        let repeating = refused.repeating.into_iter().map(|(_, reply)| reply);
+        for reply in refused.appended.into_iter().chain(repeating) {
+            reply.send(Err(error.clone()));
+        }
+    }
+
     fn bytes(&self) -> u64 {
         self.lines.len() as u64 + self.repeating_bytes
     }
@@ -267,16 +280,24 @@ impl Writer {
     }
 
     fn commit(&mut self, mut round: Round) {
+        const WHAT: &str = "storing events";
+        // Once files are lost, nothing is stored any more. What was stored before is still cut into batches: those that
+        // get into raw are found by the next start.
+        if let Err(error) = self.lookout.look(WHAT) {
+            round.refuse(&error);
+        }
         self.ids.turn_to(self.clock.elapsed());
         let committed = self.transact(&mut round);
         let nobody_told = round.appended.is_empty() && round.repeating.is_empty() && round.works.is_empty();
         let batch = committed.as_ref().ok().and_then(|committed| committed.batch.clone());
         let result = committed.map(|committed| self.note(&mut round, &committed));
+        // A commit into files that a start would not find is none.
+        let durable = result.clone().and_then(|()| self.lookout.look(WHAT));
         for reply in round.appended {
-            reply.send(result.clone().map(|()| Vec::new()));
+            reply.send(durable.clone().map(|()| Vec::new()));
         }
         for (append, reply) in round.repeating {
-            reply.send(result.clone().map(|()| append.into_duplicates()));
+            reply.send(durable.clone().map(|()| append.into_duplicates()));
         }
         for work in round.works {
             work.finish(result.clone());
@@ -356,7 +377,12 @@ impl Writer {
             transaction.commit()
         })();
         match committed {
-            Err(error) if !self.is_in_store(round, &doing) => Err(port_error(what, error)),
+            Err(error) if !self.is_in_store(round, &doing) => {
+                // Where only the fsync failed, the whole transaction is in the log, and a start would find it there if the
+                // process died now. The next commit overwrites it.
+                let _ = self.db.execute("UPDATE progress SET applied = applied", []);
+                Err(port_error(what, error))
+            }
             _ => Ok(doing),
         }
     }
