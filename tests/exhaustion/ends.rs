@@ -39,8 +39,9 @@ fn a_client_that_ends_its_side_within_a_request_has_stored_nothing() {
 fn a_client_that_ends_its_side_and_never_reads_is_cut_off() {
     let weir = impatient();
     let connections = || {
-        let metrics = weir.request("GET", None, "/metrics", &[], b"").text().to_owned();
-        let line = metrics.lines().find(|line| line.starts_with("weir_connections "));
+        let metrics = weir.request("GET", None, "/metrics", &[], b"");
+        let text = metrics.text();
+        let line = text.lines().find(|line| line.starts_with("weir_connections "));
         line.unwrap().split(' ').nth(1).unwrap().parse::<u32>().unwrap()
     };
     let before = connections();
