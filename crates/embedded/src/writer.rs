@@ -380,7 +380,15 @@ impl Writer {
             Err(error) if !self.is_in_store(round, &doing) => {
                 // Where only the fsync failed, the whole transaction is in the log, and a start would find it there if the
                 // process died now. The next commit overwrites it.
-                let _ = self.db.execute("UPDATE progress SET applied = applied", []);
+                let overwrite = || -> rusqlite::Result<()> {
+                    let transaction = Transaction::new_unchecked(&self.db, TransactionBehavior::Immediate)?;
+                    // SQLite writes nothing where a row stays as it is.
+                    transaction.execute("UPDATE progress SET applied = applied + 1", [])?;
+                    transaction.execute("UPDATE progress SET applied = applied - 1", [])?;
+                    transaction.commit()
+                };
+                // Where it fails too, the next commit does it.
+                let _ = overwrite();
                 Err(port_error(what, error))
             }
             _ => Ok(doing),
