@@ -20,7 +20,7 @@ use crate::{
     overlay::Overlay,
     presence::{Lookout, Presence},
     recent_ids::RecentIds,
-    store::{StoreError, at},
+    store::{self, StoreError, at},
     writer::{AppendReply, Asked, Command, Duplicates, OpenBatch, SLICE_BYTES, Writer, closed},
 };
 
@@ -147,8 +147,7 @@ impl Journal {
         if checked.is_some_and(|at| at.elapsed() < Duration::from_secs(1)) {
             return Ok(());
         }
-        let touch = |db: &Connection| db.execute("UPDATE progress SET applied = applied", []).map(drop);
-        self.work(WHAT, touch).await?;
+        self.work(WHAT, store::touch).await?;
         self.presence.check(WHAT)?;
         *checked = Some(Instant::now());
         Ok(())

@@ -20,7 +20,7 @@ use crate::{
     presence::Lookout,
     recent_ids::RecentIds,
     recent_rejected::{self, Noted},
-    store::port_error,
+    store::{self, port_error},
 };
 
 /// A commit takes no more waiting events once it has this many bytes: enough to share an fsync among many, little
@@ -382,9 +382,7 @@ impl Writer {
                 // process died now. The next commit overwrites it.
                 let overwrite = || -> rusqlite::Result<()> {
                     let transaction = Transaction::new_unchecked(&self.db, TransactionBehavior::Immediate)?;
-                    // SQLite writes nothing where a row stays as it is.
-                    transaction.execute("UPDATE progress SET applied = applied + 1", [])?;
-                    transaction.execute("UPDATE progress SET applied = applied - 1", [])?;
+                    store::touch(&transaction)?;
                     transaction.commit()
                 };
                 // Where it fails too, the next commit does it.
