@@ -246,11 +246,16 @@ fn workers(sender: &Sender, concurrency: usize) -> Result<(SyncSender<Job>, Rece
         let (sender, waiting, done) = (sender.clone(), Arc::clone(&waiting), done.clone());
         let work = move || {
             loop {
-                let job = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                let (job, stopped) = {
+                    let waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
+                    let job = waiting.recv();
+                    // Under the lock: where one batch is not sent any more, none behind it is. It would be stored, and not
+                    // noted as done, as what is noted has no gaps.
+                    (job, sender.stop.is_told())
+                };
                 let Ok((batch, items)) = job else { return };
                 let last = items.last().map_or(0, |item| item.number);
-                let outcome =
-                    if sender.stop.is_told() { Err(Failure::Stopped) } else { sender.settle(items) };
+                let outcome = if stopped { Err(Failure::Stopped) } else { sender.settle(items) };
                 if done.send(Done { batch, last, outcome }).is_err() {
                     return;
                 }
