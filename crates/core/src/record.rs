@@ -21,6 +21,7 @@ pub const MAX_RECORD_BYTES: usize = 900 * 1024;
 pub struct Record {
     counter: Counter,
     event_id: EventId,
+    is_given: bool,
     received_at: Timestamp,
     line: Bytes,
 }
@@ -76,7 +77,8 @@ impl Record {
             line.extend(value.get().bytes().filter(|byte| !matches!(byte, b'\n' | b'\r')));
         }
         line.extend_from_slice(b"}\n");
-        Self::of(stamp, event_type.clone(), key, line)
+        let is_given = event.event_id.as_ref() == Some(&stamp.event_id);
+        Self { is_given, ..Self::of(stamp, event_type.clone(), key, line) }
     }
 
     /// The record of an event that failed validation, kept so that it can be looked at and sent again: `body` is
@@ -115,7 +117,7 @@ impl Record {
     fn of(stamp: Stamp, event_type: EventType, key: Option<Key>, line: Vec<u8>) -> Self {
         let Stamp { username, event_id, received_at } = stamp;
         let counter = Counter { username, event_type, key };
-        Self { counter, event_id, received_at, line: line.into() }
+        Self { counter, event_id, is_given: false, received_at, line: line.into() }
     }
 
     /// What the event counts for.
@@ -133,8 +135,14 @@ impl Record {
     /// By what the event is known when it comes again.
     #[must_use]
     pub fn identity(&self) -> Identity<'_> {
-        let Counter { username, event_type, .. } = &self.counter;
-        Identity::of(username, event_type, &self.event_id, self.received_at)
+        let (username, event_id) = (&self.counter.username, &self.event_id);
+        if self.is_rejected() {
+            Identity::Rejected { username, event_id }
+        } else if self.is_given {
+            Identity::Given { username, event_id }
+        } else {
+            Identity::Made { username, event_id }
+        }
     }
 
     /// Whether the event was stored before if another one of its identity was: whether its client gave it its id.

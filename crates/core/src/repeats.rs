@@ -92,7 +92,8 @@ mod tests {
             Timestamp::from_millis(at).unwrap(),
             &SeededRandom::new(at),
         );
-        Record::accepted(&Event::read("{}").unwrap(), &"a".parse().unwrap(), None, stamp)
+        let text = id.map_or("{}".to_owned(), |id| format!("{{\"event_id\":\"{id}\"}}"));
+        Record::accepted(&Event::read(&text).unwrap(), &"a".parse().unwrap(), None, stamp)
     }
 
     #[test]
