@@ -75,7 +75,7 @@ pub(crate) enum Bug {
     FirstMemberOnly,
     /// An object that breaks off is taken for whole.
     TornTakenForWhole,
-    /// A line of a batch is dropped where an earlier one has its user and its id, whoever made that id.
+    /// The fan-out drops lines by user and id alone: an id that Weir made, and a client reused, loses an event.
     ToldIdTakenForRepeat,
     /// The authorizer's answers are kept by the user's name alone.
     CachedByUsername,

@@ -77,7 +77,7 @@ pub(crate) fn lock_folder(folder: &Path) -> Result<File, TryLockError> {
 /// Whether some process serves the data folder now.
 #[must_use]
 pub fn is_served(path: &Path) -> bool {
-    // A shared lock: a server that starts at this moment sees that nobody serves the folder.
+    // A shared lock does not stop a server that starts at this moment.
     let held = |path: &Path| {
         File::open(path).is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
     };

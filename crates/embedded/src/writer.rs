@@ -291,7 +291,7 @@ impl Writer {
         let nobody_told = round.appended.is_empty() && round.repeating.is_empty() && round.works.is_empty();
         let batch = committed.as_ref().ok().and_then(|committed| committed.batch.clone());
         let result = committed.map(|committed| self.note(&mut round, &committed));
-        // A commit into files that a start would not find is none.
+        // An event in files that the next start does not find is not durable.
         let durable = result.clone().and_then(|()| self.lookout.look(WHAT));
         for reply in round.appended {
             reply.send(durable.clone().map(|()| Vec::new()));

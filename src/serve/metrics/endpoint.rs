@@ -2,9 +2,9 @@
 //!
 //! On the server's own address it answers those on the same machine only, as a scraper there is. Metrics tell how much
 //! somebody's business does, and basic authentication would need one more user, so everybody else gets the 404 that any
-//! path without a route has. A proxy on the same machine would ask for the whole world, and a page in a browser for whoever
-//! made it: a request with any header that a scraper does not send is not answered.
-//! With `--metrics-listen` there is an address for metrics alone, and whoever reaches it may read them.
+//! path without a route has. A proxy on the same machine would ask on behalf of the whole world, and a
+//! page in a browser on behalf of its site: a request with any header that a scraper does not send is not answered.
+//! With `--metrics-listen` there is an address for metrics alone, and every client that reaches it may read them.
 
 use std::{net::IpAddr, net::SocketAddr, sync::Arc};
 
