@@ -1,5 +1,5 @@
-//! docs/PROMISES.md and docs/SECURITY.md are held to what they say of themselves: every promise, and every claim, names the
-//! tests that check it, and they are there.
+//! docs/PROMISES.md, docs/SECURITY.md and docs/CASES.md are held to what they say of themselves: every promise, every claim
+//! and every case names the tests that check it, and they are there.
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
@@ -19,19 +19,38 @@ fn promises(text: &str) -> Vec<Promise> {
         let number = paragraph.split_once(". ").and_then(|(number, _)| number.parse().ok());
         let Some(number) = number else { continue };
         let checked = paragraph.split_once("Checked by").map_or("", |(_, checked)| checked);
-        let mut file = None;
-        let mut tests = Vec::new();
-        for name in checked.split('`').skip(1).step_by(2) {
-            if Path::new(name).extension().is_some_and(|extension| extension == "rs") {
-                file = Some(name.to_owned());
-            } else {
-                let file = file.clone().unwrap_or_else(|| panic!("promise {number}: {name} is in no file"));
-                tests.push((file, name.to_owned()));
-            }
-        }
-        promises.push(Promise { number, tests });
+        promises.push(Promise { number, tests: named_tests(checked) });
     }
     promises
+}
+
+/// Reads the tests that a text names as `` `path/of/file.rs`: `function`, `function` ``.
+fn named_tests(text: &str) -> Vec<(String, String)> {
+    let mut file = None;
+    let mut tests = Vec::new();
+    for name in text.split('`').skip(1).step_by(2) {
+        if Path::new(name).extension().is_some_and(|extension| extension == "rs") {
+            file = Some(name.to_owned());
+        } else {
+            let file = file.clone().unwrap_or_else(|| panic!("{name} is in no file: {text}"));
+            tests.push((file, name.to_owned()));
+        }
+    }
+    tests
+}
+
+/// Reads the rows of the tables, numbered in their order: the tests stand in the last column.
+fn cases(text: &str) -> Vec<Promise> {
+    let rows = text.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| ---"));
+    let rows = rows.filter(|line| !line.ends_with("| held by |"));
+    let last = |line: &str| {
+        line.trim_end_matches([' ', '|'])
+            .rsplit_once(" | ")
+            .map_or(String::new(), |(_, last)| last.to_owned())
+    };
+    rows.enumerate()
+        .map(|(index, line)| Promise { number: index + 1, tests: named_tests(&last(line)) })
+        .collect()
 }
 
 /// The items of a list: each begins at a line with a number and goes on where lines are indented.
@@ -90,9 +109,9 @@ fn is_compiled(root: &Path, file: &str) -> bool {
 }
 
 /// Reads a document and looks for the tests that it names.
-fn hold_to_its_word(document: &str, at_least: usize) {
+fn hold_to_its_word(document: &str, read: fn(&str) -> Vec<Promise>, at_least: usize) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let promises = promises(&fs::read_to_string(root.join(document)).unwrap());
+    let promises = read(&fs::read_to_string(root.join(document)).unwrap());
     assert!(promises.len() >= at_least, "{document} is not read: {}", promises.len());
     for (index, promise) in promises.iter().enumerate() {
         assert_eq!(promise.number, index + 1, "{document}: they are numbered in their order");
@@ -108,12 +127,17 @@ fn hold_to_its_word(document: &str, at_least: usize) {
 
 #[test]
 fn every_promise_names_a_test_that_there_is() {
-    hold_to_its_word("docs/PROMISES.md", 20);
+    hold_to_its_word("docs/PROMISES.md", promises, 20);
 }
 
 #[test]
 fn every_claim_of_security_names_a_test_that_there_is() {
-    hold_to_its_word("docs/SECURITY.md", 15);
+    hold_to_its_word("docs/SECURITY.md", promises, 15);
+}
+
+#[test]
+fn every_case_from_the_field_names_a_test_that_there_is() {
+    hold_to_its_word("docs/CASES.md", cases, 0);
 }
 
 #[test]
@@ -122,6 +146,13 @@ fn a_promise_without_a_test_or_with_one_that_is_not_there_is_noticed() {
     let named = |file: &str, name: &str| (file.to_owned(), name.to_owned());
     let tests = vec![named("tests/a.rs", "first"), named("tests/a.rs", "second"), named("b.rs", "third")];
     assert_eq!(promises(text), [Promise { number: 1, tests }, Promise { number: 2, tests: vec![] }]);
+
+    let tests = |name: &str| vec![named("tests/a.rs", name)];
+    let text = "| situation | what holds | held by |\n| --- | --- | --- |\n| a `b` | c | `tests/a.rs`: `first` |\n| a \\| b | c | |\n";
+    assert_eq!(
+        cases(text),
+        [Promise { number: 1, tests: tests("first") }, Promise { number: 2, tests: vec![] }]
+    );
 
     let source = "#[test]\nfn first() {}\n\n#[tokio::test(flavor = \"multi_thread\")]\nasync fn second() {}\n\nfn third() {}\n";
     assert!(has_test(source, "first") && has_test(source, "second"));
