@@ -76,6 +76,28 @@ fn a_page_may_do_on_aws_what_it_may_do_on_one_machine() {
 }
 
 #[test]
+fn every_route_without_credentials_has_a_limit_of_its_own_and_is_there_before_its_limit() {
+    let template = Template::read();
+    let stage = &template.0["Resources"]["ApiStage"];
+    let settings = stage["Properties"]["RouteSettings"].as_object().unwrap();
+    let waited_for: BTreeSet<&str> =
+        list(&stage["DependsOn"]).into_iter().filter_map(Value::as_str).collect();
+    let mut open = BTreeSet::new();
+    for (name, route) in template.all("AWS::ApiGatewayV2::Route") {
+        if route["Properties"]["AuthorizationType"] == "NONE" {
+            let key = text(&route["Properties"]["RouteKey"]);
+            let limit = settings.get(&key).unwrap_or_else(|| panic!("{key} has no limit of its own"));
+            assert_eq!(limit["ThrottlingRateLimit"], json!({"Ref": "OpenRequestsPerSecond"}), "{key}");
+            assert!(number(&limit["ThrottlingBurstLimit"]) <= 100, "{key}");
+            assert!(waited_for.contains(name), "the stage is made before {name}");
+            open.insert(key);
+        }
+    }
+    assert_eq!(settings.keys().cloned().collect::<BTreeSet<_>>(), open, "limits of routes that are not open");
+    assert!(template.0["Parameters"]["OpenRequestsPerSecond"]["Default"].as_u64().unwrap() <= 20);
+}
+
+#[test]
 fn credentials_are_asked_for_once_in_a_while_and_the_api_has_a_limit() {
     let template = Template::read();
     let authorizer = template.properties("ApiAuthorizer");
@@ -88,9 +110,14 @@ fn credentials_are_asked_for_once_in_a_while_and_the_api_has_a_limit() {
     assert_eq!(template.0["Parameters"]["CredentialsCachedSeconds"]["Default"], 300);
     let stage = template.properties("ApiStage");
     assert_eq!(stage["StageName"], "$default", "any other name would be a part of every path");
-    assert!(stage["DefaultRouteSettings"]["ThrottlingRateLimit"].is_object());
+    assert_eq!(stage["DefaultRouteSettings"]["ThrottlingRateLimit"], json!({"Ref": "RequestsPerSecond"}));
+    assert_eq!(stage["DefaultRouteSettings"]["ThrottlingBurstLimit"], json!({"Ref": "RequestsAtOnce"}));
     let format: Value = serde_json::from_str(&text(&stage["AccessLogSettings"]["Format"])).unwrap();
     assert!(format.is_object(), "the access log is JSON");
+    // What a client chooses may be a secret in the wrong place.
+    for chosen in ["path", "identity", "requestOverride", "domainName"] {
+        assert!(!format.to_string().contains(&format!("$context.{chosen}")), "{format}");
+    }
     let integration = number(&template.properties("ApiIntegration")["TimeoutInMillis"]);
     assert!(
         integration > 1000 * number(&template.properties("Collector")["Timeout"]),

@@ -66,6 +66,7 @@ fn each_role_may_do_what_its_work_needs_and_no_more() {
                 ("s3:AbortMultipartUpload", "${RawBucket.Arn}/quarantine/*"),
                 ("s3:AbortMultipartUpload", PATTERNS[0].0),
                 ("s3:GetObject", "${RawBucket.Arn}/raw/*"),
+                ("s3:ListBucket", "${RawBucket.Arn}"),
                 ("s3:PutObject", "${LakeBucket.Arn}/username=*"),
                 ("s3:PutObject", "${RawBucket.Arn}/quarantine/*"),
                 ("s3:PutObject", PATTERNS[0].0),

@@ -59,12 +59,23 @@ pub(crate) async fn put(
     Err(malformed(WHAT, "no bucket was named"))
 }
 
-/// After a failure: whether to go on with the next bucket. A missing one must not lose events, nor stop those of
-/// everybody else in the batch; but somebody must know.
+/// S3's codes for a bucket that cannot be used however often it is tried: it does not exist, it is another account's or closed
+/// to the function, it is in another region.
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>)
+const UNUSABLE: [&str; 5] = [
+    "NoSuchBucket",
+    "AccessDenied",
+    "AllAccessDisabled",
+    "PermanentRedirect",
+    "AuthorizationHeaderMalformed",
+];
+
+/// After a failure: goes on with the next bucket where this one cannot be used. Bucket names are the whole world's, so a user's
+/// may belong to a stranger; that loses no events, and stops nothing of other users in the batch. An operator has to know.
 fn instead(bucket: &str, others: &[&str], code: Option<&str>, error: PortError) -> Result<(), PortError> {
-    match others.first() {
-        Some(instead) if code == Some("NoSuchBucket") => {
-            tracing::error!(bucket, instead, "a bucket is missing; the object goes elsewhere");
+    match (others.first(), code) {
+        (Some(instead), Some(code)) if UNUSABLE.contains(&code) => {
+            tracing::error!(bucket, code, instead, "a bucket cannot be used; the object goes elsewhere");
             Ok(())
         }
         _ => Err(error),

@@ -24,9 +24,10 @@ mod spool;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, future::ready, sync::Arc};
 
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{StreamExt, stream};
+use tokio::sync::Semaphore;
 use tracing::{Instrument, field::Empty};
 use weir_core::{
     BatchKey, Partition,
@@ -40,8 +41,19 @@ pub use reader::{Damage, Flaw};
 use reader::{Halt, Reader, Seen};
 use splitter::{Limits, Split, Splitter};
 
-/// How many objects are put at the same time.
-const PUTS_AT_ONCE: usize = 16;
+/// How many small objects are put at the same time. A put takes 100 ms or so, whatever it has, and a batch may have tens of
+/// thousands of partitions.
+const PUTS_AT_ONCE: usize = 64;
+
+/// Of how many bytes one put may be in memory before it counts as several: a part of a large object is 8 MiB, and 64 of
+/// those would be the function's memory.
+const BYTES_A_PUT: u64 = 2 << 20;
+
+/// After how many partitions that cannot be put the others are left to the next attempt: the lake itself must be away.
+const MOST_FAILURES: usize = 16;
+
+/// As how many puts the largest object counts: its engine holds one part at a time.
+const MOST_PUTS: u32 = 4;
 
 /// Files batches.
 #[derive(Clone)]
@@ -131,8 +143,9 @@ impl FanOut {
         let tallies: BTreeMap<Partition, u64> =
             partitions.iter().map(|(at, object)| (at.clone(), object.lines())).collect();
 
+        let room = Semaphore::new(PUTS_AT_ONCE);
         let puts = partitions.into_iter().map(|(partition, object)| {
-            let (id, spool) = (&id, &spool);
+            let (id, spool, room) = (&id, &spool, &room);
             // Not whose it is: a trace names no user.
             let putting = tracing::debug_span!(
                 target: TRACED,
@@ -141,12 +154,17 @@ impl FanOut {
                 weir.lines = object.lines(),
             );
             async move {
+                let _place = room.acquire_many(places(object.length())).await;
                 let put = self.lake.put(&partition, id, object.length(), object.into_content(spool));
                 let answer = put.instrument(putting).await;
                 answer.map_err(|source| FanOutError::Lake { batch: batch.clone(), partition, source })
             }
         });
-        stream::iter(puts).buffer_unordered(PUTS_AT_ONCE).try_collect::<()>().await?;
+        // One partition that cannot be put keeps no other from being filed; the batch fails all the same.
+        let failures = stream::iter(puts).buffer_unordered(PUTS_AT_ONCE).filter_map(|put| ready(put.err()));
+        if let Some(failure) = failures.take(MOST_FAILURES).collect::<Vec<_>>().await.into_iter().next() {
+            return Err(failure);
+        }
 
         if let Some(object) = quarantine {
             let answer = self.quarantine.put(&id, object.length(), object.into_content(&spool)).await;
@@ -195,6 +213,11 @@ impl FanOut {
             Err(halt) => halted(halt),
         }
     }
+}
+
+/// As how many small puts one of so many bytes counts.
+fn places(length: u64) -> u32 {
+    u32::try_from(length.div_ceil(BYTES_A_PUT)).unwrap_or(MOST_PUTS).clamp(1, MOST_PUTS)
 }
 
 /// What came of reading a batch.

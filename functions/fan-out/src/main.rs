@@ -77,6 +77,7 @@ impl Function {
             ("EventsFiled", sum.events),
             ("PartitionsWritten", sum.partitions),
             ("RepeatsDropped", sum.repeats),
+            ("BatchesQuarantined", sum.partly),
             ("LinesQuarantined", sum.quarantined),
         ]);
         answer
@@ -111,6 +112,8 @@ struct Sum {
     events: u64,
     partitions: u64,
     repeats: u64,
+    /// Batches of which a part, lines or bytes, lies in quarantine.
+    partly: u64,
     quarantined: u64,
 }
 
@@ -129,6 +132,7 @@ impl Sum {
             self.batches += 1;
             self.events += events;
             self.repeats += filed.repeats;
+            self.partly += u64::from(lines + bytes > 0);
             self.quarantined += lines;
         }
     }

@@ -108,6 +108,7 @@ struct Inner {
     state: State,
     calls: usize,
     failing: Option<(usize, Failure)>,
+    closed_to: Option<Username>,
 }
 
 impl Memory {
@@ -136,6 +137,11 @@ impl Memory {
     pub(crate) fn fail_after(&self, calls: usize, failure: Failure) {
         let mut inner = self.inner();
         inner.failing = Some((inner.calls + calls, failure));
+    }
+
+    /// Lets every put of a user's events fail, or those of no user any more.
+    pub(crate) fn close_to(&self, user: Option<&str>) {
+        self.inner().closed_to = user.map(|user| user.parse().unwrap());
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -207,6 +213,9 @@ impl Lake for Memory {
         content: Content,
     ) -> Result<(), PortError> {
         let bytes = collect(length, content).await?;
+        if self.inner().closed_to.as_ref() == Some(&partition.username) {
+            return Err(PortError::broken("the test", "closed to this user"));
+        }
         let place = (partition.clone(), batch.clone());
         self.call(|inner| inner.state.lake.insert(place, bytes)).await.map(drop)
     }

@@ -380,6 +380,36 @@ fn every_failing_call_is_told_and_settles_nothing_before_its_time() {
 }
 
 #[test]
+fn partitions_that_cannot_be_put_keep_no_other_from_the_lake_and_nothing_is_settled_until_all_are() {
+    let users = ["ada", "ben", "closed", "dora", "zoe"];
+    let lines: String = users.iter().map(|user| record(user, "button_click", 498_661, user) + "\n").collect();
+    let object = gzip(lines.as_bytes());
+    let memory = Memory::with(&batch(), &[&object]);
+    memory.close_to(Some("closed"));
+    let error = run(memory.fan_out().file(&batch())).unwrap_err();
+    assert!(matches!(&error, FanOutError::Lake { partition, .. } if partition.username.as_str() == "closed"));
+    let state = memory.state();
+    let filed: Vec<_> = state.lake.keys().map(|(at, _)| at.username.to_string()).collect();
+    assert_eq!(filed, ["ada", "ben", "dora", "zoe"]);
+    assert_eq!(state.settled, BTreeMap::new());
+
+    memory.close_to(None);
+    run(memory.fan_out().file(&batch())).unwrap();
+    assert_eq!(memory.state(), file(&object).1);
+}
+
+#[test]
+fn where_the_lake_takes_nothing_a_batch_is_given_up_after_a_few_puts() {
+    let lines: String =
+        (0..2_000).map(|hour| record("closed", "button_click", 400_000 + hour, "e") + "\n").collect();
+    let memory = Memory::with(&batch(), &[&gzip(lines.as_bytes())]);
+    memory.close_to(Some("closed"));
+    let (before, _) = (memory.calls(), run(memory.fan_out().file(&batch())).unwrap_err());
+    assert!(memory.calls() - before < 10, "no call after the puts");
+    assert_eq!(memory.state(), State::default());
+}
+
+#[test]
 fn many_at_once_on_one_batch_file_it_once() {
     let object = varied();
     let expected = file(&object).1;

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
-use std::io::Write;
+use std::{io::Write, time::Duration};
 
 use flate2::{Compression, write::GzEncoder};
 use serde_json::{Value, json};
@@ -25,6 +25,10 @@ fn batch() -> Vec<u8> {
         )
     };
     let text = format!("{}\n{}\n{}\nbroken\n", line("ethan", "1"), line("ada", "2"), line("ethan", "3"));
+    zipped(&text)
+}
+
+fn zipped(text: &str) -> Vec<u8> {
     let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
     gzip.write_all(text.as_bytes()).unwrap();
     gzip.finish().unwrap()
@@ -108,9 +112,13 @@ fn a_batch_is_filed_and_measured() {
     assert!(aws.calls().iter().any(|call| call.target == "DynamoDB_20120810.TransactWriteItems"));
 
     let line = function.measured(|_| true);
-    for (name, count) in
-        [("BatchesFiled", 1), ("EventsFiled", 3), ("PartitionsWritten", 2), ("LinesQuarantined", 1)]
-    {
+    for (name, count) in [
+        ("BatchesFiled", 1),
+        ("EventsFiled", 3),
+        ("PartitionsWritten", 2),
+        ("BatchesQuarantined", 1),
+        ("LinesQuarantined", 1),
+    ] {
         assert_eq!(line[name], count, "{line}");
     }
     let error = function.logged(|line| line["level"] == "ERROR");
@@ -138,6 +146,52 @@ fn each_message_of_a_queue_is_answered_for() {
     function.logged(|line| line["level"] == "ERROR" && line["batch"] == "raw/no-such.gz");
     function.logged(|line| line["level"] == "ERROR" && line["message"] == "a notification is not understood");
     function.logged(|line| line["level"] == "WARN" && line["key"] == "errors/a.gz");
+}
+
+#[test]
+fn a_users_bucket_that_is_a_strangers_or_elsewhere_stops_nothing_and_their_events_go_into_the_lake() {
+    for (status, code) in [(404, "NoSuchBucket"), (403, "AccessDenied"), (301, "PermanentRedirect")] {
+        let aws = StubAws::start(move |call: &Call| match (call.method.as_str(), call.path.as_str()) {
+            ("GET", _) => (200, batch()),
+            ("PUT", path) if path.starts_with("/ethan-raw-events/") => {
+                (status, format!("<Error><Code>{code}</Code><Message>No.</Message></Error>").into_bytes())
+            }
+            _ => (200, b"{}".to_vec()),
+        });
+        let url = aws.url();
+        let per_user = [("AWS_ENDPOINT_URL", url.as_str()), ("WEIR_BUCKET_PER_USER", "true")];
+        let variables: Vec<_> = VARIABLES.into_iter().chain(per_user).collect();
+        let mut function = Function::start(PROGRAM, &variables);
+        let answer = function.answer(sqs(&[("one", s3(&["raw/a.gz"]))]));
+        assert_eq!(answer, json!({"batchItemFailures": []}), "{code}");
+        let puts = puts(&aws);
+        for bucket in ["/ada-raw-events/", "/weir-lake/username%3Dethan/"] {
+            assert_eq!(puts.iter().filter(|put| put.starts_with(bucket)).count(), 1, "{code}: {puts:?}");
+        }
+        let error = function.logged(|line| line["level"] == "ERROR" && line["bucket"] == "ethan-raw-events");
+        assert_eq!((&error["code"], &error["instead"]), (&json!(code), &json!("weir-lake")));
+    }
+}
+
+/// As on AWS, where a put takes about 100 ms however small it is. `WEIR_PARTITIONS=20000` is the size that docs/SCALE.md speaks of.
+#[test]
+fn a_batch_of_thousands_of_users_is_filed_in_a_part_of_the_functions_time() {
+    let partitions = std::env::var("WEIR_PARTITIONS").map_or(2_000, |number| number.parse().unwrap());
+    let line = |user: usize| {
+        format!(
+            r#"{{"username":"user{user}","event_type":"button_click","event_id":"{user}","received_at":1795179605007,"button_id":"b"}}"#
+        ) + "\n"
+    };
+    let object = zipped(&(0..partitions).map(line).collect::<String>());
+    let wait = |call: &Call| Duration::from_millis(if call.method == "PUT" { 100 } else { 20 });
+    let aws = StubAws::start_after(wait, move |call: &Call| match call.method.as_str() {
+        "GET" => (200, object.clone()),
+        _ => (200, b"{}".to_vec()),
+    });
+    let mut function = function(&aws);
+    assert_eq!(function.answer(sqs(&[("one", s3(&["raw/a.gz"]))])), json!({"batchItemFailures": []}));
+    assert_eq!(function.measured(|_| true)["PartitionsWritten"], partitions);
+    assert_eq!(puts(&aws).len(), partitions);
 }
 
 #[test]
