@@ -64,7 +64,7 @@ impl Weir {
             settled: counts.clone(),
             rejected: planted::rejected(&self.world, counts),
             health: Arc::new(self.aws.health("weir", "counts")),
-            authenticate: Arc::new(GatewayAuthentication),
+            authenticate: Arc::new(GatewayAuthentication::new(Arc::new(self.world.clock))),
             observe: Arc::new(()),
             clock: Arc::new(self.world.clock),
             random: self.random.clone(),

@@ -30,6 +30,8 @@ pub struct Grant {
     /// What identifies this access key in usage plans and logs: 64 hexadecimal digits. It tells neither the secret
     /// nor its hash, and changes when the key is rotated.
     pub usage_key: String,
+    /// When the access key ends by itself.
+    pub expires_at: Option<Timestamp>,
 }
 
 impl Grant {
@@ -47,7 +49,7 @@ impl Grant {
             // Writing to a string cannot fail.
             let _ = write!(usage_key, "{byte:02x}");
         }
-        Self { username, scope: key.scope, access_key: key.label, usage_key }
+        Self { username, scope: key.scope, access_key: key.label, usage_key, expires_at: key.expires_at }
     }
 }
 

@@ -63,6 +63,7 @@ pub(crate) fn grant(label: &str) -> Grant {
         scope: Scope::Both,
         access_key: label.parse().unwrap(),
         usage_key: "0".repeat(64),
+        expires_at: None,
     }
 }
 

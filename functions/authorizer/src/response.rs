@@ -14,6 +14,9 @@ pub struct Context {
     username: String,
     scope: &'static str,
     access_key: String,
+    /// In milliseconds. API Gateway believes a grant longer than a key may last, so the collector has to know.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<String>,
 }
 
 impl From<&Grant> for Context {
@@ -22,6 +25,7 @@ impl From<&Grant> for Context {
             username: grant.username.to_string(),
             scope: grant.scope.as_str(),
             access_key: grant.access_key.to_string(),
+            expires_at: grant.expires_at.map(|end| end.millis().to_string()),
         }
     }
 }
@@ -180,6 +184,9 @@ mod tests {
                 "context": {"username": "ethan", "scope": "both", "access_key": "web"},
             })
         );
+        let ending =
+            Grant { expires_at: Some(weir_core::Timestamp::saturating(1_795_179_605_007)), ..grant("web") };
+        assert_eq!(to_value(Simple::allow(&ending)).unwrap()["context"]["expires_at"], "1795179605007");
         assert_eq!(to_value(Simple::deny()).unwrap(), json!({"isAuthorized": false}));
     }
 }

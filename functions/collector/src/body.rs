@@ -33,6 +33,11 @@ static ROOM: Semaphore = Semaphore::const_new(64 * MAX_SENT);
 #[error("the body came too slowly")]
 pub struct BodyTooSlow;
 
+/// What a host's body fails with when a compressed one reached it as text.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("the compressed body was taken for text")]
+pub(crate) struct CompressedAsText;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Encoding {
     Identity,
@@ -103,7 +108,13 @@ async fn read_into(
     let mut taken: Option<SemaphorePermit<'static>> = None;
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| {
-            if is_too_slow(&error) { Problem::BodyTooSlow } else { Problem::BodyIncomplete }
+            if is::<BodyTooSlow>(&error) {
+                Problem::BodyTooSlow
+            } else if is::<CompressedAsText>(&error) {
+                Problem::CompressedAsText
+            } else {
+                Problem::BodyIncomplete
+            }
         })?;
         let Ok(part) = frame.into_data() else { continue };
         length += part.len();
@@ -125,8 +136,13 @@ async fn read_into(
 }
 
 /// Whether the host said so, below whatever was wrapped around its error.
-fn is_too_slow(error: &(dyn Error + 'static)) -> bool {
-    std::iter::successors(Some(error), |&error| error.source()).any(<dyn Error>::is::<BodyTooSlow>)
+fn is<T: Error + 'static>(error: &(dyn Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |&error| error.source()).any(<dyn Error>::is::<T>)
+}
+
+/// Whether a request says that its body is compressed.
+pub(crate) fn is_compressed(headers: &HeaderMap) -> bool {
+    encoding(headers).is_ok_and(|encoding| encoding != Encoding::Identity)
 }
 
 fn encoding(headers: &HeaderMap) -> Result<Encoding, Problem> {

@@ -69,6 +69,7 @@ fn bodies() -> Vec<Problem> {
         Problem::BodyTooSlow,
         Problem::BodyTooLarge { limit: MAX_SENT, decompressed: false },
         Problem::UnsupportedEncoding,
+        Problem::CompressedAsText,
         Problem::UndecodableBody { encoding: "gzip" },
     ]
 }

@@ -8,7 +8,7 @@
 //! body) is that part's fault. A body that is not the base64 it is said to be breaks off when it is read, which the API
 //! answers like any body that does not come whole.
 
-use std::{fmt::Write, io};
+use std::{error::Error, fmt::Write, sync::Arc};
 
 use async_trait::async_trait;
 use axum::{
@@ -24,9 +24,12 @@ use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode
 use serde::Serialize;
 use serde_json::{Map, Value};
 use tower::ServiceExt;
-use weir_core::{Username, users::Scope};
+use weir_core::{Clock, Timestamp, Username, users::Scope};
 
-use crate::{Authenticate, Caller, NotAuthenticated, RequestId};
+use crate::{
+    Authenticate, Caller, NotAuthenticated, RequestId,
+    body::{CompressedAsText, is_compressed},
+};
 
 /// The API behind API Gateway.
 #[derive(Clone)]
@@ -116,8 +119,10 @@ fn headers(headers: &HeaderMap, value: impl Fn(Vec<String>) -> Value) -> Map<Str
 
 /// Reads an event.
 fn read(mut event: Map<String, Value>) -> Result<(Request<Body>, Format), GatewayError> {
-    let body = body(event.remove("body"), event.get("isBase64Encoded") == Some(&Value::Bool(true)));
+    let (sent, is_base64) = (event.remove("body"), event.get("isBase64Encoded") == Some(&Value::Bool(true)));
     let event = Value::Object(event);
+    let headers = request_headers(&event);
+    let body = body(sent, is_base64, is_compressed(&headers));
     let context = &event["requestContext"];
     let (format, method) = match (&context["http"]["method"], &event["httpMethod"]) {
         (Value::String(method), _) => (Format::V2, method),
@@ -128,7 +133,7 @@ fn read(mut event: Map<String, Value>) -> Result<(Request<Body>, Format), Gatewa
     *request.method_mut() = Method::from_bytes(method.as_bytes())
         .map_err(|_| GatewayError::NotARequest("its method is none of HTTP"))?;
     *request.uri_mut() = uri(&event, format)?;
-    *request.headers_mut() = request_headers(&event);
+    *request.headers_mut() = headers;
     request.extensions_mut().insert(Verdict(verdict(&context["authorizer"])));
     if let Some(id) = context["requestId"].as_str().and_then(RequestId::of_host) {
         request.extensions_mut().insert(id);
@@ -241,49 +246,85 @@ fn pairs<'a>(event: &'a Value, several: &str, single: &str) -> impl Iterator<Ite
     })
 }
 
-fn body(body: Option<Value>, is_base64: bool) -> Body {
+/// The body as the client sent it. API Gateway decides by the content type what is text: a compressed body of such a type has lost
+/// the bytes that are no text, and fails where it is read.
+fn body(body: Option<Value>, is_base64: bool, is_compressed: bool) -> Body {
     match body {
         None | Some(Value::Null) => Body::empty(),
+        Some(Value::String(text)) if !is_base64 && is_compressed && !text.is_empty() => {
+            broken(CompressedAsText)
+        }
         Some(Value::String(text)) if !is_base64 => text.into(),
         Some(Value::String(text)) => match BASE64_STANDARD.decode(text) {
             Ok(bytes) => bytes.into(),
-            Err(error) => broken(error.to_string()),
+            Err(error) => broken(error),
         },
-        Some(_) => broken("the body is no text".to_owned()),
+        Some(_) => broken("the body is no text"),
     }
 }
 
 /// A body that breaks off at its beginning.
-fn broken(reason: String) -> Body {
-    Body::from_stream(futures_util::stream::iter([Err::<Bytes, _>(io::Error::other(reason))]))
+fn broken(reason: impl Into<Box<dyn Error + Send + Sync>>) -> Body {
+    Body::from_stream(futures_util::stream::iter([Err::<Bytes, _>(reason.into())]))
 }
 
 /// What API Gateway's authorizer said of the caller.
 #[derive(Clone)]
-struct Verdict(Result<Caller, NotAuthenticated>);
+struct Verdict(Result<Granted, NotAuthenticated>);
+
+/// A caller, and when their access key ends by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Granted {
+    caller: Caller,
+    until: Option<Timestamp>,
+}
 
 /// Believes what the authorizer function said, which API Gateway puts into the event. No client can put it there.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct GatewayAuthentication;
+///
+/// API Gateway goes on believing it for as long as the authorizer's time to live says. An access key that ends meanwhile
+/// by itself is refused here.
+#[derive(Clone)]
+pub struct GatewayAuthentication {
+    clock: Arc<dyn Clock>,
+}
+
+impl GatewayAuthentication {
+    /// Looks at `clock` for whether an access key has ended.
+    #[must_use]
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { clock }
+    }
+}
 
 #[async_trait]
 impl Authenticate for GatewayAuthentication {
     async fn caller(&self, request: &Parts) -> Result<Caller, NotAuthenticated> {
-        match request.extensions.get() {
-            Some(Verdict(verdict)) => verdict.clone(),
-            None => Err(NotAuthenticated::NoCredentials),
+        let Some(Verdict(verdict)) = request.extensions.get() else {
+            return Err(NotAuthenticated::NoCredentials);
+        };
+        let Granted { caller, until } = verdict.clone()?;
+        match until {
+            Some(until) if until <= self.clock.now() => Err(NotAuthenticated::Refused),
+            _ => Ok(caller),
         }
     }
 }
 
-/// Who is calling: `username` and `scope`, which HTTP APIs keep in `authorizer.lambda` and REST APIs in `authorizer`.
-fn verdict(authorizer: &Value) -> Result<Caller, NotAuthenticated> {
+/// Who is calling: `username`, `scope` and, where the access key has an end, `expires_at` in milliseconds. HTTP APIs keep them in
+/// `authorizer.lambda` and REST APIs in `authorizer`.
+fn verdict(authorizer: &Value) -> Result<Granted, NotAuthenticated> {
     let said = if authorizer["lambda"].is_object() { &authorizer["lambda"] } else { authorizer };
     match (&said["username"], &said["scope"]) {
         (Value::Null, Value::Null) => Err(NotAuthenticated::NoCredentials),
         (Value::String(username), Value::String(scope)) => {
             let caller = username.parse::<Username>().ok().zip(scope.parse::<Scope>().ok());
-            caller.map(|(username, scope)| Caller { username, scope }).ok_or_else(misunderstood)
+            let (username, scope) = caller.ok_or_else(misunderstood)?;
+            let until = match &said["expires_at"] {
+                Value::Null => None,
+                Value::String(millis) => Some(millis.parse().map_err(|_| misunderstood())?),
+                _ => return Err(misunderstood()),
+            };
+            Ok(Granted { caller: Caller { username, scope }, until: until.map(Timestamp::saturating) })
         }
         _ => Err(misunderstood()),
     }
@@ -489,7 +530,7 @@ mod tests {
 
     #[test]
     fn the_caller_is_who_the_authorizer_says() {
-        let caller = |authorizer: Value| verdict(&authorizer);
+        let caller = |authorizer: Value| verdict(&authorizer).map(|granted| granted.caller);
         for (authorizer, scope) in [
             (json!({"lambda": {"username": "ethan", "scope": "write"}}), Scope::Write),
             (json!({"username": "ethan", "scope": "read", "principalId": "x"}), Scope::Read),
@@ -509,10 +550,41 @@ mod tests {
             json!({"username": "ethan", "scope": "all"}),
             json!({"username": 7, "scope": "both"}),
             json!({"lambda": {"username": ["ethan"], "scope": "both"}}),
+            json!({"username": "ethan", "scope": "both", "expires_at": "soon"}),
+            json!({"username": "ethan", "scope": "both", "expires_at": 1_795_179_605_007_u64}),
             // The inner object is the authorizer's; what stands beside it is not.
             json!({"lambda": {"username": "ethan"}, "scope": "both"}),
         ] {
             assert!(matches!(caller(wrong), Err(NotAuthenticated::Refused)));
+        }
+    }
+
+    #[tokio::test]
+    async fn an_access_key_that_ended_by_itself_is_refused_though_api_gateway_still_believes_in_it() {
+        let clock = Arc::new(weir_core::ManualClock::at(Timestamp::saturating(1_000)));
+        let authentication = GatewayAuthentication::new(clock.clone());
+        let authorizer = json!({"lambda": {"username": "ethan", "scope": "write", "expires_at": "1500"}});
+        let mut request = Request::new(());
+        request.extensions_mut().insert(Verdict(verdict(&authorizer)));
+        let (parts, ()) = request.into_parts();
+        assert_eq!(authentication.caller(&parts).await.unwrap().scope, Scope::Write);
+        clock.advance(500);
+        assert!(matches!(authentication.caller(&parts).await, Err(NotAuthenticated::Refused)));
+        assert!(matches!(authentication.still(&parts).await, Err(NotAuthenticated::Refused)));
+    }
+
+    #[tokio::test]
+    async fn a_compressed_body_that_came_as_text_fails_with_its_reason_and_others_are_read() {
+        for (encoding, is_base64, is_broken) in
+            [("gzip", false, true), ("zstd", false, true), ("gzip", true, false), ("identity", false, false)]
+        {
+            let mut event = v2();
+            event["headers"]["content-encoding"] = json!(encoding);
+            event["isBase64Encoded"] = json!(is_base64);
+            let (request, _) = super::read(event.as_object().unwrap().clone()).unwrap();
+            let read = crate::body::read(&request.headers().clone(), request.into_body()).await;
+            let is_told = matches!(read, Err(crate::problem::Problem::CompressedAsText));
+            assert_eq!(is_told, is_broken, "{encoding}, base64: {is_base64}");
         }
     }
 

@@ -38,6 +38,8 @@ pub(crate) enum Problem {
     TooManyEvents { limit: usize },
     /// The body's encoding is none that is known.
     UnsupportedEncoding,
+    /// The host handed a compressed body on as text, which destroys it.
+    CompressedAsText,
     /// The body cannot be decompressed.
     UndecodableBody { encoding: &'static str },
     /// The one event of the request is not valid.
@@ -105,6 +107,11 @@ impl Problem {
             Self::UnsupportedEncoding => {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-encoding", "Unknown content encoding")
             }
+            Self::CompressedAsText => (
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "compressed-as-text",
+                "The compressed body was taken for text",
+            ),
             Self::UndecodableBody { .. } => {
                 (StatusCode::UNPROCESSABLE_ENTITY, "undecodable-body", "The body cannot be decompressed")
             }
@@ -162,6 +169,10 @@ impl Problem {
             }
             Self::TooManyEvents { limit } => format!("A request has at most {limit} events."),
             Self::UnsupportedEncoding => "A body is sent as it is, or with one of gzip and zstd.".to_owned(),
+            Self::CompressedAsText => "API Gateway takes bodies of this content type for text and replaces all bytes that are \
+                                       no text. Send compressed bodies with Content-Type: application/octet-stream, or \
+                                       uncompressed ones."
+                .to_owned(),
             Self::UndecodableBody { encoding } => format!("The body is not valid {encoding}."),
             Self::InvalidEvent { errors } => match errors.as_slice() {
                 [one] => format!("{} {}", one.path, one.message).trim().to_owned(),
