@@ -101,6 +101,7 @@ async fn embedded(
         observe: metrics.clone(),
         clock,
         random: Arc::new(SystemRandom),
+        counted_within: None,
     };
     let filing = Filing::start(engine.clone(), deliveries, metrics.filing.clone())?;
     let signals = serve(
@@ -152,6 +153,7 @@ async fn on_aws(catalog: Arc<Catalog>, args: ServeArgs) -> Result<ExitCode> {
         observe: metrics.clone(),
         clock,
         random: Arc::new(SystemRandom),
+        counted_within: None,
     };
     let stopping = "stopping: answering the last requests; once more ends at once and cuts them off";
     serve(listener, for_metrics, collector, metrics, &args, signals, stopping).await.abort();

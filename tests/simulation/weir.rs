@@ -17,6 +17,8 @@ use crate::{
 
 /// As in the programs of the functions.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(8);
+/// As the collector on Lambda.
+const COUNTED_WITHIN: Duration = Duration::from_secs(13);
 pub(crate) const CREDENTIALS_CACHED: Duration = Duration::from_mins(1);
 
 /// Several shards, so that there is something to add up.
@@ -68,6 +70,7 @@ impl Weir {
             observe: Arc::new(()),
             clock: Arc::new(self.world.clock),
             random: self.random.clone(),
+            counted_within: Some(COUNTED_WITHIN),
         };
         Gateway::new(collector::router(collector, &Origins::Any))
     }

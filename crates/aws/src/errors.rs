@@ -33,6 +33,27 @@ pub(crate) enum Effect {
     Refused,
 }
 
+/// Whether a service refused a call because there were too many, or too few resources for it.
+fn is_throttling(code: &str) -> bool {
+    THROTTLED.contains(&code)
+}
+
+/// An answer, where throttling is one too.
+pub(crate) fn unless_throttled<T, E: ProvideErrorMetadata>(
+    answer: Result<T, SdkError<E, HttpResponse>>,
+) -> Result<Option<T>, SdkError<E, HttpResponse>> {
+    match answer {
+        Err(SdkError::ServiceError(service)) if service.err().code().is_some_and(is_throttling) => Ok(None),
+        answer => answer.map(Some),
+    }
+}
+
+/// Whether a part of a transaction was cancelled for throttling. The reasons have codes of their own, without `Exception`.
+/// (<https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html>)
+pub(crate) fn is_throttled_part(code: &str) -> bool {
+    ["ProvisionedThroughputExceeded", "ThrottlingError", "RequestLimitExceeded"].contains(&code)
+}
+
 /// Tells the effect of a call that failed.
 pub(crate) fn effect<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Effect {
     match error {
@@ -40,7 +61,7 @@ pub(crate) fn effect<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>)
         // Connecting failed (nothing was sent), or something later did.
         SdkError::DispatchFailure(failure) if failure.is_user() => Effect::Refused,
         SdkError::ServiceError(service) => {
-            let throttled = service.err().code().is_some_and(|code| THROTTLED.contains(&code));
+            let throttled = service.err().code().is_some_and(is_throttling);
             match service.raw().status() {
                 _ if throttled => Effect::None,
                 status if is(status, 429) || is(status, 503) => Effect::None,
@@ -118,6 +139,17 @@ mod tests {
         let said = said.custom("aws_request_id", "r-1").build();
         assert_eq!(explained(&answered(400, said)), "AccessDenied: no role allows it (request r-1)");
         assert_eq!(explained(&answered(502, ErrorMetadata::builder().build())), "HTTP status 502");
+    }
+
+    #[test]
+    fn a_service_that_throttles_is_there_and_one_that_refuses_is_not() {
+        let said = |code| ErrorMetadata::builder().code(code).build();
+        let throttled: Result<(), _> = Err(answered(400, said("ThrottlingException")));
+        assert!(matches!(unless_throttled(throttled), Ok(None)));
+        let refused: Result<(), _> = Err(answered(400, said("AccessDeniedException")));
+        assert!(unless_throttled(refused).is_err());
+        let answered: Result<(), SdkError<GetItemError, HttpResponse>> = Ok(());
+        assert!(matches!(unless_throttled(answered), Ok(Some(()))));
     }
 
     #[test]

@@ -6,7 +6,10 @@ use async_trait::async_trait;
 use tokio::{sync::Mutex, time::Instant};
 use weir_core::ports::{Health, PortError};
 
-use crate::{counts::Place, errors::port_error};
+use crate::{
+    counts::Place,
+    errors::{port_error, unless_throttled},
+};
 
 /// How long a good answer is believed. Anybody may ask, and `ListTagsForDeliveryStream` is allowed five times a second
 /// in a whole account (<https://docs.aws.amazon.com/firehose/latest/dev/limits.html>).
@@ -47,8 +50,10 @@ impl Health for AwsHealth {
         let place = Place { pk: "health".to_owned(), sk: "health".to_owned() };
         let item = self.dynamodb.get_item().table_name(&self.table).set_key(Some(place.key())).send();
         let (stream, item) = tokio::join!(stream, item);
-        stream.map_err(|error| port_error("the delivery stream", &error))?;
-        item.map_err(|error| port_error("the table of counts", &error))?;
+        // A service that throttles is there. Anybody may ask, and many environments ask at the same time: their questions must
+        // not make it seem away.
+        unless_throttled(stream).map_err(|error| port_error("the delivery stream", &error))?;
+        unless_throttled(item).map_err(|error| port_error("the table of counts", &error))?;
         *well = Some(Instant::now());
         Ok(())
     }

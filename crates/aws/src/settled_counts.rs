@@ -19,7 +19,7 @@ use weir_core::{
 
 use crate::{
     counts::{DynamoCounts, Item, Place, event_type, hour_key, number, settled_hours, settled_totals},
-    errors::{malformed, port_error},
+    errors::{is_throttled_part, malformed, port_error},
 };
 
 const SETTLING: &str = "settling a batch";
@@ -124,8 +124,7 @@ impl DynamoCounts {
                 // Only the marker has a condition.
                 if codes.contains(&"ConditionalCheckFailed") {
                     Ok(Tried::Done(Settled::Before))
-                } else if codes.iter().any(|code| *code == "TransactionConflict" || code.contains("Throttl"))
-                {
+                } else if codes.iter().any(|code| *code == "TransactionConflict" || is_throttled_part(code)) {
                     Ok(Tried::Conflict)
                 } else {
                     Err(port_error(SETTLING, &error))

@@ -78,6 +78,7 @@ fn api(aws: &Aws) -> axum::Router {
         clock: Arc::new(SystemClock),
         random: Arc::new(SystemRandom),
         observe: Arc::new(()),
+        counted_within: None,
     };
     collector::router(collector, &Origins::Any)
 }

@@ -1,6 +1,7 @@
 //! Taking events in: validate, stamp, store, count. Knows nothing of HTTP.
 
 use serde::{Serialize, Serializer, ser::SerializeMap};
+use tokio::time::{Instant, timeout_at};
 use tracing::{Instrument, field::Empty};
 use weir_core::{
     Catalog, Event, EventId, EventType, Record, Stamp, Timestamp, Username, Violation,
@@ -148,11 +149,12 @@ impl Collector {
 
     /// Stores prepared events and counts them; says what became of each, and to the observer of all.
     pub(crate) async fn store(&self, Prepared { records, verdicts }: Prepared) -> Vec<Outcome> {
+        let began = Instant::now();
         let storing = tracing::debug_span!(target: TRACED, "store", weir.events = records.len());
         let appended = self.stream.append(records.clone()).instrument(storing).await;
         let stored =
             records.iter().zip(&appended).filter(|(_, appended)| matches!(appended, Appended::Stored));
-        let count_failures = self.count(stored.map(|(record, _)| record)).await;
+        let count_failures = self.count(began, stored.map(|(record, _)| record)).await;
         let mut taken = Taken { count_failures, ..Taken::default() };
         let refusal = appended.iter().find_map(|appended| match appended {
             Appended::Refused(error) => Some(error),
@@ -188,7 +190,7 @@ impl Collector {
 
     /// Counts stored events, and notes those that were rejected, where the engine does not do so itself. Either may fail
     /// without the events being any less stored, so that no answer depends on it. Says how many counts may be too low.
-    async fn count(&self, stored: impl Iterator<Item = &Record> + Clone) -> usize {
+    async fn count(&self, began: Instant, stored: impl Iterator<Item = &Record> + Clone) -> usize {
         let increments = counts::increments(stored.clone());
         if increments.is_empty() {
             return 0;
@@ -202,7 +204,14 @@ impl Collector {
             }
         };
         let counting = tracing::debug_span!(target: TRACED, "count", weir.counters = increments.len(), otel.error = Empty);
-        let (raised, ()) = tokio::join!(self.live.raise(&increments).instrument(counting.clone()), noting);
+        let both =
+            async { tokio::join!(self.live.raise(&increments).instrument(counting.clone()), noting).0 };
+        let raised = match self.counted_within {
+            None => both.await,
+            Some(within) => timeout_at(began + within, both)
+                .await
+                .unwrap_or_else(|late| Err(PortError::unavailable("raising counts", late))),
+        };
         counting.record("otel.error", raised.is_err());
         let Err(error) = raised else { return 0 };
         tracing::warn!(%error, counters = increments.len(), "live counts were not raised for stored events");

@@ -45,7 +45,7 @@ mod router;
 mod script;
 mod served;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use weir_core::{
     Catalog, Clock, Random,
@@ -85,4 +85,7 @@ pub struct Collector {
     pub clock: Arc<dyn Clock>,
     /// The randomness in `event_id`.
     pub random: Arc<dyn Random>,
+    /// How long after storing began live counts may still be raised, where the host ends what takes too long; `None` for as
+    /// long as it takes. Counts that are not raised by then count as failed: the events are stored and acknowledged.
+    pub counted_within: Option<Duration>,
 }

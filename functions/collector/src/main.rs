@@ -23,6 +23,10 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 /// they were (3 seconds at the most) and for the counts.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(8);
 
+/// How long storing and counting may take together. Thousands of events with ids and keys of their own are tens of thousands of
+/// calls; the function's timeout of 15 seconds would end them without an answer, though the events are stored.
+const COUNTED_WITHIN: Duration = Duration::from_secs(13);
+
 /// How often it is told at the most how many calls were shared: each line costs money.
 const TELL_EVERY: Duration = Duration::from_secs(1);
 
@@ -68,6 +72,7 @@ fn gateway(environment: &Environment) -> Result<(Gateway, Option<Arc<Sharing>>),
         observe: Arc::new(Measure { metrics: metrics.clone(), stream }),
         clock: clock.clone(),
         random: Arc::new(SystemRandom),
+        counted_within: Some(COUNTED_WITHIN),
     };
     // One invocation at a time has nobody to share with.
     let sharing = (environment.invocations_at_once() > 1).then(|| {

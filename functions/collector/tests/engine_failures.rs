@@ -6,6 +6,7 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -36,6 +37,7 @@ struct Script {
     known: &'static [&'static str],
     counts_itself: bool,
     cannot_count: bool,
+    never_counts: bool,
     cannot_note: bool,
     unwell: bool,
     stored: Mutex<Vec<String>>,
@@ -71,6 +73,9 @@ impl LiveCounts for Script {
     async fn raise(&self, increments: &[Increment]) -> Result<(), PortError> {
         if self.cannot_count {
             return Err(down());
+        }
+        if self.never_counts {
+            std::future::pending::<()>().await;
         }
         self.raised.lock().unwrap().extend_from_slice(increments);
         Ok(())
@@ -165,6 +170,7 @@ fn api(script: &Arc<Script>, stuck: bool) -> Router {
         observe: script.clone(),
         clock: Arc::new(ManualClock::at(Timestamp::saturating(1_795_179_605_007))),
         random: Arc::new(SeededRandom::new(1)),
+        counted_within: Some(Duration::from_secs(13)),
     };
     collector::router(collector, &Origins::Any)
 }
@@ -262,6 +268,15 @@ async fn a_count_that_cannot_be_raised_is_no_error_for_a_stored_event() {
     // The type's counter and the button's.
     let taken = Taken { accepted: 1, count_failures: 2, ..Taken::default() };
     assert_eq!(*script.taken.lock().unwrap(), [taken, taken]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn counting_that_takes_longer_than_the_request_may_is_given_up_and_what_is_stored_is_acknowledged() {
+    let script = Arc::new(Script { never_counts: true, ..Script::default() });
+    let answer = ask(&script, "POST", "/events", clicks(&["a", "b"])).await;
+    assert_eq!((answer.status, &answer.body["stored"]), (StatusCode::OK, &json!(2)));
+    let taken = Taken { accepted: 2, count_failures: 3, ..Taken::default() };
+    assert_eq!(*script.taken.lock().unwrap(), [taken]);
 }
 
 #[tokio::test]
