@@ -1,10 +1,9 @@
 //! The engine on AWS, as the environment names it: the stack's outputs print these variables.
 
-use std::{env, num::NonZeroU16, sync::Arc, time::Duration};
+use std::{env, num::NonZeroU16, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use weir_aws::{Aws, AwsHealth, DynamoCounts, DynamoUsers, FirehoseStream, S3Lake, S3Quarantine, S3Raw};
-use weir_core::SystemClock;
 
 use crate::query::athena::Athena;
 
@@ -24,7 +23,7 @@ pub(crate) async fn serving() -> Result<Serving> {
         (name("WEIR_STREAM")?, name("WEIR_COUNTS_TABLE")?, name("WEIR_USERS_TABLE")?);
     let ids = name("WEIR_IDS_TABLE")?;
     let aws = Aws::from_env().await;
-    let ids = aws.recent_ids(&ids, Arc::new(SystemClock));
+    let ids = aws.recent_ids(&ids);
     let health = aws.health(&stream, &counts);
     let stream = aws.stream(&stream, GIVE_UP_AFTER).remembering(ids);
     Ok(Serving { stream, counts: aws.counts(&counts, shards()?), users: aws.users(&users), health })

@@ -28,7 +28,8 @@ const COLLECTOR_TIMEOUT: Duration = Duration::from_secs(15);
 pub(crate) struct Api {
     world: Arc<World>,
     weir: Weir,
-    gateway: Gateway,
+    /// The collector's environments; the second one's clocks go wrong in some runs.
+    gateways: [Gateway; 2],
     /// The authorizer's environments; one ends now and then, and another begins.
     authorizers: Mutex<Vec<Arc<Authorizer>>>,
     kept: Mutex<BTreeMap<String, (u64, Value)>>,
@@ -60,9 +61,9 @@ pub(crate) struct Reply {
 impl Api {
     pub(crate) fn new(world: &Arc<World>, weir: Weir) -> Self {
         let authorizers = Mutex::new((0..2).map(|_| weir.authorizer()).collect());
-        let gateway = weir.gateway();
+        let gateways = [weir.gateway(false), weir.gateway(true)];
         let (kept, large) = (Mutex::default(), AtomicBool::new(false));
-        Self { world: world.clone(), weir, gateway, authorizers, kept, large }
+        Self { world: world.clone(), weir, gateways, authorizers, kept, large }
     }
 
     /// Whether a body that is worked on elsewhere may be sent: one at a time, as there are few places for them in
@@ -88,8 +89,9 @@ impl Api {
         if large {
             self.large.store(true, Ordering::SeqCst);
         }
+        let gateway = &self.gateways[self.world.dice.index(2)];
         let answer =
-            timeout(COLLECTOR_TIMEOUT, origin.run(self.undivided(large, self.gateway.answer(event)))).await;
+            timeout(COLLECTOR_TIMEOUT, origin.run(self.undivided(large, gateway.answer(event)))).await;
         if large {
             self.large.store(false, Ordering::SeqCst);
         }

@@ -29,7 +29,7 @@ use aws_smithy_runtime_api::client::{
     result::ConnectorError,
     runtime_components::RuntimeComponents,
 };
-use aws_smithy_types::body::SdkBody;
+use aws_smithy_types::{DateTime, body::SdkBody, date_time::Format};
 use bytes::Bytes;
 use futures_util::stream;
 use serde_json::{Value, json};
@@ -117,6 +117,17 @@ impl World {
 
     /// One call, from its arrival to its answer.
     async fn call(self: Arc<Self>, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
+        let asks_the_time = Call::read(&request).is_of_recent("GetItem");
+        let mut answer = self.clone().answer(request).await?;
+        // Every service says what time it is; the bugs stand for a program that does not listen, or not at first.
+        if !self.has(Bug::WallClockTrusted) && !(self.has(Bug::FirstClaimUntimed) && asks_the_time) {
+            let now = DateTime::from_millis(i64::try_from(self.clock.millis()).unwrap());
+            answer.headers_mut().insert("date", now.fmt(Format::HttpDate).unwrap());
+        }
+        Ok(answer)
+    }
+
+    async fn answer(self: Arc<Self>, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
         self.calls.fetch_add(1, Ordering::SeqCst);
         let origin = ORIGIN.with(Arc::clone);
         let call = Call::read(&request);
@@ -129,7 +140,7 @@ impl World {
         if fault.is_some() {
             origin.disturb();
         }
-        if call.body["TableName"] == "recent" && call.operation() == "UpdateItem" {
+        if call.is_of_recent("UpdateItem") {
             let id = call.body["Key"]["id"]["S"].as_str().unwrap();
             origin.tried_to_mark.lock().unwrap().push(id.to_owned());
         }
@@ -262,6 +273,11 @@ impl Call {
 
     pub(crate) fn operation(&self) -> &str {
         self.s3.as_ref().map_or(&self.target, |s3| s3.operation)
+    }
+
+    /// Whether it is this operation on the table of recent ids.
+    fn is_of_recent(&self, operation: &str) -> bool {
+        self.body["TableName"] == "recent" && self.operation() == operation
     }
 
     fn throttled(&self) -> HttpResponse {

@@ -22,6 +22,7 @@ mod objects;
 mod packing;
 mod recent_ids;
 mod recent_rejected;
+mod service_clock;
 mod settled_counts;
 mod stream;
 mod upload;
@@ -46,6 +47,8 @@ pub use packing::{Entry, pack};
 pub use recent_ids::RecentIds;
 pub use stream::FirehoseStream;
 pub use users::DynamoUsers;
+
+use service_clock::ServiceClock;
 
 /// The clients of the services that Weir uses.
 #[derive(Clone)]
@@ -107,11 +110,13 @@ impl Aws {
         FirehoseStream::new(aws_sdk_firehose::Client::new(&config), name, give_up_after, self.random.clone())
     }
 
-    /// A table of recent ids, for [`FirehoseStream::remembering`].
+    /// A table of recent ids, for [`FirehoseStream::remembering`]. What it does goes by DynamoDB's clock, as its answers tell it,
+    /// and not by the machine's.
     #[must_use]
-    pub fn recent_ids(&self, table: &str, clock: Arc<dyn Clock>) -> RecentIds {
-        let client = aws_sdk_dynamodb::Client::new(&self.config);
-        RecentIds::new(client, table, clock, self.random.clone())
+    pub fn recent_ids(&self, table: &str) -> RecentIds {
+        let clock = ServiceClock::new(self.clock.clone());
+        let config = aws_sdk_dynamodb::config::Builder::from(&self.config).interceptor(clock.clone()).build();
+        RecentIds::new(aws_sdk_dynamodb::Client::from_conf(config), table, clock, self.random.clone())
     }
 
     /// A table of counts. A hot counter is spread over `shards` items: 1,000 writes a second each. The number may

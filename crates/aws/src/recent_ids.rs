@@ -5,12 +5,15 @@
 //! | `id` | the key: `USERNAME/EVENT_ID` |
 //! | `state` | `claimed` while a request stores the event, then `stored` |
 //! | `by` | the request's token: who may change the item |
-//! | `until` | until when a claim holds, in milliseconds |
+//! | `until` | until when a claim holds, in milliseconds by DynamoDB's clock |
 //! | `expires` | from when on DynamoDB may remove the item, in seconds; it does so within days, and until then the id is known |
 //!
 //! An id is claimed before its event is stored, on the condition that nobody else has it, and marked once the event is
 //! there. A claim ends by itself, so that one of a request that died keeps nobody from sending the event again for
 //! long. All three writes may be repeated: by its token a request knows what it did itself, and whose answer was lost.
+//!
+//! Claims of several processes are compared, so they go by DynamoDB's clock (`service_clock`). A process that has had no answer
+//! yet reads before it claims: the answer tells it the time.
 
 use std::{collections::HashMap, future::Future, sync::Arc, time::Duration};
 
@@ -22,11 +25,14 @@ use aws_sdk_dynamodb::{
 use futures_util::{StreamExt, stream};
 use tokio::time::{Instant, timeout_at};
 use weir_core::{
-    Clock, Random, Record, Timestamp,
+    Random, Record, Timestamp,
     ports::{Appended, PortError},
 };
 
-use crate::errors::{explained, port_error};
+use crate::{
+    errors::{explained, port_error},
+    service_clock::ServiceClock,
+};
 
 const WHAT: &str = "claiming an event's id";
 
@@ -48,9 +54,10 @@ const CONCURRENT: usize = 64;
 pub struct RecentIds {
     client: Client,
     table: String,
-    clock: Arc<dyn Clock>,
+    clock: ServiceClock,
     random: Arc<dyn Random>,
     marking: Duration,
+    lease: Duration,
 }
 
 /// What is to be done with one record of a request.
@@ -77,14 +84,21 @@ pub(crate) struct Claims {
 }
 
 impl RecentIds {
-    pub(crate) fn new(client: Client, table: &str, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Self {
-        Self { client, table: table.to_owned(), clock, random, marking: MARKING }
+    /// `clock` is set by what `client` is answered.
+    pub(crate) fn new(client: Client, table: &str, clock: ServiceClock, random: Arc<dyn Random>) -> Self {
+        Self { client, table: table.to_owned(), clock, random, marking: MARKING, lease: LEASE }
     }
 
     /// Gives up marking what was stored, and giving back what was not, only after this time.
     #[must_use]
     pub fn marking_within(self, marking: Duration) -> Self {
         Self { marking, ..self }
+    }
+
+    /// Lets a claim hold for this time: longer than any request may take.
+    #[must_use]
+    pub fn claiming_for(self, lease: Duration) -> Self {
+        Self { lease, ..self }
     }
 
     /// Claims the ids of records. Those that cannot be claimed in time are refused, so that the others go on.
@@ -106,15 +120,46 @@ impl RecentIds {
             let token = &token;
             claiming.push(async move { (index, self.claim_one(id, token).await) });
         }
+        if !claiming.is_empty()
+            && let Err(error) = self.know_the_time(&token, deadline).await
+        {
+            drop(claiming);
+            for index in first.into_values() {
+                claims[index] = Claim::Refused(error.clone());
+            }
+            return Claims { claims, token };
+        }
         for (index, claim) in all_until(claiming, deadline).await.0 {
             claims[index] = claim;
         }
         Claims { claims, token }
     }
 
+    /// Makes sure that an answer has set the clock: reads an item that does not exist, where none has.
+    ///
+    /// Where no answer comes, nothing is claimed. By a clock that is wrong, a claim could keep its event out for days, or take over
+    /// another request's; and a table that does not answer takes no claim either. Any answer will do, a refusal too. Requests do
+    /// not share the read: one that hangs would hold up all others, and a process has few requests before its first answer.
+    async fn know_the_time(&self, token: &str, deadline: Instant) -> Result<(), PortError> {
+        if self.clock.is_set() {
+            return Ok(());
+        }
+        // The token is in no table, and spreads the reads of many processes over it.
+        let key = AttributeValue::S(token.to_owned());
+        let read = self.client.get_item().table_name(&self.table).key("id", key).send();
+        let answer = timeout_at(deadline, read).await;
+        if self.clock.is_set() {
+            return Ok(());
+        }
+        Err(match answer {
+            Ok(Err(error)) => port_error(WHAT, &error),
+            Ok(Ok(_)) | Err(_) => PortError::unavailable(WHAT, "it took too long"),
+        })
+    }
+
     async fn claim_one(&self, id: String, token: &str) -> Claim {
         let now = self.clock.now();
-        let [until, expires] = ends(now, LEASE);
+        let [until, expires] = ends(now, self.lease);
         let put = self
             .client
             .put_item()
@@ -263,3 +308,6 @@ async fn all_until<T>(work: Vec<impl Future<Output = T>>, deadline: Instant) -> 
     let left = all - done.len();
     (done, left)
 }
+
+#[cfg(test)]
+mod tests;

@@ -35,7 +35,7 @@ fn coalescing() -> Coalescing {
 async fn stream() {
     let emulator = Emulator::start().await;
     let stream = emulator.aws().stream(STREAM, PATIENCE);
-    let ids = emulator.aws().recent_ids(IDS, Arc::new(SystemClock)).marking_within(PATIENCE);
+    let ids = emulator.aws().recent_ids(IDS).marking_within(PATIENCE);
     let (stream, raw) = (coalescing().stream(Arc::new(stream.remembering(ids))), emulator.aws().raw(RAW));
     suite::stream::durable_records_arrive_in_raw(&*stream, &raw).await;
     suite::stream::large_records_arrive_whole(&*stream, &raw).await;

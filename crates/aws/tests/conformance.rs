@@ -32,7 +32,7 @@ async fn repeats() {
     let emulator = Emulator::start().await;
     let remembering = |stream| {
         let stream = emulator.aws().stream(stream, PATIENCE);
-        let ids = emulator.aws().recent_ids(IDS, Arc::new(SystemClock));
+        let ids = emulator.aws().recent_ids(IDS);
         stream.remembering(ids.marking_within(PATIENCE))
     };
     let (stream, broken, raw) = (remembering(STREAM), remembering("no-such-stream"), emulator.aws().raw(RAW));

@@ -52,7 +52,7 @@ async fn ids_are_claimed_and_marked_once_even_if_answers_are_lost() {
         &[Fault::Throttle, Fault::ServerError, Fault::DropBefore, Fault::DropAfter, Fault::Slow];
     let emulator = Emulator::start().await;
     let faulty = faulty(6, FAULTS);
-    let ids = aws(&emulator, &faulty).recent_ids(IDS, Arc::new(SystemClock));
+    let ids = aws(&emulator, &faulty).recent_ids(IDS);
     // What takes too long to be marked is stored again, and machines are slow at times.
     let ids = ids.marking_within(Duration::from_mins(1));
     // The stream itself has no faults: one whose answer is lost stores its events again.

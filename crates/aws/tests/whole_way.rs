@@ -34,7 +34,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 use weir_aws::Aws;
 use weir_core::{
-    BatchKey, Catalog, Clock, SeededRandom, SystemClock, SystemRandom, Timestamp,
+    BatchKey, Catalog, SeededRandom, SystemClock, SystemRandom,
     ports::{Content, Lake, Raw, SettledCounts},
     users::Scope,
 };
@@ -50,25 +50,15 @@ impl Authenticate for Door {
     }
 }
 
-/// A clock that runs ten times as fast, so that the claim of a request that failed ends soon.
-struct Hurried;
-
-impl Clock for Hurried {
-    fn now(&self) -> Timestamp {
-        Timestamp::saturating(SystemClock.now().millis() * 10)
-    }
-
-    fn elapsed(&self) -> Duration {
-        SystemClock.elapsed() * 10
-    }
-}
+/// The claim of a request that failed ends soon, so that its client need not wait.
+const LEASE: Duration = Duration::from_secs(3);
 
 fn api(aws: &Aws) -> axum::Router {
     let counts = Arc::new(aws.counts(COUNTS, shards(2)));
     let collector = Collector {
         catalog: Arc::new(Catalog::built_in().unwrap()),
         stream: Arc::new(
-            aws.stream(STREAM, Duration::from_secs(4)).remembering(aws.recent_ids(IDS, Arc::new(Hurried))),
+            aws.stream(STREAM, Duration::from_secs(4)).remembering(aws.recent_ids(IDS).claiming_for(LEASE)),
         ),
         live: counts.clone(),
         settled: counts.clone(),

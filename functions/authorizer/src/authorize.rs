@@ -12,7 +12,7 @@ use weir_core::{
 
 use crate::{
     BasicError, Credentials,
-    cache::{Cache, Fingerprint},
+    cache::{Cache, Fingerprint, Moment},
     comparison::{Candidate, Compare, candidates, matching},
     flight::Flights,
     sign_ins::{Attempt, SignIns},
@@ -149,10 +149,11 @@ impl Authorizer {
     async fn decide(&self, address: Option<IpAddr>, header: Option<&str>) -> Result<Grant, Refusal> {
         let credentials = Credentials::read(header.ok_or(Refusal::NoCredentials)?)?;
         let fingerprint = self.cache.fingerprint(&credentials);
-        let now = self.clock.now();
-        if let Some(grant) = self.cache.get(&fingerprint, now) {
+        let moment = Moment::now(&*self.clock);
+        if let Some(grant) = self.cache.get(&fingerprint, moment) {
             return Ok(grant);
         }
+        let now = moment.wall;
         let attempt = Attempt { address, name: credentials.username.as_ref().ok(), fingerprint };
         if let Some(sign_ins) = &self.sign_ins
             && !credentials.secret.looks_generated()
@@ -165,11 +166,12 @@ impl Authorizer {
     async fn check(&self, credentials: &Credentials, attempt: &Attempt<'_>) -> Result<Grant, Refusal> {
         let fingerprint = attempt.fingerprint;
         // The time before the user is read: what is read may be that old, and is kept that much shorter.
-        let now = self.clock.now();
+        let moment = Moment::now(&*self.clock);
         // Another check may have ended between the look into the cache and the beginning of this one.
-        if let Some(grant) = self.cache.get(&fingerprint, now) {
+        if let Some(grant) = self.cache.get(&fingerprint, moment) {
             return Ok(grant);
         }
+        let now = moment.wall;
         let user = match &credentials.username {
             Ok(name) => self.users.find(name).await.map_err(Refusal::Unavailable)?,
             Err(_) => None,
@@ -189,7 +191,7 @@ impl Authorizer {
         };
         let expiry = key.expires_at;
         let grant = Grant::new(username.clone(), key);
-        self.cache.keep(fingerprint, grant.clone(), now, expiry);
+        self.cache.keep(fingerprint, grant.clone(), moment, expiry);
         Ok(grant)
     }
 

@@ -2,6 +2,9 @@
 //!
 //! Only grants are kept, never refusals: a refusal is not worth remembering, and a client could fill the memory
 //! with them. What is kept holds no secret; it is found by a salted digest of the credentials.
+//!
+//! A grant ends by whichever clock says so first: the wall clock, which may be set back, or the one that never jumps, which may
+//! stand still while Lambda freezes the process. So neither prolongs what a removed access key may do.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -10,7 +13,7 @@ use std::{
 };
 
 use sha2::{Digest, Sha256};
-use weir_core::{Random, Timestamp};
+use weir_core::{Clock, Random, Timestamp};
 
 use crate::{Credentials, Grant};
 
@@ -20,7 +23,7 @@ pub(crate) type Fingerprint = [u8; 32];
 /// Grants by the fingerprint of the credentials, the oldest given up first when there are too many.
 pub(crate) struct Cache {
     salt: [u8; 32],
-    millis: u64,
+    duration: Duration,
     kept: Mutex<Kept>,
 }
 
@@ -33,8 +36,21 @@ struct Kept {
 
 struct Entry {
     grant: Grant,
-    from: Timestamp,
+    from: Moment,
     until: Timestamp,
+}
+
+/// A moment on both clocks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moment {
+    pub(crate) wall: Timestamp,
+    elapsed: Duration,
+}
+
+impl Moment {
+    pub(crate) fn now(clock: &dyn Clock) -> Self {
+        Self { wall: clock.now(), elapsed: clock.elapsed() }
+    }
 }
 
 impl Cache {
@@ -45,7 +61,7 @@ impl Cache {
     pub(crate) fn new(duration: Duration, random: &dyn Random) -> Self {
         let mut salt = [0; 32];
         random.fill(&mut salt);
-        Self { salt, millis: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX), kept: Mutex::default() }
+        Self { salt, duration, kept: Mutex::default() }
     }
 
     /// The fingerprint of credentials: of what they say, however the header spells it. Names that nobody can have
@@ -62,11 +78,12 @@ impl Cache {
     }
 
     /// The grant that was given to these credentials, if that was not too long ago.
-    pub(crate) fn get(&self, fingerprint: &Fingerprint, now: Timestamp) -> Option<Grant> {
+    pub(crate) fn get(&self, fingerprint: &Fingerprint, now: Moment) -> Option<Grant> {
         let kept = self.kept();
         let entry = kept.grants.get(fingerprint)?;
-        // A clock that was set back must not prolong anything.
-        (entry.from <= now && now < entry.until).then(|| entry.grant.clone())
+        let by_wall = entry.from.wall <= now.wall && now.wall < entry.until;
+        let by_elapsed = now.elapsed.saturating_sub(entry.from.elapsed) < self.duration;
+        (by_wall && by_elapsed).then(|| entry.grant.clone())
     }
 
     /// Keeps a grant that was found right at `from`, and counts no longer than until `expiry`.
@@ -74,17 +91,17 @@ impl Cache {
         &self,
         fingerprint: Fingerprint,
         grant: Grant,
-        from: Timestamp,
+        from: Moment,
         expiry: Option<Timestamp>,
     ) {
-        let until = from.plus_millis(self.millis);
+        let until = from.wall.plus_millis(u64::try_from(self.duration.as_millis()).unwrap_or(u64::MAX));
         let until = expiry.map_or(until, |expiry| until.min(expiry));
-        if until <= from {
+        if until <= from.wall {
             return;
         }
         let mut kept = self.kept();
         while let Some(&(oldest, end)) = kept.order.front()
-            && (end <= from || kept.order.len() >= Self::MAX_GRANTS)
+            && (end <= from.wall || kept.order.len() >= Self::MAX_GRANTS)
         {
             kept.order.pop_front();
             if kept.grants.get(&oldest).is_some_and(|entry| entry.until == end) {
@@ -106,10 +123,15 @@ mod tests {
     use weir_core::SeededRandom;
 
     use super::*;
-    use crate::fixtures::{basic, grant, now};
+    use crate::fixtures::{self, basic, grant};
 
     fn cache(seconds: u64) -> Cache {
         Cache::new(Duration::from_secs(seconds), &SeededRandom::new(1))
+    }
+
+    /// So many milliseconds later, on both clocks.
+    fn at(millis: u64) -> Moment {
+        Moment { wall: fixtures::now().plus_millis(millis), elapsed: Duration::from_millis(millis) }
     }
 
     fn print(n: usize) -> Fingerprint {
@@ -121,70 +143,74 @@ mod tests {
     #[test]
     fn a_grant_is_kept_for_its_time_and_not_a_millisecond_longer() {
         let cache = cache(60);
-        cache.keep(print(1), grant("web"), now(), None);
-        assert_eq!(cache.get(&print(1), now()), Some(grant("web")));
-        assert_eq!(cache.get(&print(1), now().plus_millis(59_999)), Some(grant("web")));
-        assert_eq!(cache.get(&print(1), now().plus_millis(60_000)), None);
-        assert_eq!(cache.get(&print(2), now()), None);
+        cache.keep(print(1), grant("web"), at(0), None);
+        assert_eq!(cache.get(&print(1), at(0)), Some(grant("web")));
+        assert_eq!(cache.get(&print(1), at(59_999)), Some(grant("web")));
+        assert_eq!(cache.get(&print(1), at(60_000)), None);
+        assert_eq!(cache.get(&print(2), at(0)), None);
     }
 
     #[test]
     fn the_end_of_the_access_key_ends_it_earlier() {
         let cache = cache(60);
-        cache.keep(print(1), grant("web"), now(), Some(now().plus_millis(5)));
-        assert!(cache.get(&print(1), now().plus_millis(4)).is_some());
-        assert!(cache.get(&print(1), now().plus_millis(5)).is_none());
-        cache.keep(print(2), grant("web"), now(), Some(now().plus_millis(99_000)));
-        assert!(cache.get(&print(2), now().plus_millis(60_000)).is_none());
+        cache.keep(print(1), grant("web"), at(0), Some(fixtures::now().plus_millis(5)));
+        assert!(cache.get(&print(1), at(4)).is_some());
+        assert!(cache.get(&print(1), at(5)).is_none());
+        cache.keep(print(2), grant("web"), at(0), Some(fixtures::now().plus_millis(99_000)));
+        assert!(cache.get(&print(2), at(60_000)).is_none());
     }
 
     #[test]
     fn a_cache_for_no_time_keeps_nothing() {
         let cache = cache(0);
-        cache.keep(print(1), grant("web"), now(), None);
-        assert!(cache.get(&print(1), now()).is_none());
+        cache.keep(print(1), grant("web"), at(0), None);
+        assert!(cache.get(&print(1), at(0)).is_none());
         assert!(cache.kept().grants.is_empty());
     }
 
     #[test]
-    fn a_clock_that_is_set_back_prolongs_nothing() {
+    fn a_grant_ends_by_whichever_clock_says_so_first() {
         let cache = cache(60);
-        cache.keep(print(1), grant("web"), now().plus_millis(1_000), None);
-        assert!(cache.get(&print(1), now()).is_none());
+        cache.keep(print(1), grant("web"), at(1_000), None);
+        let get = |wall, elapsed| cache.get(&print(1), Moment { wall: at(wall).wall, ..at(elapsed) });
+        assert!(get(1_000, 60_999).is_some());
+        assert!(get(999, 1_000).is_none(), "the wall clock was set back to before the grant");
+        assert!(get(1_000, 61_000).is_none(), "the wall clock was set back for as long as has passed");
+        assert!(get(61_000, 1_000).is_none(), "the other clock stood still");
     }
 
     #[test]
     fn the_oldest_go_when_there_are_too_many() {
         let cache = cache(60);
         for n in 0..Cache::MAX_GRANTS + 5 {
-            cache.keep(print(n), grant("web"), now(), None);
+            cache.keep(print(n), grant("web"), at(0), None);
         }
         assert_eq!(cache.kept().grants.len(), Cache::MAX_GRANTS);
-        assert!(cache.get(&print(4), now()).is_none());
-        assert!(cache.get(&print(5), now()).is_some());
+        assert!(cache.get(&print(4), at(0)).is_none());
+        assert!(cache.get(&print(5), at(0)).is_some());
     }
 
     #[test]
     fn what_is_over_makes_room_and_what_was_renewed_stays() {
         let cache = cache(60);
-        cache.keep(print(1), grant("web"), now(), None);
-        cache.keep(print(2), grant("web"), now(), None);
-        cache.keep(print(1), grant("new"), now().plus_millis(30_000), None);
-        cache.keep(print(3), grant("web"), now().plus_millis(60_000), None);
+        cache.keep(print(1), grant("web"), at(0), None);
+        cache.keep(print(2), grant("web"), at(0), None);
+        cache.keep(print(1), grant("new"), at(30_000), None);
+        cache.keep(print(3), grant("web"), at(60_000), None);
         let kept = cache.kept();
         assert_eq!((kept.grants.len(), kept.order.len()), (2, 2));
         drop(kept);
-        assert_eq!(cache.get(&print(1), now().plus_millis(60_000)), Some(grant("new")));
+        assert_eq!(cache.get(&print(1), at(60_000)), Some(grant("new")));
     }
 
     #[test]
     fn renewing_the_same_again_and_again_takes_no_more_room() {
         let cache = cache(60);
         for _ in 0..3 * Cache::MAX_GRANTS {
-            cache.keep(print(1), grant("web"), now(), None);
+            cache.keep(print(1), grant("web"), at(0), None);
         }
         assert!(cache.kept().order.len() <= Cache::MAX_GRANTS);
-        assert_eq!(cache.get(&print(1), now()), Some(grant("web")));
+        assert_eq!(cache.get(&print(1), at(0)), Some(grant("web")));
     }
 
     #[test]

@@ -58,7 +58,7 @@ fn gateway(environment: &Environment) -> Result<(Gateway, Option<Arc<Sharing>>),
 
     let aws = Aws::on_lambda();
     let health = aws.health(&stream, &counts_table);
-    let ids = aws.recent_ids(&ids_table, clock.clone());
+    let ids = aws.recent_ids(&ids_table);
     let stream = aws.stream(&stream, GIVE_UP_AFTER).remembering(ids);
     let counts = Arc::new(aws.counts(&counts_table, shards));
     let mut collector = Collector {

@@ -10,8 +10,9 @@ use crate::{
 /// How long a check of credentials may take, from reading the user to keeping the answer.
 const SLACK: u64 = 6_000;
 
-/// How long an event's id stays claimed by a request that did not get on.
-const LEASE: u64 = 30_000;
+/// How long an event's id stays claimed by a request that did not get on: its lease, and by how much the clocks of two
+/// processes may differ that both take the time from answers.
+const LEASE: u64 = 30_000 + 7_000;
 
 pub(super) fn credentials(ledger: &Ledger, broken: &mut Broken) {
     let believed = u64::try_from(CREDENTIALS_CACHED.as_millis()).unwrap() + KEPT + SLACK;

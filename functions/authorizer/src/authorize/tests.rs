@@ -201,6 +201,20 @@ async fn a_removed_access_key_ends_with_the_time_of_the_cache() {
 }
 
 #[tokio::test]
+async fn a_removed_access_key_ends_with_the_time_of_the_cache_however_the_wall_clock_is_set() {
+    for jump in [-59_000, -172_800_000, 172_800_000] {
+        let (key, secret) = generated("web", 1);
+        let setup = setup([user(vec![key])]);
+        assert!(setup.try_out("ethan", secret.reveal()).await.is_ok());
+        setup.users.put(user(vec![]));
+        setup.clock.advance(60_000);
+        setup.clock.jump(jump);
+        let outcome = setup.try_out("ethan", secret.reveal()).await;
+        assert!(matches!(outcome, Err(Refusal::Wrong)), "{jump}");
+    }
+}
+
+#[tokio::test]
 async fn an_access_key_ends_when_it_says_cached_or_not() {
     let (key, secret) = generated("web", 1);
     let ending = |key| AccessKey { expires_at: Some(now().plus_millis(5_000)), ..key };
