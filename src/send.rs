@@ -35,7 +35,7 @@ use crate::{catalog, cli::SendArgs, signals::Signals};
 use client::{Client, Credentials};
 use columns::Columns;
 use delivery::{Delivery, Ended, Limits};
-use event_ids::Stamper;
+use event_ids::{Ids, Stamper};
 use input::{Input, Place, Source};
 use rejected::RejectedFile;
 use report::Report;
@@ -134,14 +134,15 @@ impl Sending {
             Place::File(path) => with_suffix(path, ".rejected.ndjson"),
             Place::Stdin => PathBuf::from("stdin.rejected.ndjson"),
         });
-        let state = self.state(place, &input, &rejected_path);
-        let before = state.as_ref().and_then(|state| match state.read() {
+        let mut state = self.state(place, &input, &rejected_path);
+        let before = state.as_mut().and_then(|state| match state.read() {
             Ok(progress) => progress,
             Err(why) => {
                 eprintln!("weir: {} is of no use, {why}: sending from the beginning", state.path().display());
                 None
             }
         });
+        let stamper = self.stamper(&input, state.as_ref());
         let bytes = input.metadata.as_ref().map(std::fs::Metadata::len);
         let shown = !args.no_progress && std::io::stderr().is_terminal();
         let mut report = Report::new(place.name(), bytes, Arc::clone(&input.read), shown);
@@ -161,7 +162,7 @@ impl Sending {
             rejected: &mut rejected,
             state,
         };
-        let ended = self.source(input).and_then(|source| delivery.run(source));
+        let ended = self.source(input, stamper).and_then(|source| delivery.run(source));
         report.clear();
         // A reader who has gone knows enough.
         let _ = writeln!(std::io::stdout(), "{}", report.summary(rejected.path()));
@@ -193,17 +194,27 @@ impl Sending {
             bytes: metadata.len(),
             changed: state::changed(metadata),
             seed: input.seed.text(),
+            ids: Ids::WholeContent,
             to,
             user,
             event_type: self.args.event_type.as_ref().map(ToString::to_string),
             rejected: rejected.to_owned(),
         };
-        Some(StateFile::beside(path, bound))
+        Some(StateFile::beside(path, bound, input.seed_before.text()))
+    }
+
+    /// The rule for ids is that of the run which goes on.
+    fn stamper(&self, input: &Input, state: Option<&StateFile>) -> Stamper {
+        let ids = state.map_or(Ids::WholeContent, StateFile::ids);
+        let seed = match ids {
+            Ids::Before => input.seed_before,
+            Ids::WholeContent => input.seed,
+        };
+        Stamper { seed, ids, event_type: self.args.event_type.clone() }
     }
 
     /// What the input holds, event by event.
-    fn source(&self, input: Input) -> Result<Box<dyn Source>> {
-        let stamper = Stamper { seed: input.seed, event_type: self.args.event_type.clone() };
+    fn source(&self, input: Input, stamper: Stamper) -> Result<Box<dyn Source>> {
         if !input.is_csv {
             return Ok(Box::new(input.lines(stamper)));
         }

@@ -76,6 +76,32 @@ fn a_state_that_does_not_fit_any_more_is_not_believed() {
     assert_eq!((stored(&weir), files.names().len()), (once(0..3), 1));
 }
 
+/// The state of a run by a version that made ids from the first 64 KiB of a file, and from `--type` in any case.
+#[test]
+fn a_run_that_an_older_version_left_half_done_goes_on_with_the_ids_that_it_began_with() {
+    use sha2::{Digest, Sha256};
+
+    let server = Scripted::start(&[]);
+    let files = Files::new();
+    let text = clicks(0..3);
+    files.write("three.ndjson", &text);
+    let metadata = fs::metadata(files.path("three.ndjson")).unwrap();
+    let changed = metadata.modified().unwrap().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos();
+    let seed = Sha256::new().chain_update(b"weir send, a file\0").chain_update(&text).finalize();
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let of = json!({"bytes": text.len(), "changed": changed.to_string(), "seed": hex(&seed), "to": server.url(), "user": "u",
+        "event_type": "page_view", "rejected": "three.ndjson.rejected.ndjson"});
+    let state = json!({"of": of, "lines": 2, "rejected": 0, "rejected_bytes": 0});
+    files.write("three.ndjson.weir-sent", state.to_string());
+    let sent =
+        command(&files, server.url(), "u:s", &["--type", "page_view", "three.ndjson"]).output().unwrap();
+    assert_ended(&sent, 0, "three.ndjson: 1 sent");
+    let line = text.lines().nth(2).unwrap();
+    let id = Sha256::new().chain_update(seed).chain_update(b"page_view\0").chain_update(3_u64.to_le_bytes());
+    let id = format!("weir-send-{}", hex(&id.chain_update(line).finalize()[..16]));
+    assert_eq!(server.requests()[0][0]["event_id"], id);
+}
+
 #[test]
 fn what_was_not_stored_is_sent_again_with_its_id_and_nothing_else_is() {
     let server = Scripted::start(&[
