@@ -17,7 +17,7 @@ use weir_embedded::UserStore;
 
 use crate::{
     cli::{EngineName, UserCommand},
-    table,
+    names, table,
 };
 
 /// Runs one of the commands.
@@ -80,7 +80,7 @@ async fn with(users: &dyn UserAdmin, command: UserCommand) -> Result<ExitCode> {
         }
         UserCommand::Remove { name, label: None } => {
             if !users.remove(&name).await? {
-                bail!("there is no user {name}");
+                return Err(names::no_such_user(users, &name).await);
             }
             eprintln!("{name} has no account any more; the events are kept.");
         }
@@ -135,7 +135,7 @@ async fn change(
         let mut user = match users.find(name).await? {
             Some(user) => user,
             None if make => User::new(name.clone()),
-            None => bail!("there is no user {name}"),
+            None => return Err(names::no_such_user(users, name).await),
         };
         apply(&mut user, SystemClock.now())?;
         if users.save(&user).await? == Saved::Yes {

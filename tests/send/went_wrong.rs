@@ -99,7 +99,8 @@ fn a_run_that_an_older_version_left_half_done_goes_on_with_the_ids_that_it_began
     let line = text.lines().nth(2).unwrap();
     let id = Sha256::new().chain_update(seed).chain_update(b"page_view\0").chain_update(3_u64.to_le_bytes());
     let id = format!("weir-send-{}", hex(&id.chain_update(line).finalize()[..16]));
-    assert_eq!(server.requests()[0][0]["event_id"], id);
+    // It has asked for the server's types before.
+    assert_eq!(server.requests()[1][0]["event_id"], id);
 }
 
 #[test]
@@ -237,4 +238,59 @@ fn what_cannot_work_is_said_at_once_and_clearly() {
     // The folder came behind a file that could be sent.
     assert_eq!(stored(&weir), once(0..3));
     assert!(!files.names().iter().any(|name| name.contains("weir-sent")), "{:?}", files.names());
+}
+
+#[test]
+fn a_type_that_the_server_does_not_have_is_refused_before_anything_is_sent() {
+    let (weir, files) = (Weir::start(), Files::new());
+    files.write("views.csv", "url,session_id\nhttps://a.example,s\n");
+    files.write("views.ndjson", "{\"url\":\"https://a.example\",\"session_id\":\"s\"}\n");
+    files.write("clicks.ndjson", clicks(0..1));
+    for name in ["views.csv", "views.ndjson", "clicks.ndjson"] {
+        let sent = send(&weir, &files, &[name, "--type", "page_vew"]);
+        assert_eq!((sent.status.code(), printed(&sent).as_str()), (Some(1), ""), "{}", said(&sent));
+        let types = "there is no event type page_vew; there are button_click, outcome, page_view and prediction: \
+            did you mean page_view?";
+        assert!(said(&sent).contains(types), "{}", said(&sent));
+    }
+    weir.wait_until_filed();
+    assert_eq!(weir.files("raw").len(), 0);
+    assert_eq!(files.names(), ["clicks.ndjson", "views.csv", "views.ndjson"]);
+    for name in ["views.csv", "views.ndjson"] {
+        let sent = send(&weir, &files, &[name, "--type", "page_view"]);
+        assert_ended(&sent, 0, &format!("{name}: 1 sent"));
+    }
+}
+
+#[test]
+fn a_file_whose_first_request_is_rejected_whole_for_one_reason_is_sent_on_only_if_that_is_asked_for() {
+    let (weir, files) = (Weir::start(), Files::new());
+    files.write("unknown.ndjson", "{\"event_type\":\"page_vew\"}\n".repeat(20_000));
+    files.write("lacks.csv", "session_id\n".to_owned() + &"s\n".repeat(20_000));
+    let rejected = || weir.get("/counts/rejected").json()["total"].as_u64().unwrap_or_default();
+    let mut before = 0;
+    for (arguments, reason) in [
+        (&["unknown.ndjson"][..], "/event_type the catalog has no event type page_vew"),
+        (&["lacks.csv", "--type", "button_click"], "/button_id is required"),
+    ] {
+        let sent = send(&weir, &files, arguments);
+        assert_eq!(sent.status.code(), Some(1), "{}", said(&sent));
+        let expected = format!(
+            "the first 500 lines were all rejected for the same reason: {reason}. The rest was not sent"
+        );
+        assert!(said(&sent).contains(&expected), "{}", said(&sent));
+        before += 500;
+        assert_eq!(rejected(), before);
+        // Nothing of it is taken for done.
+        assert!(!files.path(&format!("{}.weir-sent", arguments[0])).exists());
+    }
+    let all = send(&weir, &files, &["--keep-going", "unknown.ndjson"]);
+    assert_ended(&all, 3, "unknown.ndjson: 0 sent, 0 duplicates, 20000 rejected");
+    assert_eq!(
+        (rejected(), files.rejected("unknown.ndjson.rejected.ndjson").len()),
+        (before + 20_000, 20_000)
+    );
+    // A file that is sent whole by then is done, whatever became of it.
+    files.write("few.ndjson", "{\"event_type\":\"page_vew\"}\n".repeat(300));
+    assert_ended(&send(&weir, &files, &["few.ndjson"]), 3, "few.ndjson: 0 sent, 0 duplicates, 300 rejected");
 }
