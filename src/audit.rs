@@ -36,6 +36,7 @@ use weir_embedded::{Embedded, Flush, OpenError};
 use crate::{
     catalog,
     cli::{AuditArgs, EngineName},
+    data,
     names::Asked,
 };
 use compare::{Difference, Reading, Terms, Which};
@@ -86,9 +87,7 @@ async fn embedded(asked: Asked<'_>, catalog: Arc<Catalog>, args: &AuditArgs) -> 
     if args.quiet_for.is_some() {
         bail!("--quiet-for means nothing on one machine: what is not filed yet is known there");
     }
-    if !data.join("events.db").exists() {
-        bail!("there are no data in {}: name the server's folder with --data", data.display());
-    }
+    data::must_have_events(data)?;
     if args.repair {
         // Nothing is taken in, so no batch is cut.
         let flush = Flush { every: Duration::MAX, size: u64::MAX };

@@ -13,6 +13,7 @@
 //! - `completions`: what a shell completes;
 //! - `aws`: the engine on AWS, as the environment names it (with the feature `aws`);
 //! - `health`: asking a server whether it is well;
+//! - `data`: refusing a folder in which no server has ever run;
 //! - `signals`: Ctrl-C and SIGTERM;
 //! - `catalog`: the event types, compiled in or from a folder;
 //! - `names`: whether there are the users and types that a command was asked for;
@@ -30,6 +31,7 @@ mod cli;
 mod color;
 mod completions;
 mod counts;
+mod data;
 mod health;
 mod logs;
 mod names;

@@ -20,13 +20,13 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::ColorChoice;
 use weir_embedded::{FollowError, Followed, Follower};
 
 use crate::{
     cli::{EngineName, TailArgs},
-    color,
+    color, data,
     names::Asked,
 };
 use filter::Tail;
@@ -45,8 +45,8 @@ pub(crate) async fn run(
     choice: ColorChoice,
     args: &TailArgs,
 ) -> Result<ExitCode> {
-    if engine == EngineName::Embedded && !data.join("events.db").exists() {
-        bail!("there are no data in {}: name the server's folder with --data", data.display());
+    if engine == EngineName::Embedded {
+        data::must_have_events(data)?;
     }
     // A rejected event may have been sent as any type.
     let event_type = args.event_type.as_ref().filter(|_| !args.rejected);

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use weir_core::{
     Clock, SystemClock, SystemRandom, Timestamp, Username,
     ports::{Saved, UserAdmin},
@@ -17,23 +17,14 @@ use weir_embedded::UserStore;
 
 use crate::{
     cli::{EngineName, UserCommand},
-    names, table,
+    data, names, table,
 };
 
 /// Runs one of the commands.
 pub(crate) async fn run(engine: EngineName, data: &Path, command: UserCommand) -> Result<ExitCode> {
     match engine {
         EngineName::Embedded => {
-            if !data.join("users.db").exists() {
-                match command {
-                    UserCommand::Add { .. } => {
-                        eprintln!("There were no data in {}; they are made.", data.display());
-                    }
-                    _ => {
-                        bail!("there are no data in {}: name the server's folder with --data", data.display())
-                    }
-                }
-            }
+            data::must_be_a_servers(data)?;
             with(&UserStore::open(data)?, command).await
         }
         #[cfg(feature = "aws")]

@@ -104,23 +104,57 @@ fn a_first_start_that_cannot_listen_makes_nothing() {
     assert!(!data.exists(), "the next start would not be the first");
 }
 
+/// Only `weir serve` makes a data folder: users that were added to a folder which no server reads are refused by all.
 #[test]
-fn a_folder_that_was_mistyped_is_named_and_not_made() {
+fn a_folder_that_was_mistyped_is_named_and_not_made_by_any_command_but_serve() {
     let place = tempfile::tempdir().unwrap();
-    let data = place.path().join("typo");
-    for arguments in [&["user", "list"][..], &["user", "remove", "ann"], &["query", "SELECT 1"], &["replay"]]
-    {
-        let command = Command::new(env!("CARGO_BIN_EXE_weir"))
-            .args(arguments)
-            .arg("--data")
-            .arg(&data)
-            .env("PATH", path_with_venv())
-            .output();
-        let output = command.unwrap();
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(!output.status.success() && said.contains("there are no data in"), "{arguments:?}: {said}");
-        assert!(!data.exists(), "{arguments:?}");
+    let (typo, empty) = (place.path().join("typo"), place.path().join("empty"));
+    std::fs::create_dir(&empty).unwrap();
+    let new = place.path().join("new");
+    let commands: &[&[&str]] = &[
+        &["user", "add", "ann"],
+        &["user", "add", "ann", "--password-stdin"],
+        &["user", "list"],
+        &["user", "remove", "ann"],
+        &["user", "rotate", "ann"],
+        &["query", "SELECT 1"],
+        &["replay"],
+        &["audit"],
+        &["audit", "--repair"],
+        &["counts"],
+        &["tail"],
+        &["backup", new.to_str().unwrap()],
+    ];
+    for arguments in commands {
+        for data in [&typo, &empty] {
+            let command = Command::new(env!("CARGO_BIN_EXE_weir"))
+                .args(*arguments)
+                .arg("--data")
+                .arg(data)
+                .env("PATH", path_with_venv())
+                .stdin(std::process::Stdio::null())
+                .output();
+            let output = command.unwrap();
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            let expected =
+                format!("there are no data in {}: name the server's folder with --data", data.display());
+            assert_eq!(output.status.code(), Some(1), "{arguments:?}: {said}");
+            assert!(
+                said.contains(&expected) && said.contains("The first `weir serve` makes it"),
+                "{arguments:?}: {said}"
+            );
+            assert!(!typo.exists() && std::fs::read_dir(&empty).unwrap().count() == 0, "{arguments:?}");
+        }
     }
+}
+
+#[test]
+fn the_first_start_makes_a_user_who_adds_others_while_it_runs() {
+    let weir = Weir::start();
+    let ann = weir.user("ann");
+    assert_eq!(weir.get_as(&ann, "/counts").status, 200);
+    let users = weir.output(&["user", "list"]);
+    assert!(users.contains("demo") && users.contains("ann"), "{users}");
 }
 
 #[test]
