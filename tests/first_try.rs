@@ -36,6 +36,25 @@ fn the_three_lines_of_the_first_start_post_count_and_query_an_event() {
 }
 
 #[test]
+fn the_first_start_names_the_dashboard_before_all_else_and_how_to_sign_in_there() {
+    let weir = Weir::start();
+    let welcome = weir.welcome();
+    let dashboard = welcome.find(&format!("Open the dashboard, {}/,", weir.url())).unwrap();
+    assert!(dashboard < welcome.find("curl").unwrap(), "{welcome}");
+    let page = weir.request("GET", None, "/", &[("accept", "text/html")], b"");
+    let (_, secret) = weir.credentials.split_once(':').unwrap();
+    // The words of the page's own form.
+    for word in ["Username", "Secret"] {
+        assert!(page.text().contains(word) && welcome.contains(&word.to_lowercase()), "{welcome}");
+    }
+    assert!(
+        welcome.contains("the username is demo") && welcome.contains(&format!("demo:{secret}\n")),
+        "{welcome}"
+    );
+    assert_eq!(weir.get_as(&format!("demo:{secret}"), "/counts").status, 200);
+}
+
+#[test]
 fn curl_needs_no_content_type_and_gets_the_documented_answers() {
     let weir = Weir::start();
     let (url, who) = (weir.url(), &weir.credentials);
