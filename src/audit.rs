@@ -36,6 +36,8 @@ use weir_embedded::{Embedded, Flush, OpenError};
 use crate::{
     catalog,
     cli::{AuditArgs, EngineName},
+    data,
+    names::Asked,
 };
 use compare::{Difference, Reading, Terms, Which};
 use findings::Finding;
@@ -59,8 +61,10 @@ pub(crate) async fn run(
     args: &AuditArgs,
 ) -> Result<ExitCode> {
     let catalog = Arc::new(catalog::read(catalog_folder)?);
+    let (user, event_type) = (args.user.as_ref(), args.event_type.as_ref());
+    let asked = Asked { engine, data, catalog: catalog_folder, user, event_type };
     match engine {
-        EngineName::Embedded => embedded(data, catalog, args).await,
+        EngineName::Embedded => embedded(asked, catalog, args).await,
         #[cfg(feature = "aws")]
         EngineName::Aws => {
             let (raw, lake, _, counts) = crate::aws::filing().await?;
@@ -70,7 +74,7 @@ pub(crate) async fn run(
                 for_time.map(|for_time| Quiet { live: counts.clone(), settled: counts.clone(), for_time });
             let recounter = Recounter::new(Arc::new(lake), Arc::new(raw), catalog);
             let audit = Audit::new(counts.clone(), recounter, args, args.wait);
-            audit.run(quiet, args.repair.then_some(&*counts), args).await
+            audit.run(quiet, args.repair.then_some(&*counts), args, asked).await
         }
         #[cfg(not(feature = "aws"))]
         EngineName::Aws => Err(crate::cli::without_aws()),
@@ -78,13 +82,12 @@ pub(crate) async fn run(
 }
 
 /// On one machine it is known what is under way, so that nothing has to stand still to be compared.
-async fn embedded(data: &Path, catalog: Arc<Catalog>, args: &AuditArgs) -> Result<ExitCode> {
+async fn embedded(asked: Asked<'_>, catalog: Arc<Catalog>, args: &AuditArgs) -> Result<ExitCode> {
+    let data = asked.data;
     if args.quiet_for.is_some() {
         bail!("--quiet-for means nothing on one machine: what is not filed yet is known there");
     }
-    if !data.join("events.db").exists() {
-        bail!("there are no data in {}: name the server's folder with --data", data.display());
-    }
+    data::must_have_events(data)?;
     if args.repair {
         // Nothing is taken in, so no batch is cut.
         let flush = Flush { every: Duration::MAX, size: u64::MAX };
@@ -98,13 +101,13 @@ async fn embedded(data: &Path, catalog: Arc<Catalog>, args: &AuditArgs) -> Resul
         let (raw, lake, _) = engine.folders();
         let recounter = Recounter::new(Arc::new(lake), Arc::new(raw), catalog);
         return Audit::new(Arc::new(engine.clone()), recounter, args, Duration::ZERO)
-            .run(None, Some(&engine), args)
+            .run(None, Some(&engine), args, asked)
             .await;
     }
     let (books, raw, lake) = weir_embedded::open_books(data)?;
     let wait = if weir_embedded::is_served(data) { args.wait } else { Duration::ZERO };
     let recounter = Recounter::new(Arc::new(lake), Arc::new(raw), catalog);
-    Audit::new(Arc::new(books), recounter, args, wait).run(None, None, args).await
+    Audit::new(Arc::new(books), recounter, args, wait).run(None, None, args, asked).await
 }
 
 /// A user and a type.
@@ -147,8 +150,12 @@ impl Audit {
         quiet: Option<Quiet>,
         admin: Option<&dyn BooksAdmin>,
         args: &AuditArgs,
+        asked: Asked<'_>,
     ) -> Result<ExitCode> {
         let (scope, strays) = self.scope(args).await?;
+        if scope.is_empty() {
+            asked.check().await?;
+        }
         let users: BTreeSet<&Username> = scope.iter().map(|(user, _)| user).collect();
         let bar = bar(&self.recounter.progress, scope.len() as u64);
         let stood = match &quiet {

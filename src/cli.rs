@@ -218,7 +218,12 @@ pub(crate) struct ServeArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum UserCommand {
     /// Make a user, or give one another access key. Prints NAME:SECRET, once; only a hash of it is kept.
-    #[command(after_help = "Example: curl -u \"$(weir user add ethan)\" localhost:8080/counts")]
+    #[command(
+        after_help = "Examples:\n  weir user add ethan                                    prints ethan:SECRET, once\n  weir user \
+        add ethan --label browser --scope write      a second key, which can only post\n\nTo keep the secret off the \
+        screen and off command lines, write it to a file that only you can read:\n  (umask 077; weir user add ethan --label \
+        import > ethan.key)\n  weir send clicks.ndjson --credentials-file ethan.key"
+    )]
     Add {
         /// 1 to 48 of a-z, 0-9 and single hyphens between them.
         name: Username,

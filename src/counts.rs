@@ -7,21 +7,30 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use weir_core::{EventType, Key, Username, books::TypeCounts, ports::Books};
 
 use crate::{
     cli::{CountsArgs, EngineName, Format},
+    data,
+    names::Asked,
     query::rows::{Column, Kind, Printer, Row},
 };
 
 /// Runs the command.
-pub(crate) async fn run(engine: EngineName, data: &Path, args: &CountsArgs) -> Result<ExitCode> {
+pub(crate) async fn run(
+    engine: EngineName,
+    data: &Path,
+    catalog: Option<&Path>,
+    args: &CountsArgs,
+) -> Result<ExitCode> {
+    if engine == EngineName::Embedded {
+        data::must_have_events(data)?;
+    }
+    let (user, event_type) = (args.user.as_ref(), args.event_type.as_ref());
+    Asked { engine, data, catalog, user, event_type }.check().await?;
     match engine {
         EngineName::Embedded => {
-            if !data.join("events.db").exists() {
-                bail!("there are no data in {}: name the server's folder with --data", data.display());
-            }
             let (books, _raw, _lake) = weir_embedded::open_books(data)?;
             print(&books, args).await
         }

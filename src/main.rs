@@ -13,8 +13,10 @@
 //! - `completions`: what a shell completes;
 //! - `aws`: the engine on AWS, as the environment names it (with the feature `aws`);
 //! - `health`: asking a server whether it is well;
+//! - `data`: refusing a folder in which no server has ever run;
 //! - `signals`: Ctrl-C and SIGTERM;
 //! - `catalog`: the event types, compiled in or from a folder;
+//! - `names`: whether there are the users and types that a command was asked for;
 //! - `table`: rows of text for a terminal;
 //! - `terminal`: what may reach one of texts that anybody may have sent;
 //! - `color`: when there are colours;
@@ -29,8 +31,10 @@ mod cli;
 mod color;
 mod completions;
 mod counts;
+mod data;
 mod health;
 mod logs;
+mod names;
 mod query;
 mod replay;
 mod send;
@@ -68,8 +72,8 @@ fn main() -> ExitCode {
             Some(Command::Backup(backup)) => backup::back_up(engine, data, &backup).await,
             Some(Command::Restore(restore)) => backup::restore(engine, data, &restore).await,
             Some(Command::Send(send)) => send::run(catalog, send).await,
-            Some(Command::Tail(tail)) => tail::run(engine, data, color, &tail).await,
-            Some(Command::Counts(counts)) => counts::run(engine, data, &counts).await,
+            Some(Command::Tail(tail)) => tail::run(engine, data, catalog, color, &tail).await,
+            Some(Command::Counts(counts)) => counts::run(engine, data, catalog, &counts).await,
             Some(Command::Completions { shell }) => completions::print(shell),
         }
     };

@@ -2,7 +2,7 @@
 
 use std::{path::Path, process::ExitCode, sync::Arc, time::Duration};
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use fan_out::FanOut;
 use indicatif::{ProgressBar, ProgressStyle};
 use weir_core::{
@@ -11,7 +11,10 @@ use weir_core::{
 };
 use weir_embedded::{Embedded, Flush};
 
-use crate::cli::{EngineName, ReplayArgs};
+use crate::{
+    cli::{EngineName, ReplayArgs},
+    data,
+};
 
 /// How many keys are listed at a time.
 const PAGE: usize = 1000;
@@ -20,9 +23,7 @@ const PAGE: usize = 1000;
 pub(crate) async fn run(engine: EngineName, data: &Path, args: &ReplayArgs) -> Result<ExitCode> {
     match engine {
         EngineName::Embedded => {
-            if !data.join("events.db").exists() {
-                bail!("there are no data in {}: name the server's folder with --data", data.display());
-            }
+            data::must_have_events(data)?;
             // Nothing is taken in, so no batch is cut.
             let flush = Flush { every: Duration::MAX, size: u64::MAX };
             let (engine, _deliveries) = Embedded::open(data, flush, Arc::new(SystemClock))?;

@@ -2,10 +2,12 @@
 //!
 //! - `input`: a file, opened and understood; `lines` and `rows` read NDJSON and CSV, `columns` knows what cells are;
 //! - `event_ids`: ids for events that come without one;
+//! - `beginning`: whether a file is worth going on with, by its first lines;
 //! - `delivery`: batches under way, noted in the order of the file; `sender` is one of them, `client` the HTTP below;
 //! - `state`: how far a file is, for a run that is interrupted; `stop` tells everybody;
 //! - `rejected`: the file of rejected lines; `report`: the bar and the summary.
 
+mod beginning;
 mod client;
 mod columns;
 mod delivery;
@@ -20,6 +22,7 @@ mod state;
 mod stop;
 
 use std::{
+    cell::OnceCell,
     io::{IsTerminal, Write},
     path::{Path, PathBuf},
     process::ExitCode,
@@ -31,11 +34,12 @@ use anyhow::{Context, Result, bail};
 use tokio::sync::oneshot;
 use weir_core::{Random, SystemRandom};
 
-use crate::{catalog, cli::SendArgs, signals::Signals};
+use crate::{catalog, cli::SendArgs, names::no_such, signals::Signals};
+use beginning::Beginning;
 use client::{Client, Credentials};
 use columns::Columns;
 use delivery::{Delivery, Ended, Limits};
-use event_ids::Stamper;
+use event_ids::{Ids, Stamper};
 use input::{Input, Place, Source};
 use rejected::RejectedFile;
 use report::Report;
@@ -88,6 +92,8 @@ struct Sending {
     sender: Sender,
     catalog_folder: Option<PathBuf>,
     random: Arc<dyn Random>,
+    /// The types of the server, once it was asked; none where it does not describe them.
+    of_server: OnceCell<Option<Columns>>,
 }
 
 impl Sending {
@@ -112,10 +118,18 @@ impl Sending {
         }
         let random: Arc<dyn Random> = Arc::new(SystemRandom);
         let sender = Sender { client, stop, random: Arc::clone(&random), retry_for: args.retry_for };
-        Ok(Self { args, places, sender, catalog_folder: catalog_folder.map(Path::to_owned), random })
+        Ok(Self {
+            args,
+            places,
+            sender,
+            catalog_folder: catalog_folder.map(Path::to_owned),
+            random,
+            of_server: OnceCell::new(),
+        })
     }
 
     fn send_all(&self) -> Result<Outcome> {
+        self.check_type()?;
         let mut any_rejected = false;
         for place in &self.places {
             let sent = self.send(place).with_context(|| place.name());
@@ -134,14 +148,15 @@ impl Sending {
             Place::File(path) => with_suffix(path, ".rejected.ndjson"),
             Place::Stdin => PathBuf::from("stdin.rejected.ndjson"),
         });
-        let state = self.state(place, &input, &rejected_path);
-        let before = state.as_ref().and_then(|state| match state.read() {
+        let mut state = self.state(place, &input, &rejected_path);
+        let before = state.as_mut().and_then(|state| match state.read() {
             Ok(progress) => progress,
             Err(why) => {
                 eprintln!("weir: {} is of no use, {why}: sending from the beginning", state.path().display());
                 None
             }
         });
+        let stamper = self.stamper(&input, state.as_ref());
         let bytes = input.metadata.as_ref().map(std::fs::Metadata::len);
         let shown = !args.no_progress && std::io::stderr().is_terminal();
         let mut report = Report::new(place.name(), bytes, Arc::clone(&input.read), shown);
@@ -157,11 +172,12 @@ impl Sending {
             sender: self.sender.clone(),
             limits: Limits { batch: args.batch.into(), concurrency: args.concurrency.into() },
             done,
+            beginning: Beginning::new(args.keep_going),
             report: &mut report,
             rejected: &mut rejected,
             state,
         };
-        let ended = self.source(input).and_then(|source| delivery.run(source));
+        let ended = self.source(input, stamper).and_then(|source| delivery.run(source));
         report.clear();
         // A reader who has gone knows enough.
         let _ = writeln!(std::io::stdout(), "{}", report.summary(rejected.path()));
@@ -193,17 +209,27 @@ impl Sending {
             bytes: metadata.len(),
             changed: state::changed(metadata),
             seed: input.seed.text(),
+            ids: Ids::WholeContent,
             to,
             user,
             event_type: self.args.event_type.as_ref().map(ToString::to_string),
             rejected: rejected.to_owned(),
         };
-        Some(StateFile::beside(path, bound))
+        Some(StateFile::beside(path, bound, input.seed_before.text()))
+    }
+
+    /// The rule for ids is that of the run which goes on.
+    fn stamper(&self, input: &Input, state: Option<&StateFile>) -> Stamper {
+        let ids = state.map_or(Ids::WholeContent, StateFile::ids);
+        let seed = match ids {
+            Ids::Before => input.seed_before,
+            Ids::WholeContent => input.seed,
+        };
+        Stamper { seed, ids, event_type: self.args.event_type.clone() }
     }
 
     /// What the input holds, event by event.
-    fn source(&self, input: Input) -> Result<Box<dyn Source>> {
-        let stamper = Stamper { seed: input.seed, event_type: self.args.event_type.clone() };
+    fn source(&self, input: Input, stamper: Stamper) -> Result<Box<dyn Source>> {
         if !input.is_csv {
             return Ok(Box::new(input.lines(stamper)));
         }
@@ -214,14 +240,37 @@ impl Sending {
         Ok(Box::new(rows.events(self.columns()?, stamper)))
     }
 
+    /// Refuses a type that the server does not have, before anything is sent as one.
+    fn check_type(&self) -> Result<()> {
+        let Some(event_type) = &self.args.event_type else { return Ok(()) };
+        let Some(types) = self.of_server()?.map(Columns::types) else { return Ok(()) };
+        if types.contains(event_type.as_str()) {
+            return Ok(());
+        }
+        bail!(
+            "at {}, {}",
+            self.sender.client.destination().0,
+            no_such("event type", event_type.as_str(), &types)
+        )
+    }
+
+    /// The types that the server describes, asked for once.
+    fn of_server(&self) -> Result<Option<&Columns>> {
+        if self.of_server.get().is_none() {
+            let columns = self.sender.client.description()?.as_ref().and_then(Columns::of_description);
+            // It was empty just now.
+            let _ = self.of_server.set(columns);
+        }
+        Ok(self.of_server.get().and_then(Option::as_ref))
+    }
+
     /// What the types' fields are: as a catalog that was named says, or the server, or what is built in.
     fn columns(&self) -> Result<Columns> {
         if self.catalog_folder.is_some() {
             return Ok(Columns::of_catalog(&catalog::read(self.catalog_folder.as_deref())?));
         }
-        let description = self.sender.client.description()?;
-        if let Some(columns) = description.as_ref().and_then(Columns::of_description) {
-            return Ok(columns);
+        if let Some(columns) = self.of_server()? {
+            return Ok(columns.clone());
         }
         eprintln!("weir: the server does not describe its types: cells are what the built-in types say");
         Ok(Columns::of_catalog(&catalog::read(None)?))

@@ -20,13 +20,14 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::ColorChoice;
 use weir_embedded::{FollowError, Followed, Follower};
 
 use crate::{
     cli::{EngineName, TailArgs},
-    color,
+    color, data,
+    names::Asked,
 };
 use filter::Tail;
 
@@ -40,9 +41,16 @@ const LOOK_BACK: u64 = 50_000;
 pub(crate) async fn run(
     engine: EngineName,
     data: &Path,
+    catalog: Option<&Path>,
     choice: ColorChoice,
     args: &TailArgs,
 ) -> Result<ExitCode> {
+    if engine == EngineName::Embedded {
+        data::must_have_events(data)?;
+    }
+    // A rejected event may have been sent as any type.
+    let event_type = args.event_type.as_ref().filter(|_| !args.rejected);
+    Asked { engine, data, catalog, user: args.user.as_ref(), event_type }.check().await?;
     let coloured = color::wanted(choice, io::stdout().is_terminal());
     let mut tail = Tail::new(args, coloured, io::stdout());
     let followed = match engine {
@@ -63,9 +71,6 @@ pub(crate) async fn run(
 }
 
 async fn embedded<W: io::Write>(data: &Path, args: &TailArgs, tail: &mut Tail<W>) -> Result<()> {
-    if !data.join("events.db").exists() {
-        bail!("there are no data in {}: name the server's folder with --data", data.display());
-    }
     let mut follower = Follower::open(data)?;
     if args.last > 0 {
         follower.back(u64::try_from(args.last).unwrap_or(u64::MAX).max(LOOK_BACK));

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use weir_core::{
     Clock, SystemClock, SystemRandom, Timestamp, Username,
     ports::{Saved, UserAdmin},
@@ -17,23 +17,14 @@ use weir_embedded::UserStore;
 
 use crate::{
     cli::{EngineName, UserCommand},
-    table,
+    data, names, table,
 };
 
 /// Runs one of the commands.
 pub(crate) async fn run(engine: EngineName, data: &Path, command: UserCommand) -> Result<ExitCode> {
     match engine {
         EngineName::Embedded => {
-            if !data.join("users.db").exists() {
-                match command {
-                    UserCommand::Add { .. } => {
-                        eprintln!("There were no data in {}; they are made.", data.display());
-                    }
-                    _ => {
-                        bail!("there are no data in {}: name the server's folder with --data", data.display())
-                    }
-                }
-            }
+            data::must_be_a_servers(data)?;
             with(&UserStore::open(data)?, command).await
         }
         #[cfg(feature = "aws")]
@@ -80,7 +71,7 @@ async fn with(users: &dyn UserAdmin, command: UserCommand) -> Result<ExitCode> {
         }
         UserCommand::Remove { name, label: None } => {
             if !users.remove(&name).await? {
-                bail!("there is no user {name}");
+                return Err(names::no_such_user(users, &name).await);
             }
             eprintln!("{name} has no account any more; the events are kept.");
         }
@@ -135,7 +126,7 @@ async fn change(
         let mut user = match users.find(name).await? {
             Some(user) => user,
             None if make => User::new(name.clone()),
-            None => bail!("there is no user {name}"),
+            None => return Err(names::no_such_user(users, name).await),
         };
         apply(&mut user, SystemClock.now())?;
         if users.save(&user).await? == Saved::Yes {

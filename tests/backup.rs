@@ -201,7 +201,9 @@ fn a_folder_into_which_a_restore_broke_off_is_used_by_no_command() {
     let place = tempfile::tempdir().unwrap();
     let data = place.path().join("data");
     fs::create_dir_all(data.join("restoring/raw")).unwrap();
-    for arguments in [&["serve", "--listen", "127.0.0.1:0"][..], &["user", "add", "ann"]] {
+    let commands =
+        [&["serve", "--listen", "127.0.0.1:0"][..], &["user", "add", "ann"], &["counts"], &["replay"]];
+    for arguments in commands {
         let output = weir.command().args(arguments).env("WEIR_DATA", &data).output().unwrap();
         assert_eq!(output.status.code(), Some(1));
         assert!(said(&output).contains("a restore into it is under way, or broke off"), "{}", said(&output));

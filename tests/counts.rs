@@ -50,7 +50,6 @@ fn users_types_and_the_largest_keys_can_be_asked_for() {
     let weir = with_clicks(&["--flush-every", "50ms"]);
     weir.wait_until_filed();
     assert_eq!(counts(&weir, &["--type", "rejected"]), [row("ann", "rejected", 1, 1)]);
-    assert_eq!(counts(&weir, &["--user", "nobody"]), [Value::Null; 0]);
     let keyed = counts(&weir, &["--user", "demo", "--keys", "2"]);
     let key = |key: &str, live: u64| json!({"username": "demo", "event_type": "button_click", "key": key, "live": live, "settled": null});
     let mut total = row("demo", "button_click", 6, 6);
@@ -75,4 +74,44 @@ fn a_folder_without_data_is_told() {
     assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0));
     assert!(String::from_utf8_lossy(&output.stderr).contains("there are no data in"));
     assert_eq!(std::fs::read_dir(empty.path()).unwrap().count(), 0);
+}
+
+/// A mistyped name looks like a name without events, and `weir tail` would wait for them for ever.
+#[test]
+fn a_user_or_a_type_that_there_is_not_is_an_error_which_names_the_nearest() {
+    let weir = with_clicks(&["--flush-every", "50ms"]);
+    weir.wait_until_filed();
+    let types =
+        "there are button_click, outcome, page_view, prediction and rejected: did you mean page_view?";
+    let catalog = tempfile::tempdir().unwrap();
+    let schema = r#"{"type":"object","properties":{"n":{"type":"integer"}},"x-weir":{"route":"/signup"}}"#;
+    std::fs::write(catalog.path().join("signup.json"), schema).unwrap();
+    let refused: &[(&[&str], &str)] = &[
+        (&["counts", "--user", "nobody"], "there is no user nobody; there are ann and demo"),
+        (&["counts", "--user", "demos"], "did you mean demo?"),
+        (&["tail", "--user", "an"], "did you mean ann?"),
+        (&["audit", "--user", "dmeo"], "did you mean demo?"),
+        (&["user", "remove", "anm"], "did you mean ann?"),
+        (&["user", "rotate", "dem"], "did you mean demo?"),
+        (&["counts", "--type", "page_vew"], types),
+        (&["tail", "--type", "page_vew"], types),
+        (&["audit", "--type", "page_vew"], types),
+        (&["tail", "--type", "signup"], "Name the server's own catalog with --catalog"),
+    ];
+    for (arguments, said) in refused {
+        let output = weir.run(arguments);
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), &output.stdout[..]), (Some(1), &b""[..]), "{arguments:?}: {text}");
+        assert!(text.contains(said), "{arguments:?}: {text}");
+    }
+    // An account without events, events without an account, a type without events, and one of another catalog.
+    weir.user("new");
+    weir.output(&["user", "remove", "ann"]);
+    assert_eq!(counts(&weir, &["--user", "new"]), [Value::Null; 0]);
+    assert_eq!(counts(&weir, &["--user", "ann"]).len(), 2);
+    assert_eq!(counts(&weir, &["--type", "page_view"]), [Value::Null; 0]);
+    let folder = catalog.path().to_str().unwrap();
+    assert_eq!(counts(&weir, &["--type", "signup", "--catalog", folder]), [Value::Null; 0]);
+    assert_eq!(counts(&weir, &["--type", "button_click", "--catalog", folder]).len(), 2);
+    weir.output(&["audit", "--user", "new"]);
 }

@@ -36,6 +36,25 @@ fn the_three_lines_of_the_first_start_post_count_and_query_an_event() {
 }
 
 #[test]
+fn the_first_start_names_the_dashboard_before_all_else_and_how_to_sign_in_there() {
+    let weir = Weir::start();
+    let welcome = weir.welcome();
+    let dashboard = welcome.find(&format!("Open the dashboard, {}/,", weir.url())).unwrap();
+    assert!(dashboard < welcome.find("curl").unwrap(), "{welcome}");
+    let page = weir.request("GET", None, "/", &[("accept", "text/html")], b"");
+    let (_, secret) = weir.credentials.split_once(':').unwrap();
+    // The words of the page's own form.
+    for word in ["Username", "Secret"] {
+        assert!(page.text().contains(word) && welcome.contains(&word.to_lowercase()), "{welcome}");
+    }
+    assert!(
+        welcome.contains("the username is demo") && welcome.contains(&format!("demo:{secret}\n")),
+        "{welcome}"
+    );
+    assert_eq!(weir.get_as(&format!("demo:{secret}"), "/counts").status, 200);
+}
+
+#[test]
 fn curl_needs_no_content_type_and_gets_the_documented_answers() {
     let weir = Weir::start();
     let (url, who) = (weir.url(), &weir.credentials);
@@ -104,23 +123,57 @@ fn a_first_start_that_cannot_listen_makes_nothing() {
     assert!(!data.exists(), "the next start would not be the first");
 }
 
+/// Only `weir serve` makes a data folder: users that were added to a folder which no server reads are refused by all.
 #[test]
-fn a_folder_that_was_mistyped_is_named_and_not_made() {
+fn a_folder_that_was_mistyped_is_named_and_not_made_by_any_command_but_serve() {
     let place = tempfile::tempdir().unwrap();
-    let data = place.path().join("typo");
-    for arguments in [&["user", "list"][..], &["user", "remove", "ann"], &["query", "SELECT 1"], &["replay"]]
-    {
-        let command = Command::new(env!("CARGO_BIN_EXE_weir"))
-            .args(arguments)
-            .arg("--data")
-            .arg(&data)
-            .env("PATH", path_with_venv())
-            .output();
-        let output = command.unwrap();
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(!output.status.success() && said.contains("there are no data in"), "{arguments:?}: {said}");
-        assert!(!data.exists(), "{arguments:?}");
+    let (typo, empty) = (place.path().join("typo"), place.path().join("empty"));
+    std::fs::create_dir(&empty).unwrap();
+    let new = place.path().join("new");
+    let commands: &[&[&str]] = &[
+        &["user", "add", "ann"],
+        &["user", "add", "ann", "--password-stdin"],
+        &["user", "list"],
+        &["user", "remove", "ann"],
+        &["user", "rotate", "ann"],
+        &["query", "SELECT 1"],
+        &["replay"],
+        &["audit"],
+        &["audit", "--repair"],
+        &["counts"],
+        &["tail"],
+        &["backup", new.to_str().unwrap()],
+    ];
+    for arguments in commands {
+        for data in [&typo, &empty] {
+            let command = Command::new(env!("CARGO_BIN_EXE_weir"))
+                .args(*arguments)
+                .arg("--data")
+                .arg(data)
+                .env("PATH", path_with_venv())
+                .stdin(std::process::Stdio::null())
+                .output();
+            let output = command.unwrap();
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            let expected =
+                format!("there are no data in {}: name the server's folder with --data", data.display());
+            assert_eq!(output.status.code(), Some(1), "{arguments:?}: {said}");
+            assert!(
+                said.contains(&expected) && said.contains("The first `weir serve` makes it"),
+                "{arguments:?}: {said}"
+            );
+            assert!(!typo.exists() && std::fs::read_dir(&empty).unwrap().count() == 0, "{arguments:?}");
+        }
     }
+}
+
+#[test]
+fn the_first_start_makes_a_user_who_adds_others_while_it_runs() {
+    let weir = Weir::start();
+    let ann = weir.user("ann");
+    assert_eq!(weir.get_as(&ann, "/counts").status, 200);
+    let users = weir.output(&["user", "list"]);
+    assert!(users.contains("demo") && users.contains("ann"), "{users}");
 }
 
 #[test]

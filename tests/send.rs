@@ -148,6 +148,36 @@ fn a_file_that_is_sent_again_counts_once_and_equal_lines_of_it_are_two_events() 
     assert_eq!(files.names(), ["clicks.ndjson", "moved.gz", "other"]);
 }
 
+/// Options of how a file is sent, and a type that no line needs, are part of no id.
+#[test]
+fn options_that_change_no_event_of_a_file_store_none_of_it_twice() {
+    let (weir, files) = (Weir::start(), Files::new());
+    let clicks = clicks(0..3);
+    files.write("all.ndjson", &clicks);
+    files.write("rows.csv", "event_type,session_id,button_id,n\nbutton_click,s,b,7\nbutton_click,s,b,8\n");
+    fs::create_dir(files.path("catalog")).unwrap();
+    let schema = r#"{"type":"object","properties":{"n":{"type":"integer"}},"x-weir":{"route":"/b"}}"#;
+    files.write("catalog/button_click.json", schema);
+    let options: &[&[&str]] = &[
+        &[],
+        &["--type", "page_view"],
+        &["--type", "button_click", "--batch", "1", "--concurrency", "1"],
+        &["--format", "ndjson", "--rejected", "elsewhere"],
+    ];
+    for (at, options) in options.iter().enumerate() {
+        let sent = send(&weir, &files, &[options, &["all.ndjson"][..]].concat());
+        let summary = if at == 0 { "all.ndjson: 3 sent" } else { "all.ndjson: 0 sent, 3 duplicates" };
+        assert_ended(&sent, 0, summary);
+    }
+    let options: &[&[&str]] = &[&[], &["--type", "page_view"], &["--format", "csv", "--catalog", "catalog"]];
+    for (at, options) in options.iter().enumerate() {
+        let sent = send(&weir, &files, &[options, &["rows.csv"][..]].concat());
+        let summary = if at == 0 { "rows.csv: 2 sent" } else { "rows.csv: 0 sent, 2 duplicates" };
+        assert_ended(&sent, 0, summary);
+    }
+    assert_eq!(count(&weir), 5);
+}
+
 #[test]
 fn a_named_source_may_grow_and_be_corrected() {
     let (weir, files) = (Weir::start(), Files::new());

@@ -3,7 +3,11 @@
 
 mod harness;
 
-use std::{io::Write, process::Stdio};
+use std::{
+    io::Write,
+    os::unix::fs::PermissionsExt,
+    process::{Command, Stdio},
+};
 
 use harness::{Weir, click, eventually};
 
@@ -89,4 +93,41 @@ fn no_secret_is_stored_or_listed() {
         let held = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
         assert!(!held, "{name} holds the secret");
     }
+}
+
+/// An example that throws the secret away, or shows it to all who can list processes, is followed too.
+#[test]
+fn the_examples_of_user_add_work_as_they_are_printed_and_put_no_secret_on_a_command_line() {
+    let weir = Weir::start();
+    let help = weir.output(&["user", "add", "--help"]);
+    let examples: Vec<&str> =
+        help.lines().filter(|line| line.starts_with("  weir ") || line.starts_with("  (umask")).collect();
+    assert_eq!(examples.len(), 4, "{help}");
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(
+        folder.path().join("clicks.ndjson"),
+        click("s", "b").replace('{', r#"{"event_type":"button_click","#),
+    )
+    .unwrap();
+    let program = std::path::Path::new(env!("CARGO_BIN_EXE_weir")).parent().unwrap();
+    let mut printed = Vec::new();
+    for example in examples {
+        // What an example does stands behind it.
+        let command = example.trim().split("   ").next().unwrap();
+        assert!(!command.contains("$(") && !command.contains('`'), "{command}");
+        let output = Command::new("sh")
+            .args(["-ec", &format!("PATH={}:$PATH; {command}", program.display())])
+            .env("WEIR_DATA", weir.data())
+            .env("WEIR_URL", weir.url())
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+        printed.push(String::from_utf8(output.stdout).unwrap().trim().to_owned());
+    }
+    assert!(is_let_in(&weir, &printed[0]));
+    assert_eq!(weir.get_as(&printed[1], "/counts").status, 403);
+    assert!(printed[2].is_empty() && printed[3].starts_with("clicks.ndjson: 1 sent"), "{printed:?}");
+    let mode = std::fs::metadata(folder.path().join("ethan.key")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
 }

@@ -14,7 +14,9 @@ use super::some_time;
     that follows from the file's whole content, the line's number and the line: whatever is sent again, after a lost answer \
     or by a second run, under this or another name, counts once for 24 hours at least, and two equal lines of a file are two \
     events. A file that has grown or was corrected is another file, unless --source names it; what comes from a pipe is \
-    another one each time.\n\nA run that was interrupted goes on where it stopped: FILE.weir-sent says where that is, and is removed at \
+    another one each time.\n\nA type that the server does not have is refused before anything is sent. Where the \
+    first hundred lines, or the first request, were all rejected for the same reason, the rest is sent with --keep-going \
+    only.\n\nA run that was interrupted goes on where it stopped: FILE.weir-sent says where that is, and is removed at \
     the end.\n\nExit code: 0 everything was sent, 3 some lines were rejected, 1 it failed, 130 it was interrupted.\n\nExamples:\n  \
     weir send clicks.ndjson\n  weir send --type page_view views.csv.gz --to https://events.example.com\n  \
     zcat old/*.gz | weir send -"
@@ -47,6 +49,9 @@ pub(crate) struct SendArgs {
     /// How long a request is tried again that gets no answer, or is told to come later.
     #[arg(long, value_name = "TIME", default_value = "2m", value_parser = some_time)]
     pub(crate) retry_for: Duration,
+    /// Go on where the first lines, a hundred or more, were all rejected for the same reason.
+    #[arg(long)]
+    pub(crate) keep_going: bool,
     /// Make event ids from this name instead of the file's content: for a file that grows, or is corrected and sent
     /// again, and for a pipe.
     #[arg(long, value_name = "NAME")]

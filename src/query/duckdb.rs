@@ -15,7 +15,7 @@ use super::{tables, waiting::Waiting};
 use crate::{
     catalog,
     cli::{Format, QueryArgs},
-    terminal,
+    data, terminal,
 };
 
 /// The variable that names another DuckDB than the one on the path.
@@ -34,9 +34,7 @@ pub(super) async fn answer(
     let catalog = catalog::read(catalog_folder)?;
     let (duckdb, waiting) = (DuckDb::find(), Waiting::start());
     duckdb.refuse_unless_select(sql)?;
-    if !data.join("events.db").exists() {
-        bail!("there are no data in {}: name the server's folder with --data", data.display());
-    }
+    data::must_have_events(data)?;
     wait_for_filing(data, args.wait.unwrap_or(WAIT), &waiting).await?;
 
     let lake = data.join("lake");

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
-use weir_core::Catalog;
+use weir_core::{Catalog, EventType};
 
 /// What is known of the types' fields.
 #[derive(Debug, Clone, Default)]
@@ -28,6 +28,11 @@ impl Columns {
             (definition.event_type().to_string(), Type::of(definition.schema()))
         };
         Self(catalog.iter().map(of).collect())
+    }
+
+    /// The names of the types: a description has other schemas beside them, whose names no type can have.
+    pub(super) fn types(&self) -> BTreeSet<&str> {
+        self.0.keys().map(String::as_str).filter(|name| name.parse::<EventType>().is_ok()).collect()
     }
 
     /// The event of a row.

@@ -14,6 +14,7 @@ use std::{
 use anyhow::{Context, Result};
 
 use super::{
+    beginning::Beginning,
     input::{Item, Source},
     rejected::RejectedFile,
     report::Report,
@@ -52,6 +53,7 @@ pub(super) struct Delivery<'a> {
     pub(super) sender: Sender,
     pub(super) limits: Limits,
     pub(super) done: u64,
+    pub(super) beginning: Beginning,
     pub(super) report: &'a mut Report,
     pub(super) rejected: &'a mut RejectedFile,
     pub(super) state: Option<StateFile>,
@@ -94,8 +96,9 @@ impl Delivery<'_> {
         let (mut at_end, mut failure, mut noted) = (false, None, Instant::now());
         loop {
             let stopping = failure.is_some() || self.sender.stop.is_told();
-            // Until the server has answered anything, one request tells whether it does.
-            let may_be = if self.sender.client.reached() { self.limits.concurrency * 2 } else { 1 };
+            // Until the server has answered anything, one request tells whether it does; and what it thinks of the file.
+            let is_known = self.sender.client.reached() && self.beginning.is_trusted();
+            let may_be = if is_known { self.limits.concurrency * 2 } else { 1 };
             let is_full = stopping || window.under_way() >= may_be;
             if stopping && window.sent == window.received {
                 break;
@@ -108,6 +111,7 @@ impl Delivery<'_> {
                     Ok(Ok(item)) => {
                         if open.is_empty() {
                             since = Instant::now();
+                            failure = self.beginning.refusal();
                         }
                         bytes += item.event.as_ref().map_or(0, Vec::len).max(item.original.len()) + 1;
                         open.push(item);
@@ -173,6 +177,7 @@ impl Delivery<'_> {
     /// The next batch of the file is done.
     fn take(&mut self, last: u64, settled: &Settled) -> Result<()> {
         self.rejected.append(&settled.rejected)?;
+        self.beginning.take(settled);
         self.report.sent += settled.sent;
         self.report.duplicates += settled.duplicates;
         self.report.rejected += settled.rejected.len() as u64;
@@ -180,10 +185,12 @@ impl Delivery<'_> {
         Ok(())
     }
 
-    /// Notes how far the file is.
+    /// Notes how far the file is. Lines of a file that may be given up are not done: they are sent again once the type is
+    /// right, under the same ids.
     fn note(&mut self) {
         if let Some(state) = &mut self.state
             && self.done > 0
+            && self.beginning.is_trusted()
         {
             state.write(self.done, self.report.rejected, self.rejected.length());
         }

@@ -6,7 +6,9 @@
 //! would lose the events of files that begin alike. A file that has grown is another file: naming the source makes ids
 //! that stay.
 //!
-//! An option is part of an id only where it changes the event: the type of a line that names none.
+//! An option is part of an id only where it changes the event: the type of a line that names none. Versions before this
+//! rule, and before the whole content, made other ids ([`Ids::Before`]): a run that such a version left half done goes on
+//! with them, as a line that was sent and not noted would be stored twice otherwise.
 
 use std::{
     borrow::Cow,
@@ -14,6 +16,7 @@ use std::{
     io::{ErrorKind, Read},
 };
 
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 use weir_core::{Event, EventType, Random};
@@ -38,6 +41,11 @@ impl Seed {
         Self(digest.finalize().into())
     }
 
+    /// The seed that [`Ids::Before`] has for a file whose content begins so.
+    pub(super) fn of_beginning(head: &[u8]) -> Self {
+        Self(Sha256::new().chain_update(b"weir send, a file\0").chain_update(head).finalize().into())
+    }
+
     /// Of a source that somebody named.
     pub(super) fn of_source(name: &str) -> Self {
         Self(Sha256::new().chain_update(b"weir send, a source\0").chain_update(name).finalize().into())
@@ -60,17 +68,34 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// The rule by which ids are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Ids {
+    /// Until November 2026: from the first 64 KiB of a file, and from `--type` even where a line names its own type. A
+    /// state file of that time does not name the rule.
+    #[default]
+    Before,
+    /// From the whole content, and from the type that a line is given.
+    WholeContent,
+}
+
 /// Gives events what they lack.
 #[derive(Debug, Clone)]
 pub(super) struct Stamper {
     pub(super) seed: Seed,
+    pub(super) ids: Ids,
     /// The type of events that name none.
     pub(super) event_type: Option<EventType>,
 }
 
 impl Stamper {
     /// The id of a line, and of the type that it is given.
-    fn id(&self, event_type: Option<&EventType>, number: u64, line: &[u8]) -> String {
+    fn id(&self, given: Option<&EventType>, number: u64, line: &[u8]) -> String {
+        let event_type = match self.ids {
+            Ids::Before => self.event_type.as_ref(),
+            Ids::WholeContent => given,
+        };
         let event_type = event_type.map_or("", EventType::as_str);
         let digest = Sha256::new()
             .chain_update(self.seed.0)
@@ -126,6 +151,7 @@ mod tests {
     fn stamper(head: &str, event_type: Option<&str>) -> Stamper {
         Stamper {
             seed: Seed::of_content(head.as_bytes()),
+            ids: Ids::WholeContent,
             event_type: event_type.map(|event_type| event_type.parse().unwrap()),
         }
     }

@@ -72,6 +72,8 @@ pub(super) struct Input {
     pub(super) content: BufReader<Ahead>,
     pub(super) is_csv: bool,
     pub(super) seed: Seed,
+    /// The seed of [`Ids::Before`](super::event_ids::Ids::Before).
+    pub(super) seed_before: Seed,
     pub(super) read: Arc<AtomicU64>,
     /// How large the file is, and when it was changed; none for a pipe.
     pub(super) metadata: Option<Metadata>,
@@ -119,9 +121,10 @@ pub(super) fn open(
         }
         (None, ..) => Seed::of_nothing(random),
     };
+    let seed_before = if source.is_some() { seed } else { Seed::of_beginning(&head) };
     let is_csv = is_csv(place, format, &head)?;
     let content = BufReader::with_capacity(HEAD, Cursor::new(head).chain(plain));
-    Ok(Input { content, is_csv, seed, read, metadata })
+    Ok(Input { content, is_csv, seed, seed_before, read, metadata })
 }
 
 fn is_csv(place: &Place, format: FileFormat, head: &[u8]) -> Result<bool> {

@@ -83,13 +83,13 @@ impl<R> std::fmt::Debug for Lines<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::send::event_ids::Seed;
+    use crate::send::event_ids::{Ids, Seed};
 
     #[test]
     fn lines_keep_their_numbers_and_long_ones_are_cut() {
         let long = format!("{{\"x\":\"{}\"}}", "y".repeat(LONGEST));
         let text = format!("\u{feff}{{\"a\":1}}\r\n\n  \n{long}\n{{\"b\":2}}\nlast");
-        let stamper = Stamper { seed: Seed::of_source("s"), event_type: None };
+        let stamper = Stamper { seed: Seed::of_source("s"), ids: Ids::WholeContent, event_type: None };
         let mut lines = Lines::new(text.as_bytes(), stamper);
         let mut read = || {
             let item = lines.next().unwrap()?;

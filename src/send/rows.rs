@@ -158,10 +158,14 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::send::event_ids::Seed;
+    use crate::send::event_ids::{Ids, Seed};
 
     fn items(text: &str) -> Result<Vec<Item>> {
-        let stamper = Stamper { seed: Seed::of_source("s"), event_type: Some("t".parse().unwrap()) };
+        let stamper = Stamper {
+            seed: Seed::of_source("s"),
+            ids: Ids::WholeContent,
+            event_type: Some("t".parse().unwrap()),
+        };
         let mut events = Rows::new(text.as_bytes())?.events(Columns::default(), stamper);
         let mut items = Vec::new();
         while let Some(item) = events.next()? {

@@ -12,6 +12,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use super::event_ids::Ids;
+
 /// What is known of a file that was sent in part.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Progress {
@@ -32,6 +34,9 @@ pub(super) struct Bound {
     pub(super) changed: String,
     /// What the ids of its events begin with.
     pub(super) seed: String,
+    /// How its ids are made: a run goes on with the rule that it began with.
+    #[serde(default)]
+    pub(super) ids: Ids,
     pub(super) to: String,
     pub(super) user: String,
     pub(super) event_type: Option<String>,
@@ -49,26 +54,38 @@ pub(super) fn changed(metadata: &Metadata) -> String {
 pub(super) struct StateFile {
     path: PathBuf,
     bound: Bound,
+    /// The same file, bound by a version that made other ids.
+    before: Bound,
     told: bool,
 }
 
 impl StateFile {
-    pub(super) fn beside(input: &Path, bound: Bound) -> Self {
-        Self { path: with_suffix(input, ".weir-sent"), bound, told: false }
+    /// `seed_before` is the seed that [`Ids::Before`] has for the input.
+    pub(super) fn beside(input: &Path, bound: Bound, seed_before: String) -> Self {
+        let before = Bound { seed: seed_before, ids: Ids::Before, ..bound.clone() };
+        Self { path: with_suffix(input, ".weir-sent"), bound, before, told: false }
+    }
+
+    /// The rule by which the run makes its ids.
+    pub(super) fn ids(&self) -> Ids {
+        self.bound.ids
     }
 
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// What an earlier run left; an error says why it does not help.
-    pub(super) fn read(&self) -> Result<Option<Progress>, &'static str> {
+    /// What an earlier run left; an error says why it does not help. Its rule for ids holds from then on.
+    pub(super) fn read(&mut self) -> Result<Option<Progress>, &'static str> {
         let text = match fs::read(&self.path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(_) => return Err("it cannot be read"),
         };
         let progress: Progress = serde_json::from_slice(&text).map_err(|_| "it is damaged")?;
+        if progress.of == self.before {
+            self.bound = self.before.clone();
+        }
         let (then, now) = (&progress.of, &self.bound);
         if (&then.to, &then.user) != (&now.to, &now.user) {
             return Err("it is of another destination or user");
@@ -129,11 +146,16 @@ mod tests {
             bytes: 7,
             changed: "1".to_owned(),
             seed: "s".to_owned(),
+            ids: Ids::WholeContent,
             to: "http://x".to_owned(),
             user: "u".to_owned(),
             event_type: None,
             rejected: "r".into(),
         }
+    }
+
+    fn beside(input: &Path, bound: Bound) -> StateFile {
+        StateFile::beside(input, bound, "before".to_owned())
     }
 
     #[cfg(unix)]
@@ -142,7 +164,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (input, target) = (folder.path().join("a.ndjson"), folder.path().join("target"));
         fs::write(&target, "precious").unwrap();
-        let mut state = StateFile::beside(&input, bound());
+        let mut state = beside(&input, bound());
         for link in [state.path().to_owned(), with_suffix(state.path(), ".new")] {
             std::os::unix::fs::symlink(&target, link).unwrap();
         }
@@ -155,7 +177,7 @@ mod tests {
     fn what_was_noted_is_found_again_unless_something_changed() {
         let folder = tempfile::tempdir().unwrap();
         let input = folder.path().join("a.ndjson");
-        let mut state = StateFile::beside(&input, bound());
+        let mut state = beside(&input, bound());
         assert_eq!(state.read(), Ok(None));
         state.write(5, 1, 90);
         state.write(6, 2, 95);
@@ -172,7 +194,7 @@ mod tests {
             Bound { event_type: Some("t".to_owned()), ..bound() },
             Bound { rejected: "q".into(), ..bound() },
         ] {
-            assert!(StateFile::beside(&input, other).read().is_err());
+            assert!(beside(&input, other).read().is_err());
         }
         fs::write(state.path(), "{").unwrap();
         assert_eq!(state.read(), Err("it is damaged"));

@@ -1,6 +1,11 @@
 //! What a person reads at the start: where the server is, and on the first start how to use it.
 
-use std::{env, io::Write, net::SocketAddr, path::Path};
+use std::{
+    env,
+    io::Write,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::Path,
+};
 
 use anyhow::{Context, Result, bail};
 use weir_core::{
@@ -26,23 +31,37 @@ pub(crate) async fn print(
         format!("Weir is listening on http://{address} and keeps everything in {}\n", data.display());
     if users.is_new() {
         let credentials = first_user(users).await?;
+        let page = from_here(address);
+        let (name, _) = credentials.split_once(':').unwrap_or((&credentials, ""));
         text += &format!(
             "
-This is its first start, so there is a user to try it with. Only a hash of the secret is kept: note it now.
+Open the dashboard, http://{page}/, to see events arrive, and to send some with its button. This is the first start, so there
+is a user to sign in with: the username is {name}, and the secret is what stands behind the colon. Only a hash of it is kept:
+note it now.
 
     {credentials}
 
-Post an event, read its count, and ask the lake with SQL:
+Or post an event, read its count, and ask the lake with SQL:
 
 {}
 ",
-            lines_to_paste(&weir, catalog, address, &credentials)
+            lines_to_paste(&weir, catalog, page, &credentials)
         );
     } else if users.list().await?.is_empty() {
         text += &format!("Nobody has an account yet: {weir} user add NAME\n");
     }
     let told = std::io::stdout().write_all(text.as_bytes());
     told.context("the welcome could not be printed; weir user rotate demo makes a secret that can")
+}
+
+/// Where a browser on this machine finds a server that listens on an address, which may stand for all of them.
+fn from_here(address: SocketAddr) -> SocketAddr {
+    let here = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(here, address.port())
 }
 
 /// Three lines for one of the catalog's types, with an event that its schema gives as an example.
@@ -113,4 +132,18 @@ fn quoted(path: &Path) -> String {
 /// Any text as a shell takes it.
 fn in_quotes(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_on_all_addresses_is_named_by_one_that_a_browser_on_this_machine_can_open() {
+        for (listens, opened) in
+            [("0.0.0.0:80", "127.0.0.1:80"), ("[::]:80", "[::1]:80"), ("192.0.2.1:80", "192.0.2.1:80")]
+        {
+            assert_eq!(from_here(listens.parse().unwrap()).to_string(), opened);
+        }
+    }
 }

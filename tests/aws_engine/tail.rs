@@ -26,6 +26,7 @@ fn line(id: &str, user: &str, event_type: &str) -> String {
 #[test]
 fn new_batches_are_shown_compressed_or_not_and_old_ones_where_they_are_asked_for() {
     let aws = OnAws::start();
+    let ann = aws.user("ann");
     let old: String = (0..5).map(|n| line(&format!("old-{n}"), "ann", "page_view")).collect();
     aws.put(RAW, &key("weir-1"), &gzip(old.as_bytes()));
     aws.put(RAW, "raw/2026/01/01/00/weir-0", line("ancient", "ann", "page_view").as_bytes());
@@ -54,7 +55,6 @@ fn new_batches_are_shown_compressed_or_not_and_old_ones_where_they_are_asked_for
     assert_eq!(next(), "late");
 
     // The whole way.
-    let ann = aws.user("ann");
     let server = aws.serve(&[]);
     let event = json!({"event_id": "posted", "session_id": "s", "button_id": "b"});
     assert_eq!(server.post(&ann, "/button/click", event.to_string()).status, 200);
@@ -63,6 +63,11 @@ fn new_batches_are_shown_compressed_or_not_and_old_ones_where_they_are_asked_for
     child.wait().unwrap();
     assert!(lines.try_recv().is_err());
 
+    for (option, name, meant) in [("--user", "anm", "ann"), ("--type", "page_vew", "page_view")] {
+        let output = aws.command(&["tail", option, name]).output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        assert!(said(&output).contains(&format!("did you mean {meant}?")), "{}", said(&output));
+    }
     let output = aws.command(&["tail"]).env("WEIR_RAW_BUCKET", "no-such-bucket").output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(said(&output).contains("no-such-bucket was not found"), "{}", said(&output));

@@ -39,7 +39,7 @@ fn accounts_are_made_listed_changed_and_removed() {
     for arguments in [&["user", "remove", "ann"][..], &["user", "rotate", "ann"]] {
         let output = aws.run(arguments);
         assert!(
-            !output.status.success() && said(&output) == "weir: there is no user ann\n",
+            !output.status.success() && said(&output) == "weir: there is no user ann; there is bob\n",
             "{}",
             said(&output)
         );

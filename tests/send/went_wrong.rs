@@ -76,6 +76,33 @@ fn a_state_that_does_not_fit_any_more_is_not_believed() {
     assert_eq!((stored(&weir), files.names().len()), (once(0..3), 1));
 }
 
+/// The state of a run by a version that made ids from the first 64 KiB of a file, and from `--type` in any case.
+#[test]
+fn a_run_that_an_older_version_left_half_done_goes_on_with_the_ids_that_it_began_with() {
+    use sha2::{Digest, Sha256};
+
+    let server = Scripted::start(&[]);
+    let files = Files::new();
+    let text = clicks(0..3);
+    files.write("three.ndjson", &text);
+    let metadata = fs::metadata(files.path("three.ndjson")).unwrap();
+    let changed = metadata.modified().unwrap().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos();
+    let seed = Sha256::new().chain_update(b"weir send, a file\0").chain_update(&text).finalize();
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let of = json!({"bytes": text.len(), "changed": changed.to_string(), "seed": hex(&seed), "to": server.url(), "user": "u",
+        "event_type": "page_view", "rejected": "three.ndjson.rejected.ndjson"});
+    let state = json!({"of": of, "lines": 2, "rejected": 0, "rejected_bytes": 0});
+    files.write("three.ndjson.weir-sent", state.to_string());
+    let sent =
+        command(&files, server.url(), "u:s", &["--type", "page_view", "three.ndjson"]).output().unwrap();
+    assert_ended(&sent, 0, "three.ndjson: 1 sent");
+    let line = text.lines().nth(2).unwrap();
+    let id = Sha256::new().chain_update(seed).chain_update(b"page_view\0").chain_update(3_u64.to_le_bytes());
+    let id = format!("weir-send-{}", hex(&id.chain_update(line).finalize()[..16]));
+    // It has asked for the server's types before.
+    assert_eq!(server.requests()[1][0]["event_id"], id);
+}
+
 #[test]
 fn what_was_not_stored_is_sent_again_with_its_id_and_nothing_else_is() {
     let server = Scripted::start(&[
@@ -211,4 +238,59 @@ fn what_cannot_work_is_said_at_once_and_clearly() {
     // The folder came behind a file that could be sent.
     assert_eq!(stored(&weir), once(0..3));
     assert!(!files.names().iter().any(|name| name.contains("weir-sent")), "{:?}", files.names());
+}
+
+#[test]
+fn a_type_that_the_server_does_not_have_is_refused_before_anything_is_sent() {
+    let (weir, files) = (Weir::start(), Files::new());
+    files.write("views.csv", "url,session_id\nhttps://a.example,s\n");
+    files.write("views.ndjson", "{\"url\":\"https://a.example\",\"session_id\":\"s\"}\n");
+    files.write("clicks.ndjson", clicks(0..1));
+    for name in ["views.csv", "views.ndjson", "clicks.ndjson"] {
+        let sent = send(&weir, &files, &[name, "--type", "page_vew"]);
+        assert_eq!((sent.status.code(), printed(&sent).as_str()), (Some(1), ""), "{}", said(&sent));
+        let types = "there is no event type page_vew; there are button_click, outcome, page_view and prediction: \
+            did you mean page_view?";
+        assert!(said(&sent).contains(types), "{}", said(&sent));
+    }
+    weir.wait_until_filed();
+    assert_eq!(weir.files("raw").len(), 0);
+    assert_eq!(files.names(), ["clicks.ndjson", "views.csv", "views.ndjson"]);
+    for name in ["views.csv", "views.ndjson"] {
+        let sent = send(&weir, &files, &[name, "--type", "page_view"]);
+        assert_ended(&sent, 0, &format!("{name}: 1 sent"));
+    }
+}
+
+#[test]
+fn a_file_whose_first_request_is_rejected_whole_for_one_reason_is_sent_on_only_if_that_is_asked_for() {
+    let (weir, files) = (Weir::start(), Files::new());
+    files.write("unknown.ndjson", "{\"event_type\":\"page_vew\"}\n".repeat(20_000));
+    files.write("lacks.csv", "session_id\n".to_owned() + &"s\n".repeat(20_000));
+    let rejected = || weir.get("/counts/rejected").json()["total"].as_u64().unwrap_or_default();
+    let mut before = 0;
+    for (arguments, reason) in [
+        (&["unknown.ndjson"][..], "/event_type the catalog has no event type page_vew"),
+        (&["lacks.csv", "--type", "button_click"], "/button_id is required"),
+    ] {
+        let sent = send(&weir, &files, arguments);
+        assert_eq!(sent.status.code(), Some(1), "{}", said(&sent));
+        let expected = format!(
+            "the first 500 lines were all rejected for the same reason: {reason}. The rest was not sent"
+        );
+        assert!(said(&sent).contains(&expected), "{}", said(&sent));
+        before += 500;
+        assert_eq!(rejected(), before);
+        // Nothing of it is taken for done.
+        assert!(!files.path(&format!("{}.weir-sent", arguments[0])).exists());
+    }
+    let all = send(&weir, &files, &["--keep-going", "unknown.ndjson"]);
+    assert_ended(&all, 3, "unknown.ndjson: 0 sent, 0 duplicates, 20000 rejected");
+    assert_eq!(
+        (rejected(), files.rejected("unknown.ndjson.rejected.ndjson").len()),
+        (before + 20_000, 20_000)
+    );
+    // A file that is sent whole by then is done, whatever became of it.
+    files.write("few.ndjson", "{\"event_type\":\"page_vew\"}\n".repeat(300));
+    assert_ended(&send(&weir, &files, &["few.ndjson"]), 3, "few.ndjson: 0 sent, 0 duplicates, 300 rejected");
 }

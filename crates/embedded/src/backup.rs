@@ -50,7 +50,7 @@ const PARTS: [&str; 3] = ["quarantine", "lake", "raw"];
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
     /// The folder to be copied holds no events.
-    #[error("there are no data in {}: name the server's folder with --data", .0.display())]
+    #[error("there are no data in {}: name the server's folder with --data. The first `weir serve` makes it, and a user", .0.display())]
     NoData(PathBuf),
     /// The place of the copy is taken.
     #[error("{} exists and is not empty: name a folder that does not exist yet", .0.display())]
