@@ -67,6 +67,35 @@ fn users_types_and_the_largest_keys_can_be_asked_for() {
 }
 
 #[test]
+fn a_value_too_long_to_count_by_is_stored_and_counted_by_one_shortened_key() {
+    let weir = Weir::start();
+    // Click ids and percent-encoded words make such addresses.
+    let url = format!("https://example.com/?q={}&gclid=1", "%E6%BC%A2".repeat(60));
+    assert_eq!(url.len(), 571);
+    let view = |url: &str| json!({"event_type": "page_view", "session_id": "s", "url": url}).to_string();
+    let other = url.clone() + "2";
+    assert_eq!(weir.post("/web/page_view", view(&url)).status, 200);
+    assert_eq!(weir.post("/events", format!("[{},{}]", view(&url), view(&other))).status, 200);
+    assert_eq!(weir.post("/events", format!("{}\n{}", view(&url), view("short"))).status, 200);
+    let huge = "x".repeat(200_000);
+    assert_eq!(weir.post("/button/click", click("s", &huge)).status, 200);
+
+    let listed = weir.get("/counts/page_view").json();
+    assert_eq!((&listed["total"], listed["keys"].as_array().unwrap().len()), (&json!(5), 3));
+    let (key, count) = (listed["keys"][0]["key"].as_str().unwrap(), &listed["keys"][0]["count"]);
+    assert!(key.len() <= 512 && key.starts_with(&url[..400]) && count == 3, "{listed}");
+    let count_of = |value: &str| {
+        let value = percent_encoding::utf8_percent_encode(value, percent_encoding::NON_ALPHANUMERIC);
+        weir.get(&format!("/web/page_view/count?url={value}")).json()["count"].clone()
+    };
+    assert_eq!([&url, &other, key, "short"].map(count_of), [3, 1, 3, 1], "by the whole value or by its key");
+    weir.wait_until_filed();
+    weir.output(&["audit"]);
+    let stored = weir.query("SELECT DISTINCT length(url) AS n FROM page_view ORDER BY n");
+    assert_eq!(stored, [json!({"n": 5}), json!({"n": 571}), json!({"n": 572})]);
+}
+
+#[test]
 fn a_folder_without_data_is_told() {
     let weir = Weir::start();
     let empty = tempfile::tempdir().unwrap();

@@ -212,7 +212,7 @@ impl Recounter {
             found.in_lake.tally.total += events;
         }
         for (key, count) in keys {
-            // Longer ones are not counted by.
+            // A key that `key_of_stored` found is one.
             if let Ok(key) = key.parse::<Key>() {
                 *found.in_lake.tally.keys.entry(key).or_default() += count;
             }

@@ -6,6 +6,23 @@ use super::{
 };
 
 #[test]
+fn a_value_too_long_to_count_by_is_counted_by_one_shortened_key() {
+    let aws = OnAws::start();
+    let ann = aws.user("ann");
+    let server = aws.serve(&[]);
+    let url = format!("https://example.com/{}", "x".repeat(2000));
+    let view = json!({"event_type": "page_view", "session_id": "s", "url": url}).to_string();
+    assert_eq!(server.post(&ann, "/web/page_view", &view).status, 200);
+    assert_eq!(server.post(&ann, "/events", &view).status, 200);
+    let listed = server.get(&ann, "/counts/page_view").json();
+    assert_eq!((&listed["keys"][0]["count"], listed["keys"].as_array().unwrap().len()), (&json!(2), 1));
+    let count = server.get(&ann, &format!("/web/page_view/count?url={url}")).json();
+    assert_eq!(count, json!({"count": 2}));
+    aws.output(&["replay"]);
+    aws.output(&["audit", "--wait", "0s"]);
+}
+
+#[test]
 fn live_and_settled_counts_and_the_largest_keys_are_printed() {
     let aws = OnAws::start();
     let (ann, bob) = (aws.user("ann"), aws.user("bob"));

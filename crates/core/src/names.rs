@@ -1,8 +1,13 @@
 //! The names that Weir puts into paths, keys and queries: each is made by parsing and then cannot be wrong.
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::{
+    fmt::{self, Write},
+    str::FromStr,
+    sync::Arc,
+};
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 /// Why a text is not the name it should be. The message says what the rule is.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -121,6 +126,28 @@ parsed_name!(
 impl Key {
     /// The longest key, in bytes of UTF-8.
     pub const MAX_BYTES: usize = 512;
+
+    /// The key of a value, of any length: the value itself, or a shortened form of one longer than [`Self::MAX_BYTES`].
+    /// The shortened form is the beginning of the value and the SHA-256 digest of all of it, so that values which begin
+    /// alike are different keys.
+    #[must_use]
+    pub fn of(value: &str) -> Self {
+        if value.len() <= Self::MAX_BYTES { Self(value.into()) } else { Self(shortened(value).into()) }
+    }
+}
+
+/// A long value cut between two characters, with its digest in the room that is left.
+fn shortened(value: &str) -> String {
+    const MARK: &str = "…sha256:";
+    let digest = Sha256::digest(value.as_bytes());
+    let beginning = &value[..value.floor_char_boundary(Key::MAX_BYTES - MARK.len() - 2 * digest.len())];
+    let mut key = String::with_capacity(Key::MAX_BYTES);
+    key.extend([beginning, MARK]);
+    for byte in digest {
+        // Writing to a string cannot fail.
+        let _ = write!(key, "{byte:02x}");
+    }
+    key
 }
 
 parsed_name!(
@@ -225,6 +252,24 @@ mod tests {
         assert!("../é\0\n".parse::<Key>().is_ok());
         assert!("é".repeat(256).parse::<Key>().is_ok());
         assert!("é".repeat(257).parse::<Key>().is_err());
+    }
+
+    #[test]
+    fn the_key_of_a_long_value_is_its_beginning_and_a_digest_of_the_whole() {
+        for value in ["", "x", &"é".repeat(256)] {
+            assert_eq!(Key::of(value).as_str(), value);
+        }
+        for value in
+            ["x".repeat(513), "é".repeat(257), "漢".repeat(200_000), format!("a{}", "😀".repeat(128))]
+        {
+            let key = Key::of(&value);
+            assert!((500..=Key::MAX_BYTES).contains(&key.as_str().len()), "{key}");
+            assert_eq!(key.as_str().parse::<Key>().as_ref(), Ok(&key));
+            assert_eq!(Key::of(key.as_str()), key, "the shortened form stands for the same count");
+            let (beginning, digest) = key.as_str().split_once("…sha256:").unwrap();
+            assert!(value.starts_with(beginning) && digest.len() == 64, "{key}");
+            assert_ne!(Key::of(&format!("{value}1")), Key::of(&format!("{value}2")));
+        }
     }
 
     #[test]

@@ -240,8 +240,12 @@ fn get_typed_count(definition: &Definition) -> Value {
     let parameters: Vec<Value> = definition
         .count_by()
         .map(|field| {
-            json!({"name": field, "in": "query", "description": "Count events with this value only.",
-                   "schema": {"type": "string", "maxLength": Key::MAX_BYTES}})
+            let description = format!(
+                "Count events with this value only. A value longer than {} bytes is listed in /counts/{name} by a shortened \
+                 form, which is taken here as well.",
+                Key::MAX_BYTES
+            );
+            json!({"name": field, "in": "query", "description": description, "schema": {"type": "string"}})
         })
         .into_iter()
         .collect();

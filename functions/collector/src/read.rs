@@ -40,10 +40,7 @@ pub(crate) async fn typed_count(
     let count_by = collector.catalog.get(&event_type).and_then(weir_core::catalog::Definition::count_by);
     let key = match (pairs(query)?.as_slice(), count_by) {
         ([], _) => None,
-        ([(name, value)], Some(count_by)) if name == count_by => {
-            let key: Key = value.parse().map_err(|error| invalid(format!("{count_by}: {error}")))?;
-            Some(key)
-        }
+        ([(name, value)], Some(count_by)) if name == count_by => Some(Key::of(value)),
         (_, Some(count_by)) => {
             return Err(invalid(format!("This takes {count_by}, once, and nothing else.")));
         }

@@ -219,6 +219,22 @@ fn an_id_of_the_clients_is_claimed_before_its_event_is_stored_and_marked_before_
 }
 
 #[test]
+fn a_value_too_long_to_count_by_is_counted_under_a_key_that_the_table_takes() {
+    let Setup { mut function, aws, .. } = setup();
+    let click = json!({"session_id": "s1", "button_id": "漢".repeat(5000)}).to_string();
+    for event in
+        [v2("$default", "POST", "/button/click", Some(&click)), v1("POST", "/button/click", Some(&click))]
+    {
+        assert_eq!(told(&function.answer(event)), received());
+    }
+    let keys: Vec<Value> = aws.calls().iter().map(|call| call.json()["Key"]["sk"]["S"].clone()).collect();
+    let keys: Vec<&str> =
+        keys.iter().filter_map(Value::as_str).filter(|key| key.starts_with("key#")).collect();
+    // https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
+    assert!(keys.len() == 2 && keys[0] == keys[1] && keys[0].len() <= 1024, "{keys:?}");
+}
+
+#[test]
 fn a_rejected_event_is_noted_in_one_call_beside_its_count_and_ends_after_a_week() {
     let Setup { mut function, aws, .. } = setup();
     let body = r#"[{"event_type":"button_click","n":1},{"event_type":"button_click","n":2}]"#;

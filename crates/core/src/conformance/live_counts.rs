@@ -76,8 +76,25 @@ pub async fn users_do_not_see_each_other(counts: &dyn LiveCounts) {
 pub async fn any_text_is_a_key_of_its_own(counts: &dyn LiveCounts) {
     let user = somebody();
     let long = "é".repeat(256);
-    let keys =
-        ["", " ", "#", "a#b", "a", "A", "../..", "\0", "\"", "null", "e\u{301}", "é", "\u{10ffff}", &long];
+    let [shortened, other] = ["1", "2"].map(|end| Key::of(&("é".repeat(5000) + end)));
+    let keys = [
+        "",
+        " ",
+        "#",
+        "a#b",
+        "a",
+        "A",
+        "../..",
+        "\0",
+        "\"",
+        "null",
+        "e\u{301}",
+        "é",
+        "\u{10ffff}",
+        &long,
+        shortened.as_str(),
+        other.as_str(),
+    ];
     let counters: Vec<Counter> = keys.iter().map(|key| counter(&user, "a", Some(key))).collect();
     for (by_, counter) in (1..).zip(&counters) {
         counts.raise(&[by(counter, by_)]).await.unwrap();
