@@ -11,6 +11,8 @@
 #[path = "dashboard/browser.rs"]
 #[allow(dead_code, reason = "these tests use a part of it")]
 mod browser;
+#[path = "deploy/first_time.rs"]
+mod first_time;
 mod harness;
 #[path = "deploy/in_browser.rs"]
 mod in_browser;

@@ -105,7 +105,7 @@ fn what_the_image_is_built_from_is_there_and_nothing_else_is_sent_to_the_builder
 
 /// The settings of the unit, in order.
 fn settings() -> Vec<(String, String)> {
-    let unit = file("deploy/weir.service");
+    let unit = file("systemd/weir.service");
     let lines = unit.lines().filter(|line| !line.starts_with('#'));
     let pairs = lines.filter_map(|line| line.split_once('='));
     pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
@@ -169,7 +169,7 @@ fn systemd_has_nothing_to_say_against_the_unit() {
     // The program must be where the unit says, so the unit says where it is.
     let folder = tempfile::tempdir().unwrap();
     let unit: PathBuf = folder.path().join("weir.service");
-    let text = file("deploy/weir.service").replace("/usr/local/bin/weir", env!("CARGO_BIN_EXE_weir"));
+    let text = file("systemd/weir.service").replace("/usr/local/bin/weir", env!("CARGO_BIN_EXE_weir"));
     fs::write(&unit, text).unwrap();
     let verified = Command::new("systemd-analyze").arg("verify").arg(&unit).output().unwrap();
     let said = String::from_utf8_lossy(&verified.stderr);

@@ -29,20 +29,51 @@ const PARAMETERS: [&str; 5] = [
     "BufferSeconds=0",
 ];
 
-/// Builds the three functions, as `sam build` does for everybody.
-pub fn build() {
-    let mut build = command("sam", &["build", "--parameter-overrides", ARCHITECTURE]);
-    run(build.arg("--build-dir").arg(folder().join("build")), BUILDING);
+/// The first deployment, by the one command of the guide: it builds, deploys, adds a user and sends an event. Returns what it
+/// printed.
+pub fn first_deployment(to: &LocalAws, user: &str) -> String {
+    let mut deploy = script("deploy", &["--yes", "--user", user, "--weir", env!("CARGO_BIN_EXE_weir")]);
+    deploy.args(["--architecture", ARCHITECTURE.strip_prefix("Architecture=").unwrap()]);
+    deploy.args(PARAMETERS[1..].iter().flat_map(|parameter| ["--parameter", parameter]));
+    // The local AWS has no host name for each API.
+    deploy.args(["--url", &format!("{}/_aws/execute-api/{{ApiId}}/$default", to.endpoint)]);
+    run(deploy.env("AWS_ENDPOINT_URL", &to.endpoint), BUILDING)
 }
 
-/// Deploys what was built, as `sam deploy` does with the repository's settings; answers with what it said.
+/// Deploys again what was built, as `sam deploy` does with the repository's settings; returns what it printed.
 pub fn deploy(to: &LocalAws) -> String {
-    let template = folder().join("build/template.yaml");
-    let settings = root().join("samconfig.toml");
     let mut deploy = command("sam", &["deploy", "--no-confirm-changeset", "--no-progressbar"]);
-    deploy.arg("--template-file").arg(template).arg("--config-file").arg(settings);
     deploy.arg("--parameter-overrides").args(PARAMETERS).env("AWS_ENDPOINT_URL", &to.endpoint);
     run(&mut deploy, DEPLOYING)
+}
+
+/// Runs `./check-aws` with what the first deployment built; returns what it printed, whatever it found.
+pub fn check_aws(to: &LocalAws) -> String {
+    let mut check = script("check-aws", &["--yes", "--wait", "120", "--weir", env!("CARGO_BIN_EXE_weir")]);
+    check.args(["--architecture", ARCHITECTURE.strip_prefix("Architecture=").unwrap()]);
+    check.args(PARAMETERS[1..].iter().flat_map(|parameter| ["--parameter", parameter]));
+    check.args(["--url", &format!("{}/_aws/execute-api/{{ApiId}}/$default", to.endpoint)]);
+    run(check.env("AWS_ENDPOINT_URL", &to.endpoint), DEPLOYING * 2)
+}
+
+/// Runs `./deploy --check` in an environment that lacks something; returns what it says of it.
+pub fn refused(prepare: impl FnOnce(&mut Command)) -> String {
+    let mut check =
+        script("deploy", &["--check", "--architecture", ARCHITECTURE.strip_prefix("Architecture=").unwrap()]);
+    prepare(&mut check);
+    let output = check.stdin(Stdio::null()).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(!said.contains("Traceback"), "{said}");
+    said
+}
+
+/// Runs `./deploy --check`, which must succeed; returns what it prints.
+pub fn checked(prepare: impl FnOnce(&mut Command)) -> String {
+    let mut check =
+        script("deploy", &["--check", "--architecture", ARCHITECTURE.strip_prefix("Architecture=").unwrap()]);
+    prepare(&mut check);
+    run(&mut check, DEPLOYING)
 }
 
 /// What the stack put out, as JSON.
@@ -57,14 +88,25 @@ pub fn validate() {
     run(&mut command("cfn-lint", &["template.yaml"]), DEPLOYING);
 }
 
+/// A script of the repository.
+pub fn script(name: &str, arguments: &[&str]) -> Command {
+    kept_here(Command::new(root().join(name)), arguments)
+}
+
 /// A tool, in the repository's folder.
 fn command(program: &str, arguments: &[&str]) -> Command {
     let tools = root().join("target/deploy/bin");
     assert!(tools.join("sam").exists(), "the tools for deploying are not installed: run ./check once");
     let rest = std::env::var_os("PATH").unwrap_or_default();
     let path = std::env::join_paths(std::iter::once(tools.clone()).chain(std::env::split_paths(&rest)));
-    let mut command = Command::new(tools.join(program));
-    command.args(arguments).current_dir(root()).env("PATH", path.unwrap());
+    let mut command = kept_here(Command::new(tools.join(program)), arguments);
+    command.env("PATH", path.unwrap());
+    command
+}
+
+/// A command that leaves nothing outside the repository, and reaches no AWS but a local one.
+fn kept_here(mut command: Command, arguments: &[&str]) -> Command {
+    command.args(arguments).current_dir(root());
     // What they keep between two runs would lie in the home folder.
     command.env("__SAM_CLI_APP_DIR", folder().join("sam")).env("XDG_CACHE_HOME", folder().join("cache"));
     command.env("SAM_CLI_TELEMETRY", "0");

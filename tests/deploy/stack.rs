@@ -12,7 +12,12 @@ use super::{
 pub struct Stack {
     pub aws: LocalAws,
     outputs: BTreeMap<String, String>,
+    /// What `./deploy` printed.
+    pub printed: String,
 }
+
+/// The user that `./deploy` adds.
+pub const FIRST_USER: &str = "first-user";
 
 /// Everything of one user below a prefix of a bucket.
 pub type Objects = BTreeMap<String, Vec<u8>>;
@@ -21,10 +26,9 @@ impl Stack {
     /// The one deployment that all tests share; each has users of its own.
     pub fn shared() -> &'static Self {
         static STACK: LazyLock<Stack> = LazyLock::new(|| {
-            sam::build();
             let aws = LocalAws::start();
-            sam::deploy(&aws);
-            Stack::of(aws)
+            let printed = sam::first_deployment(&aws, FIRST_USER);
+            Stack { printed, ..Stack::of(aws) }
         });
         &STACK
     }
@@ -33,7 +37,7 @@ impl Stack {
         let outputs: Vec<Value> = serde_json::from_str(&sam::outputs(&aws)).unwrap();
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         let outputs = outputs.iter().map(|output| (text(&output["OutputKey"]), text(&output["OutputValue"])));
-        let stack = Self { aws, outputs: outputs.collect() };
+        let stack = Self { aws, outputs: outputs.collect(), printed: String::new() };
         mended::cors(&stack.aws, stack.output("ApiId"));
         mended::buffer(&stack.aws, stack.output("Stream"));
         stack
