@@ -254,7 +254,7 @@ mod tests {
     use weir_core::{
         ManualClock, SeededRandom, Timestamp, Username,
         ports::PortError,
-        users::{Scope, User, generate},
+        users::{Scope, StoredUser, User, generate},
     };
 
     use super::*;
@@ -265,8 +265,8 @@ mod tests {
 
     #[async_trait]
     impl Users for One {
-        async fn find(&self, _: &Username) -> Result<Option<User>, PortError> {
-            Ok(self.0.lock().unwrap().clone())
+        async fn stored(&self, _: &Username) -> Result<Option<StoredUser>, PortError> {
+            Ok(self.0.lock().unwrap().as_ref().map(|user| user.try_into().unwrap()))
         }
     }
 

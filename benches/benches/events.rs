@@ -19,7 +19,7 @@ use weir_core::{
     BatchKey, Catalog, Event, EventId, Record, RecordHead, SeededRandom, Stamp, SystemClock, Timestamp,
     Username,
     ports::{PortError, Users},
-    users::{AccessKey, Scope, Secret, SecretHash, User, generate},
+    users::{AccessKey, Scope, Secret, SecretHash, StoredUser, User, generate},
 };
 
 /// 2026-11-20 13:00 UTC.
@@ -117,11 +117,11 @@ fn partition(criterion: &mut Criterion) {
 }
 
 /// One user, whoever is asked for.
-struct One(User);
+struct One(StoredUser);
 
 #[async_trait]
 impl Users for One {
-    async fn find(&self, _: &Username) -> Result<Option<User>, PortError> {
+    async fn stored(&self, _: &Username) -> Result<Option<StoredUser>, PortError> {
         Ok(Some(self.0.clone()))
     }
 }
@@ -137,7 +137,8 @@ fn basic_check(criterion: &mut Criterion) {
     let authorizer = |key: AccessKey, cached| {
         let mut user = User::new("ethan".parse().expect("a name"));
         user.add(key, now).expect("it has none");
-        Authorizer::new(Arc::new(One(user)), Arc::new(SystemClock), &random, cached)
+        let stored = StoredUser::try_from(&user).expect("plain data");
+        Authorizer::new(Arc::new(One(stored)), Arc::new(SystemClock), &random, cached)
     };
     let header =
         |secret: &Secret| format!("Basic {}", BASE64_STANDARD.encode(format!("ethan:{}", secret.reveal())));

@@ -12,7 +12,7 @@ use aws_sdk_dynamodb::{
 use weir_core::{
     Random, Username,
     ports::{PortError, Saved, UserAdmin, Users},
-    users::User,
+    users::{StoredUser, User},
 };
 
 use crate::{
@@ -52,7 +52,7 @@ impl DynamoUsers {
 
 #[async_trait]
 impl Users for DynamoUsers {
-    async fn find(&self, username: &Username) -> Result<Option<User>, PortError> {
+    async fn stored(&self, username: &Username) -> Result<Option<StoredUser>, PortError> {
         self.item(username).await?.as_ref().map(read).transpose()
     }
 }
@@ -119,7 +119,7 @@ impl UserAdmin for DynamoUsers {
             let page = page.set_exclusive_start_key(start).send().await;
             let page = page.map_err(|error| port_error("listing users", &error))?;
             for item in page.items() {
-                users.push(read(item)?);
+                users.push(read(item)?.read().map_err(|error| malformed(WHAT, error.to_string()))?);
             }
             start = page.last_evaluated_key().cloned();
             if start.is_none() {
@@ -130,7 +130,7 @@ impl UserAdmin for DynamoUsers {
     }
 }
 
-fn read(item: &Item) -> Result<User, PortError> {
+fn read(item: &Item) -> Result<StoredUser, PortError> {
     let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok());
     let version =
         item.get("version").and_then(|value| value.as_n().ok()).and_then(|number| number.parse().ok());
@@ -138,9 +138,6 @@ fn read(item: &Item) -> Result<User, PortError> {
     else {
         return Err(malformed(WHAT, "an item without username, version or access_keys"));
     };
-    Ok(User {
-        username: username.parse().map_err(|error| malformed(WHAT, format!("{error}")))?,
-        access_keys: serde_json::from_str(access_keys).map_err(|error| malformed(WHAT, error.to_string()))?,
-        version,
-    })
+    let username = username.parse().map_err(|error| malformed(WHAT, format!("{error}")))?;
+    Ok(StoredUser { username, access_keys: access_keys.clone(), version })
 }

@@ -31,7 +31,7 @@ use crate::{
     books::{Correction, TypeCounts},
     counts::{KeyCount, KeysRequest, SettledTotals},
     rejected::RejectedEvent,
-    users::User,
+    users::{StoredUser, User},
 };
 
 /// Why an engine could not do what it was asked.
@@ -193,8 +193,15 @@ pub trait BooksAdmin: Books {
 /// Who has an account.
 #[async_trait]
 pub trait Users: Send + Sync {
-    /// Finds a user.
-    async fn find(&self, username: &Username) -> Result<Option<User>, PortError>;
+    /// Finds a user, whose access keys are not parsed.
+    async fn stored(&self, username: &Username) -> Result<Option<StoredUser>, PortError>;
+
+    /// Finds a user and parses the access keys, which takes longer than finding no user.
+    async fn find(&self, username: &Username) -> Result<Option<User>, PortError> {
+        let stored = self.stored(username).await?;
+        let read = stored.map(StoredUser::read).transpose();
+        read.map_err(|error| PortError::broken("reading a user", error))
+    }
 }
 
 /// Whether a user was saved.

@@ -143,6 +143,35 @@ pub struct User {
     pub version: u64,
 }
 
+/// A user as an engine stores it. The access keys are JSON text that nothing has parsed yet: the authorizer parses it, so
+/// that every name costs the same work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredUser {
+    /// The user's name.
+    pub username: Username,
+    /// A JSON array with one object for each [`AccessKey`].
+    pub access_keys: String,
+    /// As in [`User`].
+    pub version: u64,
+}
+
+impl StoredUser {
+    /// Parses the access keys.
+    pub fn read(self) -> Result<User, serde_json::Error> {
+        let access_keys = serde_json::from_str(&self.access_keys)?;
+        Ok(User { username: self.username, access_keys, version: self.version })
+    }
+}
+
+impl TryFrom<&User> for StoredUser {
+    type Error = serde_json::Error;
+
+    fn try_from(user: &User) -> Result<Self, serde_json::Error> {
+        let access_keys = serde_json::to_string(&user.access_keys)?;
+        Ok(Self { username: user.username.clone(), access_keys, version: user.version })
+    }
+}
+
 /// Why a user's access keys cannot be changed so.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AccessKeyError {

@@ -6,11 +6,11 @@ use std::{
 };
 
 use async_trait::async_trait;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, Error::FromSqlConversionFailure, OptionalExtension, params, types::Type};
 use weir_core::{
     Username,
     ports::{PortError, Saved, UserAdmin, Users},
-    users::{AccessKey, User},
+    users::{StoredUser, User},
 };
 
 use crate::{
@@ -72,7 +72,7 @@ const LOCK: &str = "no holder of the lock panics";
 
 #[async_trait]
 impl Users for UserStore {
-    async fn find(&self, username: &Username) -> Result<Option<User>, PortError> {
+    async fn stored(&self, username: &Username) -> Result<Option<StoredUser>, PortError> {
         let username = username.clone();
         let query = move |db: &Connection| {
             db.prepare_cached("SELECT username, version, access_keys FROM users WHERE username = ?1")?
@@ -115,16 +115,15 @@ impl UserAdmin for UserStore {
     async fn list(&self) -> Result<Vec<User>, PortError> {
         let query = |db: &Connection| {
             db.prepare_cached("SELECT username, version, access_keys FROM users ORDER BY username")?
-                .query_map([], read)?
+                .query_map([], |row| {
+                    read(row)?.read().map_err(|error| FromSqlConversionFailure(2, Type::Text, error.into()))
+                })?
                 .collect()
         };
         self.ask("listing users", query).await
     }
 }
 
-fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<User> {
-    let access_keys: Vec<AccessKey> = serde_json::from_str(row.get_ref(2)?.as_str()?).map_err(|error| {
-        rusqlite::Error::FromSqlConversionFailure(2, rusqlite::types::Type::Text, error.into())
-    })?;
-    Ok(User { username: name(row, 0)?, version: row.get(1)?, access_keys })
+fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<StoredUser> {
+    Ok(StoredUser { username: name(row, 0)?, version: row.get(1)?, access_keys: row.get(2)? })
 }

@@ -13,7 +13,7 @@ use weir_core::{
 use crate::{
     BasicError, Credentials,
     cache::{Cache, Fingerprint, Moment},
-    comparison::{Candidate, Compare, candidates, matching},
+    comparison::{Candidate, Compare, Decoys, Parse, matching},
     flight::Flights,
     sign_ins::{Attempt, SignIns},
 };
@@ -83,6 +83,8 @@ pub struct Authorizer {
     clock: Arc<dyn Clock>,
     cache: Cache,
     flights: Flights<Fingerprint, Result<Grant, Refusal>>,
+    decoys: Decoys,
+    parse: Box<Parse>,
     compare: Arc<Compare>,
     computing: Arc<Semaphore>,
     admitted: Semaphore,
@@ -110,6 +112,8 @@ impl Authorizer {
             clock,
             cache: Cache::new(cache_for, random),
             flights: Flights::new(),
+            decoys: Decoys::new(),
+            parse: Box::new(|text| serde_json::from_str(text)),
             compare: Arc::new(SecretHash::matches),
             computing: Arc::new(Semaphore::new(Self::MAX_COMPUTING)),
             admitted: Semaphore::new(Self::MAX_COMPUTING + Self::MAX_WAITING),
@@ -172,11 +176,14 @@ impl Authorizer {
             return Ok(grant);
         }
         let now = moment.wall;
-        let user = match &credentials.username {
-            Ok(name) => self.users.find(name).await.map_err(Refusal::Unavailable)?,
+        let stored = match &credentials.username {
+            Ok(name) => self.users.stored(name).await.map_err(Refusal::Unavailable)?,
             Err(_) => None,
         };
-        let candidates = candidates(user, &credentials.secret);
+        let access_keys = stored.as_ref().map(|user| user.access_keys.as_str());
+        let candidates = self.decoys.candidates(access_keys, &credentials.secret, &*self.parse);
+        let candidates =
+            candidates.map_err(|error| Refusal::Unavailable(PortError::broken("reading a user", error)))?;
         let found = if credentials.secret.looks_generated() {
             let found = matching(candidates, &credentials.secret, now, &*self.compare);
             if let (None, Some(sign_ins)) = (&found, &self.sign_ins) {

@@ -1,19 +1,24 @@
-//! What is computed to check a secret.
+//! The computations that check a secret.
 //!
-//! How long a refusal takes must not tell who has an account, how many access keys they have or of which kind. So
+//! The duration of a refusal must not reveal who has an account, how many access keys it has or of which kind. So
 //! the amount of work depends on nothing but the form of the secret, which the client knows anyway:
 //!
-//! - a secret of the generated form is compared with as many fast hashes as a user can have, of nobody where the
+//! - as many stored keys are parsed as a user can have, for every name: decoys stand in for those that are missing;
+//! - a secret of the generated form is compared with as many fast hashes as a user can have, of decoys where the
 //!   user has fewer;
-//! - any other is compared with exactly one argon2id hash, of nobody where the user has no password.
+//! - any other is compared with exactly one argon2id hash, of a decoy where the user has no password.
 //!
 //! Nothing is skipped because something else matched or because an access key has expired. (A hash that was made
 //! with other argon2id costs than today's takes its own time to check, until that password is changed.)
 
+use serde_json::value::RawValue;
 use weir_core::{
     Timestamp,
     users::{AccessKey, Secret, SecretHash, User},
 };
+
+/// Parses one stored access key: `serde_json::from_str`, unless a test counts.
+pub(crate) type Parse = dyn Fn(&str) -> Result<AccessKey, serde_json::Error> + Send + Sync;
 
 /// Compares a secret with a hash: [`SecretHash::matches`], unless a test counts.
 pub(crate) type Compare = dyn Fn(&SecretHash, &Secret) -> bool + Send + Sync;
@@ -23,33 +28,79 @@ pub(crate) enum Candidate {
     /// One of the user's access keys.
     Key(AccessKey),
     /// A hash that nothing matches, for the time it takes.
-    Nobody(SecretHash),
+    Decoy(SecretHash),
 }
 
 impl Candidate {
     fn hash(&self) -> &SecretHash {
         match self {
             Self::Key(key) => &key.hash,
-            Self::Nobody(hash) => hash,
+            Self::Decoy(hash) => hash,
         }
     }
 }
 
-/// What this secret is to be compared with, if this is the user who was asked for.
-pub(crate) fn candidates(user: Option<User>, secret: &Secret) -> Vec<Candidate> {
-    let keys = user.map(|user| user.access_keys).unwrap_or_default().into_iter();
-    if secret.looks_generated() {
-        let mut candidates: Vec<_> = keys.filter(|key| !key.hash.is_password()).map(Candidate::Key).collect();
-        while candidates.len() < User::MAX_ACCESS_KEYS {
-            candidates
-                .push(Candidate::Nobody(SecretHash::Generated { salt: vec![0; 16], digest: vec![0; 32] }));
-        }
-        candidates
-    } else {
-        // A user has one password at the most (`User::add` sees to it); of two, the newer would count.
-        let password = keys.rev().find(|key| key.hash.is_password());
-        vec![password.map_or_else(|| Candidate::Nobody(SecretHash::of_nobody()), Candidate::Key)]
+/// Stored access keys that belong to no user, as text. One has a generated secret, the other a chosen password.
+pub(crate) struct Decoys {
+    generated: String,
+    password: String,
+}
+
+impl Decoys {
+    /// The most passwords among stored access keys: one that counts (`User::add` refuses a second one), and one that
+    /// it replaced, until the user is changed the next time.
+    const MAX_PASSWORDS: usize = 2;
+
+    /// The decoys. They have the label and the scope that `weir user add` gives.
+    pub(crate) fn new() -> Self {
+        let text = |hash: SecretHash| {
+            let hash = String::from(hash);
+            format!(
+                r#"{{"label":"default","scope":"both","hash":"{hash}","created_at":1700000000000,"expires_at":null}}"#
+            )
+        };
+        let generated = SecretHash::Generated { salt: vec![0; 16], digest: vec![0; 32] };
+        Self { generated: text(generated), password: text(SecretHash::of_nobody()) }
     }
+
+    /// The candidates for a secret among a user's stored access keys; `None` is a name without an account. Twenty
+    /// generated keys and two passwords are parsed, whatever is stored.
+    pub(crate) fn candidates(
+        &self,
+        stored: Option<&str>,
+        secret: &Secret,
+        parse: &Parse,
+    ) -> Result<Vec<Candidate>, serde_json::Error> {
+        let (mut generated, mut passwords) = (Vec::new(), Vec::new());
+        for key in serde_json::from_str::<Vec<&RawValue>>(stored.unwrap_or("[]"))? {
+            let key = parse(key.get())?;
+            let of_its_kind = if key.hash.is_password() { &mut passwords } else { &mut generated };
+            of_its_kind.push(Candidate::Key(key));
+        }
+        fill(&mut generated, User::MAX_ACCESS_KEYS, &self.generated, parse)?;
+        // The newest password is the one that counts.
+        passwords.reverse();
+        fill(&mut passwords, Self::MAX_PASSWORDS, &self.password, parse)?;
+        if secret.looks_generated() {
+            return Ok(generated);
+        }
+        passwords.truncate(1);
+        Ok(passwords)
+    }
+}
+
+/// Adds decoys until there are `count` candidates. Each is read like a stored key: found in its text, then parsed.
+fn fill(
+    candidates: &mut Vec<Candidate>,
+    count: usize,
+    decoy: &str,
+    parse: &Parse,
+) -> Result<(), serde_json::Error> {
+    while candidates.len() < count {
+        let key: &RawValue = serde_json::from_str(decoy)?;
+        candidates.push(Candidate::Decoy(parse(key.get())?.hash));
+    }
+    Ok(())
 }
 
 /// The access key among the candidates that the secret belongs to, if it still counts. All of them are compared.
@@ -74,24 +125,50 @@ pub(crate) fn matching(
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    };
 
     use super::*;
-    use crate::fixtures::{expired, generated, now, password, user};
+    use crate::fixtures::{expired, generated, now, password, stored, user};
 
-    /// How many fast hashes and how many argon2id computations a check takes, and what it says.
-    fn work(user: Option<User>, secret: &Secret) -> (usize, usize, Option<AccessKey>) {
-        let (fast, slow) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        let found = matching(candidates(user, secret), secret, now(), |hash, secret| {
+    /// The operations that a check takes.
+    #[derive(Debug, Default, PartialEq, Eq)]
+    struct Work {
+        parsed: usize,
+        fast: usize,
+        slow: usize,
+    }
+
+    fn candidates(user: Option<&User>, secret: &Secret) -> Vec<Candidate> {
+        let stored = user.map(|user| stored(user).access_keys);
+        Decoys::new().candidates(stored.as_deref(), secret, &|text| serde_json::from_str(text)).unwrap()
+    }
+
+    /// How much work a check takes, and which access key it finds.
+    fn work(user: Option<&User>, secret: &Secret) -> (Work, Option<AccessKey>) {
+        let [parsed, fast, slow] = [const { AtomicUsize::new(0) }; 3].map(Arc::new);
+        let stored = user.map(|user| stored(user).access_keys);
+        let parse = {
+            let parsed = parsed.clone();
+            move |text: &str| {
+                parsed.fetch_add(1, Ordering::Relaxed);
+                serde_json::from_str(text)
+            }
+        };
+        let candidates = Decoys::new().candidates(stored.as_deref(), secret, &parse).unwrap();
+        let found = matching(candidates, secret, now(), |hash, secret| {
             let counter = if hash.is_password() { &slow } else { &fast };
             counter.fetch_add(1, Ordering::Relaxed);
             hash.is_password() || hash.matches(secret)
         });
-        (fast.into_inner(), slow.into_inner(), found)
+        let [parsed, fast, slow] = [parsed, fast, slow].map(|counter| counter.load(Ordering::Relaxed));
+        (Work { parsed, fast, slow }, found)
     }
 
     #[test]
-    fn a_generated_secret_takes_twenty_fast_hashes_whoever_is_asked_for() {
+    fn a_generated_secret_takes_the_same_parses_and_twenty_fast_hashes_for_every_name() {
         let (key, secret) = generated("web", 1);
         let (other, wrong) = generated("other", 2);
         let twenty: Vec<_> = (0..20).map(|n| generated(&format!("k{n}"), 10 + n).0).collect();
@@ -106,13 +183,13 @@ mod tests {
             ("a password only", Some(user(vec![password("p")])), &secret),
             ("all keys", Some(user(twenty)), &wrong),
         ] {
-            let (fast, slow, _) = work(asked_for, presented);
-            assert_eq!((fast, slow), (20, 0), "{case}");
+            let (work, _) = work(asked_for.as_ref(), presented);
+            assert_eq!(work, Work { parsed: 22, fast: 20, slow: 0 }, "{case}");
         }
     }
 
     #[test]
-    fn a_chosen_secret_takes_one_argon2id_computation_whoever_is_asked_for() {
+    fn a_chosen_secret_takes_the_same_parses_and_one_argon2id_computation_for_every_name() {
         let (key, _) = generated("web", 1);
         let secret = Secret::presented("correct horse");
         for (case, asked_for) in [
@@ -121,23 +198,24 @@ mod tests {
             ("no password", Some(user(vec![key.clone()]))),
             ("a password", Some(user(vec![password("p")]))),
             ("a password among keys", Some(user(vec![key.clone(), password("p"), key.clone()]))),
+            ("a password that was replaced", Some(user(vec![expired(password("p")), password("p")]))),
             ("expired", Some(user(vec![expired(password("p"))]))),
         ] {
-            let (fast, slow, _) = work(asked_for, &secret);
-            assert_eq!((fast, slow), (0, 1), "{case}");
+            let (work, _) = work(asked_for.as_ref(), &secret);
+            assert_eq!(work, Work { parsed: 22, fast: 0, slow: 1 }, "{case}");
         }
     }
 
     #[test]
     fn the_computations_of_nobody_cost_what_those_of_somebody_do() {
         let chosen = Secret::presented("correct horse");
-        let cost = |user| match candidates(user, &chosen).remove(0).hash() {
+        let cost = |user: Option<User>| match candidates(user.as_ref(), &chosen).remove(0).hash() {
             SecretHash::Password { cost, salt, digest } => (*cost, salt.len(), digest.len()),
             SecretHash::Generated { .. } => panic!("a fast hash"),
         };
         assert_eq!(cost(None), cost(Some(user(vec![password("p")]))));
         let (key, secret) = generated("web", 1);
-        for candidate in candidates(Some(user(vec![key])), &secret) {
+        for candidate in candidates(Some(&user(vec![key])), &secret) {
             let SecretHash::Generated { salt, digest } = candidate.hash() else {
                 panic!("a slow hash");
             };
@@ -149,13 +227,13 @@ mod tests {
     fn the_key_that_matches_is_found_unless_it_has_expired() {
         let (key, secret) = generated("web", 1);
         let (other, _) = generated("other", 2);
-        let found = |keys| work(Some(user(keys)), &secret).2.map(|key| key.label.to_string());
+        let found = |keys| work(Some(&user(keys)), &secret).1.map(|key| key.label.to_string());
         assert_eq!(found(vec![other.clone(), key.clone(), other.clone()]), Some("web".to_owned()));
         assert_eq!(found(vec![expired(key.clone()), other.clone()]), None);
         assert_eq!(found(vec![other]), None);
         let chosen = Secret::presented("correct horse");
-        assert!(work(Some(user(vec![password("p")])), &chosen).2.is_some());
-        assert!(work(Some(user(vec![expired(password("p"))])), &chosen).2.is_none());
+        assert!(work(Some(&user(vec![password("p")])), &chosen).1.is_some());
+        assert!(work(Some(&user(vec![expired(password("p"))])), &chosen).1.is_none());
     }
 
     #[test]

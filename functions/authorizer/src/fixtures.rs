@@ -15,7 +15,7 @@ use tokio::{sync::Semaphore, task::yield_now, time::timeout};
 use weir_core::{
     SeededRandom, Timestamp, Username,
     ports::{PortError, Users},
-    users::{AccessKey, Scope, Secret, SecretHash, User, generate},
+    users::{AccessKey, Scope, Secret, SecretHash, StoredUser, User, generate},
 };
 
 use crate::Grant;
@@ -36,6 +36,11 @@ pub(crate) fn basic(name: &str, secret: &str) -> String {
 /// A user called ethan.
 pub(crate) fn user(access_keys: Vec<AccessKey>) -> User {
     User { access_keys, ..User::new("ethan".parse().unwrap()) }
+}
+
+/// What an engine stores of a user.
+pub(crate) fn stored(user: &User) -> StoredUser {
+    user.try_into().unwrap()
 }
 
 /// An access key with a generated secret.
@@ -95,6 +100,7 @@ pub(crate) struct Directory {
     users: Mutex<HashMap<Username, User>>,
     asked: AtomicUsize,
     failing: AtomicBool,
+    spoilt: AtomicBool,
     gate: Semaphore,
 }
 
@@ -105,6 +111,7 @@ impl Directory {
             users: Mutex::new(users.collect()),
             asked: AtomicUsize::new(0),
             failing: AtomicBool::new(false),
+            spoilt: AtomicBool::new(false),
             gate: Semaphore::new(1),
         }
     }
@@ -121,6 +128,11 @@ impl Directory {
         self.failing.store(failing, Ordering::SeqCst);
     }
 
+    /// Cuts the stored access keys of all users short.
+    pub(crate) fn spoil(&self) {
+        self.spoilt.store(true, Ordering::SeqCst);
+    }
+
     /// Lets nobody have an answer until [`Self::release`].
     pub(crate) fn hold(&self) {
         self.gate.try_acquire().unwrap().forget();
@@ -133,12 +145,16 @@ impl Directory {
 
 #[async_trait]
 impl Users for Directory {
-    async fn find(&self, username: &Username) -> Result<Option<User>, PortError> {
+    async fn stored(&self, username: &Username) -> Result<Option<StoredUser>, PortError> {
         self.asked.fetch_add(1, Ordering::SeqCst);
         let _passed = self.gate.acquire().await.unwrap();
         if self.failing.load(Ordering::SeqCst) {
             return Err(PortError::unavailable("finding a user", "on purpose"));
         }
-        Ok(self.users.lock().unwrap().get(username).cloned())
+        let mut found = self.users.lock().unwrap().get(username).map(stored);
+        if let Some(user) = found.as_mut().filter(|_| self.spoilt.load(Ordering::SeqCst)) {
+            user.access_keys.pop();
+        }
+        Ok(found)
     }
 }

@@ -138,6 +138,44 @@ async fn a_chosen_secret_costs_one_computation_whoever_is_asked_for_and_a_genera
 }
 
 #[tokio::test]
+async fn a_wrong_generated_secret_costs_the_same_hashes_and_parses_for_every_name() {
+    let (operations, keys) =
+        (Arc::new(Mutex::new((0, 0))), |count| (0..count).map(|n| generated(&format!("k{n}"), n).0));
+    let named = |name: &str, count| User { username: name.parse().unwrap(), ..user(keys(count).collect()) };
+    let mut setup = setup([named("one", 1), named("ten", 10), named("twenty", 20), named("empty", 0)]);
+    setup.authorizer.parse = {
+        let operations = operations.clone();
+        Box::new(move |text| {
+            operations.lock().unwrap().0 += 1;
+            serde_json::from_str(text)
+        })
+    };
+    setup.authorizer.compare = {
+        let operations = operations.clone();
+        Arc::new(move |hash, secret| {
+            operations.lock().unwrap().1 += 1;
+            hash.matches(secret)
+        })
+    };
+    let (_, wrong) = generated("wrong", 99);
+    for name in ["nobody", "one", "ten", "twenty", "empty", "Not A Name"] {
+        *operations.lock().unwrap() = (0, 0);
+        assert!(matches!(setup.try_out(name, wrong.reveal()).await, Err(Refusal::Wrong)), "{name}");
+        assert_eq!(*operations.lock().unwrap(), (22, 20), "parses and hashes for {name}");
+    }
+}
+
+#[tokio::test]
+async fn stored_keys_that_cannot_be_parsed_are_a_failure_and_no_refusal() {
+    let setup = setup([user(vec![password("chosen")])]);
+    setup.users.spoil();
+    for secret in [PASSWORD, "weir_x"] {
+        let outcome = setup.try_out("ethan", secret).await;
+        assert!(matches!(outcome, Err(Refusal::Unavailable(PortError::Broken { .. }))), "{outcome:?}");
+    }
+}
+
+#[tokio::test]
 async fn what_cannot_be_read_is_refused_before_anything_is_looked_up() {
     let setup = setup([]);
     let none = setup.authorizer.authorize(None).await;
