@@ -1,6 +1,7 @@
 //! `weir send`: imports files over HTTP, into any Weir.
 //!
-//! - `input`: a file, opened and understood; `lines` and `rows` read NDJSON and CSV, `columns` knows what cells are;
+//! - `input`: a file, opened and understood; `lines` and `rows` read NDJSON and CSV, `columns` knows what cells are,
+//!   `header` and `quoting` find what makes no CSV of a type;
 //! - `event_ids`: ids for events that come without one;
 //! - `delivery`: batches under way, noted in the order of the file; `sender` is one of them, `client` the HTTP below;
 //! - `state`: how far a file is, for a run that is interrupted; `stop` tells everybody;
@@ -10,8 +11,10 @@ mod client;
 mod columns;
 mod delivery;
 mod event_ids;
+mod header;
 mod input;
 mod lines;
+mod quoting;
 mod rejected;
 mod report;
 mod rows;
@@ -209,9 +212,17 @@ impl Sending {
         }
         let rows = input.rows()?;
         if !rows.has("event_type") && !rows.is_empty() && stamper.event_type.is_none() {
-            bail!("of which type are the rows? Name it with --type, or in a column event_type");
+            let why = header::separator(rows.names()).map(|why| format!(" ({why})")).unwrap_or_default();
+            bail!("of which type are the rows? Name it with --type, or in a column event_type{why}");
         }
-        Ok(Box::new(rows.events(self.columns()?, stamper)))
+        let columns = self.columns()?;
+        // A row may name a type of its own where there is a column for it.
+        let event_type = stamper.event_type.as_ref().filter(|_| !rows.has("event_type"));
+        let fault = header::fault(rows.names(), event_type.map(weir_core::EventType::as_str), &columns);
+        match fault.filter(|_| !rows.is_empty()) {
+            Some(fault) => bail!("{fault}; nothing was sent"),
+            None => Ok(Box::new(rows.events(columns, stamper))),
+        }
     }
 
     /// What the types' fields are: as a catalog that was named says, or the server, or what is built in.
