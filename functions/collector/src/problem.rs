@@ -162,7 +162,9 @@ impl Problem {
             }
             Self::TooManyEvents { limit } => format!("A request has at most {limit} events."),
             Self::UnsupportedEncoding => "A body is sent as it is, or with one of gzip and zstd.".to_owned(),
-            Self::UndecodableBody { encoding } => format!("The body is not valid {encoding}."),
+            Self::UndecodableBody { encoding } => {
+                format!("The body is not valid {encoding}. One that is not compressed has no Content-Encoding.")
+            }
             Self::InvalidEvent { errors } => match errors.as_slice() {
                 [one] => format!("{} {}", one.path, one.message).trim().to_owned(),
                 many => format!("There are {} errors.", many.len()),
