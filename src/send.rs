@@ -1,6 +1,7 @@
 //! `weir send`: imports files over HTTP, into any Weir.
 //!
-//! - `input`: a file, opened and understood; `lines` and `rows` read NDJSON and CSV, `columns` knows what cells are;
+//! - `input`: a file, opened and understood; `lines` and `rows` read NDJSON and CSV, `columns` knows what cells are,
+//!   `header` and `quoting` find what makes no CSV of a type;
 //! - `event_ids`: ids for events that come without one;
 //! - `beginning`: whether a file is worth going on with, by its first lines;
 //! - `delivery`: batches under way, noted in the order of the file; `sender` is one of them, `client` the HTTP below;
@@ -12,8 +13,10 @@ mod client;
 mod columns;
 mod delivery;
 mod event_ids;
+mod header;
 mod input;
 mod lines;
+mod quoting;
 mod rejected;
 mod report;
 mod rows;
@@ -235,9 +238,17 @@ impl Sending {
         }
         let rows = input.rows()?;
         if !rows.has("event_type") && !rows.is_empty() && stamper.event_type.is_none() {
-            bail!("of which type are the rows? Name it with --type, or in a column event_type");
+            let why = header::separator(rows.names()).map(|why| format!(" ({why})")).unwrap_or_default();
+            bail!("of which type are the rows? Name it with --type, or in a column event_type{why}");
         }
-        Ok(Box::new(rows.events(self.columns()?, stamper)))
+        let columns = self.columns()?;
+        // A row may name a type of its own where there is a column for it.
+        let event_type = stamper.event_type.as_ref().filter(|_| !rows.has("event_type"));
+        let fault = header::fault(rows.names(), event_type.map(weir_core::EventType::as_str), &columns);
+        match fault.filter(|_| !rows.is_empty()) {
+            Some(fault) => bail!("{fault}; nothing was sent"),
+            None => Ok(Box::new(rows.events(columns, stamper))),
+        }
     }
 
     /// Refuses a type that the server does not have, before anything is sent as one.

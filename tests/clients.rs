@@ -82,11 +82,71 @@ fn the_python_program_sends_until_all_is_stored_and_tells_what_was_rejected() {
             Command::new("python3").args(["-c", &program]).env("PATH", path_with_venv()).output().unwrap();
         let printed = String::from_utf8(output.stdout).unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        assert_eq!(printed.lines().count(), 1, "{printed}");
+        assert_eq!(printed.lines().count(), 2, "{printed}");
+        assert!(printed.contains("not JSON compliant"), "{printed}");
         assert!(printed.contains("button_id") && printed.contains("required"), "{printed}");
     }
     assert_eq!(between.forgotten(), 2);
     assert_eq!(clicks(&weir, &read), 1);
+}
+
+/// What gateways that stand before Weir do: they fail at what they do not like, and take no large bodies.
+fn moody(body: &[u8]) -> Option<u16> {
+    if body.windows(6).any(|word| word == b"poison") {
+        Some(500)
+    } else {
+        (body.len() > 1 << 20).then_some(413)
+    }
+}
+
+#[test]
+fn the_python_program_tries_again_only_what_can_pass_by_itself_and_no_event_holds_up_others() {
+    let (weir, write, read) = weir();
+    let between = Forgetful::start_with(&weir.url(), 1, moody);
+    let program = snippets("python", &between.url(), &write).remove(0);
+    let (program, _) = program.split_once("\nfor event, errors in send(").unwrap();
+    let run = |calls: &str, url: &str, secret: &str| {
+        let call = format!("{program}\nurl, who = '{url}', ('ethan', '{secret}')\n{calls}");
+        let output =
+            Command::new("python3").args(["-c", &call]).env("PATH", path_with_venv()).output().unwrap();
+        let said = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.success(), said(output.stdout), said(output.stderr))
+    };
+    let secret = write.strip_prefix("ethan:").unwrap();
+    let calls = "click = {'event_type': 'button_click', 'session_id': 's1', 'button_id': 'abc'}\n\
+        bad = [{**click, 'n': float('nan')}, {**click, 'n': {1}}, {**click, 'button_id': 7}, {**click, 'n': 'x' * 300_000},\n\
+            {**click, 'n': 'y' * 2_000_000}, {**click, 'n': '\\ud800'}]\n\
+        events = [event for one in bad for event in (click, one)] + [click] * 1000\n\
+        for event, errors in send(events, url, who): print(errors)\n";
+    let (done, printed, said) = run(calls, &between.url(), secret);
+    assert!(done, "{said}");
+    for expected in [
+        "not JSON compliant",
+        "not JSON serializable",
+        "is not of type",
+        "262144 bytes",
+        "own words",
+        "hex escape",
+    ] {
+        assert!(printed.contains(expected), "{expected} should be in {printed}");
+    }
+    assert_eq!((printed.lines().count(), clicks(&weir, &read), between.forgotten()), (6, 1006, 1));
+    // What fails by itself for as long as it is tried ends in an error, and all others are stored.
+    let calls = "click = {'event_type': 'button_click', 'session_id': 's1', 'button_id': 'abc'}\n\
+        send([click] * 10 + [{**click, 'n': 'poison'}], url, who, patience=4)\n";
+    let (done, _, said) = run(calls, &between.url(), secret);
+    assert!(!done && said.contains("500 Server Error"), "{said}");
+    assert_eq!(clicks(&weir, &read), 1016);
+    // A wrong secret and a path that is not there never become right.
+    let calls = "send([{'event_type': 'button_click', 'session_id': 's1', 'button_id': 'abc'}], url, who)\n";
+    for (url, secret, expected) in [
+        (weir.url(), "wrong", "401"),
+        (weir.url() + "/nowhere", secret, "404"),
+        ("nothing".to_owned(), secret, "MissingSchema"),
+    ] {
+        let (done, _, said) = run(calls, &url, secret);
+        assert!(!done && said.contains(expected), "{expected}: {said}");
+    }
 }
 
 #[test]
@@ -166,4 +226,58 @@ fn the_script_says_in_the_console_what_was_rejected_beside_what_was_stored() {
         // The event, as it was sent.
         said.contains("WARNING") && said.contains("event_id")
     });
+}
+
+#[test]
+fn the_script_sends_what_can_be_sent_and_no_event_holds_up_others() {
+    let (weir, write, read) = weir();
+    let between = Forgetful::start_with(&weir.url(), 0, moody);
+    let site = Site::start(format!("<!doctype html>{}", snippets("html", &between.url(), &write)[0]));
+    let browser = Browser::start();
+    browser.open(&site.url());
+    // 66,000 bytes that are 22,000 UTF-16 units; several of 30,000 that a browser lets outlive a page one at a time; events
+    // that Weir refuses, that no request could hold, and that are no JSON.
+    browser.run(
+        "const click = (more) => weir.track('button_click', { session_id: 's1', button_id: 'abc', ...more });\
+         const loop = {}; loop.loop = loop;\
+         click({ note: 'poison' });\
+         click({ note: '漢'.repeat(22000) });\
+         for (let n = 0; n < 5; n++) click({ n, note: '漢'.repeat(10000) });\
+         click({ n: NaN }); click({ loop }); click({ n: 1n }); click({ note: 'x'.repeat(300000) });\
+         click({ button_id: 7 }); click({ note: 'y'.repeat(5e6) }); click({ last: true });",
+        &json!([]),
+    );
+    // The page is hidden: everything is sent at once.
+    browser.run("dispatchEvent(new Event('pagehide'));", &json!([]));
+    eventually("all others are counted", || clicks(&weir, &read) == 8);
+    browser.click("button");
+    eventually("so is what comes later", || clicks(&weir, &read) == 9);
+    let mut said = String::new();
+    eventually("what was never sent is told of", || {
+        said.extend(browser.log("browser").iter().map(ToString::to_string));
+        ["too large", "circular", "BigInt", "500"].iter().all(|word| said.contains(word))
+    });
+    weir.wait_until_filed();
+    let filed = weir.query("SELECT count(*) AS n, count(DISTINCT event_id) AS ids FROM button_click");
+    assert_eq!((&filed[0]["n"], &filed[0]["ids"]), (&json!(9), &json!(9)));
+}
+
+#[test]
+fn the_script_sends_without_keepalive_what_the_browser_refuses_with_it() {
+    let (weir, write, read) = weir();
+    let site = Site::start(format!("<!doctype html>{}", snippets("html", &weir.url(), &write)[0]));
+    let browser = Browser::start();
+    browser.open(&site.url());
+    // Another script of the page has used up what may outlive it.
+    browser.run(
+        "const real = fetch; window.asked = [];\
+         window.fetch = (url, options) => {\
+           window.asked.push(!!options.keepalive);\
+           return options.keepalive ? Promise.reject(new TypeError('quota')) : real(url, options);\
+         };\
+         weir.track('button_click', { session_id: 's1', button_id: 'abc' });",
+        &json!([]),
+    );
+    eventually("the event is counted", || clicks(&weir, &read) == 1);
+    assert_eq!(browser.run("return window.asked;", &json!([])), json!([true, false]));
 }

@@ -3,6 +3,8 @@
 
 mod harness;
 
+use std::{collections::BTreeSet, path::Path};
+
 use harness::{Weir, basic, click, gzip, json};
 
 #[test]
@@ -115,6 +117,65 @@ fn unknown_encodings_are_415_and_broken_ones_422() {
         weir.post_with("/button/click", body, &[("content-encoding", "gzip")])
             .problem(422, "undecodable-body");
     }
+}
+
+/// What stands in backticks in the paragraph that begins so, up to where its tests are named.
+fn listed(page: &str, begin: &str) -> (BTreeSet<String>, BTreeSet<u16>) {
+    let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(page)).unwrap();
+    let (_, rest) = page.split_once(begin).expect("the paragraph is there");
+    let paragraph = rest.split("Checked by").next().unwrap().split("[Promise 12]").next().unwrap();
+    let names = paragraph.split('`').skip(1).step_by(2).map(str::to_owned).collect();
+    let words = paragraph.split(|c: char| !c.is_ascii_digit());
+    (names, words.filter(|word| word.len() == 3).map(|word| word.parse().unwrap()).collect())
+}
+
+#[test]
+fn what_is_refused_whole_is_kept_nowhere_and_the_docs_list_every_such_answer() {
+    let (listed_kinds, listed_statuses) =
+        listed("docs/PROMISES.md", "Nothing is kept or counted of a request that is refused whole");
+    let (_, in_readme) = listed("README.md", "A body that is refused whole is kept and counted nowhere");
+    assert_eq!(in_readme, listed_statuses);
+    // Every problem that the code has, but for two that keep their events and two that only questions get.
+    let code = include_str!("../functions/collector/src/problem.rs").replace(char::is_whitespace, "");
+    let kinds = code.split("StatusCode::").skip(1).filter_map(|rest| {
+        let (_, rest) = rest
+            .split_once(",\"")
+            .filter(|(name, _)| name.chars().all(|c| c.is_ascii_uppercase() || c == '_'))?;
+        Some(rest.split('"').next().unwrap().to_owned())
+    });
+    let others = ["invalid-event", "no-valid-event", "unknown-event-type", "invalid-query"];
+    let kinds: BTreeSet<String> = kinds.filter(|kind| !others.contains(&kind.as_str())).collect();
+    assert!(kinds.len() > 15, "{kinds:?}");
+    assert_eq!(listed_kinds, kinds, "promise 12 lists what is not kept");
+
+    let weir = Weir::start_with(&["--flush-every", "100ms", "--allow-origins", "https://a.example"]);
+    let reader = weir.output(&["user", "add", "demo", "--label", "r", "--scope", "read"]).trim().to_owned();
+    let (owner, plain) = (weir.credentials.clone(), click("s", "b"));
+    let gzip_says = [("content-encoding", "gzip")];
+    let many = format!("[{}1]", "1,".repeat(10_000));
+    let large = "x".repeat((4 << 20) + 1);
+    let cut = &gzip(plain.as_bytes())[..20];
+    for (who, path, headers, body, status, kind) in [
+        (&owner, "/events", &gzip_says[..], plain.as_bytes(), 422, "undecodable-body"),
+        (&owner, "/button/click", &gzip_says, plain.as_bytes(), 422, "undecodable-body"),
+        (&owner, "/events", &gzip_says, cut, 422, "undecodable-body"),
+        (&owner, "/events", &[("content-encoding", "zstd")], plain.as_bytes(), 422, "undecodable-body"),
+        (&owner, "/events", &[("content-encoding", "br")], plain.as_bytes(), 415, "unsupported-encoding"),
+        (&owner, "/events", &[], many.as_bytes(), 413, "too-many-events"),
+        (&owner, "/events", &[], large.as_bytes(), 413, "body-too-large"),
+        (&owner, "/events", &[("origin", "https://b.example")], plain.as_bytes(), 403, "origin-not-allowed"),
+        (&reader, "/events", &[], plain.as_bytes(), 403, "out-of-scope"),
+        (&"demo:wrong".to_owned(), "/events", &[], plain.as_bytes(), 401, "unauthorized"),
+        (&owner, "/nowhere", &[], plain.as_bytes(), 404, "not-found"),
+        (&owner, "/counts", &[], plain.as_bytes(), 405, "method-not-allowed"),
+    ] {
+        weir.post_as(who, path, body, headers).problem(status, kind);
+        assert!(listed_kinds.contains(kind) && listed_statuses.contains(&status), "{status} {kind}");
+    }
+    assert_eq!(weir.get("/counts").json()["rejected"]["total"], 0);
+    assert_eq!(weir.get("/rejected").json()["rejected"], json!([]));
+    weir.wait_until_filed();
+    assert_eq!(weir.files("raw"), [""; 0]);
 }
 
 #[test]

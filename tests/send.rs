@@ -2,6 +2,8 @@
 #![allow(unreachable_pub, reason = "modules of one test")]
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+#[path = "send/csv.rs"]
+mod csv;
 #[path = "send/forwarder.rs"]
 mod forwarder;
 mod harness;

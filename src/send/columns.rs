@@ -2,8 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::{Map, Value};
-use weir_core::{Catalog, EventType};
+use serde_json::{
+    Value,
+    value::{RawValue, to_raw_value},
+};
+use weir_core::{Catalog, EventType, event::ENVELOPE};
+
+/// The members of an event, as JSON texts.
+pub(super) type Members = BTreeMap<String, Box<RawValue>>;
 
 /// What is known of the types' fields.
 #[derive(Debug, Clone, Default)]
@@ -40,11 +46,38 @@ impl Columns {
         &self,
         event_type: &str,
         cells: impl Iterator<Item = (&'a str, &'a str)>,
-    ) -> Map<String, Value> {
+    ) -> Members {
         let unknown = Type::default();
         let of_type = self.0.get(event_type).unwrap_or(&unknown);
         cells.filter_map(|(name, cell)| Some((name.to_owned(), of_type.value(name, cell)?))).collect()
     }
+
+    /// The fields of a type, or of all types; none where no type is known that has any.
+    pub(super) fn fields<'a>(&'a self, event_type: Option<&'a str>) -> Option<BTreeSet<&'a str>> {
+        let fields = self.of(event_type).flat_map(|of_type| of_type.fields.keys());
+        let fields: BTreeSet<&str> = own(fields).collect();
+        (!fields.is_empty()).then_some(fields)
+    }
+
+    /// The fields that a type requires; none that all types require.
+    pub(super) fn required<'a>(&'a self, event_type: Option<&'a str>) -> Vec<&'a str> {
+        let types = event_type.into_iter().flat_map(|event_type| self.of(Some(event_type)));
+        own(types.flat_map(|of_type| &of_type.required)).collect()
+    }
+
+    fn of<'a>(&'a self, event_type: Option<&'a str>) -> impl Iterator<Item = &'a Type> {
+        // The server describes its answers beside its types, under names that no type can have.
+        let is_asked = move |name: &str| match event_type {
+            Some(event_type) => event_type == name,
+            None => name.parse::<EventType>().is_ok(),
+        };
+        self.0.iter().filter(move |(name, _)| is_asked(name)).map(|(_, of_type)| of_type)
+    }
+}
+
+/// Names that are no part of every event's envelope.
+fn own<'a>(names: impl Iterator<Item = &'a String>) -> impl Iterator<Item = &'a str> {
+    names.map(String::as_str).filter(|name| !ENVELOPE.contains(name))
 }
 
 impl Type {
@@ -59,12 +92,12 @@ impl Type {
     }
 
     /// A cell's value; none where the field is left out.
-    fn value(&self, name: &str, cell: &str) -> Option<Value> {
+    fn value(&self, name: &str, cell: &str) -> Option<Box<RawValue>> {
         if name == "occurred_at" {
             // Milliseconds or RFC 3339, whatever the type.
             return match cell {
                 "" => None,
-                _ => Some(number(cell, true).unwrap_or_else(|| cell.into())),
+                _ => number(cell, true).or_else(|| text(cell)),
             };
         }
         let types = self.fields.get(name);
@@ -72,26 +105,37 @@ impl Type {
         let may_be_text = types.is_none_or(|types| types.is_empty() || types.contains("string"));
         if cell.is_empty() {
             // An empty text may be all that is wanted of a required one.
-            return (self.required.contains(name) && may_be_text).then(|| "".into());
+            return if self.required.contains(name) && may_be_text { text("") } else { None };
         }
         if may_be_text && types.is_none_or(|types| types.is_empty() || types.len() == 1) {
-            return Some(cell.into());
+            return text(cell);
         }
         let truth = match cell.to_ascii_lowercase().as_str() {
             "true" => Some(true),
             "false" => Some(false),
             _ => None,
         };
-        let found = truth.filter(|_| may_be("boolean")).map(Value::from);
+        let found = truth.filter(|_| may_be("boolean")).and_then(|truth| to_raw_value(&truth).ok());
         let found = found.or_else(|| number(cell, false).filter(|_| may_be("number")));
         let found = found.or_else(|| number(cell, true).filter(|_| may_be("integer")));
-        let document = || serde_json::from_str(cell).ok();
-        let found =
-            found.or_else(|| document().filter(|value: &Value| value.is_object() && may_be("object")));
-        let found = found.or_else(|| document().filter(|value: &Value| value.is_array() && may_be("array")));
+        let document = |is_so: fn(&Value) -> bool| {
+            serde_json::from_str(cell).is_ok_and(|value: Value| is_so(&value)).then(|| raw(cell)).flatten()
+        };
+        let found = found.or_else(|| document(Value::is_object).filter(|_| may_be("object")));
+        let found = found.or_else(|| document(Value::is_array).filter(|_| may_be("array")));
         // What is nothing of the kind is sent as it is: the server says what it should be.
-        Some(found.unwrap_or_else(|| cell.into()))
+        found.or_else(|| text(cell))
     }
+}
+
+/// A JSON text as it is.
+fn raw(text: &str) -> Option<Box<RawValue>> {
+    serde_json::from_str(text).ok()
+}
+
+/// A text as JSON, which every text is.
+fn text(text: &str) -> Option<Box<RawValue>> {
+    to_raw_value(text).ok()
 }
 
 /// The JSON types that a field may have, null aside.
@@ -123,13 +167,12 @@ fn types(schema: &Value) -> BTreeSet<String> {
     found
 }
 
-/// A number as JSON writes it. Leading zeros make a text of it, and integers that no f64 holds stay as they are.
-fn number(cell: &str, integer: bool) -> Option<Value> {
-    let value: Value = serde_json::from_str(cell).ok()?;
-    let exact = value.is_u64() || value.is_i64();
-    let fits = value.is_number() && (exact || !integer);
-    // A number of more digits than a f64 keeps would be another one.
-    (fits && (exact || cell.bytes().filter(u8::is_ascii_digit).count() <= 17)).then_some(value)
+/// A number as JSON writes it, with all its digits. It is an integer if it has no fraction: `5.0` and `1e3` are, as JSON Schema
+/// says (<https://json-schema.org/draft/2020-12/json-schema-validation#section-6.1.1>). Leading zeros make a text of it.
+fn number(cell: &str, integer: bool) -> Option<Box<RawValue>> {
+    let value: serde_json::Number = serde_json::from_str(cell).ok()?;
+    let is_whole = value.as_f64().is_some_and(|value| value.fract() == 0.0);
+    if is_whole || !integer { raw(cell) } else { None }
 }
 
 #[cfg(test)]
@@ -147,7 +190,7 @@ mod tests {
                 "m": {"anyOf": [{"type": "string"}, {"type": "boolean"}]}, "free": {}},
             "required": ["e", "ri"]}}}});
         let columns = Columns::of_description(&description).unwrap();
-        let event = |cells: &[(&str, &str)]| Value::Object(columns.event("t", cells.iter().copied()));
+        let event = |cells: &[(&str, &str)]| json!(columns.event("t", cells.iter().copied()));
         assert_eq!(
             event(&[
                 ("s", "12"),
@@ -177,8 +220,39 @@ mod tests {
             event(&[("occurred_at", "2026-11-20T12:00:00Z")]),
             json!({"occurred_at": "2026-11-20T12:00:00Z"})
         );
-        assert_eq!(Value::Object(columns.event("unknown", [("i", "1")].into_iter())), json!({"i": "1"}));
+        assert_eq!(json!(columns.event("unknown", [("i", "1")].into_iter())), json!({"i": "1"}));
         assert!(Columns::of_description(&json!({})).is_none());
+    }
+
+    #[test]
+    fn a_number_is_one_by_the_rules_of_json_schema_and_keeps_its_digits() {
+        let columns = Columns::of_description(&json!({"components": {"schemas": {"t": {
+            "properties": {"i": {"type": "integer"}, "n": {"type": "number"}, "e": {"type": ["integer", "null"]}}}}}}));
+        let columns = columns.unwrap();
+        for (cell, is_integer, is_number) in [
+            ("5", true, true),
+            ("5.0", true, true),
+            ("1e3", true, true),
+            ("-0.0", true, true),
+            ("12345678901234567890123", true, true),
+            ("9007199254740993.0", true, true),
+            ("5.5", false, true),
+            ("1e-3", false, true),
+            ("0.10000000000000000001", false, true),
+            ("05", false, false),
+            ("+5", false, false),
+            ("5.", false, false),
+            ("1_000", false, false),
+            ("0x10", false, false),
+            ("1e400", false, false),
+            ("NaN", false, false),
+        ] {
+            let sent = |field: &str| columns.event("t", [(field, cell)].into_iter())[field].get().to_owned();
+            let text = json!(cell).to_string();
+            let expected = |is: bool| if is { cell.to_owned() } else { text.clone() };
+            assert_eq!((sent("i"), sent("e")), (expected(is_integer), expected(is_integer)), "{cell}");
+            assert_eq!(sent("n"), expected(is_number), "{cell}");
+        }
     }
 
     #[test]

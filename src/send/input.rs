@@ -12,11 +12,12 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use flate2::read::MultiGzDecoder;
-use weir_core::{Random, Violation};
+use weir_core::{Random, Violation, looks};
 
 use super::{
     event_ids::{Seed, Stamper},
     lines::Lines,
+    quoting,
     rows::Rows,
 };
 use crate::cli::FileFormat;
@@ -113,18 +114,26 @@ pub(super) fn open(
     (&mut plain).take(ahead as u64).read_to_end(&mut head).with_context(told)?;
     let seed = match (source, place, &metadata) {
         (Some(name), ..) => Seed::of_source(name),
-        (None, Place::File(path), Some(_)) => {
-            let file = File::open(path).with_context(told)?;
-            let file: Box<dyn Read> =
-                if is_gzip { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
-            Seed::of_content(file)
-        }
+        (None, Place::File(path), Some(_)) => Seed::of_content(contents(path, is_gzip).with_context(told)?),
         (None, ..) => Seed::of_nothing(random),
     };
     let seed_before = if source.is_some() { seed } else { Seed::of_beginning(&head) };
+    if let Some(looks) = looks::of_bytes(&head) {
+        bail!("{} is no text that could be sent: {looks}", place.name());
+    }
     let is_csv = is_csv(place, format, &head)?;
+    // Before anything is sent, so that a corrected file is not sent on top of a part of itself. A pipe cannot be read twice.
+    if let (true, Place::File(path), Some(_)) = (is_csv, place, &metadata) {
+        quoting::check(contents(path, is_gzip).with_context(told)?).context("nothing was sent")?;
+    }
     let content = BufReader::with_capacity(HEAD, Cursor::new(head).chain(plain));
     Ok(Input { content, is_csv, seed, seed_before, read, metadata })
+}
+
+/// A file once more, from its beginning, decompressed.
+fn contents(path: &Path, is_gzip: bool) -> io::Result<Box<dyn Read>> {
+    let file = File::open(path)?;
+    Ok(if is_gzip { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) })
 }
 
 fn is_csv(place: &Place, format: FileFormat, head: &[u8]) -> Result<bool> {

@@ -14,6 +14,7 @@ use super::{
     event_ids::Stamper,
     input::{Item, Source},
     lines::LONGEST,
+    quoting::check_row,
 };
 
 /// A file whose header was read.
@@ -30,7 +31,10 @@ impl<R: Read + Send> Rows<R> {
         if !reader.read_byte_record(&mut names).context("the header line cannot be read")? {
             return Ok(Self { reader, names: Vec::new() });
         }
-        take_row(&mut reader);
+        let (header, lines_before) = take_row(&mut reader);
+        if check_row(&header, 1 + lines_before)? {
+            bail!("the first line names the fields, and has a quote within a name that is not quoted");
+        }
         let mut seen = BTreeSet::new();
         let mut read = Vec::new();
         for name in &names {
@@ -44,6 +48,11 @@ impl<R: Read + Send> Rows<R> {
             read.push(name.to_owned());
         }
         Ok(Self { reader, names: read })
+    }
+
+    /// The names of the columns.
+    pub(super) fn names(&self) -> &[String] {
+        &self.names
     }
 
     /// Whether a column has this name.
@@ -106,7 +115,12 @@ impl<R: Read + Send> Source for Events<R> {
         let position = self.row.position().map_or(0, csv::Position::line);
         let (original, lines_before) = take_row(&mut self.rows.reader);
         let number = position + lines_before;
-        let event = self.event(number, &original);
+        let event = match check_row(&original, number).context("nothing from that row on was sent")? {
+            true => {
+                Err(Violation::whole("the row has a quote within a cell that is not quoted; it was not sent"))
+            }
+            false => self.event(number, &original),
+        };
         Ok(Some(Item { number, original, event, cut: false }))
     }
 }

@@ -1,5 +1,5 @@
 //! A gateway before Weir that loses the first answers to events: the request arrives and takes effect, and the client
-//! gets 502.
+//! gets 502. It may also refuse bodies by a rule of its own; those never arrive.
 
 use std::{
     net::SocketAddr,
@@ -11,9 +11,9 @@ use std::{
 
 use axum::{
     Router,
-    body::{Body, to_bytes},
+    body::{Body, Bytes, to_bytes},
     extract::Request,
-    http::{Method, Response},
+    http::{Method, Response, request::Parts},
 };
 
 pub struct Forgetful {
@@ -26,6 +26,11 @@ pub struct Forgetful {
 impl Forgetful {
     /// Loses so many answers.
     pub fn start(weir: &str, answers: usize) -> Self {
+        Self::start_with(weir, answers, |_| None)
+    }
+
+    /// Loses so many answers, and answers by itself where the rule gives a status for a body.
+    pub fn start_with(weir: &str, answers: usize, rule: fn(&[u8]) -> Option<u16>) -> Self {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let forgotten = Arc::new(AtomicUsize::new(0));
@@ -34,7 +39,13 @@ impl Forgetful {
             let (weir, count) = (weir.clone(), Arc::clone(&count));
             async move {
                 let is_post = request.method() == Method::POST;
-                let (status, headers, body) = pass_on(&weir, request).await;
+                let (parts, body) = request.into_parts();
+                let body = to_bytes(body, 16 << 20).await.unwrap();
+                if let Some(status) = rule(&body) {
+                    let own = Response::builder().status(status).header("access-control-allow-origin", "*");
+                    return own.body(Body::from("the gateway's own words")).unwrap();
+                }
+                let (status, headers, body) = pass_on(&weir, parts, body).await;
                 let forget = |told: usize| (told < answers).then_some(told + 1);
                 let mut answer = Response::builder().status(status);
                 *answer.headers_mut().unwrap() = headers;
@@ -60,9 +71,7 @@ impl Forgetful {
     }
 }
 
-async fn pass_on(weir: &str, request: Request) -> (u16, axum::http::HeaderMap, Vec<u8>) {
-    let (parts, body) = request.into_parts();
-    let body = to_bytes(body, 1 << 20).await.unwrap();
+async fn pass_on(weir: &str, parts: Parts, body: Bytes) -> (u16, axum::http::HeaderMap, Vec<u8>) {
     let url = format!("{weir}{}", parts.uri);
     let answer = tokio::task::spawn_blocking(move || {
         let agent: ureq::Agent = ureq::Agent::config_builder()

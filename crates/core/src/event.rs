@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
 
-use crate::{EventId, EventType, Timestamp, json};
+use crate::{EventId, EventType, Timestamp, json, looks, occurred};
 
 /// The largest event, in bytes of JSON as it was sent.
 pub const MAX_EVENT_BYTES: usize = 256 * 1024;
@@ -66,7 +66,10 @@ impl<'a> Event<'a> {
         if text.len() > MAX_EVENT_BYTES {
             return Err(vec![Violation::whole(format!("an event has at most {MAX_EVENT_BYTES} bytes"))]);
         }
-        let syntax = |error: serde_json::Error| vec![Violation::whole(format!("not valid JSON: {error}"))];
+        let syntax = |error: serde_json::Error| {
+            let looks = looks::of_text(text, &error).map(|looks| format!(": {looks}"));
+            vec![Violation::whole(format!("not valid JSON: {error}{}", looks.unwrap_or_default()))]
+        };
         let mut value = json::read_strictly(text).map_err(syntax)?;
         let Value::Object(object) = &mut value else {
             return Err(vec![Violation::whole("an event must be a JSON object")]);
@@ -84,14 +87,8 @@ impl<'a> Event<'a> {
         let event_id = envelope(object.remove("event_id"), "event_id", &mut violations, |value| {
             value.as_str().ok_or("must be a string".to_owned())?.parse().map_err(|e| format!("{e}"))
         });
-        let occurred_at = envelope(object.remove("occurred_at"), "occurred_at", &mut violations, |value| {
-            match (value.as_u64().or_else(|| whole(value.as_f64()?)), value.as_str()) {
-                (Some(millis), _) => Timestamp::from_millis(millis),
-                (_, Some(text)) => Timestamp::from_rfc3339(text),
-                _ => Err(crate::TimestampError),
-            }
-            .map_err(|e| e.to_string())
-        });
+        let occurred_at =
+            envelope(object.remove("occurred_at"), "occurred_at", &mut violations, occurred::read);
         if !violations.is_empty() {
             return Err(violations);
         }
@@ -110,13 +107,6 @@ impl<'a> Event<'a> {
     pub(crate) fn fields(&self) -> &[(Cow<'a, str>, &'a RawValue)] {
         &self.fields
     }
-}
-
-/// A number that is written with a point, or an exponent, and is whole all the same: JSON knows no other difference.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is whole and not negative")]
-fn whole(number: f64) -> Option<u64> {
-    // Up to 2^53, above which floating point has no odd numbers.
-    (number.fract() == 0.0 && (0.0..=9_007_199_254_740_992.0).contains(&number)).then_some(number as u64)
 }
 
 /// Reads a member that may be missing; null counts as missing.

@@ -29,14 +29,18 @@ impl Timestamp {
         Self(millis.min(Self::MAX_MILLIS))
     }
 
-    /// Reads an RFC 3339 text, such as `2026-11-20T13:05:00.250Z` or `2026-11-20T14:05:00+01:00`.
+    /// Reads an RFC 3339 text, such as `2026-11-20T13:05:00.250Z` or `2026-11-20T14:05:00+01:00`. What is finer than a
+    /// millisecond is cut off. A leap second (`:60`) has no milliseconds of its own since 1970, and is refused.
     pub fn from_rfc3339(text: &str) -> Result<Self, TimestampError> {
-        // Jiff reads more than RFC 3339 (a bare `2026-11-20T13Z`, a zone in brackets), so ask for its outline first.
+        // Jiff reads more than RFC 3339 (a bare `2026-11-20T13Z`, a zone in brackets, a leap second as the one before, an
+        // offset of more than a day), so ask for its outline first.
         let outline = text.len() >= 20
             && text.as_bytes()[13] == b':'
             && text.as_bytes()[16] == b':'
+            && text.as_bytes()[17] < b'6'
             && !text.ends_with(']')
-            && !text.contains(',');
+            && !text.contains(',')
+            && has_a_possible_offset(&text.as_bytes()[19..]);
         let parsed: jiff::Timestamp = if outline {
             text.parse().map_err(|_| TimestampError)?
         } else {
@@ -68,6 +72,19 @@ impl Timestamp {
         let instant = jiff::Timestamp::from_millisecond(millis).expect("1970 to 9999 is inside jiff's range");
         jiff::tz::TimeZone::UTC.to_datetime(instant)
     }
+}
+
+/// Whether what stands behind the seconds of a time has no numeric offset, or one of at most 23 hours and 59 minutes.
+fn has_a_possible_offset(end: &[u8]) -> bool {
+    let Some(sign) = end.iter().position(|byte| matches!(byte, b'+' | b'-')) else { return true };
+    let offset = &end[sign + 1..];
+    let (hours, minutes) = match offset.len() {
+        2 => (offset, &b"00"[..]),
+        4 => offset.split_at(2),
+        5 if offset[2] == b':' => (&offset[..2], &offset[3..]),
+        _ => return false,
+    };
+    hours.iter().chain(minutes).all(u8::is_ascii_digit) && hours < &b"24"[..] && minutes < &b"60"[..]
 }
 
 impl TryFrom<u64> for Timestamp {
@@ -167,6 +184,56 @@ mod tests {
             ["", "now", "2026-11-20", "2026-11-20T13:00:05", "2026-13-20T13:00:05Z", "1969-12-31T23:59:59Z"]
         {
             assert_eq!(Timestamp::from_rfc3339(bad), Err(TimestampError), "{bad}");
+        }
+    }
+
+    #[test]
+    fn times_that_cannot_be_are_refused() {
+        for bad in [
+            "2026-11-20T13:00:60Z",
+            "2016-12-31T23:59:60Z",
+            "2026-11-20T13:00:61Z",
+            "2026-11-20T13:60:00Z",
+            "2026-11-20T24:00:00Z",
+            "2026-11-20T24:00:00.000+01:00",
+            "2026-02-30T13:00:00Z",
+            "2025-02-29T13:00:00Z",
+            "2026-04-31T13:00:00Z",
+            "2026-00-10T13:00:00Z",
+            "2026-11-20T13:00:00+25:00",
+            "2026-11-20T13:00:00+24:00",
+            "2026-11-20T13:00:00-25:59",
+            "2026-11-20T13:00:00.123456+25:00",
+            "2026-11-20T13:00:00+01:60",
+            "2026-11-20T13:00:00+2500",
+            "2026-11-20T13:00:00+25",
+            "2026-11-20T13:00:00+01:00:30",
+            "2026-11-20T13:00:00+1:00",
+            "2026-11-20T13:00:00+",
+        ] {
+            assert_eq!(Timestamp::from_rfc3339(bad), Err(TimestampError), "{bad}");
+        }
+        for good in [
+            "2024-02-29T13:00:59.999Z",
+            "2026-11-20T13:00:00-00:00",
+            "2026-11-20T13:00:00+14:00",
+            "2026-11-20T13:00:00-23:59",
+            "2026-11-20T13:00:00+0100",
+            "2026-11-20T13:00:00+01",
+            "2026-11-20t13:00:00z",
+        ] {
+            assert!(Timestamp::from_rfc3339(good).is_ok(), "{good}");
+        }
+    }
+
+    #[test]
+    fn of_a_time_its_milliseconds_in_utc_are_kept() {
+        for (text, kept) in [
+            ("2026-11-20T14:00:00.123456+01:00", "2026-11-20T13:00:00.123Z"),
+            ("2026-11-20T13:00:00.123999999Z", "2026-11-20T13:00:00.123Z"),
+            ("2026-11-20T00:30:00-23:59", "2026-11-21T00:29:00.000Z"),
+        ] {
+            assert_eq!(Timestamp::from_rfc3339(text).unwrap().to_string(), kept, "{text}");
         }
     }
 

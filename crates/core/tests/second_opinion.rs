@@ -111,7 +111,9 @@ fn has_a_good_envelope(object: &Map<String, Value>) -> bool {
         Some(Value::String(text)) => Timestamp::from_rfc3339(text).is_ok(),
         Some(other) => other
             .as_f64()
-            .is_some_and(|number| number.fract() == 0.0 && (0.0..=253_402_207_200_000.0).contains(&number)),
+            .filter(|number| number.fract() == 0.0 && (0.0..=253_402_207_200_000.0).contains(number))
+            // What would be seconds of the years 1990 to 2099 is none.
+            .is_some_and(|number| !(631_152_000.0..4_102_444_800.0).contains(&number)),
     };
     let id = text("event_id", |id| {
         let is_good = |byte: u8| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte);

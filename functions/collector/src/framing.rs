@@ -1,7 +1,11 @@
 //! From a body to the texts of its events: one JSON object, a JSON array of them, or NDJSON.
 
+use std::borrow::Cow;
+
 use serde_json::value::RawValue;
-use weir_core::Violation;
+use weir_core::{Violation, looks};
+
+use crate::elements;
 
 /// What a body holds.
 #[derive(Debug)]
@@ -14,6 +18,11 @@ pub(crate) enum Framed<'a> {
 
 /// Finds the events of a body. `ndjson` says that the client announced one event a line; otherwise that is found out.
 pub(crate) fn split(body: &[u8], ndjson: bool) -> Framed<'_> {
+    if let Some(looks) = looks::of_bytes(body)
+        && !lines(body).any(is_object)
+    {
+        return Framed::Malformed(Violation::whole(format!("not JSON: {looks}")));
+    }
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body).trim_ascii();
     if body.is_empty() {
         return Framed::Malformed(Violation::whole("the body is empty"));
@@ -21,11 +30,51 @@ pub(crate) fn split(body: &[u8], ndjson: bool) -> Framed<'_> {
     if ndjson {
         return Framed::Events(lines(body).collect());
     }
-    if body.starts_with(b"[") && !(lines(body).nth(1).is_some() && first_line_is_no_array(body)) {
-        return match serde_json::from_slice::<Vec<&RawValue>>(body) {
-            Ok(items) => Framed::Events(items.into_iter().map(|item| item.get().as_bytes()).collect()),
-            Err(error) => Framed::Malformed(Violation::whole(format!("not a valid JSON array: {error}"))),
+    match readable(body) {
+        Cow::Borrowed(body) => find(body),
+        Cow::Owned(readable) => match find(&readable) {
+            Framed::Events(events) => {
+                let place = |event: &[u8]| event.as_ptr().addr() - readable.as_ptr().addr();
+                Framed::Events(events.into_iter().map(|event| &body[place(event)..][..event.len()]).collect())
+            }
+            Framed::Malformed(violation) => Framed::Malformed(violation),
+        },
+    }
+}
+
+/// The body with a question mark in the place of each byte that is no part of a UTF-8 character: text of the same length, so
+/// that a wrong byte hides from the parser nothing but itself.
+fn readable(body: &[u8]) -> Cow<'_, [u8]> {
+    if std::str::from_utf8(body).is_ok() {
+        return Cow::Borrowed(body);
+    }
+    let mut text = Vec::with_capacity(body.len());
+    for chunk in body.utf8_chunks() {
+        text.extend_from_slice(chunk.valid().as_bytes());
+        text.resize(text.len() + chunk.invalid().len(), b'?');
+    }
+    Cow::Owned(text)
+}
+
+/// Finds the events of a body that is not empty, and UTF-8.
+fn find(body: &[u8]) -> Framed<'_> {
+    if body.starts_with(b"[") {
+        let error = match serde_json::from_slice::<Vec<&RawValue>>(body) {
+            Ok(items) => {
+                return Framed::Events(items.into_iter().map(|item| item.get().as_bytes()).collect());
+            }
+            Err(error) => error,
         };
+        if let Some(elements) = elements::apart(body) {
+            return Framed::Events(elements);
+        }
+        if !first_line_is_no_array(body) {
+            let message = format!(
+                "not a valid JSON array: {error}; where its elements begin and end is not certain, so none of them was \
+                 stored, and the body is kept"
+            );
+            return Framed::Malformed(Violation::whole(message));
+        }
     }
     if lines(body).nth(1).is_some() && is_ndjson(body) {
         return Framed::Events(lines(body).collect());
@@ -58,12 +107,10 @@ fn is_ndjson(body: &[u8]) -> bool {
     lines(&body[line..]).any(|line| is_object(line) && names_its_type(line))
 }
 
-/// Whether a body that begins like an array has a first line that is whole, or wrong, by itself: `[1]`, `[INFO] …`; and
-/// an event in another one.
+/// Whether a body that begins like an array, and is none, has a first line that is whole, or wrong, by itself: `[1]`,
+/// `[INFO] …`; and an event in another one.
 fn first_line_is_no_array(body: &[u8]) -> bool {
-    !is_document(body)
-        && lines(body).next().is_some_and(|first| !is_beginning(first))
-        && lines(body).skip(1).any(is_object)
+    lines(body).next().is_some_and(|first| !is_beginning(first)) && lines(body).skip(1).any(is_object)
 }
 
 /// Whether a line is the beginning of JSON, and not the whole of it.
@@ -166,9 +213,44 @@ mod tests {
     }
 
     #[test]
+    fn a_byte_that_is_not_utf_8_hides_no_event_but_its_own() {
+        let texts = [
+            &br#"{"a":1}"#[..],
+            b"{\"a\":\"caf\xe9, [\"}",
+            b"{\"\xff\xf0\x9f\":[{}]}",
+            "{\"é\":2}".as_bytes(),
+        ];
+        let array = [b"[", &texts.join(&b',')[..], b"]"].concat();
+        let (lines, broken) = (texts.join(&b'\n'), texts[1..3].join(&b'\n'));
+        for (body, expected) in [(array, &texts[..]), (lines, &texts[..]), (broken, &texts[1..3])] {
+            let Framed::Events(found) = split(&body, false) else { panic!("{}", body.escape_ascii()) };
+            assert_eq!(found, expected, "{}", body.escape_ascii());
+        }
+        // Lines are lines, whatever the first of them begins like.
+        assert!(matches!(split(b"\x1f\x8b?\n{}\n{}", true), Framed::Events(lines) if lines.len() == 3));
+        // A byte outside of any text may stand for a quote.
+        assert!(matches!(split(b"[{},\xe9{}]", false), Framed::Malformed(_)));
+    }
+
+    #[test]
+    fn a_broken_element_of_an_array_is_an_event_of_its_own() {
+        let found = events("[{\"a\":NaN},\n{\"b\":1}\n]");
+        assert_eq!(found, ["{\"a\":NaN}", "{\"b\":1}"]);
+        assert_eq!(events("[{\"b\":1},\n]"), ["{\"b\":1}", ""]);
+    }
+
+    #[test]
     fn what_holds_no_events_is_malformed() {
         assert_eq!(events(" \n"), ["the body is empty"]);
-        assert!(events("[{},")[0].starts_with("not a valid JSON array: "));
+        for cut in ["[{},", "[{}{}]", "[{\"a\":\"x},{}]"] {
+            assert!(events(cut)[0].starts_with("not a valid JSON array: "), "{cut}");
+            assert!(events(cut)[0].contains("is not certain"), "{cut}");
+        }
+        for (body, announced) in
+            [(&b"\xff\xfe{\0}\0\n\0"[..], true), (b"{\0}\0", false), (b"\x1f\x8b\n\n?\n?", true)]
+        {
+            assert!(matches!(split(body, announced), Framed::Malformed(_)), "{}", body.escape_ascii());
+        }
     }
 
     proptest! {

@@ -4,9 +4,9 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 use tokio::time::{Instant, timeout_at};
 use tracing::{Instrument, field::Empty};
 use weir_core::{
-    Catalog, Event, EventId, EventType, Record, Stamp, Timestamp, Username, Violation,
+    Catalog, Event, EventId, EventType, MAX_RECORD_BYTES, Record, Stamp, Timestamp, Username, Violation,
     catalog::Definition,
-    counts,
+    counts, looks,
     ports::{Appended, PortError},
     trace::TRACED,
 };
@@ -56,6 +56,10 @@ impl Serialize for Outcome {
 /// The most reasons that one answer names; beyond them, each event has one. It keeps a request of thousands of bad
 /// events from an answer many times its size.
 const MAX_ERRORS: usize = 1000;
+
+/// The most bytes of a body that a rejected record surely keeps: as JSON, each may become six.
+const MAX_PART: usize = 128 << 10;
+const _: () = assert!(6 * MAX_PART < MAX_RECORD_BYTES - (16 << 10));
 
 /// Events on their way: their records, in the order of the request, and what can be said of them already.
 #[derive(Debug)]
@@ -109,12 +113,22 @@ impl Collector {
         prepared
     }
 
-    /// A body in which no events could be found: one rejected event.
-    pub(crate) fn prepare_malformed(&self, username: &Username, body: &[u8], error: Violation) -> Prepared {
-        let stamp = self.stamp(username, None, self.clock.now());
-        let errors = vec![error];
-        let record = Record::rejected(body, None, &errors, stamp);
-        Prepared { records: vec![record], verdicts: vec![Verdict::Invalid { claimed: None, errors }] }
+    /// A body in which no events could be found: a rejected event, or several that hold its parts where one cannot keep it
+    /// whole.
+    pub(crate) fn prepare_malformed(&self, username: &Username, body: &[u8], error: &Violation) -> Prepared {
+        let received_at = self.clock.now();
+        let parts = parts(body);
+        let prepare = |(number, part): (usize, &&[u8])| {
+            let mut errors = vec![error.clone()];
+            if parts.len() > 1 {
+                let place = format!("this is part {} of {} of the body", number + 1, parts.len());
+                errors.push(Violation::whole(place));
+            }
+            let record = Record::rejected(part, None, &errors, self.stamp(username, None, received_at));
+            (record, Verdict::Invalid { claimed: None, errors })
+        };
+        let (records, verdicts) = parts.iter().enumerate().map(prepare).unzip();
+        Prepared { records, verdicts }
     }
 
     /// Makes the record of a valid event; otherwise says which type it claimed to be of, and what is wrong.
@@ -127,7 +141,8 @@ impl Collector {
         received_at: Timestamp,
     ) -> Result<(Record, Option<EventId>), (Option<EventType>, Vec<Violation>)> {
         let text = std::str::from_utf8(body).map_err(|error| {
-            let message = format!("not valid UTF-8, from byte {} on", error.valid_up_to());
+            let looks = looks::of_bytes(body).map(|looks| format!(": {looks}")).unwrap_or_default();
+            let message = format!("not valid UTF-8, from byte {} on{looks}", error.valid_up_to());
             (None, vec![Violation::whole(message)])
         })?;
         let event = Event::read(text).map_err(|errors| (None, errors))?;
@@ -217,6 +232,20 @@ impl Collector {
         tracing::warn!(%error, counters = increments.len(), "live counts were not raised for stored events");
         increments.len()
     }
+}
+
+/// A body in parts that a rejected record keeps whole whatever is in them, cut between two characters if it is UTF-8.
+fn parts(mut body: &[u8]) -> Vec<&[u8]> {
+    let mut parts = Vec::new();
+    while body.len() > MAX_PART {
+        let is_within = |at: &usize| body[*at] & 0b1100_0000 == 0b1000_0000;
+        let at = (MAX_PART - 3..=MAX_PART).rev().find(|at| !is_within(at)).unwrap_or(MAX_PART);
+        let (part, rest) = body.split_at(at);
+        parts.push(part);
+        body = rest;
+    }
+    parts.push(body);
+    parts
 }
 
 /// What became of an event, from what it is and what the stream did with it.

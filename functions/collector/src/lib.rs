@@ -5,7 +5,7 @@
 //!
 //! - `router`: the routes;
 //! - `post`: what a request for storing events goes through: `body` (bytes, bounded and decompressed), `framing`
-//!   (one text for each event), `intake` (validate, stamp, store, count), and the answer;
+//!   (one text for each event; `elements` for arrays that are not all JSON), `intake` (validate, stamp, store, count), and the answer;
 //! - `read`: counts; `history`: the same by hour and day; `rejected`: the latest rejected events;
 //! - `etag`: what spares clients an answer that they have already;
 //! - `problem`: every error there is, and the only place that knows HTTP statuses;
@@ -24,6 +24,7 @@
 mod body;
 mod caller;
 mod docs;
+mod elements;
 mod etag;
 mod examples;
 mod framing;

@@ -77,7 +77,7 @@ pub(crate) async fn events(
                 Err(Problem::TooManyEvents { limit: MAX_EVENTS })
             }
             Framed::Events(events) => Ok(collector.prepare(&username, &events, None)),
-            Framed::Malformed(error) => Ok(collector.prepare_malformed(&username, body, error)),
+            Framed::Malformed(error) => Ok(collector.prepare_malformed(&username, body, &error)),
         })
         .await?;
     answer(&collector.store(prepared).await)

@@ -173,7 +173,9 @@ impl Problem {
                                        no text. Send compressed bodies with Content-Type: application/octet-stream, or \
                                        uncompressed ones."
                 .to_owned(),
-            Self::UndecodableBody { encoding } => format!("The body is not valid {encoding}."),
+            Self::UndecodableBody { encoding } => {
+                format!("The body is not valid {encoding}. One that is not compressed has no Content-Encoding.")
+            }
             Self::InvalidEvent { errors } => match errors.as_slice() {
                 [one] => format!("{} {}", one.path, one.message).trim().to_owned(),
                 many => format!("There are {} errors.", many.len()),

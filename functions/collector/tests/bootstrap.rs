@@ -276,6 +276,30 @@ fn a_body_in_base64_is_read_and_one_that_is_not_is_refused_without_harm() {
 }
 
 #[test]
+fn one_broken_element_of_an_array_costs_itself_only_behind_api_gateway_too() {
+    let Setup { mut function, aws, .. } = setup();
+    let click = br#"{"event_type":"button_click","session_id":"s1","button_id":"abc"}"#;
+    let bad = b"{\"event_type\":\"button_click\",\"session_id\":\"s1\",\"button_id\":\"caf\xe9\"}";
+    let array = [b"[", &[&click[..], bad, click].join(&b',')[..], b"]"].concat();
+    for mut event in [v2("$default", "POST", "/events", None), v1("POST", "/events", None)] {
+        event["body"] = BASE64_STANDARD.encode(&array).into();
+        event["isBase64Encoded"] = json!(true);
+        let (status, answer) = told(&function.answer(event));
+        let statuses: Value =
+            answer["outcomes"].as_array().unwrap().iter().map(|outcome| outcome["status"].clone()).collect();
+        assert_eq!((status, statuses), (207, json!(["stored", "rejected", "stored"])));
+    }
+    let types: Vec<Value> = lines(&aws).iter().map(|line| line["event_type"].clone()).collect();
+    assert_eq!(types.iter().filter(|of| **of == "rejected").count(), 2);
+    assert_eq!(types.len(), 6);
+    let utf16: Vec<u8> = CLICK.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let mut event = v2("$default", "POST", "/button/click", Some(&BASE64_STANDARD.encode(&utf16)));
+    event["isBase64Encoded"] = json!(true);
+    let (status, answer) = told(&function.answer(event));
+    assert!(status == 422 && answer["detail"].as_str().unwrap().contains("looks like UTF-16"), "{answer}");
+}
+
+#[test]
 fn without_the_authorizers_word_nobody_comes_in() {
     let Setup { mut function, aws, .. } = setup();
     let mut event = v2("$default", "POST", "/button/click", Some(CLICK));

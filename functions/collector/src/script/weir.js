@@ -4,35 +4,44 @@
   const url = new URL("events", script.src);
   const headers = { authorization: "Basic " + btoa(script.dataset.key) };
   const queue = [];
-  let timer, wait = 1e3;
+  let timer, told, wait = 1e3, alive = 0, most = 2e4;
+  const bytes = (text) => new Blob([text]).size;
+  const warn = (...said) => console.warn("weir", ...said);
 
-  const send = async () => {
+  // After a failure it begins with one event: what fails by itself goes behind the others, and holds up none of them.
+  const send = async (limit = most) => {
     clearTimeout(timer);
     timer = 0;
     let batch = [], size = 0;
-    while (queue[0] && size < 2e4) size += batch[batch.push(queue.shift()) - 1].length;
+    while (queue[0] && size < limit) size += bytes(batch[batch.push(queue.shift()) - 1]) + 1;
     if (!size) return;
+    const post = (keepalive) => fetch(url, { method: "POST", headers, body: batch.join("\n"), keepalive });
+    // Of all that is under way so, browsers let 64 KiB outlive the page. What they refuse is sent once without.
+    const held = alive + size < 6e4 && size;
+    alive += held;
     try {
-      // Of what is sent so, browsers let 64 KiB outlive the page.
-      const answer = await fetch(url, { method: "POST", headers, body: batch.join("\n"), keepalive: size < 4e4 });
+      const answer = await (held ? post(true).catch(() => post()) : post());
       const { status } = answer;
       if (status == 207) {
         const { outcomes } = await answer.json();
         batch = batch.filter((event, i) => {
-          if (outcomes[i].errors) console.warn("weir", event, outcomes[i].errors);
+          if (outcomes[i].errors) warn(event, outcomes[i].errors);
           return outcomes[i].status == "not_stored";
         });
-      } else if (status < 500 && status != 408 && status != 429) batch = [];
-      if (!answer.ok) console.warn("weir", status, await answer.text());
-    } catch {}
+      } else if (status < 500 && status != 408 && status != 429 && !(status == 413 && batch[1])) batch = [];
+      if (!answer.ok) warn(status, await answer.text());
+    } catch (error) {
+      told ||= !warn("cannot send", error);
+    }
+    alive -= held;
     // What was perhaps stored keeps its event_id, so it counts once.
-    queue.unshift(...batch);
-    wait = batch[0] ? Math.min(wait * 2, 6e4) : 1e3;
+    queue.push(...batch);
+    [wait, most] = batch[0] ? [Math.min(wait * 2, 6e4), 1] : [1e3, Math.min(most * 9, 2e4)];
     if (queue[0]) timer ||= setTimeout(send, batch[0] ? wait * (0.5 + Math.random()) : 0);
   };
 
   const all = () => {
-    while (queue[0]) send();
+    while (queue[0]) send(2e4);
   };
   addEventListener("pagehide", all);
   addEventListener("visibilitychange", () => document.hidden && all());
@@ -40,7 +49,13 @@
   window.weir = {
     track(event_type, fields) {
       const event_id = [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(36)).join("");
-      queue.push(JSON.stringify({ event_id, event_type, occurred_at: Date.now(), ...fields }));
+      try {
+        const event = JSON.stringify({ event_id, event_type, occurred_at: Date.now(), ...fields });
+        // No event is larger than 256 KiB.
+        bytes(event) > 2 ** 18 ? warn("too large", event) : queue.push(event);
+      } catch (error) {
+        warn(error);
+      }
       if (queue.length > 1e3) queue.shift();
       timer ||= setTimeout(send, 1e3);
     },

@@ -1,0 +1,125 @@
+//! Where a CSV file breaks RFC 4180's rules of quotes. A reader that goes on all the same would guess where its cells and rows
+//! end.
+
+use std::io::{self, Read};
+
+/// A fault of quoting, in the row that begins at `line`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Misquoted {
+    #[error("the row at line {line} opens a quote that is never closed")]
+    Unclosed { line: u64 },
+    #[error(
+        "the row at line {line} has text after a closing quote; a quote within a quoted cell is written twice"
+    )]
+    AfterClosing { line: u64 },
+}
+
+/// Follows the quotes of a file, byte by byte.
+#[derive(Debug)]
+pub(super) struct Quoting {
+    state: State,
+    /// The line that is read, and the one at which its row begins.
+    line: u64,
+    row: u64,
+    /// Whether the row has a quote within a cell that is not quoted: it belongs to no cell for sure, and to this row only.
+    bare: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    RowStart,
+    CellStart,
+    Plain,
+    Quoted,
+    /// Behind a quote in a quoted cell: the second half of a pair follows, or the cell has ended.
+    Closed,
+}
+
+impl Quoting {
+    /// Begins at the row of this line.
+    pub(super) fn at(line: u64) -> Self {
+        Self { state: State::RowStart, line, row: line, bare: false }
+    }
+
+    /// Takes the next part of the text.
+    pub(super) fn push(&mut self, text: &[u8]) -> Result<(), Misquoted> {
+        for byte in text {
+            if self.state == State::RowStart {
+                self.row = self.line;
+            }
+            self.line += u64::from(*byte == b'\n');
+            self.state = match (self.state, byte) {
+                (State::Quoted, b'"') => State::Closed,
+                (State::Quoted, _) | (State::RowStart | State::CellStart | State::Closed, b'"') => {
+                    State::Quoted
+                }
+                (_, b'\n' | b'\r') => State::RowStart,
+                (_, b',') => State::CellStart,
+                (State::Closed, _) => return Err(Misquoted::AfterClosing { line: self.row }),
+                (_, byte) => {
+                    self.bare |= *byte == b'"';
+                    State::Plain
+                }
+            };
+        }
+        Ok(())
+    }
+
+    /// Ends the text.
+    pub(super) fn end(&self) -> Result<(), Misquoted> {
+        if self.state == State::Quoted { Err(Misquoted::Unclosed { line: self.row }) } else { Ok(()) }
+    }
+}
+
+/// Reads a whole file for its quotes. What cannot be read is left to those who read it for its rows.
+pub(super) fn check(mut content: impl Read) -> Result<(), Misquoted> {
+    let mut quoting = Quoting::at(1);
+    let mut piece = vec![0; 64 << 10];
+    // A byte order mark stands before the first row, and may stand before its first quote.
+    let mut is_first = true;
+    loop {
+        let count = match content.read(&mut piece) {
+            Ok(0) => return quoting.end(),
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(_) => return Ok(()),
+        };
+        let text = &piece[..count];
+        let text = if is_first { text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text) } else { text };
+        is_first = false;
+        quoting.push(text)?;
+    }
+}
+
+/// Checks one row as it stands in the file; says whether it has a quote within a cell that is not quoted.
+pub(super) fn check_row(text: &[u8], line: u64) -> Result<bool, Misquoted> {
+    let mut quoting = Quoting::at(line);
+    quoting.push(text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text))?;
+    quoting.end()?;
+    Ok(quoting.bare)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_of_quoting_is_found_in_the_row_that_has_it() {
+        for (text, found) in [
+            ("", Ok(())),
+            ("\u{feff}\"a\",b\r\n\"x\r\n\"\"y\"\"\",\"\"\n,\n", Ok(())),
+            ("a,5\" screen\n", Ok(())),
+            ("a,b\n1,\"2\"", Ok(())),
+            ("a,b\n1,\"2\n3,4\n5,6\n", Err(Misquoted::Unclosed { line: 2 })),
+            ("a,b\n\"1\n1\",2\n\r\n3,\"", Err(Misquoted::Unclosed { line: 5 })),
+            ("a,b\n1,\"2\"x\n", Err(Misquoted::AfterClosing { line: 2 })),
+            ("a,b\n1,\"2\" \n", Err(Misquoted::AfterClosing { line: 2 })),
+            ("a,b\n1,\"open\n2,\"b\"\n", Err(Misquoted::AfterClosing { line: 2 })),
+            ("a,\"b\"c\n", Err(Misquoted::AfterClosing { line: 1 })),
+        ] {
+            assert_eq!(check(text.as_bytes()), found, "{text:?}");
+        }
+        assert_eq!(check_row(b"a,5\" screen", 1), Ok(true));
+        assert_eq!(check_row(b"a,\"5\"\" screen\"", 1), Ok(false));
+    }
+}
