@@ -14,7 +14,6 @@ mod quiet;
 use std::{
     collections::BTreeSet,
     fmt::Write,
-    path::Path,
     process::ExitCode,
     sync::{
         Arc,
@@ -54,12 +53,9 @@ const AT_ONCE: usize = 4;
 const POLL: Duration = Duration::from_millis(250);
 
 /// Runs the command.
-pub(crate) async fn run(
-    engine: EngineName,
-    data: &Path,
-    catalog_folder: Option<&Path>,
-    args: &AuditArgs,
-) -> Result<ExitCode> {
+pub(crate) async fn run(args: &AuditArgs) -> Result<ExitCode> {
+    let (engine, data) = (args.place.engine, args.place.data.as_path());
+    let catalog_folder = args.catalog.folder();
     let catalog = Arc::new(catalog::read(catalog_folder)?);
     let (user, event_type) = (args.user.as_ref(), args.event_type.as_ref());
     let asked = Asked { engine, data, catalog: catalog_folder, user, event_type };

@@ -1,7 +1,6 @@
 //! `weir backup` and `weir restore`: the data folder as it was at one moment, and the way back.
 
 use std::{
-    path::Path,
     process::ExitCode,
     sync::{
         Arc,
@@ -21,9 +20,9 @@ use crate::{
 };
 
 /// Runs `weir backup`.
-pub(crate) async fn back_up(engine: EngineName, data: &Path, args: &BackupArgs) -> Result<ExitCode> {
-    refuse_aws(engine)?;
-    let (from, to) = (data.to_owned(), args.to.clone());
+pub(crate) async fn back_up(args: &BackupArgs) -> Result<ExitCode> {
+    refuse_aws(args.folder.engine)?;
+    let (from, to) = (args.folder.data.clone(), args.to.clone());
     let copy = move |watch: &Watch<'_>| weir_embedded::back_up(&from, &to, &SystemClock, watch);
     let told = |made: &Manifest| {
         format!("{} has all events acknowledged before {}: {}", args.to.display(), made.taken_at, size(made))
@@ -32,14 +31,14 @@ pub(crate) async fn back_up(engine: EngineName, data: &Path, args: &BackupArgs) 
 }
 
 /// Runs `weir restore`.
-pub(crate) async fn restore(engine: EngineName, data: &Path, args: &RestoreArgs) -> Result<ExitCode> {
-    refuse_aws(engine)?;
-    let (from, to) = (args.from.clone(), data.to_owned());
+pub(crate) async fn restore(args: &RestoreArgs) -> Result<ExitCode> {
+    refuse_aws(args.folder.engine)?;
+    let (from, to) = (args.from.clone(), args.folder.data.clone());
     let copy = move |watch: &Watch<'_>| weir_embedded::restore(&from, &to, watch);
     let told = |made: &Manifest| {
         format!(
             "{} is as it was at {}: {}. `weir audit` recounts it; `weir serve` goes on from there",
-            data.display(),
+            args.folder.data.display(),
             made.taken_at,
             size(made)
         )

@@ -3,7 +3,6 @@
 use std::{
     cmp::Reverse,
     io::{self, ErrorKind},
-    path::Path,
     process::ExitCode,
 };
 
@@ -18,17 +17,13 @@ use crate::{
 };
 
 /// Runs the command.
-pub(crate) async fn run(
-    engine: EngineName,
-    data: &Path,
-    catalog: Option<&Path>,
-    args: &CountsArgs,
-) -> Result<ExitCode> {
+pub(crate) async fn run(args: &CountsArgs) -> Result<ExitCode> {
+    let (engine, data) = (args.place.engine, args.place.data.as_path());
     if engine == EngineName::Embedded {
         data::must_have_events(data)?;
     }
     let (user, event_type) = (args.user.as_ref(), args.event_type.as_ref());
-    Asked { engine, data, catalog, user, event_type }.check().await?;
+    Asked { engine, data, catalog: args.catalog.folder(), user, event_type }.check().await?;
     match engine {
         EngineName::Embedded => {
             let (books, _raw, _lake) = weir_embedded::open_books(data)?;

@@ -1,40 +1,35 @@
-//! `weir health`: asks a server whether it is well, for whoever has no other program to ask with, as in a container.
+//! `weir health`: asks a server whether it is well, where there is no other program to ask with, as in a container.
 
-use std::{io, process::ExitCode};
+use std::{process::ExitCode, time::Duration};
 
 use anyhow::{Context, Result, bail};
-use axum::http::{Uri, header};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    time::timeout,
-};
+use ureq::Agent;
 
-use crate::cli::HealthArgs;
-
-/// How much of the answer is read; its first line says it all.
-const ENOUGH: usize = 4096;
+use crate::{address::Base, cli::HealthArgs, trust};
 
 /// Exit code 0 if the server answers that it is well, 1 otherwise, with the reason.
 pub(crate) async fn run(args: &HealthArgs) -> Result<ExitCode> {
-    let status = timeout(args.within, ask(&args.to)).await;
-    let status =
-        status.map_err(|_| anyhow::anyhow!("{} did not answer within {:?}", args.to, args.within))?;
-    match status.with_context(|| format!("{} cannot be asked", args.to))? {
+    let (to, within) = (args.to.clone(), args.within);
+    let asked = tokio::task::spawn_blocking(move || ask(&to, within)).await?;
+    match asked.with_context(|| format!("{} cannot be asked", args.to))? {
         200 => Ok(ExitCode::SUCCESS),
         status => bail!("{} is not well: it answered {status}", args.to),
     }
 }
 
 /// Asks `/health`, and gives the status.
-async fn ask(server: &Uri) -> io::Result<u16> {
-    let host = server.host().unwrap_or("127.0.0.1").trim_start_matches('[').trim_end_matches(']');
-    let mut stream = TcpStream::connect((host, server.port_u16().unwrap_or(80))).await?;
-    let request = format!("GET /health HTTP/1.1\r\n{}: {host}\r\nconnection: close\r\n\r\n", header::HOST);
-    stream.write_all(request.as_bytes()).await?;
-    let mut answer = Vec::new();
-    stream.take(ENOUGH as u64).read_to_end(&mut answer).await?;
-    let status = answer.strip_prefix(b"HTTP/1.1 ").and_then(|rest| rest.get(..3));
-    let status = status.and_then(|status| std::str::from_utf8(status).ok()?.parse().ok());
-    status.ok_or_else(|| io::Error::other("it does not speak HTTP"))
+fn ask(server: &Base, within: Duration) -> Result<u16> {
+    let mut config = Agent::config_builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .timeout_global(Some(within));
+    if server.is_https() {
+        config = config.tls_config(trust::as_the_machine_does()?);
+    }
+    match Agent::from(config.build()).get(format!("{server}/health")).call() {
+        Ok(answer) => Ok(answer.status().as_u16()),
+        Err(ureq::Error::Timeout(_)) => bail!("it did not answer within {within:?}"),
+        Err(error) => Err(error.into()),
+    }
 }

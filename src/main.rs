@@ -14,6 +14,7 @@
 //! - `aws`: the engine on AWS, as the environment names it (with the feature `aws`);
 //! - `health`: asking a server whether it is well;
 //! - `data`: refusing a folder in which no server has ever run;
+//! - `address`: where a server is, as it is typed; `trust`: whose certificates are believed there;
 //! - `signals`: Ctrl-C and SIGTERM;
 //! - `catalog`: the event types, compiled in or from a folder;
 //! - `names`: whether there are the users and types that a command was asked for;
@@ -22,6 +23,7 @@
 //! - `color`: when there are colours;
 //! - `logs`: what is said on standard error, and traces.
 
+mod address;
 mod audit;
 #[cfg(feature = "aws")]
 mod aws;
@@ -43,11 +45,12 @@ mod signals;
 mod table;
 mod tail;
 mod terminal;
+mod trust;
 mod user;
 
 use std::process::ExitCode;
 
-use cli::{Cli, Command};
+use cli::Command;
 use mimalloc::MiMalloc;
 
 /// The system's allocator makes threads wait for each other where one frees what another took, which is what the
@@ -56,25 +59,23 @@ use mimalloc::MiMalloc;
 static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
-    let Cli { command, data, catalog, engine, color, serve } = cli::parse();
+    let command = cli::parse();
     keep_private();
-    let traces = logs::start(color, matches!(command, None | Some(Command::Serve(_))));
+    let traces = logs::start(command.color(), matches!(command, Command::Serve(_)));
     let run = async move {
-        let (data, catalog, engine) = (data.data.as_path(), catalog.catalog.as_deref(), engine.engine);
         match command {
-            None => serve::run(engine, data, catalog, serve, traces).await,
-            Some(Command::Serve(serve)) => serve::run(engine, data, catalog, serve, traces).await,
-            Some(Command::User(command)) => user::run(engine, data, command).await,
-            Some(Command::Query(query)) => query::run(engine, data, catalog, &query).await,
-            Some(Command::Replay(replay)) => replay::run(engine, data, &replay).await,
-            Some(Command::Health(health)) => health::run(&health).await,
-            Some(Command::Audit(audit)) => audit::run(engine, data, catalog, &audit).await,
-            Some(Command::Backup(backup)) => backup::back_up(engine, data, &backup).await,
-            Some(Command::Restore(restore)) => backup::restore(engine, data, &restore).await,
-            Some(Command::Send(send)) => send::run(catalog, send).await,
-            Some(Command::Tail(tail)) => tail::run(engine, data, catalog, color, &tail).await,
-            Some(Command::Counts(counts)) => counts::run(engine, data, catalog, &counts).await,
-            Some(Command::Completions { shell }) => completions::print(shell),
+            Command::Serve(serve) => serve::run(serve, traces).await,
+            Command::User(command) => user::run(command).await,
+            Command::Query(query) => query::run(&query).await,
+            Command::Replay(replay) => replay::run(&replay).await,
+            Command::Health(health) => health::run(&health).await,
+            Command::Audit(audit) => audit::run(&audit).await,
+            Command::Backup(backup) => backup::back_up(&backup).await,
+            Command::Restore(restore) => backup::restore(&restore).await,
+            Command::Send(send) => send::run(send).await,
+            Command::Tail(tail) => tail::run(&tail).await,
+            Command::Counts(counts) => counts::run(&counts).await,
+            Command::Completions { shell } => completions::print(shell),
         }
     };
     // Only a system that is out of threads or files refuses to start a runtime.

@@ -11,22 +11,17 @@ pub(crate) mod rows;
 mod tables;
 mod waiting;
 
-use std::{io::Read, path::Path, process::ExitCode};
+use std::{io::Read, process::ExitCode};
 
 use anyhow::{Context, Result, bail};
 
 use crate::cli::{EngineName, QueryArgs};
 
 /// Runs the query.
-pub(crate) async fn run(
-    engine: EngineName,
-    data: &Path,
-    catalog_folder: Option<&Path>,
-    args: &QueryArgs,
-) -> Result<ExitCode> {
+pub(crate) async fn run(args: &QueryArgs) -> Result<ExitCode> {
     let sql = sql(&args.sql)?;
-    match engine {
-        EngineName::Embedded => duckdb::answer(data, catalog_folder, &sql, args).await,
+    match args.place.engine {
+        EngineName::Embedded => duckdb::answer(&sql, args).await,
         #[cfg(feature = "aws")]
         EngineName::Aws => {
             if args.wait.is_some() {

@@ -1,6 +1,6 @@
 //! `weir replay`: files batches again.
 
-use std::{path::Path, process::ExitCode, sync::Arc, time::Duration};
+use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Result;
 use fan_out::FanOut;
@@ -20,9 +20,10 @@ use crate::{
 const PAGE: usize = 1000;
 
 /// Runs the command.
-pub(crate) async fn run(engine: EngineName, data: &Path, args: &ReplayArgs) -> Result<ExitCode> {
-    match engine {
+pub(crate) async fn run(args: &ReplayArgs) -> Result<ExitCode> {
+    match args.place.engine {
         EngineName::Embedded => {
+            let data = args.place.data.as_path();
             data::must_have_events(data)?;
             // Nothing is taken in, so no batch is cut.
             let flush = Flush { every: Duration::MAX, size: u64::MAX };

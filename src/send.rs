@@ -60,10 +60,10 @@ enum Outcome {
 }
 
 /// Runs the command.
-pub(crate) async fn run(catalog_folder: Option<&Path>, args: SendArgs) -> Result<ExitCode> {
+pub(crate) async fn run(args: SendArgs) -> Result<ExitCode> {
     let mut signals = Signals::listen()?;
     let stop = Arc::new(Stop::default());
-    let sending = Sending::new(catalog_folder, args, Arc::clone(&stop))?;
+    let sending = Sending::new(args, Arc::clone(&stop))?;
     let (tell, mut told) = oneshot::channel();
     // Plain threads: what blocks in them, a pipe for example, ends with the process.
     let work = move || drop(tell.send(sending.send_all()));
@@ -93,14 +93,13 @@ struct Sending {
     args: SendArgs,
     places: Vec<Place>,
     sender: Sender,
-    catalog_folder: Option<PathBuf>,
     random: Arc<dyn Random>,
     /// The types of the server, once it was asked; none where it does not describe them.
     of_server: OnceCell<Option<Columns>>,
 }
 
 impl Sending {
-    fn new(catalog_folder: Option<&Path>, args: SendArgs, stop: Arc<Stop>) -> Result<Self> {
+    fn new(args: SendArgs, stop: Arc<Stop>) -> Result<Self> {
         let places: Vec<Place> = args.files.iter().map(|path| Place::of(path)).collect();
         if args.rejected.is_some() && places.len() > 1 {
             bail!("--rejected names the file for one FILE: send the others by themselves");
@@ -115,20 +114,13 @@ impl Sending {
             }
         }
         let credentials = Credentials::find(args.credentials_file.as_deref())?;
-        let client = Arc::new(Client::new(&args.to, &credentials, usize::from(args.concurrency))?);
+        let client = Arc::new(Client::new(args.to.clone(), &credentials, usize::from(args.concurrency))?);
         if client.is_in_clear() {
             eprintln!("weir: the secret and the events travel in clear text: use https beyond this machine");
         }
         let random: Arc<dyn Random> = Arc::new(SystemRandom);
         let sender = Sender { client, stop, random: Arc::clone(&random), retry_for: args.retry_for };
-        Ok(Self {
-            args,
-            places,
-            sender,
-            catalog_folder: catalog_folder.map(Path::to_owned),
-            random,
-            of_server: OnceCell::new(),
-        })
+        Ok(Self { args, places, sender, random, of_server: OnceCell::new() })
     }
 
     fn send_all(&self) -> Result<Outcome> {
@@ -277,8 +269,8 @@ impl Sending {
 
     /// What the types' fields are: as a catalog that was named says, or the server, or what is built in.
     fn columns(&self) -> Result<Columns> {
-        if self.catalog_folder.is_some() {
-            return Ok(Columns::of_catalog(&catalog::read(self.catalog_folder.as_deref())?));
+        if let Some(folder) = self.args.catalog.folder() {
+            return Ok(Columns::of_catalog(&catalog::read(Some(folder))?));
         }
         if let Some(columns) = self.of_server()? {
             return Ok(columns.clone());

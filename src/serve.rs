@@ -9,7 +9,7 @@ mod metrics;
 mod pace;
 mod welcome;
 
-use std::{net::SocketAddr, path::Path, process::ExitCode, sync::Arc, time::Duration};
+use std::{net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use authorizer::Authorizer;
@@ -47,19 +47,13 @@ const LAST_TRACES: Duration = Duration::from_secs(2);
 const METRICS_CONNECTIONS: usize = 16;
 
 /// Serves until told to stop.
-pub(crate) async fn run(
-    engine: EngineName,
-    data: &Path,
-    catalog_folder: Option<&Path>,
-    args: ServeArgs,
-    traces: Option<Traces>,
-) -> Result<ExitCode> {
+pub(crate) async fn run(args: ServeArgs, traces: Option<Traces>) -> Result<ExitCode> {
     if let Some(traces) = traces.clone() {
         tokio::spawn(traces.keep_sending());
     }
-    let catalog = Arc::new(catalog::read(catalog_folder)?);
-    let ended = match engine {
-        EngineName::Embedded => embedded(data, catalog_folder, catalog, args).await,
+    let catalog = Arc::new(catalog::read(args.catalog.folder())?);
+    let ended = match args.place.engine {
+        EngineName::Embedded => embedded(catalog, args).await,
         #[cfg(feature = "aws")]
         EngineName::Aws => on_aws(catalog, args).await,
         #[cfg(not(feature = "aws"))]
@@ -72,12 +66,8 @@ pub(crate) async fn run(
 }
 
 /// Everything in this process: what is acknowledged is filed by it too.
-async fn embedded(
-    data: &Path,
-    catalog_folder: Option<&Path>,
-    catalog: Arc<Catalog>,
-    args: ServeArgs,
-) -> Result<ExitCode> {
+async fn embedded(catalog: Arc<Catalog>, args: ServeArgs) -> Result<ExitCode> {
+    let data = args.place.data.as_path();
     let flush = Flush { every: args.flush_every, size: args.flush_size };
     // Before anything is made for a first start that then fails.
     let listener = listen(args.listen, "--listen")?;
@@ -87,7 +77,7 @@ async fn embedded(
     // Before anybody is told that there is a server which could be stopped.
     let signals = Signals::listen()?;
     let clock = Arc::new(SystemClock);
-    welcome::print(data, catalog_folder, &catalog, listener.local_addr()?, &engine.users()).await?;
+    welcome::print(data, args.catalog.folder(), &catalog, listener.local_addr()?, &engine.users()).await?;
     let shared = Arc::new(engine.clone());
     let metrics = Metrics::new(&catalog, Some(&engine), None, clock.clone());
     let collector = Collector {

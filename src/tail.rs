@@ -21,7 +21,6 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use clap::ColorChoice;
 use weir_embedded::{FollowError, Followed, Follower};
 
 use crate::{
@@ -38,20 +37,17 @@ const LOOK: Duration = Duration::from_millis(200);
 const LOOK_BACK: u64 = 50_000;
 
 /// Runs the command.
-pub(crate) async fn run(
-    engine: EngineName,
-    data: &Path,
-    catalog: Option<&Path>,
-    choice: ColorChoice,
-    args: &TailArgs,
-) -> Result<ExitCode> {
+pub(crate) async fn run(args: &TailArgs) -> Result<ExitCode> {
+    let (engine, data) = (args.place.engine, args.place.data.as_path());
     if engine == EngineName::Embedded {
         data::must_have_events(data)?;
     }
     // A rejected event may have been sent as any type.
     let event_type = args.event_type.as_ref().filter(|_| !args.rejected);
-    Asked { engine, data, catalog, user: args.user.as_ref(), event_type }.check().await?;
-    let coloured = color::wanted(choice, io::stdout().is_terminal());
+    Asked { engine, data, catalog: args.catalog.folder(), user: args.user.as_ref(), event_type }
+        .check()
+        .await?;
+    let coloured = color::wanted(args.color.color, io::stdout().is_terminal());
     let mut tail = Tail::new(args, coloured, io::stdout());
     let followed = match engine {
         EngineName::Embedded => embedded(data, args, &mut tail).await,

@@ -2,7 +2,6 @@
 
 use std::{
     io::{Read, Write},
-    path::Path,
     process::ExitCode,
     time::Duration,
 };
@@ -21,11 +20,12 @@ use crate::{
 };
 
 /// Runs one of the commands.
-pub(crate) async fn run(engine: EngineName, data: &Path, command: UserCommand) -> Result<ExitCode> {
-    match engine {
+pub(crate) async fn run(command: UserCommand) -> Result<ExitCode> {
+    let place = command.place().clone();
+    match place.engine {
         EngineName::Embedded => {
-            data::must_be_a_servers(data)?;
-            with(&UserStore::open(data)?, command).await
+            data::must_be_a_servers(&place.data)?;
+            with(&UserStore::open(&place.data)?, command).await
         }
         #[cfg(feature = "aws")]
         EngineName::Aws => with(&crate::aws::users().await?, command).await,
@@ -36,7 +36,7 @@ pub(crate) async fn run(engine: EngineName, data: &Path, command: UserCommand) -
 
 async fn with(users: &dyn UserAdmin, command: UserCommand) -> Result<ExitCode> {
     match command {
-        UserCommand::Add { name, scope, label, password_stdin } => {
+        UserCommand::Add { name, scope, label, password_stdin, place: _ } => {
             let secret = Chosen::read(password_stdin)?;
             let hash = secret.hash()?;
             let existed = users.find(&name).await?.is_some();
@@ -49,7 +49,7 @@ async fn with(users: &dyn UserAdmin, command: UserCommand) -> Result<ExitCode> {
             eprintln!("{name} {what}, labelled {label}, with the scope {scope}.");
             secret.hand_over(&name)?;
         }
-        UserCommand::Rotate { name, label, keep_old, password_stdin } => {
+        UserCommand::Rotate { name, label, keep_old, password_stdin, place: _ } => {
             let secret = Chosen::read(password_stdin)?;
             let hash = secret.hash()?;
             let keep = u64::try_from(keep_old.as_millis()).unwrap_or(u64::MAX);
@@ -65,17 +65,17 @@ async fn with(users: &dyn UserAdmin, command: UserCommand) -> Result<ExitCode> {
             eprintln!("{name} has a new secret for {label}; the old one {until}.");
             secret.hand_over(&name)?;
         }
-        UserCommand::Remove { name, label: Some(label) } => {
+        UserCommand::Remove { name, label: Some(label), .. } => {
             change(users, &name, false, |user, _| user.remove(&label)).await?;
             eprintln!("{name} has no access key labelled {label} any more.");
         }
-        UserCommand::Remove { name, label: None } => {
+        UserCommand::Remove { name, label: None, .. } => {
             if !users.remove(&name).await? {
                 return Err(names::no_such_user(users, &name).await);
             }
             eprintln!("{name} has no account any more; the events are kept.");
         }
-        UserCommand::List => print(&users.list().await?),
+        UserCommand::List { .. } => print(&users.list().await?),
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -39,8 +39,8 @@ fn the_three_lines_of_the_first_start_post_count_and_query_an_event() {
 fn the_first_start_names_the_dashboard_before_all_else_and_how_to_sign_in_there() {
     let weir = Weir::start();
     let welcome = weir.welcome();
-    let dashboard = welcome.find(&format!("Open the dashboard, {}/,", weir.url())).unwrap();
-    assert!(dashboard < welcome.find("curl").unwrap(), "{welcome}");
+    let dashboard = welcome.find(&format!("    {}/\n", weir.url())).unwrap();
+    assert!(welcome.contains("Open the dashboard") && dashboard < welcome.find("curl").unwrap(), "{welcome}");
     let page = weir.request("GET", None, "/", &[("accept", "text/html")], b"");
     let (_, secret) = weir.credentials.split_once(':').unwrap();
     // The words of the page's own form.
@@ -106,6 +106,41 @@ fn a_count_is_there_at_once_and_zero_before() {
     }
     assert_eq!(weir.get("/button/click/count?button_id=other").json(), json!({"count": 0}));
     assert_eq!(weir.get("/button/click/count").json(), json!({"count": 5}));
+}
+
+#[test]
+fn an_address_is_read_in_one_way_wherever_one_is_typed() {
+    let weir = Weir::start();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(
+        folder.path().join("a.ndjson"),
+        r#"{"event_type":"button_click","session_id":"s","button_id":"b"}"#,
+    )
+    .unwrap();
+    let port = weir.url().rsplit_once(':').unwrap().1.to_owned();
+    for begin in ["", ":", "localhost:", "127.0.0.1:", "http://localhost:", "http://127.0.0.1:"] {
+        for end in ["", "/"] {
+            let address = format!("{begin}{port}{end}");
+            let run = |arguments: &[&str]| {
+                let mut command = weir.command();
+                command.args(arguments).current_dir(folder.path()).env("WEIR_CREDENTIALS", &weir.credentials);
+                let output = command.output().unwrap();
+                (output.status.code(), String::from_utf8(output.stderr).unwrap())
+            };
+            assert_eq!(run(&["health", "--to", &address]), (Some(0), String::new()), "{address}");
+            assert_eq!(run(&["send", "a.ndjson", "--to", &address]), (Some(0), String::new()), "{address}");
+            // It is the running server's, so that nothing else can listen there.
+            let taken = |option: &str| {
+                format!("cannot listen on 127.0.0.1:{port}: choose another address with {option}")
+            };
+            let (code, said) = run(&["serve", "--data", "new", "--listen", &address]);
+            assert!(code == Some(1) && said.contains(&taken("--listen")), "{address}: {said}");
+            let (code, said) =
+                run(&["serve", "--data", "new", "--listen", "0", "--metrics-listen", &address]);
+            assert!(code == Some(1) && said.contains(&taken("--metrics-listen")), "{address}: {said}");
+        }
+    }
+    assert_eq!(weir.get("/button/click/count").json(), json!({"count": 1}));
 }
 
 #[test]

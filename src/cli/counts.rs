@@ -3,7 +3,7 @@
 use clap::Args;
 use weir_core::{EventType, Username};
 
-use super::Format;
+use super::{CatalogArgs, Format, Place};
 
 #[derive(Debug, Args)]
 #[command(
@@ -24,4 +24,8 @@ pub(crate) struct CountsArgs {
     /// How to print them.
     #[arg(long, value_enum, default_value = "table")]
     pub(crate) format: Format,
+    #[command(flatten)]
+    pub(crate) place: Place,
+    #[command(flatten)]
+    pub(crate) catalog: CatalogArgs,
 }

@@ -5,7 +5,11 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, ValueEnum, value_parser};
 use weir_core::EventType;
 
-use super::some_time;
+use super::{
+    CatalogArgs, OUTPUT, TYPES,
+    values::{Server, some_time},
+};
+use crate::address::Base;
 
 #[derive(Debug, Args)]
 #[command(
@@ -25,40 +29,43 @@ pub(crate) struct SendArgs {
     /// Files of NDJSON or CSV, gzip or not; - is standard input.
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
-    /// The Weir to send to. Without a scheme it is http on this machine and https elsewhere.
-    #[arg(long, env = "WEIR_URL", value_name = "URL", default_value = "http://localhost:8080")]
-    pub(crate) to: String,
+    /// The Weir to send to: a port of this machine, or an address. Without a scheme it is http on this machine and https
+    /// elsewhere.
+    #[arg(long, help_heading = "Server", env = "WEIR_URL", value_name = "ADDRESS", default_value = "localhost:8080", value_parser = Server)]
+    pub(crate) to: Base,
     /// A file whose first line is USER:SECRET, in place of the variable WEIR_CREDENTIALS.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, help_heading = "Server", value_name = "FILE")]
     pub(crate) credentials_file: Option<PathBuf>,
     /// The type of events that name none.
-    #[arg(long = "type", value_name = "TYPE")]
+    #[arg(long = "type", help_heading = TYPES, value_name = "TYPE")]
     pub(crate) event_type: Option<EventType>,
     /// What the files are.
-    #[arg(long, value_enum, default_value = "auto")]
+    #[arg(long, help_heading = "Files", value_enum, default_value = "auto")]
     pub(crate) format: FileFormat,
     /// How many events a request has at the most.
-    #[arg(long, value_name = "NUMBER", default_value = "500", value_parser = value_parser!(u16).range(1..=10_000))]
+    #[arg(long, help_heading = "Server", value_name = "NUMBER", default_value = "500", value_parser = value_parser!(u16).range(1..=10_000))]
     pub(crate) batch: u16,
     /// How many requests are under way at once.
-    #[arg(long, value_name = "NUMBER", default_value = "4", value_parser = value_parser!(u8).range(1..=64))]
+    #[arg(long, help_heading = "Server", value_name = "NUMBER", default_value = "4", value_parser = value_parser!(u8).range(1..=64))]
     pub(crate) concurrency: u8,
     /// Where rejected lines go, with their numbers and every reason [default: FILE.rejected.ndjson].
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, help_heading = OUTPUT, value_name = "FILE")]
     pub(crate) rejected: Option<PathBuf>,
     /// How long a request is tried again that gets no answer, or is told to come later.
-    #[arg(long, value_name = "TIME", default_value = "2m", value_parser = some_time)]
+    #[arg(long, help_heading = "Server", value_name = "TIME", default_value = "2m", value_parser = some_time)]
     pub(crate) retry_for: Duration,
     /// Go on where the first lines, a hundred or more, were all rejected for the same reason.
-    #[arg(long)]
+    #[arg(long, help_heading = "Files")]
     pub(crate) keep_going: bool,
     /// Make event ids from this name instead of the file's content: for a file that grows, or is corrected and sent
     /// again, and for a pipe.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, help_heading = "Files", value_name = "NAME")]
     pub(crate) source: Option<String>,
     /// Show no progress bar on a terminal either.
-    #[arg(long)]
+    #[arg(long, help_heading = OUTPUT)]
     pub(crate) no_progress: bool,
+    #[command(flatten)]
+    pub(crate) catalog: CatalogArgs,
 }
 
 /// What a file to be sent is.

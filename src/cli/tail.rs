@@ -3,6 +3,8 @@
 use clap::{Args, ValueEnum};
 use weir_core::{EventType, Username};
 
+use super::{CatalogArgs, ColorArgs, Place};
+
 #[derive(Debug, Args)]
 #[command(
     after_help = "It begins with the events that come from now on, and ends with Ctrl-C. It needs no credentials: it reads \
@@ -27,6 +29,12 @@ pub(crate) struct TailArgs {
     /// How to print an event.
     #[arg(long, value_enum, default_value = "text")]
     pub(crate) format: TailFormat,
+    #[command(flatten)]
+    pub(crate) place: Place,
+    #[command(flatten)]
+    pub(crate) catalog: CatalogArgs,
+    #[command(flatten)]
+    pub(crate) color: ColorArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

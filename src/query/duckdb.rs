@@ -25,13 +25,9 @@ const DUCKDB: &str = "WEIR_DUCKDB";
 const WAIT: Duration = Duration::from_secs(30);
 
 /// Prints what DuckDB answers.
-pub(super) async fn answer(
-    data: &Path,
-    catalog_folder: Option<&Path>,
-    sql: &str,
-    args: &QueryArgs,
-) -> Result<ExitCode> {
-    let catalog = catalog::read(catalog_folder)?;
+pub(super) async fn answer(sql: &str, args: &QueryArgs) -> Result<ExitCode> {
+    let data = args.place.data.as_path();
+    let catalog = catalog::read(args.catalog.folder())?;
     let (duckdb, waiting) = (DuckDb::find(), Waiting::start());
     duckdb.refuse_unless_select(sql)?;
     data::must_have_events(data)?;

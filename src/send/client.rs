@@ -1,15 +1,10 @@
 //! HTTP with a Weir: where it is, who is calling, and what its answers mean for those who send.
 //!
-//! `ureq`: a small client for plain threads, which is all that some requests at once need. TLS is rustls with ring, as the
-//! AWS engine has it, and trusts whom the machine trusts: the certificates of an organisation's own are among them.
+//! `ureq`: a small client for plain threads, which is all that some requests at once need.
 
 use std::{
-    net::IpAddr,
     path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
@@ -17,11 +12,9 @@ use anyhow::{Context, Result, bail};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde::Deserialize;
 use serde_json::Value;
-use ureq::{
-    Agent,
-    http::{HeaderMap, Uri},
-    tls::{Certificate, RootCerts, TlsConfig},
-};
+use ureq::{Agent, http::HeaderMap};
+
+use crate::{address::Base, trust};
 
 /// How long a request may take from its begin to the end of its answer.
 const REQUEST: Duration = Duration::from_mins(1);
@@ -35,8 +28,7 @@ const LONGEST_ANSWER: u64 = 64 << 20;
 /// A Weir, and who is calling it.
 pub(super) struct Client {
     agent: Agent,
-    /// Without a slash at its end.
-    base: String,
+    base: Base,
     user: String,
     authorization: String,
     /// Whether it ever answered.
@@ -117,8 +109,7 @@ impl Body {
 }
 
 impl Client {
-    pub(super) fn new(to: &str, credentials: &Credentials, at_once: usize) -> Result<Self> {
-        let base = base(to)?;
+    pub(super) fn new(base: Base, credentials: &Credentials, at_once: usize) -> Result<Self> {
         let mut config = Agent::config_builder()
             .http_status_as_error(false)
             // A redirected POST becomes a GET: better told than followed.
@@ -129,8 +120,8 @@ impl Client {
             .timeout_connect(Some(CONNECT))
             .timeout_global(Some(REQUEST))
             .user_agent(concat!("weir/", env!("CARGO_PKG_VERSION")));
-        if base.starts_with("https:") {
-            config = config.tls_config(tls()?);
+        if base.is_https() {
+            config = config.tls_config(trust::as_the_machine_does()?);
         }
         let Credentials { user, secret } = credentials;
         Ok(Self {
@@ -144,12 +135,12 @@ impl Client {
 
     /// Where it sends, and as whom.
     pub(super) fn destination(&self) -> (String, String) {
-        (self.base.clone(), self.user.clone())
+        (self.base.to_string(), self.user.clone())
     }
 
     /// Whether the secret travels in clear text beyond this machine.
     pub(super) fn is_in_clear(&self) -> bool {
-        self.base.strip_prefix("http://").is_some_and(|rest| !is_here(rest))
+        !self.base.is_https() && !self.base.is_here()
     }
 
     /// Whether the server has answered anything yet: one that never did is none.
@@ -229,58 +220,6 @@ impl Client {
     }
 }
 
-/// The address without a slash at its end, and with a scheme.
-fn base(to: &str) -> Result<String> {
-    let to = to.trim().trim_end_matches('/');
-    let base = match (to.contains("://"), is_here(to)) {
-        (true, _) => to.to_owned(),
-        (false, true) => format!("http://{to}"),
-        (false, false) => format!("https://{to}"),
-    };
-    let uri: Option<Uri> = base.parse().ok();
-    let Some(uri) =
-        uri.filter(|uri| uri.host().is_some_and(|host| !host.is_empty()) && uri.query().is_none())
-    else {
-        bail!("{to:?} is no address: one is like https://events.example.com or localhost:8080");
-    };
-    if !matches!(uri.scheme_str(), Some("http" | "https")) || base.ends_with(':') {
-        bail!("{to:?} is no address: Weir speaks http and https");
-    }
-    if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
-        bail!(
-            "credentials do not belong into the address, where everybody on the machine sees them: set WEIR_CREDENTIALS"
-        );
-    }
-    Ok(base)
-}
-
-/// Whether an address without its scheme is this machine's own.
-fn is_here(address: &str) -> bool {
-    let authority = address.split('/').next().unwrap_or_default();
-    let host = authority.strip_prefix('[').and_then(|rest| rest.split(']').next()).unwrap_or_else(|| {
-        let (host, _) = authority.rsplit_once(':').unwrap_or((authority, ""));
-        host
-    });
-    host == "localhost"
-        || host.ends_with(".localhost")
-        || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
-fn tls() -> Result<TlsConfig> {
-    let found = rustls_native_certs::load_native_certs();
-    let roots: Vec<Certificate<'static>> =
-        found.certs.iter().map(|certificate| Certificate::from_der(certificate).to_owned()).collect();
-    if roots.is_empty() {
-        let why = found.errors.first().map(|error| format!(": {error}")).unwrap_or_default();
-        bail!("this machine has no certificates to trust, which https needs{why}");
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    Ok(TlsConfig::builder()
-        .root_certs(RootCerts::new_with_certs(&roots))
-        .unversioned_rustls_crypto_provider(provider)
-        .build())
-}
-
 /// The seconds of `Retry-After`; a date there counts as none.
 fn retry_after(headers: &HeaderMap) -> Duration {
     let text = headers.get("retry-after").and_then(|value| value.to_str().ok());
@@ -292,26 +231,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_without_a_scheme_is_https_but_on_this_machine() {
-        for (typed, expected) in [
-            ("localhost:8080", "http://localhost:8080"),
-            ("127.0.0.1:80/", "http://127.0.0.1:80"),
-            ("[::1]:8080", "http://[::1]:8080"),
-            ("events.example.com", "https://events.example.com"),
-            ("http://events.example.com/prod/", "http://events.example.com/prod"),
-            ("localhost.example.com:80", "https://localhost.example.com:80"),
-        ] {
-            assert_eq!(base(typed).unwrap(), expected);
-        }
-        for bad in ["", "http://", "ftp://example.com", "http://u:s@example.com", "a b", "http://x/?y"] {
-            assert!(base(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
     fn answers_mean_what_they_say() {
         let credentials = Credentials { user: "u".to_owned(), secret: "s".to_owned() };
-        let client = Client::new("http://localhost:1", &credentials, 1).unwrap();
+        let client = Client::new("http://localhost:1".parse().unwrap(), &credentials, 1).unwrap();
         let mut headers = HeaderMap::new();
         headers.insert("retry-after", "7".parse().unwrap());
         let read = |status, body: &str| client.read(status, &headers, body.as_bytes(), 2);
@@ -330,6 +252,6 @@ mod tests {
             assert!(matches!(read(refused, r#"{"message":"Forbidden"}"#), Reply::Refused(_)), "{refused}");
         }
         assert!(!client.is_in_clear());
-        assert!(Client::new("http://example.com", &credentials, 1).unwrap().is_in_clear());
+        assert!(Client::new("http://example.com".parse().unwrap(), &credentials, 1).unwrap().is_in_clear());
     }
 }

@@ -35,9 +35,12 @@ pub(crate) async fn print(
         let (name, _) = credentials.split_once(':').unwrap_or((&credentials, ""));
         text += &format!(
             "
-Open the dashboard, http://{page}/, to see events arrive, and to send some with its button. This is the first start, so there
-is a user to sign in with: the username is {name}, and the secret is what stands behind the colon. Only a hash of it is kept:
-note it now.
+Open the dashboard to see events arrive, and to send some with its button:
+
+    http://{page}/
+
+This is the first start, so there is a user to sign in with: the username is {name}, and the secret is what stands behind the
+colon. Only a hash of it is kept: note it now.
 
     {credentials}
 

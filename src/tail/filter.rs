@@ -111,10 +111,15 @@ impl<W: Write> Tail<W> {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+    use crate::cli::{Cli, Command};
 
     fn args() -> TailArgs {
-        TailArgs { user: None, event_type: None, rejected: false, last: 0, format: TailFormat::Json }
+        let cli = Cli::parse_from(["weir", "tail", "--format", "json"]);
+        let Some(Command::Tail(args)) = cli.command else { panic!("it is another command") };
+        args
     }
 
     /// What is printed of some events, three of which are there before.

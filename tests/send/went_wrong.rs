@@ -209,7 +209,8 @@ fn what_cannot_work_is_said_at_once_and_clearly() {
         (&url, "demo", &["a.ndjson"], 1, "WEIR_CREDENTIALS has no credentials"),
         ("http://127.0.0.1:1", &who, &["a.ndjson"], 1, "cannot reach http://127.0.0.1:1: "),
         ("127.0.0.1:1", &who, &["--type", "button_click", "a.csv"], 1, "cannot reach http://127.0.0.1:1: "),
-        ("ftp://x", &who, &["a.ndjson"], 1, "Weir speaks http and https"),
+        ("ftp://x", &who, &["a.ndjson"], 2, "Weir speaks http and https"),
+        ("http://u:hidden@x", &who, &["a.ndjson"], 2, "credentials do not belong into an address"),
         (nobody.url(), &who, &["a.ndjson"], 1, "there is no Weir at "),
         (moved.url(), &who, &["a.ndjson"], 1, "redirects to /elsewhere"),
         (&url, &who, &["missing"], 1, "cannot read missing: "),
@@ -233,6 +234,7 @@ fn what_cannot_work_is_said_at_once_and_clearly() {
         let sent = command(&files, to, who, arguments).output().unwrap();
         assert_eq!(sent.status.code(), Some(*code), "{arguments:?}: {}", said(&sent));
         assert!(said(&sent).contains(expected), "{arguments:?}: {}", said(&sent));
+        assert!(!said(&sent).contains("hidden"), "{}", said(&sent));
         assert!(!said(&sent).contains("wrong ") && !said(&sent).contains("panicked"), "{}", said(&sent));
     }
     // The folder came behind a file that could be sent.

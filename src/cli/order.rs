@@ -1,0 +1,63 @@
+//! The order of words: `weir --data DIR user list` means `weir user list --data DIR`. Options before a command are those of
+//! `weir` without one, which serves; the command takes those that it knows, and refuses the others by itself.
+
+use std::ffi::OsString;
+
+use clap::{Arg, Command};
+
+/// Puts options that stand before a command behind it.
+pub(super) fn behind_their_command(words: Vec<OsString>, weir: &Command) -> Vec<OsString> {
+    let mut rest = words.iter().skip(1).cloned().peekable();
+    let (mut path, mut options, mut command) = (Vec::new(), Vec::new(), weir);
+    while let Some(word) = rest.peek() {
+        if let Some(found) = command.find_subcommand(word) {
+            command = found;
+            path.extend(rest.next());
+        } else if let Some(option) = option(word, weir).filter(|_| command.has_subcommands()) {
+            let is_whole = word.to_string_lossy().contains('=') || !option.get_action().takes_values();
+            options.extend(rest.next());
+            options.extend(rest.next_if(|_| !is_whole));
+        } else {
+            break;
+        }
+    }
+    if path.is_empty() || path[0] == "help" {
+        return words;
+    }
+    words.iter().take(1).cloned().chain(path).chain(options).chain(rest).collect()
+}
+
+/// The long option of `weir` that a word names.
+fn option<'a>(word: &OsString, weir: &'a Command) -> Option<&'a Arg> {
+    let name = word.to_str()?.strip_prefix("--")?;
+    let name = name.split('=').next()?;
+    weir.get_arguments().find(|option| option.get_long() == Some(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_before_a_command_are_put_behind_it_and_nothing_else_is_moved() {
+        let weir = super::super::command();
+        for (typed, read) in [
+            ("weir --data x user list", "weir user list --data x"),
+            ("weir --data=x user --engine aws add ann", "weir user add --data=x --engine aws ann"),
+            ("weir --trust-forwarded-for serve --listen 80", "weir serve --trust-forwarded-for --listen 80"),
+            ("weir --listen 80 query q", "weir query --listen 80 q"),
+            ("weir query --data x q", "weir query --data x q"),
+            ("weir --data x --listen 80", "weir --data x --listen 80"),
+            ("weir --data x help user", "weir --data x help user"),
+            ("weir --data user list", "weir --data user list"),
+            ("weir --bogus user list", "weir --bogus user list"),
+            ("weir send - --to user", "weir send - --to user"),
+            ("weir user", "weir user"),
+            ("weir", "weir"),
+        ] {
+            let words = typed.split(' ').map(OsString::from).collect();
+            let read: Vec<OsString> = read.split(' ').map(OsString::from).collect();
+            assert_eq!(behind_their_command(words, &weir), read, "{typed}");
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! What can be typed behind `weir query`.
+
+use std::time::Duration;
+
+use clap::Args;
+
+use super::{CatalogArgs, Format, Place, values::duration};
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Tables: one for each event type, with the fields of its schema and event_id, received_at and \
+    occurred_at (ms), username, year, month, day, hour; `rejected`, what failed validation; `events`, everything, \
+    with the whole event as JSON (event->>'field').\n\nWith --engine aws, Athena answers, from the tables of the stack: \
+    the same ones but `events`. It wants username = '...' in WHERE, and year, month and day, or it looks into every \
+    hour there is. What it scanned, which is what it costs, is printed to standard error; Ctrl-C stops it.\n\n\
+    Examples:\n  weir query \"SELECT button_id, count(*) FROM button_click GROUP BY 1\"\n  weir query --engine aws \
+    \"SELECT * FROM rejected WHERE username='ann' AND year=2026 AND month=11\""
+)]
+pub(crate) struct QueryArgs {
+    /// One SELECT, in DuckDB's SQL, or Athena's (Trino) on AWS; - reads it from standard input.
+    // It may begin with a comment.
+    #[arg(allow_hyphen_values = true, value_parser = sql)]
+    pub(crate) sql: String,
+    /// How to print the answer.
+    #[arg(long, value_enum, default_value = "table")]
+    pub(crate) format: Format,
+    /// On one machine: how long to wait until the server has filed what it acknowledged before [default: 30s].
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(crate) wait: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) place: Place,
+    #[command(flatten)]
+    pub(crate) catalog: CatalogArgs,
+}
+
+/// SQL: what may begin with `--`, and is then more than one word, as an option is not.
+fn sql(text: &str) -> Result<String, String> {
+    let is_option = text.len() > 1 && text.starts_with('-') && !text.contains(char::is_whitespace);
+    if is_option { Err("there is no such option".to_owned()) } else { Ok(text.to_owned()) }
+}

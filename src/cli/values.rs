@@ -1,0 +1,98 @@
+//! Values of options: servers, hours, times and sizes.
+
+use std::{ffi::OsStr, time::Duration};
+
+use clap::{Arg, Command, Error, builder::TypedValueParser, error::ErrorKind};
+use weir_core::Hour;
+
+use crate::address::Base;
+
+/// Reads where a server is. An address that is refused may hold a secret, so that it is not printed as clap would.
+#[derive(Clone)]
+pub(super) struct Server;
+
+impl TypedValueParser for Server {
+    type Value = Base;
+
+    fn parse_ref(&self, command: &Command, option: Option<&Arg>, value: &OsStr) -> Result<Base, Error> {
+        let option = option.map(ToString::to_string).unwrap_or_default();
+        let refused = |why: String| {
+            let message = format!("the address for '{option}' is not understood: {why}\n");
+            Error::raw(ErrorKind::ValueValidation, message).with_cmd(command)
+        };
+        value.to_string_lossy().parse().map_err(refused)
+    }
+}
+
+/// Reads an hour such as 2026-11-20T13, or the first of a day.
+pub(super) fn hour(text: &str) -> Result<Hour, String> {
+    let (date, hour) = text.split_once('T').unwrap_or((text, "0"));
+    let mut numbers = date.splitn(3, '-');
+    let mut number = || numbers.next().and_then(|number| number.parse::<u16>().ok());
+    let small = |number: Option<u16>| number.and_then(|number| u8::try_from(number).ok());
+    let (year, month, day) = (number(), small(number()), small(number()));
+    let found = match (year, month, day, hour.parse().ok()) {
+        (Some(year), Some(month), Some(day), Some(hour)) => Hour::of_date(year, month, day, hour),
+        _ => None,
+    };
+    found.ok_or_else(|| "an hour is like 2026-11-20T13, or 2026-11-20 for the first of a day".to_owned())
+}
+
+/// Reads a time such as 500ms, 5s or 1h30m.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    let parsed: Option<jiff::SignedDuration> = text.parse().ok();
+    parsed
+        .and_then(|time| Duration::try_from(time).ok())
+        .ok_or_else(|| "a time is like 500ms, 5s or 1h 30m".to_owned())
+}
+
+/// Reads a time that is not none.
+pub(super) fn some_time(text: &str) -> Result<Duration, String> {
+    duration(text).and_then(|time| {
+        // What is added to a time of day must not run over.
+        let fits = !time.is_zero() && time <= Duration::from_hours(24 * 365);
+        fits.then_some(time).ok_or_else(|| "it must be more than none and less than a year".to_owned())
+    })
+}
+
+/// Reads a size such as 4096, 512KiB or 16MiB; at least one byte.
+pub(super) fn size(text: &str) -> Result<u64, String> {
+    let parsed: Option<bytesize::ByteSize> = text.parse().ok();
+    parsed
+        .map(|size| size.as_u64())
+        .filter(|size| *size > 0)
+        .ok_or_else(|| "a size is like 4096, 512KiB or 16MiB".to_owned())
+}
+
+pub(super) fn size_or_none(text: &str) -> Result<u64, String> {
+    if text == "0" { Ok(0) } else { size(text) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_hour_is_a_day_and_its_number() {
+        let parts = |text| hour(text).map(Hour::parts);
+        assert_eq!(parts("2026-11-20T13"), Ok([2026, 11, 20, 13]));
+        assert_eq!(parts("2026-11-20"), Ok([2026, 11, 20, 0]));
+        for bad in
+            ["", "2026", "2026-11", "2026-13-01", "2026-11-20T24", "2026-11-20T", "2026-11-20T13:00", "x-y-z"]
+        {
+            assert!(hour(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn times_and_sizes_are_read_with_their_units() {
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("1h30m"), Ok(Duration::from_mins(90)));
+        assert!(duration("5").is_err() && duration("-5s").is_err() && duration("").is_err());
+        assert_eq!(size("16MiB"), Ok(16 << 20));
+        assert_eq!(size("4096"), Ok(4096));
+        assert_eq!(some_time("1ms"), Ok(Duration::from_millis(1)));
+        assert!(some_time("0s").is_err() && some_time("10000000h").is_err() && some_time("5").is_err());
+        assert!(size("0").is_err() && size("x").is_err());
+    }
+}

@@ -1,0 +1,22 @@
+//! Whom the program trusts where it calls a server by https: whom the machine trusts, so that the certificates of an
+//! organisation's own are among them. TLS is rustls with ring, as the AWS engine has it.
+
+use std::sync::Arc;
+
+use anyhow::{Result, bail};
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
+
+pub(crate) fn as_the_machine_does() -> Result<TlsConfig> {
+    let found = rustls_native_certs::load_native_certs();
+    let roots: Vec<Certificate<'static>> =
+        found.certs.iter().map(|certificate| Certificate::from_der(certificate).to_owned()).collect();
+    if roots.is_empty() {
+        let why = found.errors.first().map(|error| format!(": {error}")).unwrap_or_default();
+        bail!("this machine has no certificates to trust, which https needs{why}");
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    Ok(TlsConfig::builder()
+        .root_certs(RootCerts::new_with_certs(&roots))
+        .unversioned_rustls_crypto_provider(provider)
+        .build())
+}
