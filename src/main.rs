@@ -43,8 +43,10 @@ mod user;
 
 use std::process::ExitCode;
 
+use anyhow::Context;
 use cli::{Cli, Command};
 use mimalloc::MiMalloc;
+use weir_core::SystemClock;
 
 /// The system's allocator makes threads wait for each other where one frees what another took, which is what the
 /// server's threads do all the time.
@@ -54,7 +56,14 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 fn main() -> ExitCode {
     let Cli { command, data, catalog, engine, color, serve } = cli::parse();
     keep_private();
-    let traces = logs::start(color, matches!(command, None | Some(Command::Serve(_))));
+    let serving = match &command {
+        None => Some(&serve),
+        Some(Command::Serve(serve)) => Some(serve),
+        Some(_) => None,
+    };
+    let traces = logs::start(color, serving.is_some());
+    // Before the runtime, which needs files itself.
+    let prepared = serving.map_or(Ok(()), |args| serve::prepare(args, &SystemClock));
     let run = async move {
         let (data, catalog, engine) = (data.data.as_path(), catalog.catalog.as_deref(), engine.engine);
         match command {
@@ -74,8 +83,9 @@ fn main() -> ExitCode {
         }
     };
     // Only a system that is out of threads or files refuses to start a runtime.
-    let runtime = tokio::runtime::Runtime::new();
-    let outcome = runtime.map_err(anyhow::Error::from).and_then(|runtime| runtime.block_on(run));
+    let outcome = prepared
+        .and_then(|()| tokio::runtime::Runtime::new().context("the system refuses threads or files"))
+        .and_then(|runtime| runtime.block_on(run));
     match outcome {
         Ok(code) => code,
         Err(error) => {
