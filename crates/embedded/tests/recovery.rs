@@ -245,6 +245,40 @@ async fn events_that_a_copys_journal_and_a_batch_in_raw_have_are_delivered_once_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_journal_put_back_beside_batches_of_another_history_loses_none_of_its_events() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, copy) = (folder.path().join("events.db"), folder.path().join("copy"));
+    let remove_store = || {
+        for name in ["events.db", "events.db-wal", "events.db-shm"] {
+            let _ = std::fs::remove_file(folder.path().join(name));
+        }
+    };
+    // The journal has the numbers 1 to 3.
+    let opened = open(folder.path(), NEVER);
+    append(&opened.0, 0..3).await;
+    let db = rusqlite::Connection::open(&store).unwrap();
+    db.execute("VACUUM INTO ?1", [copy.to_str().unwrap()]).unwrap();
+    drop((opened, db));
+    drop(open(folder.path(), NEVER));
+    // The store is lost, and its numbers are given again: the batch has 1 to 5.
+    remove_store();
+    let opened = open(folder.path(), NEVER);
+    append(&opened.0, 10..15).await;
+    opened.0.stop().await.unwrap();
+    drop(opened);
+    drop(open(folder.path(), NEVER));
+    // Then the copy is found.
+    remove_store();
+    std::fs::rename(copy, &store).unwrap();
+    for start in 0..2 {
+        let opened = open(folder.path(), NEVER);
+        append(&opened.0, [20 + start]).await;
+        opened.0.flush().await.unwrap();
+    }
+    assert_eq!(lines_in_raw(folder.path()), expected((0..3).chain(10..15).chain(20..22)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_batch_is_never_written_over_a_file_that_holds_other_events() {
     let folder = tempfile::tempdir().unwrap();
     let clock = Arc::new(ManualClock::at(Timestamp::saturating(1_795_179_605_007)));
