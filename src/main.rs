@@ -50,8 +50,10 @@ mod user;
 
 use std::process::ExitCode;
 
+use anyhow::Context;
 use cli::Command;
 use mimalloc::MiMalloc;
+use weir_core::SystemClock;
 
 /// The system's allocator makes threads wait for each other where one frees what another took, which is what the
 /// server's threads do all the time.
@@ -61,7 +63,10 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 fn main() -> ExitCode {
     let command = cli::parse();
     keep_private();
-    let traces = logs::start(command.color(), matches!(command, Command::Serve(_)));
+    let serving = if let Command::Serve(args) = &command { Some(args) } else { None };
+    let traces = logs::start(command.color(), serving.is_some());
+    // Before the runtime, which needs files itself.
+    let prepared = serving.map_or(Ok(()), |args| serve::prepare(args, &SystemClock));
     let run = async move {
         match command {
             Command::Serve(serve) => serve::run(serve, traces).await,
@@ -79,8 +84,9 @@ fn main() -> ExitCode {
         }
     };
     // Only a system that is out of threads or files refuses to start a runtime.
-    let runtime = tokio::runtime::Runtime::new();
-    let outcome = runtime.map_err(anyhow::Error::from).and_then(|runtime| runtime.block_on(run));
+    let outcome = prepared
+        .and_then(|()| tokio::runtime::Runtime::new().context("the system refuses threads or files"))
+        .and_then(|runtime| runtime.block_on(run));
     match outcome {
         Ok(code) => code,
         Err(error) => {

@@ -5,6 +5,7 @@ mod connection;
 mod connections;
 mod filing;
 mod idle;
+mod machine;
 mod metrics;
 mod pace;
 mod welcome;
@@ -29,6 +30,7 @@ use authenticate::BasicAuthentication;
 use connection::Patience;
 use connections::Connections;
 use filing::Filing;
+pub(crate) use machine::prepare;
 use metrics::{Metrics, endpoint};
 
 /// How long verified credentials are believed without asking again: as long as a removed user can go on.
@@ -191,7 +193,7 @@ async fn serve(
         .layer(middleware::from_fn_with_state(metrics.requests.clone(), metrics::count));
     let no_room = collector::no_room(&args.allow_origins, Arc::new(SystemClock), Arc::new(SystemRandom));
     let patience = Patience { idle: args.idle_timeout, client: args.client_timeout };
-    let limit = connections::at_most(args.connections);
+    let limit = machine::at_most(args.connections);
     let counted = metrics.connections.clone();
     let app = match for_metrics {
         None => app.layer(middleware::from_fn_with_state(metrics, endpoint::for_this_machine)),

@@ -2,7 +2,7 @@
 //! is lost without a word, and the server goes on by itself as soon as it can.
 //!
 //! - `full`: no space left; - `refused`: folders that cannot be used; - `damaged`: files that are not what they were;
-//! - `place`: real small disks, as this machine allows them.
+//! - `machine`: what else a start needs; - `place`: real small disks, as this machine allows them.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
@@ -12,6 +12,8 @@ mod harness;
 mod damaged;
 #[path = "disk/full.rs"]
 mod full;
+#[path = "disk/machine.rs"]
+mod machine;
 #[path = "disk/place.rs"]
 mod place;
 #[path = "disk/refused.rs"]

@@ -64,6 +64,7 @@ fn no_event_is_acknowledged_once_the_data_folder_is_moved_replaced_removed_or_cu
             post().problem(503, "not-stored");
         }
         eventually("the server says that it is not well", || weir.get("/health").status == 503);
+        eventually("it is told", || weir.log().contains("no event is acknowledged from now on"));
         let log = weir.log();
         let told = log.lines().filter(|line| line.contains("no event is acknowledged from now on")).count();
         assert!(told == 1 && log.contains(said), "{deed}: {log}");

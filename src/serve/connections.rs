@@ -46,44 +46,6 @@ const UNTIL_IT_IS_BETTER: Duration = Duration::from_millis(100);
 /// How often the log says that there is no room.
 const TELL_EVERY: Duration = Duration::from_mins(1);
 
-/// Files for all that is not a connection: databases, batches, what is being turned away.
-const OTHER_FILES: u64 = 256;
-
-/// How many connections there may be if somebody asks for so many: each takes a file, and the process may have only so
-/// many. It gets what it needs, if that is allowed.
-#[cfg(unix)]
-pub(super) fn at_most(asked: u32) -> usize {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-    let mut limit = getrlimit(Resource::Nofile);
-    let wanted = u64::from(asked) + OTHER_FILES;
-    if limit.current.is_some_and(|current| current < wanted) {
-        limit.current = Some(limit.maximum.map_or(wanted, |maximum| maximum.min(wanted)));
-        // If it is not allowed after all, there is what there was.
-        let _ = setrlimit(Resource::Nofile, limit);
-    }
-    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    let connections = share_of(files).min(asked.into());
-    if connections < asked.into() {
-        tracing::warn!(
-            connections,
-            files,
-            "fewer connections than asked for: the process may open no more files"
-        );
-    }
-    usize::try_from(connections).unwrap_or(usize::MAX)
-}
-
-#[cfg(not(unix))]
-pub(super) fn at_most(asked: u32) -> usize {
-    usize::try_from(asked).unwrap_or(usize::MAX)
-}
-
-/// How many of so many files may be connections.
-#[cfg(unix)]
-fn share_of(files: u64) -> u64 {
-    files.saturating_sub(OTHER_FILES).max(files / 4).max(1)
-}
-
 /// Listens there.
 pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
@@ -304,17 +266,5 @@ impl Told {
             self.0 = Some(Instant::now());
             tell();
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #[cfg(unix)]
-    #[test]
-    fn some_files_are_left_for_other_things() {
-        assert_eq!(super::share_of(20_000), 19_744);
-        assert_eq!(super::share_of(1024), 768);
-        assert_eq!(super::share_of(64), 16);
-        assert_eq!(super::share_of(1), 1);
     }
 }

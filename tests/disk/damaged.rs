@@ -141,13 +141,30 @@ fn damaged_users_say_what_to_do_and_the_events_stay() {
     assert_eq!(weir.stop("-TERM"), Some(0));
     without_logs(&weir);
     let users = weir.data().join("users.db");
-    for damage in ["cut", "text"] {
-        match damage {
-            "cut" => cut(&users, |length| length - 4096),
-            _ => fs::write(&users, "this is no database, it is a text of some length").unwrap(),
-        }
+    let whole = fs::read(&users).unwrap();
+    let changed = |from: &str, to: &str| {
+        let at = whole.windows(from.len()).position(|bytes| bytes == from.as_bytes()).unwrap();
+        [&whole[..at], to.as_bytes(), &whole[at + to.len()..]].concat()
+    };
+    for (damage, bytes) in [
+        ("cut", whole[..whole.len() - 4096].to_vec()),
+        ("text", b"this is no database, it is a text of some length".to_vec()),
+        // A page in the middle, which SQLite reads when a user signs in and not before.
+        ("page", [&whole[..4096], &[0xa5; 4096][..], &whole[8192..]].concat()),
+        // Within a value, of which SQLite knows nothing.
+        ("key", changed("\"hash\":", "\"hush\":")),
+        ("name", changed("demo", "de\0o")),
+    ] {
+        fs::write(&users, bytes).unwrap();
         let said = failed_start(&weir);
         assert!(said.contains("users.db is damaged: ") && said.contains("weir user add"), "{damage}: {said}");
+        assert_eq!(said.lines().count(), 1, "{damage}: {said}");
+        let output = weir.run(&["user", "list"]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            said.contains("users.db is damaged: ") && output.status.code() == Some(1),
+            "{damage}: {said}"
+        );
     }
     fs::remove_file(&users).unwrap();
     let again = weir.user("demo");

@@ -5,8 +5,10 @@ use std::{collections::BTreeSet, process::Command};
 use fastrand::Rng;
 
 use super::{
+    ends,
     harness::{Answer, Weir, eventually, json},
     place::Place,
+    without_logs,
 };
 
 /// A server that was started once, for its user, and stopped.
@@ -136,4 +138,32 @@ fn events_are_refused_while_there_is_still_room_to_file_what_was_acknowledged_an
     acknowledged.insert(5000);
     assert_eq!(weir.get("/health").status, 200);
     assert_all_is_well(&weir, &acknowledged);
+}
+
+#[test]
+fn a_disk_without_room_for_what_sqlite_keeps_beside_a_database_is_named_at_the_start() {
+    let mut weir = stopped(&["--flush-every", "50ms", "--keep-free", "0"]);
+    without_logs(&weir);
+    let place = match Place::mount(&mut weir, 8, 1) {
+        Some(mount) => mount,
+        // SQLite's index of the log is longer.
+        None => Place::limit(&mut weir, 16),
+    };
+    place.fill(&weir);
+    for command in [&["serve", "--listen", "127.0.0.1:0"][..], &["user", "list"]] {
+        let output = ends(weir.command().args(command));
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(
+            said.starts_with("weir: no space left for ") && said.contains("make room on the disk"),
+            "{said}"
+        );
+        assert_eq!(said.lines().count(), 1, "{said}");
+    }
+    match &place {
+        Place::Mount { .. } => place.make_room(&mut weir),
+        Place::Limit => weir.run_by.clear(),
+    }
+    weir.restart();
+    assert_eq!(post(&weir, &mut Rng::with_seed(7), 1).status, 200);
 }

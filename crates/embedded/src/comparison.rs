@@ -55,7 +55,8 @@ pub(crate) fn compare(earlier: &Path, new: &Path) -> io::Result<Comparison> {
     Ok(if grown { Comparison::Grown } else { Comparison::Same })
 }
 
-fn lines(path: &Path) -> io::Result<impl BufRead> {
+/// The text of a gzip file, to be read by lines.
+pub(crate) fn lines(path: &Path) -> io::Result<impl BufRead + use<>> {
     Ok(BufReader::new(MultiGzDecoder::new(BufReader::with_capacity(1 << 16, File::open(path)?))))
 }
 

@@ -60,7 +60,7 @@ pub(crate) fn recover(db: &mut Connection) -> rusqlite::Result<(Overlay, Recover
         .collect::<rusqlite::Result<Vec<_>>>()?;
     let cut = unfinished.last().map_or(applied, |batch| batch.last);
     let overlay = Overlay::starting_at(applied + 1);
-    let (mut next, mut open_bytes) = (applied + 1, 0);
+    let (mut next, mut open_bytes, mut batch_before) = (applied + 1, 0, None);
     let mut rows = db.prepare("SELECT first, last, length(lines), increments FROM journal ORDER BY first")?;
     let mut rows = rows.query([])?;
     while let Some(row) = rows.next()? {
@@ -69,14 +69,25 @@ pub(crate) fn recover(db: &mut Connection) -> rusqlite::Result<(Overlay, Recover
             serde_json::from_str(row.get_ref(3)?.as_str()?).map_err(|error| {
                 rusqlite::Error::FromSqlConversionFailure(3, rusqlite::types::Type::Text, error.into())
             })?;
+        // What is applied with one batch must not wait for the next. A batch that was found in raw may go on behind the last
+        // row that a store put back from a copy has of it.
+        let batch = unfinished.partition_point(|batch| batch.first <= first).checked_sub(1);
+        let batch = batch.map(|at| unfinished[at].last).filter(|end| last <= *end);
+        if batch != batch_before {
+            overlay.close();
+            batch_before = batch;
+        }
         overlay.raise(last, bytes, increments);
-        if overlay.open_bytes() >= SLICE_BYTES || unfinished.iter().any(|batch| batch.last == last) {
+        if overlay.open_bytes() >= SLICE_BYTES {
             overlay.close();
         }
         if first > cut {
             open_bytes += bytes;
         }
         next = last + 1;
+    }
+    if batch_before.is_some() {
+        overlay.close();
     }
     Ok((overlay, Recovered { next: next.max(cut.max(in_raw) + 1), open_bytes, unfinished }))
 }

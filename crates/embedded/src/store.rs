@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
 use weir_core::ports::PortError;
 
 use crate::{NotFiled, folder::private_file};
@@ -27,8 +27,17 @@ pub enum StoreError {
     Damaged {
         /// The database file.
         path: PathBuf,
-        /// What SQLite said.
-        reason: rusqlite::Error,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The disk has no room for what SQLite keeps beside it.
+    #[error(
+        "no space left for {}, or for SQLite's files beside it (-wal, -shm): make room on the disk, or raise the quota. Nothing is lost",
+        .path.display()
+    )]
+    NoSpace {
+        /// The database file.
+        path: PathBuf,
     },
     /// A later version of Weir made it.
     #[error("{} was made by a later version of weir (format {found}, this one knows {known})", .path.display())]
@@ -46,10 +55,18 @@ pub enum StoreError {
 pub(crate) fn at(path: &Path) -> impl Fn(rusqlite::Error) -> StoreError + use<'_> {
     move |source| match source.sqlite_error_code() {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
-            StoreError::Damaged { path: path.to_owned(), reason: source }
+            StoreError::Damaged { path: path.to_owned(), reason: source.to_string() }
         }
+        _ if lacks_space(&source) => StoreError::NoSpace { path: path.to_owned() },
         _ => StoreError::Sqlite { path: path.to_owned(), source },
     }
+}
+
+/// Whether SQLite could not write a file, or make it longer, for want of space.
+fn lacks_space(error: &rusqlite::Error) -> bool {
+    error.sqlite_error().is_some_and(|error| {
+        error.code == ErrorCode::DiskFull || error.extended_code == ffi::SQLITE_IOERR_SHMSIZE
+    })
 }
 
 /// What can be done about a damaged database.
@@ -175,6 +192,17 @@ pub(crate) fn open_with(path: &Path, formats: &[&str]) -> Result<Connection, Sto
         return Err(StoreError::TooNew { path: path.to_owned(), found, known });
     }
     Ok(connection)
+}
+
+/// Refuses a database whose pages do not fit together. It reads all of it, so it is for small ones.
+pub(crate) fn check_whole(db: &Connection, path: &Path) -> Result<(), StoreError> {
+    let found: String = db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(at(path))?;
+    // The second line names what is wrong; the first one only the database.
+    let reason = found.lines().last().unwrap_or_default();
+    if reason == "ok" {
+        return Ok(());
+    }
+    Err(StoreError::Damaged { path: path.to_owned(), reason: reason.to_owned() })
 }
 
 /// Has the transaction write a page, and leaves every row as it was: SQLite writes nothing where a value stays the same.

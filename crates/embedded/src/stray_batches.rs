@@ -8,14 +8,15 @@
 //! A batch whose file was gone from raw is given up (`give_up`), and taken up again at a start at which it is there.
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, BufRead, Read},
     path::{Path, PathBuf},
 };
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 use weir_core::{BatchKey, Timestamp};
 
-use crate::{folder::SUFFIX, returning_ids};
+use crate::{comparison, folder::SUFFIX, returning_ids};
 
 /// The events of a batch, as its name says: from the first to the last of the sequence.
 pub(crate) fn range(raw_key: &str) -> Option<(u64, u64)> {
@@ -68,7 +69,7 @@ pub(crate) fn take_up(db: &mut Connection, raw: &Path, now: Timestamp) -> Result
     for (first, last, raw_key) in &strays {
         cut_before(&db, behind_all, *first, raw_key)?;
         behind_all = behind_all.max(*last);
-        // An event that is in the journal as well goes on with the batch. What only overlaps is none of ours.
+        // An event that is in the journal as well goes on with the batch. What only overlaps, or holds other events, is none of ours.
         let overlaps = *first <= known
             || db
                 .query_row(
@@ -79,6 +80,7 @@ pub(crate) fn take_up(db: &mut Connection, raw: &Path, now: Timestamp) -> Result
                 .optional()?
                 .is_some();
         let taken_up = !overlaps
+            && journal_agrees(&db, (*first, *last), &raw.join(raw_key))?
             && db
                 .prepare_cached(
                     "INSERT OR IGNORE INTO batches (first, last, raw_key, written) VALUES (?1, ?2, ?3, 1)",
@@ -93,6 +95,39 @@ pub(crate) fn take_up(db: &mut Connection, raw: &Path, now: Timestamp) -> Result
     let raw_keys: Vec<&str> = strays.iter().map(|(.., raw_key)| raw_key.as_str()).collect();
     returning_ids::remember(&db, raw, &raw_keys, now)?;
     Ok(db.commit()?)
+}
+
+/// Whether a batch's file holds all events that the journal has under the batch's numbers. Where the numbers were given twice, as
+/// after the store was lost and found again, the journal's events are others, and must not go with the batch. Neither must they
+/// where its file is damaged.
+fn journal_agrees(db: &Transaction<'_>, (first, last): (u64, u64), batch: &Path) -> rusqlite::Result<bool> {
+    let mut rows = db.prepare_cached(
+        "SELECT first, last, lines FROM journal WHERE first BETWEEN ?1 AND ?2 ORDER BY first",
+    )?;
+    let mut rows = rows.query([first, last])?;
+    let (mut file, mut next, mut found) = (None, first, Vec::new());
+    while let Some(row) = rows.next()? {
+        let (row_first, row_last): (u64, u64) = (row.get(0)?, row.get(1)?);
+        let lines = row.get_ref(2)?.as_blob()?;
+        let mut holds = || -> io::Result<bool> {
+            let file = match &mut file {
+                Some(file) => file,
+                none => none.insert(comparison::lines(batch)?),
+            };
+            for _ in next..row_first {
+                file.skip_until(b'\n')?;
+            }
+            found.resize(lines.len(), 0);
+            file.read_exact(&mut found)?;
+            Ok(found == lines)
+        };
+        // What cannot be read holds nothing.
+        if !holds().unwrap_or(false) {
+            return Ok(false);
+        }
+        next = row_last + 1;
+    }
+    Ok(true)
 }
 
 /// Cuts a batch of the events in the journal that lie before a stray and in no batch: its file is not in raw. Without

@@ -17,7 +17,7 @@ use crate::{
     OpenError,
     folder::Folder,
     live_counts::name,
-    store::{self, port_error},
+    store::{self, StoreError, port_error},
 };
 
 /// The formats of `users.db`. `access_keys` is JSON.
@@ -38,11 +38,19 @@ pub struct UserStore {
 }
 
 impl UserStore {
-    /// Opens the users of a data folder, making it if there is none.
+    /// Opens the users of a data folder, making it if there is none. All of them are read, so that damage is found now and not
+    /// when a user signs in.
     pub fn open(folder: &Path) -> Result<Self, OpenError> {
         Folder::open(folder).map_err(|source| OpenError::Folder { path: folder.to_owned(), source })?;
         let path = folder.join("users.db");
         let db = store::open_with(&path, FORMATS)?;
+        store::check_whole(&db, &path)?;
+        list(&db).map_err(|error| match error {
+            rusqlite::Error::FromSqlConversionFailure(..) | rusqlite::Error::InvalidColumnType(..) => {
+                StoreError::Damaged { path: path.clone(), reason: error.to_string() }
+            }
+            error => store::at(&path)(error),
+        })?;
         let had_users =
             |db: &Connection| db.query_row("PRAGMA application_id", [], |row| row.get::<_, i64>(0));
         let is_new = had_users(&db).map_err(store::at(&path))? == 0;
@@ -113,15 +121,16 @@ impl UserAdmin for UserStore {
     }
 
     async fn list(&self) -> Result<Vec<User>, PortError> {
-        let query = |db: &Connection| {
-            db.prepare_cached("SELECT username, version, access_keys FROM users ORDER BY username")?
-                .query_map([], |row| {
-                    read(row)?.read().map_err(|error| FromSqlConversionFailure(2, Type::Text, error.into()))
-                })?
-                .collect()
-        };
-        self.ask("listing users", query).await
+        self.ask("listing users", list).await
     }
+}
+
+fn list(db: &Connection) -> rusqlite::Result<Vec<User>> {
+    db.prepare_cached("SELECT username, version, access_keys FROM users ORDER BY username")?
+        .query_map([], |row| {
+            read(row)?.read().map_err(|error| FromSqlConversionFailure(2, Type::Text, error.into()))
+        })?
+        .collect()
 }
 
 fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<StoredUser> {

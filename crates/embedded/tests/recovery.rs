@@ -1,6 +1,9 @@
 //! What an engine leaves unfinished, the next one on the folder finishes: nothing is lost and nothing is repeated.
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+#[path = "recovery/put_back.rs"]
+mod put_back;
+
 use std::{collections::BTreeMap, io::Read, path::Path, sync::Arc, time::Duration};
 
 use weir_core::{
@@ -207,6 +210,72 @@ async fn a_store_put_back_from_a_copy_under_an_earlier_clock_replaces_no_batch_a
         }
     }
     assert_eq!(lines_in_raw(folder), expected(0..30));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_that_a_copys_journal_and_a_batch_in_raw_have_are_delivered_once_over_any_number_of_starts() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, copy) = (folder.path().join("events.db"), folder.path().join("copy"));
+    let (engine, deliveries) = open(folder.path(), NEVER);
+    append(&engine, 0..3).await;
+    let db = rusqlite::Connection::open(&store).unwrap();
+    db.execute("VACUUM INTO ?1", [copy.to_str().unwrap()]).unwrap();
+    drop(db);
+    // The batch begins in the copy's journal and ends behind it.
+    append(&engine, 3..6).await;
+    engine.stop().await.unwrap();
+    drop((engine, deliveries));
+    drop(open(folder.path(), NEVER));
+    for log in ["events.db-wal", "events.db-shm"] {
+        let _ = std::fs::remove_file(folder.path().join(log));
+    }
+    std::fs::rename(copy, &store).unwrap();
+    for start in 0..3 {
+        let (engine, mut deliveries) = open(folder.path(), NEVER);
+        if start > 0 {
+            append(&engine, 3 + start * 3..6 + start * 3).await;
+        }
+        engine.flush().await.unwrap();
+        let batch = deliveries.next().await.unwrap();
+        engine.filed(&batch).await.unwrap();
+        // What the copy knew is counted once; what only raw has is for an audit to add.
+        assert_eq!(total(&engine).await, 3 + start * 3);
+    }
+    assert_eq!(lines_in_raw(folder.path()), expected(0..12));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_journal_put_back_beside_batches_of_another_history_loses_none_of_its_events() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, copy) = (folder.path().join("events.db"), folder.path().join("copy"));
+    let remove_store = || {
+        for name in ["events.db", "events.db-wal", "events.db-shm"] {
+            let _ = std::fs::remove_file(folder.path().join(name));
+        }
+    };
+    // The journal has the numbers 1 to 3.
+    let opened = open(folder.path(), NEVER);
+    append(&opened.0, 0..3).await;
+    let db = rusqlite::Connection::open(&store).unwrap();
+    db.execute("VACUUM INTO ?1", [copy.to_str().unwrap()]).unwrap();
+    drop((opened, db));
+    drop(open(folder.path(), NEVER));
+    // The store is lost, and its numbers are given again: the batch has 1 to 5.
+    remove_store();
+    let opened = open(folder.path(), NEVER);
+    append(&opened.0, 10..15).await;
+    opened.0.stop().await.unwrap();
+    drop(opened);
+    drop(open(folder.path(), NEVER));
+    // Then the copy is found.
+    remove_store();
+    std::fs::rename(copy, &store).unwrap();
+    for start in 0..2 {
+        let opened = open(folder.path(), NEVER);
+        append(&opened.0, [20 + start]).await;
+        opened.0.flush().await.unwrap();
+    }
+    assert_eq!(lines_in_raw(folder.path()), expected((0..3).chain(10..15).chain(20..22)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
