@@ -115,8 +115,8 @@ pub(super) fn open(
         (None, Place::File(path), Some(_)) => Seed::of_content(contents(path, is_gzip).with_context(told)?),
         (None, ..) => Seed::of_nothing(random),
     };
-    if let Some(looks) = looks::of_bytes(&head) {
-        bail!("{} is no text that could be sent: {looks}", place.name());
+    if let Some(format) = looks::of_bytes(&head) {
+        bail!("{} is neither NDJSON nor CSV in UTF-8: it looks like {}", place.name(), format.name);
     }
     let is_csv = is_csv(place, format, &head)?;
     // Before anything is sent, so that a corrected file is not sent on top of a part of itself. A pipe cannot be read twice.
