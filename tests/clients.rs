@@ -90,19 +90,19 @@ fn the_python_program_sends_until_all_is_stored_and_tells_what_was_rejected() {
     assert_eq!(clicks(&weir, &read), 1);
 }
 
-/// What gateways that stand before Weir do: they fail at what they do not like, and take no large bodies.
-fn moody(body: &[u8]) -> Option<u16> {
+/// What gateways that stand before Weir do: they fail at what they do not like, and take no bodies above a limit.
+fn moody<const LIMIT: usize>(body: &[u8]) -> Option<u16> {
     if body.windows(6).any(|word| word == b"poison") {
         Some(500)
     } else {
-        (body.len() > 1 << 20).then_some(413)
+        (body.len() > LIMIT).then_some(413)
     }
 }
 
 #[test]
 fn the_python_program_tries_again_only_what_can_pass_by_itself_and_no_event_holds_up_others() {
     let (weir, write, read) = weir();
-    let between = Forgetful::start_with(&weir.url(), 1, moody);
+    let between = Forgetful::start_with(&weir.url(), 1, moody::<1_000_000>);
     let program = snippets("python", &between.url(), &write).remove(0);
     let (program, _) = program.split_once("\nfor event, errors in send(").unwrap();
     let run = |calls: &str, url: &str, secret: &str| {
@@ -231,12 +231,12 @@ fn the_script_says_in_the_console_what_was_rejected_beside_what_was_stored() {
 #[test]
 fn the_script_sends_what_can_be_sent_and_no_event_holds_up_others() {
     let (weir, write, read) = weir();
-    let between = Forgetful::start_with(&weir.url(), 0, moody);
+    let between = Forgetful::start_with(&weir.url(), 0, moody::<200_000>);
     let site = Site::start(format!("<!doctype html>{}", snippets("html", &between.url(), &write)[0]));
     let browser = Browser::start();
     browser.open(&site.url());
     // 66,000 bytes that are 22,000 UTF-16 units; several of 30,000 that a browser lets outlive a page one at a time; events
-    // that Weir refuses, that no request could hold, and that are no JSON.
+    // that Weir or a gateway refuses, that no request could hold, and that are no JSON.
     browser.run(
         "const click = (more) => weir.track('button_click', { session_id: 's1', button_id: 'abc', ...more });\
          const loop = {}; loop.loop = loop;\
@@ -244,7 +244,8 @@ fn the_script_sends_what_can_be_sent_and_no_event_holds_up_others() {
          click({ note: '漢'.repeat(22000) });\
          for (let n = 0; n < 5; n++) click({ n, note: '漢'.repeat(10000) });\
          click({ n: NaN }); click({ loop }); click({ n: 1n }); click({ note: 'x'.repeat(300000) });\
-         click({ button_id: 7 }); click({ note: 'y'.repeat(5e6) }); click({ last: true });",
+         click({ button_id: 7 }); click({ note: 'y'.repeat(5e6) }); click({ note: 'z'.repeat(230000) });\
+         click({ last: true });",
         &json!([]),
     );
     // The page is hidden: everything is sent at once.
@@ -255,7 +256,7 @@ fn the_script_sends_what_can_be_sent_and_no_event_holds_up_others() {
     let mut said = String::new();
     eventually("what was never sent is told of", || {
         said.extend(browser.log("browser").iter().map(ToString::to_string));
-        ["too large", "circular", "BigInt", "500"].iter().all(|word| said.contains(word))
+        ["too large", "circular", "BigInt", "500", "413"].iter().all(|word| said.contains(word))
     });
     weir.wait_until_filed();
     let filed = weir.query("SELECT count(*) AS n, count(DISTINCT event_id) AS ids FROM button_click");

@@ -122,7 +122,10 @@ fn the_answer_says_what_a_body_looks_like_that_is_not_json() {
         (utf16(u16::to_le_bytes, false), "looks like UTF-16"),
         (utf16(u16::to_be_bytes, false), "looks like UTF-16"),
         (utf16_lines, "looks like UTF-16"),
-        (gzip(text.as_bytes()), "looks like gzip, and no header Content-Encoding: gzip"),
+        (
+            gzip(text.as_bytes()),
+            "looks like gzip; a body is compressed once, and its header Content-Encoding says with what",
+        ),
         (zstd::encode_all(text.as_bytes(), 3).unwrap(), "looks like zstd"),
         (format!("\u{feff}\u{feff}{text}").into_bytes(), "begins with a byte order mark"),
         (format!("{text}{text}").into_bytes(), "one JSON value follows another"),
@@ -144,7 +147,7 @@ fn the_answer_says_what_a_body_looks_like_that_is_not_json() {
     assert!(answer["outcomes"][1].to_string().contains("begins with a byte order mark"), "{answer}");
     let twice = gzip(&gzip(text.as_bytes()));
     let answer = weir.post_with("/events", twice, &[("content-encoding", "gzip")]);
-    assert!(answer.text().contains("compressed more than once"), "{}", answer.text());
+    assert!(answer.text().contains("looks like gzip"), "{}", answer.text());
     weir.wait_until_filed();
     assert_eq!(weir.lines("lake/username=demo/rejected").len(), 2 * bodies.len() + 2, "all are kept");
 }

@@ -9,7 +9,7 @@ use super::columns::Columns;
 pub(super) fn fault(names: &[String], event_type: Option<&str>, columns: &Columns) -> Option<String> {
     let fields = columns.fields(event_type)?;
     let names_of: Vec<&str> = fields.iter().copied().collect();
-    let of = event_type.map_or_else(|| "any event type".to_owned(), |event_type| event_type.to_owned());
+    let of = event_type.unwrap_or("any event type");
     let has = |field: &str| names.iter().any(|name| name == field);
     let other_case = names.iter().find_map(|name| {
         let field = fields.iter().find(|field| alike(field, name) && !has(field))?;

@@ -118,8 +118,8 @@ pub(super) fn open(
         (None, ..) => Seed::of_nothing(random),
     };
     let seed_before = if source.is_some() { seed } else { Seed::of_beginning(&head) };
-    if let Some(looks) = looks::of_bytes(&head) {
-        bail!("{} is no text that could be sent: {looks}", place.name());
+    if let Some(format) = looks::of_bytes(&head) {
+        bail!("{} is neither NDJSON nor CSV in UTF-8: it looks like {}", place.name(), format.name);
     }
     let is_csv = is_csv(place, format, &head)?;
     // Before anything is sent, so that a corrected file is not sent on top of a part of itself. A pipe cannot be read twice.

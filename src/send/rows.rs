@@ -115,11 +115,11 @@ impl<R: Read + Send> Source for Events<R> {
         let position = self.row.position().map_or(0, csv::Position::line);
         let (original, lines_before) = take_row(&mut self.rows.reader);
         let number = position + lines_before;
-        let event = match check_row(&original, number).context("nothing from that row on was sent")? {
-            true => {
-                Err(Violation::whole("the row has a quote within a cell that is not quoted; it was not sent"))
-            }
-            false => self.event(number, &original),
+        let is_bare = check_row(&original, number).context("nothing from that row on was sent")?;
+        let event = if is_bare {
+            Err(Violation::whole("the row has a quote within a cell that is not quoted; it was not sent"))
+        } else {
+            self.event(number, &original)
         };
         Ok(Some(Item { number, original, event, cut: false }))
     }

@@ -1,36 +1,55 @@
 //! What a text that is not JSON looks like, so that the answer can name the likely cause. Nothing is guessed from it: what is
 //! not JSON stays refused.
 
-/// The format that the first bytes show, where they cannot be the beginning of JSON in UTF-8.
-#[must_use]
-pub fn of_bytes(bytes: &[u8]) -> Option<&'static str> {
-    match bytes {
-        [0xff, 0xfe, 0, 0, ..] | [0, 0, 0xfe, 0xff, ..] => {
-            Some("it looks like UTF-32; JSON is sent as UTF-8")
-        }
-        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => Some("it looks like UTF-16; JSON is sent as UTF-8"),
-        // No JSON has a NUL before its first string.
-        [b'{' | b'[' | b'"' | b' ' | b'\n' | b'\r' | b'\t', 0, ..]
-        | [0, b'{' | b'[' | b'"' | b' ' | b'\n' | b'\r' | b'\t', ..] => {
-            Some("it looks like UTF-16 without a byte order mark; JSON is sent as UTF-8")
-        }
-        [0x1f, 0x8b, ..] => Some(
-            "it looks like gzip, and no header Content-Encoding: gzip says so, or it is compressed more than once",
-        ),
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => Some(
-            "it looks like zstd, and no header Content-Encoding: zstd says so, or it is compressed more than once",
-        ),
-        [0x78, 0x9c | 0xda, ..] => Some("it looks like zlib; a body is compressed with gzip or zstd"),
-        [b'P', b'K', 3, 4, ..] => Some("it looks like a ZIP archive"),
-        _ => None,
+use std::{borrow::Cow, fmt};
+
+/// A format that is not JSON in UTF-8. It is shown as what a body looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Format {
+    /// What it is called.
+    pub name: &'static str,
+    /// What a client should do.
+    advice: &'static str,
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "it looks like {}; {}", self.name, self.advice)
     }
 }
 
+/// The format that the first bytes show, where they cannot be the beginning of JSON in UTF-8.
+#[must_use]
+pub fn of_bytes(bytes: &[u8]) -> Option<Format> {
+    const TEXT: &str = "JSON is sent as UTF-8";
+    const PACKED: &str = "a body is compressed once, and its header Content-Encoding says with what";
+    let (name, advice) = match bytes {
+        [0xff, 0xfe, 0, 0, ..] | [0, 0, 0xfe, 0xff, ..] => ("UTF-32", TEXT),
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => ("UTF-16", TEXT),
+        // No JSON has a NUL before its first string.
+        [b'{' | b'[' | b'"' | b' ' | b'\n' | b'\r' | b'\t', 0, ..]
+        | [0, b'{' | b'[' | b'"' | b' ' | b'\n' | b'\r' | b'\t', ..] => {
+            ("UTF-16 without a byte order mark", TEXT)
+        }
+        [0x1f, 0x8b, ..] => ("gzip", PACKED),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => ("zstd", PACKED),
+        [0x78, 0x9c | 0xda, ..] => ("zlib", "a body is compressed with gzip or zstd"),
+        [b'P', b'K', 3, 4, ..] => ("a ZIP archive", "a body is compressed with gzip or zstd"),
+        _ => return None,
+    };
+    Some(Format { name, advice })
+}
+
 /// What the text looks like that a parser refused at `error`.
-pub(crate) fn of_text(text: &str, error: &serde_json::Error) -> Option<&'static str> {
-    if let Some(format) = of_bytes(text.as_bytes()) {
-        return Some(format);
+pub(crate) fn of_text(text: &str, error: &serde_json::Error) -> Option<Cow<'static, str>> {
+    match of_bytes(text.as_bytes()) {
+        Some(format) => Some(format.to_string().into()),
+        None => of_json(text, error).map(Cow::Borrowed),
     }
+}
+
+/// The same of a text that looks like JSON or like another notation.
+fn of_json(text: &str, error: &serde_json::Error) -> Option<&'static str> {
     let begin = text.trim_start();
     if begin.starts_with('\u{feff}') {
         return Some("it begins with a byte order mark, and only a body may, once");
@@ -78,7 +97,7 @@ fn rest<'a>(text: &'a str, error: &serde_json::Error) -> &'a str {
 mod tests {
     use super::*;
 
-    fn looks(text: &str) -> &'static str {
+    fn looks(text: &str) -> Cow<'static, str> {
         let error = crate::json::read_strictly(text).unwrap_err();
         of_text(text, &error).unwrap_or_default()
     }
@@ -122,7 +141,7 @@ mod tests {
             (&[0x78, 0x9c, 3], "zlib"),
             (b"PK\x03\x04", "ZIP"),
         ] {
-            assert!(of_bytes(bytes).is_some_and(|looks| looks.contains(said)), "{bytes:?}");
+            assert!(of_bytes(bytes).is_some_and(|looks| looks.to_string().contains(said)), "{bytes:?}");
         }
         for plain in [&b""[..], b"{}", b"[", b"x\x01", "é".as_bytes(), b"\xef\xbb\xbf{}"] {
             assert_eq!(of_bytes(plain), None, "{plain:?}");

@@ -12,16 +12,15 @@ pub const SECONDS: Range<u64> = 631_152_000..4_102_444_800;
 
 /// Reads `occurred_at`: milliseconds since 1970, or an RFC 3339 text; otherwise says what is wrong with it.
 pub(crate) fn read(value: &Value) -> Result<Timestamp, String> {
-    let refused = TimestampError.to_string();
     if let Some(text) = value.as_str() {
         return Timestamp::from_rfc3339(text).map_err(|error| error.to_string());
     }
-    let Some(number) = value.as_f64() else { return Err(refused) };
+    let Some(number) = value.as_f64() else { return Err(TimestampError.to_string()) };
     if let Some(unit) = unit(number) {
         return Err(format!("a number is milliseconds since 1970, and this looks like {unit}"));
     }
-    let millis = value.as_u64().or_else(|| whole(number)).ok_or(refused)?;
-    Timestamp::from_millis(millis).map_err(|error| error.to_string())
+    let millis = value.as_u64().or_else(|| whole(number)).ok_or(TimestampError);
+    millis.and_then(Timestamp::from_millis).map_err(|error| error.to_string())
 }
 
 /// The unit in which the number is a time of our days, if that is not milliseconds.

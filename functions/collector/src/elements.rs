@@ -13,12 +13,8 @@ pub(crate) fn apart(array: &[u8]) -> Option<Vec<&[u8]>> {
     let mut bytes = text.iter().enumerate();
     while let Some((at, byte)) = bytes.next() {
         match byte {
-            b' ' | b'\n' | b'\r' | b'\t' => {
-                if before == Before::Word {
-                    before = Before::Value;
-                }
-                continue;
-            }
+            b' ' | b'\n' | b'\r' | b'\t' if before == Before::Word => before = Before::Value,
+            b' ' | b'\n' | b'\r' | b'\t' => {}
             b',' if open.is_empty() => {
                 elements.push(text[begin..at].trim_ascii());
                 begin = at + 1;
@@ -40,11 +36,13 @@ pub(crate) fn apart(array: &[u8]) -> Option<Vec<&[u8]>> {
             }
             _ if before == Before::Value => return None,
             b'"' if before == Before::Nothing => {
-                while match bytes.next()?.1 {
-                    b'"' => false,
-                    b'\\' => bytes.next().is_some(),
-                    _ => true,
-                } {}
+                loop {
+                    match bytes.next()?.1 {
+                        b'"' => break,
+                        b'\\' => drop(bytes.next()),
+                        _ => {}
+                    }
+                }
                 before = Before::Value;
             }
             b'{' if before == Before::Nothing => open.push(b'}'),
