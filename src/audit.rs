@@ -22,7 +22,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use weir_core::{
@@ -30,11 +30,12 @@ use weir_core::{
     books::{Correction, Tally},
     ports::{Books, BooksAdmin},
 };
-use weir_embedded::{Embedded, Flush, OpenError};
+use weir_embedded::{Embedded, Flush};
 
 use crate::{
     catalog,
     cli::{AuditArgs, EngineName},
+    counted::counted,
     data,
     names::Asked,
 };
@@ -87,13 +88,8 @@ async fn embedded(asked: Asked<'_>, catalog: Arc<Catalog>, args: &AuditArgs) -> 
     if args.repair {
         // Nothing is taken in, so no batch is cut.
         let flush = Flush { every: Duration::MAX, size: u64::MAX };
-        let (engine, _deliveries) =
-            Embedded::open(data, flush, Arc::new(SystemClock)).map_err(|error| match error {
-                OpenError::InUse(_) => {
-                    anyhow!("{error}: stop the server, then --repair can correct its counts")
-                }
-                error => error.into(),
-            })?;
+        let (engine, _deliveries) = Embedded::open(data, flush, Arc::new(SystemClock))
+            .map_err(|error| data::in_use(error, "stop the server, then --repair can correct its counts"))?;
         let (raw, lake, _) = engine.folders();
         let recounter = Recounter::new(Arc::new(lake), Arc::new(raw), catalog);
         return Audit::new(Arc::new(engine.clone()), recounter, args, Duration::ZERO)
@@ -210,7 +206,8 @@ impl Audit {
             );
         }
         if admin.is_some() {
-            eprintln!("weir: {corrected} live counts were corrected");
+            let corrected = counted(corrected as u64, "live count was", "live counts were");
+            eprintln!("weir: {corrected} corrected");
         }
         Ok(if told.wrong > corrected { ExitCode::from(DIFFERENT) } else { ExitCode::SUCCESS })
     }
@@ -319,8 +316,7 @@ impl Told {
     fn summary(&self) -> String {
         match self.wrong {
             0 => "no differences".to_owned(),
-            1 => "1 difference".to_owned(),
-            many => format!("{many} differences"),
+            some => counted(some as u64, "difference", "differences"),
         }
     }
 
@@ -361,5 +357,6 @@ fn bar(progress: &Arc<Progress>, pairs: u64) -> ProgressBar {
 fn read(progress: &Progress) -> String {
     let of = |number: &AtomicU64| number.load(Ordering::Relaxed);
     let (objects, events, bytes) = (of(&progress.objects), of(&progress.events), of(&progress.bytes));
-    format!("{objects} objects with {events} events, {} of gzip", bytesize::ByteSize(bytes))
+    let (objects, events) = (counted(objects, "object", "objects"), counted(events, "event", "events"));
+    format!("{objects} with {events}, {} of gzip", bytesize::ByteSize(bytes))
 }

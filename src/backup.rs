@@ -16,6 +16,7 @@ use weir_embedded::{BackupError, Manifest, Watch};
 
 use crate::{
     cli::{BackupArgs, EngineName, RestoreArgs},
+    counted::counted,
     signals::Signals,
 };
 
@@ -58,7 +59,8 @@ fn refuse_aws(engine: EngineName) -> Result<()> {
 
 fn size(made: &Manifest) -> String {
     let size = made.size();
-    format!("{} files with {}, and the databases", size.files, bytesize::ByteSize(size.bytes))
+    let files = counted(size.files, "file", "files");
+    format!("{files} with {}, and the databases", bytesize::ByteSize(size.bytes))
 }
 
 /// Runs a copy on a thread of its own, with a progress bar; a signal stops it at the next file.

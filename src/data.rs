@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use anyhow::{Result, bail};
+use anyhow::{Error, Result, anyhow, bail};
+use weir_embedded::OpenError;
 
 /// Refuses a folder that has no events, such as a mistyped one.
 pub(crate) fn must_have_events(data: &Path) -> Result<()> {
@@ -12,6 +13,14 @@ pub(crate) fn must_have_events(data: &Path) -> Result<()> {
 /// Refuses a folder in which no server has ever run. Its users may have been moved away, if they were damaged.
 pub(crate) fn must_be_a_servers(data: &Path) -> Result<()> {
     must_have_one_of(&["events.db", "users.db"], data)
+}
+
+/// Why a folder cannot be opened, and what to do where a server has it.
+pub(crate) fn in_use(error: OpenError, to_do: &str) -> Error {
+    match error {
+        OpenError::InUse(_) => anyhow!("{error}: {to_do}"),
+        error => error.into(),
+    }
 }
 
 fn must_have_one_of(names: &[&str], data: &Path) -> Result<()> {

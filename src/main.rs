@@ -10,6 +10,7 @@
 //! - `send`: importing files over HTTP;
 //! - `tail`: following events as they come;
 //! - `counts`: live and settled counts;
+//! - `counted`: numbers with their nouns;
 //! - `completions`: what a shell completes;
 //! - `aws`: the engine on AWS, as the environment names it (with the feature `aws`);
 //! - `health`: asking a server whether it is well;
@@ -32,6 +33,7 @@ mod catalog;
 mod cli;
 mod color;
 mod completions;
+mod counted;
 mod counts;
 mod data;
 mod health;

@@ -13,6 +13,7 @@ use weir_embedded::{Embedded, Flush};
 
 use crate::{
     cli::{EngineName, ReplayArgs},
+    counted::counted,
     data,
 };
 
@@ -27,7 +28,8 @@ pub(crate) async fn run(args: &ReplayArgs) -> Result<ExitCode> {
             data::must_have_events(data)?;
             // Nothing is taken in, so no batch is cut.
             let flush = Flush { every: Duration::MAX, size: u64::MAX };
-            let (engine, _deliveries) = Embedded::open(data, flush, Arc::new(SystemClock))?;
+            let (engine, _deliveries) = Embedded::open(data, flush, Arc::new(SystemClock))
+                .map_err(|error| data::in_use(error, "stop it first, as it files its batches itself"))?;
             let (raw, lake, quarantine) = engine.folders();
             let raw = Arc::new(raw);
             let fan_out = FanOut::new(raw.clone(), Arc::new(lake), Arc::new(quarantine), Arc::new(engine));
@@ -74,9 +76,11 @@ async fn replay(raw: &dyn Raw, fan_out: &FanOut, args: &ReplayArgs, prefix: &str
     }
     bar.finish_and_clear();
     println!(
-        "{} batches filed again with {events} events; {newly} had not been settled before; {quarantined} lines are in \
-         quarantine; {failed} batches failed",
-        batches.len() - failed
+        "{} filed again with {}; {newly} had not been settled before; {} in quarantine; {} failed",
+        counted(batches.len() as u64 - failed, "batch", "batches"),
+        counted(events, "event", "events"),
+        counted(quarantined, "line is", "lines are"),
+        counted(failed, "batch", "batches")
     );
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -24,6 +24,7 @@ use weir_traces::Traces;
 use crate::{
     catalog,
     cli::{EngineName, ServeArgs},
+    data,
     signals::Signals,
 };
 use authenticate::BasicAuthentication;
@@ -74,7 +75,8 @@ async fn embedded(catalog: Arc<Catalog>, args: ServeArgs) -> Result<ExitCode> {
     // Before anything is made for a first start that then fails.
     let listener = listen(args.listen, "--listen")?;
     let for_metrics = listen_for_metrics(&args)?;
-    let (engine, deliveries) = Embedded::open(data, flush, Arc::new(SystemClock))?;
+    let (engine, deliveries) = Embedded::open(data, flush, Arc::new(SystemClock))
+        .map_err(|error| data::in_use(error, "stop it first, or name another folder with --data"))?;
     engine.keep_free(args.keep_free);
     // Before anybody is told that there is a server which could be stopped.
     let signals = Signals::listen()?;

@@ -187,7 +187,7 @@ fn a_backup_of_which_files_are_missing_is_refused_and_leaves_nothing_behind() {
     let output = weir.run(&restore);
     assert_eq!(output.status.code(), Some(1));
     assert!(
-        said(&output).contains("is not what it was when it was made: raw had 1 files"),
+        said(&output).contains("is not what it was when it was made: files in raw were 1 with"),
         "{}",
         said(&output)
     );

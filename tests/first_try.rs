@@ -218,7 +218,10 @@ fn filing_again_by_command_changes_nothing_and_says_what_it_did() {
     assert_eq!(weir.stop("-TERM"), Some(0));
     let before = weir.lines("lake");
     let said = weir.output(&["replay"]);
-    assert!(said.starts_with("1 batches filed again with 1 events; 0 had not been settled before"), "{said}");
+    assert_eq!(
+        said,
+        "1 batch filed again with 1 event; 0 had not been settled before; 0 lines are in quarantine; 0 batches failed\n"
+    );
     assert!(weir.output(&["replay", "--to", "2000"]).starts_with("0 batches"));
     assert_eq!(weir.lines("lake"), before);
 }

@@ -75,7 +75,7 @@ fn send_audit_replay_and_query_show_a_bar_on_a_terminal_and_end_in_a_summary() {
     let output = piped(&weir, &url, &["query", "--format", "csv", "SELECT 41 + 1 AS n"]);
     assert_eq!((output.stdout.as_slice(), output.stderr.len()), (&b"n\n42\n"[..], 0));
     weir.kill();
-    assert_shown(&weir, &url, &["replay"], "batches, ", " batches filed again with ");
+    assert_shown(&weir, &url, &["replay"], "batches, ", " filed again with ");
 }
 
 #[test]

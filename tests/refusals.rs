@@ -218,7 +218,7 @@ fn hostile() -> Vec<(Vec<u8>, &'static str)> {
         (click(&"[".repeat(200_000)), "recursion limit"),
         (click("\"b\"}{"), "trailing characters"),
         (click("\"b\",\"event_type\":\"page_view\""), "takes button_click only"),
-        (click("\"b\",\"event_id\":\"../x\""), "event_id must be"),
+        (click("\"b\",\"event_id\":\"../x\""), "must be 1 to 64 of"),
         (click("\"b\",\"occurred_at\":\"yesterday\""), "RFC 3339"),
         (click("\"b\",\"username\":\"eve\""), "cannot be sent"),
         (b"\xff\xfe{\"session_id\":\"s\"}".to_vec(), "not valid UTF-8"),

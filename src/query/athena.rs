@@ -20,7 +20,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use weir_aws::Aws;
 
 use super::rows::{Column, Kind, Printer, Row};
-use crate::{cli::Format, signals::Signals};
+use crate::{cli::Format, counted::counted, signals::Signals};
 
 /// The first and the longest wait between two questions whether the answer is there.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -210,7 +210,7 @@ impl Athena {
             }
             let Some(printer) = &mut printer else { return Ok(()) };
             count += rows.len();
-            progress.say(&format!("reading the answer, {count} rows so far"));
+            progress.say(&format!("reading the answer, {} so far", counted(count as u64, "row", "rows")));
             let done = rows.into_iter().try_for_each(|row| printer.row(row)).and_then(|()| printer.flush());
             if enough(done)?.is_none() {
                 return Ok(());

@@ -15,6 +15,7 @@ use super::{tables, waiting::Waiting};
 use crate::{
     catalog,
     cli::{Format, QueryArgs},
+    counted::counted,
     data, terminal,
 };
 
@@ -49,13 +50,14 @@ async fn wait_for_filing(data: &Path, at_most: Duration, waiting: &Waiting) -> R
     while left.events > 0 && left.first <= wanted.last {
         if !weir_embedded::is_served(data) {
             waiting.say(&format!(
-                "{} events are not filed yet, and not in the answer: start `weir serve`",
-                left.events
+                "{} not filed yet, and not in the answer: start `weir serve`",
+                counted(left.events, "event is", "events are")
             ));
             return Ok(());
         }
         if start.elapsed() >= at_most {
-            waiting.say(&format!("{} events are not filed yet, and not in the answer", left.events));
+            let events = counted(left.events, "event is", "events are");
+            waiting.say(&format!("{events} not filed yet, and not in the answer"));
             return Ok(());
         }
         if !told && start.elapsed() > Duration::from_millis(500) {

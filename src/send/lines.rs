@@ -65,7 +65,8 @@ impl<R: BufRead + Send> Source for Lines<R> {
                 continue;
             }
             let event = if cut {
-                Err(Violation::whole(format!("a line has at most {LONGEST} bytes; this one was not sent")))
+                let longest = bytesize::ByteSize(LONGEST as u64);
+                Err(Violation::whole(format!("a line has at most {longest}; this one was not sent")))
             } else {
                 Ok(self.stamper.stamp(number, &line, text).into_owned())
             };

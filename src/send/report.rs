@@ -11,6 +11,8 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::counted::counted;
+
 /// How often the bar is drawn.
 const TICK: Duration = Duration::from_millis(200);
 
@@ -76,6 +78,11 @@ impl Report {
         (self.sent + self.duplicates) as f64 / self.begin.elapsed().as_secs_f64().max(0.001)
     }
 
+    /// Whether nothing became of any line.
+    pub(super) fn is_empty(&self) -> bool {
+        self.sent + self.duplicates + self.rejected + self.before == 0
+    }
+
     /// What there is to say at the end.
     pub(super) fn summary(&self, rejected_file: &Path) -> String {
         let rejected = match self.rejected {
@@ -84,13 +91,13 @@ impl Report {
         };
         let before = match self.before {
             0 => String::new(),
-            lines => format!("; {lines} lines were done before"),
+            lines => format!("; {} done before", counted(lines, "line was", "lines were")),
         };
         format!(
-            "{}: {} sent, {} duplicates, {rejected} in {:.1} s, {:.0} events/s{before}",
+            "{}: {} sent, {}, {rejected} in {:.1} s, {:.0} events/s{before}",
             self.name,
             self.sent,
-            self.duplicates,
+            counted(self.duplicates, "duplicate", "duplicates"),
             self.begin.elapsed().as_secs_f64(),
             self.per_second()
         )

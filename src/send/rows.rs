@@ -16,6 +16,7 @@ use super::{
     lines::LONGEST,
     quoting::check_row,
 };
+use crate::counted::counted;
 
 /// A file whose header was read.
 pub(super) struct Rows<R> {
@@ -83,9 +84,9 @@ impl<R: Read + Send> Events<R> {
     fn event(&self, number: u64, original: &[u8]) -> Result<Vec<u8>, Violation> {
         let (names, row) = (&self.rows.names, &self.row);
         if row.len() != names.len() {
-            let (has, wants) = (row.len(), names.len());
+            let (has, wants) = (counted(row.len() as u64, "cell", "cells"), names.len());
             return Err(Violation::whole(format!(
-                "the row has {has} cells, and the header {wants}; it was not sent"
+                "the row has {has}, and the header {wants}; it was not sent"
             )));
         }
         let mut cells = Vec::with_capacity(row.len());

@@ -9,7 +9,10 @@ use serde::Deserialize;
 use weir_core::{EventType, Username};
 
 use super::text;
-use crate::cli::{TailArgs, TailFormat};
+use crate::{
+    cli::{TailArgs, TailFormat},
+    counted::counted,
+};
 
 /// Takes events in their order, and prints what is wanted of them.
 pub(super) struct Tail<W: Write> {
@@ -74,7 +77,8 @@ impl<W: Write> Tail<W> {
     pub(super) fn gone(&mut self, events: u64) {
         if self.before.is_none() {
             eprintln!(
-                "weir: {events} events cannot be read: their batch was removed from raw, or is damaged"
+                "weir: {} cannot be read: the batch was removed from raw, or is damaged",
+                counted(events, "event", "events")
             );
         }
     }

@@ -47,9 +47,12 @@ fn a_range_is_filed_and_filing_it_again_changes_nothing() {
 
     let first = aws.run(&["replay", "--from", "2026/11/20", "--to", "2026/11/21"]);
     let summary = |newly: u64, batches: u64| {
+        let (filed, lines) = match batches {
+            1 => ("1 batch".to_owned(), "1 line is".to_owned()),
+            many => (format!("{many} batches"), format!("{many} lines are")),
+        };
         format!(
-            "{batches} batches filed again with {} events; {newly} had not been settled before; {batches} lines are in \
-             quarantine; 0 batches failed\n",
+            "{filed} filed again with {} events; {newly} had not been settled before; {lines} in quarantine; 0 batches failed\n",
             batches * 50
         )
     };

@@ -136,11 +136,15 @@ fn a_file_where_a_folder_should_be_is_named() {
 }
 
 #[test]
-fn a_folder_that_is_served_is_left_alone_by_whoever_else_would_write_in_it() {
+fn a_folder_that_is_served_is_left_alone_by_other_commands_that_write_which_say_to_stop_the_server() {
     let mut weir = filed();
     weir.restart();
-    for command in [SERVE, REPLAY, REPAIR] {
-        refused(&weir, command, &["is in use by another weir process"]);
+    for (command, to_do) in [
+        (SERVE, "stop it first, or name another folder with --data"),
+        (REPLAY, "stop it first"),
+        (REPAIR, "stop the server, then --repair"),
+    ] {
+        refused(&weir, command, &["is in use by another weir process", to_do]);
     }
     assert_eq!(weir.get("/counts/button_click").json()["settled"], 3);
     weir.kill();

@@ -118,7 +118,7 @@ fn what_was_not_stored_is_sent_again_with_its_id_and_nothing_else_is() {
     assert_ended(
         &sent,
         3,
-        "four.ndjson: 2 sent, 1 duplicates, 1 rejected (see four.ndjson.rejected.ndjson) in ",
+        "four.ndjson: 2 sent, 1 duplicate, 1 rejected (see four.ndjson.rejected.ndjson) in ",
     );
     let requests = server.requests();
     assert_eq!(requests.iter().map(Vec::len).collect::<Vec<_>>(), [4, 1, 1, 1, 1]);
@@ -235,6 +235,8 @@ fn what_cannot_work_is_said_at_once_and_clearly() {
         assert_eq!(sent.status.code(), Some(*code), "{arguments:?}: {}", said(&sent));
         assert!(said(&sent).contains(expected), "{arguments:?}: {}", said(&sent));
         assert!(!said(&sent).contains("hidden"), "{}", said(&sent));
+        // A summary of noughts says nothing.
+        assert!(!printed(&sent).contains(": 0 sent"), "{}", printed(&sent));
         assert!(!said(&sent).contains("wrong ") && !said(&sent).contains("panicked"), "{}", said(&sent));
     }
     // The folder came behind a file that could be sent.

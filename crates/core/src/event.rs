@@ -120,7 +120,9 @@ fn envelope<T>(
     match read(&value) {
         Ok(read) => Some(read),
         Err(message) => {
-            violations.push(Violation::new(format!("/{name}"), message));
+            // "A time must be …": the path is its subject.
+            let rule = message.find("must be ").map_or(&*message, |at| &message[at..]);
+            violations.push(Violation::new(format!("/{name}"), rule));
             None
         }
     }
@@ -134,6 +136,19 @@ mod tests {
 
     fn messages(text: &str) -> Vec<String> {
         Event::read(text).unwrap_err().into_iter().map(|v| format!("{} {}", v.path, v.message)).collect()
+    }
+
+    #[test]
+    fn a_reason_says_once_which_field_it_is_about() {
+        for (text, reason) in [
+            (r#"{"event_id":"a b"}"#, "/event_id must be 1 to 64 of"),
+            (r#"{"event_id":7}"#, "/event_id must be a string"),
+            (r#"{"event_type":"No"}"#, "/event_type must be 1 to 48 of"),
+            (r#"{"occurred_at":"x"}"#, "/occurred_at must be milliseconds"),
+        ] {
+            let said = messages(text);
+            assert!(said.len() == 1 && said[0].starts_with(reason), "{said:?}");
+        }
     }
 
     #[test]
@@ -160,10 +175,7 @@ mod tests {
         }
         for time in ["1000.5", "-1", "-1.0", "1e300", "253402207200001", "253402207200001.0", "true"] {
             let said = messages(&format!(r#"{{"occurred_at":{time}}}"#));
-            assert!(
-                said.len() == 1 && said[0].starts_with("/occurred_at a time must be"),
-                "{time}: {said:?}"
-            );
+            assert!(said.len() == 1 && said[0].starts_with("/occurred_at must be"), "{time}: {said:?}");
         }
         assert!(Event::read(r#"{"occurred_at":null}"#).unwrap().occurred_at.is_none());
     }

@@ -71,7 +71,7 @@ pub enum BackupError {
     },
     /// Files are missing in the backup, or were added or changed.
     #[error(
-        "{} is not what it was when it was made: {part} had {} files with {} bytes, and has {} with {}",
+        "{} is not what it was when it was made: files in {part} were {} with {} bytes, and are {} with {}",
         .path.display(), .made.files, .made.bytes, .found.files, .found.bytes
     )]
     Changed {

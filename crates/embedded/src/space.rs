@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytesize::ByteSize;
 use weir_core::ports::PortError;
 
 /// How long an answer of the system is believed. A disk takes some hundred megabytes in this time at the most.
@@ -17,7 +18,10 @@ const BELIEVED: Duration = Duration::from_millis(100);
 
 /// Less is free than is to be kept.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("the disk of {} has {free} bytes left, and {kept} are kept free for what was acknowledged", .path.display())]
+#[error(
+    "the disk of {} has {} left, and {} are kept free for what was acknowledged",
+    .path.display(), ByteSize(*.free), ByteSize(*.kept)
+)]
 struct TooLittle {
     path: PathBuf,
     free: u64,
@@ -108,7 +112,7 @@ mod tests {
         assert!(space(1).check("x").is_ok());
         let error = space(u64::MAX).check("x").unwrap_err().to_string();
         assert!(
-            error.contains("are kept free") && error.contains(&*place.path().to_string_lossy()),
+            error.contains(" and 16.0 EiB are kept free") && error.contains(&*place.path().to_string_lossy()),
             "{error}"
         );
     }
