@@ -27,7 +27,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use weir_core::{
-    Catalog, EventType, SystemClock, Username,
+    EventType, SystemClock, Username,
     books::{Correction, Tally},
     ports::{Books, BooksAdmin},
 };
@@ -58,9 +58,8 @@ pub(crate) async fn run(
     catalog_folder: Option<&Path>,
     args: &AuditArgs,
 ) -> Result<ExitCode> {
-    let catalog = Arc::new(catalog::read(catalog_folder)?);
     match engine {
-        EngineName::Embedded => embedded(data, catalog, args).await,
+        EngineName::Embedded => embedded(data, catalog_folder, args).await,
         #[cfg(feature = "aws")]
         EngineName::Aws => {
             let (raw, lake, _, counts) = crate::aws::filing().await?;
@@ -68,6 +67,7 @@ pub(crate) async fn run(
             let for_time = args.quiet_for.or(args.repair.then_some(quiet::USUAL));
             let quiet =
                 for_time.map(|for_time| Quiet { live: counts.clone(), settled: counts.clone(), for_time });
+            let catalog = Arc::new(catalog::read(catalog_folder)?);
             let recounter = Recounter::new(Arc::new(lake), Arc::new(raw), catalog);
             let audit = Audit::new(counts.clone(), recounter, args, args.wait);
             audit.run(quiet, args.repair.then_some(&*counts), args).await
@@ -78,7 +78,9 @@ pub(crate) async fn run(
 }
 
 /// On one machine it is known what is under way, so that nothing has to stand still to be compared.
-async fn embedded(data: &Path, catalog: Arc<Catalog>, args: &AuditArgs) -> Result<ExitCode> {
+async fn embedded(data: &Path, catalog_folder: Option<&Path>, args: &AuditArgs) -> Result<ExitCode> {
+    // A catalog that is bad is told of before anything else.
+    let named = catalog_folder.map(|folder| catalog::read(Some(folder))).transpose()?;
     if args.quiet_for.is_some() {
         bail!("--quiet-for means nothing on one machine: what is not filed yet is known there");
     }
@@ -88,19 +90,27 @@ async fn embedded(data: &Path, catalog: Arc<Catalog>, args: &AuditArgs) -> Resul
     if args.repair {
         // Nothing is taken in, so no batch is cut.
         let flush = Flush { every: Duration::MAX, size: u64::MAX };
-        let (engine, _deliveries) =
-            Embedded::open(data, flush, Arc::new(SystemClock)).map_err(|error| match error {
-                OpenError::InUse(_) => {
-                    anyhow!("{error}: stop the server, then --repair can correct its counts")
-                }
-                error => error.into(),
-            })?;
+        // Counts by key are then those by the catalog that is named, which is noted with them.
+        let opened = match &named {
+            Some(catalog) => Embedded::open_with_catalog(data, flush, Arc::new(SystemClock), catalog),
+            None => Embedded::open(data, flush, Arc::new(SystemClock))
+                .map(|(engine, deliveries)| (engine, deliveries, Vec::new())),
+        };
+        let (engine, _deliveries, breakages) = opened.map_err(|error| match error {
+            OpenError::InUse(_) => anyhow!("{error}: stop the server, then --repair can correct its counts"),
+            error => error.into(),
+        })?;
+        for breakage in breakages {
+            eprintln!("weir: the catalog changed: {breakage}");
+        }
+        let catalog = Arc::new(catalog::with_stored(named, data)?);
         let (raw, lake, _) = engine.folders();
         let recounter = Recounter::new(Arc::new(lake), Arc::new(raw), catalog);
         return Audit::new(Arc::new(engine.clone()), recounter, args, Duration::ZERO)
             .run(None, Some(&engine), args)
             .await;
     }
+    let catalog = Arc::new(catalog::with_stored(named, data)?);
     let (books, raw, lake) = weir_embedded::open_books(data)?;
     let wait = if weir_embedded::is_served(data) { args.wait } else { Duration::ZERO };
     let recounter = Recounter::new(Arc::new(lake), Arc::new(raw), catalog);

@@ -58,6 +58,7 @@ pub(crate) async fn run(
         tokio::spawn(traces.keep_sending());
     }
     let catalog = Arc::new(catalog::read(catalog_folder)?);
+    catalog::warn(catalog_folder, &catalog);
     let ended = match engine {
         EngineName::Embedded => embedded(data, catalog_folder, catalog, args).await,
         #[cfg(feature = "aws")]
@@ -82,7 +83,11 @@ async fn embedded(
     // Before anything is made for a first start that then fails.
     let listener = listen(args.listen, "--listen")?;
     let for_metrics = listen_for_metrics(&args)?;
-    let (engine, deliveries) = Embedded::open(data, flush, Arc::new(SystemClock))?;
+    let (engine, deliveries, breakages) =
+        Embedded::open_with_catalog(data, flush, Arc::new(SystemClock), &catalog)?;
+    for breakage in breakages {
+        tracing::warn!("the catalog changed: {breakage}");
+    }
     engine.keep_free(args.keep_free);
     // Before anybody is told that there is a server which could be stopped.
     let signals = Signals::listen()?;

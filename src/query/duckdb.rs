@@ -31,18 +31,24 @@ pub(super) async fn answer(
     sql: &str,
     args: &QueryArgs,
 ) -> Result<ExitCode> {
-    let catalog = catalog::read(catalog_folder)?;
     let (duckdb, waiting) = (DuckDb::find(), Waiting::start());
+    // A catalog that is bad is told of before anything else.
+    let named = catalog_folder.map(|folder| catalog::read(Some(folder))).transpose()?;
     duckdb.refuse_unless_select(sql)?;
     if !data.join("events.db").exists() {
         bail!("there are no data in {}: name the server's folder with --data", data.display());
     }
+    let catalog = catalog::with_stored(named, data)?;
     wait_for_filing(data, args.wait.unwrap_or(WAIT), &waiting).await?;
 
     let lake = data.join("lake");
     fs::create_dir_all(&lake).with_context(|| format!("cannot use {}", lake.display()))?;
     let lake = lake.canonicalize().with_context(|| format!("cannot use {}", lake.display()))?;
-    duckdb.ask(&tables::setup(&catalog, &lake), sql, args.format, &waiting)
+    let setup = tables::setup(&catalog, &lake).context("cannot read the lake")?;
+    // In a file: a command line has a limit, and a catalog has none.
+    let mut script = tempfile::NamedTempFile::new().context("cannot make a temporary file")?;
+    script.write_all(setup.as_bytes()).context("cannot write a temporary file")?;
+    duckdb.ask(&lake, script.path(), sql, args.format, &waiting)
 }
 
 /// Waits until everything that was acknowledged before is in the lake; says so if that is not to be.
@@ -80,8 +86,17 @@ struct DuckDb {
 }
 
 impl DuckDb {
+    /// Looks for it. It is run in another folder, so a relative path is made absolute.
     fn find() -> Self {
-        Self { program: env::var_os(DUCKDB).map_or_else(|| PathBuf::from("duckdb"), PathBuf::from) }
+        let named = env::var_os(DUCKDB).map_or_else(|| PathBuf::from("duckdb"), PathBuf::from);
+        let found = if named.components().count() > 1 {
+            Some(named.clone())
+        } else {
+            let path = env::var_os("PATH").unwrap_or_default();
+            env::split_paths(&path).map(|folder| folder.join(&named)).find(|file| file.is_file())
+        };
+        let program = found.and_then(|found| std::path::absolute(found).ok());
+        Self { program: program.unwrap_or(named) }
     }
 
     fn command(&self) -> Command {
@@ -126,7 +141,14 @@ impl DuckDb {
         }
     }
 
-    fn ask(&self, setup: &str, sql: &str, format: Format, waiting: &Waiting) -> Result<ExitCode> {
+    fn ask(
+        &self,
+        lake: &Path,
+        setup: &Path,
+        sql: &str,
+        format: Format,
+        waiting: &Waiting,
+    ) -> Result<ExitCode> {
         waiting.doing("DuckDB answers");
         let mode = match format {
             Format::Table => "-box",
@@ -134,12 +156,13 @@ impl DuckDb {
             Format::Csv => "-csv",
         };
         let mut command = self.command();
-        command.args([
+        let read_setup = format!(".read {}", argument(&setup.display().to_string()));
+        command.current_dir(lake).args([
             mode,
             "-nullvalue",
             if format == Format::Table { "NULL" } else { "" },
             "-c",
-            setup,
+            &read_setup,
             "-c",
             sql,
         ]);
@@ -187,6 +210,11 @@ impl DuckDb {
         }
         Ok(if status.success() || seen_enough { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
+}
+
+/// A text as one of the shell's own commands takes it.
+fn argument(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
 /// A text as SQL writes it.
