@@ -68,6 +68,42 @@ fn a_bad_catalog_stops_the_start_and_names_file_and_line() {
     assert_eq!(fs::read_dir(data.path()).unwrap().count(), 0, "nothing is made for a start that fails");
 }
 
+#[test]
+fn fields_have_the_order_of_the_file_with_required_ones_first_wherever_they_are_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = r#"{"type": "object", "x-weir": {"route": "/shop/visit", "count_by": "url"}, "properties": {
+        "zone": {"type": "string"}, "url": {"type": "string"}, "agent": {"type": "object", "properties": {"z": {}, "a": {}}},
+        "id": {"type": "integer"}, "addr": {"type": "string"}
+    }, "required": ["id", "url"], "examples": [{"url": "u", "id": 1, "addr": "x"}]}"#;
+    fs::write(folder.path().join("visit.json"), text).unwrap();
+    let weir = Weir::start_with(&["--catalog", folder.path().to_str().unwrap(), "--flush-every", "50ms"]);
+
+    // The description, of which the dashboard's form and /docs are made.
+    let document = weir.get("/openapi.json").text();
+    let in_order = |what: &str, names: &[&str]| {
+        let part = &document[document.find(what).unwrap_or_else(|| panic!("{what}"))..];
+        let places: Vec<_> = names.iter().map(|name| part.find(&format!("\"{name}\":")).unwrap()).collect();
+        assert!(places.is_sorted(), "{what}: {names:?} at {places:?}");
+    };
+    let fields = ["url", "id", "zone", "agent", "z", "a", "addr", "event_id", "occurred_at", "event_type"];
+    in_order(r#""visit":{"type":"object","properties""#, &fields);
+    assert!(document.contains(r#""example":{"url":"u","id":1,"addr":"x"}"#), "{document}");
+    assert!(document.contains(r#""value":{"event_type":"visit","url":"u","id":1,"addr":"x"}"#), "{document}");
+    assert!(
+        document.contains(r#"{\"event_type\":\"visit\",\"url\":\"u\",\"id\":1,\"addr\":\"x\"}"#),
+        "{document}"
+    );
+
+    // SQL, without events and with one, and what the first start prints.
+    let header = "event_id,received_at,occurred_at,url,id,zone,agent,addr,username,year,month,day,hour";
+    let columns = ["query", "--format", "csv", "SELECT * FROM visit"];
+    let names = ["query", "--format", "csv", "SELECT column_name FROM (DESCRIBE visit)"];
+    assert_eq!(weir.output(&names).lines().skip(1).collect::<Vec<_>>().join(","), header);
+    assert_eq!(weir.post("/shop/visit", r#"{"addr":"x","id":1,"url":"u"}"#).status, 200);
+    assert_eq!(weir.output(&columns).lines().next(), Some(header));
+    assert!(weir.welcome().contains(r#"{"url":"u","id":1,"addr":"x"}"#), "{}", weir.welcome());
+}
+
 /// What a start with this file says; it must fail and make nothing.
 fn refusal(folder: &Path, name: &str, text: &str) -> String {
     fs::write(folder.join(name), text).unwrap();

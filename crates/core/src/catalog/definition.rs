@@ -9,7 +9,7 @@ use super::{
     CatalogError,
     alternatives::{Alternatives, Extent},
     coherence, fields,
-    locate::line_of,
+    locate::{line_of, names_of},
     words,
 };
 use crate::{Event, EventType, Key, Violation, json};
@@ -166,6 +166,24 @@ impl Definition {
     pub fn fields(&self) -> impl Iterator<Item = (&str, &Value)> {
         let properties = self.schema.get("properties");
         self.fields.iter().filter_map(move |name| Some((name.as_str(), properties?.get(name)?)))
+    }
+
+    /// The names of an object in its file, in their order there. A path has names, and places in arrays; there are none where
+    /// it leads to no object.
+    #[must_use]
+    pub fn names_at(&self, path: &[&str]) -> Vec<String> {
+        names_of(&self.text, path)
+    }
+
+    /// The first example of its file, in one line and in the order of the file.
+    #[must_use]
+    pub fn example(&self) -> Option<String> {
+        let example = self.schema.get("examples")?.get(0)?.as_object()?;
+        let members = self
+            .names_at(&["examples", "0"])
+            .into_iter()
+            .filter_map(|name| Some(format!("{}:{}", Value::from(name.as_str()), example.get(&name)?)));
+        Some(format!("{{{}}}", members.collect::<Vec<_>>().join(",")))
     }
 
     /// What is odd in its file and refuses no start.

@@ -1,12 +1,10 @@
 //! Finds members in a JSON text: their lines, for messages, and their order.
 
-use std::{collections::BTreeMap, fmt};
+use std::collections::BTreeMap;
 
-use serde::{
-    Deserialize, Deserializer,
-    de::{IgnoredAny, MapAccess, Visitor},
-};
 use serde_json::value::RawValue;
+
+use crate::json;
 
 /// The line, from 1, on which the value at `path` begins; of as much of the path as there is. A segment is a member's name,
 /// or a place in an array.
@@ -19,8 +17,8 @@ pub(super) fn line_of(text: &str, path: &[&str]) -> usize {
 
 /// The names of an object's members, in the order of the text; none where there is no object at `path`.
 pub(super) fn names_of(text: &str, path: &[&str]) -> Vec<String> {
-    let names = value_at(text, path).ok().and_then(|value| serde_json::from_str(value).ok());
-    names.map(|Names(names)| names).unwrap_or_default()
+    let members = value_at(text, path).ok().and_then(|value| json::members(value).ok());
+    members.into_iter().flatten().map(|(name, _)| name.into_owned()).collect()
 }
 
 /// The text of the value at `path`; the deepest one on the way there where it does not go so far.
@@ -38,30 +36,6 @@ fn value_at<'text>(text: &'text str, path: &[&str]) -> Result<&'text str, &'text
         here = value.ok_or(here)?.get();
     }
     Ok(here)
-}
-
-struct Names(Vec<String>);
-
-impl<'de> Deserialize<'de> for Names {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Collector;
-        impl<'de> Visitor<'de> for Collector {
-            type Value = Names;
-
-            fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-                out.write_str("a JSON object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Names, A::Error> {
-                let mut names = Vec::new();
-                while let Some((name, IgnoredAny)) = members.next_entry()? {
-                    names.push(name);
-                }
-                Ok(Names(names))
-            }
-        }
-        deserializer.deserialize_map(Collector)
-    }
 }
 
 #[cfg(test)]
