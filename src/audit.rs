@@ -36,6 +36,7 @@ use weir_embedded::{Embedded, Flush, OpenError};
 use crate::{
     catalog,
     cli::{AuditArgs, EngineName},
+    table,
 };
 use compare::{Difference, Reading, Terms, Which};
 use findings::Finding;
@@ -355,7 +356,13 @@ impl Told {
 
 fn bar(progress: &Arc<Progress>, pairs: u64) -> ProgressBar {
     let bar = ProgressBar::new(pairs);
-    let template = "{bar:20} {pos}/{len} users' types, {read}, {elapsed}  {msg}";
+    // So that it stays on one line. It is drawn on standard error, which is the same terminal wherever there is one.
+    let is_narrow = table::terminal_width().is_some_and(|width| width < 100);
+    let template = if is_narrow {
+        "{bar:8} {pos}/{len}, {read:24!} {wide_msg}"
+    } else {
+        "{bar:20} {pos}/{len} users' types, {read}, {elapsed}  {wide_msg}"
+    };
     let progress = Arc::clone(progress);
     // The template is a constant of ours.
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());

@@ -163,8 +163,10 @@ impl Sending {
         };
         let ended = self.source(input).and_then(|source| delivery.run(source));
         report.clear();
-        // A reader who has gone knows enough.
-        let _ = writeln!(std::io::stdout(), "{}", report.summary(rejected.path()));
+        if ended.is_ok() || !report.is_empty() {
+            // A reader who has gone knows enough.
+            let _ = writeln!(std::io::stdout(), "{}", report.summary(rejected.path()));
+        }
         let how_on = |path: &PathBuf| {
             format!("the same command goes on behind what is done, as {} says", path.display())
         };

@@ -2,7 +2,7 @@
 
 use std::{
     env, fs,
-    io::{BufRead, BufReader, ErrorKind, Write},
+    io::{self, BufRead, BufReader, ErrorKind, Read, Write},
     path::{Path, PathBuf},
     process::{Command, ExitCode, Stdio},
     thread,
@@ -11,15 +11,22 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use super::{tables, waiting::Waiting};
+use super::{
+    rows::{Column, Kind, Printer},
+    tables,
+    waiting::Waiting,
+};
 use crate::{
     catalog,
     cli::{Format, QueryArgs},
-    terminal,
+    table, terminal,
 };
 
 /// The variable that names another DuckDB than the one on the path.
 const DUCKDB: &str = "WEIR_DUCKDB";
+
+/// What stands for no value in a table.
+const NULL: &str = "NULL";
 
 /// How long the filing of what was acknowledged is waited for, unless somebody says.
 const WAIT: Duration = Duration::from_secs(30);
@@ -150,7 +157,10 @@ impl DuckDb {
         waiting: &Waiting,
     ) -> Result<ExitCode> {
         waiting.doing("DuckDB answers");
+        let width = table::terminal_width().filter(|_| format == Format::Table);
         let mode = match format {
+            // DuckDB's own table does not know the terminal's width.
+            Format::Table if width.is_some() => "-csv",
             Format::Table => "-box",
             Format::Json => "-json",
             Format::Csv => "-csv",
@@ -160,7 +170,7 @@ impl DuckDb {
         command.current_dir(lake).args([
             mode,
             "-nullvalue",
-            if format == Format::Table { "NULL" } else { "" },
+            if format == Format::Table { NULL } else { "" },
             "-c",
             &read_setup,
             "-c",
@@ -173,7 +183,11 @@ impl DuckDb {
             });
             // DuckDB prints nothing for an empty answer in JSON; a program that reads it wants an array.
             let (mut anything, mut seen_enough) = (false, false);
-            if let Some(answer) = child.stdout.take() {
+            if width.is_some() {
+                if let Some(answer) = child.stdout.take() {
+                    print_fitted(answer, width, waiting)?;
+                }
+            } else if let Some(answer) = child.stdout.take() {
                 let (mut answer, mut out) = (BufReader::new(answer), std::io::stdout().lock());
                 let mut line = Vec::new();
                 while answer.read_until(b'\n', &mut line)? > 0 {
@@ -209,6 +223,35 @@ impl DuckDb {
             waiting.summary();
         }
         Ok(if status.success() || seen_enough { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
+/// Prints DuckDB's CSV as a table of this width. All of it is read first, as a table's columns depend on all rows.
+fn print_fitted(answer: impl Read, width: Option<usize>, waiting: &Waiting) -> io::Result<()> {
+    let mut answer = csv::ReaderBuilder::new().flexible(true).from_reader(answer);
+    let texts = |record: &csv::ByteRecord| -> Vec<String> {
+        record.iter().map(|cell| String::from_utf8_lossy(cell).into_owned()).collect()
+    };
+    let names = texts(answer.byte_headers()?);
+    let rows: Vec<Vec<String>> =
+        answer.byte_records().map(|record| Ok(texts(&record?))).collect::<io::Result<_>>()?;
+    waiting.clear();
+    // An error is on standard error, and there is no table.
+    if names.is_empty() {
+        return Ok(());
+    }
+    let is_number = |at: usize| {
+        rows.iter().all(|row| row.get(at).is_none_or(|cell| cell == NULL || cell.parse::<f64>().is_ok()))
+    };
+    let kind = |at| if is_number(at) { Kind::Number } else { Kind::Text };
+    let columns = names.into_iter().enumerate().map(|(at, name)| Column { name, kind: kind(at) }).collect();
+    let mut printer = Printer::new(io::stdout().lock(), Format::Table, columns)?.fitted(width);
+    for row in rows {
+        printer.row(row.into_iter().map(Some).collect())?;
+    }
+    match printer.finish() {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        printed => printed,
     }
 }
 

@@ -34,8 +34,8 @@ impl Report {
         let target = if shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(bytes, target);
         let template = match bytes {
-            Some(_) => "{bar:20} {bytes}/{total_bytes}, {msg}, {eta} left",
-            None => "{spinner} {bytes}, {msg}, {elapsed}",
+            Some(_) => "{bar:12} {percent}% of {total_bytes}, {eta} left: {wide_msg}",
+            None => "{spinner} {bytes}, {elapsed}: {wide_msg}",
         };
         // The template is a constant of ours.
         bar.set_style(
@@ -74,6 +74,11 @@ impl Report {
     #[expect(clippy::cast_precision_loss, reason = "it is shown without its fraction")]
     fn per_second(&self) -> f64 {
         (self.sent + self.duplicates) as f64 / self.begin.elapsed().as_secs_f64().max(0.001)
+    }
+
+    /// Whether anything became of the file: where nothing did, the error says all there is.
+    pub(super) fn is_empty(&self) -> bool {
+        self.sent + self.duplicates + self.rejected == 0
     }
 
     /// What there is to say at the end.

@@ -207,6 +207,9 @@ fn what_cannot_work_is_said_at_once_and_clearly() {
         assert_eq!(sent.status.code(), Some(*code), "{arguments:?}: {}", said(&sent));
         assert!(said(&sent).contains(expected), "{arguments:?}: {}", said(&sent));
         assert!(!said(&sent).contains("wrong ") && !said(&sent).contains("panicked"), "{}", said(&sent));
+        // Where nothing was done, the error says all there is.
+        let summary = String::from_utf8_lossy(&sent.stdout).into_owned();
+        assert!(!summary.contains(": 0 sent, 0 duplicates, 0 rejected"), "{arguments:?}: {summary}");
     }
     // The folder came behind a file that could be sent.
     assert_eq!(stored(&weir), once(0..3));
