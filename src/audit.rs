@@ -26,7 +26,7 @@ use anyhow::{Context, Result, bail};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use weir_core::{
-    Catalog, EventType, SystemClock, Username,
+    EventType, SystemClock, Username,
     books::{Correction, Tally},
     ports::{Books, BooksAdmin},
 };
@@ -38,6 +38,7 @@ use crate::{
     counted::counted,
     data,
     names::Asked,
+    table,
 };
 use compare::{Difference, Reading, Terms, Which};
 use findings::Finding;
@@ -57,11 +58,10 @@ const POLL: Duration = Duration::from_millis(250);
 pub(crate) async fn run(args: &AuditArgs) -> Result<ExitCode> {
     let (engine, data) = (args.place.engine, args.place.data.as_path());
     let catalog_folder = args.catalog.folder();
-    let catalog = Arc::new(catalog::read(catalog_folder)?);
     let (user, event_type) = (args.user.as_ref(), args.event_type.as_ref());
     let asked = Asked { engine, data, catalog: catalog_folder, user, event_type };
     match engine {
-        EngineName::Embedded => embedded(asked, catalog, args).await,
+        EngineName::Embedded => embedded(asked, args).await,
         #[cfg(feature = "aws")]
         EngineName::Aws => {
             let (raw, lake, _, counts) = crate::aws::filing().await?;
@@ -69,6 +69,7 @@ pub(crate) async fn run(args: &AuditArgs) -> Result<ExitCode> {
             let for_time = args.quiet_for.or(args.repair.then_some(quiet::USUAL));
             let quiet =
                 for_time.map(|for_time| Quiet { live: counts.clone(), settled: counts.clone(), for_time });
+            let catalog = Arc::new(catalog::read(catalog_folder)?);
             let recounter = Recounter::new(Arc::new(lake), Arc::new(raw), catalog);
             let audit = Audit::new(counts.clone(), recounter, args, args.wait);
             audit.run(quiet, args.repair.then_some(&*counts), args, asked).await
@@ -79,8 +80,10 @@ pub(crate) async fn run(args: &AuditArgs) -> Result<ExitCode> {
 }
 
 /// On one machine it is known what is under way, so that nothing has to stand still to be compared.
-async fn embedded(asked: Asked<'_>, catalog: Arc<Catalog>, args: &AuditArgs) -> Result<ExitCode> {
+async fn embedded(asked: Asked<'_>, args: &AuditArgs) -> Result<ExitCode> {
     let data = asked.data;
+    // A catalog that is bad is told of before anything else.
+    let named = asked.catalog.map(|folder| catalog::read(Some(folder))).transpose()?;
     if args.quiet_for.is_some() {
         bail!("--quiet-for means nothing on one machine: what is not filed yet is known there");
     }
@@ -88,14 +91,25 @@ async fn embedded(asked: Asked<'_>, catalog: Arc<Catalog>, args: &AuditArgs) -> 
     if args.repair {
         // Nothing is taken in, so no batch is cut.
         let flush = Flush { every: Duration::MAX, size: u64::MAX };
-        let (engine, _deliveries) = Embedded::open(data, flush, Arc::new(SystemClock))
+        // Counts by key are then those by the catalog that is named, which is noted with them.
+        let opened = match &named {
+            Some(catalog) => Embedded::open_with_catalog(data, flush, Arc::new(SystemClock), catalog),
+            None => Embedded::open(data, flush, Arc::new(SystemClock))
+                .map(|(engine, deliveries)| (engine, deliveries, Vec::new())),
+        };
+        let (engine, _deliveries, breakages) = opened
             .map_err(|error| data::in_use(error, "stop the server, then --repair can correct its counts"))?;
+        for breakage in breakages {
+            eprintln!("weir: the catalog changed: {breakage}");
+        }
+        let catalog = Arc::new(catalog::with_stored(named, data)?);
         let (raw, lake, _) = engine.folders();
         let recounter = Recounter::new(Arc::new(lake), Arc::new(raw), catalog);
         return Audit::new(Arc::new(engine.clone()), recounter, args, Duration::ZERO)
             .run(None, Some(&engine), args, asked)
             .await;
     }
+    let catalog = Arc::new(catalog::with_stored(named, data)?);
     let (books, raw, lake) = weir_embedded::open_books(data)?;
     let wait = if weir_embedded::is_served(data) { args.wait } else { Duration::ZERO };
     let recounter = Recounter::new(Arc::new(lake), Arc::new(raw), catalog);
@@ -344,7 +358,13 @@ impl Told {
 
 fn bar(progress: &Arc<Progress>, pairs: u64) -> ProgressBar {
     let bar = ProgressBar::new(pairs);
-    let template = "{bar:20} {pos}/{len} users' types, {read}, {elapsed}  {msg}";
+    // So that it stays on one line. It is drawn on standard error, which is the same terminal wherever there is one.
+    let is_narrow = table::terminal_width().is_some_and(|width| width < 100);
+    let template = if is_narrow {
+        "{bar:8} {pos}/{len}, {read:24!} {wide_msg}"
+    } else {
+        "{bar:20} {pos}/{len} users' types, {read}, {elapsed}  {wide_msg}"
+    };
     let progress = Arc::clone(progress);
     // The template is a constant of ours.
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());

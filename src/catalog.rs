@@ -1,11 +1,11 @@
-//! The event types: those compiled in, or a folder's.
+//! The event types: those compiled in, a folder's, or those that a data folder was served with.
 
 use std::{fs, path::Path};
 
 use anyhow::{Context, Result, bail};
-use weir_core::Catalog;
+use weir_core::{Catalog, catalog::CatalogError};
 
-/// Reads the catalog.
+/// Reads the catalog that is served.
 pub(crate) fn read(folder: Option<&Path>) -> Result<Catalog> {
     let Some(folder) = folder else { return Ok(Catalog::built_in()?) };
     let mut files = Vec::new();
@@ -25,5 +25,33 @@ pub(crate) fn read(folder: Option<&Path>) -> Result<Catalog> {
     }
     files.sort();
     let read = Catalog::read(files.iter().map(|(name, text)| (name.as_str(), text.as_str())));
-    read.with_context(|| format!("the catalog {}", folder.display()))
+    Ok(read.map_err(|error| in_folder(folder, error))?)
+}
+
+/// Says of each word that JSON Schema does not know where it stands.
+pub(crate) fn warn(folder: Option<&Path>, catalog: &Catalog) {
+    for remark in catalog.remarks() {
+        let remark = folder.map_or_else(|| remark.clone(), |folder| in_folder(folder, remark.clone()));
+        tracing::warn!("{remark}");
+    }
+}
+
+/// The catalog for reading what lies in a data folder: the one that was named, or the one that the folder was last served
+/// with. Types that were served earlier are in it too.
+pub(crate) fn with_stored(named: Option<Catalog>, data: &Path) -> Result<Catalog> {
+    let stored = weir_embedded::stored_catalog(data)?;
+    let mut catalog = match named {
+        Some(named) => named,
+        None if stored.is_empty() => Catalog::built_in()?,
+        None => Catalog::default(),
+    };
+    for one in stored {
+        catalog.add_earlier(&one.event_type, &one.text);
+    }
+    Ok(catalog)
+}
+
+/// A place in a file, with the folder before the file's name.
+fn in_folder(folder: &Path, error: CatalogError) -> CatalogError {
+    CatalogError { file: folder.join(&error.file).display().to_string(), ..error }
 }

@@ -14,6 +14,7 @@ use crate::{
     data,
     names::Asked,
     query::rows::{Column, Kind, Printer, Row},
+    table,
 };
 
 /// Runs the command.
@@ -83,7 +84,8 @@ fn show(rows: Vec<Row>, args: &CountsArgs) -> io::Result<()> {
     let shown: Vec<usize> =
         (0..columns.len()).filter(|&at| args.keys > 0 || columns[at].0 != "key").collect();
     let made = shown.iter().map(|&at| Column { name: columns[at].0.to_owned(), kind: columns[at].1 });
-    let mut printer = Printer::new(io::stdout().lock(), args.format, made.collect())?;
+    let printer = Printer::new(io::stdout().lock(), args.format, made.collect())?;
+    let mut printer = printer.fitted(table::terminal_width());
     for mut row in rows {
         // What a total and a key have not is empty in a table; it is null elsewhere.
         let cells = shown.iter().map(|&at| match row[at].take() {

@@ -28,7 +28,11 @@ impl Asked<'_> {
     /// Refuses a type that is neither in the catalog nor counted, and a user without an account and without events.
     pub(crate) async fn check(self) -> Result<()> {
         if let Some(event_type) = self.event_type.filter(|event_type| !event_type.is_rejected()) {
-            let catalog = catalog::read(self.catalog)?;
+            let named = self.catalog.map(|folder| catalog::read(Some(folder))).transpose()?;
+            let catalog = match self.engine {
+                EngineName::Embedded => catalog::with_stored(named, self.data)?,
+                EngineName::Aws => named.map_or_else(|| catalog::read(None), Ok)?,
+            };
             if catalog.get(event_type).is_none() {
                 self.look_for_type(event_type, &catalog).await?;
             }
@@ -46,7 +50,7 @@ impl Asked<'_> {
             return Ok(());
         }
         known.extend(catalog.iter().map(|definition| definition.event_type().as_str()));
-        let hint = if self.catalog.is_none() {
+        let hint = if self.catalog.is_none() && self.engine == EngineName::Aws {
             ". Name the server's own catalog with --catalog, if it has one"
         } else {
             ""

@@ -54,7 +54,7 @@ async fn replay(raw: &dyn Raw, fan_out: &FanOut, args: &ReplayArgs, prefix: &str
     let (from, to) = (args.from.as_ref().map(bound), args.to.as_ref().map(bound));
     let batches = list(raw, from.as_deref(), to.as_deref()).await?;
     let bar = ProgressBar::new(batches.len() as u64);
-    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} batches, {per_sec}, {eta} left  {msg}");
+    let style = ProgressStyle::with_template("{bar:12} {pos}/{len} batches, {eta} left  {wide_msg}");
     // The template is a constant of ours.
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     bar.tick();
@@ -73,6 +73,7 @@ async fn replay(raw: &dyn Raw, fan_out: &FanOut, args: &ReplayArgs, prefix: &str
             }
         }
         bar.inc(1);
+        bar.set_message(format!("{:.0}/s", bar.per_sec()));
     }
     bar.finish_and_clear();
     println!(

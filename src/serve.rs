@@ -55,6 +55,7 @@ pub(crate) async fn run(args: ServeArgs, traces: Option<Traces>) -> Result<ExitC
         tokio::spawn(traces.keep_sending());
     }
     let catalog = Arc::new(catalog::read(args.catalog.folder())?);
+    catalog::warn(args.catalog.folder(), &catalog);
     let ended = match args.place.engine {
         EngineName::Embedded => embedded(catalog, args).await,
         #[cfg(feature = "aws")]
@@ -75,8 +76,12 @@ async fn embedded(catalog: Arc<Catalog>, args: ServeArgs) -> Result<ExitCode> {
     // Before anything is made for a first start that then fails.
     let listener = listen(args.listen, "--listen")?;
     let for_metrics = listen_for_metrics(&args)?;
-    let (engine, deliveries) = Embedded::open(data, flush, Arc::new(SystemClock))
-        .map_err(|error| data::in_use(error, "stop it first, or name another folder with --data"))?;
+    let (engine, deliveries, breakages) =
+        Embedded::open_with_catalog(data, flush, Arc::new(SystemClock), &catalog)
+            .map_err(|error| data::in_use(error, "stop it first, or name another folder with --data"))?;
+    for breakage in breakages {
+        tracing::warn!("the catalog changed: {breakage}");
+    }
     engine.keep_free(args.keep_free);
     // Before anybody is told that there is a server which could be stopped.
     let signals = Signals::listen()?;

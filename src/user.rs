@@ -158,5 +158,5 @@ fn print(users: &[User]) {
             ]);
         }
     }
-    print!("{}", table::aligned(&rows));
+    print!("{}", table::aligned(&rows, table::terminal_width()));
 }

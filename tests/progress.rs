@@ -100,3 +100,79 @@ fn colours_are_for_terminals_and_not_where_somebody_wants_none() {
     }
     assert!(tail(&["--color", "always"], Some("NO_COLOR")).contains('\u{1b}'));
 }
+
+/// Runs a command on a terminal of 60 columns.
+const ON_A_NARROW_TERMINAL: &str = "
+import fcntl, os, pty, struct, sys, termios
+pid, terminal = pty.fork()
+if pid == 0:
+    # The size is set before anything is drawn.
+    fcntl.ioctl(1, termios.TIOCSWINSZ, struct.pack('HHHH', 24, 60, 0, 0))
+    os.execv(sys.argv[1], sys.argv[1:])
+seen = b''
+try:
+    while chunk := os.read(terminal, 4096):
+        seen += chunk
+except OSError:
+    pass
+sys.stdout.buffer.write(seen)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+";
+
+/// The lines that a terminal was told to draw, without what moves its cursor or colours it.
+fn drawn(text: &str) -> Vec<String> {
+    let mut plain = String::new();
+    let mut characters = text.chars();
+    while let Some(c) = characters.next() {
+        match c {
+            // Up to the letter that ends it, as in ESC [ 2 K.
+            '\u{1b}' => while characters.next().is_some_and(|c| !c.is_ascii_alphabetic()) {},
+            c => plain.push(c),
+        }
+    }
+    plain.split(['\n', '\r']).map(|line| line.trim_end().to_owned()).collect()
+}
+
+#[test]
+fn bars_and_tables_fit_a_terminal_of_sixty_columns() {
+    let (mut weir, files) = (Weir::start(), tempfile::tempdir().unwrap());
+    let long = "a-button-with-a-name-that-is-long-".repeat(4);
+    let path = files.path().join("clicks-of-all-visitors-of-the-shop.ndjson");
+    let click = |n: u32| json!({"event_type": "button_click", "session_id": "s", "button_id": long, "n": n});
+    std::fs::write(&path, (0..300).map(|n| click(n).to_string() + "\n").collect::<String>()).unwrap();
+    weir.output(&["user", "add", "somebody-with-a-long-name", "--label", "a-label-that-is-long"]);
+    let url = weir.url();
+    let narrow = |weir: &Weir, arguments: &[&str]| {
+        let mut command = Command::new("python3");
+        command.args(["-c", ON_A_NARROW_TERMINAL, env!("CARGO_BIN_EXE_weir")]).args(arguments);
+        let output = with_variables(command, weir, &url).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{arguments:?}: {text}");
+        drawn(&text)
+    };
+    let wide = |line: &&String| line.chars().count() > 60;
+    // What a bar draws; a summary is prose, and wraps.
+    let bar = |arguments: &[&str], weir: &Weir| {
+        let lines = narrow(weir, arguments);
+        let bars: Vec<&String> = lines.iter().filter(|line| line.contains(['█', '░'])).collect();
+        assert!(!bars.is_empty() && !bars.iter().any(wide), "{arguments:?}: {lines:#?}");
+    };
+    bar(&["send", "--batch", "5", path.to_str().unwrap()], &weir);
+    weir.wait_until_filed();
+    bar(&["audit"], &weir);
+    let query = "SELECT button_id, session_id, username, event_id, year FROM button_click LIMIT 2";
+    let short = "SELECT button_id AS b, 7 AS n FROM button_click LIMIT 1";
+    for arguments in [&["counts", "--keys", "2"][..], &["query", query], &["query", short], &["user", "list"]]
+    {
+        let lines = narrow(&weir, arguments);
+        // Of a list, a value is whole.
+        let in_a_list = |line: &&String| line.starts_with("button_id  ") || line.starts_with("event_id  ");
+        assert!(!lines.iter().any(|line| wide(&line) && !in_a_list(&line)), "{arguments:?}: {lines:#?}");
+    }
+    let cut = narrow(&weir, &["query", short]);
+    assert!(cut.iter().any(|line| line.contains("a-button-with") && line.ends_with("… │ 7 │")), "{cut:#?}");
+    let listed = narrow(&weir, &["query", query]);
+    assert!(listed.contains(&format!("button_id   {long}")), "{listed:#?}");
+    weir.kill();
+    bar(&["replay"], &weir);
+}

@@ -12,6 +12,7 @@ use super::{
 use crate::{
     cli::Format,
     query::rows::{Column, Kind, Printer, Row},
+    table,
 };
 
 /// One row of the answer.
@@ -138,7 +139,8 @@ pub(super) fn print(findings: Vec<Finding>, format: Format) -> io::Result<()> {
         kind: if NUMBERS.contains(&names[at]) { Kind::Number } else { Kind::Text },
     };
     let out = io::stdout().lock();
-    let mut printer = Printer::new(out, format, shown.iter().map(column).collect())?;
+    let printer = Printer::new(out, format, shown.iter().map(column).collect())?;
+    let mut printer = printer.fitted(table::terminal_width());
     for mut row in rows {
         // What nobody knows is empty in a table; it is null elsewhere.
         let mut cell = |at: &usize| {

@@ -13,7 +13,7 @@ use super::{CatalogArgs, Format, Place, values::duration};
     with the whole event as JSON (event->>'field').\n\nWith --engine aws, Athena answers, from the tables of the stack: \
     the same ones but `events`. It wants username = '...' in WHERE, and year, month and day, or it looks into every \
     hour there is. What it scanned, which is what it costs, is printed to standard error; Ctrl-C stops it.\n\n\
-    Examples:\n  weir query \"SELECT button_id, count(*) FROM button_click GROUP BY 1\"\n  weir query --engine aws \
+    Examples:\n  weir query \"SELECT username, button_id, count(*) FROM button_click GROUP BY 1, 2\"\n  weir query --engine aws \
     \"SELECT * FROM rejected WHERE username='ann' AND year=2026 AND month=11\""
 )]
 pub(crate) struct QueryArgs {

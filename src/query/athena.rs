@@ -20,7 +20,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use weir_aws::Aws;
 
 use super::rows::{Column, Kind, Printer, Row};
-use crate::{cli::Format, counted::counted, signals::Signals};
+use crate::{cli::Format, counted::counted, signals::Signals, table};
 
 /// The first and the longest wait between two questions whether the answer is there.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -206,7 +206,7 @@ impl Athena {
                     progress.clear();
                 }
                 let made = Printer::new(io::stdout(), format, info.iter().map(column).collect());
-                printer = enough(made)?;
+                printer = enough(made)?.map(|printer| printer.fitted(table::terminal_width()));
             }
             let Some(printer) = &mut printer else { return Ok(()) };
             count += rows.len();
@@ -274,7 +274,7 @@ impl Progress {
     fn new() -> Self {
         let bar = ProgressBar::new_spinner();
         // The template is a constant of ours.
-        let style = ProgressStyle::with_template("{spinner} Athena: {msg}, {elapsed}");
+        let style = ProgressStyle::with_template("{spinner} Athena, {elapsed}: {wide_msg}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
         bar.set_message("asking");
         bar.enable_steady_tick(Duration::from_millis(100));

@@ -2,7 +2,7 @@
 
 use std::{
     env, fs,
-    io::{BufRead, BufReader, ErrorKind, Write},
+    io::{self, BufRead, BufReader, ErrorKind, Read, Write},
     path::{Path, PathBuf},
     process::{Command, ExitCode, Stdio},
     thread,
@@ -11,16 +11,23 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use super::{tables, waiting::Waiting};
+use super::{
+    rows::{Column, Kind, Printer},
+    tables,
+    waiting::Waiting,
+};
 use crate::{
     catalog,
     cli::{Format, QueryArgs},
     counted::counted,
-    data, terminal,
+    data, table, terminal,
 };
 
 /// The variable that names another DuckDB than the one on the path.
 const DUCKDB: &str = "WEIR_DUCKDB";
+
+/// What stands for no value in a table.
+const NULL: &str = "NULL";
 
 /// How long the filing of what was acknowledged is waited for, unless somebody says.
 const WAIT: Duration = Duration::from_secs(30);
@@ -28,16 +35,22 @@ const WAIT: Duration = Duration::from_secs(30);
 /// Prints what DuckDB answers.
 pub(super) async fn answer(sql: &str, args: &QueryArgs) -> Result<ExitCode> {
     let data = args.place.data.as_path();
-    let catalog = catalog::read(args.catalog.folder())?;
     let (duckdb, waiting) = (DuckDb::find(), Waiting::start());
+    // A catalog that is bad is told of before anything else.
+    let named = args.catalog.folder().map(|folder| catalog::read(Some(folder))).transpose()?;
     duckdb.refuse_unless_select(sql)?;
     data::must_have_events(data)?;
+    let catalog = catalog::with_stored(named, data)?;
     wait_for_filing(data, args.wait.unwrap_or(WAIT), &waiting).await?;
 
     let lake = data.join("lake");
     fs::create_dir_all(&lake).with_context(|| format!("cannot use {}", lake.display()))?;
     let lake = lake.canonicalize().with_context(|| format!("cannot use {}", lake.display()))?;
-    duckdb.ask(&tables::setup(&catalog, &lake), sql, args.format, &waiting)
+    let setup = tables::setup(&catalog, &lake).context("cannot read the lake")?;
+    // In a file: a command line has a limit, and a catalog has none.
+    let mut script = tempfile::NamedTempFile::new().context("cannot make a temporary file")?;
+    script.write_all(setup.as_bytes()).context("cannot write a temporary file")?;
+    duckdb.ask(&lake, script.path(), sql, args.format, &waiting)
 }
 
 /// Waits until everything that was acknowledged before is in the lake; says so if that is not to be.
@@ -76,8 +89,17 @@ struct DuckDb {
 }
 
 impl DuckDb {
+    /// Looks for it. It is run in another folder, so a relative path is made absolute.
     fn find() -> Self {
-        Self { program: env::var_os(DUCKDB).map_or_else(|| PathBuf::from("duckdb"), PathBuf::from) }
+        let named = env::var_os(DUCKDB).map_or_else(|| PathBuf::from("duckdb"), PathBuf::from);
+        let found = if named.components().count() > 1 {
+            Some(named.clone())
+        } else {
+            let path = env::var_os("PATH").unwrap_or_default();
+            env::split_paths(&path).map(|folder| folder.join(&named)).find(|file| file.is_file())
+        };
+        let program = found.and_then(|found| std::path::absolute(found).ok());
+        Self { program: program.unwrap_or(named) }
     }
 
     fn command(&self) -> Command {
@@ -122,20 +144,31 @@ impl DuckDb {
         }
     }
 
-    fn ask(&self, setup: &str, sql: &str, format: Format, waiting: &Waiting) -> Result<ExitCode> {
+    fn ask(
+        &self,
+        lake: &Path,
+        setup: &Path,
+        sql: &str,
+        format: Format,
+        waiting: &Waiting,
+    ) -> Result<ExitCode> {
         waiting.doing("DuckDB answers");
+        let width = table::terminal_width().filter(|_| format == Format::Table);
         let mode = match format {
+            // DuckDB's own table does not know the terminal's width.
+            Format::Table if width.is_some() => "-csv",
             Format::Table => "-box",
             Format::Json => "-json",
             Format::Csv => "-csv",
         };
         let mut command = self.command();
-        command.args([
+        let read_setup = format!(".read {}", argument(&setup.display().to_string()));
+        command.current_dir(lake).args([
             mode,
             "-nullvalue",
-            if format == Format::Table { "NULL" } else { "" },
+            if format == Format::Table { NULL } else { "" },
             "-c",
-            setup,
+            &read_setup,
             "-c",
             sql,
         ]);
@@ -146,7 +179,11 @@ impl DuckDb {
             });
             // DuckDB prints nothing for an empty answer in JSON; a program that reads it wants an array.
             let (mut anything, mut seen_enough) = (false, false);
-            if let Some(answer) = child.stdout.take() {
+            if width.is_some() {
+                if let Some(answer) = child.stdout.take() {
+                    print_fitted(answer, width, waiting)?;
+                }
+            } else if let Some(answer) = child.stdout.take() {
                 let (mut answer, mut out) = (BufReader::new(answer), std::io::stdout().lock());
                 let mut line = Vec::new();
                 while answer.read_until(b'\n', &mut line)? > 0 {
@@ -183,6 +220,40 @@ impl DuckDb {
         }
         Ok(if status.success() || seen_enough { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
+}
+
+/// Prints DuckDB's CSV as a table of this width. All of it is read first, as a table's columns depend on all rows.
+fn print_fitted(answer: impl Read, width: Option<usize>, waiting: &Waiting) -> io::Result<()> {
+    let mut answer = csv::ReaderBuilder::new().flexible(true).from_reader(answer);
+    let texts = |record: &csv::ByteRecord| -> Vec<String> {
+        record.iter().map(|cell| String::from_utf8_lossy(cell).into_owned()).collect()
+    };
+    let names = texts(answer.byte_headers()?);
+    let rows: Vec<Vec<String>> =
+        answer.byte_records().map(|record| Ok(texts(&record?))).collect::<io::Result<_>>()?;
+    waiting.clear();
+    // An error is on standard error, and there is no table.
+    if names.is_empty() {
+        return Ok(());
+    }
+    let is_number = |at: usize| {
+        rows.iter().all(|row| row.get(at).is_none_or(|cell| cell == NULL || cell.parse::<f64>().is_ok()))
+    };
+    let kind = |at| if is_number(at) { Kind::Number } else { Kind::Text };
+    let columns = names.into_iter().enumerate().map(|(at, name)| Column { name, kind: kind(at) }).collect();
+    let mut printer = Printer::new(io::stdout().lock(), Format::Table, columns)?.fitted(width);
+    for row in rows {
+        printer.row(row.into_iter().map(Some).collect())?;
+    }
+    match printer.finish() {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        printed => printed,
+    }
+}
+
+/// A text as one of the shell's own commands takes it.
+fn argument(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
 /// A text as SQL writes it.

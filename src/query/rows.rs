@@ -4,7 +4,7 @@ use std::io::{self, BufWriter, Write};
 
 use serde_json::value::RawValue;
 
-use crate::{cli::Format, terminal::on_one_line};
+use crate::{cli::Format, table, terminal::on_one_line};
 
 /// A column of the answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,18 +35,31 @@ pub(crate) struct Printer<W: Write> {
     columns: Vec<Column>,
     /// Those of a table.
     kept: Vec<Vec<String>>,
+    /// How wide a table may be, if that is bounded.
+    width: Option<usize>,
     anything: bool,
 }
 
 impl<W: Write> Printer<W> {
     pub(crate) fn new(out: W, format: Format, columns: Vec<Column>) -> io::Result<Self> {
-        let mut printer =
-            Self { out: BufWriter::new(out), format, columns, kept: Vec::new(), anything: false };
+        let mut printer = Self {
+            out: BufWriter::new(out),
+            format,
+            columns,
+            kept: Vec::new(),
+            width: None,
+            anything: false,
+        };
         if format == Format::Csv {
             let names = printer.columns.iter().map(|column| csv(&column.name)).collect::<Vec<_>>();
             writeln!(printer.out, "{}", names.join(","))?;
         }
         Ok(printer)
+    }
+
+    /// Makes a table no wider than this.
+    pub(crate) fn fitted(self, width: Option<usize>) -> Self {
+        Self { width, ..self }
     }
 
     /// Prints a row, or keeps it for the table.
@@ -92,11 +105,13 @@ impl<W: Write> Printer<W> {
 
     fn table(&mut self) -> io::Result<()> {
         let names: Vec<String> = self.columns.iter().map(|column| on_one_line(&column.name)).collect();
-        let mut widths = vec![0; names.len()];
-        for row in self.kept.iter().chain([&names]) {
-            for (width, cell) in widths.iter_mut().zip(row) {
-                *width = cell.chars().count().max(*width);
-            }
+        let rows = || self.kept.iter().map(Vec::as_slice);
+        let mut widths = table::widths(rows().chain([names.as_slice()]), names.len());
+        // Each column has its frame and two spaces, and the last frame closes the table.
+        let room = self.width.map(|width| width.saturating_sub(3 * names.len() + 1));
+        let whole: Vec<bool> = self.columns.iter().map(|column| column.kind == Kind::Number).collect();
+        if room.is_some_and(|room| !table::fit(&mut widths, &whole, room)) {
+            return self.out.write_all(table::records(&names, rows()).as_bytes());
         }
         let line = |left: &str, between: &str, right: &str| {
             let bars: Vec<String> = widths.iter().map(|width| "─".repeat(width + 2)).collect();
@@ -105,16 +120,22 @@ impl<W: Write> Printer<W> {
         let row = |cells: Vec<String>| format!("│ {} │", cells.join(" │ "));
         let (names, cells) = (names.iter().zip(&widths), |cells: &[String]| {
             let cells = cells.iter().zip(&widths);
-            cells.map(|(cell, &width)| format!("{cell:width$}")).collect()
+            cells.map(|(cell, &width)| table::padded(cell, width)).collect()
         });
         writeln!(self.out, "{}", line("┌", "┬", "┐"))?;
-        writeln!(self.out, "{}", row(names.map(|(name, &width)| format!("{name:^width$}")).collect()))?;
+        writeln!(self.out, "{}", row(names.map(|(name, &width)| in_the_middle(name, width)).collect()))?;
         writeln!(self.out, "{}", line("├", "┼", "┤"))?;
         for kept in &self.kept {
             writeln!(self.out, "{}", row(cells(kept)))?;
         }
         writeln!(self.out, "{}", line("└", "┴", "┘"))
     }
+}
+
+/// A column's name in the middle of so many columns, or cut.
+fn in_the_middle(name: &str, width: usize) -> String {
+    let before = width.saturating_sub(table::columns(name)) / 2;
+    format!("{}{}", " ".repeat(before), table::padded(name, width - before))
 }
 
 /// A cell of RFC 4180. More is quoted than must be: just what DuckDB quotes.
@@ -170,6 +191,29 @@ mod tests {
         assert_eq!(table, expected);
         let nothing = printed(Format::Table, &columns, &[]);
         assert_eq!(nothing, "┌───┬───┐\n│ n │ s │\n├───┼───┤\n└───┴───┘\n");
+    }
+
+    #[test]
+    fn a_table_is_cut_to_the_width_of_the_terminal_or_becomes_a_list() {
+        let columns = || {
+            vec![
+                Column { name: "n".to_owned(), kind: Kind::Number },
+                Column { name: "s".to_owned(), kind: Kind::Text },
+            ]
+        };
+        let printed = |width| {
+            let mut out = Vec::new();
+            let mut printer = Printer::new(&mut out, Format::Table, columns()).unwrap().fitted(Some(width));
+            printer.row(vec![Some("100000".to_owned()), Some("漢字".repeat(10))]).unwrap();
+            printer.row(vec![Some("7".to_owned()), None]).unwrap();
+            printer.finish().unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        let cut = printed(25);
+        assert!(cut.contains("│ 100000 │ 漢字漢字漢…  │"), "{cut}");
+        assert!(cut.lines().all(|line| table::columns(line) == 25), "{cut}");
+        let list = format!("n  100000\ns  {}\n\nn  7\ns  NULL\n", "漢字".repeat(10));
+        assert_eq!(printed(24), list);
     }
 
     #[test]

@@ -1,11 +1,22 @@
 //! The tables that a query sees: views over the lake's files.
+//!
+//! DuckDB runs in the lake's folder and knows its files by their paths below it. So the columns `username` to `hour` come from
+//! the lake's own folders, whatever the path before them has in it, and no character of that path is read as a pattern.
 
-use std::{fmt::Write, fs, path::Path};
+use std::{
+    collections::BTreeSet,
+    fs::{self, DirEntry},
+    io::{self, ErrorKind},
+    path::Path,
+};
 
 use serde_json::Value;
-use weir_core::{Catalog, catalog::Definition};
+use weir_core::{Catalog, EventType, catalog::Definition};
 
 use super::duckdb::literal;
+
+/// The folders of a partition, below that of its type.
+const FOLDERS: [&str; 4] = ["year=", "month=", "day=", "hour="];
 
 /// A column: its name, how the file is read, and what the query gets.
 struct Column {
@@ -17,6 +28,11 @@ struct Column {
 impl Column {
     fn plain(name: &str, read_as: &'static str) -> Self {
         Self { name: name.to_owned(), read_as, shown_as: quoted(name) }
+    }
+
+    /// A column that is made from the whole event, `json`.
+    fn of_whole(name: &str, read_as: &'static str, expression: &str) -> Self {
+        Self { name: name.to_owned(), read_as, shown_as: format!("{expression} AS {}", quoted(name)) }
     }
 
     /// A column of a schema's type. Numbers and truth values are read as JSON first: one that does not fit (JSON
@@ -44,12 +60,14 @@ impl Column {
     }
 }
 
-/// The SQL that makes the tables, and then takes away the means to touch anything but the lake.
-pub(super) fn setup(catalog: &Catalog, lake: &Path) -> String {
+/// The SQL that makes the tables, and then takes away the means to touch anything but the lake. It is run in the lake's
+/// folder.
+pub(super) fn setup(catalog: &Catalog, lake: &Path) -> io::Result<String> {
+    let filled = types_with_files(lake)?;
     let mut sql = String::new();
     for definition in catalog.iter() {
         let name = definition.event_type().as_str();
-        sql += &table(lake, name, name, "read_json", &columns_of(definition));
+        sql += &table(name, name, filled.contains(name), "read_json", &columns_of(definition));
     }
     let rejected = [
         ("claimed_type", "VARCHAR"),
@@ -60,29 +78,27 @@ pub(super) fn setup(catalog: &Catalog, lake: &Path) -> String {
     ];
     let rejected: Vec<Column> =
         stamped().into_iter().chain(rejected.map(|(name, read_as)| Column::plain(name, read_as))).collect();
-    sql += &table(lake, "rejected", "rejected", "read_json", &rejected);
-    let whole = Column { name: "event".to_owned(), read_as: "JSON", shown_as: "json AS event".to_owned() };
-    let event_type = Column {
-        name: "event_type".to_owned(),
-        read_as: "VARCHAR",
-        shown_as: "json ->> 'event_type' AS event_type".to_owned(),
-    };
-    sql += &table(lake, "events", "*", "read_ndjson_objects", &[event_type, whole]);
+    sql += &table("rejected", "rejected", filled.contains("rejected"), "read_json", &rejected);
+    // Types that no catalog tells of: their fields are not known, so each event is there as a whole.
+    let known = |name: &str| name == "rejected" || catalog.iter().any(|d| d.event_type().as_str() == name);
+    for name in filled.iter().filter(|name| !known(name)) {
+        let columns = [
+            Column::of_whole("event_id", "VARCHAR", "json ->> 'event_id'"),
+            Column::of_whole("received_at", "BIGINT", "TRY_CAST(json ->> 'received_at' AS BIGINT)"),
+            Column::of_whole("occurred_at", "BIGINT", "TRY_CAST(json ->> 'occurred_at' AS BIGINT)"),
+            Column::of_whole("event", "JSON", "json"),
+        ];
+        sql += &table(name, name, true, "read_ndjson_objects", &columns);
+    }
+    let whole = [
+        Column::of_whole("event_type", "VARCHAR", "json ->> 'event_type'"),
+        Column::of_whole("event", "JSON", "json"),
+    ];
+    sql += &table("events", "*", !filled.is_empty(), "read_ndjson_objects", &whole);
     // What does not fit into memory, DuckDB would keep in a folder that it lets queries read, too: they have none.
-    // It asks twice: for the pattern as it is written, and for the files that it finds.
-    let _ = write!(
-        sql,
-        "SET temp_directory = ''; SET allowed_directories = [{}, {}]; SET enable_external_access = false; SET lock_configuration = true;",
-        literal(&lake.display().to_string()),
-        literal(&as_pattern(lake)),
-    );
-    sql
-}
-
-/// A folder in a pattern: its own path may hold what a pattern takes for more than itself.
-fn as_pattern(folder: &Path) -> String {
-    let literally = |c: char| if "[*?".contains(c) { format!("[{c}]") } else { c.into() };
-    folder.display().to_string().chars().map(literally).collect()
+    sql += "SET temp_directory = ''; SET allowed_directories = ['.']; SET enable_external_access = false; \
+            SET lock_configuration = true;";
+    Ok(sql)
 }
 
 fn stamped() -> Vec<Column> {
@@ -92,17 +108,16 @@ fn stamped() -> Vec<Column> {
 }
 
 fn columns_of(definition: &Definition) -> Vec<Column> {
-    let properties = definition.schema().get("properties").and_then(Value::as_object);
-    let own = properties.into_iter().flatten();
-    stamped().into_iter().chain(own.map(|(name, schema)| Column::of_schema(name, schema))).collect()
+    let own = definition.fields().map(|(name, schema)| Column::of_schema(name, schema));
+    stamped().into_iter().chain(own).collect()
 }
 
 /// A view over the files of one type's folders (or of all, for `*`).
-fn table(lake: &Path, view: &str, folder: &str, reader: &str, columns: &[Column]) -> String {
+fn table(view: &str, folder: &str, has_files: bool, reader: &str, columns: &[Column]) -> String {
     const PARTITION: &str = "username, year, month, day, hour";
     let shown: Vec<&str> = columns.iter().map(|column| column.shown_as.as_str()).collect();
     let shown = shown.join(", ");
-    if !has_files(lake, folder) {
+    if !has_files {
         // DuckDB refuses a pattern that no file has; the table is there all the same, with the same columns.
         let nothing =
             columns.iter().map(|column| format!("NULL::{} AS {}", column.read_as, quoted(&column.name)));
@@ -114,8 +129,7 @@ fn table(lake: &Path, view: &str, folder: &str, reader: &str, columns: &[Column]
             nothing.join(", "),
         );
     }
-    let lake = as_pattern(lake);
-    let files = format!("{lake}/username=*/{folder}/year=*/month=*/day=*/hour=*/*.json.gz");
+    let files = format!("username=*/{folder}/year=*/month=*/day=*/hour=*/*.json.gz");
     let read_as = columns.iter().map(|column| format!("{}: '{}'", literal(&column.name), column.read_as));
     let columns = match reader {
         "read_json" => format!(", columns = {{{}}}", read_as.collect::<Vec<_>>().join(", ")),
@@ -130,11 +144,51 @@ fn table(lake: &Path, view: &str, folder: &str, reader: &str, columns: &[Column]
     )
 }
 
-/// Whether any user has a folder of the type; a folder is only made for a file in it.
-fn has_files(lake: &Path, folder: &str) -> bool {
-    let users = fs::read_dir(lake).into_iter().flatten().flatten();
-    let has = |user: fs::DirEntry| if folder == "*" { true } else { user.path().join(folder).is_dir() };
-    users.into_iter().any(has)
+/// The types that any user has a file of. A folder alone is none: it may have been emptied.
+fn types_with_files(lake: &Path) -> io::Result<BTreeSet<String>> {
+    let mut found = BTreeSet::new();
+    for user in entries(lake)?.iter().filter(|user| has_prefix(user, "username=")) {
+        for folder in entries(&user.path())? {
+            // No other folder can be in there, unless somebody put it there.
+            let name = folder.file_name().into_string().ok().filter(|name| name.parse::<EventType>().is_ok());
+            if let Some(name) = name.filter(|name| !found.contains(name))
+                && has_a_file(&folder.path(), &FOLDERS)?
+            {
+                found.insert(name);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Whether there is a file of events so many folders below.
+fn has_a_file(folder: &Path, below: &[&str]) -> io::Result<bool> {
+    let entries = entries(folder)?;
+    let Some((prefix, below)) = below.split_first() else {
+        return Ok(entries.iter().any(|file| file.file_name().to_string_lossy().ends_with(".json.gz")));
+    };
+    for entry in entries.iter().filter(|entry| has_prefix(entry, prefix)) {
+        if has_a_file(&entry.path(), below)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn has_prefix(entry: &DirEntry, prefix: &str) -> bool {
+    entry.file_name().to_string_lossy().starts_with(prefix)
+}
+
+/// What is in a folder; nothing where it is gone, or is a file. One that cannot be read is an error: its events would be
+/// missing without a word.
+fn entries(folder: &Path) -> io::Result<Vec<DirEntry>> {
+    match fs::read_dir(folder).and_then(Iterator::collect) {
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            Ok(Vec::new())
+        }
+        Err(error) => Err(io::Error::new(error.kind(), format!("{}: {error}", folder.display()))),
+        entries => entries,
+    }
 }
 
 /// A name as SQL writes it, whatever is in it.

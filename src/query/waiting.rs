@@ -17,7 +17,7 @@ impl Waiting {
     pub(super) fn start() -> Self {
         let bar = ProgressBar::new_spinner();
         // The template is a constant of ours.
-        let style = ProgressStyle::with_template("{spinner} {msg}, {elapsed}");
+        let style = ProgressStyle::with_template("{spinner} {elapsed}: {wide_msg}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
         bar.set_message("asking");
         bar.enable_steady_tick(Duration::from_millis(100));

@@ -36,8 +36,8 @@ impl Report {
         let target = if shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(bytes, target);
         let template = match bytes {
-            Some(_) => "{bar:20} {bytes}/{total_bytes}, {msg}, {eta} left",
-            None => "{spinner} {bytes}, {msg}, {elapsed}",
+            Some(_) => "{bar:12} {percent}% of {total_bytes}, {eta} left: {wide_msg}",
+            None => "{spinner} {bytes}, {elapsed}: {wide_msg}",
         };
         // The template is a constant of ours.
         bar.set_style(

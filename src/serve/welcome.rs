@@ -91,7 +91,7 @@ fn lines_to_paste(weir: &str, catalog: &Catalog, address: SocketAddr, credential
         "    curl -u '{credentials}' -d {} http://{address}{route}
     curl -u '{credentials}' {counted}
     {weir} query {}",
-        in_quotes(&event.to_string()),
+        in_quotes(&definition.example().unwrap_or_else(|| event.to_string())),
         in_quotes(&sql)
     )
 }

@@ -238,6 +238,9 @@ fn what_cannot_work_is_said_at_once_and_clearly() {
         // A summary of noughts says nothing.
         assert!(!printed(&sent).contains(": 0 sent"), "{}", printed(&sent));
         assert!(!said(&sent).contains("wrong ") && !said(&sent).contains("panicked"), "{}", said(&sent));
+        // Where nothing was done, the error says all there is.
+        let summary = String::from_utf8_lossy(&sent.stdout).into_owned();
+        assert!(!summary.contains(": 0 sent, 0 duplicates, 0 rejected"), "{arguments:?}: {summary}");
     }
     // The folder came behind a file that could be sent.
     assert_eq!(stored(&weir), once(0..3));

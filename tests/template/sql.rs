@@ -1,6 +1,6 @@
 //! SQL: Athena's tables are those of the catalog, over the lake as the fan-out writes it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use weir_core::{Catalog, Partition, catalog::Definition};
 
@@ -21,8 +21,7 @@ fn stamped() -> Vec<Column> {
 
 /// The columns of a type of the catalog; as `weir query` has them on one machine.
 fn columns_of(definition: &Definition) -> Vec<Column> {
-    let properties = definition.schema().get("properties").and_then(Value::as_object);
-    let own = properties.into_iter().flatten().map(|(name, schema)| {
+    let own = definition.fields().map(|(name, schema)| {
         let kinds: Vec<&str> = list(&schema["type"])
             .into_iter()
             .filter_map(Value::as_str)
@@ -68,13 +67,14 @@ fn athena_has_a_table_for_every_type_of_the_catalog_with_the_fields_of_its_schem
                 "template.yaml has no table for {name}: copy the one of another type; its columns are\n{wanted}"
             )
         };
-        let found: BTreeSet<Column> = list(&table["StorageDescriptor"]["Columns"])
+        let found: Vec<Column> = list(&table["StorageDescriptor"]["Columns"])
             .into_iter()
             .map(|column| (text(&column["Name"]), text(&column["Type"])))
             .collect();
-        let mut all: BTreeSet<Column> = columns.iter().cloned().collect();
-        assert_eq!(all, found, "the columns of {name} in template.yaml should be\n{wanted}");
+        // In their order, too: it is that of the catalog's file, as everywhere.
+        assert_eq!(*columns, found, "the columns of {name} in template.yaml should be\n{wanted}");
         let partition_keys = ["username", "year", "month", "day", "hour"];
+        let mut all = found;
         all.retain(|(column, _)| partition_keys.contains(&column.as_str()));
         assert!(
             all.is_empty(),

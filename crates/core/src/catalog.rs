@@ -5,10 +5,13 @@
 //! `"x-weir": {"route": "/button/click", "count_by": "button_id"}`.
 
 mod alternatives;
+mod coherence;
 mod compatibility;
 mod definition;
+mod fields;
 mod locate;
 mod stored;
+mod words;
 
 use std::collections::BTreeMap;
 
@@ -18,7 +21,7 @@ pub use definition::{Definition, Route};
 use crate::EventType;
 
 /// All event types, by name.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Catalog {
     types: BTreeMap<EventType, Definition>,
 }
@@ -74,6 +77,22 @@ impl Catalog {
     /// All definitions, by name.
     pub fn iter(&self) -> impl Iterator<Item = &Definition> {
         self.types.values()
+    }
+
+    /// What is odd in its files and refuses no start: words that JSON Schema does not know.
+    pub fn remarks(&self) -> impl Iterator<Item = &CatalogError> {
+        self.iter().flat_map(Definition::remarks)
+    }
+
+    /// Adds a type that was served earlier, from its file's text, so that its stored events can still be read. A type
+    /// that the catalog has stays as it is, and a text that cannot be read adds nothing. Such a type may have the route of
+    /// another one: a catalog that is extended so is for reading.
+    pub fn add_earlier(&mut self, event_type: &EventType, text: &str) {
+        if !self.types.contains_key(event_type)
+            && let Ok(definition) = Definition::read(&format!("{event_type}.json"), text)
+        {
+            self.types.insert(event_type.clone(), definition);
+        }
     }
 
     /// What would break for events that were stored under `earlier` if this catalog took its place.

@@ -4,7 +4,7 @@
 //!
 //! | path | what it is |
 //! | --- | --- |
-//! | `events.db` | the journal of events that are in no batch yet, batches on their way or given up, counts, recent ids, recent rejected events |
+//! | `events.db` | the journal of events that are in no batch yet, batches on their way or given up, counts, recent ids, recent rejected events, the catalog it is served with |
 //! | `users.db` | users and their access keys: a file of its own, so that `weir user` never waits for the journal |
 //! | `raw/` | batches: `2026/11/20/13/<first>-<last>.json.gz`, named by the sequence range they hold |
 //! | `lake/` | partitions: `username=…/TYPE/year=…/month=…/day=…/hour=…/<batch>.json.gz` |
@@ -46,6 +46,7 @@ mod presence;
 mod recent_ids;
 mod recent_rejected;
 mod returning_ids;
+mod served_types;
 mod settled_counts;
 mod space;
 mod store;
@@ -63,7 +64,8 @@ use std::{
 
 use async_trait::async_trait;
 use weir_core::{
-    BatchKey, Clock, Record,
+    BatchKey, Catalog, Clock, Record,
+    catalog::Breakage,
     ports::{Appended, Health, PortError, Stream},
 };
 
@@ -73,6 +75,7 @@ pub use delivery::Deliveries;
 pub use follow::{FollowError, Followed, Follower};
 pub use lock::{InUse, is_served};
 pub use objects::{LakeFolder, QuarantineFolder, RawFolder};
+pub use served_types::{StoredType, stored_catalog};
 pub use store::StoreError;
 pub use stray_batches::events_in;
 pub use users::UserStore;
@@ -139,6 +142,31 @@ impl Embedded {
     /// Opens a data folder, making it if there is none, and picks up whatever an earlier process left unfinished.
     /// The batches that come out of it are handed to [`Deliveries`].
     pub fn open(path: &Path, flush: Flush, clock: Arc<dyn Clock>) -> Result<(Self, Deliveries), OpenError> {
+        Self::open_noting(path, flush, clock, |_| Ok(()))
+    }
+
+    /// Opens a data folder to serve it with a catalog, which it remembers. Gives what the catalog changes, too: for events
+    /// that are stored, and for clients.
+    pub fn open_with_catalog(
+        path: &Path,
+        flush: Flush,
+        clock: Arc<dyn Clock>,
+        catalog: &Catalog,
+    ) -> Result<(Self, Deliveries, Vec<Breakage>), OpenError> {
+        let mut breakages = Vec::new();
+        let (engine, deliveries) = Self::open_noting(path, flush, clock, |db| {
+            breakages = served_types::note(db, catalog)?;
+            Ok(())
+        })?;
+        Ok((engine, deliveries, breakages))
+    }
+
+    fn open_noting(
+        path: &Path,
+        flush: Flush,
+        clock: Arc<dyn Clock>,
+        note: impl FnOnce(&mut rusqlite::Connection) -> rusqlite::Result<()>,
+    ) -> Result<(Self, Deliveries), OpenError> {
         let at = |path: PathBuf| move |source| OpenError::Folder { path, source };
         let folder = Folder::open(path).map_err(at(path.to_owned()))?;
         let lock = Lock::take(path)?;
@@ -152,6 +180,7 @@ impl Embedded {
                 TakeUpError::Raw { path, source } => OpenError::Folder { path, source },
             },
         )?;
+        note(&mut connection).map_err(store::at(&store))?;
         let (overlay, recovered) = journal::recover(&mut connection).map_err(store::at(&store))?;
         let overlay = Arc::new(overlay);
         let raw = RawFolder::new(folder.sub("raw"));

@@ -95,7 +95,9 @@ fn advice(path: &Path) -> &'static str {
 /// `progress.id_elapsed` says how long it has been so, in milliseconds in which a server ran (`recent_ids`).
 ///
 /// `settled_totals.settled_at` is when the count was raised last (milliseconds since 1970); none if that was before it was
-/// noted. `recent_rejected` has the latest rejected events of each user as they are shown (JSON), the newest last.
+/// noted. `served_types` is the catalog that the folder is served with, and types that it was served with earlier; `counted_by`
+/// is the field that `live_keys` are counts by, and `earlier_keys` has counts by other fields, from earlier catalogs
+/// (`served_types`). `recent_rejected` has the latest rejected events of each user as they are shown (JSON), the newest last.
 const FORMATS: &[&str] = &[
     "
     CREATE TABLE progress (one INTEGER PRIMARY KEY CHECK (one = 1), applied INTEGER NOT NULL) STRICT;
@@ -146,6 +148,15 @@ const FORMATS: &[&str] = &[
     ALTER TABLE progress ADD COLUMN id_generation INTEGER NOT NULL DEFAULT 1;
     ALTER TABLE progress ADD COLUMN id_elapsed INTEGER NOT NULL DEFAULT 0;
     UPDATE progress SET id_generation = coalesce((SELECT max(generation) FROM recent_ids), 1);
+",
+    "
+    CREATE TABLE served_types (
+        event_type TEXT PRIMARY KEY, text TEXT NOT NULL, counted_by TEXT, is_served INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE earlier_keys (
+        username TEXT NOT NULL, event_type TEXT NOT NULL, field TEXT NOT NULL, key TEXT NOT NULL, count INTEGER NOT NULL,
+        PRIMARY KEY (username, event_type, field, key)
+    ) STRICT, WITHOUT ROWID;
 ",
 ];
 

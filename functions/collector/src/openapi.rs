@@ -1,6 +1,8 @@
-//! The API's description, OpenAPI 3.1, made from the catalog. What dashboards read is in `dashboard`.
+//! The API's description, OpenAPI 3.1, made from the catalog. What dashboards read is in `dashboard`;
+//! `order` puts a type's fields into the order of its file.
 
 mod dashboard;
+mod order;
 
 use serde_json::{Map, Value, json};
 use weir_core::{
@@ -16,8 +18,12 @@ use crate::{
     post::MAX_EVENTS,
 };
 
-/// The document.
-pub(crate) fn document(catalog: &Catalog) -> Value {
+/// The document's text.
+pub(crate) fn text(catalog: &Catalog) -> String {
+    order::text(&document(catalog), catalog)
+}
+
+fn document(catalog: &Catalog) -> Value {
     let mut paths = Map::new();
     paths.insert("/events".to_owned(), json!({"post": post_events(catalog)}));
     for definition in catalog.iter() {
@@ -177,6 +183,13 @@ fn example(definition: &Definition) -> Option<Value> {
     Some(event)
 }
 
+/// The same as a line of NDJSON, in the order of the file.
+fn example_line(definition: &Definition) -> Option<String> {
+    let example = definition.example()?;
+    let fields = example.strip_prefix('{').filter(|fields| *fields != "}")?;
+    Some(format!("{{\"event_type\":\"{}\",{fields}", definition.event_type()))
+}
+
 fn post_events(catalog: &Catalog) -> Value {
     let one: Vec<Value> =
         catalog.iter().map(|definition| reference(definition.event_type().as_str())).collect();
@@ -190,7 +203,7 @@ fn post_events(catalog: &Catalog) -> Value {
         .filter_map(|event| Some((event["event_type"].as_str()?.to_owned(), json!({"value": event}))))
         .collect();
     sent.insert("many".to_owned(), json!({"summary": "One of each type", "value": events}));
-    let lines: Vec<String> = events.iter().map(Value::to_string).collect();
+    let lines: Vec<String> = catalog.iter().filter_map(example_line).collect();
     // Not as an example: tools would take one for a value of its own, and few can send it.
     let ndjson = json!({"schema": {"type": "string", "description": format!("A line for each event:\n{}", lines.join("\n"))}});
     let outcomes = |description: &str| json!({"description": description, "content": {"application/json": {"schema": reference("Outcomes")}}});

@@ -78,7 +78,7 @@ impl FromStr for Origins {
 pub fn router(collector: Collector, origins: &Origins) -> Router {
     // Made when it is asked for: a function that starts has no time for it.
     let catalog = Arc::clone(&collector.catalog);
-    let document = Arc::new(LazyLock::new(move || openapi::document(&catalog).to_string()));
+    let document = Arc::new(LazyLock::new(move || openapi::text(&catalog)));
     let ids = Source { clock: collector.clock.clone(), random: collector.random.clone() };
     let mut router = Router::new()
         .route("/events", post(events))

@@ -30,34 +30,89 @@ pub(super) fn breakages(earlier: &Catalog, later: &Catalog) -> Vec<Breakage> {
             found.push(Breakage { event_type: old.event_type().clone(), what });
         };
         let Some(new) = later.get(old.event_type()) else {
-            say("the type is gone, and with it the table over its stored events".to_owned());
+            say("the type is gone: its events are refused from now on, and stored ones stay in its table"
+                .to_owned());
             continue;
         };
         if old.route() != new.route() {
-            say(format!("clients post to {}, which is now {}", old.route(), new.route()));
+            say(format!(
+                "clients post to {}, and the route is now {}: change the clients, or give the type its old route",
+                old.route(),
+                new.route()
+            ));
         }
         if old.count_by() != new.count_by() {
-            say(format!("counts are broken down by {:?}, now by {:?}", old.count_by(), new.count_by()));
+            say(count_by(old, new));
         }
-        for (field, old_type) in fields(old) {
-            match fields(new).find(|(name, _)| *name == field) {
-                None => say(format!("the field {field} is gone, but stored events have it")),
-                Some((_, new_type)) if widens(old_type, new_type) => {}
-                Some(_) => {
-                    say(format!("the field {field} changed its type, but stored events have the old one"));
-                }
-            }
+        let gone: Vec<(&str, &Value)> = old.fields().filter(|(name, _)| field(new, name).is_none()).collect();
+        for (name, schema) in &gone {
+            let name = name.escape_debug();
+            let renamed = renamed(schema, &gone, old, new);
+            say(format!(
+                "the field {name} is gone{renamed}: stored events keep it, and SQL reads it from the table events, as \
+                 event->>'{name}'"
+            ));
         }
-        for field in required(new).filter(|field| !required(old).any(|other| other == *field)) {
-            say(format!("the field {field} is now required, but clients do not send it yet"));
+        for (name, schema) in old.fields() {
+            let Some(now) = field(new, name).filter(|now| !widens(schema.get("type"), now.get("type")))
+            else {
+                continue;
+            };
+            let (name, [was, is]) = (name.escape_debug(), [schema, now].map(type_of));
+            say(format!(
+                "the field {name} had the type {was} and now has {is}: stored values that do not fit are NULL in its column; \
+                 the table events has them as they are, as event->>'{name}'"
+            ));
+        }
+        for name in required(new).filter(|name| !required(old).any(|other| other == *name)) {
+            say(format!(
+                "the field {} is now required: events of clients that do not send it yet are refused",
+                name.escape_debug()
+            ));
         }
     }
     found
 }
 
-fn fields(definition: &Definition) -> impl Iterator<Item = (&str, Option<&Value>)> {
-    let properties = definition.schema().get("properties").and_then(Value::as_object);
-    properties.into_iter().flatten().map(|(name, schema)| (name.as_str(), schema.get("type")))
+fn count_by(old: &Definition, new: &Definition) -> String {
+    let event_type = old.event_type();
+    let repair = format!(
+        "to count stored events too, stop the server and run weir audit --repair --type {event_type}"
+    );
+    match (old.count_by(), new.count_by()) {
+        (Some(old), Some(new)) => {
+            format!(
+                "counts by {old} are set aside, and only events to come are added to counts by {new}; {repair}"
+            )
+        }
+        (Some(old), None) => format!("it is not counted by {old} any more; the counts so far are set aside"),
+        (None, new) => {
+            format!("only events to come are added to counts by {}; {repair}", new.unwrap_or_default())
+        }
+    }
+}
+
+/// Where one field is gone and one of the same type is new, the new name may be the old field's.
+fn renamed(schema: &Value, gone: &[(&str, &Value)], old: &Definition, new: &Definition) -> String {
+    let added: Vec<(&str, &Value)> = new.fields().filter(|(name, _)| field(old, name).is_none()).collect();
+    match (gone, &added[..]) {
+        ([_], [(name, now)]) if schema.get("type") == now.get("type") => {
+            format!(" (if it is {} now, old events do not have that)", name.escape_debug())
+        }
+        _ => String::new(),
+    }
+}
+
+fn field<'a>(definition: &'a Definition, name: &str) -> Option<&'a Value> {
+    definition.fields().find(|(found, _)| *found == name).map(|(_, schema)| schema)
+}
+
+fn type_of(schema: &Value) -> String {
+    match schema.get("type") {
+        Some(Value::String(name)) => name.clone(),
+        Some(Value::Array(names)) => names.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" or "),
+        _ => "any".to_owned(),
+    }
 }
 
 fn required(definition: &Definition) -> impl Iterator<Item = &str> {
@@ -110,13 +165,32 @@ mod tests {
         assert_eq!(
             said,
             [
-                "t: clients post to /t, which is now /u",
-                "t: counts are broken down by Some(\"a\"), now by None",
-                "t: the field b changed its type, but stored events have the old one",
-                "t: the field c is now required, but clients do not send it yet",
+                "t: clients post to /t, and the route is now /u: change the clients, or give the type its old route",
+                "t: it is not counted by a any more; the counts so far are set aside",
+                "t: the field b had the type integer and now has string: stored values that do not fit are NULL in its column; \
+                 the table events has them as they are, as event->>'b'",
+                "t: the field c is now required: events of clients that do not send it yet are refused",
             ]
         );
         assert_eq!(Catalog::read([]).unwrap().breakages(&old).len(), 1);
+    }
+
+    #[test]
+    fn a_renamed_field_and_a_new_count_by_are_told_with_the_way_to_the_stored_events() {
+        let old =
+            catalog(r#""a":{"type":"string"},"b":{"type":"string"}"#, "", r#""route":"/t","count_by":"a""#);
+        let new =
+            catalog(r#""a":{"type":"string"},"c":{"type":"string"}"#, "", r#""route":"/t","count_by":"c""#);
+        let said: Vec<_> = new.breakages(&old).iter().map(ToString::to_string).collect();
+        assert_eq!(
+            said,
+            [
+                "t: counts by a are set aside, and only events to come are added to counts by c; to count stored events too, stop \
+                 the server and run weir audit --repair --type t",
+                "t: the field b is gone (if it is c now, old events do not have that): stored events keep it, and SQL reads it \
+                 from the table events, as event->>'b'",
+            ]
+        );
     }
 
     #[test]

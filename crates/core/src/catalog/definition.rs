@@ -1,6 +1,6 @@
 //! One event type: its file read and checked, and events checked against it.
 
-use std::{collections::BTreeMap, fmt};
+use std::fmt;
 
 use jsonschema::{Draft, PatternOptions, Validator, error::ValidationErrorKind};
 use serde_json::{Map, Value};
@@ -8,13 +8,11 @@ use serde_json::{Map, Value};
 use super::{
     CatalogError,
     alternatives::{Alternatives, Extent},
-    locate::line_of,
+    coherence, fields,
+    locate::{line_of, names_of},
+    words,
 };
-use crate::{
-    Event, EventType, Key, Violation,
-    event::{ENVELOPE, STAMPED},
-    json,
-};
+use crate::{Event, EventType, Key, Violation, json};
 
 /// Everything that the catalog says of an event type.
 #[derive(Debug)]
@@ -23,6 +21,9 @@ pub struct Definition {
     route: Route,
     count_by: Option<String>,
     schema: Value,
+    text: String,
+    fields: Vec<String>,
+    remarks: Vec<CatalogError>,
     validator: Validator,
     alternatives: Alternatives,
 }
@@ -73,9 +74,6 @@ impl fmt::Display for Route {
 /// Tables that are there beside those of the event types: all events, and those that failed validation.
 const RESERVED_TYPES: [&str; 2] = ["events", "rejected"];
 
-/// The columns that come from the lake's folders.
-const PARTITION_COLUMNS: [&str; 4] = ["year", "month", "day", "hour"];
-
 /// The most reasons that are given for one event.
 const MAX_VIOLATIONS: usize = 100;
 
@@ -92,7 +90,7 @@ impl Definition {
                 format!("{event_type} is a table of Weir's own and cannot be an event type"),
             ));
         }
-        let schema = json::read_strictly(text).map_err(|e| fault(e.line().max(1), e.to_string()))?;
+        let schema = json::read_strictly(text).map_err(|e| fault(e.line().max(1), without_place(&e)))?;
         let Some(object) = schema.as_object() else {
             return Err(fault(1, "must be a JSON Schema object".to_owned()));
         };
@@ -101,22 +99,8 @@ impl Definition {
         }
         let no_properties = Map::new();
         let properties = object.get("properties").and_then(Value::as_object).unwrap_or(&no_properties);
-        let mut seen: BTreeMap<String, &str> = BTreeMap::new();
-        for name in properties.keys() {
-            // SQL knows no difference of case, in Athena and in DuckDB.
-            let column = name.to_lowercase();
-            if STAMPED.iter().chain(&ENVELOPE).chain(&PARTITION_COLUMNS).any(|own| *own == column) {
-                return Err(at(
-                    &["properties", name],
-                    format!("{name} is a column of Weir's own and cannot be defined"),
-                ));
-            }
-            if let Some(other) = seen.insert(column, name) {
-                return Err(at(
-                    &["properties", name],
-                    format!("{name} and {other} would be one column in SQL"),
-                ));
-            }
+        if let Some((name, message)) = fields::refused(properties.keys()) {
+            return Err(at(&["properties", name], message));
         }
 
         let (route, count_by) = read_own(object, properties)
@@ -133,8 +117,18 @@ impl Definition {
                 let path: Vec<&str> = path.split('/').skip(1).collect();
                 at(&path, format!("not a valid JSON Schema: {error}"))
             })?;
+        let disagrees = coherence::required(&schema).or_else(|| coherence::examples(object, &validator));
+        if let Some((path, message)) = disagrees {
+            return Err(at(&path.iter().map(String::as_str).collect::<Vec<_>>(), message));
+        }
+        let remarks = words::unknown(&schema)
+            .into_iter()
+            .map(|(path, message)| at(&path.iter().map(String::as_str).collect::<Vec<_>>(), message));
+        let remarks = remarks.collect();
+        let fields = fields::in_order(text, object);
         let alternatives = Alternatives::of(&schema);
-        Ok(Self { event_type, route, count_by, schema, validator, alternatives })
+        let text = text.to_owned();
+        Ok(Self { event_type, route, count_by, schema, text, fields, remarks, validator, alternatives })
     }
 
     /// The type's name.
@@ -159,6 +153,42 @@ impl Definition {
     #[must_use]
     pub fn schema(&self) -> &Value {
         &self.schema
+    }
+
+    /// Its file, as it was read.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Its fields with their schemas: required ones first, then the others, both in the order of the file. This is their
+    /// order wherever people see them.
+    pub fn fields(&self) -> impl Iterator<Item = (&str, &Value)> {
+        let properties = self.schema.get("properties");
+        self.fields.iter().filter_map(move |name| Some((name.as_str(), properties?.get(name)?)))
+    }
+
+    /// The names of an object in its file, in their order there. A path has names, and places in arrays; there are none where
+    /// it leads to no object.
+    #[must_use]
+    pub fn names_at(&self, path: &[&str]) -> Vec<String> {
+        names_of(&self.text, path)
+    }
+
+    /// The first example of its file, in one line and in the order of the file.
+    #[must_use]
+    pub fn example(&self) -> Option<String> {
+        let example = self.schema.get("examples")?.get(0)?.as_object()?;
+        let members = self
+            .names_at(&["examples", "0"])
+            .into_iter()
+            .filter_map(|name| Some(format!("{}:{}", Value::from(name.as_str()), example.get(&name)?)));
+        Some(format!("{{{}}}", members.collect::<Vec<_>>().join(",")))
+    }
+
+    /// What is odd in its file and refuses no start.
+    pub fn remarks(&self) -> impl Iterator<Item = &CatalogError> {
+        self.remarks.iter()
     }
 
     /// Checks an event's fields; answers with its key, or with what is wrong: everything, up to a hundred reasons. Where the
@@ -192,6 +222,13 @@ impl Definition {
         }
         self.validator.iter_errors(event).take(MAX_VIOLATIONS).map(|error| explain(&error)).collect()
     }
+}
+
+/// What an error of `serde_json` says, without the line, which stands before the message.
+fn without_place(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    text.strip_suffix(&place).map(str::to_owned).unwrap_or(text)
 }
 
 /// A fault: the path of the member that has it, and the message.
@@ -284,7 +321,7 @@ mod tests {
         for (file, text, said) in [
             ("Click.json", "{}", "Click.json:1: the file's name: an event type must be 1 to 48"),
             ("rejected.json", "{}", "rejected.json:1: rejected is a table of Weir's own"),
-            ("a.json", "{\n\"type\": \"object\",\n}", "a.json:3: trailing comma"),
+            ("a.json", "{\n\"type\": \"object\",\n}", "a.json:3: trailing comma$"),
             ("a.json", "{\n\"a\": 1,\n\"a\": 2}", "a.json:3: the name \"a\" is given twice"),
             ("a.json", "[]", "a.json:1: must be a JSON Schema object"),
             ("a.json", "{\n\"type\": \"array\"}", "a.json:2: an event is an object"),
@@ -336,6 +373,26 @@ mod tests {
             ),
             (
                 "a.json",
+                "{\"type\": \"object\", \"x-weir\": {\"route\": \"/a\"},\n\"properties\": {\n\"\": {}}}",
+                "a.json:3: a field needs a name",
+            ),
+            (
+                "a.json",
+                "{\"type\": \"object\", \"x-weir\": {\"route\": \"/a\"},\n\"properties\": {\"email\": {}},\n\"required\": [\"email\",\n\"emial\"]}",
+                "a.json:4: required names emial, which is not among the properties$",
+            ),
+            (
+                "a.json",
+                "{\"type\": \"object\", \"x-weir\": {\"route\": \"/a\"},\n\"properties\": {\"n\": {\"type\": \"integer\"}},\n\"examples\": [{\"n\": 1},\n{\"n\": \"secret\"}]}",
+                "a.json:4: the example is not valid: /n: value is not of type \"integer\"$",
+            ),
+            (
+                "a.json",
+                "{\"type\": \"object\", \"x-weir\": {\"route\": \"/a\"},\n\"properties\": {\"n\": {\"type\": \"integer\",\n\"examples\": [1.5]}}, \"required\": [\"n\"]}",
+                "a.json:3: the example is not valid",
+            ),
+            (
+                "a.json",
                 "{\"type\": \"object\", \"x-weir\": {\"route\": \"/a\"},\n\"properties\": {\n\"b\": {\"type\": 7}}}",
                 "a.json:3: not a valid JSON Schema",
             ),
@@ -346,7 +403,11 @@ mod tests {
             ),
         ] {
             let refusal = refusal(file, text);
-            assert!(refusal.starts_with(said), "{refusal}\n  should begin with\n{said}");
+            let right = match said.strip_suffix('$') {
+                Some(whole) => refusal == whole,
+                None => refusal.starts_with(said),
+            };
+            assert!(right, "{refusal}\n  should begin with\n{said}");
         }
     }
 
@@ -373,7 +434,7 @@ mod tests {
     }
 
     const CLICK: &str = r#"{"type": "object", "x-weir": {"route": "/t", "count_by": "id"},
-        "properties": {"id": {"type": "string"}, "n": {"type": ["integer", "null"], "minimum": 0}}, "required": ["id", "s/~"],
+        "properties": {"id": {"type": "string"}, "n": {"type": ["integer", "null"], "minimum": 0}, "s/~": {}}, "required": ["id", "s/~"],
         "additionalProperties": {"type": "string"}}"#;
 
     #[test]

@@ -1,22 +1,41 @@
-//! Finds the line of a member in a JSON text, for messages.
+//! Finds members in a JSON text: their lines, for messages, and their order.
 
 use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
 
-/// The line, from 1, on which the value at `path` begins; of as much of the path as there is.
+use crate::json;
+
+/// The line, from 1, on which the value at `path` begins; of as much of the path as there is. A segment is a member's name,
+/// or a place in an array.
 pub(super) fn line_of(text: &str, path: &[&str]) -> usize {
-    let mut here = text;
-    for name in path {
-        let Ok(members) = serde_json::from_str::<BTreeMap<String, &RawValue>>(here) else {
-            break;
-        };
-        let Some(value) = members.get(*name) else { break };
-        here = value.get();
-    }
+    let here = value_at(text, path).unwrap_or_else(|deepest| deepest);
     // `here` is a part of `text`, so the distance of their beginnings is an offset into it.
     let offset = (here.as_ptr() as usize).saturating_sub(text.as_ptr() as usize);
     1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count()
+}
+
+/// The names of an object's members, in the order of the text; none where there is no object at `path`.
+pub(super) fn names_of(text: &str, path: &[&str]) -> Vec<String> {
+    let members = value_at(text, path).ok().and_then(|value| json::members(value).ok());
+    members.into_iter().flatten().map(|(name, _)| name.into_owned()).collect()
+}
+
+/// The text of the value at `path`; the deepest one on the way there where it does not go so far.
+fn value_at<'text>(text: &'text str, path: &[&str]) -> Result<&'text str, &'text str> {
+    let mut here = text;
+    for name in path {
+        let object = serde_json::from_str::<BTreeMap<String, &RawValue>>(here);
+        let value = match object {
+            Ok(members) => members.get(*name).copied(),
+            Err(_) => {
+                let items = serde_json::from_str::<Vec<&RawValue>>(here).map_err(|_| here)?;
+                name.parse::<usize>().ok().and_then(|at| items.get(at).copied())
+            }
+        };
+        here = value.ok_or(here)?.get();
+    }
+    Ok(here)
 }
 
 #[cfg(test)]
@@ -25,11 +44,20 @@ mod tests {
 
     #[test]
     fn a_members_line_is_found() {
-        let text = "{\n \"a\": 1,\n \"b\": {\n  \"c\":\n   2}\n}";
+        let text = "{\n \"a\": 1,\n \"b\": {\n  \"c\":\n   [2,\n{\"d\":\n3}]}\n}";
         assert_eq!(line_of(text, &["a"]), 2);
         assert_eq!(line_of(text, &["b"]), 3);
         assert_eq!(line_of(text, &["b", "c"]), 5);
+        assert_eq!(line_of(text, &["b", "c", "1"]), 6);
+        assert_eq!(line_of(text, &["b", "c", "1", "d"]), 7);
+        assert_eq!(line_of(text, &["b", "c", "2"]), 5);
         assert_eq!(line_of(text, &["b", "none"]), 3);
         assert_eq!(line_of("nonsense", &["a"]), 1);
+    }
+
+    #[test]
+    fn names_are_given_in_the_order_of_the_text() {
+        assert_eq!(names_of(r#"{"p": {"b": {"x": 1}, "a": 2, "": [3]}}"#, &["p"]), ["b", "a", ""]);
+        assert!(names_of("{}", &["p"]).is_empty() && names_of(r#"{"p": [1]}"#, &["p"]).is_empty());
     }
 }

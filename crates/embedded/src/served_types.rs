@@ -1,0 +1,137 @@
+//! The catalog that a data folder is served with, kept in its store: what was served earlier can be read by it, and a change
+//! of it is noticed.
+//!
+//! Counts by key belong to the field that they were made by. Where a type is counted by another field than before, its counts
+//! by key are set aside under the old one, those that are still in the journal among them, and come back with that field.
+
+use std::{collections::BTreeMap, path::Path};
+
+use rusqlite::{Connection, params};
+use weir_core::{Catalog, EventType, Increment, catalog::Breakage};
+
+use crate::{
+    live_counts::name,
+    store::{self, StoreError},
+};
+
+/// An event type that a data folder is, or was, served with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredType {
+    /// Its name.
+    pub event_type: EventType,
+    /// Its file in the catalog.
+    pub text: String,
+    /// Whether it was in the catalog when the folder was served last.
+    pub is_served: bool,
+    counted_by: Option<String>,
+}
+
+/// The types that a data folder is, or was, served with; none where no server has noted any.
+pub fn stored_catalog(path: &Path) -> Result<Vec<StoredType>, StoreError> {
+    let database = path.join("events.db");
+    let read = || {
+        let db = store::open_reader(&database)?;
+        // An earlier version of Weir notes none.
+        if db.table_exists(None, "served_types")? { all(&db) } else { Ok(Vec::new()) }
+    };
+    read().map_err(store::at(&database))
+}
+
+fn all(db: &Connection) -> rusqlite::Result<Vec<StoredType>> {
+    let mut rows = db.prepare("SELECT event_type, text, counted_by, is_served FROM served_types")?;
+    let rows = rows.query_map([], |row| {
+        Ok(StoredType {
+            event_type: name(row, 0)?,
+            text: row.get(1)?,
+            counted_by: row.get(2)?,
+            is_served: row.get(3)?,
+        })
+    })?;
+    rows.collect()
+}
+
+/// Notes the catalog that the folder is served with from now on; gives what that changes for events that are stored. The
+/// journal is not read yet: its increments may be changed.
+pub(crate) fn note(db: &mut Connection, catalog: &Catalog) -> rusqlite::Result<Vec<Breakage>> {
+    let transaction = db.transaction()?;
+    let stored = all(&transaction)?;
+    // A type that was gone is compared once it is back.
+    let mut earlier = Catalog::default();
+    for one in stored.iter().filter(|one| one.is_served || catalog.get(&one.event_type).is_some()) {
+        earlier.add_earlier(&one.event_type, &one.text);
+    }
+    let stored: BTreeMap<&EventType, &StoredType> = stored.iter().map(|one| (&one.event_type, one)).collect();
+    transaction.execute("UPDATE served_types SET is_served = 0 WHERE is_served", [])?;
+    for definition in catalog.iter() {
+        let (event_type, count_by) = (definition.event_type(), definition.count_by());
+        if let Some(before) = stored.get(event_type)
+            && before.counted_by.as_deref() != count_by
+        {
+            set_keys_aside(&transaction, event_type, before.counted_by.as_deref())?;
+            bring_keys_back(&transaction, event_type, count_by)?;
+        }
+        transaction.execute(
+            "INSERT INTO served_types VALUES (?1, ?2, ?3, 1)
+             ON CONFLICT DO UPDATE SET text = excluded.text, counted_by = excluded.counted_by, is_served = 1",
+            params![event_type.as_str(), definition.text(), count_by],
+        )?;
+    }
+    transaction.commit()?;
+    Ok(catalog.breakages(&earlier))
+}
+
+/// Moves a type's counts by key out of those that are read. Without a field there are none.
+fn set_keys_aside(db: &Connection, event_type: &EventType, field: Option<&str>) -> rusqlite::Result<()> {
+    let Some(field) = field else { return Ok(()) };
+    let mut add = db.prepare(
+        "INSERT INTO earlier_keys VALUES (?1, ?2, ?3, ?4, ?5)
+         ON CONFLICT DO UPDATE SET count = count + excluded.count",
+    )?;
+    for Increment { counter, by } in take_from_journal(db, event_type)? {
+        let key = counter.key.as_ref().map(weir_core::Key::as_str);
+        add.execute(params![counter.username.as_str(), event_type.as_str(), field, key, by])?;
+    }
+    db.execute(
+        "INSERT INTO earlier_keys SELECT username, event_type, ?2, key, count FROM live_keys WHERE event_type = ?1
+         ON CONFLICT DO UPDATE SET count = count + excluded.count",
+        [event_type.as_str(), field],
+    )?;
+    db.execute("DELETE FROM live_keys WHERE event_type = ?1", [event_type.as_str()]).map(drop)
+}
+
+/// Takes the increments of a type's keys out of the journal; the events stay.
+fn take_from_journal(db: &Connection, event_type: &EventType) -> rusqlite::Result<Vec<Increment>> {
+    let mut rows = db.prepare("SELECT first, increments FROM journal")?;
+    let mut rows = rows.query([])?;
+    let mut update = db.prepare("UPDATE journal SET increments = ?2 WHERE first = ?1")?;
+    let mut taken = Vec::new();
+    let malformed =
+        |error| rusqlite::Error::FromSqlConversionFailure(1, rusqlite::types::Type::Text, Box::new(error));
+    let mut changed = Vec::new();
+    while let Some(row) = rows.next()? {
+        let increments: Vec<Increment> =
+            serde_json::from_str(row.get_ref(1)?.as_str()?).map_err(malformed)?;
+        let of_keys = |by: &Increment| by.counter.event_type == *event_type && by.counter.key.is_some();
+        let (keys, rest): (Vec<_>, Vec<_>) = increments.into_iter().partition(of_keys);
+        if !keys.is_empty() {
+            changed.push((row.get::<_, u64>(0)?, serde_json::to_string(&rest).map_err(malformed)?));
+            taken.extend(keys);
+        }
+    }
+    for (first, rest) in changed {
+        update.execute(params![first, rest])?;
+    }
+    Ok(taken)
+}
+
+/// Moves counts by a field, set aside earlier, to where they are read.
+fn bring_keys_back(db: &Connection, event_type: &EventType, field: Option<&str>) -> rusqlite::Result<()> {
+    let of_field = params![event_type.as_str(), field];
+    db.execute(
+        "INSERT INTO live_keys SELECT username, event_type, key, count FROM earlier_keys
+         WHERE event_type = ?1 AND field = ?2
+         ON CONFLICT DO UPDATE SET count = count + excluded.count",
+        of_field,
+    )?;
+    db.execute("DELETE FROM earlier_keys WHERE event_type = ?1 AND field = ?2", of_field).map(drop)
+}
