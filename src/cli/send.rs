@@ -19,8 +19,7 @@ use crate::address::Base;
     or by a second run, under this or another name, counts once for 24 hours at least, and two equal lines of a file are two \
     events. A file that has grown or was corrected is another file, unless --source names it; what comes from a pipe is \
     another one each time.\n\nA type that the server does not have is refused before anything is sent. Where the \
-    first hundred lines, or the first request, were all rejected for the same reason, the rest is sent with --keep-going \
-    only.\n\nA run that was interrupted goes on where it stopped: FILE.weir-sent says where that is, and is removed at \
+    first hundred lines or more were all rejected for the same reason, the rest is sent with --keep-going only.\n\nA run that was interrupted goes on where it stopped: FILE.weir-sent says where that is, and is removed at \
     the end.\n\nExit code: 0 everything was sent, 3 some lines were rejected, 1 it failed, 130 it was interrupted.\n\nExamples:\n  \
     weir send clicks.ndjson\n  weir send --type page_view views.csv.gz --to https://events.example.com\n  \
     zcat old/*.gz | weir send -"
