@@ -59,7 +59,8 @@ pub(crate) struct DataArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct CatalogArgs {
-    /// A folder of event types (one JSON Schema each) in place of the built-in ones.
+    /// A folder of event types (one JSON Schema each) in place of the built-in ones. Commands beside a data folder use the
+    /// one that it was served with.
     #[arg(long, env = "WEIR_CATALOG", value_name = "DIR", global = true)]
     pub(crate) catalog: Option<PathBuf>,
 }
