@@ -65,7 +65,8 @@ pub(crate) struct Place {
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct CatalogArgs {
-    /// A folder of event types (one JSON Schema each) in place of the built-in ones.
+    /// A folder of event types (one JSON Schema each) in place of the built-in ones. Commands beside a data folder use the
+    /// one that it was served with.
     #[arg(long, help_heading = TYPES, env = "WEIR_CATALOG", value_name = "DIR")]
     catalog: Option<PathBuf>,
 }

@@ -247,7 +247,7 @@ fn print_fitted(answer: impl Read, width: Option<usize>, waiting: &Waiting) -> i
     }
     match printer.finish() {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        printed => printed,
+        finished => finished,
     }
 }
 

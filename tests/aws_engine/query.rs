@@ -362,8 +362,8 @@ fn on_a_terminal_it_shows_how_the_query_is_doing() {
     let shown = run(&mut on_a_terminal(&weir(&athena.endpoint, &["query", "SELECT 1"])));
     let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
     for part in [
-        "Athena: waiting for its turn, 0 B scanned, ",
-        "Athena: running, 12.3 MB scanned, ",
+        ": waiting for its turn, 0 B scanned",
+        ": running, 12.3 MB scanned",
         "│ 1 │ a │",
         "weir: Athena scanned 45.6 MB: less than a cent",
     ] {
@@ -371,5 +371,5 @@ fn on_a_terminal_it_shows_how_the_query_is_doing() {
     }
     // It is wiped off before the answer, and does not come back.
     let (before, rest) = shown.split_once('┌').unwrap();
-    assert!(before.ends_with("\r\u{1b}[2K") && !rest.contains("Athena: "), "{shown:?}");
+    assert!(before.ends_with("\r\u{1b}[2K") && !rest.contains("Athena, "), "{shown:?}");
 }

@@ -1,23 +1,19 @@
 //! The catalog of a data folder that has events: remembered, and compared with the next one.
 
-use std::{fs, path::Path};
+use std::fs;
 
 use super::harness::{Value, Weir, json};
 
-/// A folder with one type, `signup`, or as it is called.
-fn catalog(name: &str, properties: Value, count_by: Option<&str>) -> tempfile::TempDir {
+/// A folder with one event type.
+fn catalog(name: &str, properties: &Value, count_by: Option<&str>) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    write(folder.path(), name, properties, count_by);
-    folder
-}
-
-fn write(folder: &Path, name: &str, properties: Value, count_by: Option<&str>) {
     let mut schema =
         json!({"type": "object", "properties": properties, "x-weir": {"route": format!("/shop/{name}")}});
     if let Some(field) = count_by {
         schema["x-weir"]["count_by"] = json!(field);
     }
-    fs::write(folder.join(format!("{name}.json")), schema.to_string()).unwrap();
+    fs::write(folder.path().join(format!("{name}.json")), schema.to_string()).unwrap();
+    folder
 }
 
 fn serve(catalog: &tempfile::TempDir) -> Weir {
@@ -51,7 +47,7 @@ fn text() -> Value {
 
 #[test]
 fn commands_beside_a_data_folder_use_the_catalog_that_it_was_served_with() {
-    let mine = catalog("signup", json!({"email": text(), "seats": {"type": "integer"}}), Some("email"));
+    let mine = catalog("signup", &json!({"email": text(), "seats": {"type": "integer"}}), Some("email"));
     let mut weir = serve(&mine);
     assert_eq!(weir.query("SELECT seats FROM signup"), Vec::<Value>::new());
     assert_eq!(weir.post("/shop/signup", r#"{"email":"a","seats":3}"#).status, 200);
@@ -81,12 +77,12 @@ fn commands_beside_a_data_folder_use_the_catalog_that_it_was_served_with() {
 
 #[test]
 fn a_type_that_only_the_lake_knows_has_a_table_with_its_fields_or_with_whole_events() {
-    let old = catalog("signup", json!({"email": text()}), None);
+    let old = catalog("signup", &json!({"email": text()}), None);
     let mut weir = serve(&old);
     assert_eq!(weir.post("/shop/signup", r#"{"email":"a"}"#).status, 200);
     weir.wait_until_filed();
     // Renamed: its fields are remembered.
-    let new = catalog("registration", json!({"email": text()}), None);
+    let new = catalog("registration", &json!({"email": text()}), None);
     let said = serve_with(&mut weir, Some(&new), "50ms");
     assert_eq!(
         said,
@@ -108,9 +104,9 @@ fn a_type_that_only_the_lake_knows_has_a_table_with_its_fields_or_with_whole_eve
 #[test]
 fn counts_by_key_belong_to_the_field_that_they_were_made_by() {
     let fields = json!({"plan": text(), "source": text()});
-    let by_plan = catalog("signup", fields.clone(), Some("plan"));
-    let by_source = catalog("signup", fields.clone(), Some("source"));
-    let by_none = catalog("signup", fields, None);
+    let by_plan = catalog("signup", &fields, Some("plan"));
+    let by_source = catalog("signup", &fields, Some("source"));
+    let by_none = catalog("signup", &fields, None);
     let mut weir = serve(&by_plan);
     let signup = |weir: &Weir, plan: &str| {
         let event = json!({"plan": plan, "source": "web"}).to_string();
@@ -168,10 +164,10 @@ fn counts_by_key_belong_to_the_field_that_they_were_made_by() {
 
 #[test]
 fn a_field_that_is_renamed_or_has_another_type_is_told_of_at_the_start_once() {
-    let old = catalog("signup", json!({"email": text(), "seats": text()}), None);
+    let old = catalog("signup", &json!({"email": text(), "seats": text()}), None);
     let mut weir = serve(&old);
     assert_eq!(weir.post("/shop/signup", r#"{"email":"a","seats":"many"}"#).status, 200);
-    let new = catalog("signup", json!({"mail": text(), "seats": {"type": "integer"}}), None);
+    let new = catalog("signup", &json!({"mail": text(), "seats": {"type": "integer"}}), None);
     let said = serve_with(&mut weir, Some(&new), "50ms");
     assert!(
         matches!(&said[..], [gone, changed]

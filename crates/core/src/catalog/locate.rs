@@ -25,13 +25,11 @@ pub(super) fn names_of(text: &str, path: &[&str]) -> Vec<String> {
 fn value_at<'text>(text: &'text str, path: &[&str]) -> Result<&'text str, &'text str> {
     let mut here = text;
     for name in path {
-        let object = serde_json::from_str::<BTreeMap<String, &RawValue>>(here);
-        let value = match object {
-            Ok(members) => members.get(*name).copied(),
-            Err(_) => {
-                let items = serde_json::from_str::<Vec<&RawValue>>(here).map_err(|_| here)?;
-                name.parse::<usize>().ok().and_then(|at| items.get(at).copied())
-            }
+        let value = if let Ok(members) = serde_json::from_str::<BTreeMap<String, &RawValue>>(here) {
+            members.get(*name).copied()
+        } else {
+            let items = serde_json::from_str::<Vec<&RawValue>>(here).map_err(|_| here)?;
+            name.parse::<usize>().ok().and_then(|at| items.get(at).copied())
         };
         here = value.ok_or(here)?.get();
     }
