@@ -7,6 +7,7 @@ mod filing;
 mod idle;
 mod metrics;
 mod pace;
+mod refusal;
 mod welcome;
 
 use std::{net::SocketAddr, path::Path, process::ExitCode, sync::Arc, time::Duration};
@@ -198,6 +199,8 @@ async fn serve(
     let app = collector::router(collector, &args.allow_origins)
         .layer(middleware::from_fn_with_state(metrics.requests.clone(), metrics::count));
     let no_room = collector::no_room(&args.allow_origins, Arc::new(SystemClock), Arc::new(SystemRandom));
+    let unreadable =
+        collector::Unreadable::new(&args.allow_origins, Arc::new(SystemClock), Arc::new(SystemRandom));
     let patience = Patience { idle: args.idle_timeout, client: args.client_timeout };
     let limit = connections::at_most(args.connections);
     let counted = metrics.connections.clone();
@@ -212,8 +215,10 @@ async fn serve(
         }
     };
     let (draining, drained) = oneshot::channel();
-    let server =
-        Connections::new(app, no_room, limit, patience).counted(counted).serve(listener, async move {
+    let server = Connections::new(app, no_room, limit, patience)
+        .counted(counted)
+        .explaining(unreadable)
+        .serve(listener, async move {
             // An error means that the task of the signals is gone; stopping is right then, too.
             let _ = stopped.await;
             let _ = draining.send(());

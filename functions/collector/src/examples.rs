@@ -7,9 +7,11 @@ use weir_core::{Violation, users::Scope};
 
 use crate::{body::MAX_SENT, caller::NotAuthenticated, post::MAX_EVENTS, problem::Problem};
 
-/// Which errors a route has, beside those of all.
+/// Which errors a route has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Of {
+    /// Any, and whatever is no route.
+    Any,
     /// One that reads.
     Reading,
     /// One that takes an event of one type.
@@ -20,8 +22,9 @@ pub(crate) enum Of {
 
 /// The examples of a status, by name; none where the route has no such error.
 pub(crate) fn examples(of: Of, status: u16) -> Map<String, Value> {
-    let mut all = everywhere();
+    let mut all = with_credentials();
     match of {
+        Of::Any => all = anywhere(),
         Of::Reading => all.extend([
             Problem::UnknownEventType { event_type: "buton_click".to_owned() },
             Problem::InvalidQuery { detail: "limit is a number from 1 to 1000.".to_owned() },
@@ -48,8 +51,20 @@ pub(crate) fn examples(of: Of, status: u16) -> Map<String, Value> {
     of_status.map(|(_, name, value)| (name.to_owned(), json!({"value": value}))).collect()
 }
 
+/// Whatever is asked for.
+fn anywhere() -> Vec<Problem> {
+    vec![
+        Problem::MalformedRequest,
+        Problem::NotFound,
+        Problem::MethodNotAllowed,
+        Problem::HeadTooLarge,
+        Problem::Internal,
+        Problem::Busy,
+    ]
+}
+
 /// Wherever credentials are needed.
-fn everywhere() -> Vec<Problem> {
+fn with_credentials() -> Vec<Problem> {
     let retry_after = Duration::from_secs(30);
     vec![
         Problem::Unauthorized(NotAuthenticated::NoCredentials),
@@ -65,6 +80,7 @@ fn everywhere() -> Vec<Problem> {
 fn bodies() -> Vec<Problem> {
     vec![
         Problem::OriginNotAllowed,
+        Problem::MalformedRequest,
         Problem::BodyIncomplete,
         Problem::BodyTooSlow,
         Problem::BodyTooLarge { limit: MAX_SENT, decompressed: false },

@@ -44,6 +44,7 @@ mod request_id;
 mod router;
 mod script;
 mod served;
+mod unreadable;
 
 use std::sync::Arc;
 
@@ -61,6 +62,7 @@ pub use observe::{Drift, Fate, Observe, Taken};
 pub use post::bodies_waiting;
 pub use request_id::RequestId;
 pub use router::{Origins, OriginsError, no_room, router};
+pub use unreadable::Unreadable;
 
 /// What a collector works with.
 #[derive(Clone)]

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use axum::{
-    Json,
+    body::Body,
     http::{HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -28,6 +28,10 @@ pub(crate) enum Problem {
     UnknownEventType { event_type: String },
     /// The path has no such method.
     MethodNotAllowed,
+    /// The head of the request breaks the rules of HTTP.
+    MalformedRequest,
+    /// The head of the request is longer than any head may be.
+    HeadTooLarge,
     /// The body did not come whole.
     BodyIncomplete,
     /// The body came too slowly.
@@ -92,6 +96,14 @@ impl Problem {
             Self::MethodNotAllowed => {
                 (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "No such method here")
             }
+            Self::MalformedRequest => {
+                (StatusCode::BAD_REQUEST, "malformed-request", "The request cannot be read")
+            }
+            Self::HeadTooLarge => (
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "head-too-large",
+                "The head of the request is too large",
+            ),
             Self::BodyIncomplete => {
                 (StatusCode::BAD_REQUEST, "incomplete-body", "The body did not come whole")
             }
@@ -150,6 +162,12 @@ impl Problem {
             Self::NotFound => "The API is described at /openapi.json.".to_owned(),
             Self::UnknownEventType { event_type } => format!("The catalog has no event type {event_type:?}."),
             Self::MethodNotAllowed => "The header Allow names the methods of this path.".to_owned(),
+            Self::MalformedRequest => {
+                "The request line or a header is not what HTTP/1.1 allows.".to_owned()
+            }
+            Self::HeadTooLarge => "The request line and all headers together are too long, or there are more than a \
+                                   hundred headers."
+                .to_owned(),
             Self::BodyIncomplete => {
                 "The connection ended before the body did, or the body is malformed.".to_owned()
             }
@@ -263,12 +281,20 @@ impl Problem {
     }
 }
 
-impl IntoResponse for Problem {
-    fn into_response(mut self) -> Response {
-        let mut response = (self.kind().0, Json(self.body())).into_response();
+impl Problem {
+    /// The whole answer.
+    pub(crate) fn answer(mut self) -> Response<String> {
+        let mut response = Response::new(self.body().to_string());
+        *response.status_mut() = self.kind().0;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.extend(self.headers());
         response
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        self.answer().map(Body::from)
     }
 }

@@ -145,7 +145,7 @@ fn openapi_json(document: &str) -> Response {
 }
 
 /// What a page in a browser may see of an answer's headers, besides the usual.
-const EXPOSED: [HeaderName; 4] = [header::RETRY_AFTER, header::ALLOW, header::ETAG, X_REQUEST_ID];
+pub(crate) const EXPOSED: [HeaderName; 4] = [header::RETRY_AFTER, header::ALLOW, header::ETAG, X_REQUEST_ID];
 
 fn cors(origins: &Origins) -> CorsLayer {
     let origin = match origins {
