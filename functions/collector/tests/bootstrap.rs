@@ -273,6 +273,30 @@ fn without_the_authorizers_word_nobody_comes_in() {
 }
 
 #[test]
+fn a_page_of_an_origin_that_is_not_allowed_posts_nothing_in_either_format() {
+    let aws = StubAws::start(|_: &Call| {
+        let answer = json!({"FailedPutCount": 0, "RequestResponses": [{"RecordId": "1"}]});
+        (200, answer.to_string().into_bytes())
+    });
+    let url = aws.url();
+    let mut set = variables(&url).to_vec();
+    set.push(("WEIR_ALLOW_ORIGINS", "https://a.example, https://b.example"));
+    let mut function = Function::start(PROGRAM, &set);
+    for (origin, status) in
+        [("https://a.example", 200), ("https://b.example", 200), ("https://evil.example", 403), ("null", 403)]
+    {
+        let mut second = v2("$default", "POST", "/button/click", Some(CLICK));
+        second["headers"]["origin"] = json!(origin);
+        let mut first = v1("POST", "/button/click", Some(CLICK));
+        first["multiValueHeaders"]["Origin"] = json!([origin]);
+        for event in [second, first] {
+            assert_eq!(told(&function.answer(event)).0, status, "{origin}");
+        }
+    }
+    assert_eq!(lines(&aws).len(), 4);
+}
+
+#[test]
 fn errors_are_problems_in_both_formats() {
     let Setup { mut function, aws: _aws, .. } = setup();
     for (method, path, status) in [("GET", "/no/such", 404), ("DELETE", "/events", 405)] {
