@@ -85,6 +85,12 @@ async fn embedded(
     let for_metrics = listen_for_metrics(&args)?;
     let (engine, deliveries) = Embedded::open(data, flush, Arc::new(SystemClock))?;
     engine.keep_free(args.keep_free);
+    if let Some(free) = engine.free_space().filter(|free| *free < args.keep_free) {
+        tracing::warn!(
+            free_bytes = free,
+            "the disk has less space left than --keep-free: events are refused until there is more"
+        );
+    }
     // Before anybody is told that there is a server which could be stopped.
     let signals = Signals::listen()?;
     let clock = Arc::new(SystemClock);

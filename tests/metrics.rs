@@ -235,5 +235,6 @@ fn health_can_be_asked_by_the_program_itself() {
     weir.restart();
     let unwell = weir.run(&["health", "--to", &weir.url()]);
     assert_eq!(unwell.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&unwell.stderr).contains("503"), "{unwell:?}");
+    let said = String::from_utf8_lossy(&unwell.stderr).into_owned();
+    assert!(said.contains("503") && said.contains("disk is almost full"), "{said}");
 }

@@ -260,6 +260,7 @@ async fn one(
             let mut request = request.map(|body| Body::new(Paced::new(body, patience.client)));
             request.extensions_mut().insert(ConnectInfo(peer));
             request.extensions_mut().insert(tell);
+            collector::tidy(request.uri_mut());
             let answering = tokio::spawn(async move {
                 let answer = app.oneshot(request).await;
                 drop(place);

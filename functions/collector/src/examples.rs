@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 use weir_core::{Violation, users::Scope};
 
-use crate::{body::MAX_SENT, caller::NotAuthenticated, post::MAX_EVENTS, problem::Problem};
+use crate::{body::MAX_SENT, caller::NotAuthenticated, post::MAX_EVENTS, problem::Problem, reason::Reason};
 
 /// Which errors a route has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub(crate) enum Of {
 
 /// The examples of a status, by name; none where the route has no such error.
 pub(crate) fn examples(of: Of, status: u16) -> Map<String, Value> {
-    let mut all = with_credentials();
+    let mut all = with_credentials(if of == Of::Reading { Scope::Read } else { Scope::Write });
     match of {
         Of::Any => all = anywhere(),
         Of::Reading => all.extend([
@@ -33,7 +33,7 @@ pub(crate) fn examples(of: Of, status: u16) -> Map<String, Value> {
             all.extend(bodies());
             all.extend([
                 Problem::InvalidEvent { errors: vec![violation()] },
-                Problem::NotStored { answer: Map::new() },
+                Problem::NotStored { answer: Map::new(), reason: Reason::NoSpace },
             ]);
         }
         Of::ManyEvents => {
@@ -43,7 +43,10 @@ pub(crate) fn examples(of: Of, status: u16) -> Map<String, Value> {
                 Problem::NoValidEvent {
                     answer: outcomes(0, 1, 0, &json!({"status": "rejected", "errors": [violation()]})),
                 },
-                Problem::NotStored { answer: outcomes(0, 0, 1, &json!({"status": "not_stored"})) },
+                Problem::NotStored {
+                    answer: outcomes(0, 0, 1, &json!({"status": "not_stored"})),
+                    reason: Reason::NoSpace,
+                },
             ]);
         }
     }
@@ -64,14 +67,14 @@ fn anywhere() -> Vec<Problem> {
 }
 
 /// Wherever credentials are needed.
-fn with_credentials() -> Vec<Problem> {
+fn with_credentials(needed: Scope) -> Vec<Problem> {
     let retry_after = Duration::from_secs(30);
     vec![
         Problem::Unauthorized(NotAuthenticated::NoCredentials),
-        Problem::OutOfScope { needed: Scope::Read },
+        Problem::OutOfScope { needed },
         Problem::Unauthorized(NotAuthenticated::TooManyFailures { retry_after }),
         Problem::Unauthorized(NotAuthenticated::TooManyRequests { retry_after }),
-        Problem::Unavailable,
+        Problem::Unavailable { reason: Reason::Unavailable },
         Problem::Busy,
     ]
 }

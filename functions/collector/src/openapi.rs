@@ -245,8 +245,16 @@ fn post_typed(definition: &Definition) -> Value {
     let mut responses = errors(Of::OneEvent, &[400, 401, 403, 408, 413, 415, 422, 429, 503]);
     responses["200"] = json!({
         "description": "The event is stored, now or before.",
-        "content": {"application/json": {"schema": {
-            "type": "object", "required": ["message"], "properties": {"message": {"const": "Received"}},
+        "content": {"application/json": {"examples": {
+            "stored": {"value": {"message": "Received"}},
+            "duplicate": {"value": {"message": "Received", "status": "duplicate", "event_id": "order-7"}},
+        }, "schema": {
+            "type": "object", "required": ["message"], "properties": {
+                "message": {"const": "Received"},
+                "status": {"const": "duplicate", "description": "The event was stored earlier, with the same \
+                    event_id, and not again. A stored event's answer has the message alone."},
+                "event_id": {"type": "string", "description": "The id that both have."},
+            },
         }}},
     });
     let schema = definition.schema();

@@ -11,7 +11,7 @@ use axum::{
 use serde_json::{Map, Value, json};
 use weir_core::{EventType, Violation, ports::PortError, users::Scope};
 
-use crate::{caller::NotAuthenticated, request_id};
+use crate::{caller::NotAuthenticated, reason::Reason, request_id};
 
 /// An error that a client is told of.
 #[derive(Debug)]
@@ -51,9 +51,9 @@ pub(crate) enum Problem {
     /// The query cannot be understood.
     InvalidQuery { detail: String },
     /// Nothing was stored; `answer` has what `POST /events` says of each event, where it was that.
-    NotStored { answer: Map<String, Value> },
+    NotStored { answer: Map<String, Value>, reason: Reason },
     /// The engine did not answer.
-    Unavailable,
+    Unavailable { reason: Reason },
     /// There is no room for one more now.
     Busy,
     /// The code has a fault.
@@ -67,13 +67,13 @@ impl Problem {
     /// The engine did not do what it was asked: says so to whoever runs it, once, here.
     pub(crate) fn of_engine(error: &PortError) -> Self {
         tracing::error!(%error, "the engine failed");
-        Self::Unavailable
+        Self::Unavailable { reason: error.into() }
     }
 
     /// Status, type, title.
     fn kind(&self) -> (StatusCode, &'static str, &'static str) {
         match self {
-            Self::Unauthorized(NotAuthenticated::Unavailable(_)) | Self::Unavailable => {
+            Self::Unauthorized(NotAuthenticated::Unavailable(_)) | Self::Unavailable { .. } => {
                 (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Not available now")
             }
             Self::Unauthorized(NotAuthenticated::TooManyFailures { .. }) => {
@@ -163,7 +163,7 @@ impl Problem {
             Self::UnknownEventType { event_type } => format!("The catalog has no event type {event_type:?}."),
             Self::MethodNotAllowed => "The header Allow names the methods of this path.".to_owned(),
             Self::MalformedRequest => {
-                "The request line or a header is not what HTTP/1.1 allows.".to_owned()
+                "The request line or a header breaks the rules of HTTP.".to_owned()
             }
             Self::HeadTooLarge => "The request line and all headers together are too long, or there are more than a \
                                    hundred headers."
@@ -187,11 +187,11 @@ impl Problem {
             },
             Self::NoValidEvent { .. } => "Nothing was stored; outcomes says why, for each event.".to_owned(),
             Self::InvalidQuery { detail } => detail.clone(),
-            Self::NotStored { .. } => {
-                "No event was stored. Send the request again after a moment.".to_owned()
+            Self::NotStored { reason, .. } => {
+                format!("No event was stored. {reason} Send the request again after a moment.")
             }
             Self::Busy => "There is no room for this request now. Try again after a moment.".to_owned(),
-            Self::Unavailable => "Try again after a moment.".to_owned(),
+            Self::Unavailable { reason } => format!("{reason} Try again after a moment."),
             Self::Internal => "It was logged.".to_owned(),
         }
     }
@@ -200,7 +200,7 @@ impl Problem {
     fn members(&mut self) -> Map<String, Value> {
         match self {
             Self::InvalidEvent { errors } => [("errors".to_owned(), json!(errors))].into_iter().collect(),
-            Self::NoValidEvent { answer } | Self::NotStored { answer } => std::mem::take(answer),
+            Self::NoValidEvent { answer } | Self::NotStored { answer, .. } => std::mem::take(answer),
             Self::BodyTooLarge { limit, .. } | Self::TooManyEvents { limit } => {
                 [("limit".to_owned(), json!(limit))].into_iter().collect()
             }

@@ -178,16 +178,20 @@ fn clicks_come_in_by_both_formats_with_and_without_a_stage_in_the_path() {
         v2("prod", "POST", "/prod/button/click", Some(CLICK)),
         v2("button", "POST", "/button/button/click", Some(CLICK)),
         v1("POST", "/button/click", Some(CLICK)),
+        // A slash too many.
+        v2("$default", "POST", "/button/click/", Some(CLICK)),
+        v2("prod", "POST", "/prod//button/click", Some(CLICK)),
+        v1("POST", "//button/click/", Some(CLICK)),
     ] {
         assert_eq!(told(&function.answer(event)), received());
     }
     let lines = lines(&aws);
-    assert_eq!(lines.len(), 4);
+    assert_eq!(lines.len(), 7);
     for line in lines {
         assert_eq!((&line["username"], &line["button_id"]), (&json!("ethan"), &json!("abc")));
     }
     // A request costs the stream one call, and the counts one for each counter.
-    assert_eq!(aws.calls().len(), 4 * 3);
+    assert_eq!(aws.calls().len(), 7 * 3);
 }
 
 #[test]
