@@ -4,7 +4,7 @@
   const url = new URL("events", script.src);
   const headers = { authorization: "Basic " + btoa(script.dataset.key) };
   const queue = [];
-  let timer, wait = 1e3;
+  let timer, told, wait = 1e3;
 
   const send = async () => {
     clearTimeout(timer);
@@ -16,6 +16,7 @@
       // Of what is sent so, browsers let 64 KiB outlive the page.
       const answer = await fetch(url, { method: "POST", headers, body: batch.join("\n"), keepalive: size < 4e4 });
       const { status } = answer;
+      told = 0;
       if (status == 207) {
         const { outcomes } = await answer.json();
         batch = batch.filter((event, i) => {
@@ -24,7 +25,11 @@
         });
       } else if (status < 500 && status != 408 && status != 429) batch = [];
       if (!answer.ok) console.warn("weir", status, await answer.text());
-    } catch {}
+    } catch (error) {
+      // Once until an answer comes: the browser may have refused to send, or there is no network.
+      if (!told) console.warn("weir cannot send events to", url.href, "and tries again:", error);
+      told = 1;
+    }
     // What was perhaps stored keeps its event_id, so it counts once.
     queue.unshift(...batch);
     wait = batch[0] ? Math.min(wait * 2, 6e4) : 1e3;
