@@ -3,22 +3,36 @@
 use std::{process::ExitCode, time::Duration};
 
 use anyhow::{Context, Result, bail};
+use serde_json::Value;
 use ureq::Agent;
 
-use crate::{address::Base, cli::HealthArgs, trust};
+use crate::{address::Base, cli::HealthArgs, terminal::on_one_line, trust};
+
+/// How many bytes of an answer are read: the problem details fit.
+const ENOUGH: u64 = 4096;
 
 /// Exit code 0 if the server answers that it is well, 1 otherwise, with the reason.
 pub(crate) async fn run(args: &HealthArgs) -> Result<ExitCode> {
     let (to, within) = (args.to.clone(), args.within);
     let asked = tokio::task::spawn_blocking(move || ask(&to, within)).await?;
     match asked.with_context(|| format!("{} cannot be asked", args.to))? {
-        200 => Ok(ExitCode::SUCCESS),
-        status => bail!("{} is not well: it answered {status}", args.to),
+        Answer { status: 200, .. } => Ok(ExitCode::SUCCESS),
+        Answer { status, reason: Some(reason) } => {
+            bail!("{} is not well: it answered {status}. {}", args.to, on_one_line(&reason))
+        }
+        Answer { status, reason: None } => bail!("{} is not well: it answered {status}", args.to),
     }
 }
 
-/// Asks `/health`, and gives the status.
-fn ask(server: &Base, within: Duration) -> Result<u16> {
+/// The server's answer.
+struct Answer {
+    status: u16,
+    /// The detail of a problem.
+    reason: Option<String>,
+}
+
+/// Asks `/health`.
+fn ask(server: &Base, within: Duration) -> Result<Answer> {
     let mut config = Agent::config_builder()
         .http_status_as_error(false)
         .max_redirects(0)
@@ -28,7 +42,12 @@ fn ask(server: &Base, within: Duration) -> Result<u16> {
         config = config.tls_config(trust::as_the_machine_does()?);
     }
     match Agent::from(config.build()).get(format!("{server}/health")).call() {
-        Ok(answer) => Ok(answer.status().as_u16()),
+        Ok(mut answer) => {
+            let body = answer.body_mut().with_config().limit(ENOUGH).read_to_string();
+            let problem = body.ok().and_then(|body| serde_json::from_str::<Value>(&body).ok());
+            let reason = problem.and_then(|problem| Some(problem["detail"].as_str()?.to_owned()));
+            Ok(Answer { status: answer.status().as_u16(), reason })
+        }
         Err(ureq::Error::Timeout(_)) => bail!("it did not answer within {within:?}"),
         Err(error) => Err(error.into()),
     }

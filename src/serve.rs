@@ -8,6 +8,7 @@ mod idle;
 mod machine;
 mod metrics;
 mod pace;
+mod refusal;
 mod welcome;
 
 use std::{net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
@@ -83,6 +84,12 @@ async fn embedded(catalog: Arc<Catalog>, args: ServeArgs) -> Result<ExitCode> {
         tracing::warn!("the catalog changed: {breakage}");
     }
     engine.keep_free(args.keep_free);
+    if let Some(free) = engine.free_space().filter(|free| *free < args.keep_free) {
+        tracing::warn!(
+            free_bytes = free,
+            "the disk has less space left than --keep-free: events are refused until there is more"
+        );
+    }
     // Before anybody is told that there is a server which could be stopped.
     let signals = Signals::listen()?;
     let clock = Arc::new(SystemClock);
@@ -199,6 +206,8 @@ async fn serve(
     let app = collector::router(collector, &args.allow_origins)
         .layer(middleware::from_fn_with_state(metrics.requests.clone(), metrics::count));
     let no_room = collector::no_room(&args.allow_origins, Arc::new(SystemClock), Arc::new(SystemRandom));
+    let unreadable =
+        collector::Unreadable::new(&args.allow_origins, Arc::new(SystemClock), Arc::new(SystemRandom));
     let patience = Patience { idle: args.idle_timeout, client: args.client_timeout };
     let limit = machine::at_most(args.connections);
     let counted = metrics.connections.clone();
@@ -213,8 +222,10 @@ async fn serve(
         }
     };
     let (draining, drained) = oneshot::channel();
-    let server =
-        Connections::new(app, no_room, limit, patience).counted(counted).serve(listener, async move {
+    let server = Connections::new(app, no_room, limit, patience)
+        .counted(counted)
+        .explaining(unreadable)
+        .serve(listener, async move {
             // An error means that the task of the signals is gone; stopping is right then, too.
             let _ = stopped.await;
             let _ = draining.send(());

@@ -209,6 +209,35 @@ fn the_script_sends_again_what_got_no_answer_and_it_counts_once() {
 }
 
 #[test]
+fn the_script_says_once_in_the_console_that_it_cannot_send_and_goes_on_when_it_can() {
+    const WARNING: &str = "cannot send";
+    let (weir, write, read) = weir();
+    let site = Site::start(format!("<!doctype html>{}", snippets("html", &weir.url(), &write)[0]));
+    let browser = Browser::start();
+    browser.open(&site.url());
+    browser.chromium("Network.enable", &json!({}));
+    let network = |offline: bool| {
+        let conditions =
+            json!({"offline": offline, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1});
+        browser.chromium("Network.emulateNetworkConditions", &conditions);
+    };
+    network(true);
+    browser.run(
+        "window.attempts = 0;\
+         const sends = fetch;\
+         window.fetch = (...all) => { window.attempts++; return sends(...all); };\
+         weir.track('button_click', { session_id: 's1', button_id: 'abc' });",
+        &json!([]),
+    );
+    eventually("it was tried three times", || browser.run("return attempts >= 3", &json!([])) == true);
+    let said = || browser.log("browser").iter().map(ToString::to_string).collect::<String>();
+    assert_eq!(said().matches(WARNING).count(), 1);
+    network(false);
+    eventually("the click is counted", || clicks(&weir, &read) == 1);
+    assert_eq!(said().matches(WARNING).count(), 0);
+}
+
+#[test]
 fn the_script_says_in_the_console_what_was_rejected_beside_what_was_stored() {
     let (weir, write, read) = weir();
     let site = Site::start(format!("<!doctype html>{}", snippets("html", &weir.url(), &write)[0]));

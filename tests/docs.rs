@@ -57,6 +57,43 @@ fn the_api_can_be_tried_with_basic_credentials_and_no_other_host_is_asked() {
 }
 
 #[test]
+fn a_request_that_is_tried_without_credentials_says_in_words_what_is_missing() {
+    let weir = Weir::start();
+    let browser = Browser::start();
+    // A slash too many: what the page loads is named from where the page is, so the browser is sent there.
+    browser.open(&format!("{}//docs/", weir.url()));
+    for operation in ["#operations-default-post_button_click", "#operations-default-counts"] {
+        browser.click(&format!("{operation} .opblock-summary-control"));
+        browser.click(&format!("{operation} .execute"));
+        browser.until_contains(&format!("{operation} .live-responses-table"), "401");
+        browser.until_contains("#missing", "Click Authorize");
+    }
+    let open = "#operations-default-health";
+    browser.click(&format!("{open} .opblock-summary-control"));
+    browser.click(&format!("{open} .execute"));
+    browser.until_contains(&format!("{open} .live-responses-table"), "200");
+    assert_eq!(browser.run("return document.getElementById('missing').hidden", &json!([])), true);
+}
+
+#[test]
+fn an_example_of_a_missing_scope_names_the_one_that_the_route_needs() {
+    let weir = Weir::start();
+    let described = weir.get("/openapi.json").json();
+    for (path, method, scope) in [
+        ("/events", "post", "write"),
+        ("/button/click", "post", "write"),
+        ("/button/click/count", "get", "read"),
+        ("/counts", "get", "read"),
+        ("/rejected", "get", "read"),
+    ] {
+        let forbidden =
+            &described["paths"][path][method]["responses"]["403"]["content"]["application/problem+json"];
+        let detail = forbidden["examples"]["out-of-scope"]["value"]["detail"].as_str().unwrap();
+        assert!(detail.contains(&format!("the scope {scope}")), "{path}: {detail}");
+    }
+}
+
+#[test]
 fn every_type_and_every_error_has_an_example_that_is_one() {
     let weir = Weir::start();
     let described = weir.get("/openapi.json").json();

@@ -4,20 +4,20 @@
 mod harness;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::{Read, Write},
     net::TcpStream,
+    process::{Command, Stdio},
 };
 
-use harness::{Answer, Weir, click, eventually, json, try_request};
+use harness::{Answer, Weir, click, eventually, json, path_with_venv, try_request};
 
 /// The samples by name and labels, as they are written.
 fn samples(answer: &Answer) -> BTreeMap<String, f64> {
     assert_eq!(answer.status, 200, "{}", answer.text());
     let kind = answer.header("content-type").unwrap();
-    assert!(kind.starts_with("application/openmetrics-text; version=1.0.0"), "{kind}");
+    assert!(kind.starts_with("text/plain; version=0.0.4"), "{kind}");
     let text = answer.text();
-    assert!(text.ends_with("\n# EOF\n"), "{text}");
     let sample = |line: &str| {
         let (name, value) = line.rsplit_once(' ').unwrap();
         (name.to_owned(), value.parse().unwrap())
@@ -62,6 +62,59 @@ fn events_are_counted_by_type_and_fate_and_never_by_user() {
     for private in ["ethan", "demo", "abc", "of_their_own", "s1", "e1"] {
         assert!(!text.contains(&format!("\"{private}\"")), "{private} is told: {text}");
     }
+}
+
+#[test]
+fn metrics_are_in_the_format_that_is_asked_for_and_a_parser_of_each_finds_the_same() {
+    const OPEN: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+    let weir = Weir::start();
+    weir.post("/button/click", click("s1", "abc"));
+    weir.wait_until_filed();
+    let ask = |accept: Option<&str>| {
+        let headers: Vec<(&str, &str)> = accept.iter().map(|accept| ("accept", *accept)).collect();
+        let answer = weir.request("GET", None, "/metrics", &headers, b"");
+        (answer.header("content-type").unwrap().to_owned(), answer.text())
+    };
+    for (accept, expected) in [
+        (None, TEXT),
+        (Some("*/*"), TEXT),
+        (Some("text/plain;version=0.0.4"), TEXT),
+        (
+            Some("application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.2,*/*;q=0.1"),
+            OPEN,
+        ),
+        (Some("application/openmetrics-text"), OPEN),
+    ] {
+        assert_eq!(ask(accept).0, expected, "{accept:?}");
+    }
+    // Prints each family and its samples, without numbers that change from one moment to the next.
+    let parse = |parser: &str, text: &str| {
+        let script = format!(
+            "import sys\n\
+             from {parser} import text_string_to_metric_families as parse\n\
+             for family in parse(sys.stdin.read()):\n    \
+                 assert family.documentation and family.type != 'unknown', family\n    \
+                 for sample in family.samples: print(sample.name, sorted(sample.labels.items()))\n"
+        );
+        let mut child = Command::new("python3")
+            .args(["-c", &script])
+            .env("PATH", path_with_venv())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{parser} refuses {text}");
+        String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect::<BTreeSet<String>>()
+    };
+    // Asked once before, so that asking is counted in both.
+    let open = parse("prometheus_client.openmetrics.parser", &ask(Some(OPEN)).1);
+    let text = parse("prometheus_client.parser", &ask(Some(TEXT)).1);
+    assert!(open.iter().any(|sample| sample.starts_with("weir_events_total ")), "{open:?}");
+    assert!(open.iter().any(|sample| sample.starts_with("weir_build_info ")), "{open:?}");
+    assert_eq!(open, text);
 }
 
 #[test]
@@ -235,5 +288,6 @@ fn health_can_be_asked_by_the_program_itself() {
     weir.restart();
     let unwell = weir.run(&["health", "--to", &weir.url()]);
     assert_eq!(unwell.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&unwell.stderr).contains("503"), "{unwell:?}");
+    let said = String::from_utf8_lossy(&unwell.stderr).into_owned();
+    assert!(said.contains("503") && said.contains("disk is almost full"), "{said}");
 }

@@ -93,7 +93,8 @@ fn nothing_that_is_sent_comes_back_in_a_header_or_as_a_page() {
         for (method, path) in [
             ("GET", format!("/{escaped}")),
             ("GET", format!("/counts/{escaped}")),
-            ("GET", format!("/button/click/count?{escaped}={escaped}")),
+            ("GET", format!("/button/click/count?button_id=a&button_id={escaped}")),
+            ("GET", format!("/counts/button_click?limit={escaped}&limit%20={escaped}")),
             ("POST", "/events".to_owned()),
             ("OPTIONS", "/events".to_owned()),
             ("MARK", "/counts".to_owned()),

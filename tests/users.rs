@@ -9,6 +9,7 @@ use std::{
     process::{Command, Stdio},
 };
 
+use base64::{Engine, prelude::BASE64_STANDARD};
 use harness::{Weir, click, eventually};
 
 fn is_let_in(weir: &Weir, who: &str) -> bool {
@@ -49,6 +50,33 @@ fn a_chosen_password_works_and_is_not_printed() {
     assert!(is_let_in(&weir, "bob:pässword: 1"));
     assert!(!is_let_in(&weir, "bob:pässword: 2"));
     assert!(weir.output(&["user", "list"]).contains("chosen"));
+}
+
+#[test]
+fn a_password_beyond_ascii_is_right_in_utf_8_and_in_latin_1() {
+    let weir = Weir::start();
+    let mut child = weir
+        .command()
+        .args(["user", "add", "bob", "--password-stdin"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all("pässwörd£1\n".as_bytes()).unwrap();
+    assert!(child.wait().unwrap().success());
+    let latin_1 =
+        |text: &str| text.chars().map(|char| u8::try_from(u32::from(char)).unwrap()).collect::<Vec<u8>>();
+    for (bytes, status) in [
+        ("bob:pässwörd£1".as_bytes().to_vec(), 200),
+        (latin_1("bob:pässwörd£1"), 200),
+        (latin_1("bob:pässwörd£2"), 401),
+        (latin_1("bob:passwörd£1"), 401),
+        ([latin_1("bob:pässw"), "örd£1".as_bytes().to_vec()].concat(), 401),
+    ] {
+        let header = format!("Basic {}", BASE64_STANDARD.encode(&bytes));
+        let answer = weir.request("GET", None, "/counts", &[("authorization", &header)], b"");
+        assert_eq!(answer.status, status, "{bytes:?}");
+    }
 }
 
 #[test]

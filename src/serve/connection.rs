@@ -9,12 +9,12 @@ use std::{
     io::{self, IoSlice},
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
 use axum::body::HttpBody;
-use collector::OnlyLeftover;
+use collector::{OnlyLeftover, Unreadable};
 use http_body::{Frame, SizeHint};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -24,7 +24,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{idle::IdleOrder, pace::Transfer};
+use super::{idle::IdleOrder, pace::Transfer, refusal::Refusal};
 
 /// How long a client may take.
 #[derive(Debug, Clone, Copy)]
@@ -144,6 +144,19 @@ impl Connection {
         }
     }
 
+    /// Whether no request is under way, so that bytes to write can only be the parser's own answer to bytes that are no
+    /// request. The client then has as long as for a head to take it.
+    fn refuses_unread(&self) -> bool {
+        let mut state = self.state();
+        let place = match state.phase {
+            Phase::Idle { place, .. } => place,
+            Phase::Head { .. } => return true,
+            Phase::Busy | Phase::Refused { .. } | Phase::Answered | Phase::Ended => return false,
+        };
+        state.phase = Phase::Head { since: Instant::now(), place };
+        true
+    }
+
     fn has_written(&self, written: &Poll<io::Result<usize>>) {
         let mut state = self.state();
         match written {
@@ -201,11 +214,46 @@ impl OnlyLeftover for OfRequest {
 pub(super) struct Watched {
     stream: TcpStream,
     connection: Arc<Connection>,
+    unreadable: Option<Arc<Unreadable>>,
+    /// The answer that goes out in the place of the parser's own.
+    refusal: Option<Refusal>,
 }
 
 impl Watched {
-    pub(super) fn new(stream: TcpStream, connection: Arc<Connection>) -> Self {
-        Self { stream, connection }
+    /// Where `unreadable` is given, it makes the answers to bytes that are no request.
+    pub(super) fn new(
+        stream: TcpStream,
+        connection: Arc<Connection>,
+        unreadable: Option<Arc<Unreadable>>,
+    ) -> Self {
+        Self { stream, connection, unreadable, refusal: None }
+    }
+
+    /// Whether the bytes that hyper writes are its own answer, which is replaced.
+    fn replaces(&mut self, parsers_answer: &[u8]) -> bool {
+        if self.refusal.is_none()
+            && let Some(unreadable) = &self.unreadable
+            && self.connection.refuses_unread()
+        {
+            self.refusal = Some(Refusal::new(unreadable, parsers_answer));
+        }
+        self.refusal.is_some()
+    }
+
+    /// Writes the answer that replaces `length` bytes of hyper's.
+    fn poll_refuse(&mut self, context: &mut Context<'_>, length: usize) -> Poll<io::Result<usize>> {
+        let Self { stream, connection, refusal: Some(refusal), .. } = self else {
+            return Poll::Ready(Ok(length));
+        };
+        while !refusal.rest().is_empty() {
+            let written = Pin::new(&mut *stream).poll_write(context, refusal.rest());
+            connection.has_written(&written);
+            match ready!(written)? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                bytes => refusal.wrote(bytes),
+            }
+        }
+        Poll::Ready(Ok(length))
     }
 }
 
@@ -230,6 +278,9 @@ impl AsyncWrite for Watched {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        if self.replaces(bytes) {
+            return self.poll_refuse(context, bytes.len());
+        }
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
         self.connection.has_written(&written);
         written
@@ -240,6 +291,9 @@ impl AsyncWrite for Watched {
         context: &mut Context<'_>,
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if self.replaces(parts.first().map_or(&[], |part| part)) {
+            return self.poll_refuse(context, parts.iter().map(|part| part.len()).sum());
+        }
         let written = Pin::new(&mut self.stream).poll_write_vectored(context, parts);
         self.connection.has_written(&written);
         written
@@ -258,8 +312,23 @@ impl AsyncWrite for Watched {
         polled
     }
 
+    /// Ends the server's side. After a refusal, what the client still sends is read and thrown away until it stops or
+    /// its time is over: closing at once would reset the connection, and the client might not see the answer.
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+        let Self { stream, refusal, .. } = &mut *self;
+        let Some(refusal) = refusal else { return Pin::new(stream).poll_shutdown(context) };
+        if !refusal.is_shut() {
+            ready!(Pin::new(&mut *stream).poll_shutdown(context))?;
+            refusal.shut();
+        }
+        let mut thrown_away = [0; 4096];
+        loop {
+            let mut buffer = ReadBuf::new(&mut thrown_away);
+            ready!(Pin::new(&mut *stream).poll_read(context, &mut buffer))?;
+            if buffer.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+        }
     }
 }
 

@@ -7,7 +7,7 @@
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body, extract::ConnectInfo, http::Request};
-use collector::TellOnlyLeftover;
+use collector::{TellOnlyLeftover, Unreadable};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::{
@@ -68,6 +68,7 @@ pub(super) struct Connections {
     turned_away: Arc<Semaphore>,
     stop: watch::Sender<bool>,
     metrics: ConnectionMetrics,
+    unreadable: Option<Arc<Unreadable>>,
 }
 
 impl Connections {
@@ -85,7 +86,13 @@ impl Connections {
             turned_away: Arc::new(Semaphore::new(TURNED_AWAY_AT_ONCE)),
             stop: watch::Sender::new(false),
             metrics: ConnectionMetrics::default(),
+            unreadable: None,
         }
+    }
+
+    /// Lets `unreadable` answer bytes that are no request.
+    pub(super) fn explaining(self, unreadable: Unreadable) -> Self {
+        Self { unreadable: Some(Arc::new(unreadable)), ..self }
     }
 
     /// Counts them there.
@@ -152,13 +159,16 @@ impl Connections {
     }
 
     fn take(&self, stream: TcpStream, peer: SocketAddr, place: OwnedSemaphorePermit) {
+        // Answers are written at once: there is nothing to wait for. Where that cannot be set, they are merely later.
+        let _ = stream.set_nodelay(true);
         let connection = Connection::new(Arc::clone(&self.idle));
+        let io = Watched::new(stream, Arc::clone(&connection), self.unreadable.clone());
         let (app, patience, stop) = (self.app.clone(), self.patience, self.stop.subscribe());
         let open = self.metrics.now.clone();
         open.inc();
         tokio::spawn(async move {
             let place = Arc::new(place);
-            one(stream, peer, app, &connection, &place, patience, stop).await;
+            one(io, peer, app, &connection, &place, patience, stop).await;
             connection.ended();
             open.dec();
         });
@@ -168,11 +178,16 @@ impl Connections {
         self.metrics.turned_away.inc();
         let Ok(turn) = Arc::clone(&self.turned_away).try_acquire_owned() else { return };
         let no_room = self.no_room.clone();
+        // It makes room for no other one, so it has an order of its own.
+        let connection = Connection::new(Arc::new(IdleOrder::new()));
+        let io = Watched::new(stream, Arc::clone(&connection), self.unreadable.clone());
         tokio::spawn(async move {
-            let service =
-                service_fn(move |request: Request<Incoming>| no_room.clone().oneshot(request.map(Body::new)));
+            let service = service_fn(move |request: Request<Incoming>| {
+                connection.begin();
+                no_room.clone().oneshot(request.map(Body::new))
+            });
             let mut builder = builder();
-            let told = builder.keep_alive(false).serve_connection(TokioIo::new(stream), service);
+            let told = builder.keep_alive(false).serve_connection(TokioIo::new(io), service);
             // Whoever takes longer, or goes away, is not told.
             let _ = timeout(TURNED_AWAY_WITHIN, told).await;
             drop(turn);
@@ -186,7 +201,7 @@ impl Connections {
 /// place too: whoever comes and goes gets no more done at once than whoever stays. And events are not stored by halves,
 /// as when they would not be remembered, or not counted.
 async fn one(
-    stream: TcpStream,
+    io: Watched,
     peer: SocketAddr,
     app: Router,
     connection: &Arc<Connection>,
@@ -194,8 +209,6 @@ async fn one(
     patience: Patience,
     mut stop: watch::Receiver<bool>,
 ) {
-    // Answers are written at once: there is nothing to wait for. Where that cannot be set, they are merely later.
-    let _ = stream.set_nodelay(true);
     let of_request = Arc::new(OfRequest(Arc::clone(connection)));
     let tell = TellOnlyLeftover { who: of_request, patience: patience.client };
     let service = service_fn(|request: Request<Incoming>| {
@@ -209,6 +222,7 @@ async fn one(
             let mut request = request.map(|body| Body::new(Paced::new(body, patience.client)));
             request.extensions_mut().insert(ConnectInfo(peer));
             request.extensions_mut().insert(tell);
+            collector::tidy(request.uri_mut());
             let answering = tokio::spawn(async move {
                 let answer = app.oneshot(request).await;
                 drop(place);
@@ -217,8 +231,7 @@ async fn one(
             Ok(answering.await??)
         }
     });
-    let io = TokioIo::new(Watched::new(stream, Arc::clone(connection)));
-    let served = builder().serve_connection(io, service);
+    let served = builder().serve_connection(TokioIo::new(io), service);
     tokio::pin!(served);
     let look = sleep_until(Instant::now() + patience.between_looks());
     tokio::pin!(look);

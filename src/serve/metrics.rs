@@ -7,9 +7,11 @@
 //! - `requests`: what is counted of each request;
 //! - `look`: what is looked at when somebody asks, instead of being counted;
 //! - `sharing`: what the engine is asked for, and how many calls that takes;
-//! - `endpoint`: who may ask.
+//! - `endpoint`: who may ask;
+//! - `exposition`: in which text format the answer is.
 
 pub(super) mod endpoint;
+mod exposition;
 mod look;
 mod requests;
 mod sharing;

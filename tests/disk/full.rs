@@ -167,3 +167,22 @@ fn a_disk_without_room_for_what_sqlite_keeps_beside_a_database_is_named_at_the_s
     weir.restart();
     assert_eq!(post(&weir, &mut Rng::with_seed(7), 1).status, 200);
 }
+
+#[test]
+fn a_disk_that_is_too_full_is_the_reason_in_answers_and_a_warning_at_the_start() {
+    let weir = Weir::start_with(&["--keep-free", "1000PiB"]);
+    eventually("the start warns", || weir.log().contains("the disk has less space left than --keep-free"));
+    let event = json!({"event_type": "button_click", "session_id": "s", "button_id": "b"}).to_string();
+    for problem in [
+        weir.post("/button/click", &event).problem(503, "not-stored"),
+        weir.post("/events", &event).problem(503, "not-stored"),
+        weir.get("/health").problem(503, "unavailable"),
+    ] {
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.contains("The server's disk is almost full"), "{detail}");
+        // What the engine says has the folder and its numbers: that is for the log.
+        assert!(!detail.contains(weir.data().to_str().unwrap()), "{detail}");
+    }
+    // What is there can be read.
+    assert_eq!(weir.get("/counts").status, 200);
+}

@@ -53,7 +53,13 @@ fn a_page_may_do_on_aws_what_it_may_do_on_one_machine() {
     let template = Template::read();
     let cors = &template.properties("Api")["CorsConfiguration"];
     let weir = Weir::start();
-    let asked = [("origin", "https://page.example"), ("access-control-request-method", "POST")];
+    let allowed: Vec<String> = list(&cors["AllowHeaders"]).into_iter().map(text).collect();
+    let allowed = allowed.join(",");
+    let asked = [
+        ("origin", "https://page.example"),
+        ("access-control-request-method", "POST"),
+        ("access-control-request-headers", allowed.as_str()),
+    ];
     let preflight = weir.request("OPTIONS", None, "/events", &asked, b"");
     let answer = weir.request("GET", None, "/health", &asked[..1], b"");
     let of_header = |answer: &Answer, name: &str| -> BTreeSet<String> {
@@ -64,6 +70,28 @@ fn a_page_may_do_on_aws_what_it_may_do_on_one_machine() {
         list(&cors[name]).into_iter().map(|item| text(item).to_lowercase()).collect()
     };
     assert_eq!(of_template("AllowHeaders"), of_header(&preflight, "access-control-allow-headers"));
+    // A star would not cover the first one (https://fetch.spec.whatwg.org/#cors-non-wildcard-request-header-name).
+    for needed in [
+        "authorization",
+        "content-type",
+        "content-encoding",
+        "if-none-match",
+        "baggage",
+        "traceparent",
+        "tracestate",
+        "sentry-trace",
+        "request-id",
+        "request-context",
+        "x-requested-with",
+        "x-request-id",
+        "x-correlation-id",
+        "x-datadog-trace-id",
+        "newrelic",
+        "b3",
+        "uber-trace-id",
+    ] {
+        assert!(of_template("AllowHeaders").contains(needed), "{needed}");
+    }
     assert_eq!(of_template("ExposeHeaders"), of_header(&answer, "access-control-expose-headers"));
     let mut methods = of_header(&preflight, "access-control-allow-methods");
     methods.insert("options".to_owned());

@@ -34,6 +34,7 @@ fn each_function_gets_the_variables_that_it_reads() {
             "WEIR_COUNTS_TABLE": "${CountsTable}",
             "WEIR_IDS_TABLE": "${RecentIdsTable}",
             "WEIR_COUNTER_SHARDS": "${CounterShards}",
+            "WEIR_ALLOW_ORIGINS": "${AllowedOrigins}",
         },
         "FanOut": {
             "WEIR_RAW_BUCKET": "${RawBucket}",

@@ -103,8 +103,12 @@ pub fn no_value() -> Value {
     json!({"Ref": "AWS::NoValue"})
 }
 
-/// A text as `!Sub` would write it.
+/// A text as `!Sub` would write it; a list that `!Join` joins with commas, as the parameter was given.
 pub fn text(value: &Value) -> String {
+    if let Some(joined) = value.get("Fn::Join") {
+        assert_eq!(joined[0], ",");
+        return list(&joined[1]).into_iter().map(text).collect::<Vec<_>>().join(",");
+    }
     let reference = value.get("Ref").or_else(|| value.get("Fn::GetAtt"));
     if let Some(text) = value.as_str().or_else(|| value.get("Fn::Sub")?.as_str()) {
         return text.to_owned();

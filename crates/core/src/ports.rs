@@ -45,6 +45,22 @@ pub enum PortError {
         /// What the engine said.
         source: Arc<dyn Error + Send + Sync>,
     },
+    /// Not now: the disk has no space left for it.
+    #[error("{what} is not available now: {source}")]
+    NoSpace {
+        /// What was asked.
+        what: &'static str,
+        /// What the engine said.
+        source: Arc<dyn Error + Send + Sync>,
+    },
+    /// Not until the process starts again: its files were removed, moved or replaced.
+    #[error("{what} is not available now: {source}")]
+    FilesLost {
+        /// What was asked.
+        what: &'static str,
+        /// What the engine said.
+        source: Arc<dyn Error + Send + Sync>,
+    },
     /// There is nothing under that name.
     #[error("{what} was not found")]
     NotFound {
@@ -65,6 +81,25 @@ impl PortError {
     /// A failure that may pass.
     pub fn unavailable(what: &'static str, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::Unavailable { what, source: Arc::from(source.into()) }
+    }
+
+    /// A disk without space for it.
+    pub fn no_space(what: &'static str, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::NoSpace { what, source: Arc::from(source.into()) }
+    }
+
+    /// Files that are no longer where the process opened them.
+    pub fn files_lost(what: &'static str, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::FilesLost { what, source: Arc::from(source.into()) }
+    }
+
+    /// Whether trying again later can help.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Unavailable { .. } | Self::NoSpace { .. } | Self::FilesLost { .. } => true,
+            Self::NotFound { .. } | Self::Broken { .. } => false,
+        }
     }
 
     /// A failure that will not pass by itself.

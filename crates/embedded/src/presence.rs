@@ -27,7 +27,7 @@ pub(crate) struct Presence(Arc<OnceLock<Lost>>);
 impl Presence {
     /// Fails once a file was lost.
     pub(crate) fn check(&self, what: &'static str) -> Result<(), PortError> {
-        self.0.get().map_or(Ok(()), |lost| Err(PortError::unavailable(what, lost.clone())))
+        self.0.get().map_or(Ok(()), |lost| Err(PortError::files_lost(what, lost.clone())))
     }
 }
 

@@ -65,7 +65,7 @@ impl Space {
             *last = Some((Instant::now(), now));
         }
         match &*last {
-            Some((_, Err(error))) => Err(PortError::unavailable(what, error.clone())),
+            Some((_, Err(error))) => Err(PortError::no_space(what, error.clone())),
             _ => Ok(()),
         }
     }

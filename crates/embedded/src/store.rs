@@ -229,11 +229,11 @@ pub(crate) fn port_error(what: &'static str, error: rusqlite::Error) -> PortErro
         SystemIoFailure,
     };
     match error.sqlite_error_code() {
+        Some(DiskFull) => PortError::no_space(what, error),
         Some(
             CannotOpen
             | DatabaseBusy
             | DatabaseLocked
-            | DiskFull
             | FileLockingProtocolFailed
             | OutOfMemory
             | ReadOnly

@@ -4,7 +4,7 @@
 use axum::{
     extract::Path,
     http::{HeaderMap, header},
-    response::{Html, IntoResponse, Response},
+    response::{Html, IntoResponse, Redirect, Response},
 };
 
 use crate::{
@@ -36,6 +36,11 @@ pub(crate) async fn page() -> Response {
         (header::CACHE_CONTROL, "no-cache"),
     ];
     (headers, Html(PAGE)).into_response()
+}
+
+/// `GET /docs/`: what the page loads is named from `/docs`, so the browser has to go there.
+pub(crate) async fn without_slash() -> Redirect {
+    Redirect::permanent("../docs")
 }
 
 /// `GET /docs/{file}`: what the page loads.

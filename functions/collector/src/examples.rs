@@ -5,11 +5,13 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 use weir_core::{Violation, users::Scope};
 
-use crate::{body::MAX_SENT, caller::NotAuthenticated, post::MAX_EVENTS, problem::Problem};
+use crate::{body::MAX_SENT, caller::NotAuthenticated, post::MAX_EVENTS, problem::Problem, reason::Reason};
 
-/// Which errors a route has, beside those of all.
+/// Which errors a route has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Of {
+    /// Any, and whatever is no route.
+    Any,
     /// One that reads.
     Reading,
     /// One that takes an event of one type.
@@ -20,8 +22,9 @@ pub(crate) enum Of {
 
 /// The examples of a status, by name; none where the route has no such error.
 pub(crate) fn examples(of: Of, status: u16) -> Map<String, Value> {
-    let mut all = everywhere();
+    let mut all = with_credentials(if of == Of::Reading { Scope::Read } else { Scope::Write });
     match of {
+        Of::Any => all = anywhere(),
         Of::Reading => all.extend([
             Problem::UnknownEventType { event_type: "buton_click".to_owned() },
             Problem::InvalidQuery { detail: "limit is a number from 1 to 1000.".to_owned() },
@@ -30,7 +33,7 @@ pub(crate) fn examples(of: Of, status: u16) -> Map<String, Value> {
             all.extend(bodies());
             all.extend([
                 Problem::InvalidEvent { errors: vec![violation()] },
-                Problem::NotStored { answer: Map::new() },
+                Problem::NotStored { answer: Map::new(), reason: Reason::NoSpace },
             ]);
         }
         Of::ManyEvents => {
@@ -40,7 +43,10 @@ pub(crate) fn examples(of: Of, status: u16) -> Map<String, Value> {
                 Problem::NoValidEvent {
                     answer: outcomes(0, 1, 0, &json!({"status": "rejected", "errors": [violation()]})),
                 },
-                Problem::NotStored { answer: outcomes(0, 0, 1, &json!({"status": "not_stored"})) },
+                Problem::NotStored {
+                    answer: outcomes(0, 0, 1, &json!({"status": "not_stored"})),
+                    reason: Reason::NoSpace,
+                },
             ]);
         }
     }
@@ -48,15 +54,27 @@ pub(crate) fn examples(of: Of, status: u16) -> Map<String, Value> {
     of_status.map(|(_, name, value)| (name.to_owned(), json!({"value": value}))).collect()
 }
 
+/// Whatever is asked for.
+fn anywhere() -> Vec<Problem> {
+    vec![
+        Problem::MalformedRequest,
+        Problem::NotFound,
+        Problem::MethodNotAllowed,
+        Problem::HeadTooLarge,
+        Problem::Internal,
+        Problem::Busy,
+    ]
+}
+
 /// Wherever credentials are needed.
-fn everywhere() -> Vec<Problem> {
+fn with_credentials(needed: Scope) -> Vec<Problem> {
     let retry_after = Duration::from_secs(30);
     vec![
         Problem::Unauthorized(NotAuthenticated::NoCredentials),
-        Problem::OutOfScope { needed: Scope::Read },
+        Problem::OutOfScope { needed },
         Problem::Unauthorized(NotAuthenticated::TooManyFailures { retry_after }),
         Problem::Unauthorized(NotAuthenticated::TooManyRequests { retry_after }),
-        Problem::Unavailable,
+        Problem::Unavailable { reason: Reason::Unavailable },
         Problem::Busy,
     ]
 }
@@ -65,6 +83,7 @@ fn everywhere() -> Vec<Problem> {
 fn bodies() -> Vec<Problem> {
     vec![
         Problem::OriginNotAllowed,
+        Problem::MalformedRequest,
         Problem::BodyIncomplete,
         Problem::BodyTooSlow,
         Problem::BodyTooLarge { limit: MAX_SENT, decompressed: false },

@@ -29,6 +29,7 @@ use weir_core::{Clock, Timestamp, Username, users::Scope};
 use crate::{
     Authenticate, Caller, NotAuthenticated, RequestId,
     body::{CompressedAsText, is_compressed},
+    tidy,
 };
 
 /// The API behind API Gateway.
@@ -133,6 +134,7 @@ fn read(mut event: Map<String, Value>) -> Result<(Request<Body>, Format), Gatewa
     *request.method_mut() = Method::from_bytes(method.as_bytes())
         .map_err(|_| GatewayError::NotARequest("its method is none of HTTP"))?;
     *request.uri_mut() = uri(&event, format)?;
+    tidy(request.uri_mut());
     *request.headers_mut() = headers;
     request.extensions_mut().insert(Verdict(verdict(&context["authorizer"])));
     if let Some(id) = context["requestId"].as_str().and_then(RequestId::of_host) {
@@ -470,7 +472,9 @@ mod tests {
         for (raw, query, expected) in [
             ("/a b/é?#", "", "/a%20b/%C3%A9%3F%23"),
             ("/a%20b", "k=a b#\"é", "/a%20b?k=a%20b%23%22%C3%A9"),
-            ("//host/x", "", "//host/x"),
+            ("//host/x", "", "/host/x"),
+            ("/button/click/", "a=1", "/button/click?a=1"),
+            ("//events", "", "/events"),
             ("", "", "/"),
             ("x", "", "/x"),
         ] {

@@ -13,6 +13,7 @@ use weir_core::{Day, EventType, Hour, Username};
 use crate::{
     Collector,
     caller::Reader,
+    parameters,
     problem::Problem,
     read::{Pairs, invalid, known, pairs},
 };
@@ -89,7 +90,7 @@ fn asked<T: FromStr<Err: Display>>(pairs: Vec<(String, String)>) -> Result<(Opti
         match name.as_str() {
             "from" => from = read()?,
             "to" => to = read()?,
-            _ => return Err(invalid("This takes from and to.".to_owned())),
+            other => parameters::refuse_near_miss(other, &["from", "to"])?,
         }
     }
     Ok((from, to))

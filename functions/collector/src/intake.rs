@@ -11,6 +11,7 @@ use weir_core::{
     trace::TRACED,
 };
 
+use crate::reason::Reason;
 use crate::{Collector, Fate, Taken};
 
 /// What became of one event.
@@ -23,7 +24,7 @@ pub(crate) enum Outcome {
     /// It is not valid, and kept aside.
     Rejected { errors: Vec<Violation> },
     /// It is not known to be durable: it must be sent again. `event_id` is the client's, if it gave one.
-    NotStored { event_id: Option<EventId> },
+    NotStored { event_id: Option<EventId>, reason: Reason },
 }
 
 impl Serialize for Outcome {
@@ -42,7 +43,7 @@ impl Serialize for Outcome {
                 map.serialize_entry("status", "rejected")?;
                 map.serialize_entry("errors", errors)?;
             }
-            Self::NotStored { event_id } => {
+            Self::NotStored { event_id, .. } => {
                 map.serialize_entry("status", "not_stored")?;
                 if let Some(event_id) = event_id {
                     map.serialize_entry("event_id", event_id)?;
@@ -252,9 +253,13 @@ fn parts(mut body: &[u8]) -> Vec<&[u8]> {
 fn outcome(record: &Record, verdict: Verdict, appended: &Appended) -> Outcome {
     match (verdict, appended) {
         // It is to be rejected and kept, and was not kept: sent again, it will be.
-        (Verdict::Invalid { .. }, Appended::Refused(_)) => Outcome::NotStored { event_id: None },
+        (Verdict::Invalid { .. }, Appended::Refused(error)) => {
+            Outcome::NotStored { event_id: None, reason: error.into() }
+        }
         (Verdict::Invalid { errors, .. }, _) => Outcome::Rejected { errors },
-        (Verdict::Valid { client_id }, Appended::Refused(_)) => Outcome::NotStored { event_id: client_id },
+        (Verdict::Valid { client_id }, Appended::Refused(error)) => {
+            Outcome::NotStored { event_id: client_id, reason: error.into() }
+        }
         (Verdict::Valid { .. }, Appended::Duplicate) => {
             Outcome::Duplicate { event_id: record.event_id().clone() }
         }

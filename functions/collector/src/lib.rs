@@ -37,14 +37,18 @@ mod observe;
 mod openapi;
 mod page;
 mod pages;
+mod parameters;
+mod path;
 mod post;
 mod problem;
 mod read;
+mod reason;
 mod rejected;
 mod request_id;
 mod router;
 mod script;
 mod served;
+mod unreadable;
 
 use std::{sync::Arc, time::Duration};
 
@@ -59,9 +63,11 @@ pub use caller::{Authenticate, Caller, NotAuthenticated};
 pub use gateway::{Gateway, GatewayAnswer, GatewayAuthentication, GatewayError};
 pub use leftover::{OnlyLeftover, TellOnlyLeftover};
 pub use observe::{Drift, Fate, Observe, Taken};
+pub use path::tidy;
 pub use post::bodies_waiting;
 pub use request_id::RequestId;
 pub use router::{Origins, OriginsError, no_room, router};
+pub use unreadable::Unreadable;
 
 /// What a collector works with.
 #[derive(Clone)]

@@ -53,6 +53,7 @@ fn gateway(environment: &Environment) -> Result<(Gateway, Option<Arc<Sharing>>),
     let ids_table = environment.text("WEIR_IDS_TABLE")?;
     let counts_table = environment.text("WEIR_COUNTS_TABLE")?;
     let shards = environment.or("WEIR_COUNTER_SHARDS", NonZeroU16::MIN)?;
+    let origins = environment.or("WEIR_ALLOW_ORIGINS", Origins::Any)?;
     let clock = Arc::new(SystemClock);
     let metrics = Metrics::of_function(environment, clock.clone())?;
 
@@ -83,9 +84,8 @@ fn gateway(environment: &Environment) -> Result<(Gateway, Option<Arc<Sharing>>),
         collector.rejected = coalescing.recent_rejected(collector.rejected.clone());
         Arc::new(Sharing { metrics, coalescing, clock, told: Mutex::new(Timestamp::saturating(0)) })
     });
-    // API Gateway answers for CORS where it is set to; where it is not, pages of all origins may call, as they have
-    // to bring credentials anyway.
-    Ok((Gateway::new(collector::router(collector, &Origins::Any)), sharing))
+    // API Gateway answers preflight requests by the same list. What a page may post without one is refused here.
+    Ok((Gateway::new(collector::router(collector, &origins)), sharing))
 }
 
 /// Makes metrics of what became of events, and of how far the counts are apart.

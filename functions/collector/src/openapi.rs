@@ -41,8 +41,12 @@ fn document(catalog: &Catalog) -> Value {
     paths.insert("/weir.js".to_owned(), json!({"get": get_script()}));
     dashboard::describe_etags(&mut paths);
     let operations = paths.values_mut().filter_map(Value::as_object_mut).flat_map(Map::values_mut);
-    for response in operations.filter_map(|one| one["responses"].as_object_mut()).flat_map(Map::values_mut) {
-        response["headers"] = json!({"X-Request-Id": {"$ref": "#/components/headers/X-Request-Id"}});
+    for responses in operations.filter_map(|one| one["responses"].as_object_mut()) {
+        identified(responses);
+        for (status, name) in ANYWHERE {
+            let shared = || json!({"$ref": format!("#/components/responses/{name}")});
+            responses.entry(status.to_string()).or_insert_with(shared);
+        }
     }
     json!({
         "openapi": "3.1.0",
@@ -53,7 +57,9 @@ fn document(catalog: &Catalog) -> Value {
             "description": format!(
                 "Collects events and counts them. A body has at most {MAX_SENT} bytes ({MAX_DECOMPRESSED} once \
                  decompressed), a request at most {MAX_EVENTS} events, an event at most {MAX_EVENT_BYTES} bytes. \
-                 Bodies may be compressed with gzip or zstd. {} are Weir's own, and cannot be sent.",
+                 Bodies may be compressed with gzip or zstd. {} are Weir's own, and cannot be sent. \
+                 A path that is not described here is answered with 404, and a method that a path does not have with \
+                 405: see the responses NotFound and MethodNotAllowed.",
                 STAMPED.join(" and ")
             ),
         },
@@ -65,9 +71,38 @@ fn document(catalog: &Catalog) -> Value {
                 "description": "Which request it was. It stands in the log, too.",
                 "required": true, "schema": {"type": "string", "minLength": 1, "maxLength": 128},
             }},
+            "responses": shared_responses(),
             "schemas": schemas(catalog),
         },
     })
+}
+
+/// The errors that every operation has, and the names of their shared responses.
+const ANYWHERE: [(u16, &str); 4] =
+    [(400, "MalformedRequest"), (431, "HeadTooLarge"), (500, "Internal"), (503, "Busy")];
+
+/// The errors of requests that no operation describes.
+const ELSEWHERE: [(u16, &str); 2] = [(404, "NotFound"), (405, "MethodNotAllowed")];
+
+fn shared_responses() -> Map<String, Value> {
+    let response = |(status, name): (u16, &str)| {
+        let mut responses = errors(Of::Any, &[status]);
+        let mut response = responses[status.to_string()].take();
+        response["headers"] = request_id_header();
+        (name.to_owned(), response)
+    };
+    ANYWHERE.into_iter().chain(ELSEWHERE).map(response).collect()
+}
+
+/// Says of each response that it has the header.
+fn identified(responses: &mut Map<String, Value>) {
+    for response in responses.values_mut() {
+        response["headers"] = request_id_header();
+    }
+}
+
+fn request_id_header() -> Value {
+    json!({"X-Request-Id": {"$ref": "#/components/headers/X-Request-Id"}})
 }
 
 fn schemas(catalog: &Catalog) -> Value {
@@ -226,8 +261,16 @@ fn post_typed(definition: &Definition) -> Value {
     let mut responses = errors(Of::OneEvent, &[400, 401, 403, 408, 413, 415, 422, 429, 503]);
     responses["200"] = json!({
         "description": "The event is stored, now or before.",
-        "content": {"application/json": {"schema": {
-            "type": "object", "required": ["message"], "properties": {"message": {"const": "Received"}},
+        "content": {"application/json": {"examples": {
+            "stored": {"value": {"message": "Received"}},
+            "duplicate": {"value": {"message": "Received", "status": "duplicate", "event_id": "order-7"}},
+        }, "schema": {
+            "type": "object", "required": ["message"], "properties": {
+                "message": {"const": "Received"},
+                "status": {"const": "duplicate", "description": "The event was stored earlier, with the same \
+                    event_id, and not again. A stored event's answer has the message alone."},
+                "event_id": {"type": "string", "description": "The id that both have."},
+            },
         }}},
     });
     let schema = definition.schema();
@@ -376,16 +419,22 @@ fn problems(statuses: &[u16]) -> Value {
 }
 
 fn errors(route: Of, statuses: &[u16]) -> Value {
-    let of = |status: u16| match status {
-        400 => "The body did not come whole.",
-        401 => "There are no usable credentials.",
-        403 => "The access key does not have the scope, or the page that posts may not call the API.",
-        404 => "There is no such event type.",
-        408 => "The body came too slowly.",
-        413 => "The body is too large, or has too many events.",
-        415 => "The content encoding is not known.",
-        422 => "It is not valid; the members say why.",
-        429 => "Too many requests, or failed sign-ins. Retry-After says when to try again.",
+    let of = |status: u16| match (status, route) {
+        (400, Of::Any | Of::Reading) => "The request is not valid HTTP.",
+        (400, _) => "The body did not come whole, or the request is not valid HTTP.",
+        (401, _) => "There are no usable credentials.",
+        (403, Of::Reading) => "The access key does not have the scope.",
+        (403, _) => "The access key does not have the scope, or the page that posts may not call the API.",
+        (404, Of::Any) => "There is no such path.",
+        (404, _) => "There is no such event type.",
+        (405, _) => "The path does not have this method. Allow names those that it has.",
+        (408, _) => "The body came too slowly.",
+        (413, _) => "The body is too large, or has too many events.",
+        (415, _) => "The content encoding is not known.",
+        (422, _) => "It is not valid; the members say why.",
+        (429, _) => "Too many requests, or failed sign-ins. Retry-After says when to try again.",
+        (431, _) => "The request line and the headers are too large.",
+        (500, _) => "A fault in the collector, which was logged.",
         _ => "Not available now. Retry-After says when to try again.",
     };
     let answer = |status: u16| {

@@ -20,6 +20,7 @@ use crate::{
     framing::{self, Framed},
     intake::{Outcome, Prepared},
     problem::Problem,
+    reason::Reason,
 };
 
 /// The most events of one request.
@@ -99,12 +100,15 @@ pub(crate) async fn typed(
     };
     let (prepared, _held) = aside(&collector, body, held, prepare).await?;
     match collector.store(prepared).await.pop() {
-        // A client that sends again what it got no answer for is told what it would have been told then.
-        Some(Outcome::Stored { .. } | Outcome::Duplicate { .. }) => {
-            Ok(Json(json!({"message": "Received"})).into_response())
+        Some(Outcome::Stored { .. }) => Ok(Json(json!({"message": "Received"})).into_response()),
+        // A client that sends an event again because it got no answer finds the message that it missed.
+        Some(Outcome::Duplicate { event_id }) => {
+            let answer = json!({"message": "Received", "status": "duplicate", "event_id": event_id});
+            Ok(Json(answer).into_response())
         }
         Some(Outcome::Rejected { errors }) => Err(Problem::InvalidEvent { errors }),
-        Some(Outcome::NotStored { .. }) | None => Err(Problem::NotStored { answer: Map::new() }),
+        Some(Outcome::NotStored { reason, .. }) => Err(Problem::NotStored { answer: Map::new(), reason }),
+        None => Err(Problem::Internal),
     }
 }
 
@@ -177,7 +181,11 @@ fn answer(outcomes: &[Outcome]) -> Result<Response, Problem> {
     } else if durable > 0 {
         Ok((StatusCode::MULTI_STATUS, Json(answer)).into_response())
     } else if not_stored > 0 {
-        Err(Problem::NotStored { answer })
+        let reason = outcomes.iter().find_map(|outcome| match outcome {
+            Outcome::NotStored { reason, .. } => Some(*reason),
+            _ => None,
+        });
+        Err(Problem::NotStored { answer, reason: reason.unwrap_or(Reason::Unavailable) })
     } else {
         Err(Problem::NoValidEvent { answer })
     }

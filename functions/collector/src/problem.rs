@@ -4,14 +4,14 @@
 use std::time::Duration;
 
 use axum::{
-    Json,
+    body::Body,
     http::{HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde_json::{Map, Value, json};
 use weir_core::{EventType, Violation, ports::PortError, users::Scope};
 
-use crate::{caller::NotAuthenticated, request_id};
+use crate::{caller::NotAuthenticated, reason::Reason, request_id};
 
 /// An error that a client is told of.
 #[derive(Debug)]
@@ -28,6 +28,10 @@ pub(crate) enum Problem {
     UnknownEventType { event_type: String },
     /// The path has no such method.
     MethodNotAllowed,
+    /// The head of the request breaks the rules of HTTP.
+    MalformedRequest,
+    /// The head of the request is longer than any head may be.
+    HeadTooLarge,
     /// The body did not come whole.
     BodyIncomplete,
     /// The body came too slowly.
@@ -49,9 +53,9 @@ pub(crate) enum Problem {
     /// The query cannot be understood.
     InvalidQuery { detail: String },
     /// Nothing was stored; `answer` has what `POST /events` says of each event, where it was that.
-    NotStored { answer: Map<String, Value> },
+    NotStored { answer: Map<String, Value>, reason: Reason },
     /// The engine did not answer.
-    Unavailable,
+    Unavailable { reason: Reason },
     /// There is no room for one more now.
     Busy,
     /// The code has a fault.
@@ -65,13 +69,13 @@ impl Problem {
     /// The engine did not do what it was asked: says so to whoever runs it, once, here.
     pub(crate) fn of_engine(error: &PortError) -> Self {
         tracing::error!(%error, "the engine failed");
-        Self::Unavailable
+        Self::Unavailable { reason: error.into() }
     }
 
     /// Status, type, title.
     fn kind(&self) -> (StatusCode, &'static str, &'static str) {
         match self {
-            Self::Unauthorized(NotAuthenticated::Unavailable(_)) | Self::Unavailable => {
+            Self::Unauthorized(NotAuthenticated::Unavailable(_)) | Self::Unavailable { .. } => {
                 (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Not available now")
             }
             Self::Unauthorized(NotAuthenticated::TooManyFailures { .. }) => {
@@ -94,6 +98,14 @@ impl Problem {
             Self::MethodNotAllowed => {
                 (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "No such method here")
             }
+            Self::MalformedRequest => {
+                (StatusCode::BAD_REQUEST, "malformed-request", "The request cannot be read")
+            }
+            Self::HeadTooLarge => (
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "head-too-large",
+                "The head of the request is too large",
+            ),
             Self::BodyIncomplete => {
                 (StatusCode::BAD_REQUEST, "incomplete-body", "The body did not come whole")
             }
@@ -157,6 +169,12 @@ impl Problem {
             Self::NotFound => "The API is described at /openapi.json.".to_owned(),
             Self::UnknownEventType { event_type } => format!("The catalog has no event type {event_type:?}."),
             Self::MethodNotAllowed => "The header Allow names the methods of this path.".to_owned(),
+            Self::MalformedRequest => {
+                "The request line or a header breaks the rules of HTTP.".to_owned()
+            }
+            Self::HeadTooLarge => "The request line and all headers together are too long, or there are more than a \
+                                   hundred headers."
+                .to_owned(),
             Self::BodyIncomplete => {
                 "The connection ended before the body did, or the body is malformed.".to_owned()
             }
@@ -182,11 +200,11 @@ impl Problem {
             },
             Self::NoValidEvent { .. } => "Nothing was stored; outcomes says why, for each event.".to_owned(),
             Self::InvalidQuery { detail } => detail.clone(),
-            Self::NotStored { .. } => {
-                "No event was stored. Send the request again after a moment.".to_owned()
+            Self::NotStored { reason, .. } => {
+                format!("No event was stored. {reason} Send the request again after a moment.")
             }
             Self::Busy => "There is no room for this request now. Try again after a moment.".to_owned(),
-            Self::Unavailable => "Try again after a moment.".to_owned(),
+            Self::Unavailable { reason } => format!("{reason} Try again after a moment."),
             Self::Internal => "It was logged.".to_owned(),
         }
     }
@@ -195,7 +213,7 @@ impl Problem {
     fn members(&mut self) -> Map<String, Value> {
         match self {
             Self::InvalidEvent { errors } => [("errors".to_owned(), json!(errors))].into_iter().collect(),
-            Self::NoValidEvent { answer } | Self::NotStored { answer } => std::mem::take(answer),
+            Self::NoValidEvent { answer } | Self::NotStored { answer, .. } => std::mem::take(answer),
             Self::BodyTooLarge { limit, .. } | Self::TooManyEvents { limit } => {
                 [("limit".to_owned(), json!(limit))].into_iter().collect()
             }
@@ -276,12 +294,20 @@ impl Problem {
     }
 }
 
-impl IntoResponse for Problem {
-    fn into_response(mut self) -> Response {
-        let mut response = (self.kind().0, Json(self.body())).into_response();
+impl Problem {
+    /// The whole answer.
+    pub(crate) fn answer(mut self) -> Response<String> {
+        let mut response = Response::new(self.body().to_string());
+        *response.status_mut() = self.kind().0;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.extend(self.headers());
         response
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        self.answer().map(Body::from)
     }
 }

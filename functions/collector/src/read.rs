@@ -10,10 +10,11 @@ use axum::{
 use serde_json::{Value, json};
 use weir_core::{
     Counter, EventType, Key, Timestamp, Username,
+    catalog::Definition,
     counts::{KeyCount, KeysRequest},
 };
 
-use crate::{Collector, Drift, caller::Reader, problem::Problem};
+use crate::{Collector, Drift, caller::Reader, parameters, problem::Problem};
 
 /// A query as it was sent: names and values, in their order.
 pub(crate) type Pairs = Result<Query<Vec<(String, String)>>, QueryRejection>;
@@ -37,33 +38,55 @@ pub(crate) async fn typed_count(
     event_type: Arc<EventType>,
     query: Pairs,
 ) -> Result<Response, Problem> {
-    let count_by = collector.catalog.get(&event_type).and_then(weir_core::catalog::Definition::count_by);
-    let key = match (pairs(query)?.as_slice(), count_by) {
-        ([], _) => None,
-        ([(name, value)], Some(count_by)) if name == count_by => Some(Key::of(value)),
-        (_, Some(count_by)) => {
-            return Err(invalid(format!("This takes {count_by}, once, and nothing else.")));
-        }
-        (_, None) => {
-            return Err(invalid(
-                "The counts of this type are not broken down: it takes no query.".to_owned(),
-            ));
-        }
-    };
+    let definition = collector.catalog.get(&event_type);
+    let count_by = definition.and_then(Definition::count_by);
+    let key = asked_for(pairs(query)?, count_by, definition)?.map(|value| Key::of(&value));
     let counter = Counter { username, event_type: (*event_type).clone(), key };
     let counts = collector.live.read(&[counter]).await.map_err(|error| Problem::of_engine(&error))?;
     Ok(Json(json!({"count": counts.first().copied().unwrap_or_default()})).into_response())
 }
 
+/// The value by which events are to be counted, if the query has one. Other parameters change nothing beside it. Where it is
+/// missing, one that is probably meant for it is refused, as the total is not the answer to it.
+fn asked_for(
+    pairs: Vec<(String, String)>,
+    count_by: Option<&str>,
+    definition: Option<&Definition>,
+) -> Result<Option<String>, Problem> {
+    let (mut asked, others): (Vec<_>, Vec<_>) =
+        pairs.into_iter().partition(|(name, _)| Some(name.as_str()) == count_by);
+    match (asked.pop(), count_by) {
+        (Some(_), Some(count_by)) if !asked.is_empty() => {
+            return Err(invalid(format!("This takes {count_by} once.")));
+        }
+        (Some((_, value)), _) => return Ok(Some(value)),
+        (None, _) => {}
+    }
+    let fields = definition.and_then(|definition| definition.schema()["properties"].as_object());
+    let is_field =
+        |name: &str| fields.is_some_and(|fields| fields.contains_key(name)) || OF_EVERY_EVENT.contains(&name);
+    for (name, _) in others {
+        parameters::refuse_near_miss(&name, count_by.as_slice())?;
+        if is_field(&name) {
+            return Err(invalid(match count_by {
+                Some(count_by) => {
+                    format!("Events of this type are counted by {count_by}, and not by {name}.")
+                }
+                None => "The counts of this type are not broken down: it takes no query.".to_owned(),
+            }));
+        }
+    }
+    Ok(None)
+}
+
+/// Fields that every event has: a query that names one is no accident either.
+const OF_EVERY_EVENT: [&str; 5] = ["username", "event_type", "event_id", "occurred_at", "received_at"];
+
 /// `GET /counts`: all of the user's counts.
 pub(crate) async fn all(
     State(collector): State<Arc<Collector>>,
     Reader(username): Reader,
-    query: Pairs,
 ) -> Result<Response, Problem> {
-    if !pairs(query)?.is_empty() {
-        return Err(invalid("This takes no query.".to_owned()));
-    }
     let totals = Totals::read(&collector, &username).await?;
     collector.observe.drift(&totals.drift());
     let types: Vec<Value> =
@@ -103,7 +126,7 @@ pub(crate) async fn one(
     keys.truncate(request.limit);
     let next = keys.last().filter(|_| more).map(cursor);
     let mut answer = totals.of(&event_type);
-    let count_by = collector.catalog.get(&event_type).and_then(weir_core::catalog::Definition::count_by);
+    let count_by = collector.catalog.get(&event_type).and_then(Definition::count_by);
     answer["count_by"] = json!(count_by);
     answer["keys"] = json!(keys);
     answer["next"] = json!(next);
@@ -165,7 +188,7 @@ fn keys_request(pairs: Vec<(String, String)>) -> Result<KeysRequest, Problem> {
                     read_cursor(&value).ok_or_else(|| invalid("after is what next said.".to_owned()))?;
                 request.after = Some(after);
             }
-            _ => return Err(invalid("This takes limit and after.".to_owned())),
+            other => parameters::refuse_near_miss(other, &["limit", "after"])?,
         }
     }
     Ok(request)

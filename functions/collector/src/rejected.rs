@@ -13,6 +13,7 @@ use weir_core::rejected::MAX_SHOWN;
 use crate::{
     Collector,
     caller::Reader,
+    parameters,
     problem::Problem,
     read::{Pairs, invalid, pairs},
 };
@@ -28,7 +29,8 @@ pub(crate) async fn latest(
     let mut limit = LISTED;
     for (name, value) in pairs(query)? {
         if name != "limit" {
-            return Err(invalid("This takes limit.".to_owned()));
+            parameters::refuse_near_miss(&name, &["limit"])?;
+            continue;
         }
         let read = value.parse().ok().filter(|limit| (1..=MAX_SHOWN).contains(limit));
         limit = read.ok_or_else(|| invalid(format!("limit is a number from 1 to {MAX_SHOWN}.")))?;

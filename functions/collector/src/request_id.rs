@@ -79,6 +79,16 @@ pub(crate) async fn identify(State(source): State<Source>, mut request: Request,
     answer
 }
 
+/// Makes an answer to a request that no route sees, under an id of its own.
+pub(crate) fn identified<B>(source: &Source, make: impl FnOnce() -> Response<B>) -> Response<B> {
+    let id = RequestId::generate(source);
+    let header = id.0.clone();
+    let logged = tracing::error_span!("request", request_id = id.as_str());
+    let mut answer = logged.in_scope(|| CURRENT.sync_scope(id, make));
+    answer.headers_mut().insert(X_REQUEST_ID, header);
+    answer
+}
+
 /// What `instance` is in the problem details of the request that is being answered.
 pub(crate) fn instance() -> Option<String> {
     CURRENT.try_with(|id| format!("urn:weir:request:{}", id.as_str())).ok()

@@ -16,14 +16,14 @@ use axum::{
 };
 use tower_http::{
     catch_panic::CatchPanicLayer,
-    cors::{AllowOrigin, CorsLayer},
+    cors::{AllowHeaders, AllowOrigin, CorsLayer},
 };
 use weir_core::{Clock, Random, catalog::Definition};
 
 use crate::{
     Collector,
     caller::{Reader, Writer},
-    docs, etag, history, leftover, openapi, page, pages,
+    docs, etag, history, leftover, openapi, page, pages, path,
     post::{events, typed},
     problem::Problem,
     read, rejected,
@@ -100,6 +100,7 @@ pub fn router(collector: Collector, origins: &Origins) -> Router {
         .route("/health", get(read::health))
         .route("/openapi.json", get(async move || openapi_json(&document)))
         .route("/docs", get(docs::page))
+        .route(path::DOCS, get(docs::without_slash))
         .route("/docs/{file}", get(docs::beside))
         .route("/weir.js", get(script::weir_js))
         .fallback(async || Problem::NotFound)
@@ -145,7 +146,7 @@ fn openapi_json(document: &str) -> Response {
 }
 
 /// What a page in a browser may see of an answer's headers, besides the usual.
-const EXPOSED: [HeaderName; 4] = [header::RETRY_AFTER, header::ALLOW, header::ETAG, X_REQUEST_ID];
+pub(crate) const EXPOSED: [HeaderName; 4] = [header::RETRY_AFTER, header::ALLOW, header::ETAG, X_REQUEST_ID];
 
 fn cors(origins: &Origins) -> CorsLayer {
     let origin = match origins {
@@ -155,12 +156,10 @@ fn cors(origins: &Origins) -> CorsLayer {
     CorsLayer::new()
         .allow_origin(origin)
         .allow_methods([Method::GET, Method::POST])
-        .allow_headers([
-            header::AUTHORIZATION,
-            header::CONTENT_TYPE,
-            header::CONTENT_ENCODING,
-            header::IF_NONE_MATCH,
-        ])
+        // Tracing and error libraries of a page add headers to each of its requests, and one that is not allowed stops
+        // the request. Weir uses none of them, so all are allowed: a header grants nothing here but `Authorization`, which
+        // the page has to know.
+        .allow_headers(AllowHeaders::mirror_request())
         .expose_headers(EXPOSED)
         .max_age(std::time::Duration::from_hours(1))
 }

@@ -178,16 +178,20 @@ fn clicks_come_in_by_both_formats_with_and_without_a_stage_in_the_path() {
         v2("prod", "POST", "/prod/button/click", Some(CLICK)),
         v2("button", "POST", "/button/button/click", Some(CLICK)),
         v1("POST", "/button/click", Some(CLICK)),
+        // A slash too many.
+        v2("$default", "POST", "/button/click/", Some(CLICK)),
+        v2("prod", "POST", "/prod//button/click", Some(CLICK)),
+        v1("POST", "//button/click/", Some(CLICK)),
     ] {
         assert_eq!(told(&function.answer(event)), received());
     }
     let lines = lines(&aws);
-    assert_eq!(lines.len(), 4);
+    assert_eq!(lines.len(), 7);
     for line in lines {
         assert_eq!((&line["username"], &line["button_id"]), (&json!("ethan"), &json!("abc")));
     }
     // A request costs the stream one call, and the counts one for each counter.
-    assert_eq!(aws.calls().len(), 4 * 3);
+    assert_eq!(aws.calls().len(), 7 * 3);
 }
 
 #[test]
@@ -313,6 +317,30 @@ fn without_the_authorizers_word_nobody_comes_in() {
     event["requestContext"]["authorizer"] = json!({"lambda": {"username": "ethan", "scope": "read"}});
     assert_eq!(problem(&function.answer(event), "headers").0, 403);
     assert!(aws.calls().is_empty());
+}
+
+#[test]
+fn a_page_of_an_origin_that_is_not_allowed_posts_nothing_in_either_format() {
+    let aws = StubAws::start(|_: &Call| {
+        let answer = json!({"FailedPutCount": 0, "RequestResponses": [{"RecordId": "1"}]});
+        (200, answer.to_string().into_bytes())
+    });
+    let url = aws.url();
+    let mut set = variables(&url).to_vec();
+    set.push(("WEIR_ALLOW_ORIGINS", "https://a.example, https://b.example"));
+    let mut function = Function::start(PROGRAM, &set);
+    for (origin, status) in
+        [("https://a.example", 200), ("https://b.example", 200), ("https://evil.example", 403), ("null", 403)]
+    {
+        let mut second = v2("$default", "POST", "/button/click", Some(CLICK));
+        second["headers"]["origin"] = json!(origin);
+        let mut first = v1("POST", "/button/click", Some(CLICK));
+        first["multiValueHeaders"]["Origin"] = json!([origin]);
+        for event in [second, first] {
+            assert_eq!(told(&function.answer(event)).0, status, "{origin}");
+        }
+    }
+    assert_eq!(lines(&aws).len(), 4);
 }
 
 #[test]

@@ -81,7 +81,7 @@ impl FanOutError {
             Self::Open { source, .. }
             | Self::Lake { source, .. }
             | Self::Quarantine { source, .. }
-            | Self::Settle { source, .. } => matches!(source, PortError::Unavailable { .. }),
+            | Self::Settle { source, .. } => source.may_pass(),
         }
     }
 }

@@ -11,16 +11,13 @@ use std::{net::IpAddr, net::SocketAddr, sync::Arc};
 use axum::{
     Router,
     extract::{ConnectInfo, Request, State},
-    http::{HeaderMap, Method, Version, header},
+    http::{HeaderMap, HeaderValue, Method, Version, header},
     middleware::Next,
     response::{IntoResponse, Response},
     routing::get,
 };
 
-use super::Metrics;
-
-/// What text of Prometheus's is by its type.
-const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+use super::{Metrics, exposition::Format};
 
 /// All that a scraper sends for itself. Proxies and browsers add more, each under names of its own (`True-Client-IP`,
 /// `CDN-Loop`, `Sec-Fetch-Site`), so what is not in this list refuses.
@@ -51,18 +48,21 @@ pub(in crate::serve) async fn for_this_machine(
 ) -> Response {
     if request.uri().path() == "/metrics" && request.method() == Method::GET && is_for_this_machine(&request)
     {
-        return answer(&metrics).await;
+        return answer(&metrics, request.headers()).await;
     }
     next.run(request).await
 }
 
 /// What listens where there is an address for metrics alone.
 pub(in crate::serve) fn alone(metrics: Arc<Metrics>) -> Router {
-    Router::new().route("/metrics", get(async move || answer(&metrics).await))
+    Router::new().route("/metrics", get(async move |headers: HeaderMap| answer(&metrics, &headers).await))
 }
 
-async fn answer(metrics: &Metrics) -> Response {
-    ([(header::CONTENT_TYPE, OPEN_METRICS)], metrics.text().await).into_response()
+async fn answer(metrics: &Metrics, asked: &HeaderMap) -> Response {
+    let format = Format::asked_for(asked);
+    let headers =
+        [(header::CONTENT_TYPE, format.content_type()), (header::VARY, HeaderValue::from_static("accept"))];
+    (headers, format.of(metrics.text().await)).into_response()
 }
 
 fn is_for_this_machine(request: &Request) -> bool {

@@ -10,6 +10,7 @@ use std::{
     },
 };
 
+use base64::{Engine, prelude::BASE64_STANDARD};
 use proptest::prelude::*;
 use tokio::{task::JoinSet, time::timeout};
 use weir_core::{
@@ -162,6 +163,33 @@ async fn a_wrong_generated_secret_costs_the_same_hashes_and_parses_for_every_nam
         *operations.lock().unwrap() = (0, 0);
         assert!(matches!(setup.try_out(name, wrong.reveal()).await, Err(Refusal::Wrong)), "{name}");
         assert_eq!(*operations.lock().unwrap(), (22, 20), "parses and hashes for {name}");
+    }
+}
+
+#[tokio::test]
+async fn a_secret_that_is_sent_in_latin_1_is_read_once_and_costs_one_computation() {
+    let hash = SecretHash::of_password(&Secret::presented("pässwörd"), &SeededRandom::new(1)).unwrap();
+    let mut setup = setup([user(vec![AccessKey { hash, ..password("chosen") }])]);
+    let tried = Arc::new(Mutex::new(Vec::new()));
+    setup.authorizer.compare = {
+        let tried = tried.clone();
+        Arc::new(move |hash, secret| {
+            tried.lock().unwrap().push(secret.reveal().to_owned());
+            *hash != SecretHash::of_nobody() && secret.reveal() == "pässwörd"
+        })
+    };
+    let latin_1 = b"ethan:p\xe4ssw\xf6rd";
+    for (name, bytes, is_right) in [
+        ("UTF-8", "ethan:pässwörd".as_bytes(), true),
+        ("Latin-1", latin_1, true),
+        ("wrong in Latin-1", b"ethan:p\xe4sswird", false),
+        ("no account", b"nobody:p\xe4sswird", false),
+    ] {
+        tried.lock().unwrap().clear();
+        setup.clock.advance(60_000);
+        let header = format!("Basic {}", BASE64_STANDARD.encode(bytes));
+        assert_eq!(setup.authorizer.authorize(Some(&header)).await.is_ok(), is_right, "{name}");
+        assert_eq!(tried.lock().unwrap().len(), 1, "{name}");
     }
 }
 

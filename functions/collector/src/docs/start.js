@@ -8,4 +8,14 @@ SwaggerUIBundle({
   persistAuthorization: false,
   tryItOutEnabled: true,
   validatorUrl: null,
+  responseInterceptor: (response) => {
+    const missing = document.getElementById("missing");
+    const words = {
+      401: "This request needs credentials that are right. Click Authorize, type a username and a secret, and click Execute again.",
+      403: "The access key does not allow this request. The answer says which scope it needs: click Authorize and use another key.",
+    };
+    missing.textContent = words[response.status] || "";
+    missing.hidden = !missing.textContent;
+    return response;
+  },
 });

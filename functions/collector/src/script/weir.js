@@ -22,6 +22,7 @@
     try {
       const answer = await (held ? post(true).catch(() => post()) : post());
       const { status } = answer;
+      told = 0;
       if (status == 207) {
         const { outcomes } = await answer.json();
         batch = batch.filter((event, i) => {

@@ -1,0 +1,52 @@
+//! Answers to requests that are no HTTP: the host's parser refuses them before any route sees them.
+
+use std::sync::Arc;
+
+use axum::{
+    http::{HeaderValue, StatusCode, header},
+    response::Response,
+};
+use weir_core::{Clock, Random};
+
+use crate::{
+    problem::Problem,
+    request_id::{self, Source},
+    router::{EXPOSED, Origins},
+};
+
+/// Makes the answers, each with problem details and an id of its own.
+pub struct Unreadable {
+    ids: Source,
+    /// Whether pages of all origins may read them. Of one that cannot be read, the origin is not known.
+    for_all_pages: bool,
+}
+
+impl Unreadable {
+    /// Takes the origins that the API allows, and where ids come from.
+    #[must_use]
+    pub fn new(origins: &Origins, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Self {
+        Self { ids: Source { clock, random }, for_all_pages: *origins == Origins::Any }
+    }
+
+    /// The answer to a request that the parser refused with this status.
+    #[must_use]
+    pub fn answer(&self, status: StatusCode) -> Response<String> {
+        let problem = match status {
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE | StatusCode::URI_TOO_LONG => Problem::HeadTooLarge,
+            _ => Problem::MalformedRequest,
+        };
+        let mut answer = request_id::identified(&self.ids, || {
+            tracing::debug!(%status, "a request that cannot be read was refused");
+            problem.answer()
+        });
+        if self.for_all_pages {
+            let headers = answer.headers_mut();
+            headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+            let exposed = EXPOSED.map(|name| name.to_string()).join(", ");
+            headers.extend(
+                HeaderValue::try_from(exposed).map(|names| (header::ACCESS_CONTROL_EXPOSE_HEADERS, names)),
+            );
+        }
+        answer
+    }
+}
