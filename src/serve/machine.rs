@@ -14,9 +14,6 @@ const OTHER_FILES: u64 = 256;
 #[cfg(unix)]
 const FEWEST_FILES: u64 = 64;
 
-/// The year of the first version. A clock that shows an earlier time is wrong.
-const FIRST_VERSION: &str = "2026-01-01T00:00:00.000Z";
-
 /// Checks the machine, and raises the process's own limit on open files as far as the connections need it and the system lets it.
 pub(crate) fn prepare(args: &ServeArgs, clock: &dyn Clock) -> Result<()> {
     raise_open_files(args.connections)?;
@@ -31,7 +28,7 @@ fn check_clock(now: Timestamp) -> Result<()> {
         0 => "before 1970",
         Timestamp::MAX_MILLIS => "after 9999",
         _ => {
-            if now.to_string().as_str() < FIRST_VERSION {
+            if now < Timestamp::FIRST_VERSION {
                 tracing::warn!(
                     "the machine's clock shows {now}, which is before this version of weir was made: until the clock is set, events \
                      are filed under the hours that it shows"

@@ -100,7 +100,7 @@ fn a_clock_before_1970_or_after_9999_is_refused_in_one_sentence_and_another_wron
     eventually("it is told", || weir.log().contains("which is before this version of weir was made"));
     assert_eq!(weir.post("/button/click", click("s", "b")).status, 200);
     eventually("it is filed", || weir.get("/counts/button_click").json()["settled"] == json!(1));
-    // Whatever the clock says after it was set, what is stored stays.
+    // The clock is set: stored events stay.
     assert_eq!(weir.stop("-TERM"), Some(0));
     weir.run_by.clear();
     weir.restart();

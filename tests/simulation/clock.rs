@@ -95,7 +95,7 @@ impl Clock for WrongClock {
         } else if passed < goes_on_at {
             self.jumps_at
         } else {
-            passed - self.stands_still
+            passed.saturating_sub(self.stands_still)
         }
     }
 }

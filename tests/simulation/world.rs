@@ -120,7 +120,8 @@ impl World {
         let asks_the_time = Call::read(&request).is_of_recent("GetItem");
         let mut answer = self.clone().answer(request).await?;
         // Every service says what time it is; the bugs stand for a program that does not listen, or not at first.
-        if !self.has(Bug::WallClockTrusted) && !(self.has(Bug::FirstClaimUntimed) && asks_the_time) {
+        let deaf = self.has(Bug::WallClockTrusted) || self.has(Bug::FirstClaimUntimed) && asks_the_time;
+        if !deaf {
             let now = DateTime::from_millis(i64::try_from(self.clock.millis()).unwrap());
             answer.headers_mut().insert("date", now.fmt(Format::HttpDate).unwrap());
         }

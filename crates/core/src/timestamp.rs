@@ -18,6 +18,9 @@ impl Timestamp {
     /// The last: 9999-12-30T22:00Z, the last that jiff knows; RFC 3339 and Hive partitions end a day later.
     pub const MAX_MILLIS: u64 = 253_402_207_200_000;
 
+    /// 2026-01-01, before Weir's first version. A clock that shows an earlier time is wrong.
+    pub const FIRST_VERSION: Self = Self(1_767_225_600_000);
+
     /// The point in time `millis` milliseconds after 1970-01-01 UTC.
     pub fn from_millis(millis: u64) -> Result<Self, TimestampError> {
         if millis <= Self::MAX_MILLIS { Ok(Self(millis)) } else { Err(TimestampError) }

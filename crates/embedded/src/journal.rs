@@ -69,8 +69,8 @@ pub(crate) fn recover(db: &mut Connection) -> rusqlite::Result<(Overlay, Recover
             serde_json::from_str(row.get_ref(3)?.as_str()?).map_err(|error| {
                 rusqlite::Error::FromSqlConversionFailure(3, rusqlite::types::Type::Text, error.into())
             })?;
-        // What is applied with one batch must not wait for the next. A batch that was found in raw may go on behind the last
-        // row that a store put back from a copy has of it.
+        // Each batch's rows are a slice of their own, so that they are applied with that batch. A batch that was found in raw may go on
+        // behind the last row that a store put back from a copy has of it.
         let batch = unfinished.partition_point(|batch| batch.first <= first).checked_sub(1);
         let batch = batch.map(|at| unfinished[at].last).filter(|end| last <= *end);
         if batch != batch_before {

@@ -20,20 +20,27 @@ const REMEMBERED_MILLIS: u64 = 24 * 60 * 60 * 1000;
 
 /// Remembers the ids of the events in these batches, which are in the order of the sequence, as far as they may be of the last
 /// 24 hours. Wall clocks may have been wrong while the batches were written, and may be wrong now: batches count as recent
-/// from the first one that is not older than a day by the earlier of `now` and the newest batch.
+/// from the first one that is not older than a day by the earlier of `now` and the newest batch. A batch from before Weir's first
+/// version was written before the clock was set, and counts as written with the next one.
 pub(crate) fn remember(
     db: &Connection,
     raw: &Path,
     batches: &[&str],
     now: Timestamp,
 ) -> rusqlite::Result<()> {
-    let hours: Vec<&str> = batches.iter().map(|batch| hour_folder(batch)).collect();
-    let newest = hours.iter().max().copied().unwrap_or_default();
-    let [year, month, day, hour] = Timestamp::saturating(now.millis()).hour().parts();
-    let this_hour = format!("{year}/{month:02}/{day:02}/{hour:02}");
-    let earlier = if *newest < *this_hour { newest.to_owned() } else { this_hour };
-    let Some(limit) = a_day_before(&earlier) else { return Ok(()) };
-    let first = hours.iter().position(|hour| **hour >= *limit).unwrap_or(batches.len());
+    let (this_hour, unset) = (folder_of(now), folder_of(Timestamp::FIRST_VERSION));
+    // The hour of each batch, or of the next one with a clock that was set; none where no clock was set since.
+    let mut hours = vec![None; batches.len()];
+    let mut next = None;
+    for (hour, batch) in hours.iter_mut().zip(batches).rev() {
+        next = Some(hour_folder(batch)).filter(|folder| **folder >= *unset).or(next);
+        *hour = next;
+    }
+    let newest = hours.iter().flatten().max().copied().unwrap_or(&this_hour);
+    let earlier = if *newest < *this_hour { newest } else { &this_hour };
+    let Some(limit) = a_day_before(earlier) else { return Ok(()) };
+    let first =
+        hours.iter().position(|hour| hour.is_none_or(|hour| *hour >= *limit)).unwrap_or(batches.len());
     let ids = RecentIds::open(db, std::time::Duration::ZERO)?;
     for batch in &batches[first..] {
         let mut found = BTreeSet::new();
@@ -62,8 +69,13 @@ fn a_day_before(folder: &str) -> Option<String> {
     let [year, month, day, hour] = [(); 4].map(|()| parts.next().unwrap_or_default());
     let text = format!("{year}-{month}-{day}T{hour}:00:00Z");
     let then = Timestamp::from_rfc3339(&text).ok()?.millis().saturating_sub(REMEMBERED_MILLIS + 3_600_000);
-    let [year, month, day, hour] = Timestamp::saturating(then).hour().parts();
-    Some(format!("{year}/{month:02}/{day:02}/{hour:02}"))
+    Some(folder_of(Timestamp::saturating(then)))
+}
+
+/// The folder of this hour.
+fn folder_of(time: Timestamp) -> String {
+    let [year, month, day, hour] = time.hour().parts();
+    format!("{year}/{month:02}/{day:02}/{hour:02}")
 }
 
 /// Hands over the identity of each event in a batch to which its client gave an id.

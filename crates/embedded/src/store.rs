@@ -27,7 +27,7 @@ pub enum StoreError {
     Damaged {
         /// The database file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The damage, in SQLite's words.
         reason: String,
     },
     /// The disk has no room for what SQLite keeps beside it.
@@ -208,7 +208,7 @@ pub(crate) fn open_with(path: &Path, formats: &[&str]) -> Result<Connection, Sto
 /// Refuses a database whose pages do not fit together. It reads all of it, so it is for small ones.
 pub(crate) fn check_whole(db: &Connection, path: &Path) -> Result<(), StoreError> {
     let found: String = db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(at(path))?;
-    // The second line names what is wrong; the first one only the database.
+    // The last line names the damage; one before it names only the database.
     let reason = found.lines().last().unwrap_or_default();
     if reason == "ok" {
         return Ok(());

@@ -69,7 +69,8 @@ pub(crate) fn take_up(db: &mut Connection, raw: &Path, now: Timestamp) -> Result
     for (first, last, raw_key) in &strays {
         cut_before(&db, behind_all, *first, raw_key)?;
         behind_all = behind_all.max(*last);
-        // An event that is in the journal as well goes on with the batch. What only overlaps, or holds other events, is none of ours.
+        // An event that is in the journal as well goes on with the batch. A file that only overlaps, or holds other events, is
+        // not ours.
         let overlaps = *first <= known
             || db
                 .query_row(

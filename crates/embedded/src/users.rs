@@ -38,7 +38,7 @@ pub struct UserStore {
 }
 
 impl UserStore {
-    /// Opens the users of a data folder, making it if there is none. All of them are read, so that damage is found now and not
+    /// Opens the users of a data folder; makes the folder if it does not exist. Reads all of them, so that damage is found now and not
     /// when a user signs in.
     pub fn open(folder: &Path) -> Result<Self, OpenError> {
         Folder::open(folder).map_err(|source| OpenError::Folder { path: folder.to_owned(), source })?;

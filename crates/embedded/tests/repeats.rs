@@ -168,6 +168,35 @@ async fn the_ids_of_the_last_day_come_back_from_raw_where_the_store_is_lost_or_o
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn ids_of_batches_that_were_written_before_the_clock_was_set_come_back_from_raw_as_well() {
+    const YEARS: i64 = 56 * 365 * 24 * 3_600_000;
+    for set_before_the_end in [true, false] {
+        let (folder, clock) = (tempfile::tempdir().unwrap(), late());
+        // A machine without a battery starts in 1970, and learns the time later.
+        clock.jump(-YEARS);
+        let (engine, deliveries) = open(folder.path(), &clock);
+        assert_eq!(append(&engine, 0..10).await, [false; 10]);
+        engine.flush().await.unwrap();
+        if set_before_the_end {
+            clock.jump(YEARS);
+            assert_eq!(append(&engine, 10..20).await, [false; 10]);
+            engine.flush().await.unwrap();
+        }
+        drop((engine, deliveries));
+        drop(open(folder.path(), &clock));
+        for name in ["events.db", "events.db-wal", "events.db-shm"] {
+            let _ = std::fs::remove_file(folder.path().join(name));
+        }
+        if !set_before_the_end {
+            clock.jump(YEARS);
+        }
+        let opened = open(folder.path(), &clock);
+        let all = if set_before_the_end { 20 } else { 10 };
+        assert_eq!(append(&opened.0, 0..all).await, vec![true; all]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_remembered_does_not_grow_from_day_to_day() {
     let (folder, clock) = (tempfile::tempdir().unwrap(), late());
     let (engine, _deliveries) = open(folder.path(), &clock);

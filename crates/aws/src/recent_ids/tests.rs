@@ -26,7 +26,7 @@ const DATE: &str = "Fri, 20 Nov 2026 13:00:00 GMT";
 const THEN: u64 = 1_795_179_600_000;
 const TWO_DAYS: u64 = 172_800_000;
 
-/// A table that notes all calls, and answers one after the other as it is told to; the last way goes on.
+/// A table that notes all calls and gives the answers of a list, one for each call; the last answer repeats.
 #[derive(Debug, Clone)]
 struct Table(Arc<Mutex<State>>);
 
@@ -38,7 +38,7 @@ struct State {
 
 #[derive(Debug, Clone, Copy)]
 enum Answer {
-    /// It does what is asked, at this time.
+    /// The call succeeds, at this time.
     Done(Option<&'static str>),
     /// It allows nothing.
     Denied,
