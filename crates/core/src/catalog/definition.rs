@@ -7,7 +7,8 @@ use serde_json::{Map, Value};
 
 use super::{
     CatalogError,
-    alternatives::{Alternatives, Extent},
+    budget::{Budget, Refusal},
+    cost::{Cost, Extent, MAX_STEPS},
     locate::line_of,
 };
 use crate::{
@@ -24,7 +25,7 @@ pub struct Definition {
     count_by: Option<String>,
     schema: Value,
     validator: Validator,
-    alternatives: Alternatives,
+    cost: Cost,
 }
 
 /// The path at which events of a type are posted; `<route>/count` reads their count.
@@ -122,6 +123,9 @@ impl Definition {
         let (route, count_by) = read_own(object, properties)
             .map_err(|(path, message)| at(&path.iter().map(String::as_str).collect::<Vec<_>>(), message))?;
 
+        // Before it is compiled, which may take as long as checking.
+        let cost = Cost::of(&schema)
+            .map_err(|(path, message)| at(&path.iter().map(String::as_str).collect::<Vec<_>>(), message))?;
         // The linear-time engine: a pattern in a catalog can then not be used to stall the collector.
         let validator = jsonschema::options()
             .with_draft(Draft::Draft202012)
@@ -133,8 +137,7 @@ impl Definition {
                 let path: Vec<&str> = path.split('/').skip(1).collect();
                 at(&path, format!("not a valid JSON Schema: {error}"))
             })?;
-        let alternatives = Alternatives::of(&schema);
-        Ok(Self { event_type, route, count_by, schema, validator, alternatives })
+        Ok(Self { event_type, route, count_by, schema, validator, cost })
     }
 
     /// The type's name.
@@ -161,11 +164,24 @@ impl Definition {
         &self.schema
     }
 
-    /// Checks an event's fields; answers with its key, or with what is wrong: everything, up to a hundred reasons. Where the
-    /// schema has alternatives in alternatives, or an event so many values that the reasons of all alternatives would be
-    /// too many, there is one reason for all. An event with too many values to be checked at all is refused.
+    /// Checks an event's fields; answers with its key, or with what is wrong: everything, up to a hundred reasons. Where all
+    /// reasons could take too much time or memory, there is one. An event that could take too much time to be checked at
+    /// all is refused.
     pub fn check(&self, event: &Event<'_>) -> Result<Option<Key>, Vec<Violation>> {
-        let mut violations = self.violations(event.value());
+        self.check_within(event, &mut Budget::of_a_request()).map_err(|refusal| match refusal {
+            Refusal::Invalid(violations) => violations,
+            // A whole budget is enough for one event.
+            Refusal::Unchecked => vec![self.too_much()],
+        })
+    }
+
+    /// Like [`Self::check`], for an event that shares its budget with others.
+    pub fn check_within(&self, event: &Event<'_>, budget: &mut Budget) -> Result<Option<Key>, Refusal> {
+        let (extent, steps) = self.cost.extent(event.value());
+        if !budget.take(steps) {
+            return Err(Refusal::Unchecked);
+        }
+        let mut violations = self.violations(event.value(), extent);
         let counted =
             self.count_by.as_ref().and_then(|field| Some((field, event.value().get(field)?.as_str()?)));
         let key = counted.and_then(|(field, text)| match text.parse::<Key>() {
@@ -175,27 +191,38 @@ impl Definition {
                 None
             }
         });
-        if violations.is_empty() { Ok(key) } else { Err(violations) }
+        if violations.is_empty() { Ok(key) } else { Err(Refusal::Invalid(violations)) }
     }
 
-    fn violations(&self, event: &Value) -> Vec<Violation> {
-        let extent = self.alternatives.extent(event);
-        if let Extent::TooMuch { values, alternatives } = extent {
-            return vec![Violation::whole(format!(
-                "is too much to check: it has {values} values, and the schema of {} has {alternatives} alternatives",
+    /// The most steps that checking one value of an event can take.
+    pub(super) fn steps_of_a_value(&self) -> u64 {
+        self.cost.of_a_value()
+    }
+
+    fn violations(&self, event: &Value, extent: Extent) -> Vec<Violation> {
+        match extent {
+            Extent::Reasons => {
+                self.validator.iter_errors(event).take(MAX_VIOLATIONS).map(|error| explain(&error)).collect()
+            }
+            Extent::TooMuch => vec![self.too_much()],
+            _ if self.validator.is_valid(event) => Vec::new(),
+            Extent::FirstReason => {
+                let first = self.validator.validate(event).err().map(|error| explain(&error));
+                let more = "may be wrong in more places, which are not listed: it has very many values";
+                first.into_iter().chain([Violation::whole(more)]).collect()
+            }
+            Extent::Verdict => vec![Violation::whole(format!(
+                "is not what the schema of {} allows; the reasons are not listed, as there may be very many",
                 self.event_type
-            ))];
+            ))],
         }
-        if extent == Extent::Verdict {
-            let valid = self.validator.is_valid(event);
-            let message = format!(
-                "is not what the schema of {} allows; which of its alternatives refuse what is not listed, as there may be \
-                 very many reasons",
-                self.event_type
-            );
-            return if valid { Vec::new() } else { vec![Violation::whole(message)] };
-        }
-        self.validator.iter_errors(event).take(MAX_VIOLATIONS).map(|error| explain(&error)).collect()
+    }
+
+    fn too_much(&self) -> Violation {
+        Violation::whole(format!(
+            "is too much to check: for so many values, the schema of {} may take more than {MAX_STEPS} steps",
+            self.event_type
+        ))
     }
 }
 
