@@ -13,7 +13,7 @@
 //! - `completions`: what a shell completes;
 //! - `aws`: the engine on AWS, as the environment names it (with the feature `aws`);
 //! - `health`: asking a server whether it is well;
-//! - `signals`: Ctrl-C and SIGTERM;
+//! - `signals`: Ctrl-C, SIGTERM and SIGHUP;
 //! - `catalog`: the event types, compiled in or from a folder;
 //! - `table`: rows of text for a terminal;
 //! - `terminal`: what may reach one of texts that anybody may have sent;

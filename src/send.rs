@@ -54,7 +54,7 @@ enum Outcome {
 
 /// Runs the command.
 pub(crate) async fn run(catalog_folder: Option<&Path>, args: SendArgs) -> Result<ExitCode> {
-    let mut signals = Signals::listen()?;
+    let mut signals = Signals::listen(None)?;
     let stop = Arc::new(Stop::default());
     let sending = Sending::new(catalog_folder, args, Arc::clone(&stop))?;
     let (tell, mut told) = oneshot::channel();
