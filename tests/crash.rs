@@ -208,7 +208,6 @@ fn a_server_that_is_told_to_stop_files_everything_first() {
 
 /// Stops a server that cannot write another line to standard error, with one signal or as many as it takes, and gives its
 /// exit code.
-#[cfg(target_os = "linux")]
 fn stop_where_the_log_is_stuck(only_once: bool) -> Option<i32> {
     const FULL: u16 = u16::MAX;
     let folder = tempfile::tempdir().unwrap();
@@ -242,7 +241,6 @@ fn stop_where_the_log_is_stuck(only_once: bool) -> Option<i32> {
 }
 
 #[test]
-#[cfg(target_os = "linux")]
 fn a_second_signal_ends_a_server_that_is_stuck_and_one_ends_it_within_its_limit() {
     thread::scope(|scope| {
         let one = scope.spawn(|| stop_where_the_log_is_stuck(true));

@@ -154,7 +154,6 @@ fn what_is_interrupted_ends_with_130_but_a_server_that_is_told_to_stop_is_done()
 const IGNORING: [&str; 3] = ["sh", "-c", r#"trap "" INT HUP; exec "$0" "$@""#];
 
 #[test]
-#[cfg(target_os = "linux")]
 fn signals_that_the_parent_process_ignores_stay_ignored_and_sigterm_ends_the_server() {
     let mut weir = Weir::start();
     assert_eq!(weir.stop("-HUP"), Some(0), "it hangs up where that is not ignored");
