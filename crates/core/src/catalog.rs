@@ -10,13 +10,15 @@ mod cost;
 mod definition;
 mod graph;
 mod locate;
+mod route;
 mod stored;
 
 use std::collections::BTreeMap;
 
 pub use budget::{Budget, Refusal};
 pub use compatibility::Breakage;
-pub use definition::{Definition, Route};
+pub use definition::Definition;
+pub use route::Route;
 
 use crate::EventType;
 

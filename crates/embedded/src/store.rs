@@ -9,7 +9,7 @@ use std::{
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use weir_core::ports::PortError;
 
-use crate::{NotFiled, folder::private_file};
+use crate::{NotFiled, private::private_file};
 
 /// A database that cannot be used.
 #[derive(Debug, thiserror::Error)]
