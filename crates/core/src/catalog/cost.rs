@@ -3,7 +3,7 @@
 //! The validator has no limit of its own, and a schema may apply many others to one value: alternatives, references that
 //! double at each level, `unevaluatedProperties` that looks at everything again. So for each depth of an event, the
 //! most schemas that meet one value there are counted once ([`Cost::of`]), and an event is weighed by how many values it has
-//! at each depth ([`Size::of`]). The product bounds the steps of checking it, and the memory that all reasons against it take.
+//! at each depth ([`Bound::add`]). The product bounds the steps of checking it, and the memory that all reasons against it take.
 //!
 //! A schema that refers to itself may double at each depth without end. There the validator remembers what it has found
 //! of a recursive reference and a value (`PendingSchemaNode::is_valid` of `jsonschema`), which bounds its verdict, but not its
@@ -137,19 +137,11 @@ impl Cost {
 
     /// How an event is to be checked, and at most how many steps it takes.
     pub(super) fn extent(&self, event: &Value) -> (Extent, u64) {
-        let size = Size::of(event, self.unique);
-        let sum = |of: fn(&Load, &Level) -> u64| {
-            let levels = size.0.iter().zip(&self.loads).filter(|(level, _)| level.values > 0);
-            levels.fold(0, |sum: u64, (level, load)| sum.saturating_add(of(load, level)))
-        };
-        let weight: u64 = size.0.iter().map(|level| level.weight).sum();
-        let verdict = sum(|load, level| load.verdict.saturating_mul(level.weight))
-            .min(self.remembered.map_or(u64::MAX, |steps| steps.saturating_mul(weight)));
-        let search = sum(|load, level| load.search.saturating_mul(level.weight));
-        let reasons = sum(|load, level| {
-            load.reasons.saturating_mul(level.values.saturating_mul(REASON).saturating_add(level.paths))
-        });
-        if search <= MAX_STEPS && reasons <= MAX_REASONS {
+        let mut bound = Bound { loads: &self.loads, unique: self.unique, ..Bound::default() };
+        let weight = bound.add(event, 0, 0, 0);
+        let remembered = self.remembered.map_or(u64::MAX, |steps| steps.saturating_mul(weight));
+        let (verdict, search) = (bound.verdict.min(remembered), bound.search);
+        if search <= MAX_STEPS && bound.reasons <= MAX_REASONS {
             (Extent::Reasons, search)
         } else if search <= MAX_STEPS && !self.alternatives {
             (Extent::FirstReason, search)
@@ -263,7 +255,7 @@ fn own(schema: &Value) -> Load {
         .and_then(Value::as_array)
         .is_some_and(|options| options.iter().all(Value::is_string));
     let pattern = object.get("pattern").and_then(Value::as_str).map_or(0, states);
-    let looked_up = (length("properties") + required + if only_strings { 0 } else { compared }) / 8;
+    let looked_up = (length("properties") + required) / 8 + if only_strings { 0 } else { compared / 2 };
     let steps = 1 + looked_up + pattern / 2;
     Load {
         verdict: steps,
@@ -325,61 +317,55 @@ fn values(value: &Value) -> u64 {
     }
 }
 
-/// What an event has at one depth.
-#[derive(Debug, Clone, Copy, Default)]
-struct Level {
-    values: u64,
-    /// The values again, long texts and names counting as several.
-    weight: u64,
-    /// The bytes of their paths.
-    paths: u64,
-}
-
-/// What an event has at each depth.
-#[derive(Debug)]
-struct Size([Level; DEPTHS]);
-
 /// How many bytes of text count as one value more.
 const TEXT: u64 = 64;
 
-impl Size {
-    /// The size of an event. If elements may have to be `unique`, arrays count for comparing them too.
-    fn of(event: &Value, unique: bool) -> Self {
-        let mut size = Self([Level::default(); DEPTHS]);
-        size.add(event, 0, 0, 0, unique);
-        size
-    }
+/// What checking an event can take, added up over its values.
+#[derive(Debug, Default)]
+struct Bound<'a> {
+    /// What a value costs, by its depth.
+    loads: &'a [Load],
+    /// Whether elements may have to be unique.
+    unique: bool,
+    verdict: u64,
+    search: u64,
+    /// The bytes of all reasons.
+    reasons: u64,
+}
 
-    /// Adds a value and those in it, whose own name has so many bytes; gives the weight of all.
-    fn add(&mut self, value: &Value, depth: usize, path: u64, name: u64, unique: bool) -> u64 {
-        let text = value.as_str().map_or(0, str::len) as u64;
-        let mut weight = 1 + (text + name) / TEXT;
-        let depth = depth.min(DEPTHS - 1);
-        let mut inside = 0;
+impl Bound<'_> {
+    /// Adds a value, whose own name and path have so many bytes, and those in it. Gives how many values they count for.
+    fn add(&mut self, value: &Value, depth: usize, path: u64, name: u64) -> u64 {
+        let mut weight = 1;
+        let mut inside = 0_u64;
         match value {
+            Value::String(text) => weight += (text.len() as u64 + name) / TEXT,
             Value::Array(items) => {
                 for item in items {
-                    inside += self.add(item, depth + 1, path + 8, 0, unique);
+                    inside += self.add(item, depth + 1, path + 8, 0);
                 }
-                if unique {
+                weight += name / TEXT;
+                if self.unique {
                     // Each is hashed, and arrays and objects may be made to have one hash.
                     let containers =
                         items.iter().filter(|item| item.is_array() || item.is_object()).count() as u64;
-                    weight += inside / 4 + containers.saturating_mul(containers) / 8;
+                    weight += inside / 4 + containers.saturating_mul(containers) / 2;
                 }
             }
             Value::Object(members) => {
                 for (name, member) in members {
                     let name = name.len() as u64;
-                    inside += self.add(member, depth + 1, path + name + 1, name, unique);
+                    inside += self.add(member, depth + 1, path + name + 1, name);
                 }
+                weight += name / TEXT;
             }
-            _ => {}
+            _ => weight += name / TEXT,
         }
-        let level = &mut self.0[depth];
-        level.values += 1;
-        level.weight += weight;
-        level.paths += path;
+        if let Some(load) = self.loads.get(depth) {
+            self.verdict = self.verdict.saturating_add(load.verdict.saturating_mul(weight));
+            self.search = self.search.saturating_add(load.search.saturating_mul(weight));
+            self.reasons = self.reasons.saturating_add(load.reasons.saturating_mul(REASON + path));
+        }
         weight + inside
     }
 }
