@@ -74,7 +74,7 @@ async fn watched(
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
     bar.enable_steady_tick(Duration::from_millis(200));
     let stop = Arc::new(AtomicBool::new(false));
-    let mut signals = Signals::listen()?;
+    let mut signals = Signals::listen(None)?;
     let copying = {
         let (bar, stop) = (bar.clone(), Arc::clone(&stop));
         move || copy(&Watch { copied: &|bytes| bar.inc(bytes), stop: &stop })

@@ -16,7 +16,7 @@
 //! - `health`: asking a server whether it is well;
 //! - `data`: refusing a folder in which no server has ever run;
 //! - `address`: where a server is, as it is typed; `trust`: whose certificates are believed there;
-//! - `signals`: Ctrl-C and SIGTERM;
+//! - `signals`: Ctrl-C, SIGTERM and SIGHUP;
 //! - `catalog`: the event types, compiled in or from a folder;
 //! - `names`: whether there are the users and types that a command was asked for;
 //! - `table`: rows of text for a terminal;

@@ -61,7 +61,7 @@ enum Outcome {
 
 /// Runs the command.
 pub(crate) async fn run(args: SendArgs) -> Result<ExitCode> {
-    let mut signals = Signals::listen()?;
+    let mut signals = Signals::listen(None)?;
     let stop = Arc::new(Stop::default());
     let sending = Sending::new(args, Arc::clone(&stop))?;
     let (tell, mut told) = oneshot::channel();

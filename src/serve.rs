@@ -47,6 +47,10 @@ const LAST_FILING: Duration = Duration::from_secs(30);
 /// How long sending the last traces may take.
 const LAST_TRACES: Duration = Duration::from_secs(2);
 
+/// How long all of that may take, with a bit to spare: by then a server that was told to stop has ended, whatever is stuck.
+const LIMIT: Duration =
+    Duration::from_secs(LAST_REQUESTS.as_secs() + LAST_FILING.as_secs() + LAST_TRACES.as_secs() + 3);
+
 /// How many may ask for metrics at once, where these have an address of their own.
 const METRICS_CONNECTIONS: usize = 16;
 
@@ -91,7 +95,7 @@ async fn embedded(catalog: Arc<Catalog>, args: ServeArgs) -> Result<ExitCode> {
         );
     }
     // Before anybody is told that there is a server which could be stopped.
-    let signals = Signals::listen()?;
+    let signals = Signals::listen(Some(LIMIT))?;
     let clock = Arc::new(SystemClock);
     welcome::print(data, args.catalog.folder(), &catalog, listener.local_addr()?, &engine.users()).await?;
     let shared = Arc::new(engine.clone());
@@ -145,7 +149,7 @@ async fn on_aws(catalog: Arc<Catalog>, args: ServeArgs) -> Result<ExitCode> {
     let crate::aws::Serving { stream, counts, users, health } = crate::aws::serving().await?;
     let listener = listen(args.listen, "--listen")?;
     let for_metrics = listen_for_metrics(&args)?;
-    let signals = Signals::listen()?;
+    let signals = Signals::listen(Some(LIMIT))?;
     println!("Weir is listening on http://{} and keeps everything on AWS", listener.local_addr()?);
     let (counts, clock) = (Arc::new(counts), Arc::new(SystemClock));
     let collector = Collector {
@@ -241,14 +245,14 @@ async fn serve(
     signals
 }
 
-/// Waits for SIGTERM or Ctrl-C; the second one ends the process at once, which loses nothing either.
+/// Waits for a signal to stop; the second one ends the process at once, which loses nothing either.
 fn wait_for(mut signals: Signals, stop: oneshot::Sender<()>, stopping: &'static str) -> JoinHandle<()> {
     tokio::spawn(async move {
         signals.next().await;
         tracing::info!("{stopping}");
         let _ = stop.send(());
-        signals.next().await;
-        std::process::exit(130);
+        let code = signals.next().await;
+        std::process::exit(code.into());
     })
 }
 

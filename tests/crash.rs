@@ -5,7 +5,8 @@ mod harness;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    process::Stdio,
+    io::{BufRead, BufReader, Write},
+    process::{Command, Stdio},
     sync::{
         Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -191,7 +192,7 @@ fn hundreds_of_kills_under_load_lose_nothing_and_repeat_nothing() {
 
 #[test]
 fn a_server_that_is_told_to_stop_files_everything_first() {
-    for signal in ["-TERM", "-INT"] {
+    for signal in ["-TERM", "-INT", "-HUP"] {
         let mut weir = Weir::start_with(&["--flush-every", "1h"]);
         for n in 0..50 {
             assert_eq!(weir.post("/button/click", harness::click("s", &format!("b{n}"))).status, 200);
@@ -203,6 +204,49 @@ fn a_server_that_is_told_to_stop_files_everything_first() {
         let counts = weir.get("/counts/button_click").json();
         assert_eq!((&counts["total"], &counts["settled"]), (&json!(50), &json!(50)));
     }
+}
+
+/// Stops a server that cannot write another line to standard error, with one signal or as many as it takes, and gives its
+/// exit code.
+fn stop_where_the_log_is_stuck(only_once: bool) -> Option<i32> {
+    const FULL: u16 = u16::MAX;
+    let folder = tempfile::tempdir().unwrap();
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_weir"))
+        .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+        .arg(folder.path().join("data"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(writer.try_clone().unwrap())
+        .spawn()
+        .unwrap();
+    let welcome = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    welcome.take_while(|line| !line.contains(" query '")).for_each(drop);
+    let filling = thread::spawn(move || drop(writer.write_all(&vec![b'.'; 2 * usize::from(FULL)])));
+    eventually("nothing more can be logged", || rustix::io::ioctl_fionread(&reader).unwrap() > FULL.into());
+    let id = child.id().to_string();
+    let signal = || assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+    signal();
+    if !only_once {
+        // Two signals that come before the first one is taken are one.
+        eventually("it has ended", || {
+            signal();
+            child.try_wait().unwrap().is_some()
+        });
+    }
+    let code = child.wait().unwrap().code();
+    drop(reader);
+    filling.join().unwrap();
+    code
+}
+
+#[test]
+fn a_second_signal_ends_a_server_that_is_stuck_and_one_ends_it_within_its_limit() {
+    thread::scope(|scope| {
+        let one = scope.spawn(|| stop_where_the_log_is_stuck(true));
+        assert_eq!(stop_where_the_log_is_stuck(false), Some(143));
+        assert_eq!(one.join().unwrap(), Some(0));
+    });
 }
 
 #[test]

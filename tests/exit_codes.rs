@@ -150,6 +150,41 @@ fn what_is_interrupted_ends_with_130_but_a_server_that_is_told_to_stop_is_done()
     assert_eq!(weir.stop("-INT"), Some(0));
 }
 
+/// Runs a program with these signals ignored, as a shell runs what is in the background.
+const IGNORING: [&str; 3] = ["sh", "-c", r#"trap "" INT HUP; exec "$0" "$@""#];
+
+#[test]
+fn signals_that_the_parent_process_ignores_stay_ignored_and_sigterm_ends_the_server() {
+    let mut weir = Weir::start();
+    assert_eq!(weir.stop("-HUP"), Some(0), "it hangs up where that is not ignored");
+    weir.run_by = IGNORING.map(str::to_owned).to_vec();
+    weir.restart();
+    for signal in ["-INT", "-HUP"] {
+        let id = weir.process_id().to_string();
+        assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
+        assert_eq!(weir.post("/button/click", click("s", "a")).status, 200, "{signal}");
+    }
+    assert!(!weir.log().contains("panicked"), "{}", weir.log());
+    assert_eq!(weir.stop("-TERM"), Some(0));
+}
+
+#[test]
+fn the_tests_pass_where_sigint_is_ignored_as_in_the_background_job_of_a_script() {
+    let [shell, run, script] = IGNORING;
+    let output = Command::new(shell)
+        .args([run, script])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "what_is_interrupted_ends_with_130_but_a_server_that_is_told_to_stop_is_done"])
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        output.status.success() && told.contains("1 passed"),
+        "{told}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
 #[test]
 fn they_are_told_by_help_and_by_the_readme() {
     let help = Command::new(env!("CARGO_BIN_EXE_weir")).arg("help").output().unwrap();

@@ -56,7 +56,7 @@ impl Files {
 
 /// `weir send` in a folder.
 fn command(files: &Files, url: &str, credentials: &str, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
+    let mut command = harness::with_default_signals(env!("CARGO_BIN_EXE_weir"));
     command.arg("send").args(arguments).current_dir(files.0.path()).env("WEIR_URL", url);
     command.env("WEIR_CREDENTIALS", credentials).env_remove("WEIR_CATALOG").stdin(Stdio::null());
     command.stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -56,7 +56,7 @@ pub(super) async fn answer(sql: &str, format: Format) -> Result<ExitCode> {
     refuse_unless_select(sql)?;
     let athena = crate::aws::athena().await?;
     // From here on a signal does not end the process by itself: no query must be left that nobody waits for.
-    let mut signals = Signals::listen()?;
+    let mut signals = Signals::listen(None)?;
     let progress = Progress::new();
     let query = athena.start(sql).await?;
     let ended = tokio::select! {

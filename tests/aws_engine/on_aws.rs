@@ -106,7 +106,7 @@ impl OnAws {
 
 /// `weir` on whatever answers there.
 pub fn weir(endpoint: &str, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
+    let mut command = crate::harness::with_default_signals(env!("CARGO_BIN_EXE_weir"));
     command
         .args(arguments)
         .env_clear()

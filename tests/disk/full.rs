@@ -75,7 +75,7 @@ fn fill_up_and_go_on(mut weir: Weir, place: &Place) {
     signal(&weir, "-TERM");
     eventually("it is stopping", || weir.log().matches("stopping: filing").count() > 1);
     let code = weir.stop("-TERM");
-    assert!(matches!(code, Some(0 | 130)), "{code:?}");
+    assert!(matches!(code, Some(0 | 143)), "{code:?}");
     weir.restart();
     assert_eq!(weir.get("/button/click/count").json(), json!({"count": acknowledged.len()}));
 

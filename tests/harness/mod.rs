@@ -198,9 +198,8 @@ impl Weir {
 
     /// The `weir` command, on this folder.
     pub fn command(&self) -> Command {
-        let weir = env!("CARGO_BIN_EXE_weir").to_owned();
-        let mut words = self.run_by.iter().chain(std::iter::once(&weir));
-        let mut command = Command::new(words.next().unwrap());
+        let mut words = self.run_by.iter().map(String::as_str).chain([env!("CARGO_BIN_EXE_weir")]);
+        let mut command = with_default_signals(words.next().unwrap());
         command.args(words);
         command.env("WEIR_DATA", self.data_of_weir()).env_remove("WEIR_LISTEN").env("PATH", path_with_venv());
         command
@@ -351,6 +350,21 @@ pub fn request_within(
 pub fn basic(credentials: &str) -> String {
     use base64::Engine;
     format!("Basic {}", base64::prelude::BASE64_STANDARD.encode(credentials))
+}
+
+/// A command whose process does not ignore what this one does: a background job of a script ignores SIGINT, and nohup
+/// SIGHUP, and a child would go on so.
+pub fn with_default_signals(program: &str) -> Command {
+    const HANG_UP_OR_INTERRUPT: u64 = 0b11;
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.map_or(0, |mask| u64::from_str_radix(mask.trim(), 16).unwrap());
+    if ignored & HANG_UP_OR_INTERRUPT == 0 {
+        return Command::new(program);
+    }
+    let mut command = Command::new("env");
+    command.args(["--default-signal=HUP,INT", program]);
+    command
 }
 
 /// Waits until something is so.

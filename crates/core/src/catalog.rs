@@ -4,19 +4,24 @@
 //! A type is one file, `catalog/<event_type>.json`: a JSON Schema (2020-12) with one extra member,
 //! `"x-weir": {"route": "/button/click", "count_by": "button_id"}`.
 
-mod alternatives;
+mod budget;
 mod coherence;
 mod compatibility;
+mod cost;
 mod definition;
 mod fields;
+mod graph;
 mod locate;
+mod route;
 mod stored;
 mod words;
 
 use std::collections::BTreeMap;
 
+pub use budget::{Budget, Refusal};
 pub use compatibility::Breakage;
-pub use definition::{Definition, Route};
+pub use definition::Definition;
+pub use route::Route;
 
 use crate::EventType;
 
@@ -24,6 +29,7 @@ use crate::EventType;
 #[derive(Debug, Default)]
 pub struct Catalog {
     types: BTreeMap<EventType, Definition>,
+    bytes_checked_at_once: usize,
 }
 
 /// Why a catalog cannot be used: it names the file and the line.
@@ -40,6 +46,9 @@ pub struct CatalogError {
 
 /// The files of `catalog/` as they were at build time: name and text.
 const BUILT_IN: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/catalog.rs"));
+
+/// How many steps of checking events take some tens of milliseconds.
+const STEPS_AT_ONCE: u64 = 1_000_000;
 
 impl Catalog {
     /// The catalog that was compiled in.
@@ -65,7 +74,11 @@ impl Catalog {
                 return Err(CatalogError { file: file.to_owned(), line: 1, message });
             }
         }
-        Ok(Self { types })
+        let steps = types.values().map(Definition::steps_of_a_value).max().unwrap_or(1);
+        // A value and what parts it from the next one have two bytes.
+        let bytes_checked_at_once =
+            usize::try_from(STEPS_AT_ONCE / steps).unwrap_or(usize::MAX).saturating_mul(2);
+        Ok(Self { types, bytes_checked_at_once })
     }
 
     /// The definition of an event type, if the catalog has it.
@@ -93,6 +106,12 @@ impl Catalog {
         {
             self.types.insert(event_type.clone(), definition);
         }
+    }
+
+    /// How large a body may be so that checking its events takes some tens of milliseconds at the most, whatever is in it.
+    #[must_use]
+    pub const fn bytes_checked_at_once(&self) -> usize {
+        self.bytes_checked_at_once
     }
 
     /// What would break for events that were stored under `earlier` if this catalog took its place.

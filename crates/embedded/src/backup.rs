@@ -29,7 +29,8 @@ use serde::{Deserialize, Serialize};
 use weir_core::Clock;
 
 use crate::{
-    folder::{create_private, sync_folder},
+    folder::sync_folder,
+    private::create_private,
     store::{self, StoreError},
     stray_batches,
 };

@@ -10,7 +10,10 @@ use std::{
 
 use tempfile::NamedTempFile;
 
-use crate::comparison::{Comparison, compare};
+use crate::{
+    comparison::{Comparison, compare},
+    private::{close_to_others, create_private, private_folder},
+};
 
 /// Where a restore copies to first. A data folder that has it is not whole.
 pub(crate) const RESTORING: &str = "restoring";
@@ -211,77 +214,6 @@ fn walk(folder: &Path, prefix: &str, after: &str, limit: usize, found: &mut Vec<
         }
     }
     Ok(())
-}
-
-/// Makes a folder that others on the machine cannot read: it holds users' hashes and their events.
-pub(crate) fn create_private(path: &Path) -> io::Result<()> {
-    private_folder().recursive(true).create(path)
-}
-
-/// For a file that others on the machine cannot read, if it is made.
-pub(crate) fn private_file() -> fs::OpenOptions {
-    let mut options = fs::OpenOptions::new();
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.write(true);
-    options
-}
-
-/// The files that lie in the data folder itself.
-const FILES: [&str; 7] =
-    ["events.db", "events.db-wal", "events.db-shm", "users.db", "users.db-wal", "users.db-shm", "lock"];
-
-/// Takes a data folder, and the files that lie in it, away from other users of the machine: whatever made the folder, it
-/// holds users' hashes and their events.
-#[cfg(unix)]
-fn close_to_others(path: &Path) -> io::Result<()> {
-    if close(path, 0o700)? {
-        tracing::info!(
-            folder = %path.display(),
-            "other users of this machine could open the data folder: it is its owner's alone now (mode 0700)"
-        );
-    }
-    for name in FILES {
-        match close(&path.join(name), 0o600) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-#[cfg(not(unix))]
-fn close_to_others(_: &Path) -> io::Result<()> {
-    Ok(())
-}
-
-/// Gives a file or folder this mode if others may do anything with it; says whether that was so.
-#[cfg(unix)]
-fn close(path: &Path, mode: u32) -> io::Result<bool> {
-    use std::os::unix::fs::PermissionsExt;
-
-    /// What the group and all others may do.
-    const OTHERS: u32 = 0o077;
-
-    let found = fs::metadata(path)?;
-    let is_open = found.permissions().mode() & OTHERS > 0;
-    // A folder in place of a file, or the reverse, fails where it is opened.
-    if !is_open || found.is_dir() != (mode == 0o700) {
-        return Ok(false);
-    }
-    fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(|error| {
-        let advice = "give it to the user that weir runs as (chown) and close it (chmod), or name a folder in it with --data";
-        let name = path.display();
-        io::Error::new(error.kind(), format!("other users can open {name}, and its mode cannot be set: {error}; {advice}"))
-    })?;
-    Ok(true)
-}
-
-fn private_folder() -> fs::DirBuilder {
-    let mut builder = fs::DirBuilder::new();
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder
 }
 
 /// Brings a folder's entries to the disk.

@@ -15,13 +15,14 @@ use weir_core::{Clock, Increment, ports::PortError};
 use crate::{
     Flush, OpenError,
     append::Append,
+    commands::{AppendReply, Asked, Command, Duplicates, closed},
     delivery::{self, Batch, Deliveries},
     objects::RawFolder,
     overlay::Overlay,
     presence::{Lookout, Presence},
     recent_ids::RecentIds,
     store::{self, StoreError, at},
-    writer::{AppendReply, Asked, Command, Duplicates, OpenBatch, SLICE_BYTES, Writer, closed},
+    writer::{OpenBatch, SLICE_BYTES, Writer},
 };
 
 /// Requests wait for a place in the queue once this many KiB are in it, so that memory stays bounded: also where clients

@@ -32,6 +32,7 @@
 mod append;
 mod backup;
 mod books;
+mod commands;
 mod comparison;
 mod delivery;
 mod folder;
@@ -43,6 +44,7 @@ mod log_tail;
 mod objects;
 mod overlay;
 mod presence;
+mod private;
 mod recent_ids;
 mod recent_rejected;
 mod returning_ids;

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{OpenError, folder::private_file};
+use crate::{OpenError, private::private_file};
 
 /// The file that is locked beside the folder. It holds the id of the process that has the lock.
 pub(crate) const LOCK: &str = "lock";

@@ -9,7 +9,7 @@ use std::{
 use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
 use weir_core::ports::PortError;
 
-use crate::{NotFiled, folder::private_file};
+use crate::{NotFiled, private::private_file};
 
 /// A database that cannot be used.
 #[derive(Debug, thiserror::Error)]

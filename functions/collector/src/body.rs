@@ -62,9 +62,10 @@ pub(crate) struct Sent {
 }
 
 impl Sent {
-    /// Whether working on it takes time and memory: it is large, or may become so.
-    pub(crate) fn is_large(&self) -> bool {
-        self.encoding != Encoding::Identity || self.bytes.len() >= LARGE
+    /// Whether working on it takes time and memory: it is large, or may become so, or has more bytes than `at_once`, which
+    /// are quickly checked.
+    pub(crate) fn is_large(&self, at_once: usize) -> bool {
+        self.encoding != Encoding::Identity || self.bytes.len() >= LARGE.min(at_once)
     }
 
     /// How many bytes were sent.

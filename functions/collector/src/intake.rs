@@ -5,7 +5,7 @@ use tokio::time::{Instant, timeout_at};
 use tracing::{Instrument, field::Empty};
 use weir_core::{
     Catalog, Event, EventId, EventType, MAX_RECORD_BYTES, Record, Stamp, Timestamp, Username, Violation,
-    catalog::Definition,
+    catalog::{Budget, Definition, Refusal},
     counts, looks,
     ports::{Appended, PortError},
     trace::TRACED,
@@ -62,7 +62,8 @@ const MAX_ERRORS: usize = 1000;
 const MAX_PART: usize = 128 << 10;
 const _: () = assert!(6 * MAX_PART < MAX_RECORD_BYTES - (16 << 10));
 
-/// Events on their way: their records, in the order of the request, and what can be said of them already.
+/// Events on their way: what can be said of each already, in the order of the request, and the records of those that were
+/// checked.
 #[derive(Debug)]
 pub(crate) struct Prepared {
     records: Vec<Record>,
@@ -79,6 +80,11 @@ enum Verdict {
         claimed: Option<EventType>,
         errors: Vec<Violation>,
     },
+    /// It was not checked, and has no record: the events before it took all the work that a request may cause.
+    Unchecked {
+        client_id: Option<EventId>,
+        claimed: EventType,
+    },
 }
 
 impl Collector {
@@ -91,17 +97,21 @@ impl Collector {
     ) -> Prepared {
         let received_at = self.clock.now();
         let mut errors_left = MAX_ERRORS;
+        let mut budget = Budget::of_a_request();
         let mut prepared = Prepared {
             records: Vec::with_capacity(events.len()),
             verdicts: Vec::with_capacity(events.len()),
         };
         for body in events {
-            match self.accept(username, body, expected, received_at) {
+            match self.accept(username, body, expected, received_at, &mut budget) {
                 Ok((record, client_id)) => {
                     prepared.records.push(record);
                     prepared.verdicts.push(Verdict::Valid { client_id });
                 }
-                Err((claimed, mut errors)) => {
+                Err(NotAccepted::Unchecked { client_id, claimed }) => {
+                    prepared.verdicts.push(Verdict::Unchecked { client_id, claimed });
+                }
+                Err(NotAccepted::Invalid(claimed, mut errors)) => {
                     errors.truncate(errors_left.max(1));
                     errors_left = errors_left.saturating_sub(errors.len());
                     let claimed = expected.cloned().or(claimed);
@@ -110,6 +120,13 @@ impl Collector {
                     prepared.verdicts.push(Verdict::Invalid { claimed, errors });
                 }
             }
+        }
+        let unchecked = prepared.verdicts.len() - prepared.records.len();
+        if unchecked > 0 {
+            tracing::warn!(
+                unchecked,
+                "events were not checked: those before them in their request took too much work"
+            );
         }
         prepared
     }
@@ -132,27 +149,32 @@ impl Collector {
         Prepared { records, verdicts }
     }
 
-    /// Makes the record of a valid event; otherwise says which type it claimed to be of, and what is wrong.
-    #[expect(clippy::type_complexity, reason = "used once, right above")]
+    /// Makes the record of a valid event.
     fn accept(
         &self,
         username: &Username,
         body: &[u8],
         expected: Option<&EventType>,
         received_at: Timestamp,
-    ) -> Result<(Record, Option<EventId>), (Option<EventType>, Vec<Violation>)> {
+        budget: &mut Budget,
+    ) -> Result<(Record, Option<EventId>), NotAccepted> {
         let text = std::str::from_utf8(body).map_err(|error| {
             let looks = looks::of_bytes(body).map(|looks| format!(": {looks}")).unwrap_or_default();
             let message = format!("not valid UTF-8, from byte {} on{looks}", error.valid_up_to());
-            (None, vec![Violation::whole(message)])
+            NotAccepted::Invalid(None, vec![Violation::whole(message)])
         })?;
-        let event = Event::read(text).map_err(|errors| (None, errors))?;
+        let event = Event::read(text).map_err(|errors| NotAccepted::Invalid(None, errors))?;
         let claimed = || event.event_type.clone();
-        let event_type =
-            which_type(&self.catalog, &event, expected).map_err(|error| (claimed(), vec![error]))?;
+        let event_type = which_type(&self.catalog, &event, expected)
+            .map_err(|error| NotAccepted::Invalid(claimed(), vec![error]))?;
         // `which_type` answers only with types that the catalog has.
         let key = match self.catalog.get(&event_type) {
-            Some(definition) => definition.check(&event).map_err(|errors| (claimed(), errors))?,
+            Some(definition) => definition.check_within(&event, budget).map_err(|refusal| match refusal {
+                Refusal::Invalid(errors) => NotAccepted::Invalid(claimed(), errors),
+                Refusal::Unchecked => {
+                    NotAccepted::Unchecked { client_id: event.event_id.clone(), claimed: event_type.clone() }
+                }
+            })?,
             None => None,
         };
         let stamp = self.stamp(username, event.event_id.clone(), received_at);
@@ -181,15 +203,18 @@ impl Collector {
             log_refusal(error, refused);
         }
         let mut outcomes = Vec::with_capacity(records.len());
-        for ((record, verdict), appended) in records.iter().zip(verdicts).zip(appended) {
+        let mut durable = records.iter().zip(&appended);
+        for verdict in verdicts {
+            let checked = if matches!(verdict, Verdict::Unchecked { .. }) { None } else { durable.next() };
             // Names that the catalog has not are the client's own.
             let claimed = match &verdict {
-                Verdict::Valid { .. } => Some(&record.counter().event_type),
+                Verdict::Valid { .. } => checked.map(|(record, _)| &record.counter().event_type),
                 Verdict::Invalid { claimed, .. } => claimed.as_ref(),
+                Verdict::Unchecked { claimed, .. } => Some(claimed),
             };
             let event_type =
                 claimed.and_then(|claimed| self.catalog.get(claimed)).map(Definition::event_type);
-            let outcome = outcome(record, verdict, &appended);
+            let outcome = outcome(verdict, checked);
             let (fate, number) = match &outcome {
                 Outcome::Stored { .. } => (Fate::Accepted, &mut taken.accepted),
                 Outcome::Duplicate { .. } => (Fate::Duplicate, &mut taken.duplicates),
@@ -249,21 +274,33 @@ fn parts(mut body: &[u8]) -> Vec<&[u8]> {
     parts
 }
 
-/// What became of an event, from what it is and what the stream did with it.
-fn outcome(record: &Record, verdict: Verdict, appended: &Appended) -> Outcome {
-    match (verdict, appended) {
+/// Why an event has no record of its type.
+enum NotAccepted {
+    /// The type that it claims to be of, where it claims one, and what is wrong with it.
+    Invalid(Option<EventType>, Vec<Violation>),
+    Unchecked {
+        client_id: Option<EventId>,
+        claimed: EventType,
+    },
+}
+
+/// What became of an event, from what it is and what the stream did with its record, if it has one.
+fn outcome(verdict: Verdict, checked: Option<(&Record, &Appended)>) -> Outcome {
+    let not_stored = |event_id, reason| Outcome::NotStored { event_id, reason };
+    match (verdict, checked) {
         // It is to be rejected and kept, and was not kept: sent again, it will be.
-        (Verdict::Invalid { .. }, Appended::Refused(error)) => {
-            Outcome::NotStored { event_id: None, reason: error.into() }
+        (Verdict::Invalid { .. }, Some((_, Appended::Refused(error)))) => not_stored(None, error.into()),
+        (Verdict::Invalid { errors, .. }, Some(_)) => Outcome::Rejected { errors },
+        (Verdict::Invalid { .. }, None) => not_stored(None, Reason::Unavailable),
+        (Verdict::Valid { client_id }, Some((_, Appended::Refused(error)))) => {
+            not_stored(client_id, error.into())
         }
-        (Verdict::Invalid { errors, .. }, _) => Outcome::Rejected { errors },
-        (Verdict::Valid { client_id }, Appended::Refused(error)) => {
-            Outcome::NotStored { event_id: client_id, reason: error.into() }
-        }
-        (Verdict::Valid { .. }, Appended::Duplicate) => {
+        (Verdict::Valid { client_id }, None) => not_stored(client_id, Reason::Unavailable),
+        (Verdict::Unchecked { client_id, .. }, _) => not_stored(client_id, Reason::TooMuchWork),
+        (Verdict::Valid { .. }, Some((record, Appended::Duplicate))) => {
             Outcome::Duplicate { event_id: record.event_id().clone() }
         }
-        (Verdict::Valid { .. }, Appended::Counted | Appended::Stored) => {
+        (Verdict::Valid { .. }, Some((record, Appended::Counted | Appended::Stored))) => {
             Outcome::Stored { event_id: record.event_id().clone() }
         }
     }

@@ -50,8 +50,8 @@ struct Held {
 }
 
 /// Waits for a place among the large bodies, for one that is.
-async fn place(body: &Sent, room: Room) -> Result<Held, Problem> {
-    let place = if body.is_large() {
+async fn place(body: &Sent, room: Room, at_once: usize) -> Result<Held, Problem> {
+    let place = if body.is_large(at_once) {
         let admitted = LARGE.try_acquire().map_err(|_| Problem::Busy)?;
         // A semaphore that is never closed always gives one.
         let turn = LARGE_AT_ONCE.acquire().await.map_err(|_| Problem::Busy)?;
@@ -121,7 +121,7 @@ async fn whole(
 ) -> Result<(Sent, Held), Problem> {
     let (body, room) = body::read(&parts.headers, body).await?;
     collector.observe.body(body.length());
-    let held = place(&body, room).await?;
+    let held = place(&body, room, collector.catalog.bytes_checked_at_once()).await?;
     writer.still(parts, collector).await?;
     Ok((body, held))
 }
@@ -143,7 +143,7 @@ async fn aside(
     held: Held,
     work: impl FnOnce(&Collector, &[u8]) -> Result<Prepared, Problem> + Send + 'static,
 ) -> Result<(Prepared, Held), Problem> {
-    if !body.is_large() {
+    if !body.is_large(collector.catalog.bytes_checked_at_once()) {
         return Ok((work(collector, &body.decode()?)?, held));
     }
     let (collector, span) = (Arc::clone(collector), tracing::Span::current());

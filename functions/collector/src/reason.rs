@@ -13,6 +13,10 @@ pub(crate) enum Reason {
         "Files of the server were removed, moved or replaced while it was running: it has to be started again."
     )]
     FilesLost,
+    #[error(
+        "Checking the events of this request took all the work that one request may cause. Send fewer at once."
+    )]
+    TooMuchWork,
     #[error("The storage behind the server does not answer now. The server's log says more.")]
     Unavailable,
     #[error(

@@ -1,15 +1,16 @@
 //! One event type: its file read and checked, and events checked against it.
 
-use std::fmt;
-
 use jsonschema::{Draft, PatternOptions, Validator, error::ValidationErrorKind};
 use serde_json::{Map, Value};
 
 use super::{
     CatalogError,
-    alternatives::{Alternatives, Extent},
-    coherence, fields,
+    budget::{Budget, Refusal},
+    coherence,
+    cost::{Cost, Extent, MAX_STEPS},
+    fields,
     locate::{line_of, names_of},
+    route::Route,
     words,
 };
 use crate::{Event, EventType, Key, Violation, json};
@@ -25,50 +26,7 @@ pub struct Definition {
     fields: Vec<String>,
     remarks: Vec<CatalogError>,
     validator: Validator,
-    alternatives: Alternatives,
-}
-
-/// The path at which events of a type are posted; `<route>/count` reads their count.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Route(String);
-
-impl Route {
-    /// First segments that the API itself uses, now or in a version to come.
-    const RESERVED: [&str; 9] =
-        ["admin", "counts", "docs", "events", "health", "metrics", "openapi.json", "rejected", "weir.js"];
-
-    fn parse(text: &str) -> Result<Self, String> {
-        let segments: Vec<&str> = text.strip_prefix('/').unwrap_or_default().split('/').collect();
-        let plain = |segment: &&str| {
-            !segment.is_empty()
-                && segment.len() <= 64
-                && segment
-                    .bytes()
-                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'-'))
-        };
-        if segments.len() > 4 || !segments.iter().all(plain) {
-            return Err("must be like /button/click: one to four segments of a-z, 0-9, _ and -".to_owned());
-        }
-        if Self::RESERVED.contains(&segments[0]) {
-            return Err(format!("must not begin with /{}, which the API itself uses", segments[0]));
-        }
-        if segments.last() == Some(&"count") {
-            return Err("must not end in /count, which is where counts are read".to_owned());
-        }
-        Ok(Self(text.to_owned()))
-    }
-
-    /// The path, beginning with a slash.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for Route {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(&self.0)
-    }
+    cost: Cost,
 }
 
 /// Tables that are there beside those of the event types: all events, and those that failed validation.
@@ -106,6 +64,9 @@ impl Definition {
         let (route, count_by) = read_own(object, properties)
             .map_err(|(path, message)| at(&path.iter().map(String::as_str).collect::<Vec<_>>(), message))?;
 
+        // Before it is compiled, which may take as long as checking.
+        let cost = Cost::of(&schema)
+            .map_err(|(path, message)| at(&path.iter().map(String::as_str).collect::<Vec<_>>(), message))?;
         // The linear-time engine: a pattern in a catalog can then not be used to stall the collector.
         let validator = jsonschema::options()
             .with_draft(Draft::Draft202012)
@@ -126,9 +87,8 @@ impl Definition {
             .map(|(path, message)| at(&path.iter().map(String::as_str).collect::<Vec<_>>(), message));
         let remarks = remarks.collect();
         let fields = fields::in_order(text, object);
-        let alternatives = Alternatives::of(&schema);
         let text = text.to_owned();
-        Ok(Self { event_type, route, count_by, schema, text, fields, remarks, validator, alternatives })
+        Ok(Self { event_type, route, count_by, schema, text, fields, remarks, validator, cost })
     }
 
     /// The type's name.
@@ -191,36 +151,60 @@ impl Definition {
         self.remarks.iter()
     }
 
-    /// Checks an event's fields; answers with its key, or with what is wrong: everything, up to a hundred reasons. Where the
-    /// schema has alternatives in alternatives, or an event so many values that the reasons of all alternatives would be
-    /// too many, there is one reason for all. An event with too many values to be checked at all is refused.
+    /// Checks an event's fields; answers with its key, or with what is wrong: everything, up to a hundred reasons. Where all
+    /// reasons could take too much time or memory, there is one. An event that could take too much time to be checked at
+    /// all is refused.
     pub fn check(&self, event: &Event<'_>) -> Result<Option<Key>, Vec<Violation>> {
-        let violations = self.violations(event.value());
+        self.check_within(event, &mut Budget::of_a_request()).map_err(|refusal| match refusal {
+            Refusal::Invalid(violations) => violations,
+            // A whole budget is enough for one event.
+            Refusal::Unchecked => vec![self.too_much()],
+        })
+    }
+
+    /// Like [`Self::check`], for an event that shares its budget with others.
+    pub fn check_within(&self, event: &Event<'_>, budget: &mut Budget) -> Result<Option<Key>, Refusal> {
+        let (extent, steps) = self.cost.extent(event.value());
+        if !budget.take(steps) {
+            return Err(Refusal::Unchecked);
+        }
+        let violations = self.violations(event.value(), extent);
         if !violations.is_empty() {
-            return Err(violations);
+            return Err(Refusal::Invalid(violations));
         }
         let counted = self.count_by.as_ref().and_then(|field| event.value().get(field)?.as_str());
         Ok(counted.map(Key::of))
     }
 
-    fn violations(&self, event: &Value) -> Vec<Violation> {
-        let extent = self.alternatives.extent(event);
-        if let Extent::TooMuch { values, alternatives } = extent {
-            return vec![Violation::whole(format!(
-                "is too much to check: it has {values} values, and the schema of {} has {alternatives} alternatives",
+    /// The most steps that checking one value of an event can take.
+    pub(super) fn steps_of_a_value(&self) -> u64 {
+        self.cost.of_a_value()
+    }
+
+    fn violations(&self, event: &Value, extent: Extent) -> Vec<Violation> {
+        match extent {
+            Extent::Reasons => {
+                self.validator.iter_errors(event).take(MAX_VIOLATIONS).map(|error| explain(&error)).collect()
+            }
+            Extent::TooMuch => vec![self.too_much()],
+            _ if self.validator.is_valid(event) => Vec::new(),
+            Extent::FirstReason => {
+                let first = self.validator.validate(event).err().map(|error| explain(&error));
+                let more = "may be wrong in more places, which are not listed: it has very many values";
+                first.into_iter().chain([Violation::whole(more)]).collect()
+            }
+            Extent::Verdict => vec![Violation::whole(format!(
+                "is not what the schema of {} allows; the reasons are not listed, as there may be very many",
                 self.event_type
-            ))];
+            ))],
         }
-        if extent == Extent::Verdict {
-            let valid = self.validator.is_valid(event);
-            let message = format!(
-                "is not what the schema of {} allows; which of its alternatives refuse what is not listed, as there may be \
-                 very many reasons",
-                self.event_type
-            );
-            return if valid { Vec::new() } else { vec![Violation::whole(message)] };
-        }
-        self.validator.iter_errors(event).take(MAX_VIOLATIONS).map(|error| explain(&error)).collect()
+    }
+
+    fn too_much(&self) -> Violation {
+        Violation::whole(format!(
+            "is too much to check: for so many values, the schema of {} may take more than {MAX_STEPS} steps",
+            self.event_type
+        ))
     }
 }
 
@@ -409,21 +393,6 @@ mod tests {
             };
             assert!(right, "{refusal}\n  should begin with\n{said}");
         }
-    }
-
-    #[test]
-    fn no_route_of_an_event_type_is_one_of_the_apis_own() {
-        let own =
-            ["/counts", "/docs", "/events", "/health", "/metrics", "/openapi.json", "/rejected", "/weir.js"];
-        for own in own {
-            for route in [own.to_owned(), format!("{own}/x"), format!("{own}/x/y")] {
-                assert!(Route::parse(&route).is_err(), "{route}");
-            }
-        }
-        for route in ["/", "", "//", "/./docs", "docs", "/Docs", "/x/count"] {
-            assert!(Route::parse(route).is_err(), "{route}");
-        }
-        assert!(Route::parse("/web/docs").is_ok() && Route::parse("/my-rejected").is_ok());
     }
 
     fn check(schema: &str, event: &str) -> Result<Option<Key>, Vec<(String, String)>> {

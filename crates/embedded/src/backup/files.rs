@@ -13,7 +13,10 @@ use std::{
 };
 
 use super::{BackupError, Size, Watch, at};
-use crate::folder::{Folder, create_private, private_file, sync_folder};
+use crate::{
+    folder::{Folder, sync_folder},
+    private::{create_private, private_file},
+};
 
 /// How many names are listed at a time.
 const PAGE: usize = 1000;

@@ -12,8 +12,9 @@ use super::{
     parent_of, refuse_occupied, snapshot,
 };
 use crate::{
-    folder::{RESTORING, create_private, sync_folder},
+    folder::{RESTORING, sync_folder},
     lock::{LOCK, lock_folder},
+    private::create_private,
 };
 
 /// Copies a backup into a data folder that is empty or does not exist. While it copies, and if it breaks off, the folder
