@@ -124,28 +124,8 @@ pub(crate) fn no_such(kind: &str, name: &str, known: &BTreeSet<&str>) -> String 
 /// The name from which the fewest letters are wrong, if they are few.
 pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let most = (name.len() / 3).max(1);
-    let (wrong, nearest) = known.map(|known| (letters_wrong(name, known), known)).min()?;
+    let (wrong, nearest) = known.map(|known| (strsim::osa_distance(name, known), known)).min()?;
     (wrong <= most).then_some(nearest)
-}
-
-/// How many letters must be added, left out, replaced or swapped with the next one (the distance of optimal string
-/// alignment).
-fn letters_wrong(one: &str, other: &str) -> usize {
-    let (one, other) = (one.as_bytes(), other.as_bytes());
-    let mut rows = vec![(0..=other.len()).collect::<Vec<usize>>()];
-    for (i, &a) in one.iter().enumerate() {
-        let mut row = vec![i + 1];
-        for (j, &b) in other.iter().enumerate() {
-            let replaced = rows[i][j] + usize::from(a != b);
-            let mut fewest = replaced.min(rows[i][j + 1] + 1).min(row[j] + 1);
-            if i > 0 && j > 0 && a == other[j - 1] && one[i - 1] == b {
-                fewest = fewest.min(rows[i - 1][j - 1] + 1);
-            }
-            row.push(fewest);
-        }
-        rows.push(row);
-    }
-    rows[one.len()][other.len()]
 }
 
 #[cfg(test)]

@@ -38,13 +38,18 @@ fn is_throttling(code: &str) -> bool {
     THROTTLED.contains(&code)
 }
 
-/// An answer, where throttling is one too.
-pub(crate) fn unless_throttled<T, E: ProvideErrorMetadata>(
-    answer: Result<T, SdkError<E, HttpResponse>>,
-) -> Result<Option<T>, SdkError<E, HttpResponse>> {
+/// Whether a service answered, where throttling is an answer too.
+pub(crate) fn unless_throttled<T, E>(
+    what: &'static str,
+    answer: &Result<T, SdkError<E, HttpResponse>>,
+) -> Result<(), PortError>
+where
+    E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+{
     match answer {
-        Err(SdkError::ServiceError(service)) if service.err().code().is_some_and(is_throttling) => Ok(None),
-        answer => answer.map(Some),
+        Err(SdkError::ServiceError(service)) if service.err().code().is_some_and(is_throttling) => Ok(()),
+        Err(error) => Err(port_error(what, error)),
+        Ok(_) => Ok(()),
     }
 }
 
@@ -145,11 +150,11 @@ mod tests {
     fn a_service_that_throttles_is_there_and_one_that_refuses_is_not() {
         let said = |code| ErrorMetadata::builder().code(code).build();
         let throttled: Result<(), _> = Err(answered(400, said("ThrottlingException")));
-        assert!(matches!(unless_throttled(throttled), Ok(None)));
+        assert!(unless_throttled("x", &throttled).is_ok());
         let refused: Result<(), _> = Err(answered(400, said("AccessDeniedException")));
-        assert!(unless_throttled(refused).is_err());
+        assert!(unless_throttled("x", &refused).is_err());
         let answered: Result<(), SdkError<GetItemError, HttpResponse>> = Ok(());
-        assert!(matches!(unless_throttled(answered), Ok(Some(()))));
+        assert!(unless_throttled("x", &answered).is_ok());
     }
 
     #[test]

@@ -6,10 +6,7 @@ use async_trait::async_trait;
 use tokio::{sync::Mutex, time::Instant};
 use weir_core::ports::{Health, PortError};
 
-use crate::{
-    counts::Place,
-    errors::{port_error, unless_throttled},
-};
+use crate::{counts::Place, errors::unless_throttled};
 
 /// How long a good answer is believed. Anybody may ask, and `ListTagsForDeliveryStream` is allowed five times a second
 /// in a whole account (<https://docs.aws.amazon.com/firehose/latest/dev/limits.html>).
@@ -52,8 +49,8 @@ impl Health for AwsHealth {
         let (stream, item) = tokio::join!(stream, item);
         // A service that throttles is there. Anybody may ask, and many environments ask at the same time: their questions must
         // not make it seem away.
-        unless_throttled(stream).map_err(|error| port_error("the delivery stream", &error))?;
-        unless_throttled(item).map_err(|error| port_error("the table of counts", &error))?;
+        unless_throttled("the delivery stream", &stream)?;
+        unless_throttled("the table of counts", &item)?;
         *well = Some(Instant::now());
         Ok(())
     }

@@ -3,6 +3,8 @@
 //! A cache buster (`_=1699`) or a tracking parameter (`utm_source=…`) changes nothing. A misspelt one would change the
 //! answer without a word, so it is refused by the name that was probably meant.
 
+use strsim::osa_distance;
+
 use crate::{problem::Problem, read::invalid};
 
 /// Refuses a name that is like one of those that the route knows.
@@ -30,25 +32,7 @@ fn is_like(name: &str, known: &str) -> bool {
             || (shorter.len() >= 2
                 && known == *longer
                 && (known.starts_with(&name) || known.ends_with(&name)))
-            || (shorter.len() >= 4 && distance(name.as_bytes(), known.as_bytes()) <= 2))
-}
-
-/// How many letters must be added, taken away, changed or swapped with their neighbour to make one of the other.
-fn distance(one: &[u8], other: &[u8]) -> usize {
-    let mut before: Vec<usize> = Vec::new();
-    let mut last: Vec<usize> = (0..=other.len()).collect();
-    for (i, a) in one.iter().enumerate() {
-        let mut row = vec![i + 1];
-        for (j, b) in other.iter().enumerate() {
-            let mut least = (row[j] + 1).min(last[j + 1] + 1).min(last[j] + usize::from(a != b));
-            if i > 0 && j > 0 && *a == other[j - 1] && one[i - 1] == *b {
-                least = least.min(before[j - 1] + 1);
-            }
-            row.push(least);
-        }
-        before = std::mem::replace(&mut last, row);
-    }
-    last.last().copied().unwrap_or_default()
+            || (shorter.len() >= 4 && osa_distance(&name, &known) <= 2))
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! check nothing, without a word.
 
 use serde_json::Value;
+use strsim::osa_distance;
 
 /// The keywords of JSON Schema 2020-12, those that it still reads from earlier drafts, and Weir's own.
 const KNOWN: [&str; 59] = [
@@ -148,23 +149,8 @@ fn look_at_each(value: &Value, path: &mut Vec<String>, found: &mut Vec<Remark>) 
 fn nearest(word: &str) -> Option<&'static str> {
     let word = word.to_lowercase();
     let distances =
-        KNOWN.iter().chain(&ALSO_KNOWN).map(|known| (distance(&word, &known.to_lowercase()), *known));
+        KNOWN.iter().chain(&ALSO_KNOWN).map(|known| (osa_distance(&word, &known.to_lowercase()), *known));
     distances.min().filter(|(distance, known)| *distance <= 1 + known.len() / 5).map(|(_, known)| known)
-}
-
-/// How many letters must be added, removed or replaced (Levenshtein).
-fn distance(one: &str, other: &str) -> usize {
-    let other: Vec<char> = other.chars().collect();
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (at, letter) in one.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], at + 1);
-        for (column, wanted) in other.iter().enumerate() {
-            let replaced = diagonal + usize::from(letter != *wanted);
-            diagonal = row[column + 1];
-            row[column + 1] = replaced.min(diagonal + 1).min(row[column] + 1);
-        }
-    }
-    row[other.len()]
 }
 
 #[cfg(test)]
