@@ -26,7 +26,7 @@ fn show_all(browser: &Browser) {
     browser.until_contains("#keys-list", "buy");
     browser.until_contains(".chart:last-child .readout", "3 events filed");
     browser.until_contains("#latest-list", "/session_id");
-    browser.fill("#try-field-1", "");
+    browser.fill("#try-field-0", "");
     browser.click("#try-send");
     browser.until_contains("#try-answer", "/session_id");
     browser.until_contains("#latest-list li:nth-child(2)", "Page view");

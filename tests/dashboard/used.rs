@@ -63,7 +63,7 @@ fn an_invalid_event_from_the_form_is_answered_with_its_reason_and_is_among_the_l
     let weir = Weir::start();
     let browser = signed_in(&weir);
     browser.until_contains("#latest-none", "Nothing so far");
-    browser.fill("#try-field-0", "");
+    browser.fill("#try-field-1", "");
     browser.click("#try-send");
     browser.until_is("#try-answer", "Rejected\n/button_id is required");
     browser.until_is("#rejected", "1");
@@ -158,7 +158,7 @@ fn signing_out_leaves_nothing_of_the_data_in_the_page() {
     assert_eq!(weir.post("/button/click", r#"{"button_id": "rejected-qvist"}"#).status, 422);
     let browser = signed_in(&weir);
     browser.until_contains("#keys-list", "button-qvist");
-    browser.fill("#try-field-0", "typed-qvist");
+    browser.fill("#try-field-1", "typed-qvist");
     browser.until_contains("#latest-list", "is required");
     let shown = everything(&browser);
     assert!(shown.contains("typed-qvist") && shown.contains("rejected-qvist") && shown.contains("demo"));

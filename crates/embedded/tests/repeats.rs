@@ -233,10 +233,12 @@ async fn a_folder_of_an_earlier_version_opens_and_keeps_its_events() {
         let db = rusqlite::Connection::open(folder.path().join("events.db")).unwrap();
         db.execute_batch(
             "DROP TABLE recent_ids; ALTER TABLE progress DROP COLUMN in_raw; DROP TABLE given_up; DROP TABLE recent_rejected;
+             DROP TABLE served_types; DROP TABLE earlier_keys;
              ALTER TABLE progress DROP COLUMN id_generation; ALTER TABLE progress DROP COLUMN id_elapsed;
              ALTER TABLE settled_totals DROP COLUMN settled_at; PRAGMA user_version = 1",
         ).unwrap();
     }
+    assert!(weir_embedded::stored_catalog(folder.path()).unwrap().is_empty(), "it noted no catalog");
     let (engine, mut deliveries) = open(folder.path(), &clock);
     assert_eq!(total(&engine).await, 10);
     assert_eq!(append(&engine, 9..11).await, [false, false], "of what it stored it remembers nothing");
@@ -246,5 +248,5 @@ async fn a_folder_of_an_earlier_version_opens_and_keeps_its_events() {
     assert_eq!(total(&engine).await, 12);
     let db = rusqlite::Connection::open(folder.path().join("events.db")).unwrap();
     let format: u32 = db.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
-    assert_eq!(format, 5);
+    assert_eq!(format, 6);
 }
