@@ -321,7 +321,7 @@ mod tests {
         let late = works.ask("late", |db| db.execute("UPDATE progress SET applied = 77", []).map(drop));
         release.send(()).unwrap();
         holding.await.unwrap().unwrap();
-        assert!(matches!(full.await.unwrap(), Err(PortError::Unavailable { .. })));
+        assert!(matches!(full.await.unwrap(), Err(PortError::NoSpace { .. })));
         assert!(late.await.unwrap().is_err());
         let applied = works.ask("reading", |db| {
             db.query_row("SELECT applied FROM progress", [], |row| row.get::<_, u64>(0))

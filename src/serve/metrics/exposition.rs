@@ -4,7 +4,7 @@
 //! it is the answer unless OpenMetrics is asked for, as Prometheus itself does.
 //! <https://prometheus.io/docs/instrumenting/exposition_formats/> has both.
 
-use std::{borrow::Cow, fmt::Write};
+use std::fmt::Write;
 
 use axum::http::{HeaderMap, HeaderValue, header};
 
@@ -66,13 +66,11 @@ fn in_text(open_metrics: &str) -> String {
             .find_map(|line| line.strip_prefix("# TYPE ")?.split(' ').nth(1));
         let (word, name, rest) = parts(comment);
         let (suffix, rest) = match (word, kind) {
-            ("HELP", Some("counter")) => ("_total", Cow::Borrowed(rest)),
-            ("HELP", Some("info")) => ("_info", Cow::Borrowed(rest)),
-            ("HELP", _) => ("", Cow::Borrowed(rest)),
-            ("TYPE", Some("counter")) => ("_total", Cow::Borrowed(rest)),
-            ("TYPE", Some("info")) => ("_info", Cow::Borrowed("gauge")),
-            ("TYPE", Some("unknown")) => ("", Cow::Borrowed("untyped")),
-            ("TYPE", _) => ("", Cow::Borrowed(rest)),
+            ("HELP" | "TYPE", Some("counter")) => ("_total", rest),
+            ("HELP", Some("info")) => ("_info", rest),
+            ("TYPE", Some("info")) => ("_info", "gauge"),
+            ("TYPE", Some("unknown")) => ("", "untyped"),
+            ("HELP" | "TYPE", _) => ("", rest),
             // UNIT and EOF.
             _ => continue,
         };

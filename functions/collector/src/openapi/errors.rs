@@ -1,0 +1,67 @@
+//! What the description says of errors: those of an operation, and those that every request may meet.
+
+use serde_json::{Map, Value, json};
+
+use super::reference;
+use crate::examples::{Of, examples};
+
+/// The errors that every operation has, and the names of their shared responses.
+pub(super) const ANYWHERE: [(u16, &str); 4] =
+    [(400, "MalformedRequest"), (431, "HeadTooLarge"), (500, "Internal"), (503, "Busy")];
+
+/// The errors of requests that no operation describes.
+const ELSEWHERE: [(u16, &str); 2] = [(404, "NotFound"), (405, "MethodNotAllowed")];
+
+/// The shared responses, by name.
+pub(super) fn shared_responses() -> Map<String, Value> {
+    let response = |(status, name): (u16, &str)| {
+        let mut responses = errors(Of::Any, &[status]);
+        let mut response = responses[status.to_string()].take();
+        response["headers"] = request_id_header();
+        (name.to_owned(), response)
+    };
+    ANYWHERE.into_iter().chain(ELSEWHERE).map(response).collect()
+}
+
+/// Says of each response that it has the header.
+pub(super) fn identified(responses: &mut Map<String, Value>) {
+    for response in responses.values_mut() {
+        response["headers"] = request_id_header();
+    }
+}
+
+fn request_id_header() -> Value {
+    json!({"X-Request-Id": {"$ref": "#/components/headers/X-Request-Id"}})
+}
+
+/// The errors of a route that reads.
+pub(super) fn problems(statuses: &[u16]) -> Value {
+    errors(Of::Reading, statuses)
+}
+
+/// The responses of an operation with these statuses.
+pub(super) fn errors(route: Of, statuses: &[u16]) -> Value {
+    let of = |status: u16| match (status, route) {
+        (400, Of::Any | Of::Reading) => "The request is not valid HTTP.",
+        (400, _) => "The body did not come whole, or the request is not valid HTTP.",
+        (401, _) => "There are no usable credentials.",
+        (403, Of::Reading) => "The access key does not have the scope.",
+        (403, _) => "The access key does not have the scope, or the page that posts may not call the API.",
+        (404, Of::Any) => "There is no such path.",
+        (404, _) => "There is no such event type.",
+        (405, _) => "The path does not have this method. Allow names those that it has.",
+        (408, _) => "The body came too slowly.",
+        (413, _) => "The body is too large, or has too many events.",
+        (415, _) => "The content encoding is not known.",
+        (422, _) => "It is not valid; the members say why.",
+        (429, _) => "Too many requests, or failed sign-ins. Retry-After says when to try again.",
+        (431, _) => "The request line and the headers are too large.",
+        (500, _) => "A fault in the collector, which was logged.",
+        _ => "Not available now. Retry-After says when to try again.",
+    };
+    let answer = |status: u16| {
+        let content = json!({"schema": reference("Problem"), "examples": examples(route, status)});
+        json!({"description": of(status), "content": {"application/problem+json": content}})
+    };
+    statuses.iter().map(|status| (status.to_string(), answer(*status))).collect::<Map<_, _>>().into()
+}
