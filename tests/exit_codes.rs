@@ -134,14 +134,15 @@ fn what_is_interrupted_ends_with_130_but_a_server_that_is_told_to_stop_is_done()
             .spawn()
             .unwrap();
         let (id, _open) = (child.id().to_string(), child.stdin.take());
-        let catches = |id: &str| {
+        let interrupt_is = |what: &str| {
             let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
-            let line = status.lines().find(|line| line.starts_with("SigCgt")).unwrap().to_owned();
+            let line = status.lines().find(|line| line.starts_with(what)).unwrap().to_owned();
             u64::from_str_radix(line.split_whitespace().nth(1).unwrap(), 16).unwrap() & 2 != 0
         };
+        eventually("it ignores no signal that this process ignores", || !interrupt_is("SigIgn"));
         if arguments[0] == "send" {
             // Before it listens to signals, one ends it as it ends any process, which a shell calls 130 as well.
-            eventually("it listens to signals", || catches(&id));
+            eventually("it listens to signals", || interrupt_is("SigCgt"));
         }
         assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
         eventually("it has ended", || child.try_wait().unwrap().is_some());
