@@ -187,12 +187,12 @@ fn the_tests_pass_where_sigint_is_ignored_as_in_the_background_job_of_a_script()
 }
 
 #[test]
-fn they_are_told_by_help_and_by_the_readme() {
+fn help_and_the_page_on_the_command_line_tell_them() {
     let help = Command::new(env!("CARGO_BIN_EXE_weir")).arg("help").output().unwrap();
     let help = String::from_utf8(help.stdout).unwrap();
-    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/COMMANDS.md")).unwrap();
     for code in ["0", "1", "2", "3", "130"] {
         assert!(help.contains(&format!("{code} ")), "{help}");
-        assert!(readme.contains(&format!("| {code} |")), "{code}");
+        assert!(page.contains(&format!("| {code} |")), "{code}");
     }
 }

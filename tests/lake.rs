@@ -223,11 +223,11 @@ fn saved_query(logical: &str) -> String {
     sql.replace("current_date", "(now() AT TIME ZONE 'UTC')::DATE")
 }
 
-/// The README's query that begins so.
-fn of_readme(begin: &str) -> String {
-    let readme = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
-    let readme = std::fs::read_to_string(readme).unwrap();
-    let text = readme.split_once(&format!("weir query \"{begin}")).unwrap().1.split_once('"').unwrap().0;
+/// The query of a page that begins so.
+fn of_page(page: &str, begin: &str) -> String {
+    let page = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(page);
+    let page = std::fs::read_to_string(page).unwrap();
+    let text = page.split_once(&format!("weir query \"{begin}")).unwrap().1.split_once('"').unwrap().0;
     format!("{begin}{text}")
 }
 
@@ -262,7 +262,8 @@ fn every_printed_query_is_right_for_several_users_and_for_what_was_sent_twice() 
     for _ in 0..2 {
         send(&ethan, &[outcome("p1", "yes")]);
     }
-    let rows = weir.query(&format!("{} ORDER BY ALL", of_readme("SELECT username, model, ")));
+    let rows =
+        weir.query(&format!("{} ORDER BY ALL", of_page("docs/EVENT_TYPES.md", "SELECT username, model, ")));
     let third = 2.0 / 3.0;
     assert_eq!(
         rows,
@@ -296,6 +297,6 @@ fn every_printed_query_is_right_for_several_users_and_for_what_was_sent_twice() 
     assert!(matches!(&rows[..], [row] if row["url"] == "https://a/'" && row["views"] == 1), "{rows:?}");
     let rows = weir.query(&saved_query("RejectedQuery"));
     assert!(matches!(&rows[..], [row] if row["claimed_type"] == "nothing"), "{rows:?}");
-    let rows = weir.query(&of_readme("SELECT event->>'button_id' AS button, "));
+    let rows = weir.query(&of_page("docs/QUERIES.md", "SELECT event->>'button_id' AS button, "));
     assert!(rows.contains(&json!({"button": hostile, "count_star()": 3})), "{rows:?}");
 }
