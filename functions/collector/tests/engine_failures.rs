@@ -214,7 +214,8 @@ async fn what_was_stored_before_is_acknowledged_and_not_counted() {
     let script = Arc::new(Script { refuse: &["bad"], known: &["old"], ..Script::default() });
     let click = r#"{"session_id":"s","button_id":"old","event_id":"old-1"}"#;
     let answer = ask(&script, "POST", "/button/click", click).await;
-    assert_eq!((answer.status, answer.body), (StatusCode::OK, json!({"message": "Received"})));
+    let again = json!({"message": "Received", "status": "duplicate", "event_id": "old-1"});
+    assert_eq!((answer.status, answer.body), (StatusCode::OK, again));
 
     let answer = ask(&script, "POST", "/events", clicks(&["old", "new"])).await;
     assert_eq!(answer.status, StatusCode::OK);
