@@ -149,8 +149,8 @@ def command(arguments):
 
 
 def first_user_and_event(arguments, program, out, url):
-    users = weir(program, out, "user", "list").split()
-    if users:
+    heading_and_users = weir(program, out, "user", "list").strip().splitlines()
+    if len(heading_and_users) > 1:
         say("\nThere are users already; none was added, and no event was sent.")
         return
     credentials = weir(program, out, "user", "add", arguments.user).strip()
