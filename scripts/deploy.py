@@ -163,7 +163,7 @@ def first_user_and_event(arguments, program, out, url):
         f"\nThe first event is stored; its count: {count.decode(errors='replace')}\n\n"
         f"The credentials of {arguments.user}, shown this once:\n\n  CREDENTIALS='{credentials}'\n\n"
         "Paste next:\n\n"
-        f"  curl -u \"$CREDENTIALS\" -d '{{\"session_id\":\"s1\",\"button_id\":\"abc\"}}' {url}/button/click\n"
+        f"  curl -u \"$CREDENTIALS\" -d '{{\"session_id\":\"s1\",\"button_id\":\"abc\"}}' '{url}/button/click'\n"
         f"  curl -u \"$CREDENTIALS\" '{url}/button/click/count?button_id=abc'\n"
     )
 

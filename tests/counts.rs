@@ -125,7 +125,7 @@ fn a_user_or_a_type_that_there_is_not_is_an_error_which_names_the_nearest() {
         (&["counts", "--type", "page_vew"], types),
         (&["tail", "--type", "page_vew"], types),
         (&["audit", "--type", "page_vew"], types),
-        (&["tail", "--type", "signup"], "Name the server's own catalog with --catalog"),
+        (&["tail", "--type", "signup"], "there is no event type signup; there are button_click"),
     ];
     for (arguments, said) in refused {
         let output = weir.run(arguments);
