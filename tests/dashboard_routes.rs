@@ -99,14 +99,14 @@ fn an_hour_or_a_day_that_cannot_be_is_422_and_so_is_too_much_of_them() {
             "745 hours; one answer has at most 744",
         ),
         ("/counts/button_click/hours?from=9999-01-01T00", "is later than to"),
-        ("/counts/button_click/hours?since=2026-01-01T00", "takes from and to"),
+        ("/counts/button_click/hours?form=2026-01-01T00", "is from meant?"),
         ("/counts/button_click/days?from=2026-11-20T13", "from: a day is like"),
         ("/counts/button_click/days?from=2026-1-1&to=2026-01-02", "from: a day is like"),
         ("/counts/button_click/days?from=2025-01-01&to=2026-01-02", "367 days; one answer has at most 366"),
         ("/rejected?limit=0", "a number from 1 to 50"),
         ("/rejected?limit=51", "a number from 1 to 50"),
         ("/rejected?limit=x", "a number from 1 to 50"),
-        ("/rejected?after=x", "takes limit"),
+        ("/rejected?limt=5", "is limit meant?"),
     ] {
         let problem = weir.get(path).problem(422, "invalid-query");
         assert!(problem["detail"].as_str().unwrap().contains(told), "{path}: {problem}");
@@ -250,7 +250,7 @@ fn an_answer_that_did_not_change_is_304_without_a_body() {
         assert_ne!(answer.header("etag"), Some(&*tag));
     }
     // Errors have no tag, and are nobody else's either; without credentials, a tag is worth nothing.
-    let error = weir.get("/counts?x=1");
+    let error = weir.get("/rejected?limit=0");
     assert_eq!(
         (error.status, error.header("etag"), error.header("cache-control")),
         (422, None, Some("private, no-cache"))
