@@ -362,7 +362,8 @@ pub fn with_default_signals(program: &str) -> Command {
     if ignored & HANG_UP_OR_INTERRUPT == 0 {
         return Command::new(program);
     }
-    let mut command = Command::new("env");
+    // By its path: a test may give the program another PATH.
+    let mut command = Command::new("/usr/bin/env");
     command.args(["--default-signal=HUP,INT", program]);
     command
 }

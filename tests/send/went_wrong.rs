@@ -273,12 +273,12 @@ fn a_type_that_the_server_does_not_have_is_refused_before_anything_is_sent() {
 fn a_file_whose_first_request_is_rejected_whole_for_one_reason_is_sent_on_only_if_that_is_asked_for() {
     let (weir, files) = (Weir::start(), Files::new());
     files.write("unknown.ndjson", "{\"event_type\":\"page_vew\"}\n".repeat(20_000));
-    files.write("lacks.csv", "session_id\n".to_owned() + &"s\n".repeat(20_000));
+    files.write("lacks.ndjson", "{\"session_id\":\"s\"}\n".repeat(20_000));
     let rejected = || weir.get("/counts/rejected").json()["total"].as_u64().unwrap_or_default();
     let mut before = 0;
     for (arguments, reason) in [
         (&["unknown.ndjson"][..], "/event_type the catalog has no event type page_vew"),
-        (&["lacks.csv", "--type", "button_click"], "/button_id is required"),
+        (&["lacks.ndjson", "--type", "button_click"], "/button_id is required"),
     ] {
         let sent = send(&weir, &files, arguments);
         assert_eq!(sent.status.code(), Some(1), "{}", said(&sent));
