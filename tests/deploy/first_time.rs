@@ -5,7 +5,8 @@ use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 use weir_lambda::testing::{Call, StubAws};
 
 use super::{
-    harness::json,
+    harness::{json, try_request},
+    local_aws::LocalAws,
     sam,
     stack::{FIRST_USER, Stack},
 };
@@ -142,6 +143,41 @@ fn an_account_with_few_functions_at_once_is_told_so_and_a_failed_first_deploymen
     let many = account(1_000, "ROLLBACK_COMPLETE");
     let said = sam::refused(|check| _ = check.env("AWS_ENDPOINT_URL", many.url()));
     assert!(said.contains("ROLLBACK_COMPLETE") && said.contains("sam delete --stack-name weir"), "{said}");
+}
+
+/// The fault is a name that is taken: a log group's, a queue's and a bucket's, as by another project of the account.
+#[test]
+fn a_first_deployment_that_fails_half_way_is_removed_and_made_again_under_the_same_name() {
+    // Its functions are built by then.
+    let _ = Stack::shared();
+    let aws = LocalAws::start();
+    let bucket = "/weir-lake-000000000000-us-east-1";
+    let change = |method: &str, path: &str| {
+        let answer = try_request(&aws.endpoint, method, None, path, &[], b"").unwrap();
+        assert!(answer.status < 300, "{method} {path}: {answer:?}");
+    };
+    aws.call("Logs_20140328.CreateLogGroup", &json!({"logGroupName": "/weir/weir/fan-out"}));
+    aws.call("AmazonSQS.CreateQueue", &json!({"QueueName": "weir-raw"}));
+    change("PUT", bucket);
+    change("PUT", &format!("{bucket}/taken"));
+
+    let said = sam::fail_to_deploy(&aws);
+    assert!(said.contains("ROLLBACK_COMPLETE"), "{said}");
+    let tables = aws.call("DynamoDB_20120810.ListTables", &json!({}));
+    assert_eq!(tables["TableNames"], json!([]), "what is kept was taken back, as it is empty");
+    let refused = sam::refused(|check| _ = check.env("AWS_ENDPOINT_URL", &aws.endpoint));
+    assert!(refused.contains("sam delete --stack-name weir"), "{refused}");
+
+    sam::delete(&aws);
+    change("DELETE", &format!("{bucket}/taken"));
+    change("DELETE", bucket);
+    aws.call("Logs_20140328.DeleteLogGroup", &json!({"logGroupName": "/weir/weir/fan-out"}));
+    let queues = aws.call("AmazonSQS.ListQueues", &json!({}));
+    for url in queues["QueueUrls"].as_array().into_iter().flatten() {
+        aws.call("AmazonSQS.DeleteQueue", &json!({"QueueUrl": url}));
+    }
+    let said = sam::deploy(&aws);
+    assert!(said.contains("Successfully created/updated stack"), "{said}");
 }
 
 fn which(program: &str) -> Option<std::path::PathBuf> {

@@ -47,6 +47,23 @@ pub fn deploy(to: &LocalAws) -> String {
     run(&mut deploy, DEPLOYING)
 }
 
+/// Deploys what was built, where that must fail; returns what it said.
+pub fn fail_to_deploy(to: &LocalAws) -> String {
+    let mut deploy = command("sam", &["deploy", "--no-confirm-changeset", "--no-progressbar"]);
+    deploy.arg("--parameter-overrides").args(PARAMETERS).env("AWS_ENDPOINT_URL", &to.endpoint);
+    let output = deploy.stdin(Stdio::null()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success(), "it was deployed: {said}");
+    said
+}
+
+/// Deletes the stack, as the guide says.
+pub fn delete(from: &LocalAws) {
+    let mut delete =
+        command("sam", &["delete", "--stack-name", "weir", "--no-prompts", "--region", "us-east-1"]);
+    run(delete.env("AWS_ENDPOINT_URL", &from.endpoint), DEPLOYING);
+}
+
 /// Runs `./check-aws` with what the first deployment built; returns what it printed, whatever it found.
 pub fn check_aws(to: &LocalAws) -> String {
     let mut check = script("check-aws", &["--yes", "--wait", "120", "--weir", env!("CARGO_BIN_EXE_weir")]);
