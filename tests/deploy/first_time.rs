@@ -145,7 +145,8 @@ fn an_account_with_few_functions_at_once_is_told_so_and_a_failed_first_deploymen
     assert!(said.contains("ROLLBACK_COMPLETE") && said.contains("sam delete --stack-name weir"), "{said}");
 }
 
-/// The fault is a name that is taken: a log group's, a queue's and a bucket's, as by another project of the account.
+/// The fault is a name that is taken: a log group's, a queue's and a bucket's, as by another project of the account. The local AWS
+/// takes back what it had made under any deletion policy; that AWS does, too, is what `tests/template/kept.rs` reads.
 #[test]
 fn a_first_deployment_that_fails_half_way_is_removed_and_made_again_under_the_same_name() {
     // Its functions are built by then.
