@@ -32,6 +32,23 @@ fn alarms_and_dashboard_are_no_more_than_an_account_has_for_nothing() {
 }
 
 #[test]
+fn a_bill_that_grows_is_told_where_there_is_an_address() {
+    let template = Template::read();
+    let budgets = template.all("AWS::Budgets::Budget");
+    let budget = budgets["Budget"];
+    assert_eq!(budget["Condition"], "HasAlarmEmail");
+    let limit = &budget["Properties"]["Budget"]["BudgetLimit"];
+    assert_eq!(*limit, json!({"Amount": {"Ref": "MonthlyBudget"}, "Unit": "USD"}));
+    let told = budget["Properties"]["NotificationsWithSubscribers"].as_array().unwrap();
+    let kinds: Vec<String> =
+        told.iter().map(|notification| text(&notification["Notification"]["NotificationType"])).collect();
+    assert_eq!(kinds, ["ACTUAL", "FORECASTED"]);
+    for notification in told {
+        assert_eq!(notification["Subscribers"][0]["Address"], json!({"Ref": "AlarmEmail"}));
+    }
+}
+
+#[test]
 fn the_guide_names_every_parameter_with_its_default_and_every_alarm() {
     let template = Template::read();
     let guide = file("docs/DEPLOY.md");
