@@ -55,6 +55,10 @@ fn all(db: &Connection) -> rusqlite::Result<Vec<StoredType>> {
 pub(crate) fn note(db: &mut Connection, catalog: &Catalog) -> rusqlite::Result<Vec<Breakage>> {
     let transaction = db.transaction()?;
     let stored = all(&transaction)?;
+    // Nothing is written where nothing changed: a server must start on a full disk, too.
+    if is_noted(&stored, catalog) {
+        return Ok(Vec::new());
+    }
     // A type that was gone is compared once it is back.
     let mut earlier = Catalog::default();
     for one in stored.iter().filter(|one| one.is_served || catalog.get(&one.event_type).is_some()) {
@@ -78,6 +82,17 @@ pub(crate) fn note(db: &mut Connection, catalog: &Catalog) -> rusqlite::Result<V
     }
     transaction.commit()?;
     Ok(catalog.breakages(&earlier))
+}
+
+/// Whether a catalog is the one that was noted last.
+fn is_noted(stored: &[StoredType], catalog: &Catalog) -> bool {
+    let served: Vec<_> = stored.iter().filter(|one| one.is_served).collect();
+    served.len() == catalog.iter().count()
+        && served.iter().all(|one| {
+            catalog.get(&one.event_type).is_some_and(|definition| {
+                definition.text() == one.text && definition.count_by() == one.counted_by.as_deref()
+            })
+        })
 }
 
 /// Moves a type's counts by key out of those that are read. Without a field there are none.
