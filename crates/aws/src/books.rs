@@ -1,4 +1,4 @@
-//! [`Books`] on DynamoDB: every count of the table, and corrections that other increments can pass.
+//! [`Books`] on DynamoDB: every count of the table, and corrections that do not overwrite concurrent increments.
 
 use std::collections::BTreeSet;
 
@@ -21,13 +21,13 @@ use crate::{
 const READING: &str = "reading the counts";
 const CORRECTING: &str = "correcting a count";
 
-/// How often a correction is tried that finds less than it read.
+/// How often a correction is tried if it finds less than it read.
 const TRIES: u32 = 10;
 
 #[async_trait]
 impl Books for DynamoCounts {
-    /// Reads the keys of the whole table, markers of batches and rejected events aside: there is no list of users who have
-    /// counts.
+    /// Reads the keys of the whole table, except those of batch markers and rejected events: there is no list of users who
+    /// have counts.
     async fn counted(&self) -> Result<BTreeSet<(Username, EventType)>, PortError> {
         let mut counted = BTreeSet::new();
         let mut start: Option<Item> = None;
@@ -78,7 +78,7 @@ impl Books for DynamoCounts {
     }
 }
 
-/// Names apart the two ports of the same type.
+/// Distinguishes the two ports of the same type.
 async fn hours(
     counts: &DynamoCounts,
     username: &Username,
@@ -91,7 +91,7 @@ async fn hours(
 
 #[async_trait]
 impl BooksAdmin for DynamoCounts {
-    /// One after the other. Nothing is set: a correction is added, as increments are.
+    /// Applies the corrections one after the other. A correction is added, as increments are; no count is set.
     async fn correct(&self, corrections: &[Correction]) -> Result<(), PortError> {
         for Correction { counter, by } in corrections {
             match u64::try_from(*by) {
@@ -104,7 +104,7 @@ impl BooksAdmin for DynamoCounts {
 }
 
 impl DynamoCounts {
-    /// Whose item it is that has these keys, and of which type.
+    /// Returns the user and the type of the item that has these keys.
     fn whose(&self, pk: &str, sk: &str) -> Result<(Username, EventType), String> {
         let parts: Vec<&str> = pk.split('#').collect();
         let of_type = sk.strip_prefix("type#").unwrap_or(sk);
@@ -146,14 +146,14 @@ impl DynamoCounts {
         Err(PortError::unavailable(CORRECTING, "it goes down while it is corrected"))
     }
 
-    /// The counts in some places, largest first.
+    /// Returns the counts in some places, largest first.
     async fn get_all(&self, places: &[Place]) -> Result<Vec<(Place, u64)>, PortError> {
         let mut found: Vec<(Place, u64)> = self.get_many(places).await?.into_iter().collect();
         found.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
         Ok(found)
     }
 
-    /// Takes from one place what it has, unless it has less by now.
+    /// Takes `by` from one place, unless it has less by now.
     async fn take(&self, place: &Place, by: u64) -> Result<bool, PortError> {
         let number = |text: String| AttributeValue::N(text);
         let taken = self

@@ -9,9 +9,9 @@
 //! | a batch's marker | `batch#BATCH` | `chunk#N` | |
 //! | a request's rejected events | `rejected#USER` | the newest one's id | `events`, `expires` |
 //!
-//! Names of users and types hold no `#`, so no two of these can be confused. Markers have no time to live: a batch
-//! that is filed again years later must find its own, and a million of them cost a few cents a month. Only rejected
-//! events have one (`expires`, in seconds): they are no counts, and whoever lists counts leaves them out.
+//! Names of users and types hold no `#`, so no two of these keys can be confused. Markers have no time to live: a batch that
+//! is filed again years later must find its own, and a million of them cost a few cents a month. Only rejected events have
+//! one (`expires`, in seconds): they are no counts, and lists of counts skip them.
 
 use std::{collections::HashMap, num::NonZeroU16, sync::Arc};
 
@@ -27,7 +27,7 @@ pub(crate) type Item = HashMap<String, AttributeValue>;
 #[derive(Clone)]
 pub struct DynamoCounts {
     pub(crate) client: Client,
-    /// For what must not be done twice: it tries once.
+    /// The client for calls that must not take effect twice: it never retries.
     pub(crate) once: Client,
     pub(crate) table: String,
     pub(crate) shards: NonZeroU16,
@@ -54,14 +54,14 @@ impl DynamoCounts {
         }
     }
 
-    /// Any number below `bound`.
+    /// Returns any number below `bound`.
     pub(crate) fn below(&self, bound: u16) -> u16 {
         let mut bytes = [0; 4];
         self.random.fill(&mut bytes);
         u16::try_from(u32::from_le_bytes(bytes) % u32::from(bound.max(1))).unwrap_or_default()
     }
 
-    /// The counts of one partition key, between two sort keys if they are given, by sort key.
+    /// Returns the counts of one partition key, between two sort keys if they are given, by sort key.
     pub(crate) async fn query(
         &self,
         what: &'static str,
@@ -72,7 +72,7 @@ impl DynamoCounts {
         items.into_iter().map(|(sk, item)| Ok((sk, number(what, &item)?))).collect()
     }
 
-    /// All items of one partition key, between two sort keys if they are given; every page of them.
+    /// Returns all items of one partition key, between two sort keys if they are given; every page of them.
     pub(crate) async fn items(
         &self,
         what: &'static str,
@@ -105,7 +105,7 @@ impl DynamoCounts {
     }
 }
 
-/// The count of an item.
+/// Returns the count of an item.
 pub(crate) fn number(what: &'static str, item: &Item) -> Result<u64, PortError> {
     let number = item.get("n").and_then(|value| value.as_n().ok()).and_then(|number| number.parse().ok());
     number.ok_or_else(|| malformed(what, "an item without n"))
@@ -131,7 +131,7 @@ impl Place {
         Self { pk: settled_totals(username), sk: format!("type#{event_type}") }
     }
 
-    /// Whether it is one of a user's settled totals.
+    /// Returns whether this is one of a user's settled totals.
     pub(crate) fn is_settled_total(&self) -> bool {
         self.pk.starts_with("settled#") && self.sk.starts_with("type#")
     }
@@ -163,12 +163,12 @@ pub(crate) fn settled_hours(username: &Username, event_type: &EventType) -> Stri
     format!("settled#{username}#{event_type}")
 }
 
-/// Padded, so that hours sort as their numbers do.
+/// Pads the hour, so that hours sort as their numbers do.
 pub(crate) fn hour_key(hour: Hour) -> String {
     format!("hour#{:010}", hour.since_epoch())
 }
 
-/// The event type of a sort key `type#TYPE`.
+/// Returns the event type of a sort key `type#TYPE`.
 pub(crate) fn event_type(what: &'static str, sk: &str) -> Result<EventType, PortError> {
     let name = sk.strip_prefix("type#").unwrap_or(sk);
     name.parse().map_err(|error| malformed(what, format!("{sk}: {error}")))

@@ -1,4 +1,4 @@
-//! What an error of the SDK means to a caller of a port.
+//! Translates errors of the SDK into errors of the ports.
 
 use std::error::Error;
 
@@ -9,7 +9,7 @@ use aws_smithy_runtime_api::{
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use weir_core::ports::PortError;
 
-/// Error codes that ask to come back later.
+/// Error codes that ask the client to retry later.
 const THROTTLED: [&str; 9] = [
     "LimitExceededException",
     "ProvisionedThroughputExceededException",
@@ -22,23 +22,23 @@ const THROTTLED: [&str; 9] = [
     "TooManyRequestsException",
 ];
 
-/// What a failed call may have done.
+/// The possible effect of a failed call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Effect {
-    /// Nothing, and trying again can help.
+    /// The call had no effect, and a retry can help.
     None,
-    /// Nobody knows: the answer was lost. Trying again can help, where doing it twice does no harm.
+    /// The answer was lost, so the effect is unknown. A retry can help if the call is idempotent.
     Unknown,
-    /// Nothing, and trying again cannot help.
+    /// The call had no effect, and a retry cannot help.
     Refused,
 }
 
-/// Whether a service refused a call because there were too many, or too few resources for it.
+/// Returns whether a service refused a call because there were too many, or too few resources for it.
 fn is_throttling(code: &str) -> bool {
     THROTTLED.contains(&code)
 }
 
-/// Whether a service answered, where throttling is an answer too.
+/// Returns whether a service answered; throttling counts as an answer.
 pub(crate) fn unless_throttled<T, E>(
     what: &'static str,
     answer: &Result<T, SdkError<E, HttpResponse>>,
@@ -53,17 +53,17 @@ where
     }
 }
 
-/// Whether a part of a transaction was cancelled for throttling. The reasons have codes of their own, without `Exception`.
-/// (<https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html>)
+/// Returns whether a part of a transaction was cancelled for throttling. The reasons have codes of their own, without
+/// `Exception`. (<https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html>)
 pub(crate) fn is_throttled_part(code: &str) -> bool {
     ["ProvisionedThroughputExceeded", "ThrottlingError", "RequestLimitExceeded"].contains(&code)
 }
 
-/// Tells the effect of a call that failed.
+/// Returns the effect of a call that failed.
 pub(crate) fn effect<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Effect {
     match error {
         SdkError::ConstructionFailure(_) => Effect::Refused,
-        // Connecting failed (nothing was sent), or something later did.
+        // Either connecting failed (nothing was sent), or a later step did.
         SdkError::DispatchFailure(failure) if failure.is_user() => Effect::Refused,
         SdkError::ServiceError(service) => {
             let throttled = service.err().code().is_some_and(is_throttling);
@@ -74,7 +74,7 @@ pub(crate) fn effect<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>)
                 _ => Effect::Refused,
             }
         }
-        // Timeouts, broken connections, answers that cannot be read.
+        // Timeouts, broken connections, unreadable answers.
         _ => Effect::Unknown,
     }
 }
@@ -83,7 +83,7 @@ fn is(status: StatusCode, number: u16) -> bool {
     status.as_u16() == number
 }
 
-/// The error as a port tells it.
+/// Converts an error of the SDK into a port's error.
 pub(crate) fn port_error<E>(what: &'static str, error: &SdkError<E, HttpResponse>) -> PortError
 where
     E: ProvideErrorMetadata + Error + Send + Sync + 'static,
@@ -94,8 +94,8 @@ where
     }
 }
 
-/// A failed call in one line: what the service said and how it calls the request, or else what went wrong on the way,
-/// cause by cause. The SDK's own texts are a page for each, with all headers.
+/// Describes a failed call in one line: the service's message and its request id, or else each cause of a failure on the way.
+/// The SDK's own texts are a page for each, with all headers.
 pub fn explained<E>(error: &SdkError<E, HttpResponse>) -> String
 where
     E: ProvideErrorMetadata + Error + Send + Sync + 'static,
@@ -120,7 +120,7 @@ where
     text
 }
 
-/// An item or an answer that is not as Weir writes it.
+/// The error for an item or an answer that Weir did not write in this form.
 pub(crate) fn malformed(what: &'static str, detail: impl Into<String>) -> PortError {
     PortError::broken(what, detail.into())
 }

@@ -8,11 +8,11 @@ use weir_core::ports::{Health, PortError};
 
 use crate::{counts::Place, errors::unless_throttled};
 
-/// How long a good answer is believed. Anybody may ask, and `ListTagsForDeliveryStream` is allowed five times a second
-/// in a whole account (<https://docs.aws.amazon.com/firehose/latest/dev/limits.html>).
+/// How long a good answer is cached. The check is public, and `ListTagsForDeliveryStream` is allowed five times a second in a
+/// whole account (<https://docs.aws.amazon.com/firehose/latest/dev/limits.html>).
 const BELIEVED: Duration = Duration::from_secs(10);
 
-/// Asks Firehose and DynamoDB.
+/// The health check: it calls Firehose and DynamoDB.
 #[derive(Clone)]
 pub struct AwsHealth {
     firehose: aws_sdk_firehose::Client,
@@ -40,15 +40,15 @@ impl Health for AwsHealth {
         if well.is_some_and(|since| since.elapsed() < BELIEVED) {
             return Ok(());
         }
-        // Of all that can be asked of a stream, its tags are said in the fewest words: to read its whole description would
-        // make a function's package longer by 60 KB.
+        // Listing a stream's tags has the shortest answer of all calls about a stream: to read its whole description would
+        // add 60 KB to a function's package.
         let stream = self.firehose.list_tags_for_delivery_stream();
         let stream = stream.delivery_stream_name(&self.stream).limit(1).send();
         let place = Place { pk: "health".to_owned(), sk: "health".to_owned() };
         let item = self.dynamodb.get_item().table_name(&self.table).set_key(Some(place.key())).send();
         let (stream, item) = tokio::join!(stream, item);
-        // A service that throttles is there. Anybody may ask, and many environments ask at the same time: their questions must
-        // not make it seem away.
+        // A throttled service is up. The check is public, and many environments make it at the same time: their calls must
+        // not make the service seem down.
         unless_throttled("the delivery stream", &stream)?;
         unless_throttled("the table of counts", &item)?;
         *well = Some(Instant::now());

@@ -58,7 +58,7 @@ pub struct Aws {
     clock: Arc<dyn Clock>,
 }
 
-/// How long connecting may take, and one try of a call: a service that is slower than that is asked again.
+/// The time limits for connecting, and for one attempt of a call: a call to a slower service is retried.
 const CONNECT: Duration = Duration::from_secs(2);
 const ATTEMPT: Duration = Duration::from_secs(5);
 
@@ -73,8 +73,8 @@ impl Aws {
         Self::new(config, Arc::new(SystemRandom), Arc::new(SystemClock))
     }
 
-    /// Reads the variables that Lambda sets, and `AWS_ENDPOINT_URL`; looks nowhere else. All the other places where
-    /// credentials can be would double the size of a function's program.
+    /// Reads the variables that Lambda sets, and `AWS_ENDPOINT_URL`, and nothing else. The SDK's other sources of credentials
+    /// would double the size of a function's program.
     #[must_use]
     pub fn on_lambda() -> Self {
         let variable = |name| env::var(name).ok();
@@ -96,22 +96,23 @@ impl Aws {
         Self { config, random, clock }
     }
 
-    /// How the services are reached, for one that is no port of Weir's.
+    /// Returns the configuration, for clients of services that are not behind a port of Weir's.
     #[must_use]
     pub fn config(&self) -> &SdkConfig {
         &self.config
     }
 
-    /// A delivery stream. What it has not taken after `give_up_after` is refused: less than what a caller waits.
+    /// Returns a delivery stream. Records that it has not accepted after `give_up_after` are refused; that must be less than
+    /// a caller waits.
     #[must_use]
     pub fn stream(&self, name: &str, give_up_after: Duration) -> FirehoseStream {
-        // The stream tries again itself, as only it knows which records were refused.
+        // The stream retries by itself, as only it knows which records were refused.
         let config = self.config.to_builder().retry_config(RetryConfig::disabled()).build();
         FirehoseStream::new(aws_sdk_firehose::Client::new(&config), name, give_up_after, self.random.clone())
     }
 
-    /// A table of recent ids, for [`FirehoseStream::remembering`]. What it does goes by DynamoDB's clock, as its answers tell it,
-    /// and not by the machine's.
+    /// Returns a table of recent ids, for [`FirehoseStream::remembering`]. It goes by DynamoDB's clock, read from its
+    /// answers, and not by the machine's.
     #[must_use]
     pub fn recent_ids(&self, table: &str) -> RecentIds {
         let clock = ServiceClock::new(self.clock.clone());
@@ -119,39 +120,39 @@ impl Aws {
         RecentIds::new(aws_sdk_dynamodb::Client::from_conf(config), table, clock, self.random.clone())
     }
 
-    /// A table of counts. A hot counter is spread over `shards` items: 1,000 writes a second each. The number may
-    /// grow and must never shrink, as counts in shards that are not read any more are not counted.
+    /// Returns a table of counts. A hot counter is spread over `shards` items: 1,000 writes a second each. The number may
+    /// grow and must never shrink, as counts in shards that are no longer read are lost.
     #[must_use]
     pub fn counts(&self, table: &str, shards: NonZeroU16) -> DynamoCounts {
         DynamoCounts::new(&self.config, table, shards, self.random.clone(), self.clock.clone())
     }
 
-    /// A table of users.
+    /// Returns a table of users.
     #[must_use]
     pub fn users(&self, table: &str) -> DynamoUsers {
         DynamoUsers::new(aws_sdk_dynamodb::Client::new(&self.config), table, self.random.clone())
     }
 
-    /// The bucket that the stream delivers into.
+    /// Returns the bucket that the stream delivers into.
     #[must_use]
     pub fn raw(&self, bucket: &str) -> S3Raw {
         S3Raw::new(self.s3(), bucket)
     }
 
-    /// The bucket of the lake; with `bucket_per_user`, partitions go into `<username>-raw-events` instead, where
-    /// there is such a bucket.
+    /// Returns the bucket of the lake; with `bucket_per_user`, partitions go into `<username>-raw-events` instead, if that
+    /// bucket exists.
     #[must_use]
     pub fn lake(&self, bucket: &str, bucket_per_user: bool) -> S3Lake {
         S3Lake::new(self.s3(), bucket, bucket_per_user)
     }
 
-    /// The bucket for what cannot be filed.
+    /// Returns the bucket for batches that cannot be filed.
     #[must_use]
     pub fn quarantine(&self, bucket: &str) -> S3Quarantine {
         S3Quarantine::new(self.s3(), bucket)
     }
 
-    /// Whether a stream and a table of counts answer.
+    /// Returns the health check of a stream and a table of counts.
     #[must_use]
     pub fn health(&self, stream: &str, counts_table: &str) -> AwsHealth {
         let firehose = aws_sdk_firehose::Client::new(&self.config);
@@ -159,11 +160,11 @@ impl Aws {
     }
 
     fn s3(&self) -> aws_sdk_s3::Client {
-        // Objects are large at times: what bounds a transfer is that it must go on, not how long it takes.
+        // Objects are large at times: a transfer is bounded by its progress, not by its duration.
         let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT).build();
         let config = aws_sdk_s3::config::Builder::from(&self.config)
             .timeout_config(timeouts)
-            // An endpoint that is not S3's own has no host name for each bucket.
+            // An endpoint other than S3's own has no host name for each bucket.
             .force_path_style(self.config.endpoint_url().is_some())
             .build();
         aws_sdk_s3::Client::from_conf(config)

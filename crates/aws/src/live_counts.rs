@@ -1,7 +1,7 @@
 //! [`LiveCounts`] on DynamoDB.
 //!
-//! `ADD` is not idempotent, so the SDK's own retries are off: an increment is tried again only where it is known that
-//! it took no effect.
+//! `ADD` is not idempotent, so the SDK's own retries are off: an increment is retried only where it is known to have had no
+//! effect.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -25,10 +25,10 @@ use crate::{
 const RAISING: &str = "raising counts";
 const READING: &str = "reading counts";
 
-/// How many increments of a request are on their way at once.
+/// The most increments of a request that are under way at once.
 const CONCURRENT: usize = 32;
 
-/// How often an increment is tried that took no effect, and the wait between.
+/// How often an increment without effect is tried, and the wait between two tries.
 const TRIES: u32 = 5;
 const WAIT: Duration = Duration::from_millis(40);
 
@@ -59,7 +59,7 @@ impl DynamoCounts {
         }
     }
 
-    /// The counts in any number of places; what is not there is left out.
+    /// Returns the counts in any number of places; places without a count are left out.
     pub(crate) async fn get_many(&self, places: &[Place]) -> Result<HashMap<Place, u64>, PortError> {
         let getting: Vec<_> = places.chunks(MAX_GET).map(|chunk| self.get(chunk)).collect();
         let found: Vec<HashMap<Place, u64>> =
@@ -67,7 +67,7 @@ impl DynamoCounts {
         Ok(found.into_iter().flatten().collect())
     }
 
-    /// The counts in at most [`MAX_GET`] places.
+    /// Returns the counts in at most [`MAX_GET`] places.
     async fn get(&self, places: &[Place]) -> Result<HashMap<Place, u64>, PortError> {
         let mut found = HashMap::new();
         let mut wanted: Vec<_> = places.iter().map(Place::key).collect();
@@ -88,7 +88,7 @@ impl DynamoCounts {
             }
             let left = answer.unprocessed_keys().and_then(|tables| tables.get(&self.table));
             wanted = left.map(|left| left.keys().to_vec()).unwrap_or_default();
-            // Unprocessed keys are throttling by another name.
+            // Unprocessed keys are another form of throttling.
             if !wanted.is_empty() && items.is_empty() {
                 empty_rounds += 1;
                 if empty_rounds >= 5 {
@@ -108,7 +108,7 @@ impl DynamoCounts {
 #[async_trait]
 impl LiveCounts for DynamoCounts {
     async fn raise(&self, increments: &[Increment]) -> Result<(), PortError> {
-        // All are tried, whatever becomes of the others; the first failure is told.
+        // Tries all of them, even if some fail; the first failure is returned.
         let adding: Vec<_> = increments.iter().map(|increment| self.add(increment)).collect();
         let results: Vec<Result<(), PortError>> =
             stream::iter(adding).buffer_unordered(CONCURRENT).collect().await;
@@ -119,7 +119,7 @@ impl LiveCounts for DynamoCounts {
         let places = |counter: &Counter| -> Vec<Place> {
             self.all_shards().map(|shard| Place::live(counter, shard)).collect()
         };
-        // A place asked for twice would be refused.
+        // A request that names a place twice would be refused.
         let mut wanted: Vec<Place> = counters.iter().flat_map(places).collect();
         wanted.sort();
         wanted.dedup();
@@ -134,12 +134,12 @@ impl LiveCounts for DynamoCounts {
         for (sk, count) in try_join_all(shards).await?.into_iter().flatten() {
             *totals.entry(event_type(READING, &sk)?).or_default() += count;
         }
-        // What a correction took everything from is not there any more.
+        // A count that a correction lowered to zero is left out.
         totals.retain(|_, count| *count > 0);
         Ok(totals)
     }
 
-    /// Reads all of the type's keys: their order by count is not theirs in the table.
+    /// Reads all of the type's keys, as the table does not order them by count.
     async fn keys(
         &self,
         username: &Username,

@@ -12,13 +12,14 @@ use weir_core::{
 
 use crate::{errors::port_error, upload};
 
-/// Where in its bucket the stream puts batches. What is not below it is no batch.
+/// The prefix under which the stream puts batches. An object elsewhere is no batch.
 pub const RAW_PREFIX: &str = "raw/";
 
-/// Where in the raw bucket lies what could not be filed: not below [`RAW_PREFIX`], whose objects start the fan-out.
+/// The prefix, in the raw bucket, of batches that could not be filed: outside [`RAW_PREFIX`], whose objects start the
+/// fan-out.
 pub const QUARANTINE_PREFIX: &str = "quarantine/";
 
-/// How all of the lake's keys begin.
+/// The prefix of all of the lake's keys.
 const LAKE_PREFIX: &str = "username=";
 
 /// The bucket of batches.
@@ -36,7 +37,7 @@ pub struct S3Lake {
     per_user: bool,
 }
 
-/// Where what cannot be filed is kept.
+/// The bucket for batches that cannot be filed.
 #[derive(Clone)]
 pub struct S3Quarantine {
     client: Client,
@@ -60,12 +61,12 @@ impl S3Lake {
         Self { client, bucket: bucket.to_owned(), per_user }
     }
 
-    /// The user's own bucket, where buckets are per user.
+    /// Returns the name of the user's own bucket, if buckets are per user.
     fn own_bucket(&self, username: &Username) -> Option<String> {
         self.per_user.then(|| format!("{username}-raw-events"))
     }
 
-    /// Opens an object that is in the user's own bucket, if there is such a one, or in the shared one.
+    /// Opens an object in the user's own bucket, if there is one, or in the shared bucket.
     async fn open_of(&self, username: Option<&Username>, key: &str) -> Result<Content, PortError> {
         if let Some(own) = username.and_then(|username| self.own_bucket(username)) {
             match open(&self.client, &own, key).await {
@@ -107,7 +108,7 @@ impl Lake for S3Lake {
         self.open_of(Some(&partition.username), &partition.object(batch)).await
     }
 
-    /// Of the shared bucket.
+    /// Lists the shared bucket only.
     async fn list(&self, after: Option<&str>, limit: usize) -> Result<Vec<String>, PortError> {
         list(&self.client, &self.bucket, LAKE_PREFIX, after, limit).await
     }
@@ -115,7 +116,7 @@ impl Lake for S3Lake {
 
 #[async_trait]
 impl LakeObjects for S3Lake {
-    /// Of the user's own bucket and of the shared one.
+    /// Lists the user's own bucket and the shared one.
     async fn list_of(
         &self,
         username: &Username,
@@ -127,7 +128,7 @@ impl LakeObjects for S3Lake {
         if let Some(own) = self.own_bucket(username) {
             match list(&self.client, &own, &prefix, after, limit).await {
                 Ok(more) => keys.extend(more),
-                // Nobody has made one for this user.
+                // This user has no bucket of their own.
                 Err(PortError::NotFound { .. }) => {}
                 Err(error) => return Err(error),
             }
@@ -194,7 +195,7 @@ async fn list(
     after: Option<&str>,
     limit: usize,
 ) -> Result<Vec<String>, PortError> {
-    // S3 gives at most 1,000 a call.
+    // S3 returns at most 1,000 keys a call.
     let mut keys: Vec<String> = Vec::new();
     let mut after = after.map(str::to_owned);
     while keys.len() < limit {

@@ -1,9 +1,8 @@
-//! Packing: many events into few Firehose records, and those into calls.
+//! Batching: packs many events into few Firehose records, and those into calls.
 //!
-//! Firehose bills each record as a multiple of 5 KB, so events share them
-//! (<https://aws.amazon.com/firehose/pricing/>).
+//! Firehose bills each record as a multiple of 5 KB, so events share them (<https://aws.amazon.com/firehose/pricing/>).
 //!
-//! Public for the benchmark of it; [`FirehoseStream`](crate::FirehoseStream) is what calls it.
+//! Public for its benchmark; [`FirehoseStream`](crate::FirehoseStream) is the caller.
 
 use std::ops::Range;
 
@@ -16,9 +15,9 @@ const MAX_CALL_BYTES: usize = 4 << 20;
 /// A Firehose record: the lines of some events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// The lines, each with its end.
+    /// The lines, each with its line end.
     pub lines: Vec<u8>,
-    /// Which of the request's events these are.
+    /// The range of the request's events that these lines are.
     pub events: Range<usize>,
 }
 
@@ -53,7 +52,7 @@ fn entries(records: &[Record]) -> Vec<Entry> {
                 entry.events.end = index + 1;
             }
             _ => {
-                // As long as it will be, so that nothing is copied twice.
+                // The final capacity, so that nothing is copied twice.
                 let mut lines = Vec::with_capacity(left.min(MAX_RECORD_BYTES.max(line.len())));
                 lines.extend_from_slice(line);
                 entries.push(Entry { lines, events: index..index + 1 });

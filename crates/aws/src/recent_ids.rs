@@ -1,4 +1,4 @@
-//! The identities of events that were stored lately, so that one that comes again is known: a table of its own.
+//! Dedup: the identities of recently stored events, in a table of their own, so that a repeated event is recognised.
 //!
 //! | attribute | |
 //! | --- | --- |
@@ -8,12 +8,12 @@
 //! | `until` | until when a claim holds, in milliseconds by DynamoDB's clock |
 //! | `expires` | from when on DynamoDB may remove the item, in seconds; it does so within days, and until then the id is known |
 //!
-//! An id is claimed before its event is stored, on the condition that nobody else has it, and marked once the event is
-//! there. A claim ends by itself, so that one of a request that died keeps nobody from sending the event again for
-//! long. All three writes may be repeated: by its token a request knows what it did itself, and whose answer was lost.
+//! An id is claimed before its event is stored, on the condition that no other request has claimed it, and marked once the
+//! event is stored. A claim is a lease: it expires, so a request that died does not keep the event from being sent again for
+//! long. All three writes are idempotent: by its token a request recognises its own writes whose answer was lost.
 //!
-//! Claims of several processes are compared, so they go by DynamoDB's clock (`service_clock`). A process that has had no answer
-//! yet reads before it claims: the answer tells it the time.
+//! Claims of several processes are compared, so they go by DynamoDB's clock (`service_clock`). A process that has had no
+//! answer yet reads before it claims: the answer carries the time.
 
 use std::{collections::HashMap, future::Future, sync::Arc, time::Duration};
 
@@ -36,17 +36,16 @@ use crate::{
 
 const WHAT: &str = "claiming an event's id";
 
-/// How long a claim holds: longer than any request may take that stores events.
+/// How long a claim holds: longer than any request takes that stores events.
 const LEASE: Duration = Duration::from_secs(30);
 
-/// How long a stored event is known.
+/// How long a stored event is remembered.
 const REMEMBERED: Duration = Duration::from_hours(24);
 
-/// How long marking what was stored may take, and giving back what was not, unless somebody says: the caller still has
-/// to count it.
+/// The default time limit for marking stored ids and releasing the others: the caller still has to count the events.
 const MARKING: Duration = Duration::from_secs(3);
 
-/// How many calls of a request are under way at once.
+/// The most calls of a request that are under way at once.
 const CONCURRENT: usize = 64;
 
 /// A table of recent ids.
@@ -60,20 +59,20 @@ pub struct RecentIds {
     lease: Duration,
 }
 
-/// What is to be done with one record of a request.
+/// The decision about one record of a request.
 #[derive(Debug, Clone)]
 enum Claim {
-    /// It has no identity: nothing is known of it.
+    /// The record has no identity, so nothing is known of it.
     Free,
-    /// This request stores it. It has this identity.
+    /// This request stores the record, which has this identity.
     Own(String),
-    /// It was stored before.
+    /// The event was stored before.
     Stored,
-    /// It is not known whether it was, or is about to be.
+    /// It is unknown whether the event was stored, or is about to be.
     Refused(PortError),
-    /// The same, and it is not known whether this identity is claimed now.
+    /// The same, and it is unknown whether this identity is claimed now.
     Unclear(String, PortError),
-    /// It is the same event as this earlier record of the request.
+    /// The record is the same event as this earlier record of the request.
     SameAs(usize),
 }
 
@@ -84,24 +83,24 @@ pub(crate) struct Claims {
 }
 
 impl RecentIds {
-    /// `clock` is set by what `client` is answered.
+    /// Makes a table of recent ids. The answers to `client` set `clock`.
     pub(crate) fn new(client: Client, table: &str, clock: ServiceClock, random: Arc<dyn Random>) -> Self {
         Self { client, table: table.to_owned(), clock, random, marking: MARKING, lease: LEASE }
     }
 
-    /// Gives up marking what was stored, and giving back what was not, only after this time.
+    /// Sets the time limit for marking stored ids and releasing the others.
     #[must_use]
     pub fn marking_within(self, marking: Duration) -> Self {
         Self { marking, ..self }
     }
 
-    /// Lets a claim hold for this time: longer than any request may take.
+    /// Sets how long a claim holds: longer than any request may take.
     #[must_use]
     pub fn claiming_for(self, lease: Duration) -> Self {
         Self { lease, ..self }
     }
 
-    /// Claims the ids of records. Those that cannot be claimed in time are refused, so that the others go on.
+    /// Claims the ids of records. Records that cannot be claimed in time are refused, so that the others go on.
     pub(crate) async fn claim(&self, records: &[Record], deadline: Instant) -> Claims {
         let token = self.token();
         let late = || Claim::Refused(PortError::unavailable(WHAT, "it took too long"));
@@ -135,11 +134,12 @@ impl RecentIds {
         Claims { claims, token }
     }
 
-    /// Makes sure that an answer has set the clock: reads an item that does not exist, where none has.
+    /// Makes sure that an answer has set the clock: if none has, it reads an item that does not exist.
     ///
-    /// Where no answer comes, nothing is claimed. By a clock that is wrong, a claim could keep its event out for days, or take over
-    /// another request's; and a table that does not answer takes no claim either. Any answer will do, a refusal too. Requests do
-    /// not share the read: one that hangs would hold up all others, and a process has few requests before its first answer.
+    /// Without an answer, nothing is claimed. By a wrong clock, a claim could keep its event out for days, or take over
+    /// another request's; and a table that does not answer takes no claim either. Any answer will do, even a refusal.
+    /// Requests do not share the read: a read that hangs would hold up all others, and a process has few requests before its
+    /// first answer.
     async fn know_the_time(&self, token: &str, deadline: Instant) -> Result<(), PortError> {
         if self.clock.is_set() {
             return Ok(());
@@ -179,7 +179,7 @@ impl RecentIds {
             .await;
         let Err(error) = put else { return Claim::Own(id) };
         let Some(PutItemError::ConditionalCheckFailedException(failed)) = error.as_service_error() else {
-            // One of several tries may have taken effect.
+            // One of several attempts may have taken effect.
             return match port_error(WHAT, &error) {
                 error @ PortError::Unavailable { .. } => Claim::Unclear(id, error),
                 error => Claim::Refused(error),
@@ -189,15 +189,15 @@ impl RecentIds {
         if of("state") == Some("stored") {
             Claim::Stored
         } else if of("by") == Some(token) {
-            // An earlier try of this call took effect, and its answer was lost.
+            // An earlier attempt of this call took effect, and its answer was lost.
             Claim::Own(id)
         } else {
             Claim::Refused(PortError::unavailable(WHAT, "another request is storing the event"))
         }
     }
 
-    /// Marks as stored what was, and gives back what was refused; `outcomes` are those of the records that were to be
-    /// stored. Says what became of all records.
+    /// Marks stored ids as stored, and releases the ids of refused records; `outcomes` are those of the records to be stored.
+    /// Returns the outcomes of all records.
     pub(crate) async fn settle(&self, claims: Claims, outcomes: Vec<Appended>) -> Vec<Appended> {
         let (mut settled, mut outcomes) = (Vec::with_capacity(claims.claims.len()), outcomes.into_iter());
         let (mut marking, mut releasing) = (Vec::new(), Vec::new());
@@ -236,7 +236,7 @@ impl RecentIds {
         settled
     }
 
-    /// Notes that an event is stored.
+    /// Marks an event's id as stored.
     async fn mark(&self, id: String, token: &str) -> Result<(), String> {
         let [until, expires] = ends(self.clock.now(), REMEMBERED);
         let marked = self
@@ -259,7 +259,7 @@ impl RecentIds {
         marked.map(drop).map_err(|error| explained(&error))
     }
 
-    /// Gives back the id of an event that was not stored. Where that fails, the claim ends by itself.
+    /// Releases the id of an event that was not stored. If that fails, the claim expires.
     async fn release(&self, id: String, token: &str) {
         let released = self
             .client
@@ -284,20 +284,20 @@ impl RecentIds {
 }
 
 impl Claims {
-    /// Which records are to be stored.
+    /// Returns the records to store.
     pub(crate) fn to_store(&self) -> impl Iterator<Item = usize> {
         let is_to_store = |claim: &Claim| matches!(claim, Claim::Free | Claim::Own(_));
         self.claims.iter().enumerate().filter(move |(_, claim)| is_to_store(claim)).map(|(index, _)| index)
     }
 }
 
-/// The attributes `until` and `expires` of what holds for so long.
+/// Returns the attributes `until` and `expires` of an item that holds for this long.
 fn ends(now: Timestamp, after: Duration) -> [AttributeValue; 2] {
     let until = u128::from(now.millis()) + after.as_millis();
     [until, until / 1000 + 1].map(|number| AttributeValue::N(number.to_string()))
 }
 
-/// Does what it can of all that until the deadline, some of it at a time; says how many are not done.
+/// Does as much of the work as it can until the deadline, several at a time; returns how many are not done.
 async fn all_until<T>(work: Vec<impl Future<Output = T>>, deadline: Instant) -> (Vec<T>, usize) {
     let all = work.len();
     let mut done = Vec::with_capacity(all);

@@ -1,7 +1,7 @@
 //! [`RecentRejected`] on DynamoDB: one item for each request that had rejected events, with the newest of them as JSON.
 //!
-//! It is best effort: an event is stored, and its answer does not wait, whether or not it could be noted. So it is one
-//! call, made once. Items end after a week, by the table's time to live.
+//! The list is best effort: an event is stored and answered whether or not it could be noted. So noting is one call without
+//! retries. Items expire after a week, by the table's time to live.
 
 use std::time::Duration;
 
@@ -21,21 +21,21 @@ use crate::{
 const NOTING: &str = "noting rejected events";
 const READING: &str = "reading rejected events";
 
-/// What the partition keys of these items begin with.
+/// The prefix of these items' partition keys.
 pub(crate) const REJECTED: &str = "rejected#";
 
-/// So many events of one request are noted.
+/// The most events of one request that are noted.
 const OF_A_REQUEST: usize = 10;
 
-/// So many bytes they have at the most. Each KiB is a write unit of one partition key, which takes 1,000 a second
-/// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/bp-partition-key-design.html>): larger notes of a client that
-/// sends nothing but bad events would throttle the table, and ring the alarm for counts.
+/// The most bytes of an item. Each KiB is a write unit of one partition key, which takes 1,000 a second
+/// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/bp-partition-key-design.html>): larger items of a
+/// client that sends nothing but bad events would throttle the table, and ring the alarm for counts.
 const MAX_BYTES: usize = 64 << 10;
 
-/// How long an item is there, in seconds.
+/// How long an item is kept, in seconds.
 const KEPT: u64 = 7 * 24 * 60 * 60;
 
-/// How long noting may take: somebody waits for the answer.
+/// The time limit of noting: a client waits for the answer.
 const LONGEST: Duration = Duration::from_secs(2);
 
 #[async_trait]
@@ -65,7 +65,7 @@ impl RecentRejected for DynamoCounts {
 
     async fn latest(&self, username: &Username, limit: usize) -> Result<Vec<RejectedEvent>, PortError> {
         let limit = limit.min(MAX_SHOWN);
-        // What DynamoDB has not removed yet is gone all the same.
+        // An expired item is skipped even if DynamoDB has not removed it yet.
         let now = self.clock.now().millis() / 1000;
         let (mut found, mut start) = (Vec::new(), None);
         while found.len() < limit {
@@ -78,7 +78,7 @@ impl RecentRejected for DynamoCounts {
                 .expression_attribute_values(":pk", AttributeValue::S(format!("{REJECTED}{username}")))
                 // The ids that Weir makes sort by time.
                 .scan_index_forward(false)
-                // Each item has one event at least.
+                // Each item has at least one event.
                 .limit(i32::try_from(limit).unwrap_or(i32::MAX))
                 .set_exclusive_start_key(start)
                 .send()
@@ -100,7 +100,7 @@ impl RecentRejected for DynamoCounts {
     }
 }
 
-/// Events as a JSON array: the first of them, as many as fit an item.
+/// Returns the first events as a JSON array: as many as fit an item.
 fn as_json(events: &[RejectedEvent]) -> String {
     let mut text = String::from("[");
     for event in events {
@@ -117,7 +117,7 @@ fn as_json(events: &[RejectedEvent]) -> String {
     text
 }
 
-/// When an item ends, and its events.
+/// Returns when an item expires, and its events.
 fn read(item: &Item) -> Result<(u64, Vec<RejectedEvent>), PortError> {
     let expires = item.get("expires").and_then(|value| value.as_n().ok()?.parse().ok());
     let events = item.get("events").and_then(|value| serde_json::from_str(value.as_s().ok()?).ok());

@@ -1,13 +1,13 @@
-//! The time as DynamoDB tells it.
+//! A clock set by DynamoDB's answers.
 //!
-//! Several processes compare their claims on ids, and DynamoDB removes items by its own clock. A process whose clock is wrong
-//! would take over a claim that still holds, or make one that holds for days, or mark an event that is forgotten at once. The
-//! SDK does not stop it: it corrects its signatures by the skew that it sees.
+//! Several processes compare their claims on ids, and DynamoDB removes items by its own clock. A process with a wrong clock
+//! would take over a claim that still holds, or make one that holds for days, or mark an event so that it is forgotten at
+//! once. The SDK does not prevent that: it corrects its signatures by the skew that it sees.
 //!
-//! So the `Date` of each answer (RFC 9110, section 6.6.1), an error's too, sets this clock. From there it goes on by the time
-//! that passes. The time that passes is read on two clocks, and each has its weakness: the wall clock may jump, and the one
-//! that never jumps may stand still while Lambda freezes a process or a laptop sleeps. While both say the same, the last
-//! answer still counts; where they differ, another answer is needed.
+//! So the `Date` of each answer (RFC 9110, section 6.6.1), including errors, sets this clock, which then advances by the time
+//! that passes. The time that passes is read on two clocks, and each has its weakness: the wall clock may jump, and the
+//! monotonic one may stand still while Lambda freezes a process or a laptop sleeps. While both agree, the last answer still
+//! counts; where they differ, another answer is needed.
 
 use std::{
     fmt,
@@ -28,23 +28,23 @@ use weir_core::{Clock, Timestamp};
 /// How far the two clocks may differ.
 const TOLERANCE: Duration = Duration::from_secs(1);
 
-/// How old an answer's `Date` may be when it comes: a try of a call takes no longer, and `Date` is in whole seconds. So two
-/// processes' clocks differ by this at the most, and a claim holds that much longer than any request takes.
+/// How old an answer's `Date` may be when it comes: an attempt of a call takes no longer, and `Date` is in whole seconds. So
+/// two processes' clocks differ by this at the most, and a claim holds that much longer than any request takes.
 const OLDEST: Duration = Duration::from_secs(6);
 
-/// A clock that the answers of a service set; clones share it.
+/// A clock that a service's answers set; clones share it.
 #[derive(Clone)]
 pub(crate) struct ServiceClock {
     local: Arc<dyn Clock>,
     seen: Arc<Mutex<Seen>>,
 }
 
-/// What the answers have said so far.
+/// The last reading from an answer.
 #[derive(Debug, Clone, Copy)]
 enum Seen {
     /// No answer has come.
     Nothing,
-    /// Answers have no `Date`, as those of an emulator: there is only the machine's clock.
+    /// Answers have no `Date`, as an emulator's: there is only the machine's clock.
     NoDate,
     /// The time of the last answer, and the readings of both clocks when it came.
     Date { service: Timestamp, wall: Timestamp, elapsed: Duration },
@@ -55,7 +55,7 @@ impl ServiceClock {
         Self { local, seen: Arc::new(Mutex::new(Seen::Nothing)) }
     }
 
-    /// Now, as far as it is known: by the machine's clock where no answer has said it.
+    /// Returns the time by the last answer, or by the machine's clock if there was none.
     pub(crate) fn now(&self) -> Timestamp {
         match *self.seen() {
             Seen::Nothing | Seen::NoDate => self.local.now(),
@@ -66,7 +66,7 @@ impl ServiceClock {
         }
     }
 
-    /// Whether [`now`](Self::now) can be compared with other processes' times: an answer has come, and neither of the
+    /// Returns whether [`now`](Self::now) can be compared with other processes' times: an answer has come, and neither of the
     /// machine's clocks has jumped or stood still since.
     pub(crate) fn is_set(&self) -> bool {
         match *self.seen() {
@@ -81,7 +81,7 @@ impl ServiceClock {
         }
     }
 
-    /// Takes the time from an answer's `Date`. One that was slow to come sets nothing back.
+    /// Sets the clock by an answer's `Date`. An answer that was slow to come sets nothing back.
     fn see(&self, date: Option<&str>) {
         let date = date.and_then(|date| DateTime::from_str(date, Format::HttpDate).ok());
         let millis =
@@ -103,7 +103,7 @@ impl ServiceClock {
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
-        // Nothing is left half done by what happens under this lock.
+        // No panic under this lock leaves a change half done.
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

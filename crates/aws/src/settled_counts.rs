@@ -1,7 +1,7 @@
 //! [`SettledCounts`] on DynamoDB.
 //!
-//! A transaction takes 100 items: the marker of a chunk of the batch, which must not be there yet, and up to 99
-//! counts. The chunks follow from the tallies alone, so whoever settles the batch again makes the same ones and finds
+//! A transaction takes 100 items: the marker of a chunk of the batch, which must not exist yet, and up to 99 counts. The
+//! chunks follow from the tallies alone, so settling is idempotent: settling the batch again makes the same chunks and finds
 //! their markers.
 
 use std::{collections::BTreeMap, time::Duration};
@@ -28,11 +28,12 @@ const READING: &str = "reading settled counts";
 /// A transaction's items, less the marker.
 const MAX_COUNTS: usize = 99;
 
-/// How often a transaction is tried that met another one on the same items, and the longest wait between.
+/// How often a transaction is tried that conflicts with another one on the same items, and the longest wait between two
+/// tries.
 const TRIES: u32 = 10;
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
-/// The counts of each chunk, in an order that depends on the tallies only. A type's total is in every chunk that has
+/// Splits the counts into chunks, in an order that depends on the tallies only. A type's total is in every chunk that has
 /// hours of it, with their sum.
 fn chunks(tallies: &BTreeMap<Partition, u64>) -> Vec<BTreeMap<Place, u64>> {
     let mut chunks = vec![BTreeMap::new()];
@@ -53,7 +54,7 @@ fn chunks(tallies: &BTreeMap<Partition, u64>) -> Vec<BTreeMap<Place, u64>> {
     chunks
 }
 
-/// What became of one try.
+/// The outcome of one try.
 enum Tried {
     Done(Settled),
     /// Another transaction was on the same items.
@@ -91,8 +92,8 @@ impl DynamoCounts {
             .condition_expression("attribute_not_exists(pk)")
             .build()
             .map_err(broken)?;
-        // The SDK gives all tries of this one call the same token, so that a try whose answer was lost is not done
-        // again; a further call finds the marker.
+        // The SDK gives all attempts of this one call the same token, so an attempt whose answer was lost does not take
+        // effect twice; a further call finds the marker.
         let mut call =
             self.client.transact_write_items().transact_items(TransactWriteItem::builder().put(put).build());
         for (place, by) in counts {
@@ -100,7 +101,7 @@ impl DynamoCounts {
                 .table_name(&self.table)
                 .set_key(Some(place.key()))
                 .expression_attribute_values(":by", AttributeValue::N(by.to_string()));
-            // On the totals, which are read together: whoever reads them has the time with them.
+            // The time is kept on the totals, so that one read returns both.
             let update = if place.is_settled_total() {
                 update
                     .update_expression("ADD n :by SET settled_at = :now")
@@ -144,7 +145,7 @@ impl SettledCounts for DynamoCounts {
         let (mut last, now) = (Settled::Before, self.clock.now());
         for (number, counts) in chunks(tallies).iter().enumerate() {
             let marker = Place { pk: format!("batch#{batch}"), sk: format!("chunk#{number}") };
-            // The batch is settled with its last chunk: whoever did that one did it now.
+            // The batch is settled with its last chunk: the call that settled that chunk settled the batch.
             last = self.settle_chunk(&marker, counts, now).await?;
         }
         Ok(last)
@@ -179,7 +180,7 @@ impl SettledCounts for DynamoCounts {
     }
 }
 
-/// When a total was raised last; items of before that was noted have no such attribute.
+/// Returns when a total was raised last; items from before that was noted have no such attribute.
 fn settled_at(item: &Item) -> Result<Option<Timestamp>, PortError> {
     let Some(value) = item.get("settled_at") else { return Ok(None) };
     let millis = value.as_n().ok().and_then(|number| number.parse().ok());

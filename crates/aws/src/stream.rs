@@ -1,10 +1,10 @@
 //! [`Stream`] on Firehose.
 //!
-//! `PutRecordBatch` answers 200 even where it took only a part: its answers stand in the order of the entries, and
-//! only those with an error code were refused. Only these are sent again. A call whose answer was lost may have taken
-//! effect; sending it again may repeat its events, and not sending it again may lose them, so it is sent again.
+//! `PutRecordBatch` answers 200 even for a partial success: its answers follow the order of the entries, and only entries
+//! with an error code were refused. Only these are retried. A call whose answer was lost may have taken effect; sending it
+//! again may repeat its events, and not sending it again may lose them, so it is sent again.
 //!
-//! Of events whose clients gave them ids, only those are sent that were not stored before (`recent_ids`).
+//! Dedup: events with an id of the client's are sent only if they were not stored before (`recent_ids`).
 
 use std::{
     sync::{
@@ -37,8 +37,8 @@ use crate::{
 
 const WHAT: &str = "storing events";
 
-/// The wait before the first further try; it doubles up to the longest, and a random part of it is waited, so that
-/// clients that were refused together do not come back together.
+/// The back-off before the first retry; it doubles up to the longest, with jitter, so that clients that were refused together
+/// do not come back together.
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(1);
 
@@ -58,24 +58,24 @@ impl FirehoseStream {
         Self { client, name: name.to_owned(), give_up_after, random, retries: Arc::default(), ids: None }
     }
 
-    /// The same stream, which stores an event that comes again once.
+    /// Returns the same stream with dedup: an event that is sent again is stored once.
     #[must_use]
     pub fn remembering(self, ids: RecentIds) -> Self {
         Self { ids: Some(ids), ..self }
     }
 
-    /// How many calls were further tries, since this was last asked.
+    /// Returns the retries since the last time, and resets their number.
     #[must_use]
     pub fn take_retries(&self) -> u64 {
         self.retries.swap(0, Ordering::Relaxed)
     }
 
-    /// Sends the entries of one call until all are taken or time is up; notes the fate of each event.
+    /// Sends the entries of one call until all are accepted or time is up; returns the outcome of each entry.
     async fn send(&self, mut entries: Vec<Entry>, deadline: Instant) -> Vec<(Entry, Result<(), PortError>)> {
         let mut settled = Vec::with_capacity(entries.len());
         let mut backoff = FIRST_BACKOFF;
         loop {
-            // A call that hangs must not outlast the caller's patience, nor take with it what is known to be taken.
+            // A call that hangs must not outlast the caller's patience, nor lose the outcomes of entries already accepted.
             let Ok(answer) = timeout_at(deadline, self.put(&entries)).await else {
                 let late = || PortError::unavailable(WHAT, "it took too long");
                 settled.extend(entries.into_iter().map(|entry| (entry, Err(late()))));
@@ -126,7 +126,7 @@ impl FirehoseStream {
             .await
     }
 
-    /// Between a half and the whole of a wait.
+    /// Returns between a half and the whole of a wait.
     fn jittered(&self, wait: Duration) -> Duration {
         let mut byte = [0];
         self.random.fill(&mut byte);
@@ -134,7 +134,7 @@ impl FirehoseStream {
     }
 }
 
-/// Which entries were taken, and which not and why.
+/// Divides the entries into those accepted, and those refused with the reason.
 fn divide(entries: Vec<Entry>, answer: &PutRecordBatchOutput) -> (Vec<Entry>, Vec<(Entry, PortError)>) {
     if answer.failed_put_count() == 0 {
         return (entries, Vec::new());
@@ -142,7 +142,7 @@ fn divide(entries: Vec<Entry>, answer: &PutRecordBatchOutput) -> (Vec<Entry>, Ve
     let (mut taken, mut refused) = (Vec::new(), Vec::new());
     let mut answers = answer.request_responses().iter();
     for entry in entries {
-        // An entry without an answer of its own is not known to be taken.
+        // An entry without an answer of its own is not known to be accepted.
         match answers.next() {
             Some(answer) if answer.error_code().is_none() => taken.push(entry),
             answer => {
@@ -180,7 +180,7 @@ impl Stream for FirehoseStream {
         let Some(ids) = self.ids.as_ref().filter(|_| records.iter().any(Record::may_repeat)) else {
             return self.store(&records, deadline).await;
         };
-        // Half of the time: what is claimed must be stored, or be claimed in vain.
+        // Claiming gets half of the time: claimed events must still be stored, or the claims are in vain.
         let claims = ids.claim(&records, Instant::now() + self.give_up_after / 2).await;
         let to_store: Vec<Record> = claims.to_store().map(|index| records[index].clone()).collect();
         let outcomes = self.store(&to_store, deadline).await;

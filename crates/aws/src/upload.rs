@@ -1,4 +1,4 @@
-//! Putting an object, in one part or several.
+//! Puts an object, in one part or several.
 
 use aws_sdk_s3::{
     Client,
@@ -14,8 +14,8 @@ use crate::errors::{malformed, port_error};
 
 const WHAT: &str = "putting an object";
 
-/// Larger objects are put in parts of this size, so that memory stays flat. S3 wants at least 5 MiB a part and at
-/// most 10,000 parts (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html>).
+/// The size above which an object is put in parts, and the size of a part, so that memory stays flat. S3 wants at least 5 MiB
+/// a part and at most 10,000 parts (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html>).
 const PART: usize = 8 << 20;
 
 /// Puts `length` bytes of content into the first of these buckets that exists; whole or not at all.
@@ -59,9 +59,8 @@ pub(crate) async fn put(
     Err(malformed(WHAT, "no bucket was named"))
 }
 
-/// S3's codes for a bucket that cannot be used however often it is tried: it does not exist, it is another account's or closed
-/// to the function, it is in another region.
-/// (<https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>)
+/// S3's codes for a bucket that no retry can make usable: it does not exist, it is another account's or closed to the
+/// function, or it is in another region. (<https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>)
 const UNUSABLE: [&str; 5] = [
     "NoSuchBucket",
     "AccessDenied",
@@ -70,8 +69,8 @@ const UNUSABLE: [&str; 5] = [
     "AuthorizationHeaderMalformed",
 ];
 
-/// After a failure: goes on with the next bucket where this one cannot be used. Bucket names are the whole world's, so a user's
-/// may belong to a stranger; that loses no events, and stops nothing of other users in the batch. An operator has to know.
+/// Falls back to the next bucket after a failure, if this one cannot be used. Bucket names are global, so a user's may belong
+/// to a stranger; that loses no events, and holds up no other users in the batch. An operator has to know.
 fn instead(bucket: &str, others: &[&str], code: Option<&str>, error: PortError) -> Result<(), PortError> {
     match (others.first(), code) {
         (Some(instead), Some(code)) if UNUSABLE.contains(&code) => {
@@ -91,7 +90,7 @@ async fn put_all_parts(
 ) -> Result<(), PortError> {
     let put = put_parts(client, bucket, key, id, parts).await;
     if put.is_err() {
-        // What cannot be given up now, the bucket's lifecycle gives up later.
+        // An upload that cannot be aborted now is aborted later by the bucket's lifecycle.
         let aborted = client.abort_multipart_upload().bucket(bucket).key(key).upload_id(id).send().await;
         if let Err(error) = aborted {
             tracing::warn!(bucket, key, %error, "an unfinished upload is left");
@@ -144,7 +143,7 @@ impl Parts {
         Ok((!part.is_empty()).then(|| part.freeze()))
     }
 
-    /// Checks that the content was as long as was said.
+    /// Checks that the content was as long as announced.
     async fn end(&mut self) -> Result<(), PortError> {
         let more = self.next().await?.is_some();
         if more || self.given != self.length {

@@ -1,5 +1,5 @@
 //! [`Users`] and [`UserAdmin`] on DynamoDB: one item a user, by `username`, with `version`, `access_keys` (JSON) and
-//! `saved_by`, which tells one save from another.
+//! `saved_by`, which distinguishes one save from another.
 
 use std::sync::Arc;
 
@@ -41,7 +41,7 @@ impl DynamoUsers {
             .get_item()
             .table_name(&self.table)
             .key("username", AttributeValue::S(username.to_string()))
-            // A key that was just made must work, and one that was just removed must not.
+            // A new key must work at once, and a removed one must not.
             .consistent_read(true)
             .send()
             .await
@@ -63,7 +63,7 @@ impl UserAdmin for DynamoUsers {
         let what = "saving a user";
         let access_keys =
             serde_json::to_string(&user.access_keys).map_err(|error| malformed(what, error.to_string()))?;
-        // Tells this save from every other, even of the same content.
+        // The token distinguishes this save from every other, even of the same content.
         let mut token = [0; 8];
         self.random.fill(&mut token);
         let token = u64::from_le_bytes(token).to_string();
@@ -84,7 +84,7 @@ impl UserAdmin for DynamoUsers {
         match put.send().await {
             Ok(_) => Ok(Saved::Yes),
             Err(error) => match error.as_service_error() {
-                // The SDK tries again where an answer was lost: what it then meets may be its own.
+                // The SDK retries after a lost answer: the item that the retry finds may be its own.
                 Some(PutItemError::ConditionalCheckFailedException(_)) => {
                     let stored = self.item(&user.username).await?;
                     let by = stored

@@ -1,6 +1,6 @@
-//! Appends: the records of small ones in one call.
+//! Batching of appends: one call carries the records of several small requests.
 //!
-//! Services bill a write as a multiple of some size, so that records of different requests should share it. Large ones
+//! Services bill a write as a multiple of some size, so records of different requests should share it. Large requests
 //! gain nothing by that, and go by themselves.
 
 use std::{mem, sync::Arc};
@@ -20,24 +20,24 @@ use crate::{
 
 const STORING: &str = "storing events";
 
-/// An append of so many bytes goes by itself: rounding it up to 5 KB, as Firehose bills it, adds 4% at the most.
+/// An append of this many bytes goes by itself: rounding it up to 5 KB, as Firehose bills it, adds 4% at the most.
 const LARGE: usize = 128 * 1024;
 
-/// How much gathers in one call at the most.
+/// The upper bounds of one call.
 const MOST_BYTES: usize = 2 << 20;
 const MOST_RECORDS: usize = 500;
 
-/// The same of records that have an identity: each of them is looked up, and all wait for the last one.
+/// The upper bound for records with an identity: each of them is looked up, and all wait for the last one.
 const MOST_IDENTITIES: usize = 64;
 
-/// Records that have an identity gather apart from those that have none: looking them up takes longer.
+/// Records with an identity are batched apart from those without one: looking them up takes longer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Kind {
     WithIdentity,
     Without,
 }
 
-/// Records, and whose they are.
+/// A batch of records, and the callers that they belong to.
 #[derive(Default)]
 struct Gathered {
     records: Vec<Record>,
@@ -46,7 +46,7 @@ struct Gathered {
 }
 
 struct Caller {
-    /// How many of the records are its own; they stand behind those of the callers before.
+    /// The number of the caller's own records; they follow those of the callers before it.
     records: usize,
     tell: oneshot::Sender<Vec<Appended>>,
 }
@@ -70,7 +70,7 @@ impl Load for Gathered {
     }
 }
 
-/// A stream that shares appends.
+/// A stream that batches appends.
 pub(crate) struct SharedStream {
     inner: Arc<dyn Stream>,
     lanes: Lanes<Kind, Gathered>,
@@ -104,7 +104,7 @@ impl Stream for SharedStream {
     }
 }
 
-/// Appends what gathered, and tells each caller what became of its own records.
+/// Appends a batch, and answers each caller with the outcome of its own records.
 async fn append(inner: Arc<dyn Stream>, mut gathered: Gathered, counted: Arc<Counted>) {
     counted.appends.call();
     let mut outcomes = inner.append(mem::take(&mut gathered.records)).await.into_iter();
@@ -112,7 +112,7 @@ async fn append(inner: Arc<dyn Stream>, mut gathered: Gathered, counted: Arc<Cou
         let mut own: Vec<Appended> = outcomes.by_ref().take(records).collect();
         // A record without an answer is not known to be durable.
         own.resize_with(records, || Appended::Refused(broke_off()));
-        // Whoever went away needs no answer.
+        // A caller that went away needs no answer.
         let _ = tell.send(own);
     }
 }

@@ -1,7 +1,7 @@
-//! Lanes: what belongs together gathers in one, and leaves together.
+//! Lanes: queues in which requests gather into batches, called loads.
 //!
-//! A lane is there as long as something waits in it or is under way. One task drives it: it sees to it that loads leave
-//! in their order, each in a task of its own, so that one that hangs or panics keeps nobody else from leaving.
+//! A lane exists as long as a load waits in it or is under way. One task drives it: it dispatches the loads in their
+//! order, each in a task of its own, so that a load that hangs or panics does not stop the others.
 
 use std::{
     collections::{HashMap, VecDeque, hash_map::Entry},
@@ -18,30 +18,30 @@ use tokio::{
     time::{Instant, sleep_until, timeout_at},
 };
 
-/// What gathers.
+/// A batch of requests that share one call.
 pub(crate) trait Load: Default + Send + 'static {
-    /// What one caller brings.
+    /// The request of one caller.
     type Part: Send;
-    /// What one caller is told.
+    /// The answer to one caller.
     type Answer: Send;
 
-    /// Whether there is still room for this; an empty one has room for anything.
+    /// Returns whether the load still has room for this request; an empty load has room for anything.
     fn has_room_for(&self, part: &Self::Part) -> bool;
 
-    /// Takes it, and whom to tell. Who is not told, as the load is dropped, knows that by it.
+    /// Adds a caller. Dropping the load closes its channel, which callers see as an error.
     fn take(&mut self, part: Self::Part, caller: oneshot::Sender<Self::Answer>);
 }
 
-/// When loads leave.
+/// The rules for dispatching loads.
 #[derive(Clone)]
 pub(crate) struct Rules {
-    /// How long a load waits at the most while another one of its lane is under way.
+    /// The longest that a load waits while another load of its lane is under way.
     pub(crate) gathering: Duration,
-    /// How many of one lane are under way at once, so that one that is slow does not take all places.
+    /// The most loads of one lane that are under way at once, so that a slow lane does not take all places.
     pub(crate) of_a_lane: usize,
-    /// How many of all lanes are under way at once, if that has a bound.
+    /// The most loads of all lanes that are under way at once, if there is a bound.
     pub(crate) places: Option<Arc<Semaphore>>,
-    /// What could not leave after this time, as there was no place, never does.
+    /// A load that found no place within this time is dropped.
     pub(crate) patience: Duration,
 }
 
@@ -51,25 +51,25 @@ impl Default for Rules {
     }
 }
 
-/// The load was dropped: it never left, or broke off.
+/// The load was dropped: it was never dispatched, or broke off.
 #[derive(Debug)]
 pub(crate) struct Dropped;
 
 /// All lanes of one kind.
 pub(crate) struct Lanes<K, L>(Arc<Open<K, L>>);
 
-/// Those that there are.
+/// The lanes that exist now.
 struct Open<K, L> {
     lanes: Mutex<HashMap<K, Lane<L>>>,
     rules: Rules,
-    /// What a load does once it leaves.
+    /// The work of a load that is dispatched.
     leave: Box<Leave<K, L>>,
 }
 
 type Leave<K, L> = dyn Fn(K, L) -> BoxFuture<'static, ()> + Send + Sync;
 
 struct Lane<L> {
-    /// All but the last are full.
+    /// All loads but the last are full.
     waiting: VecDeque<Waiting<L>>,
     changed: Arc<Notify>,
 }
@@ -87,7 +87,7 @@ impl<K: Hash + Eq + Clone + Send + Sync + 'static, L: Load> Lanes<K, L> {
         Self(Arc::new(Open { lanes: Mutex::default(), rules, leave: Box::new(leave) }))
     }
 
-    /// Waits for what becomes of the load that this is taken by. Going away ends nothing.
+    /// Adds a request to a load and waits for the answer. Dropping this future does not cancel the load.
     pub(crate) async fn join(&self, key: K, part: L::Part) -> Result<L::Answer, Dropped> {
         let (caller, answer) = oneshot::channel();
         self.enter(key, part, caller);
@@ -118,7 +118,7 @@ impl<K: Hash + Eq + Clone + Send + Sync + 'static, L: Load> Lanes<K, L> {
         }
     }
 
-    /// How many lanes there are.
+    /// Returns the number of lanes.
     #[cfg(test)]
     pub(crate) fn open(&self) -> usize {
         self.0.lanes().len()
@@ -127,24 +127,25 @@ impl<K: Hash + Eq + Clone + Send + Sync + 'static, L: Load> Lanes<K, L> {
 
 impl<K, L> Open<K, L> {
     fn lanes(&self) -> MutexGuard<'_, HashMap<K, Lane<L>>> {
-        // Nothing is left half done by what happens under this lock.
+        // No panic under this lock leaves a change half done.
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A lane, as its driver sees it. Behind a trait there is one driver in the program, and not one for each kind of load.
+/// A lane, as its driver sees it. The trait object leaves one driver in the program, and not one for each kind of load.
 trait Driven: Send + Sync {
-    /// What is to leave next.
+    /// Returns the load to dispatch next.
     fn next(&self) -> Option<Next>;
 
-    /// Lets it leave: nothing is taken by it any more. Its work is the caller's to do; dropped, it comes to nothing.
+    /// Takes the next load out of the lane: it accepts no more requests. The caller runs its work; dropping that drops
+    /// the load.
     fn leave(&self) -> Option<BoxFuture<'static, ()>>;
 
-    /// Ends the lane, unless something came meanwhile.
+    /// Closes the lane, unless a request came meanwhile.
     fn close(&self) -> bool;
 }
 
-/// The load that is to leave next.
+/// The load to dispatch next.
 struct Next {
     since: Instant,
     is_full: bool,
@@ -168,7 +169,7 @@ impl<K: Hash + Eq + Clone + Send + Sync, L: Load> Driven for OneLane<K, L> {
             let mut lanes = self.open.lanes();
             let lane = lanes.get_mut(&self.key)?;
             let first = lane.waiting.pop_front()?;
-            // A lane that was crowded once keeps no room for that.
+            // A lane frees the memory that it needed at its fullest.
             if lane.waiting.is_empty() {
                 mem::take(&mut lane.waiting);
             }
@@ -183,7 +184,7 @@ impl<K: Hash + Eq + Clone + Send + Sync, L: Load> Driven for OneLane<K, L> {
         if is_empty {
             lanes.remove(&self.key);
         }
-        // As many lanes as there were once need no room any more.
+        // The map frees the memory that it needed at its largest.
         if lanes.is_empty() {
             lanes.shrink_to_fit();
         }
@@ -191,7 +192,7 @@ impl<K: Hash + Eq + Clone + Send + Sync, L: Load> Driven for OneLane<K, L> {
     }
 }
 
-/// Lets a lane's loads leave until there is nothing more in it.
+/// Dispatches a lane's loads until the lane is empty.
 async fn drive(lane: Box<dyn Driven>, rules: Rules, changed: Arc<Notify>) {
     let mut under_way = JoinSet::new();
     loop {
@@ -207,8 +208,8 @@ async fn drive(lane: Box<dyn Driven>, rules: Rules, changed: Arc<Notify>) {
                 let leaves = since.checked_add(rules.gathering);
                 if under_way.is_empty() || is_full || leaves.is_some_and(|leaves| leaves <= now) {
                     let gives_up = since.checked_add(rules.patience);
-                    // It gathers until there is a place, and not longer: who asks after it left would be given an answer
-                    // to an older question.
+                    // The load gathers until there is a place, and not longer: a caller that joined after it left would
+                    // be given an answer to an older question.
                     if let Ok(place) = place(rules.places.clone(), gives_up).await {
                         if let Some(work) = lane.leave() {
                             under_way.spawn(async move {
@@ -240,10 +241,10 @@ async fn drive(lane: Box<dyn Driven>, rules: Rules, changed: Arc<Notify>) {
     }
 }
 
-/// There was no place in time.
+/// No place became free in time.
 struct NoPlace;
 
-/// Waits for a place among all lanes, where their number has a bound.
+/// Waits for a place among all lanes, if their number has a bound.
 async fn place(
     places: Option<Arc<Semaphore>>,
     gives_up: Option<Instant>,
@@ -264,7 +265,7 @@ mod tests {
 
     use super::*;
 
-    /// What all of them brought, together.
+    /// The sum of all requests.
     #[derive(Default)]
     struct Sum(u64, Vec<oneshot::Sender<u64>>);
 
@@ -299,7 +300,7 @@ mod tests {
         })
     }
 
-    /// Until the tasks that were begun have ended.
+    /// Waits until the tasks that were begun have ended.
     async fn eventually_closed(lanes: &Lanes<u8, Sum>) {
         for _ in 0..100 {
             if lanes.open() == 0 {
@@ -316,10 +317,10 @@ mod tests {
         let answers = join_all((0..1000_u64).map(|n| lanes.join(3 + (n % 50) as u8, 1))).await;
         assert!(answers.into_iter().all(|answer| answer.is_ok_and(|sum| sum == 20)));
         eventually_closed(&lanes).await;
-        // Panics.
+        // The load panics.
         assert!(join_all((0..10).map(|_| lanes.join(1, 1))).await.into_iter().all(|told| told.is_err()));
         eventually_closed(&lanes).await;
-        // All callers go away, before and after it left.
+        // All callers go away, before and after the load left.
         for wait in [Duration::ZERO, TAKES / 2] {
             let callers = join_all((0..10).map(|_| lanes.join(9, 1)));
             assert!(tokio::time::timeout(wait, callers).await.is_err());

@@ -1,4 +1,4 @@
-//! What is shared, behind the ports of counts and of recent rejected events.
+//! The shared ports: counts and recent rejected events.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -16,7 +16,7 @@ use crate::{Coalescing, raises::Raises, reads::Reads, same::Same, work::Counted}
 const COUNTS: &str = "reading counts";
 const REJECTED: &str = "reading rejected events";
 
-/// Whose keys, of which type, from where on, and how many.
+/// The user, the type, the key to go on behind, and the limit.
 type KeysAsked = (Username, EventType, Option<(Key, u64)>, usize);
 
 /// Live counts that share reads and increments.
@@ -165,7 +165,7 @@ impl RecentRejected for SharedRecentRejected {
     }
 }
 
-/// Requests that are asked like this, and counted as reads.
+/// Makes a single-flight for such requests, and counts them as reads.
 fn same<K, T, F>(
     coalescing: &Coalescing,
     what: &'static str,

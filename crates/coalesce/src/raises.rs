@@ -1,7 +1,7 @@
-//! Increments: those of one counter in one call, with their sum.
+//! Batching of increments: one call with the sum for each counter.
 //!
-//! Each counter has a lane and calls of its own, so nobody is told of an error of another counter. What a caller asked
-//! for is done, or is not known to be, when it is answered: it waits as long as it would without others.
+//! Each counter has a lane and calls of its own, so an error of one counter reaches only its own callers. A caller is
+//! answered once its increment is done, or is not known to be: it waits as long as it would without others.
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,12 +20,12 @@ use crate::{
 
 const RAISING: &str = "raising counts";
 
-/// How many calls are under way at once, and how many of them for one counter: one that hangs leaves the others their
+/// The most calls under way at once, and the most of them for one counter: a counter that hangs leaves the others their
 /// places.
 const AT_ONCE: usize = 128;
 const OF_A_COUNTER: usize = 4;
 
-/// How long an increment waits for a place. It is not done then: a stored event must be acknowledged in time.
+/// How long an increment waits for a place before it is dropped, not done: a stored event must be acknowledged in time.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The increments of one counter.
@@ -49,7 +49,7 @@ impl Load for Sum {
     }
 }
 
-/// Increments that are shared.
+/// Increments that share calls.
 pub(crate) struct Raises {
     lanes: Lanes<Counter, Sum>,
     counted: Arc<Counted>,
@@ -70,7 +70,7 @@ impl Raises {
                 counted.raises.call();
                 let raised = inner.raise(&[Increment { counter, by: sum.by }]).await;
                 for caller in sum.callers {
-                    // Whoever went away needs no answer.
+                    // A caller that went away needs no answer.
                     let _ = caller.send(raised.clone());
                 }
             })
@@ -83,7 +83,7 @@ impl Raises {
             self.counted.raises.request();
             self.lanes.join(increment.counter.clone(), increment.by)
         });
-        // All are waited for, whatever becomes of the others; the first failure is told.
+        // Waits for all of them, even if some fail; the first failure is returned.
         let raised = join_all(raising).await;
         raised.into_iter().try_for_each(|raised| match raised {
             Ok(raised) => raised,

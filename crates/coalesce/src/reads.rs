@@ -1,4 +1,4 @@
-//! Reads of counters: those of all who wait in one call.
+//! Batching of counter reads: one call for all waiting callers.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -18,14 +18,14 @@ use crate::{
 
 const READING: &str = "reading counts";
 
-/// How many counters a call reads at the most: as many as DynamoDB hands out at once
+/// The most counters that a call reads: as many as DynamoDB returns at once
 /// (<https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html>).
 const MOST: usize = 100;
 
-/// How many counters are read at once where each is read by itself.
+/// How many counters are read at once when each is read by itself.
 const APART: usize = 16;
 
-/// Counters, each once, and who wants which.
+/// The counters to read, each once, and the callers who want them.
 #[derive(Default)]
 struct Wanted {
     counters: Vec<Counter>,
@@ -34,7 +34,7 @@ struct Wanted {
 }
 
 struct Caller {
-    /// Where its counters are.
+    /// The positions of the caller's counters.
     places: Vec<usize>,
     tell: oneshot::Sender<Result<Vec<u64>, PortError>>,
 }
@@ -60,7 +60,7 @@ impl Load for Wanted {
     }
 }
 
-/// Reads that are shared.
+/// Reads that share calls.
 pub(crate) struct Reads {
     lanes: Lanes<(), Wanted>,
     within: Duration,
@@ -89,14 +89,14 @@ async fn read(inner: Arc<dyn LiveCounts>, wanted: Wanted, counted: Arc<Counted>)
     counted.reads.call();
     let counts: Vec<Result<u64, PortError>> = match inner.read(&wanted.counters).await {
         Ok(counts) => counts.into_iter().map(Ok).collect(),
-        // Who reads something else is not to be told of a count that is broken.
+        // One broken count must not fail callers who read other counts.
         Err(PortError::Broken { .. }) if wanted.callers.len() > 1 => {
             apart(&*inner, &wanted.counters, &counted).await
         }
         Err(error) => wanted.counters.iter().map(|_| Err(error.clone())).collect(),
     };
     for Caller { places, tell } in wanted.callers {
-        // A count that the engine did not give is not known to be zero.
+        // A count that the engine did not return is not known to be zero.
         let count = |place| counts.get(place).cloned().unwrap_or_else(|| Err(none()));
         let _ = tell.send(places.into_iter().map(count).collect());
     }

@@ -1,4 +1,4 @@
-//! Requests that are the same: one call for all who ask.
+//! Single-flight: one call for all callers with the same request.
 
 use std::{hash::Hash, time::Duration};
 
@@ -8,7 +8,7 @@ use weir_core::ports::PortError;
 
 use crate::lanes::{Dropped, Lanes, Load, Rules};
 
-/// All who ask the same.
+/// The callers with the same request.
 struct Askers<T>(Vec<oneshot::Sender<Result<T, PortError>>>);
 
 impl<T> Default for Askers<T> {
@@ -49,7 +49,7 @@ impl<K: Hash + Eq + Clone + Send + Sync + 'static, T: Clone + Send + 'static> Sa
             Box::pin(async move {
                 let answer = asked.await;
                 for asker in askers.0 {
-                    // Whoever went away needs no answer.
+                    // A caller that went away needs no answer.
                     let _ = asker.send(answer.clone());
                 }
             })
@@ -62,7 +62,8 @@ impl<K: Hash + Eq + Clone + Send + Sync + 'static, T: Clone + Send + 'static> Sa
     }
 }
 
-/// What a caller is told of a read: no later than that, and if it came to nothing, that it may be tried again.
+/// Waits for the answer to a read, at most for `within`. A read that timed out or broke off is an error that allows a
+/// retry.
 pub(crate) async fn answered<T>(
     what: &'static str,
     within: Duration,

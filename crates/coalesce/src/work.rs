@@ -1,8 +1,8 @@
-//! How much was asked for, and how many calls that took.
+//! Counts requests, and the calls that they took.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What was asked for, and what it took.
+/// The requests, and the calls that they took.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Work {
     /// Reads of counts and of rejected events.
@@ -13,16 +13,16 @@ pub struct Work {
     pub appends: Shared,
 }
 
-/// What was asked for of one kind, and what it took.
+/// The requests of one kind, and the calls that they took.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Shared {
-    /// How often it was asked for.
+    /// The number of requests.
     pub requests: u64,
-    /// How many calls of the engine that took.
+    /// The number of calls of the engine.
     pub calls: u64,
 }
 
-/// The same, while it is counted.
+/// The running counters behind [`Work`].
 #[derive(Default)]
 pub(crate) struct Counted {
     pub(crate) reads: Counters,

@@ -1,4 +1,4 @@
-//! Appends that are shared: each caller is told of its own records, in their order.
+//! Batched appends: each caller gets the outcomes of its own records, in their order.
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod engine;
@@ -28,7 +28,7 @@ fn appending(stream: &Arc<dyn Stream>, records: Vec<Record>) -> JoinHandle<Vec<A
     tokio::spawn(async move { stream.append(records).await })
 }
 
-/// What an append said, in letters: stored, duplicate, or refused and the id that the reason names.
+/// The outcomes of an append, in letters: stored, duplicate, or refused and the id that the reason names.
 fn told(outcomes: &[Appended]) -> Vec<String> {
     let text = |outcome: &Appended| match outcome {
         Appended::Counted | Appended::Stored => "s".to_owned(),
@@ -122,7 +122,7 @@ async fn records_with_an_identity_keep_no_others_waiting() {
         .map(|n| appending(&stream, vec![record("click", &format!("e-{n}"), 9, n % 2 == 0)]))
         .collect();
     for (n, other) in others.into_iter().enumerate() {
-        // Those with an identity share the append that hangs.
+        // Records with an identity share the append that hangs.
         if n % 2 == 1 {
             assert_eq!(told(&in_time(other).await.unwrap()), ["s"]);
         }

@@ -1,5 +1,5 @@
-//! What shares calls keeps every promise of the ports it is put before. Here that is the embedded engine; the engine on
-//! AWS has the same test beside its own.
+//! Coalescing ports keep every promise of the ports that they wrap. Here they wrap the embedded engine; the AWS engine
+//! has the same test in its own crate.
 
 use std::{sync::Arc, time::Duration};
 

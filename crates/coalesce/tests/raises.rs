@@ -1,4 +1,4 @@
-//! Increments that are shared: none is lost, none counts twice, and each caller is told of its own.
+//! Shared increments: none is lost, none counts twice, and each caller gets its own outcome.
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod engine;
@@ -89,7 +89,7 @@ async fn nobody_is_told_an_error_of_somebody_elses_counter() {
     for (told, is_done) in told {
         assert_eq!(told.await.unwrap().is_ok(), is_done);
     }
-    // What could be done of a call that failed in part is done.
+    // A call that failed in part still did the rest.
     assert_eq!(count(&engine, sound(1)).await, 3);
     let error = raising(&counts, [counter("ann", AWAY, None)]).await.unwrap().unwrap_err();
     assert_eq!(error.to_string(), "the engine is not available now: away", "it is told as it is");
@@ -100,7 +100,7 @@ async fn a_caller_that_goes_away_takes_nobodys_increments_with_it() {
     let engine = Engine::new();
     let counts = live(&engine);
     let clicks = || counter("ann", "click", None);
-    // One whose call is under way, one that gathers, and one that stays.
+    // One caller whose call is under way, one that gathers, and one that stays.
     let under_way = raising(&counts, [clicks()]);
     settle().await;
     let gathering = raising(&counts, [clicks()]);
@@ -109,7 +109,7 @@ async fn a_caller_that_goes_away_takes_nobodys_increments_with_it() {
     under_way.abort();
     gathering.abort();
     stays.await.unwrap().unwrap();
-    // Those that went away are counted, too: their events are stored.
+    // Increments of callers that went away are counted, too: their events are stored.
     tokio::time::sleep(2 * LATENCY).await;
     assert_eq!(count(&engine, clicks()).await, 3);
 }
@@ -152,7 +152,7 @@ async fn a_counter_that_hangs_leaves_the_others_their_places_and_keeps_nobody_fo
     let begun = Instant::now();
     raising(&counts, [counter("ann", "click", None)]).await.unwrap().unwrap();
     assert_eq!(begun.elapsed(), LATENCY);
-    // What never left is told so: it is not done.
+    // An increment that was never sent fails as such: it is not done.
     let told = hanging.pop().unwrap().await.unwrap();
     assert!(matches!(told, Err(PortError::Unavailable { .. })), "{told:?}");
 }

@@ -1,4 +1,4 @@
-//! Reads that are shared: few queries, and nobody is worse off for them.
+//! Shared reads: few queries, and no caller is worse off for them.
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod engine;
@@ -18,7 +18,7 @@ fn live(engine: &Arc<Engine>) -> Arc<dyn LiveCounts> {
     Coalescing::new().live_counts(engine.clone())
 }
 
-/// Lets everything go on that can without waiting.
+/// Runs all tasks that can go on without waiting.
 async fn settle() {
     for _ in 0..100 {
         tokio::task::yield_now().await;
@@ -85,7 +85,7 @@ async fn nobody_is_told_what_a_query_saw_that_left_before_they_asked() {
     let after = reading(&counts, clicks.clone());
     assert_eq!((before.await.unwrap().unwrap(), after.await.unwrap().unwrap()), (0, 7));
 
-    // And while others gather.
+    // The same while others gather.
     let first = reading(&counts, clicks.clone());
     settle().await;
     let gathering = reading(&counts, clicks.clone());
@@ -95,7 +95,7 @@ async fn nobody_is_told_what_a_query_saw_that_left_before_they_asked() {
     assert_eq!(read(&counts, clicks).await.unwrap(), 8);
     assert_eq!((first.await.unwrap().unwrap(), gathering.await.unwrap().unwrap()), (7, 7));
 
-    // So it is with requests that are the same.
+    // The same for equal requests.
     let totals = async |after| {
         tokio::time::sleep(after).await;
         counts.totals(&"ann".parse().unwrap()).await.unwrap()
@@ -148,7 +148,7 @@ async fn a_query_has_each_counter_once_and_a_hundred_at_the_most() {
     for n in 0..1000_usize {
         let (counts, all) = (counts.clone(), all.clone());
         readers.spawn(async move {
-            // Several at a time, one of them twice.
+            // Several counters at a time, one of them twice.
             let asked: Vec<usize> = [n, n * 7, n + 1, n].iter().map(|n| n % 250).collect();
             let counters: Vec<Counter> = asked.iter().map(|n| all[*n].clone()).collect();
             let expected: Vec<u64> = asked.iter().map(|n| *n as u64).collect();
@@ -162,7 +162,7 @@ async fn a_query_has_each_counter_once_and_a_hundred_at_the_most() {
         once.dedup();
         assert_eq!((once.len(), query.len() <= 100), (query.len(), true));
     }
-    // Whoever asks for more than a query holds is told of all.
+    // A caller that asks for more than a query holds gets all counts.
     let expected: Vec<u64> = (0..250).collect();
     assert_eq!(counts.read(&all).await.unwrap(), expected);
     assert!(counts.read(&[]).await.unwrap().is_empty());
@@ -179,8 +179,8 @@ async fn a_caller_gives_up_after_its_time_and_the_query_goes_on_for_the_others()
     let _first = reading(&counts, counter("ann", "click", None));
     settle().await;
     let (begun, shared) = (Instant::now(), counter("ann", "click", Some("shared")));
-    // It waits for the first query and then for its own, which is longer than it is willing to; the one that joins that
-    // query just before it leaves is not.
+    // This caller waits for the first query and then for its own, longer than its limit; the caller that joins that
+    // query just before it leaves does not.
     let early = reading(&counts, shared.clone());
     tokio::time::sleep(LATENCY * 19 / 20).await;
     let late = reading(&counts, shared);
@@ -196,7 +196,7 @@ async fn a_caller_that_goes_away_ends_no_query_for_the_others() {
     let engine = Engine::new();
     let counts = live(&engine);
     let clicks = counter("ann", "click", None);
-    // The first one, by whom the query was begun.
+    // The first caller started the query.
     let (first, second) = (reading(&counts, clicks.clone()), reading(&counts, clicks.clone()));
     settle().await;
     assert_eq!(engine.reads.lock().unwrap().len(), 1);

@@ -4,25 +4,25 @@ use std::fmt;
 
 use sha2::{Digest, Sha256};
 
-/// Where a batch lies in raw: the object's key in the bucket, or its path below the raw folder. Any text: keys
-/// are made by Firehose, by the embedded store, or by a person who copies a file there.
+/// The place of a batch in raw: the object's key in the bucket, or its path below the raw folder. Any text is valid: keys are
+/// made by Firehose, by the embedded store, or by a person who copies a file there.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BatchKey(String);
 
 impl BatchKey {
-    /// The batch at `key`.
+    /// Makes the key of the batch at `key`.
     #[must_use]
     pub fn new(key: impl Into<String>) -> Self {
         Self(key.into())
     }
 
-    /// The key as text.
+    /// Returns the key as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The batch's identity, which names its objects in the lake.
+    /// Returns the batch's identity, which names its objects in the lake.
     #[must_use]
     pub fn id(&self) -> BatchId {
         BatchId::of(self)
@@ -41,13 +41,13 @@ impl fmt::Debug for BatchKey {
     }
 }
 
-/// A batch's identity: safe in any path, the same whenever it is derived from the same key, different for
-/// different keys. It is the readable part of the key's last segment and a digest of the whole key.
+/// The identity of a batch: safe in any path, the same whenever it is derived from the same key, different for different
+/// keys. It is the readable part of the key's last segment and a digest of the whole key.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BatchId(String);
 
 impl BatchId {
-    /// The readable part is cut here, so that the whole stays well below a file name's 255 bytes.
+    /// The longest readable part; the whole thus stays well below a file name's 255 bytes.
     const READABLE: usize = 120;
 
     fn of(key: &BatchKey) -> Self {
@@ -67,7 +67,7 @@ impl BatchId {
         Self(id)
     }
 
-    /// The identity as text.
+    /// Returns the identity as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

@@ -1,20 +1,20 @@
-//! The books: all that is counted of a user's events of a type, to be compared with what lies in the lake.
+//! The books: all counts of a user's events of a type, to be compared with the lake.
 
 use std::collections::BTreeMap;
 
 use crate::{BatchKey, Counter, Hour, Increment, Key};
 
-/// How many events there are, and how many of them have which key.
+/// A number of events in total, and by key.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// All of them.
+    /// The number of all events.
     pub total: u64,
-    /// By key.
+    /// The number of events with each key.
     pub keys: BTreeMap<Key, u64>,
 }
 
 impl Tally {
-    /// Adds an increment, whosesoever it is.
+    /// Adds an increment, of any user and type.
     pub fn raise(&mut self, increment: &Increment) {
         match &increment.counter.key {
             None => self.total += increment.by,
@@ -22,7 +22,7 @@ impl Tally {
         }
     }
 
-    /// How many have a key.
+    /// Returns how many events have a key.
     #[must_use]
     pub fn key(&self, key: &Key) -> u64 {
         self.keys.get(key).copied().unwrap_or_default()
@@ -38,24 +38,24 @@ pub struct TypeCounts {
     pub settled: u64,
     /// The settled counts by hour.
     pub settled_hours: BTreeMap<Hour, u64>,
-    /// Which of the live counts' events are not settled yet; none where the engine cannot know.
+    /// The events in the live counts that are not settled yet; `None` if the engine cannot know them.
     pub under_way: Option<UnderWay>,
 }
 
-/// What is counted live and not settled yet.
+/// Events that are counted live and not settled yet.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct UnderWay {
-    /// What is in no batch yet.
+    /// Events that are in no batch yet.
     pub in_stream: Tally,
     /// The batches in raw whose counts are not settled, of all users and types.
     pub unsettled: Vec<BatchKey>,
 }
 
-/// By how much a live count is wrong: what must be added to it.
+/// A correction of a wrong live count.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Correction {
-    /// Which count.
+    /// The count to correct.
     pub counter: Counter,
-    /// What to add; less than zero where it is too high.
+    /// The amount to add; less than zero if the count is too high.
     pub by: i64,
 }

@@ -1,4 +1,4 @@
-//! UTC hours and days as they are written: `2026-11-20T13` and `2026-11-20`, with all their digits.
+//! UTC hours and days in their text forms: `2026-11-20T13` and `2026-11-20`, with all their digits.
 
 use std::{fmt, str::FromStr};
 
@@ -21,31 +21,31 @@ pub struct Day(u64);
 const HOURS: u64 = 24;
 
 impl Day {
-    /// The day that an hour is in.
+    /// Returns the day of an hour.
     #[must_use]
     pub fn of(hour: Hour) -> Self {
         Self(hour.since_epoch() / HOURS)
     }
 
-    /// The days since 1970-01-01.
+    /// Returns the days since 1970-01-01.
     #[must_use]
     pub fn since_epoch(self) -> u64 {
         self.0
     }
 
-    /// Its first hour.
+    /// Returns the day's first hour.
     #[must_use]
     pub fn first_hour(self) -> Hour {
         hour_at(self.0 * HOURS)
     }
 
-    /// Its last hour.
+    /// Returns the day's last hour.
     #[must_use]
     pub fn last_hour(self) -> Hour {
         hour_at(self.0 * HOURS + HOURS - 1)
     }
 
-    /// The day so many days before; the first of all where there is none.
+    /// Returns the day this many days before, or 1970-01-01 if that is later.
     #[must_use]
     pub fn minus(self, days: u64) -> Self {
         Self(self.0.saturating_sub(days))
@@ -53,14 +53,14 @@ impl Day {
 }
 
 impl Hour {
-    /// The hour so many hours before; the first of all where there is none.
+    /// Returns the hour this many hours before, or the first hour of 1970 if that is later.
     #[must_use]
     pub fn minus(self, hours: u64) -> Self {
         hour_at(self.since_epoch().saturating_sub(hours))
     }
 }
 
-/// The hour so many hours after the first; the last there is for those behind it.
+/// Returns the hour this many hours after the first, or the last possible hour if that is earlier.
 fn hour_at(hours: u64) -> Hour {
     Hour::from_epoch(hours).unwrap_or_else(|_| Timestamp::saturating(u64::MAX).hour())
 }
@@ -99,14 +99,14 @@ impl FromStr for Day {
     }
 }
 
-/// An hour of a date such as `2026-11-20`.
+/// Returns an hour of a date such as `2026-11-20`.
 fn hour_of(date: &str, hour: u8) -> Option<Hour> {
     let (year, rest) = date.split_once('-')?;
     let (month, day) = rest.split_once('-')?;
     Hour::of_date(digits(year, 4)?, digits(month, 2)?, digits(day, 2)?, hour)
 }
 
-/// A number of so many digits.
+/// Parses a number of exactly `width` digits.
 fn digits<N: FromStr>(text: &str, width: usize) -> Option<N> {
     let plain = text.len() == width && text.bytes().all(|byte| byte.is_ascii_digit());
     plain.then(|| text.parse().ok()).flatten()

@@ -1,8 +1,8 @@
-//! The catalog: which event types there are, what an event of each must look like, where it is posted and what its
-//! counts are broken down by.
+//! The catalog: the event types, with the schema of their events, the route to which they are posted and the field by which
+//! they are counted.
 //!
-//! A type is one file, `catalog/<event_type>.json`: a JSON Schema (2020-12) with one extra member,
-//! `"x-weir": {"route": "/button/click", "count_by": "button_id"}`.
+//! A type is one file, `catalog/<event_type>.json`: a JSON Schema (2020-12) with one extra member, `"x-weir": {"route":
+//! "/button/click", "count_by": "button_id"}`.
 
 mod budget;
 mod coherence;
@@ -32,26 +32,26 @@ pub struct Catalog {
     bytes_checked_at_once: usize,
 }
 
-/// Why a catalog cannot be used: it names the file and the line.
+/// Why a catalog cannot be used, with the file and the line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{file}:{line}: {message}")]
 pub struct CatalogError {
     /// The file's name.
     pub file: String,
-    /// The line in it, from 1.
+    /// The line in the file, from 1.
     pub line: usize,
-    /// What is wrong there.
+    /// The reason.
     pub message: String,
 }
 
 /// The files of `catalog/` as they were at build time: name and text.
 const BUILT_IN: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/catalog.rs"));
 
-/// How many steps of checking events take some tens of milliseconds.
+/// The steps of checking events that take some tens of milliseconds.
 const STEPS_AT_ONCE: u64 = 1_000_000;
 
 impl Catalog {
-    /// The catalog that was compiled in.
+    /// Returns the catalog that was compiled in.
     pub fn built_in() -> Result<Self, CatalogError> {
         Self::read(BUILT_IN.iter().copied())
     }
@@ -75,31 +75,31 @@ impl Catalog {
             }
         }
         let steps = types.values().map(Definition::steps_of_a_value).max().unwrap_or(1);
-        // A value and what parts it from the next one have two bytes.
+        // A value and its separator from the next one take at least two bytes.
         let bytes_checked_at_once =
             usize::try_from(STEPS_AT_ONCE / steps).unwrap_or(usize::MAX).saturating_mul(2);
         Ok(Self { types, bytes_checked_at_once })
     }
 
-    /// The definition of an event type, if the catalog has it.
+    /// Returns the definition of an event type, if the catalog has it.
     #[must_use]
     pub fn get(&self, event_type: &EventType) -> Option<&Definition> {
         self.types.get(event_type)
     }
 
-    /// All definitions, by name.
+    /// Returns all definitions, by name.
     pub fn iter(&self) -> impl Iterator<Item = &Definition> {
         self.types.values()
     }
 
-    /// What is odd in its files and refuses no start: words that JSON Schema does not know.
+    /// Returns warnings about its files that refuse no start: words that JSON Schema does not know.
     pub fn remarks(&self) -> impl Iterator<Item = &CatalogError> {
         self.iter().flat_map(Definition::remarks)
     }
 
-    /// Adds a type that was served earlier, from its file's text, so that its stored events can still be read. A type
-    /// that the catalog has stays as it is, and a text that cannot be read adds nothing. Such a type may have the route of
-    /// another one: a catalog that is extended so is for reading.
+    /// Adds a type that was served earlier, from its file's text, so that its stored events can still be read. A type that
+    /// the catalog has stays unchanged, and an unreadable text adds nothing. Such a type may have the same route as another
+    /// one: an extended catalog is only for reading.
     pub fn add_earlier(&mut self, event_type: &EventType, text: &str) {
         if !self.types.contains_key(event_type)
             && let Ok(definition) = Definition::read(&format!("{event_type}.json"), text)
@@ -108,13 +108,13 @@ impl Catalog {
         }
     }
 
-    /// How large a body may be so that checking its events takes some tens of milliseconds at the most, whatever is in it.
+    /// Returns the largest size of a body whose events take at most some tens of milliseconds to check, with any content.
     #[must_use]
     pub const fn bytes_checked_at_once(&self) -> usize {
         self.bytes_checked_at_once
     }
 
-    /// What would break for events that were stored under `earlier` if this catalog took its place.
+    /// Returns what would break for events that were stored under `earlier` if this catalog took its place.
     #[must_use]
     pub fn breakages(&self, earlier: &Self) -> Vec<Breakage> {
         compatibility::breakages(earlier, self)

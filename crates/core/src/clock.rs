@@ -1,4 +1,4 @@
-//! Where the time comes from: passed in, so that a run can be repeated.
+//! The source of the time: passed in, so that a run can be repeated.
 
 use std::{
     sync::{
@@ -10,14 +10,13 @@ use std::{
 
 use crate::Timestamp;
 
-/// Tells the time of day, and how much time passes.
+/// A source of the time of day, and of the time that passes.
 pub trait Clock: Send + Sync {
-    /// Now, by the wall clock: it may be wrong, and may jump in both directions.
+    /// Returns the wall clock's time: it may be wrong, and may jump in both directions.
     fn now(&self) -> Timestamp;
 
-    /// The time that has passed since some moment in the life of this process, by a clock that never jumps. Only the
-    /// difference of two readings means something. How long something is remembered goes by this, never by
-    /// [`now`](Self::now).
+    /// Returns the time that has passed since some moment in the life of this process, by a monotonic clock. Only the
+    /// difference of two readings has a meaning. How long something is remembered goes by this, never by [`now`](Self::now).
     fn elapsed(&self) -> Duration;
 }
 
@@ -49,7 +48,7 @@ pub struct ManualClock {
 }
 
 impl ManualClock {
-    /// A clock that shows `now`.
+    /// Makes a clock that shows `now`.
     #[must_use]
     pub fn at(now: Timestamp) -> Self {
         Self { start: now.millis(), elapsed: AtomicU64::new(0), ahead: AtomicI64::new(0) }

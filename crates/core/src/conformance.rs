@@ -1,8 +1,8 @@
-//! The suites that every engine passes, one module a port: small functions that take the port and panic where it
+//! The conformance suites that every engine passes, one module a port: small functions that take the port and panic if it
 //! breaks a promise. An engine's test is a list of calls to them.
 //!
-//! Each function makes up users and batches of its own, so that all of them can run against one engine, side by
-//! side and again and again.
+//! Each function makes up users and batches of its own, so that all of them can run against one engine, side by side and
+//! again and again.
 #![expect(clippy::unwrap_used, reason = "a conformance suite is a test")]
 
 pub mod books;
@@ -20,7 +20,7 @@ use futures_util::StreamExt;
 
 use crate::{BatchKey, EventType, Random, SystemRandom, Username, ports::Content};
 
-/// A user that no other call has.
+/// Makes a user that no other call has.
 #[must_use]
 pub fn somebody() -> Username {
     let mut bytes = [0; 8];
@@ -28,7 +28,7 @@ pub fn somebody() -> Username {
     format!("u{:016x}", u64::from_le_bytes(bytes)).parse().unwrap()
 }
 
-/// A batch that no other call has.
+/// Makes a batch that no other call has.
 #[must_use]
 pub fn some_batch() -> BatchKey {
     BatchKey::new(format!("2026/11/20/13/{}.json.gz", somebody()))
@@ -51,7 +51,7 @@ async fn read_all(mut content: Content) -> Bytes {
     bytes.into()
 }
 
-/// Bytes that do not compress and are the same for the same length.
+/// Makes bytes that do not compress and are the same for the same length.
 fn noise(length: usize) -> Bytes {
     let mut bytes = vec![0; length];
     crate::SeededRandom::new(length as u64).fill(&mut bytes);

@@ -1,4 +1,4 @@
-//! Counts: what is counted, and how a request's events become few increments.
+//! Counts, and how a request's events become few increments.
 
 use std::collections::BTreeMap;
 
@@ -9,33 +9,33 @@ use crate::{EventType, Key, Record, Timestamp, Username};
 /// One live count: a user's events of a type, or those of them that have one key.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Counter {
-    /// Whose events.
+    /// The user whose events are counted.
     pub username: Username,
-    /// Of which type.
+    /// The type of the events.
     pub event_type: EventType,
-    /// With which key; none counts all of the type.
+    /// The key of the events; `None` counts all of the type.
     pub key: Option<Key>,
 }
 
 impl Counter {
-    /// The count of all events of the type.
+    /// Returns the counter of all events of the type.
     #[must_use]
     pub fn total(&self) -> Self {
         Self { key: None, ..self.clone() }
     }
 }
 
-/// By how much a live count goes up.
+/// An amount to add to a live count.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Increment {
-    /// Which count.
+    /// The count to raise.
     pub counter: Counter,
-    /// By how much.
+    /// The amount.
     pub by: u64,
 }
 
-/// The increments of some records: each counts once for its type and once for its key, and equal counters are
-/// raised together. In the order of the counters, so that equal records make equal increments.
+/// Returns the increments of some records: each counts once for its type and once for its key, and equal counters are raised
+/// together. They are in the order of the counters, so that equal records make equal increments.
 #[must_use]
 pub fn increments<'a>(records: impl IntoIterator<Item = &'a Record>) -> Vec<Increment> {
     let mut sums: BTreeMap<Counter, u64> = BTreeMap::new();
@@ -49,21 +49,22 @@ pub fn increments<'a>(records: impl IntoIterator<Item = &'a Record>) -> Vec<Incr
     sums.into_iter().map(|(counter, by)| Increment { counter, by }).collect()
 }
 
-/// What of a user's events lies in the lake.
+/// The counts of a user's events in the lake.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SettledTotals {
-    /// How many of each type.
+    /// The number of events of each type.
     pub by_type: BTreeMap<EventType, u64>,
-    /// When the last batch with events of the user was settled; none if none was, or none since that is noted.
+    /// When the last batch with events of the user was settled; `None` if there was no such batch, or none since this is
+    /// noted.
     pub settled_at: Option<Timestamp>,
 }
 
-/// A request for a part of a type's counts by key, largest first.
+/// A request for a page of a type's counts by key, largest first.
 #[derive(Debug, Clone, Default)]
 pub struct KeysRequest {
-    /// Go on behind this one.
+    /// The count to go on behind.
     pub after: Option<KeyCount>,
-    /// How many at the most.
+    /// The most counts to return.
     pub limit: usize,
 }
 
@@ -72,12 +73,12 @@ pub struct KeysRequest {
 pub struct KeyCount {
     /// The key.
     pub key: Key,
-    /// How many events have it.
+    /// The number of events that have the key.
     pub count: u64,
 }
 
 impl KeyCount {
-    /// Whether this one comes before `other` in a listing: larger counts first, equal ones by key.
+    /// Returns whether this count comes before `other` in a listing: larger counts first, equal ones by key.
     #[must_use]
     pub fn precedes(&self, other: &Self) -> bool {
         (std::cmp::Reverse(self.count), &self.key) < (std::cmp::Reverse(other.count), &other.key)

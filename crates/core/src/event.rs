@@ -19,9 +19,9 @@ pub const ENVELOPE: [&str; 3] = ["event_type", "event_id", "occurred_at"];
 /// One reason why an event is refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Violation {
-    /// Where in the event: a JSON pointer (RFC 6901), empty for the whole.
+    /// The place in the event: a JSON pointer (RFC 6901), empty for the whole.
     pub path: String,
-    /// What is wrong there, in words; it never repeats the client's value.
+    /// The reason, in words; it never repeats the client's value.
     pub message: String,
 }
 
@@ -29,7 +29,7 @@ impl Violation {
     /// The longest path and message, in characters; longer ones are cut.
     const MAX_CHARS: usize = 300;
 
-    /// A violation at `path`.
+    /// Makes a violation at `path`.
     #[must_use]
     pub fn new(path: impl Into<String>, message: impl Into<String>) -> Self {
         let cut = |text: String| match text.char_indices().nth(Self::MAX_CHARS) {
@@ -39,15 +39,15 @@ impl Violation {
         Self { path: cut(path.into()), message: cut(message.into()) }
     }
 
-    /// A violation of the whole event.
+    /// Makes a violation of the whole event.
     #[must_use]
     pub fn whole(message: impl Into<String>) -> Self {
         Self::new("", message)
     }
 }
 
-/// An event as it was sent: well-formed JSON with nothing in it that a client may not set. Whether its fields are
-/// those of its type is the catalog's to say.
+/// An event as it was sent: well-formed JSON without members that a client may not set. The catalog checks whether its fields
+/// are those of its type.
 #[derive(Debug)]
 pub struct Event<'a> {
     /// The type that the client named, if it did.
@@ -61,7 +61,7 @@ pub struct Event<'a> {
 }
 
 impl<'a> Event<'a> {
-    /// Reads one event from its JSON text, and answers with everything that is wrong with it.
+    /// Reads one event from its JSON text, or returns everything that is wrong with it.
     pub fn read(text: &'a str) -> Result<Self, Vec<Violation>> {
         if text.len() > MAX_EVENT_BYTES {
             return Err(vec![Violation::whole(format!("an event has at most {MAX_EVENT_BYTES} bytes"))]);
@@ -97,13 +97,13 @@ impl<'a> Event<'a> {
         Ok(Self { event_type, event_id, occurred_at, fields, value })
     }
 
-    /// The client's fields as a JSON object, for validation: numbers are those of IEEE 754 here.
+    /// Returns the client's fields as a JSON object, for validation: numbers are those of IEEE 754 here.
     #[must_use]
     pub fn value(&self) -> &Value {
         &self.value
     }
 
-    /// The client's fields, each with its JSON text exactly as it was sent.
+    /// Returns the client's fields, each with its JSON text exactly as it was sent.
     pub(crate) fn fields(&self) -> &[(Cow<'a, str>, &'a RawValue)] {
         &self.fields
     }
@@ -120,7 +120,7 @@ fn envelope<T>(
     match read(&value) {
         Ok(read) => Some(read),
         Err(message) => {
-            // "A time must be …": the path is its subject.
+            // Messages read "A time must be …": the path replaces the subject.
             let rule = message.find("must be ").map_or(&*message, |at| &message[at..]);
             violations.push(Violation::new(format!("/{name}"), rule));
             None

@@ -1,5 +1,5 @@
-//! Reading JSON strictly: a name given twice is an error, as RFC 8259 leaves open which of the two would count,
-//! and two readers of the stored event (Athena, DuckDB, the validator) would then disagree.
+//! Reads JSON strictly: a name given twice is an error, as RFC 8259 leaves open which of the two counts, and two readers of
+//! the stored event (Athena, DuckDB, the validator) would then disagree.
 
 use std::{borrow::Cow, fmt};
 
@@ -17,7 +17,7 @@ pub(crate) fn read_strictly(text: &str) -> Result<Value, serde_json::Error> {
     Ok(value)
 }
 
-/// The members of an object: each name with its value's own text, in their order.
+/// Returns the members of an object: each name with its value's own text, in their order.
 pub(crate) fn members(object: &str) -> Result<Vec<(Cow<'_, str>, &RawValue)>, serde_json::Error> {
     serde_json::from_str::<Members<'_>>(object).map(|members| members.0)
 }

@@ -1,16 +1,16 @@
 //! Weir's vocabulary and its ports.
 //!
-//! Everything here is a value or a promise; nothing reads a file, opens a socket or asks the time by itself.
-//! Read in this order:
+//! Everything here is a value or a promise; nothing reads a file, opens a socket or reads the clock by itself. Read in this
+//! order:
 //!
-//! - names that are made by parsing and then cannot be wrong: [`Username`], [`EventType`], [`Key`], [`EventId`],
-//!   [`BatchId`], [`Partition`];
-//! - what clients send and what is stored of it: [`event`], [`Record`];
+//! - names that are made by parsing and then cannot be wrong: [`Username`], [`EventType`], [`Key`], [`EventId`], [`BatchId`],
+//!   [`Partition`];
+//! - events as clients send them, and as they are stored: [`event`], [`Record`];
 //! - the event types: [`catalog`];
-//! - who may call: [`users`];
-//! - what is counted: [`counts`], and all of it beside each other: [`books`]; by which hours and days: [`Hour`], [`Day`];
-//! - what of rejected events is shown: [`rejected`];
-//! - what an engine must be able to do: [`ports`], and the suites that hold it to that: `conformance` (a feature).
+//! - users and their access keys: [`users`];
+//! - counts: [`counts`], all of them beside each other: [`books`], and their hours and days: [`Hour`], [`Day`];
+//! - rejected events as they are shown: [`rejected`];
+//! - the ports that an engine must implement: [`ports`], and their test suites: `conformance` (a feature).
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod batch;

@@ -1,14 +1,14 @@
-//! What a text that is not JSON looks like, so that the answer can name the likely cause. Nothing is guessed from it: what is
-//! not JSON stays refused.
+//! Recognises what a text that is not JSON looks like, so that the answer can name the likely cause. It is only a hint: a
+//! text that is not JSON stays refused.
 
 use std::{borrow::Cow, fmt};
 
-/// A format that is not JSON in UTF-8. It is shown as what a body looks like.
+/// A format that is not JSON in UTF-8. It is displayed as a hint about a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Format {
-    /// What it is called.
+    /// Its name.
     pub name: &'static str,
-    /// What a client should do.
+    /// The advice to the client.
     advice: &'static str,
 }
 
@@ -18,7 +18,7 @@ impl fmt::Display for Format {
     }
 }
 
-/// The format that the first bytes show, where they cannot be the beginning of JSON in UTF-8.
+/// Returns the format that the first bytes show, if they cannot be the beginning of JSON in UTF-8.
 #[must_use]
 pub fn of_bytes(bytes: &[u8]) -> Option<Format> {
     const TEXT: &str = "JSON is sent as UTF-8";
@@ -26,7 +26,7 @@ pub fn of_bytes(bytes: &[u8]) -> Option<Format> {
     let (name, advice) = match bytes {
         [0xff, 0xfe, 0, 0, ..] | [0, 0, 0xfe, 0xff, ..] => ("UTF-32", TEXT),
         [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => ("UTF-16", TEXT),
-        // No JSON has a NUL before its first string.
+        // JSON has no NUL before its first string.
         [b'{' | b'[' | b'"' | b' ' | b'\n' | b'\r' | b'\t', 0, ..]
         | [0, b'{' | b'[' | b'"' | b' ' | b'\n' | b'\r' | b'\t', ..] => {
             ("UTF-16 without a byte order mark", TEXT)
@@ -40,7 +40,7 @@ pub fn of_bytes(bytes: &[u8]) -> Option<Format> {
     Some(Format { name, advice })
 }
 
-/// What the text looks like that a parser refused at `error`.
+/// Returns a hint about a text that a parser refused at `error`.
 pub(crate) fn of_text(text: &str, error: &serde_json::Error) -> Option<Cow<'static, str>> {
     match of_bytes(text.as_bytes()) {
         Some(format) => Some(format.to_string().into()),
@@ -48,7 +48,7 @@ pub(crate) fn of_text(text: &str, error: &serde_json::Error) -> Option<Cow<'stat
     }
 }
 
-/// The same of a text that looks like JSON or like another notation.
+/// Returns a hint about a text that looks like JSON or like another notation.
 fn of_json(text: &str, error: &serde_json::Error) -> Option<&'static str> {
     let begin = text.trim_start();
     if begin.starts_with('\u{feff}') {
@@ -71,7 +71,7 @@ fn of_json(text: &str, error: &serde_json::Error) -> Option<&'static str> {
     }
 }
 
-/// What a text of bare words looks like.
+/// Returns a hint about a text of bare words.
 fn of_words(text: &str) -> Option<&'static str> {
     let line = text.lines().next().unwrap_or_default();
     let name = line.find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '%' | '+')));
@@ -82,12 +82,12 @@ fn of_words(text: &str) -> Option<&'static str> {
     }
 }
 
-/// Whether what stands before the rest is a whole value.
+/// Returns whether the text before the rest is a whole value.
 fn follows_a_value(text: &str, rest: &str) -> bool {
     serde_json::from_str::<serde::de::IgnoredAny>(&text[..text.len() - rest.len()]).is_ok()
 }
 
-/// The text from where the parser stopped. Lines and columns count from 1, and columns are bytes.
+/// Returns the text from where the parser stopped. Lines and columns count from 1, and columns are bytes.
 fn rest<'a>(text: &'a str, error: &serde_json::Error) -> &'a str {
     let before: usize = text.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum();
     text.get(before + error.column().saturating_sub(1)..).unwrap_or_default()

@@ -9,7 +9,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-/// Why a text is not the name it should be. The message says what the rule is.
+/// Why a text is not a valid name. The message gives the rule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what} must be {rule}")]
 pub struct NameError {
@@ -26,7 +26,7 @@ macro_rules! parsed_name {
         pub struct $name(Arc<str>);
 
         impl $name {
-            /// The name as text.
+            /// Returns the name as text.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
@@ -72,8 +72,8 @@ macro_rules! parsed_name {
 }
 
 parsed_name!(
-    /// Who sends events: the name in the credentials, in the lake's folders and, where buckets are per user, in
-    /// the bucket's name `<username>-raw-events`. S3 allows 63 characters there and no upper case, dots aside
+    /// The sender of events: the name in the credentials, in the lake's folders and, if buckets are per user, in the bucket's
+    /// name `<username>-raw-events`. S3 allows 63 characters there and no upper case, dots aside
     /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html>), hence the rule.
     Username,
     "a username",
@@ -88,7 +88,7 @@ parsed_name!(
 );
 
 parsed_name!(
-    /// What kind of event it is: an entry of the catalog, a folder of the lake and a table in SQL.
+    /// The kind of an event: an entry of the catalog, a folder of the lake and a table in SQL.
     EventType,
     "an event type",
     "1 to 48 of a-z, 0-9 and _, beginning with a letter",
@@ -100,13 +100,13 @@ parsed_name!(
 );
 
 impl EventType {
-    /// The type under which events that failed validation are kept. No catalog can define it.
+    /// Returns the type under which events that failed validation are kept. No catalog can define it.
     #[must_use]
     pub fn rejected() -> Self {
         Self(Arc::from("rejected"))
     }
 
-    /// Whether this is the type of events that failed validation.
+    /// Returns whether this is the type of events that failed validation.
     #[must_use]
     pub fn is_rejected(&self) -> bool {
         self.as_str() == "rejected"
@@ -114,8 +114,8 @@ impl EventType {
 }
 
 parsed_name!(
-    /// What a count is broken down by: a value of the field that the catalog names as `count_by`. Any text of at
-    /// most 512 bytes; with the names before it, it must fit the 1,024 bytes of a DynamoDB sort key
+    /// The key that a count is broken down by: a value of the field that the catalog names as `count_by`. Any text of at most
+    /// 512 bytes; with the names before it, it must fit the 1,024 bytes of a DynamoDB sort key
     /// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html>).
     Key,
     "a counted value",
@@ -127,16 +127,16 @@ impl Key {
     /// The longest key, in bytes of UTF-8.
     pub const MAX_BYTES: usize = 512;
 
-    /// The key of a value, of any length: the value itself, or a shortened form of one longer than [`Self::MAX_BYTES`].
-    /// The shortened form is the beginning of the value and the SHA-256 digest of all of it, so that values which begin
-    /// alike are different keys.
+    /// Returns the key of a value of any length: the value itself, or a shortened form if it is longer than
+    /// [`Self::MAX_BYTES`]. The shortened form is the beginning of the value and the SHA-256 digest of all of it, so that
+    /// values which begin alike are different keys.
     #[must_use]
     pub fn of(value: &str) -> Self {
         if value.len() <= Self::MAX_BYTES { Self(value.into()) } else { Self(shortened(value).into()) }
     }
 }
 
-/// A long value cut between two characters, with its digest in the room that is left.
+/// Returns a long value cut between two characters, with its digest in the room that is left.
 fn shortened(value: &str) -> String {
     const MARK: &str = "…sha256:";
     let digest = Sha256::digest(value.as_bytes());
@@ -162,7 +162,7 @@ parsed_name!(
 );
 
 impl EventId {
-    /// A new UUIDv7: sortable by `now`, unique by ten random bytes.
+    /// Makes a new UUIDv7: sortable by `now`, unique by ten random bytes.
     #[must_use]
     pub fn generate(now: crate::Timestamp, random: &dyn crate::Random) -> Self {
         let mut bytes = [0; 10];
@@ -172,7 +172,8 @@ impl EventId {
         Self(Arc::from(&*id.hyphenated().encode_lower(&mut text)))
     }
 
-    /// Whether the text reads as an id that [`generate`](Self::generate) made at `then`: a `UUIDv7` of that millisecond.
+    /// Returns whether the text reads as an id that [`generate`](Self::generate) made at `then`: a `UUIDv7` of that
+    /// millisecond.
     #[must_use]
     #[inline]
     pub fn is_generated_at(&self, then: crate::Timestamp) -> bool {

@@ -1,4 +1,4 @@
-//! When a client says that an event happened.
+//! The time at which an event happened, as its client gives it.
 
 use std::ops::Range;
 
@@ -6,11 +6,12 @@ use serde_json::Value;
 
 use crate::{Timestamp, TimestampError};
 
-/// The seconds since 1970 of the years 1990 to 2099. As milliseconds, they would lie in January and February 1970, where no
-/// event happened that a client counts in milliseconds; clocks that were never set begin in 1970 or 1980, and their times are taken.
+/// The seconds since 1970 of the years 1990 to 2099. As milliseconds, they would be in January and February 1970, when no
+/// event happened that a client counts in milliseconds; clocks that were never set begin in 1970 or 1980, and their times are
+/// accepted.
 pub const SECONDS: Range<u64> = 631_152_000..4_102_444_800;
 
-/// Reads `occurred_at`: milliseconds since 1970, or an RFC 3339 text; otherwise says what is wrong with it.
+/// Reads `occurred_at`: milliseconds since 1970, or an RFC 3339 text; otherwise returns what is wrong with it.
 pub(crate) fn read(value: &Value) -> Result<Timestamp, String> {
     if let Some(text) = value.as_str() {
         return Timestamp::from_rfc3339(text).map_err(|error| error.to_string());
@@ -23,7 +24,7 @@ pub(crate) fn read(value: &Value) -> Result<Timestamp, String> {
     millis.and_then(Timestamp::from_millis).map_err(|error| error.to_string())
 }
 
-/// The unit in which the number is a time of our days, if that is not milliseconds.
+/// Returns the unit in which the number is a time of our days, if that is not milliseconds.
 #[expect(clippy::cast_precision_loss, reason = "both bounds are small")]
 fn unit(number: f64) -> Option<&'static str> {
     let days = SECONDS.start as f64..SECONDS.end as f64;
@@ -32,7 +33,7 @@ fn unit(number: f64) -> Option<&'static str> {
         .find_map(|(in_a_second, unit)| days.contains(&(number / in_a_second)).then_some(unit))
 }
 
-/// A number that is written with a point, or an exponent, and is whole all the same: JSON knows no other difference.
+/// Returns a whole number that is written with a point or an exponent: JSON makes no other difference.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is whole and not negative")]
 fn whole(number: f64) -> Option<u64> {
     // Up to 2^53, above which floating point has no odd numbers.

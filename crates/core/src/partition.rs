@@ -1,4 +1,4 @@
-//! Partitions: where in the lake an event lies.
+//! Partitions: the places of events in the lake.
 
 use std::{fmt, str::FromStr};
 
@@ -8,9 +8,9 @@ use crate::{BatchId, EventType, Hour, NameError, Username};
 /// `username=ethan/button_click/year=2026/month=11/day=20/hour=13`, numbers unpadded.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Partition {
-    /// Whose events.
+    /// The user whose events these are.
     pub username: Username,
-    /// Of which type.
+    /// Their type.
     pub event_type: EventType,
     /// The hour of `received_at`.
     pub hour: Hour,
@@ -19,10 +19,10 @@ pub struct Partition {
 /// Why a path is not a partition's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PartitionError {
-    /// It has not the six folders that a partition has.
+    /// The path does not have the six folders of a partition.
     #[error("a partition is username=…/TYPE/year=…/month=…/day=…/hour=…")]
     Shape,
-    /// A name in it is none.
+    /// A name in the path is not valid.
     #[error(transparent)]
     Name(#[from] NameError),
     /// There is no such hour, or its numbers are padded.
@@ -31,7 +31,7 @@ pub enum PartitionError {
 }
 
 impl Partition {
-    /// The path, below the lake, of what `batch` holds for this partition.
+    /// Returns the path, below the lake, of the events of `batch` for this partition.
     #[must_use]
     pub fn object(&self, batch: &BatchId) -> String {
         format!("{self}/{batch}.json.gz")
@@ -72,7 +72,7 @@ impl FromStr for Partition {
     }
 }
 
-/// One spelling for each number, so that a partition has one path.
+/// Parses a number in its only spelling, so that a partition has one path.
 fn number<N: FromStr>(text: &str) -> Result<N, PartitionError> {
     let plain = text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
     if plain { text.parse().map_err(|_| PartitionError::Hour) } else { Err(PartitionError::Hour) }

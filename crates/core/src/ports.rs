@@ -37,63 +37,63 @@ use crate::{
 /// Why an engine could not do what it was asked.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum PortError {
-    /// Not now: throttled, out of reach, out of time or out of space. Trying again later can help.
+    /// Not now: throttled, unreachable, out of time or out of space. A later retry can help.
     #[error("{what} is not available now: {source}")]
     Unavailable {
-        /// What was asked.
+        /// The operation.
         what: &'static str,
-        /// What the engine said.
+        /// The engine's error.
         source: Arc<dyn Error + Send + Sync>,
     },
     /// Not now: the disk has no space left for it.
     #[error("{what} is not available now: {source}")]
     NoSpace {
-        /// What was asked.
+        /// The operation.
         what: &'static str,
-        /// What the engine said.
+        /// The engine's error.
         source: Arc<dyn Error + Send + Sync>,
     },
     /// Not until the process starts again: its files were removed, moved or replaced.
     #[error("{what} is not available now: {source}")]
     FilesLost {
-        /// What was asked.
+        /// The operation.
         what: &'static str,
-        /// What the engine said.
+        /// The engine's error.
         source: Arc<dyn Error + Send + Sync>,
     },
     /// There is nothing under that name.
     #[error("{what} was not found")]
     NotFound {
-        /// What was asked for.
+        /// The name that was not found.
         what: String,
     },
-    /// Trying again cannot help: somebody must look (stored data that cannot be read, a permission that is missing).
+    /// A retry cannot help: an operator must look (stored data that cannot be read, a permission that is missing).
     #[error("{what} is broken: {source}")]
     Broken {
-        /// What was asked.
+        /// The operation.
         what: &'static str,
-        /// What the engine said.
+        /// The engine's error.
         source: Arc<dyn Error + Send + Sync>,
     },
 }
 
 impl PortError {
-    /// A failure that may pass.
+    /// Makes the error of a failure that may pass.
     pub fn unavailable(what: &'static str, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::Unavailable { what, source: Arc::from(source.into()) }
     }
 
-    /// A disk without space for it.
+    /// Makes the error of a disk without space for the operation.
     pub fn no_space(what: &'static str, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::NoSpace { what, source: Arc::from(source.into()) }
     }
 
-    /// Files that are no longer where the process opened them.
+    /// Makes the error of files that are no longer where the process opened them.
     pub fn files_lost(what: &'static str, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::FilesLost { what, source: Arc::from(source.into()) }
     }
 
-    /// Whether trying again later can help.
+    /// Returns whether a later retry can help.
     #[must_use]
     pub fn may_pass(&self) -> bool {
         match self {
@@ -102,42 +102,42 @@ impl PortError {
         }
     }
 
-    /// A failure that will not pass by itself.
+    /// Makes the error of a failure that will not pass by itself.
     pub fn broken(what: &'static str, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::Broken { what, source: Arc::from(source.into()) }
     }
 }
 
-/// What became of one record that was appended.
+/// The outcome of appending one record.
 #[derive(Debug, Clone)]
 pub enum Appended {
-    /// It is durable, and live counts have it already: the engine derives them from what it stores.
+    /// The record is durable, and already in the live counts: the engine derives them from the records it stores.
     Counted,
-    /// It is durable; the caller raises the live counts.
+    /// The record is durable; the caller raises the live counts.
     Stored,
-    /// An event with its identity ([`Record::identity`]) is durable since an earlier append, or by an earlier record of
-    /// this one, and counted or being counted. This record was not stored.
+    /// An event with its identity ([`Record::identity`]) is durable since an earlier append, or by an earlier record of this
+    /// one, and counted or being counted. This record was not stored.
     Duplicate,
-    /// It is not known to be durable: the client must send it again.
+    /// The record is not known to be durable: the client must send it again.
     Refused(PortError),
 }
 
 impl Appended {
-    /// Whether the record may be acknowledged.
+    /// Returns whether the record may be acknowledged.
     #[must_use]
     pub fn is_durable(&self) -> bool {
         !matches!(self, Self::Refused(_))
     }
 }
 
-/// Where accepted and rejected events go first.
+/// The stream that accepted and rejected events enter first.
 #[async_trait]
 pub trait Stream: Send + Sync {
-    /// Makes records durable; answers for each of them, in their order. Every record that is reported durable
-    /// arrives in a batch in raw, as its line, at least once; a duplicate has arrived, or will, as the line of the
-    /// record that was stored. An identity is remembered for at least 24 hours from when it was stored. Of records
-    /// with one identity that are appended at the same time, one is stored; the others are duplicates, or refused until
-    /// it is known what becomes of that one. What was refused is not remembered as stored: it can be appended again.
+    /// Makes records durable; returns an outcome for each of them, in their order. Every record that is reported durable
+    /// arrives in a batch in raw, as its line, at least once; a duplicate has arrived, or will, as the line of the record
+    /// that was stored. An identity is remembered for at least 24 hours from when it was stored. Of concurrently appended
+    /// records with one identity, one is stored; the others are duplicates, or refused until the outcome of that one is
+    /// known. A refused record is not remembered as stored: it can be appended again.
     async fn append(&self, records: Vec<Record>) -> Vec<Appended>;
 }
 
@@ -147,14 +147,14 @@ pub trait LiveCounts: Send + Sync {
     /// Raises counts. Not idempotent: after a failure, some of them may have been raised.
     async fn raise(&self, increments: &[Increment]) -> Result<(), PortError>;
 
-    /// Reads counts, in the order asked; 0 for what was never counted.
+    /// Returns counts, in the order asked; 0 for a counter that was never raised.
     async fn read(&self, counters: &[Counter]) -> Result<Vec<u64>, PortError>;
 
-    /// The totals of all types of which the user has sent anything, rejected events among them.
+    /// Returns the totals of all types of which the user has sent anything, including rejected events.
     async fn totals(&self, username: &Username) -> Result<BTreeMap<EventType, u64>, PortError>;
 
-    /// A part of a type's counts by key, largest first, equal ones by key. Counts move while one reads on: a key
-    /// whose count rises past the place where the reader is can be missed.
+    /// Returns a page of a type's counts by key, largest first, equal ones by key. Counts change while pages are read: a key
+    /// whose count rises past the reader's position can be missed.
     async fn keys(
         &self,
         username: &Username,
@@ -172,19 +172,19 @@ pub enum Settled {
     Before,
 }
 
-/// Counts of what lies in the lake, by user, type and hour: exact.
+/// Counts of the events in the lake, by user, type and hour: exact.
 #[async_trait]
 pub trait SettledCounts: Send + Sync {
-    /// Raises the counts of a batch's partitions, once: whoever comes second, at the same time or years later,
-    /// changes nothing. `tallies` must be the same whenever the batch is. The time of the first is remembered for all
-    /// users that have events in it.
+    /// Raises the counts of a batch's partitions, idempotently: a second call, at the same time or years later, changes
+    /// nothing. `tallies` must be the same whenever the batch is. The time of the first call is remembered for all users that
+    /// have events in it.
     async fn settle(&self, batch: &BatchId, tallies: &BTreeMap<Partition, u64>)
     -> Result<Settled, PortError>;
 
-    /// The totals of all of a user's types, and when they changed last.
+    /// Returns the totals of all of a user's types, and when they changed last.
     async fn totals(&self, username: &Username) -> Result<SettledTotals, PortError>;
 
-    /// The counts of one type by hour, from `first` to `last`, both included; hours without events are left out.
+    /// Returns the counts of one type by hour, from `first` to `last`, both included; hours without events are left out.
     async fn hours(
         &self,
         username: &Username,
@@ -194,38 +194,38 @@ pub trait SettledCounts: Send + Sync {
     ) -> Result<BTreeMap<Hour, u64>, PortError>;
 }
 
-/// The latest rejected events of each user, for whoever looks for what is wrong with what they send. All rejected
-/// events are in the lake; these are at hand at once.
+/// The latest rejected events of each user, for finding out why events are rejected. All rejected events are in the lake;
+/// these are available at once.
 #[async_trait]
 pub trait RecentRejected: Send + Sync {
-    /// Notes the rejected ones of records that one request of one user stored, in their order, where the engine does
-    /// not see to that itself: it has noted those that were appended as [`Appended::Counted`]. It may note the newest
-    /// only. Of several requests at the same time, any may be the newer one.
+    /// Notes the rejected ones among records that one request of one user stored, in their order, unless the engine has done
+    /// so itself: it has noted those that were appended as [`Appended::Counted`]. It may note the newest only. Of several
+    /// concurrent requests, any may be the newer one.
     async fn note(&self, records: &[Record]) -> Result<(), PortError>;
 
-    /// The user's latest, newest first: at most `limit`, and at most [`MAX_SHOWN`](crate::rejected::MAX_SHOWN).
+    /// Returns the user's latest, newest first: at most `limit`, and at most [`MAX_SHOWN`](crate::rejected::MAX_SHOWN).
     async fn latest(&self, username: &Username, limit: usize) -> Result<Vec<RejectedEvent>, PortError>;
 }
 
-/// All counts beside each other, for whoever compares them with the lake.
+/// All counts beside each other, to be compared with the lake.
 #[async_trait]
 pub trait Books: Send + Sync {
-    /// The types of all users of which anything is counted, live or settled.
+    /// Returns the types of all users that have any count, live or settled.
     async fn counted(&self) -> Result<BTreeSet<(Username, EventType)>, PortError>;
 
-    /// All counts of a user's events of a type; where the engine can, as they were at one moment.
+    /// Returns all counts of a user's events of a type; as of one moment, if the engine can.
     async fn counts_of(&self, username: &Username, event_type: &EventType) -> Result<TypeCounts, PortError>;
 }
 
-/// Mending live counts.
+/// Corrections of live counts.
 #[async_trait]
 pub trait BooksAdmin: Books {
-    /// Adds to live counts, whatever else adds to them meanwhile; never takes more than is there. Not idempotent:
-    /// after a failure, some of it may have been done. A count that becomes zero is as if it had never been raised.
+    /// Adds to live counts, even during concurrent increments; never takes more than is there. Not idempotent: after a
+    /// failure, some of it may have been done. A count that becomes zero is as if it had never been raised.
     async fn correct(&self, corrections: &[Correction]) -> Result<(), PortError>;
 }
 
-/// Who has an account.
+/// The users who have an account.
 #[async_trait]
 pub trait Users: Send + Sync {
     /// Finds a user, whose access keys are not parsed.
@@ -244,24 +244,24 @@ pub trait Users: Send + Sync {
 pub enum Saved {
     /// Yes.
     Yes,
-    /// No: somebody else saved or removed the user since it was read. Read again and repeat the change.
+    /// No: the user was saved or removed by another caller since it was read. Read again and repeat the change.
     Outdated,
 }
 
-/// Managing accounts.
+/// The administration of accounts.
 #[async_trait]
 pub trait UserAdmin: Users {
-    /// Saves a user if its version is the one that is stored (0: none is); what is stored then has the next.
+    /// Saves a user if its version is the stored one (0: none is stored); the stored user then has the next version.
     async fn save(&self, user: &User) -> Result<Saved, PortError>;
 
-    /// Removes a user, but none of their events; answers whether there was one.
+    /// Removes a user, but none of their events; returns whether there was one.
     async fn remove(&self, username: &Username) -> Result<bool, PortError>;
 
-    /// All users, by name.
+    /// Returns all users, by name.
     async fn list(&self) -> Result<Vec<User>, PortError>;
 }
 
-/// An object's content as it comes: an error in it is one of reading, never of what was read.
+/// An object's content as a stream: an error in it is an error of reading, never of the content.
 pub type Content = Pin<Box<dyn AsyncStream<Item = io::Result<Bytes>> + Send>>;
 
 /// Batches as the stream delivered them.
@@ -270,15 +270,15 @@ pub trait Raw: Send + Sync {
     /// Opens a batch.
     async fn open(&self, batch: &BatchKey) -> Result<Content, PortError>;
 
-    /// Keys of batches behind `after` (from the first, if none), in the order of their bytes: at most `limit`.
+    /// Returns the keys of batches behind `after` (`None`: from the first), in the order of their bytes: at most `limit`.
     async fn list(&self, after: Option<&BatchKey>, limit: usize) -> Result<Vec<BatchKey>, PortError>;
 }
 
 /// All partitions.
 #[async_trait]
 pub trait Lake: Send + Sync {
-    /// Puts what a batch holds for a partition into its object; whole or not at all. `content` has `length` bytes.
-    /// Doing it again replaces the object.
+    /// Puts the events of a batch for a partition into its object; whole or not at all. `content` has `length` bytes. Putting
+    /// again replaces the object.
     async fn put(
         &self,
         partition: &Partition,
@@ -287,18 +287,18 @@ pub trait Lake: Send + Sync {
         content: Content,
     ) -> Result<(), PortError>;
 
-    /// Opens what a batch held for a partition.
+    /// Opens the events of a batch for a partition.
     async fn open(&self, partition: &Partition, batch: &BatchId) -> Result<Content, PortError>;
 
-    /// Paths of objects behind `after` (from the first, if none), in the order of their bytes: at most `limit`.
+    /// Returns the paths of objects behind `after` (`None`: from the first), in the order of their bytes: at most `limit`.
     async fn list(&self, after: Option<&str>, limit: usize) -> Result<Vec<String>, PortError>;
 }
 
-/// The lake's objects as they lie there, whoever put them there.
+/// The lake's objects as they are, including files that Weir did not put there.
 #[async_trait]
 pub trait LakeObjects: Lake {
-    /// Paths of one user's objects behind `after` (from the first, if none), wherever the user's events are filed, in
-    /// the order of their bytes: at most `limit`.
+    /// Returns the paths of one user's objects behind `after` (`None`: from the first), wherever the user's events are filed,
+    /// in the order of their bytes: at most `limit`.
     async fn list_of(
         &self,
         username: &Username,
@@ -310,18 +310,18 @@ pub trait LakeObjects: Lake {
     async fn open_path(&self, path: &str) -> Result<Content, PortError>;
 }
 
-/// Where what cannot be filed is kept, with the reason.
+/// The store for lines that cannot be filed, with the reason.
 #[async_trait]
 pub trait Quarantine: Send + Sync {
-    /// Puts what a batch held that could not be filed; whole or not at all. `content` has `length` bytes. Doing it
-    /// again replaces the object.
+    /// Puts the lines of a batch that could not be filed; whole or not at all. `content` has `length` bytes. Putting again
+    /// replaces the object.
     async fn put(&self, batch: &BatchId, length: u64, content: Content) -> Result<(), PortError>;
 
-    /// Opens what a batch held that could not be filed.
+    /// Opens the lines of a batch that could not be filed.
     async fn open(&self, batch: &BatchId) -> Result<Content, PortError>;
 }
 
-/// Whether the engine answers.
+/// The health check of the engine.
 #[async_trait]
 pub trait Health: Send + Sync {
     /// Succeeds if events can be stored and counts be read.

@@ -1,4 +1,4 @@
-//! Where randomness comes from: passed in, so that a run can be repeated.
+//! The source of randomness: passed in, so that a run can be repeated.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -26,7 +26,7 @@ impl Random for SystemRandom {
 pub struct SeededRandom(AtomicU64);
 
 impl SeededRandom {
-    /// The sequence that belongs to `seed`.
+    /// Makes the sequence that belongs to `seed`.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self(AtomicU64::new(seed))

@@ -14,9 +14,9 @@ use crate::{
 /// (<https://docs.aws.amazon.com/firehose/latest/dev/limits.html>), and Weir leaves room below it.
 pub const MAX_RECORD_BYTES: usize = 900 * 1024;
 
-/// A stamped event: what the stream stores, and what it counts for. Its line holds `event_id`, `username`,
-/// `event_type`, `received_at` (ms), `occurred_at` (ms, if the client gave it), then the client's fields with
-/// their values exactly as sent. Cloning it is cheap.
+/// A stamped event: the line that the stream stores, and the counter that it raises. Its line has `event_id`, `username`,
+/// `event_type`, `received_at` (ms), `occurred_at` (ms, if the client gave it), then the client's fields with their values
+/// exactly as sent. Cloning it is cheap.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
     counter: Counter,
@@ -26,23 +26,23 @@ pub struct Record {
     line: Bytes,
 }
 
-/// What Weir stamps onto an event.
+/// The members that Weir stamps onto an event.
 #[derive(Debug, Clone)]
 pub struct Stamp {
-    /// Whose event it is.
+    /// The user who sent the event.
     pub username: Username,
     /// Its identity: the client's, or a new one.
     pub event_id: EventId,
-    /// When the collector took it in.
+    /// When the collector received it.
     pub received_at: Timestamp,
 }
 
 impl Stamp {
-    /// The stamp of an event that came in at `received_at`. `given` is the id that its client gave it; without one it gets a
-    /// new id.
+    /// Makes the stamp of an event that came in at `received_at`. `given` is the id that its client gave it; without one it
+    /// gets a new id.
     ///
-    /// An id is Weir's own if and only if it carries the millisecond of `received_at`. So an event whose client gave it an
-    /// id of this very millisecond is received one millisecond later.
+    /// An id is Weir's own if and only if it carries the millisecond of `received_at`. So an event whose client gave it an id
+    /// of this very millisecond is received one millisecond later.
     #[must_use]
     pub fn new(
         username: Username,
@@ -61,7 +61,7 @@ impl Stamp {
 }
 
 impl Record {
-    /// The record of a valid event. `key` is what its type's counts are broken down by, for this event.
+    /// Makes the record of a valid event. `key` is the key that it counts under, in its type's counts.
     #[must_use]
     pub fn accepted(event: &Event<'_>, event_type: &EventType, key: Option<Key>, stamp: Stamp) -> Self {
         let mut line = head(&stamp, event_type);
@@ -81,15 +81,15 @@ impl Record {
         Self { is_given, ..Self::of(stamp, event_type.clone(), key, line) }
     }
 
-    /// The record of an event that failed validation, kept so that it can be looked at and sent again: `body` is
-    /// what was sent for it (as text, or in base64 where it is not UTF-8), `errors` the reasons. A body so large
-    /// that the record would not fit is cut to what fits, and `truncated` says so.
+    /// Makes the record of an event that failed validation, kept so that it can be looked at and sent again: `body` is the
+    /// text that was sent for it (in base64 if it is not UTF-8), `errors` the reasons. A body so large that the record would
+    /// not fit is cut to the part that fits, and `truncated` is set.
     #[must_use]
     pub fn rejected(body: &[u8], claimed: Option<&EventType>, errors: &[Violation], stamp: Stamp) -> Self {
         let write = |body: &[u8], errors: &[Violation], truncated: bool| {
             let (text, encoded) = match std::str::from_utf8(body) {
                 Ok(text) => (Some(text), None),
-                // A cut may have gone through a character.
+                // The cut may have split a character.
                 Err(error) if truncated && error.error_len().is_none() => {
                     (std::str::from_utf8(&body[..error.valid_up_to()]).ok(), None)
                 }
@@ -107,7 +107,7 @@ impl Record {
         let mut line = write(body, errors, false);
         let (mut kept, errors) = (body.len(), &errors[..errors.len().min(20)]);
         while line.len() > MAX_RECORD_BYTES {
-            // As much as fits, by how much longer the body became as JSON; a tenth less, as parts of it differ.
+            // Keeps what fits if the whole body grows alike as JSON, less a tenth, as parts of it differ.
             kept = kept * (MAX_RECORD_BYTES / 1024) / (line.len() / 1024 + 1) * 9 / 10;
             line = write(&body[..kept], errors, true);
         }
@@ -120,19 +120,19 @@ impl Record {
         Self { counter, event_id, is_given: false, received_at, line: line.into() }
     }
 
-    /// What the event counts for.
+    /// Returns the counter that the event raises.
     #[must_use]
     pub fn counter(&self) -> &Counter {
         &self.counter
     }
 
-    /// The event's identity.
+    /// Returns the event's identity.
     #[must_use]
     pub fn event_id(&self) -> &EventId {
         &self.event_id
     }
 
-    /// By what the event is known when it comes again.
+    /// Returns the identity for dedup: a repeat of the event has the same one.
     #[must_use]
     pub fn identity(&self) -> Identity<'_> {
         let (username, event_id) = (&self.counter.username, &self.event_id);
@@ -145,25 +145,25 @@ impl Record {
         }
     }
 
-    /// Whether the event was stored before if another one of its identity was: whether its client gave it its id.
+    /// Returns whether the event may be a repeat of an earlier one of its identity: whether its client gave it its id.
     #[must_use]
     pub fn may_repeat(&self) -> bool {
         matches!(self.identity(), Identity::Given { .. })
     }
 
-    /// Whether the event failed validation and is kept aside.
+    /// Returns whether the event failed validation and is kept aside.
     #[must_use]
     pub fn is_rejected(&self) -> bool {
         self.counter.event_type.is_rejected()
     }
 
-    /// When the collector took the event in.
+    /// Returns when the collector received the event.
     #[must_use]
     pub fn received_at(&self) -> Timestamp {
         self.received_at
     }
 
-    /// The record's JSON and the newline behind it.
+    /// Returns the record's JSON and the newline behind it.
     #[must_use]
     pub fn line(&self) -> &Bytes {
         &self.line
@@ -200,37 +200,37 @@ fn write_json(line: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
     serde_json::to_writer(line, value).expect("writing plain data to memory cannot fail");
 }
 
-/// What the fan-out must know of a stored line to route it. Everything else in the line is carried as it is.
+/// The part of a stored line that the fan-out needs to route it. The rest of the line is carried unchanged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordHead {
-    /// Where in the lake the event belongs.
+    /// The event's place in the lake.
     pub partition: Partition,
     /// The event's id.
     pub event_id: EventId,
-    /// When the collector took the event in.
+    /// When the collector received the event.
     pub received_at: Timestamp,
 }
 
 /// Why a stored line cannot be routed.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordHeadError {
-    /// It is not UTF-8 from this byte on, counted from 1; a reader of the whole object would stumble over it.
+    /// The line is not UTF-8 from this byte on, counted from 1; a reader of the whole object would fail on it.
     #[error("not a record: not UTF-8 from byte {0}")]
     Utf8(usize),
-    /// It is JSON of another kind, or none.
+    /// The line is JSON of another kind, or not JSON.
     #[error("not a record: not a JSON object")]
     NotAnObject,
-    /// It is not a JSON object with the four stamped members.
+    /// The line is not a JSON object with the four stamped members.
     #[error("not a record: {0}")]
     Json(#[from] serde_json::Error),
-    /// A stamped name in it is none.
+    /// A stamped name in the line is not valid.
     #[error("not a record: {0}")]
     Name(#[from] crate::NameError),
 }
 
 impl RecordHead {
     /// Reads the stamped members of a stored line.
-    // Compiled where it is called: the fan-out, which reads every line by it, is compiled for speed, this crate for size.
+    // Compiled in the calling crate: the fan-out, which reads every line with it, is compiled for speed, this crate for size.
     #[inline]
     pub fn read(line: &[u8]) -> Result<Self, RecordHeadError> {
         #[derive(Deserialize)]
@@ -245,7 +245,7 @@ impl RecordHead {
         }
         let text =
             std::str::from_utf8(line).map_err(|error| RecordHeadError::Utf8(error.valid_up_to() + 1))?;
-        // Serde would take a list of the four values in their order as well.
+        // Serde would accept a list of the four values in their order as well.
         if !text.trim_ascii_start().starts_with('{') {
             return Err(RecordHeadError::NotAnObject);
         }
@@ -261,7 +261,7 @@ impl RecordHead {
         })
     }
 
-    /// By what the event is known when it comes again: the same as the [`Record`]'s when it was stored.
+    /// Returns the identity for dedup: the same as the [`Record`]'s when it was stored.
     #[must_use]
     #[inline]
     pub fn identity(&self) -> Identity<'_> {

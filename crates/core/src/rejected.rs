@@ -1,30 +1,30 @@
-//! Rejected events as they are shown to whoever sent them: what was sent, cut, and what is wrong with it.
+//! Rejected events as their senders see them: the text that was sent, cut, and the reasons against it.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{EventId, EventType, Record, Timestamp, Violation};
 
-/// So many rejected events are shown of a user at the most.
+/// The most rejected events of a user that are shown.
 pub const MAX_SHOWN: usize = 50;
 
-/// So much of an event's text is shown, in bytes.
+/// The most bytes of an event's text that are shown.
 pub const MAX_TEXT: usize = 2048;
 
-/// So many of the reasons are shown.
+/// The most reasons that are shown.
 pub const MAX_REASONS: usize = 10;
 
-/// A rejected event, or as much of it as is shown. Its JSON is what engines keep and what the API answers.
+/// A rejected event, or the part of it that is shown. Engines store its JSON, and the API returns it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RejectedEvent {
-    /// The identity that Weir gave it.
+    /// The id that Weir gave it.
     pub event_id: EventId,
-    /// What its client said it is.
+    /// The type that its client named.
     pub event_type: Option<EventType>,
     /// When it came in.
     pub received_at: Timestamp,
-    /// What is wrong with it: the first reasons.
+    /// The first reasons against it.
     pub errors: Vec<Violation>,
-    /// Its text as it was sent, or the beginning. What is not UTF-8 in it is replaced by U+FFFD.
+    /// Its text as it was sent, or the beginning. Bytes that are not UTF-8 are replaced by U+FFFD.
     pub event: String,
     /// Whether that is only the beginning.
     pub truncated: bool,
@@ -42,7 +42,7 @@ struct Line {
 }
 
 impl RejectedEvent {
-    /// What is shown of a record; none if its event was accepted.
+    /// Returns the shown form of a record; `None` if its event was accepted.
     #[must_use]
     pub fn of(record: &Record) -> Option<Self> {
         if !record.is_rejected() {
@@ -68,8 +68,8 @@ impl RejectedEvent {
         })
     }
 
-    /// The newest of one user's records whose events were rejected, newest first, at most `limit`. Records are in the
-    /// order in which their events came.
+    /// Returns the newest rejected events among one user's records, newest first, at most `limit`. Records are in the order
+    /// in which their events came.
     #[must_use]
     pub fn newest(records: &[Record], limit: usize) -> Vec<Self> {
         let rejected = records.iter().rev().filter(|record| record.is_rejected());
@@ -77,9 +77,9 @@ impl RejectedEvent {
     }
 }
 
-/// The beginning of a body that is no UTF-8, and whether there is more.
+/// Returns the beginning of a body that is not UTF-8, and whether there is more.
 fn beginning_of(encoded: &str) -> (String, bool) {
-    // Four characters are three bytes.
+    // Four characters of base64 are three bytes.
     let enough = encoded.len().min(MAX_TEXT.div_ceil(3) * 4);
     let bytes = base64::Engine::decode(&base64::prelude::BASE64_STANDARD, &encoded[..enough]);
     (String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned(), enough < encoded.len())

@@ -1,36 +1,36 @@
-//! When an event is a repeat of another: decided here, for the journal, `DynamoDB` and the fan-out alike.
+//! Dedup: when an event is a repeat of another. It is decided here, for the journal, `DynamoDB` and the fan-out alike.
 //!
 //! 1. Two events of one user to which the *client* gave the same id are one event that was sent twice. The first that is
-//!    stored stands, whatever the second holds.
-//! 2. An event whose id *Weir* made is a repeat of nothing but itself: the stream may deliver the same line twice.
-//! 3. A rejected event is known by an id that Weir made, so that it can be corrected and sent again.
+//!    stored stands, even if the second has other content.
+//! 2. An event whose id *Weir* made repeats only itself: the stream may deliver the same line twice.
+//! 3. A rejected event has an id that Weir made as its identity, so that it can be corrected and sent again.
 //!
-//! These are three namespaces. A client may send an event under an id that Weir made for an earlier one: it is an event of its
-//! own, and is stored and filed. Who made an id follows from the stored line alone: Weir's ids carry the millisecond of the
-//! line's `received_at`, and [`Stamp::new`](crate::Stamp::new) sees to it that a client's id never does.
+//! These are three namespaces. A client may send an event under an id that Weir made for an earlier one: it is an event of
+//! its own, and is stored and filed. The maker of an id follows from the stored line alone: Weir's ids carry the millisecond
+//! of the line's `received_at`, and [`Stamp::new`](crate::Stamp::new) ensures that a client's id never does.
 
 use crate::{EventId, EventType, Timestamp, Username};
 
-/// By what an event is known when it comes again. Two stored lines with the same identity are one event.
+/// The identity of an event for dedup. Two stored lines with the same identity are one event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Identity<'a> {
     /// The client gave the id: the event may be sent again, and is looked up before it is stored.
     Given {
-        /// Whose event it is.
+        /// The user who sent the event.
         username: &'a Username,
         /// The client's id.
         event_id: &'a EventId,
     },
     /// Weir made the id: only the stream can repeat the line.
     Made {
-        /// Whose event it is.
+        /// The user who sent the event.
         username: &'a Username,
         /// Weir's id.
         event_id: &'a EventId,
     },
     /// The event failed validation, and is kept aside.
     Rejected {
-        /// Whose event it is.
+        /// The user who sent the event.
         username: &'a Username,
         /// Weir's id.
         event_id: &'a EventId,
@@ -38,7 +38,7 @@ pub enum Identity<'a> {
 }
 
 impl<'a> Identity<'a> {
-    /// The identity of an event, from what is stamped onto it.
+    /// Returns the identity of an event, from the members stamped onto it.
     #[must_use]
     #[inline]
     pub fn of(
@@ -56,8 +56,8 @@ impl<'a> Identity<'a> {
         }
     }
 
-    /// The parts that tell identities apart: the user, a sign for the namespace, and the id. The sign occurs in no username
-    /// and in no id, so their concatenation is unique as well.
+    /// Returns the parts that distinguish identities: the user, a sign for the namespace, and the id. The sign occurs in no
+    /// username and in no id, so their concatenation is unique as well.
     #[must_use]
     #[inline]
     pub fn parts(&self) -> [&'a str; 3] {
@@ -68,7 +68,7 @@ impl<'a> Identity<'a> {
         }
     }
 
-    /// The key under which a store remembers the event, `USERNAME/EVENT_ID`, if its client gave it its id.
+    /// Returns the key under which a store remembers the event, `USERNAME/EVENT_ID`, if its client gave it its id.
     #[must_use]
     pub fn to_remember(&self) -> Option<String> {
         matches!(self, Self::Given { .. }).then(|| self.parts().concat())

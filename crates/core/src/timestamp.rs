@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[serde(try_from = "u64", into = "u64")]
 pub struct Timestamp(u64);
 
-/// A number of milliseconds that lies behind the year 9999, or a text that is not an RFC 3339 time.
+/// A number of milliseconds beyond the year 9999, or a text that is not an RFC 3339 time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a time must be milliseconds since 1970 or an RFC 3339 text, between the years 1970 and 9999")]
 pub struct TimestampError;
@@ -21,22 +21,22 @@ impl Timestamp {
     /// 2026-01-01, before Weir's first version. A clock that shows an earlier time is wrong.
     pub const FIRST_VERSION: Self = Self(1_767_225_600_000);
 
-    /// The point in time `millis` milliseconds after 1970-01-01 UTC.
+    /// Returns the point in time `millis` milliseconds after 1970-01-01 UTC.
     pub fn from_millis(millis: u64) -> Result<Self, TimestampError> {
         if millis <= Self::MAX_MILLIS { Ok(Self(millis)) } else { Err(TimestampError) }
     }
 
-    /// Like [`Self::from_millis`], with the last possible time for everything behind it.
+    /// Works like [`Self::from_millis`], but returns the last possible time for everything behind it.
     #[must_use]
     pub fn saturating(millis: u64) -> Self {
         Self(millis.min(Self::MAX_MILLIS))
     }
 
-    /// Reads an RFC 3339 text, such as `2026-11-20T13:05:00.250Z` or `2026-11-20T14:05:00+01:00`. What is finer than a
-    /// millisecond is cut off. A leap second (`:60`) has no milliseconds of its own since 1970, and is refused.
+    /// Reads an RFC 3339 text, such as `2026-11-20T13:05:00.250Z` or `2026-11-20T14:05:00+01:00`. Fractions of a millisecond
+    /// are cut off. A leap second (`:60`) has no milliseconds of its own since 1970, and is refused.
     pub fn from_rfc3339(text: &str) -> Result<Self, TimestampError> {
         // Jiff reads more than RFC 3339 (a bare `2026-11-20T13Z`, a zone in brackets, a leap second as the one before, an
-        // offset of more than a day), so ask for its outline first.
+        // offset of more than a day), so check its outline first.
         let outline = text.len() >= 20
             && text.as_bytes()[13] == b':'
             && text.as_bytes()[16] == b':'
@@ -52,19 +52,19 @@ impl Timestamp {
         u64::try_from(parsed.as_millisecond()).map_err(|_| TimestampError).and_then(Self::from_millis)
     }
 
-    /// Milliseconds since 1970-01-01 UTC.
+    /// Returns the milliseconds since 1970-01-01 UTC.
     #[must_use]
     pub fn millis(self) -> u64 {
         self.0
     }
 
-    /// The UTC hour it lies in.
+    /// Returns the UTC hour that it is in.
     #[must_use]
     pub fn hour(self) -> Hour {
         Hour(self.0 / Hour::MILLIS)
     }
 
-    /// This time and `millis` milliseconds.
+    /// Returns this time plus `millis` milliseconds.
     #[must_use]
     pub fn plus_millis(self, millis: u64) -> Self {
         Self::saturating(self.0.saturating_add(millis))
@@ -77,7 +77,7 @@ impl Timestamp {
     }
 }
 
-/// Whether what stands behind the seconds of a time has no numeric offset, or one of at most 23 hours and 59 minutes.
+/// Returns whether the text behind the seconds of a time has no numeric offset, or one of at most 23 hours and 59 minutes.
 fn has_a_possible_offset(end: &[u8]) -> bool {
     let Some(sign) = end.iter().position(|byte| matches!(byte, b'+' | b'-')) else { return true };
     let offset = &end[sign + 1..];
@@ -104,38 +104,38 @@ impl From<Timestamp> for u64 {
     }
 }
 
-/// As RFC 3339 in UTC with milliseconds.
+/// RFC 3339 in UTC with milliseconds.
 impl fmt::Display for Timestamp {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{:.3}Z", self.civil())
     }
 }
 
-/// A UTC hour: what a partition and a settled count are for.
+/// A UTC hour: the unit of partitions and settled counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Hour(u64);
 
 impl Hour {
     const MILLIS: u64 = 3_600_000;
 
-    /// Its first millisecond.
+    /// Returns its first millisecond.
     #[must_use]
     pub fn start(self) -> Timestamp {
         Timestamp(self.0 * Self::MILLIS)
     }
 
-    /// The hours since 1970-01-01T00 UTC.
+    /// Returns the hours since 1970-01-01T00 UTC.
     #[must_use]
     pub fn since_epoch(self) -> u64 {
         self.0
     }
 
-    /// The hour that is `hours` after 1970-01-01T00 UTC.
+    /// Returns the hour that is `hours` after 1970-01-01T00 UTC.
     pub fn from_epoch(hours: u64) -> Result<Self, TimestampError> {
         Timestamp::from_millis(hours.saturating_mul(Self::MILLIS)).map(Timestamp::hour)
     }
 
-    /// The hour `hour` of a date; none if there is no such date or hour since 1970.
+    /// Returns the hour `hour` of a date; `None` if there is no such date or hour since 1970.
     #[must_use]
     pub fn of_date(year: u16, month: u8, day: u8, hour: u8) -> Option<Self> {
         let year = i16::try_from(year).ok()?;
@@ -146,7 +146,7 @@ impl Hour {
         Some(Timestamp::from_millis(u64::try_from(millis).ok()?).ok()?.hour())
     }
 
-    /// Year, month, day and hour, as numbers.
+    /// Returns year, month, day and hour, as numbers.
     #[must_use]
     pub fn parts(self) -> [u16; 4] {
         let civil = self.start().civil();

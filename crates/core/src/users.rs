@@ -10,20 +10,20 @@ pub use secret::{PasswordError, Secret, SecretHash, SecretHashError};
 
 use crate::{NameError, Random, Timestamp, Username};
 
-/// What an access key allows.
+/// The permissions of an access key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Scope {
-    /// To post events: fit for a browser.
+    /// Allows posting events: fit for a browser.
     Write,
-    /// To read counts.
+    /// Allows reading counts.
     Read,
-    /// To post events and to read counts.
+    /// Allows posting events and reading counts.
     Both,
 }
 
 impl Scope {
-    /// Its name: `write`, `read` or `both`.
+    /// Returns its name: `write`, `read` or `both`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -33,7 +33,7 @@ impl Scope {
         }
     }
 
-    /// Whether it allows everything that `needed` does.
+    /// Returns whether it allows everything that `needed` does.
     #[must_use]
     pub fn allows(self, needed: Scope) -> bool {
         self == Self::Both || self == needed
@@ -62,7 +62,7 @@ impl fmt::Display for Scope {
     }
 }
 
-/// What an access key is called among its user's: 1 to 40 printable characters.
+/// The name of an access key among its user's: 1 to 40 printable characters.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Label(String);
@@ -73,7 +73,7 @@ pub struct Label(String);
 pub struct LabelError;
 
 impl Label {
-    /// The label as text.
+    /// Returns the label as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -109,42 +109,42 @@ impl fmt::Display for Label {
     }
 }
 
-/// One of a user's access keys: a secret (its hash only), what it allows, and until when.
+/// One of a user's access keys: a secret (its hash only), its permissions, and its expiry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccessKey {
-    /// What it is called among its user's keys.
+    /// Its name among its user's keys.
     pub label: Label,
-    /// What it allows.
+    /// Its permissions.
     pub scope: Scope,
-    /// What the secret must hash to.
+    /// The hash of the secret.
     pub hash: SecretHash,
     /// When it was made.
     pub created_at: Timestamp,
-    /// From when on it is refused; never, if none.
+    /// The time from which it is refused; `None` for never.
     pub expires_at: Option<Timestamp>,
 }
 
 impl AccessKey {
-    /// Whether it still counts at `now`.
+    /// Returns whether it is valid at `now`.
     #[must_use]
     pub fn is_live(&self, now: Timestamp) -> bool {
         self.expires_at.is_none_or(|expiry| now < expiry)
     }
 }
 
-/// Somebody who has an account.
+/// A user with an account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct User {
-    /// Their name.
+    /// The user's name.
     pub username: Username,
-    /// Their access keys, oldest first; those that expired too, until the next change drops them.
+    /// The user's access keys, oldest first; expired ones too, until the next change drops them.
     pub access_keys: Vec<AccessKey>,
-    /// How often the user was saved: a save succeeds only on the version that was read.
+    /// The number of saves: a save succeeds only on the version that was read.
     pub version: u64,
 }
 
-/// A user as an engine stores it. The access keys are JSON text that nothing has parsed yet: the authorizer parses it, so
-/// that every name costs the same work.
+/// A user as an engine stores it. The access keys are JSON text that is not parsed yet: the authorizer parses it, so that
+/// every name costs the same work.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredUser {
     /// The user's name.
@@ -172,7 +172,7 @@ impl TryFrom<&User> for StoredUser {
     }
 }
 
-/// Why a user's access keys cannot be changed so.
+/// Why a change of a user's access keys is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AccessKeyError {
     /// A live key of that label exists.
@@ -190,17 +190,17 @@ pub enum AccessKeyError {
 }
 
 impl User {
-    /// The most access keys a user has.
+    /// The most access keys that a user can have.
     pub const MAX_ACCESS_KEYS: usize = 20;
 
-    /// A user without access keys, not saved yet.
+    /// Makes a user without access keys, not saved yet.
     #[must_use]
     pub fn new(username: Username) -> Self {
         Self { username, access_keys: Vec::new(), version: 0 }
     }
 
-    /// Gives the user one more access key. A user has at most one chosen password, as each costs the time of
-    /// argon2id to check and the time of a refusal must not depend on who was asked for.
+    /// Gives the user one more access key. A user has at most one chosen password, as each costs the time of argon2id to
+    /// check and the time of a refusal must not depend on the name that was asked for.
     pub fn add(&mut self, key: AccessKey, now: Timestamp) -> Result<(), AccessKeyError> {
         self.access_keys.retain(|key| key.is_live(now));
         if self.access_keys.iter().any(|other| other.label == key.label && other.expires_at.is_none()) {
@@ -216,8 +216,8 @@ impl User {
         Ok(())
     }
 
-    /// Puts a new secret into the place of the one labelled `label`, which stays good until `old_until`. A chosen
-    /// password ends at once where another chosen one replaces it.
+    /// Replaces the secret of the key labelled `label`; the old one stays valid until `old_until`. A chosen password ends at
+    /// once if another chosen one replaces it.
     pub fn rotate(
         &mut self,
         label: &Label,
@@ -233,7 +233,7 @@ impl User {
         self.add(new, now)
     }
 
-    /// Takes an access key away.
+    /// Removes an access key.
     pub fn remove(&mut self, label: &Label) -> Result<(), AccessKeyError> {
         let before = self.access_keys.len();
         self.access_keys.retain(|key| key.label != *label);
@@ -241,14 +241,14 @@ impl User {
     }
 }
 
-/// Reads `NAME:SECRET`'s two parts, as RFC 7617 joins them: the name ends at the first colon.
+/// Splits `NAME:SECRET`, as RFC 7617 joins them: the name ends at the first colon.
 #[must_use]
 pub fn split_credentials(text: &str) -> Option<(Result<Username, NameError>, Secret)> {
     let (name, secret) = text.split_once(':')?;
     Some((name.parse(), Secret::presented(secret)))
 }
 
-/// A new access key with a generated secret.
+/// Makes a new access key with a generated secret.
 #[must_use]
 pub fn generate(label: Label, scope: Scope, now: Timestamp, random: &dyn Random) -> (AccessKey, Secret) {
     let secret = Secret::generate(random);

@@ -11,15 +11,15 @@ use crate::{
 /// The records of one call.
 pub(crate) struct Append {
     packed: Packed,
-    /// All of them where some may repeat an earlier one: repeats are left out.
+    /// All of the records if some may repeat an earlier one: repeats are left out.
     records: Vec<(Record, Option<Id>)>,
-    /// Which of them were left out.
+    /// The indexes of the records that were left out.
     duplicates: Vec<usize>,
-    /// The newest of them that were rejected. None of these repeats another, so none is left out.
+    /// The newest of the rejected records. A rejected record never repeats another, so none is left out.
     rejected: Vec<Noted>,
 }
 
-/// Lines, and what they count for.
+/// Lines, and the increments that they mean.
 #[derive(Default)]
 pub(crate) struct Packed {
     pub(crate) lines: Vec<u8>,
@@ -54,17 +54,17 @@ impl Append {
         Self { packed, records, duplicates: Vec::new(), rejected }
     }
 
-    /// The bytes of all lines.
+    /// Returns the bytes of all lines.
     pub(crate) fn bytes(&self) -> usize {
         self.packed.lines.len()
     }
 
-    /// Whether some of the events may have come before.
+    /// Returns whether some of the events may have come before.
     pub(crate) fn may_repeat(&self) -> bool {
         !self.records.is_empty()
     }
 
-    /// Remembers the events that are new, and leaves out the others.
+    /// Remembers the new events, and leaves out the others.
     pub(crate) fn leave_out_repeats(&mut self, ids: &RecentIds, db: &Connection) -> rusqlite::Result<()> {
         for (index, (_, id)) in self.records.iter().enumerate() {
             if let Some(id) = id
@@ -89,7 +89,7 @@ impl Append {
         std::mem::take(&mut self.rejected)
     }
 
-    /// Which records were left out, in order.
+    /// Returns the indexes of the records that were left out, in order.
     pub(crate) fn into_duplicates(self) -> Vec<usize> {
         self.duplicates
     }

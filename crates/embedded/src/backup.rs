@@ -1,13 +1,13 @@
-//! Backups: a data folder as it was at one moment, taken while it may be served, and put back into a new folder.
+//! Backups: a data folder as it was at one moment, taken while it may be served, and restored into a new folder.
 //!
 //! A backup is a snapshot. `events.db` is copied first, in one read transaction; that transaction is the moment. Files of
-//! raw, lake and quarantine never change once they have their names, so they can be copied later, as long as those are
-//! left out that belong to batches from after the moment (`Moment`). So every event that was acknowledged before the
-//! backup began is in the copy once: in the journal, or in a batch that the copied `events.db` knows. Counts fit as they
-//! did in the original, and nothing has to be repaired.
+//! raw, lake and quarantine never change once they have their names, so they can be copied later, as long as files of batches
+//! from after the moment (`Moment`) are left out. So every event that was acknowledged before the backup began is in the copy
+//! once: in the journal, or in a batch that the copied `events.db` knows. Counts fit as they did in the original, and nothing
+//! has to be repaired.
 //!
-//! The opposite order loses events: a batch that is cut between the two copies is gone from the journal in the copied
-//! store, and its file is not among the copied ones.
+//! The opposite order loses events: a batch that is cut between the two copies is gone from the journal in the copied store,
+//! and its file is not among the copied ones.
 //!
 //! - `files`: copying a folder's files durably;
 //! - `moment`: which files belong to a snapshot;
@@ -41,7 +41,7 @@ pub use restore::restore;
 /// The file that makes a folder a backup; it is written last.
 const MANIFEST: &str = "backup.json";
 
-/// The form of a backup, as it stands in its manifest.
+/// The format of a backup, as its manifest gives it.
 const FORM: u32 = 1;
 
 /// The folders of files, in the order in which they are copied.
@@ -50,16 +50,16 @@ const PARTS: [&str; 3] = ["quarantine", "lake", "raw"];
 /// Why there is no backup, or why it was not restored.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
-    /// The folder to be copied holds no events.
+    /// The folder to copy holds no events.
     #[error("there are no data in {}: name the server's folder with --data. The first `weir serve` makes it, and a user", .0.display())]
     NoData(PathBuf),
-    /// The place of the copy is taken.
+    /// The target folder is not empty.
     #[error("{} exists and is not empty: name a folder that does not exist yet", .0.display())]
     Occupied(PathBuf),
-    /// The backup would lie in what it is a backup of.
+    /// The backup would be inside the folder that it copies.
     #[error("{} lies in the data folder and would be lost with it: name a folder elsewhere", .0.display())]
     Inside(PathBuf),
-    /// The folder was not made by a backup, or the backup did not end.
+    /// The folder was not made by a backup, or the backup did not finish.
     #[error("{} is no backup: it has no {MANIFEST}, which `weir backup` writes last", .0.display())]
     NotABackup(PathBuf),
     /// A later version of Weir made it.
@@ -67,7 +67,7 @@ pub enum BackupError {
     TooNew {
         /// The backup.
         path: PathBuf,
-        /// Its form.
+        /// Its format.
         found: u32,
     },
     /// Files are missing in the backup, or were added or changed.
@@ -80,9 +80,9 @@ pub enum BackupError {
         path: PathBuf,
         /// Which of its folders.
         part: &'static str,
-        /// What its manifest says.
+        /// The size in the manifest.
         made: Size,
-        /// What was found.
+        /// The size that was found.
         found: Size,
     },
     /// Copying was stopped.
@@ -93,7 +93,7 @@ pub enum BackupError {
     File {
         /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// A database cannot be read or written.
@@ -101,36 +101,36 @@ pub enum BackupError {
     Store(#[from] StoreError),
 }
 
-/// For `map_err`: says which file it was.
+/// Returns a function for `map_err` that adds the file's path.
 fn at(path: &Path) -> impl Fn(io::Error) -> BackupError + use<'_> {
     move |source| BackupError::File { path: path.to_owned(), source }
 }
 
-/// So many files and bytes.
+/// A number of files and of bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Size {
-    /// How many files.
+    /// The number of files.
     pub files: u64,
-    /// How many bytes they have together.
+    /// The bytes of all of them.
     pub bytes: u64,
 }
 
-/// Observes a copy that may take long, and stops it.
+/// Observes a copy that may take long, and can stop it.
 pub struct Watch<'a> {
-    /// Called with the bytes of each file that was copied, from several threads.
+    /// Called with the bytes of each copied file, from several threads.
     pub copied: &'a (dyn Fn(u64) + Sync),
     /// Copying ends at the next file once this is set.
     pub stop: &'a AtomicBool,
 }
 
-/// What a backup says of itself.
+/// The manifest of a backup.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// The form of the backup.
+    /// The format of the backup.
     weir_backup: u32,
     /// The version of Weir that made it.
     pub version: String,
-    /// When it began: every event that was acknowledged before is in it.
+    /// When the backup began: it has every event that was acknowledged before.
     pub taken_at: String,
     raw: Size,
     lake: Size,
@@ -138,7 +138,7 @@ pub struct Manifest {
 }
 
 impl Manifest {
-    /// All files but the databases.
+    /// Returns the size of all files but the databases.
     #[must_use]
     pub fn size(&self) -> Size {
         let parts = [self.raw, self.lake, self.quarantine];
@@ -179,7 +179,7 @@ pub fn back_up(
         lake: Size::default(),
         quarantine: Size::default(),
     };
-    // Batches that are in raw before the snapshot, and that the snapshot does not know, are strays: they belong to it.
+    // Batches in raw before the snapshot that the snapshot does not know are strays: they belong to it.
     let raw = data.join("raw");
     let known = moment::known(&store).map_err(store::at(&store))?;
     let strays = stray_batches::behind(&raw, known, stray_batches::Hours::All).map_err(at(&raw))?;
@@ -187,7 +187,7 @@ pub fn back_up(
     snapshot(&store, &events)?;
     let moment =
         Moment::of(&events, strays.last().map_or(0, |(_, last, _)| *last)).map_err(store::at(&events))?;
-    // Later than the events, so that the users who sent them are there.
+    // Copied after the events, so that it has the users who sent them.
     let users = data.join("users.db");
     if users.exists() {
         snapshot(&users, &staging.path().join("users.db"))?;
@@ -198,19 +198,19 @@ pub fn back_up(
     }
     write_manifest(staging.path(), &manifest)?;
     sync_folder(staging.path()).map_err(at(staging.path()))?;
-    // A folder that is not empty by now is not replaced: renaming fails.
+    // Renaming fails if the folder is no longer empty, so nothing is replaced.
     fs::rename(staging.path(), to).map_err(at(to))?;
     let _ = staging.keep();
     sync_folder(parent).map_err(at(parent))?;
     Ok(manifest)
 }
 
-/// The folder in which a path lies.
+/// Returns the parent folder of a path.
 fn parent_of(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// A folder beside `to`, under a temporary name and for its owner only.
+/// Makes a folder beside `to`, under a temporary name and for its owner only.
 fn staging(to: &Path, parent: &Path) -> io::Result<tempfile::TempDir> {
     create_private(parent)?;
     let name = to.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -222,7 +222,7 @@ fn staging(to: &Path, parent: &Path) -> io::Result<tempfile::TempDir> {
     builder.tempdir_in(parent)
 }
 
-/// Refuses a folder that holds anything; a new file system's `lost+found` is nothing.
+/// Refuses a folder that is not empty; a new file system's `lost+found` does not count.
 fn refuse_occupied(path: &Path, but: &[&str]) -> Result<(), BackupError> {
     let entries = match fs::read_dir(path) {
         Ok(entries) => entries,
@@ -240,7 +240,7 @@ fn refuse_occupied(path: &Path, but: &[&str]) -> Result<(), BackupError> {
 
 fn refuse_inside(data: &Path, to: &Path, parent: &Path) -> Result<(), BackupError> {
     let data = data.canonicalize().map_err(at(data))?;
-    // The parent may not be there yet: the nearest folder above that is, tells.
+    // The parent may not exist yet: the nearest existing folder above decides.
     let existing = parent.ancestors().find_map(|above| {
         let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
         above.canonicalize().ok()
@@ -251,10 +251,10 @@ fn refuse_inside(data: &Path, to: &Path, parent: &Path) -> Result<(), BackupErro
     Ok(())
 }
 
-/// Copies a database as it is at one moment, durably, and has SQLite check the copy.
+/// Copies a database as of one moment, durably, and has SQLite check the copy.
 fn snapshot(from: &Path, to: &Path) -> Result<(), BackupError> {
     let target = to.to_str().ok_or_else(|| at(to)(io::ErrorKind::InvalidFilename.into()))?;
-    // SQLite fills an empty file, which keeps its mode.
+    // SQLite fills an empty file, and keeps its mode.
     create_file(to).map_err(at(to))?;
     let read = |db: &Connection| db.execute("VACUUM INTO ?1", [target]).map(drop);
     store::open_reader(from).and_then(|db| read(&db)).map_err(store::at(from))?;

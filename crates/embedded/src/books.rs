@@ -1,5 +1,5 @@
-//! [`Books`]: all counts of the store, each answer from one read transaction. So an event is in exactly one place: in
-//! the journal, in a batch that is not settled, or settled.
+//! [`Books`]: all counts of the store, each answer from one read transaction. So an event is in exactly one place: in the
+//! journal, in a batch that is not settled, or settled.
 
 use std::{collections::BTreeSet, path::Path};
 
@@ -20,7 +20,7 @@ use crate::{
 
 const WHAT: &str = "reading the counts";
 
-/// The books of a data folder that somebody else may be serving.
+/// The books of a data folder that another process may be serving.
 #[derive(Clone)]
 pub struct BooksOnDisk(Readers);
 
@@ -59,7 +59,7 @@ impl Books for Embedded {
 
 #[async_trait]
 impl BooksAdmin for Embedded {
-    /// All of it in one transaction, or nothing.
+    /// All corrections are made in one transaction, or none.
     async fn correct(&self, corrections: &[Correction]) -> Result<(), PortError> {
         let corrections = corrections.to_vec();
         self.inner.journal.work("correcting counts", move |db| correct(db, &corrections)).await
@@ -113,7 +113,7 @@ fn counts_of(db: &Connection, username: &Username, event_type: &EventType) -> ru
         }
     }
     each_journal_row(db, |first, increments| {
-        // A written batch is gone from the journal in part, so that its file says what it holds.
+        // A written batch may be partly gone from the journal, so its events are taken from its file only.
         let in_a_batch = written.iter().any(|batch| batch.contains(&first));
         let own = |by: &&Increment| by.counter.username == *username && by.counter.event_type == *event_type;
         for increment in increments.iter().filter(own) {
@@ -166,7 +166,7 @@ fn correct(db: &Connection, corrections: &[Correction]) -> rusqlite::Result<()> 
                 .query_row(params![username, event_type, key.as_str(), by], |row| row.get(0))?,
         };
         if sum < 0 {
-            // What failed is rolled back whole.
+            // A failed correction rolls back all of them.
             return Err(Error::ToSqlConversionFailure("a correction would take more than there is".into()));
         }
         db.prepare_cached("DELETE FROM live_totals WHERE username = ?1 AND event_type = ?2 AND count = 0")?

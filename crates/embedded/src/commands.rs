@@ -1,4 +1,4 @@
-//! What the writer's thread is asked to do, and where its answers go.
+//! The commands to the writer's thread, and the replies to them.
 
 use rusqlite::Connection;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
@@ -6,11 +6,10 @@ use weir_core::ports::PortError;
 
 use crate::{append::Append, store::port_error};
 
-/// Which of an append's records were stored before.
+/// The indexes of an append's records that were stored before.
 pub(crate) type Duplicates = Vec<usize>;
 
-/// Where the answer to an append goes; and its place in the queue, which it keeps until then, whether anybody still waits
-/// for the answer or not.
+/// The reply to an append; and its place in the queue, which it keeps until then, even if its client has stopped waiting.
 pub(crate) struct AppendReply {
     pub(crate) answer: oneshot::Sender<Result<Duplicates, PortError>>,
     pub(crate) place: OwnedSemaphorePermit,
@@ -19,17 +18,17 @@ pub(crate) struct AppendReply {
 impl AppendReply {
     pub(crate) fn send(self, outcome: Result<Duplicates, PortError>) {
         drop(self.place);
-        // A client that gave up is not told.
+        // A client that gave up gets no answer.
         let _ = self.answer.send(outcome);
     }
 }
 
-/// Something to do in a transaction of the writer's, besides appending.
+/// Work to do in a transaction of the writer's, besides appending.
 pub(crate) trait Work: Send {
     fn run(&mut self, db: &Connection);
-    /// What went wrong with it, if anything did.
+    /// Returns the error of the work, if it failed.
     fn failure(&mut self) -> Option<rusqlite::Error>;
-    /// Tells whoever asked, once the transaction is over.
+    /// Answers the caller, once the transaction is over.
     fn finish(self: Box<Self>, committed: Result<(), PortError>);
 }
 
@@ -41,7 +40,7 @@ pub(crate) struct Asked<F, T> {
 }
 
 impl<F, T> Asked<F, T> {
-    /// Work, and where its answer goes.
+    /// Pairs work with the channel for its answer.
     pub(crate) fn new(what: &'static str, work: F, reply: oneshot::Sender<Result<T, PortError>>) -> Self {
         Self { what, work: Some(work), answer: None, reply }
     }
@@ -50,11 +49,11 @@ impl<F, T> Asked<F, T> {
 impl<T: Send, F: FnOnce(&Connection) -> rusqlite::Result<T> + Send> Work for Asked<F, T> {
     fn run(&mut self, db: &Connection) {
         let Some(work) = self.work.take() else { return };
-        // A savepoint, so that work that fails half-way leaves nothing in a transaction that others share.
+        // A savepoint: work that fails half-way leaves nothing in the shared transaction.
         self.answer = Some((|| {
             db.prepare_cached("SAVEPOINT work")?.execute([])?;
             let answer = work(db);
-            // After a failure that rolled everything back, there is no savepoint any more.
+            // After a failure that rolled everything back, the savepoint no longer exists.
             if answer.is_err() && !db.is_autocommit() {
                 db.prepare_cached("ROLLBACK TO work")?.execute([])?;
             }
@@ -75,7 +74,7 @@ impl<T: Send, F: FnOnce(&Connection) -> rusqlite::Result<T> + Send> Work for Ask
             (Ok(()), Some(answer)) => answer.map_err(|error| port_error(self.what, error)),
             (Ok(()), None) => Err(closed(self.what)),
         };
-        // Whoever asked may have gone.
+        // The caller may be gone.
         let _ = self.reply.send(answer);
     }
 }

@@ -1,4 +1,4 @@
-//! Compares two gzip files by the lines they hold: two versions of a compressor may write the same lines in other bytes.
+//! Compares two gzip files by their lines: two versions of a compressor may write the same lines in other bytes.
 
 use std::{
     fs::File,
@@ -8,7 +8,7 @@ use std::{
 
 use flate2::bufread::MultiGzDecoder;
 
-/// What a new file holds, seen from an earlier one.
+/// How a new file differs from an earlier one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Comparison {
     /// The same lines.
@@ -25,7 +25,7 @@ pub(crate) enum Comparison {
 pub(crate) fn compare(earlier: &Path, new: &Path) -> io::Result<Comparison> {
     let (mut old_lines, mut new_lines) = (lines(earlier)?, lines(new)?);
     let (mut old, mut line) = (Vec::new(), Vec::new());
-    // Whether the new file has lines that the earlier one has not, and the earlier one lines that are not in the new one.
+    // `grown`: the new file has lines that the earlier one lacks. `other`: the earlier file has lines that the new one lacks.
     let (mut grown, mut other) = (false, false);
     loop {
         old.clear();
@@ -35,7 +35,7 @@ pub(crate) fn compare(earlier: &Path, new: &Path) -> io::Result<Comparison> {
             Err(error) if is_damage(&error) => return Ok(Comparison::Damaged),
             Err(error) => return Err(error),
         }
-        // Lines that are missing do not end the comparison: the earlier file may turn out to be damaged further on.
+        // Missing lines do not end the comparison: the earlier file may turn out to be damaged further on.
         while !other {
             line.clear();
             if new_lines.read_until(b'\n', &mut line)? == 0 {
@@ -55,12 +55,12 @@ pub(crate) fn compare(earlier: &Path, new: &Path) -> io::Result<Comparison> {
     Ok(if grown { Comparison::Grown } else { Comparison::Same })
 }
 
-/// The text of a gzip file, to be read by lines.
+/// Opens a gzip file, to read its text by lines.
 pub(crate) fn lines(path: &Path) -> io::Result<impl BufRead + use<>> {
     Ok(BufReader::new(MultiGzDecoder::new(BufReader::with_capacity(1 << 16, File::open(path)?))))
 }
 
-/// Whether an error of the decoder is about the bytes that were read, and not about reading them.
+/// Returns whether a decoder's error is about the bytes read, and not about reading them.
 fn is_damage(error: &io::Error) -> bool {
     use io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
     matches!(error.kind(), InvalidData | InvalidInput | UnexpectedEof)

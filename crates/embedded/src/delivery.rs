@@ -1,4 +1,4 @@
-//! From the journal into raw: writes each batch's file, then applies its counts and removes its events.
+//! Delivery from the journal into raw: writes each batch's file, then applies its counts and removes its events.
 
 use std::{
     io::{self, Write},
@@ -21,7 +21,7 @@ use crate::{
     store,
 };
 
-/// A stretch of the sequence that is, or becomes, one object in raw.
+/// A range of the sequence that is, or becomes, one object in raw.
 #[derive(Debug, Clone)]
 pub(crate) struct Batch {
     pub(crate) first: u64,
@@ -33,7 +33,7 @@ pub(crate) struct Batch {
 
 pub(crate) enum Delivery {
     Batch(Batch),
-    /// Answered once everything before it was delivered.
+    /// A request that is answered once everything before it was delivered.
     Barrier(oneshot::Sender<Result<(), PortError>>),
 }
 
@@ -41,16 +41,16 @@ pub(crate) enum Delivery {
 pub struct Deliveries(async_mpsc::UnboundedReceiver<BatchKey>);
 
 impl Deliveries {
-    /// The next batch to be filed; none once the engine was stopped and all were handed out.
+    /// Returns the next batch to file; `None` once the engine was stopped and all were handed out.
     pub async fn next(&mut self) -> Option<BatchKey> {
         self.0.recv().await
     }
 }
 
-/// Between tries after a failure. It is a disk that is full or broken: trying often does not help it.
+/// The wait between tries after a failure. The cause is a full or broken disk, which frequent retries do not help.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Level 1: the fastest, and the file is read once, soon.
+/// Level 1: the fastest, as the file is read once, soon.
 const COMPRESSION: Compression = Compression::new(1);
 
 /// Starts the thread; it ends when the sender is dropped and all was delivered, or when the writer is gone.
@@ -63,9 +63,9 @@ pub(crate) fn start(
 ) -> Result<(mpsc::Sender<Delivery>, Deliveries), OpenError> {
     let (outbox, inbox) = mpsc::channel();
     let (ready, deliveries) = async_mpsc::unbounded_channel();
-    // One connection, kept: where another database is put under the name, its rows are not taken for these.
+    // One connection, kept: if another database is put under the name, its rows are not mistaken for these.
     let reader = store::open_reader(store).map_err(store::at(store))?;
-    // SQLite opens the log at the first read: now, so that batches are still written where it is removed later.
+    // SQLite opens the log at the first read: reading now lets batches be written even if it is removed later.
     reader.query_row("SELECT 1 FROM progress", [], |_| Ok(())).map_err(store::at(store))?;
     let courier = Courier { works, overlay, raw, reader, ready };
     thread::Builder::new()
@@ -79,7 +79,7 @@ pub(crate) fn start(
                             return;
                         }
                     }
-                    // Whoever waited may have gone.
+                    // The waiting caller may be gone.
                     Delivery::Barrier(reply) => drop(reply.send(Ok(()))),
                 }
             }
@@ -110,10 +110,10 @@ struct Courier {
 }
 
 impl Courier {
-    /// Delivers a batch, trying again until it is done: its events stay in the journal until then.
+    /// Delivers a batch, and retries until it is done: its events stay in the journal until then.
     fn deliver(&self, batch: &Batch) -> Result<(), WriterGone> {
         let mut written = batch.written;
-        // A failure that goes on is logged once.
+        // A failure that repeats is logged once.
         let mut logged = String::new();
         loop {
             match self.try_to_deliver(batch, &mut written)? {
@@ -133,7 +133,7 @@ impl Courier {
                 }
             }
         }
-        // Nobody may listen any more; the batch is then handed out at the next start.
+        // The receiver may be gone; the batch is then handed out at the next start.
         let _ = self.ready.send(BatchKey::new(&batch.raw_key));
         Ok(())
     }
@@ -162,7 +162,7 @@ impl Courier {
         Ok(Ok(()))
     }
 
-    /// Writes the batch's file. Its bytes depend on its rows only, so writing it again changes nothing.
+    /// Writes the batch's file. Idempotent: its bytes depend on its rows only.
     fn write(&self, batch: &Batch) -> Result<(), DeliveryError> {
         let mut read = Ok(());
         let wrote = self.raw.write(&batch.raw_key, |file| {
@@ -175,7 +175,7 @@ impl Courier {
     }
 }
 
-/// Hands over the lines of each of the batch's rows.
+/// Passes the lines of each of the batch's rows to a function.
 fn each_row(
     reader: &Connection,
     batch: &Batch,
@@ -193,12 +193,12 @@ fn each_row(
 
 /// Adds a slice's sums to the stored counts and removes its events, whose file is in raw.
 fn apply(db: &Connection, slice: &Slice, raw_key: &str) -> rusqlite::Result<()> {
-    // Whoever was told of a failure that was none comes again.
+    // A commit may have been reported as failed although it took effect: the retry finds it applied.
     let applied: u64 = db.prepare_cached("SELECT applied FROM progress")?.query_row([], |row| row.get(0))?;
     if applied >= slice.last {
         return Ok(());
     }
-    // From here on the file must not be written again: the first slice takes rows away.
+    // From here on the file must not be written again: the first slice removes rows.
     db.prepare_cached("UPDATE batches SET written = 1 WHERE raw_key = ?1")?.execute([raw_key])?;
     raise(db, &slice.sums)?;
     db.prepare_cached("DELETE FROM journal WHERE first <= ?1")?.execute([slice.last])?;

@@ -1,4 +1,4 @@
-//! A folder whose files appear whole or not at all, and stay once they are there.
+//! A folder whose files appear whole or not at all, and are durable once they are there.
 
 use std::{
     collections::HashSet,
@@ -15,25 +15,25 @@ use crate::{
     private::{close_to_others, create_private, private_folder},
 };
 
-/// Where a restore copies to first. A data folder that has it is not whole.
+/// The folder that a restore copies to first. A data folder that has it is not whole.
 pub(crate) const RESTORING: &str = "restoring";
 
-/// How the names of batches and of objects in the lake end.
+/// The extension of batches and of objects in the lake.
 pub(crate) const SUFFIX: &str = "json.gz";
 
-/// What becomes of an earlier file of the same name.
+/// What happens to an earlier file of the same name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Earlier {
-    /// It stays. A file that holds something else is refused.
+    /// It stays. A file with other content is refused.
     Stays,
-    /// It is replaced only where that loses nothing: by a file that holds all of its lines, or where it is damaged. A
-    /// file that holds something else is refused.
+    /// It is replaced only if that loses nothing: by a file that holds all of its lines, or if it is damaged. A file with
+    /// other content is refused.
     IsMended,
-    /// It is replaced by whatever comes.
+    /// It is replaced by any content.
     IsReplaced,
 }
 
-/// Something else lies under the name of a file.
+/// A file of that name has other content.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "{} is there already and holds other events: it is not overwritten. Two data folders were mixed; once you have moved the \
@@ -50,13 +50,13 @@ pub(crate) struct Folder {
     durable: Arc<Mutex<Durable>>,
 }
 
-/// Folders that are known to be still there after a crash. One that is merely there may not be: who made it may have been
-/// killed before it was brought to the disk.
+/// Folders that are known to survive a crash. A folder that merely exists may not: its maker may have been killed before it
+/// synced the folder to the disk.
 #[derive(Debug)]
 struct Durable(HashSet<PathBuf>);
 
 impl Durable {
-    /// So many are remembered: each hour has new ones. One that is forgotten is brought to the disk once more.
+    /// The most folders to remember: each hour has new ones. A forgotten folder is synced once more.
     const MOST: usize = 10_000;
 
     fn note(&mut self, folder: &Path) {
@@ -68,7 +68,7 @@ impl Durable {
 }
 
 impl Folder {
-    /// The data folder itself; it is made if there is none, readable by its owner only.
+    /// Opens the data folder itself; creates it if it does not exist, readable by its owner only.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let folder = Self::existing(path);
         if path.join(RESTORING).exists() {
@@ -79,18 +79,18 @@ impl Folder {
         create_private(path)?;
         close_to_others(path)?;
         create_private(&folder.temporary)?;
-        // Where the folder above it may not be opened, somebody else made this one.
+        // If the folder above may not be opened, another user created this one.
         let _ = path.parent().map(sync_folder);
         Ok(folder)
     }
 
-    /// The data folder as it is, for reading: nothing is made.
+    /// Opens an existing data folder for reading: nothing is created.
     pub(crate) fn existing(path: &Path) -> Self {
         let durable = Arc::new(Mutex::new(Durable(HashSet::from([path.to_owned()]))));
         Self { path: path.to_owned(), temporary: Arc::new(path.join("tmp")), durable }
     }
 
-    /// A folder in it.
+    /// Returns a folder in it.
     pub(crate) fn sub(&self, name: &str) -> Self {
         Self { path: self.path.join(name), ..self.clone() }
     }
@@ -103,12 +103,12 @@ impl Folder {
         Ok(())
     }
 
-    /// A new file under a temporary name; it goes away unless it is kept.
+    /// Creates a file under a temporary name; it is removed unless it is kept.
     pub(crate) fn draft(&self) -> io::Result<NamedTempFile> {
         match NamedTempFile::new_in(&*self.temporary) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                // It was removed while the server runs. The data folder itself is not made again: another one may have
-                // been moved away, and its files are there.
+                // The temporary folder was removed while the server runs. The data folder itself is not created again: it may
+                // have been moved away, with its files.
                 private_folder().create(&*self.temporary)?;
                 NamedTempFile::new_in(&*self.temporary)
             }
@@ -116,7 +116,7 @@ impl Folder {
         }
     }
 
-    /// Brings a draft to the disk and only then gives it its name; `earlier` says what becomes of an earlier file of that
+    /// Syncs a draft to the disk and only then gives it its name; `earlier` says what happens to an earlier file of that
     /// name.
     pub(crate) fn keep(&self, draft: NamedTempFile, name: &str, earlier: Earlier) -> io::Result<()> {
         let path = self.locate(name).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
@@ -150,7 +150,7 @@ impl Folder {
         if file.metadata()?.is_dir() { Err(io::ErrorKind::NotFound.into()) } else { Ok(file) }
     }
 
-    /// Names of files below the folder behind `after`, in the order of their bytes; at most `limit`.
+    /// Lists names of files below the folder behind `after`, in the order of their bytes; at most `limit`.
     pub(crate) fn list(&self, after: Option<&str>, limit: usize) -> io::Result<Vec<String>> {
         let mut found = Vec::new();
         if self.path.exists() {
@@ -159,9 +159,9 @@ impl Folder {
         Ok(found)
     }
 
-    /// Makes a folder, and those above it, so that they are still there after a crash.
+    /// Creates a folder and its parents, so that they survive a crash.
     fn create_durable(&self, path: &Path) -> io::Result<()> {
-        // Nothing is left half done by what happens under this lock.
+        // No panic under this lock leaves a change half done.
         let durable = || self.durable.lock().unwrap_or_else(PoisonError::into_inner);
         let known = durable().0.contains(path);
         let Some(parent) = path.parent().filter(|_| !(known && path.is_dir())) else { return Ok(()) };
@@ -175,7 +175,7 @@ impl Folder {
         Ok(())
     }
 
-    /// The path of a name, unless it would lead out of the folder.
+    /// Returns the path of a name, unless it would lead out of the folder.
     fn locate(&self, name: &str) -> Option<PathBuf> {
         let below = Path::new(name);
         let inside = below.components().all(|part| matches!(part, Component::Normal(_)));
@@ -189,7 +189,7 @@ fn walk(folder: &Path, prefix: &str, after: &str, limit: usize, found: &mut Vec<
     let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", folder.display()));
     for entry in fs::read_dir(folder).map_err(named)? {
         let entry = entry.map_err(named)?;
-        // No name of ours is anything but UTF-8.
+        // All of Weir's names are UTF-8.
         let Ok(name) = entry.file_name().into_string() else {
             continue;
         };
@@ -203,7 +203,7 @@ fn walk(folder: &Path, prefix: &str, after: &str, limit: usize, found: &mut Vec<
             break;
         }
         match path.strip_suffix('/') {
-            // Everything below a folder that sorts before `after`, and is no part of its path, comes before it.
+            // This folder sorts before `after` and is no part of its path, so everything below it comes before `after`.
             Some(_) if path.as_str() < after && !after.starts_with(&path) => {}
             Some(name) => {
                 let name = name.strip_prefix(prefix).unwrap_or(name);
@@ -216,7 +216,7 @@ fn walk(folder: &Path, prefix: &str, after: &str, limit: usize, found: &mut Vec<
     Ok(())
 }
 
-/// Brings a folder's entries to the disk.
+/// Syncs a folder's entries to the disk.
 pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
     // An empty path is the current folder.
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
@@ -232,7 +232,7 @@ mod tests {
     use super::*;
 
     thread_local! {
-        /// Which folders' entries were brought to the disk.
+        /// The folders whose entries were synced to the disk.
         pub(super) static SYNCED: RefCell<Vec<PathBuf>> = const { RefCell::new(Vec::new()) };
     }
 
@@ -309,7 +309,7 @@ mod tests {
         fs::remove_dir_all(place.path()).unwrap();
         assert_eq!(write(&folder, "b", "two").unwrap_err().kind(), io::ErrorKind::NotFound);
         assert!(!place.path().exists());
-        // What removes it at the end finds it.
+        // The temporary folder's clean-up expects it.
         fs::create_dir(place.path()).unwrap();
     }
 
@@ -324,7 +324,7 @@ mod tests {
         let synced = SYNCED.take();
         let times = |name: &str| synced.iter().filter(|path| **path == place.path().join(name)).count();
         assert_eq!((times(""), times("f"), times("f/a"), times("f/a/b")), (1, 1, 1, 2), "{synced:?}");
-        // One that somebody removed is made again.
+        // A folder that was removed is created again.
         fs::remove_dir_all(place.path().join("f/a")).unwrap();
         write(&folder, "a/b/c", "two").unwrap();
         let synced = SYNCED.take();

@@ -1,8 +1,8 @@
-//! Following events from outside the process that stores them, by their number in the sequence: none is missed, and none
-//! comes twice.
+//! Follows events from outside the process that stores them, by their number in the sequence: none is missed, and none comes
+//! twice.
 //!
-//! New rows of the journal are read from `events.db`, which cannot be written here. Where rows were moved into a batch
-//! meanwhile, their events are read from its file, which was there before the rows went; its name says which they are.
+//! New rows of the journal are read from `events.db`, which cannot be written here. If rows were moved into a batch
+//! meanwhile, their events are read from its file, which existed before the rows were removed; its name gives their numbers.
 
 use std::{
     fs::File,
@@ -18,8 +18,8 @@ use crate::{
     stray_batches::{self, Hours},
 };
 
-/// How many bytes of lines are read in one transaction, a row more or less: nothing is handed over meanwhile, as whoever
-/// takes it may take its time, and the log grows as long as somebody reads an old state.
+/// The bytes of lines read in one transaction, a row more or less: lines are passed on only after it, as their consumer may
+/// be slow, and the log grows as long as a reader holds an old state.
 const PAGE: usize = 4 << 20;
 
 /// Reads a data folder's events, one after the other.
@@ -42,30 +42,30 @@ pub enum FollowError {
     Raw {
         /// Their folder.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// Whoever takes the events wants no more.
+    /// The consumer of the events wants no more.
     #[error(transparent)]
     Taker(io::Error),
 }
 
-/// What is handed over.
+/// An item for the consumer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Followed<'a> {
     /// The line of the next event, without its end.
     Line(&'a [u8]),
-    /// So many events cannot be read: their batch was removed from raw, or is damaged.
+    /// This many events cannot be read: their batch was removed from raw, or is damaged.
     Gone(u64),
 }
 
-/// What one look into the store gives.
+/// The result of one look into the store.
 struct Look {
-    /// The last event that there is.
+    /// The last event in the store.
     end: u64,
-    /// Rows that go on where the follower is: the first and the last of their events, and their lines.
+    /// Rows that continue at the follower's position: the first and the last of their events, and their lines.
     rows: Vec<(u64, u64, Vec<u8>)>,
-    /// Where the journal begins, if behind that.
+    /// The first event of the journal, if it is behind that position.
     journal: Option<u64>,
 }
 
@@ -86,18 +86,18 @@ impl Follower {
         Ok(follower)
     }
 
-    /// The number of the next event.
+    /// Returns the number of the next event.
     #[must_use]
     pub fn next(&self) -> u64 {
         self.next
     }
 
-    /// Goes back so many events.
+    /// Goes back by this many events.
     pub fn back(&mut self, events: u64) {
         self.next = self.next.saturating_sub(events).max(1);
     }
 
-    /// Hands over all events that are there and were not yet.
+    /// Passes on all new events.
     pub fn poll(&mut self, mut take: impl FnMut(Followed<'_>) -> io::Result<()>) -> Result<(), FollowError> {
         loop {
             let Look { end, rows, journal } = self.look().map_err(at(&self.database))?;
@@ -123,7 +123,7 @@ impl Follower {
         if self.next > look.end {
             return Ok(look);
         }
-        // The row that the next event is in, or the first one behind it.
+        // The row that has the next event, or the first row behind it.
         let begin = "SELECT max(first) FROM journal WHERE first <= ?1";
         let begin: Option<u64> = db.prepare_cached(begin)?.query_row([self.next], |row| row.get(0))?;
         let mut rows =
@@ -150,7 +150,7 @@ impl Follower {
         Ok(look)
     }
 
-    /// Hands over events from the batch that the next one is in, or from the first one behind it; none of them lies behind
+    /// Passes on events from the batch that has the next one, or from the first batch behind it; none of them is behind
     /// `until`.
     fn read_batch(
         &mut self,
@@ -180,7 +180,7 @@ impl Follower {
         }
     }
 
-    /// Hands over the lines of the events from `first` to `last`, from the next event on.
+    /// Passes on the lines of the events from `first` to `last`, from the next event on.
     fn hand_over(
         &mut self,
         first: u64,
@@ -198,14 +198,14 @@ impl Follower {
                     take(Followed::Line(text)).map_err(FollowError::Taker)?;
                     self.next = number + 1;
                 }
-                // It is damaged, or has fewer events than its name says.
+                // The file is damaged, or has fewer events than its name says.
                 Ok(0) | Err(_) => return self.skip(last, take),
             }
         }
         Ok(())
     }
 
-    /// Leaves out what cannot be read.
+    /// Skips events that cannot be read.
     fn skip(
         &mut self,
         last: u64,
@@ -217,7 +217,7 @@ impl Follower {
     }
 }
 
-/// The last event that the store knows of.
+/// Returns the last event that the store knows of.
 fn read_end(db: &Connection, has_in_raw: bool) -> rusqlite::Result<u64> {
     let mut end = 0;
     let in_raw = if has_in_raw { "in_raw" } else { "0" };
@@ -287,7 +287,7 @@ mod tests {
         assert_eq!(ids(&mut in_the_middle), named(6..=9));
         assert_eq!(ids(&mut early), [""; 0]);
 
-        // From the middle of a batch.
+        // Starts in the middle of a batch.
         let mut late = Follower::open(folder.path()).unwrap();
         late.back(6);
         assert_eq!(ids(&mut late), named(4..=9));

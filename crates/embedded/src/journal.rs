@@ -1,5 +1,5 @@
-//! The journal of events that are in no batch yet: recovering it at the start, and the handle that gives its writer
-//! events and work.
+//! The journal of events that are in no batch yet: its recovery at the start, and the handle that gives its writer events and
+//! work.
 
 use std::{
     path::Path,
@@ -25,30 +25,30 @@ use crate::{
     writer::{OpenBatch, SLICE_BYTES, Writer},
 };
 
-/// Requests wait for a place in the queue once this many KiB are in it, so that memory stays bounded: also where clients
-/// go away, and what they sent stays.
+/// Backpressure: requests wait for a place in the queue once it has this many KiB, so that memory stays bounded. Events of
+/// clients that went away keep their place.
 const QUEUE_KIB: u32 = 64 << 10;
 
-/// How long they wait there. A disk that writes nothing for so long may not write at all.
+/// How long a request waits for a place. A disk that writes nothing for so long may not write at all.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
-/// The handle to the writer; the thread ends when it is dropped.
+/// The handle to the writer; dropping it ends the thread.
 pub(crate) struct Journal {
     commands: mpsc::Sender<Command>,
     queue: Arc<Semaphore>,
-    /// When the last health check succeeded: another one within a second costs nothing.
+    /// When the last health check succeeded: the result is cached for a second.
     checked: AsyncMutex<Option<Instant>>,
     presence: Presence,
 }
 
-/// What the journal held when it was opened.
+/// The content of the journal when it was opened.
 pub(crate) struct Recovered {
     next: u64,
     open_bytes: u64,
     unfinished: Vec<Batch>,
 }
 
-/// Rebuilds the overlay, and finds the batches that were on their way.
+/// Rebuilds the overlay, and finds the unfinished batches.
 pub(crate) fn recover(db: &mut Connection) -> rusqlite::Result<(Overlay, Recovered)> {
     let db = db.transaction()?;
     let (applied, in_raw): (u64, u64) =
@@ -70,8 +70,8 @@ pub(crate) fn recover(db: &mut Connection) -> rusqlite::Result<(Overlay, Recover
             serde_json::from_str(row.get_ref(3)?.as_str()?).map_err(|error| {
                 rusqlite::Error::FromSqlConversionFailure(3, rusqlite::types::Type::Text, error.into())
             })?;
-        // Each batch's rows are a slice of their own, so that they are applied with that batch. A batch that was found in raw may go on
-        // behind the last row that a store put back from a copy has of it.
+        // Each batch's rows are a slice of their own, so that they are applied with that batch. A batch that was found in raw
+        // may go on behind its last row in a store that was restored from a copy.
         let batch = unfinished.partition_point(|batch| batch.first <= first).checked_sub(1);
         let batch = batch.map(|at| unfinished[at].last).filter(|end| last <= *end);
         if batch != batch_before {
@@ -109,7 +109,7 @@ impl Journal {
         let (outbox, deliveries) =
             delivery::start(works, Arc::clone(&overlay), raw, unfinished.clone(), path)?;
         let cut = unfinished.last().map_or(0, |batch| batch.last);
-        // What an earlier process left waits for one more flush time at the most.
+        // Events that an earlier process left wait for one more flush time at the most.
         let open = (open_bytes > 0).then(|| OpenBatch { bytes: open_bytes, since: Instant::now() });
         let first = if open.is_some() { first_open(&connection, cut).map_err(at(path))? } else { next };
         let ids = RecentIds::open(&connection, clock.elapsed()).map_err(at(path))?;
@@ -126,7 +126,7 @@ impl Journal {
         Ok((Self { commands, queue, checked: AsyncMutex::new(None), presence }, deliveries))
     }
 
-    /// Makes events durable, and counts them; says which of them are duplicates of earlier ones.
+    /// Makes events durable, and counts them; returns which of them are duplicates of earlier ones.
     pub(crate) async fn append(&self, append: Append) -> Result<Duplicates, PortError> {
         const WHAT: &str = "storing events";
         self.presence.check(WHAT)?;
@@ -135,7 +135,7 @@ impl Journal {
         let full = |_| PortError::unavailable(WHAT, "too many events wait to be stored");
         let place = place.map_err(full)?.map_err(|_| closed(WHAT))?;
         let (reply, answer) = oneshot::channel();
-        // Whoever goes away takes nothing out of the queue again: the place goes with what is in it.
+        // A client that goes away does not remove its events from the queue: they keep their place until they are stored.
         let reply = AppendReply { answer: reply, place };
         self.commands.send(Command::Append { append, reply }).map_err(|_| closed(WHAT))?;
         answer.await.unwrap_or_else(|_| Err(closed(WHAT)))
@@ -151,7 +151,7 @@ impl Journal {
         answer.await.unwrap_or_else(|_| Err(closed(what)))
     }
 
-    /// Whether a commit reaches the disk, and the files that a start would find; asked at most once a second.
+    /// Checks that a commit reaches the disk, and the files that a start would find; at most once a second.
     pub(crate) async fn check(&self) -> Result<(), PortError> {
         const WHAT: &str = "writing to the store";
         self.presence.check(WHAT)?;
@@ -174,7 +174,7 @@ impl Journal {
 
     pub(crate) async fn stop_appending(&self) -> Result<(), PortError> {
         let flushed = self.flush().await;
-        // If the thread is gone, there is nothing to stop.
+        // If the thread has ended, there is nothing to stop.
         let _ = self.commands.send(Command::StopAppending);
         flushed
     }
@@ -186,7 +186,7 @@ impl Drop for Journal {
     }
 }
 
-/// Hands work to the writer.
+/// A handle that sends work to the writer.
 #[derive(Clone)]
 pub(crate) struct Works(mpsc::Sender<Command>);
 
@@ -197,13 +197,13 @@ impl Works {
         work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> oneshot::Receiver<Result<T, PortError>> {
         let (reply, answer) = oneshot::channel();
-        // If the writer is gone, the reply is dropped, which is the answer.
+        // If the writer has ended, the reply is dropped, which the caller sees as an error.
         let _ = self.0.send(Command::Work(Box::new(Asked::new(what, work, reply))));
         answer
     }
 }
 
-/// The first event behind the last batch.
+/// Returns the first event behind the last batch.
 fn first_open(db: &Connection, cut: u64) -> rusqlite::Result<u64> {
     db.query_row("SELECT min(first) FROM journal WHERE first > ?1", [cut], |row| row.get(0))
 }
@@ -230,7 +230,7 @@ mod tests {
     use super::*;
     use crate::Embedded;
 
-    /// Asks something once whether it is done.
+    /// Polls a future once.
     async fn is_pending(mut something: Pin<&mut impl Future>) -> bool {
         poll_fn(|context| Poll::Ready(something.as_mut().poll(context).is_pending())).await
     }
@@ -254,12 +254,12 @@ mod tests {
         let append = |name: &str| engine.append(vec![event(&user, name, &"x".repeat(100 << 10))]);
         for n in 0..20 {
             let appending = append(&format!("e-{n}"));
-            // Once it was asked how far it is, it is in the queue; then its client goes away.
+            // The first poll puts the event into the queue; then its client goes away.
             assert!(is_pending(pin!(appending)).await);
         }
         let free = journal.queue.available_permits();
         assert!(free <= QUEUE_KIB as usize - 20 * 100, "{free} KiB are free");
-        // Who finds no place waits for one, and gets it.
+        // A request that finds no place waits for one, and gets it.
         let _rest = journal.queue.acquire_many(u32::try_from(free).unwrap()).await.unwrap();
         let mut late = pin!(append("late"));
         assert!(is_pending(late.as_mut()).await);
@@ -285,7 +285,7 @@ mod tests {
         };
         limit("1").await.unwrap().unwrap();
         let user = "u".parse().unwrap();
-        // Their ids fit into the pages that there are; their lines do not.
+        // The events' ids fit into the existing pages; their lines do not.
         let records: Vec<_> = (0..3).map(|n| event(&user, &format!("e-{n}"), &"x".repeat(9000))).collect();
         let refused = engine.append(records.clone()).await;
         assert!(refused.iter().all(|outcome| matches!(outcome, Appended::Refused(_))), "{refused:?}");
@@ -306,7 +306,7 @@ mod tests {
         let works = Works(engine.inner.journal.commands.clone());
         let (started, begun) = mpsc::channel::<()>();
         let (release, held) = mpsc::channel::<()>();
-        // The disk is as full as the database is large; the writer is held until the next two wait together.
+        // The disk is as full as the database is large; the writer is held until the next two works wait together.
         let holding = works.ask("holding", move |db| {
             let pages: u64 = db.query_row("PRAGMA page_count", [], |row| row.get(0))?;
             db.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()))?;

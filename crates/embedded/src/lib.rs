@@ -15,18 +15,18 @@
 //!
 //! # How events are stored
 //!
-//! One thread writes (`writer`). It drains what is waiting, commits all of it in one transaction and acknowledges
-//! everybody: one fsync for many requests. A commit adds *one row* to the journal, the lines of all its events with
-//! the increments that they mean. Counts are not touched then; they live in an overlay in memory (`overlay`), which
-//! is rebuilt from the journal at start. An event whose client gave it an id is looked up among those of the last days
-//! (`recent_ids`) in that same transaction, and left out if it is there: whatever happens, it is stored and remembered,
-//! or neither. So are the latest rejected events (`recent_rejected`).
+//! One thread writes (`writer`), with group commit: it drains the queue, commits all of it in one transaction and
+//! acknowledges every request of it: one fsync for many requests. A commit adds *one row* to the journal, the lines of all
+//! its events with the increments that they mean. Counts are not touched then; they are kept in an overlay in memory
+//! (`overlay`), which is rebuilt from the journal at start. Dedup: an event whose client gave it an id is looked up among
+//! those of the last days (`recent_ids`) in that same transaction, and left out if it is there: after any failure, it is both
+//! stored and remembered, or neither. The same holds for the latest rejected events (`recent_rejected`).
 //!
-//! A batch is cut by size or age, in the transaction of the commit that made it full: its name and range are in the
-//! store before its file is written (`delivery`), so that a crash in between writes the same file again instead of
-//! a second one. Once the file is there, the batch's rows are removed and their increments added to the stored
-//! counts, slice by slice, each slice in one transaction. What remains is to file the batch in the lake; a batch is
-//! handed out at every start until somebody says that this was done.
+//! A batch is cut by size or age, in the transaction of the commit that made it full: its name and range are in the store
+//! before its file is written (`delivery`), so that a crash in between writes the same file again instead of a second one.
+//! Once the file is there, the batch's rows are removed and their increments added to the stored counts, slice by slice, each
+//! slice in one transaction. Then the batch must be filed in the lake; it is handed out at every start until it is reported
+//! as filed.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod append;
@@ -94,32 +94,32 @@ use stray_batches::TakeUpError;
 /// When a batch is cut.
 #[derive(Debug, Clone, Copy)]
 pub struct Flush {
-    /// When its oldest event has waited this long.
+    /// Once its oldest event has waited this long.
     pub every: Duration,
-    /// When its events have this many bytes, uncompressed.
+    /// Once its events have this many bytes, uncompressed.
     pub size: u64,
 }
 
 /// Why a data folder cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// Another process serves it.
+    /// Another process serves the folder.
     #[error("{0}")]
     InUse(InUse),
-    /// It cannot be made or written.
+    /// The folder cannot be created or written.
     #[error("cannot use the data folder {}: {source}", .path.display())]
     Folder {
         /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// A database in it cannot be used.
+    /// A database in the folder cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// The engine on one machine. It serves a data folder alone; clones share it.
+/// The engine on one machine. It is the only process that serves its data folder; clones share it.
 #[derive(Clone)]
 pub struct Embedded {
     inner: Arc<Inner>,
@@ -134,21 +134,21 @@ struct Inner {
     quarantine: QuarantineFolder,
     users: UserStore,
     space: Space,
-    /// The time at which counts are settled.
+    /// The clock for the time at which counts are settled.
     clock: Arc<dyn Clock>,
-    /// Held as long as the engine lives.
+    /// The lock is held as long as the engine lives.
     _lock: Lock,
 }
 
 impl Embedded {
-    /// Opens a data folder, making it if there is none, and picks up whatever an earlier process left unfinished.
-    /// The batches that come out of it are handed to [`Deliveries`].
+    /// Opens a data folder, creating it if it does not exist, and recovers the unfinished work of an earlier process. The
+    /// batches that come out of it are handed to [`Deliveries`].
     pub fn open(path: &Path, flush: Flush, clock: Arc<dyn Clock>) -> Result<(Self, Deliveries), OpenError> {
         Self::open_noting(path, flush, clock, |_| Ok(()))
     }
 
-    /// Opens a data folder to serve it with a catalog, which it remembers. Gives what the catalog changes, too: for events
-    /// that are stored, and for clients.
+    /// Opens a data folder to serve it with a catalog, which it remembers. Also returns what the catalog changes: for stored
+    /// events, and for clients.
     pub fn open_with_catalog(
         path: &Path,
         flush: Flush,
@@ -210,19 +210,19 @@ impl Embedded {
         Ok((Self { inner: Arc::new(inner) }, deliveries))
     }
 
-    /// Raw, lake and quarantine: what the fan-out works on.
+    /// Returns raw, lake and quarantine, which the fan-out works on.
     #[must_use]
     pub fn folders(&self) -> (RawFolder, LakeFolder, QuarantineFolder) {
         (self.inner.raw.clone(), self.inner.lake.clone(), self.inner.quarantine.clone())
     }
 
-    /// The users.
+    /// Returns the users.
     #[must_use]
     pub fn users(&self) -> UserStore {
         self.inner.users.clone()
     }
 
-    /// Notes that a batch is filed in the lake, so that it is not handed out again.
+    /// Marks a batch as filed in the lake, so that it is not handed out again.
     pub async fn filed(&self, batch: &BatchKey) -> Result<(), PortError> {
         let key = batch.as_str().to_owned();
         let forget = move |db: &rusqlite::Connection| {
@@ -231,15 +231,16 @@ impl Embedded {
         self.inner.journal.work("noting a filed batch", forget).await
     }
 
-    /// Notes that a batch cannot be filed, as its file is gone from raw: nobody waits for it any more. It is told of at
-    /// every start, and handed out again once its file is back.
+    /// Gives up a batch that cannot be filed, as its file is gone from raw. It is reported at every start, and handed out
+    /// again once its file is back.
     pub async fn give_up(&self, batch: &BatchKey, reason: &str) -> Result<(), PortError> {
         let (key, reason) = (batch.as_str().to_owned(), reason.to_owned());
         let give_up = move |db: &rusqlite::Connection| stray_batches::give_up(db, &key, &reason);
         self.inner.journal.work("giving up a batch", give_up).await
     }
 
-    /// Refuses new events while the disk has less space left than this: what was acknowledged needs some to be filed.
+    /// Load shedding: refuses new events while the disk has less space left than this, as acknowledged events need some to be
+    /// filed.
     pub fn keep_free(&self, bytes: u64) {
         self.inner.space.keep_free(bytes);
     }
@@ -249,16 +250,17 @@ impl Embedded {
         self.inner.journal.flush().await
     }
 
-    /// Cuts the last batch, writes it into raw and ends the deliveries; batches on their way can still be noted as
-    /// filed. Appending fails from here on.
+    /// Cuts the last batch, writes it into raw and ends the deliveries; unfinished batches can still be marked as filed.
+    /// Appending fails from here on.
     pub async fn stop(&self) -> Result<(), PortError> {
         self.inner.journal.stop_appending().await
     }
 }
 
-/// Opens `events.db`. Where the end of its log is not whole, that is said, and the log begun anew, so that it is said once.
+/// Opens `events.db`. If the end of its log is not whole, that is logged, and the log is begun anew, so that it is logged
+/// once.
 fn open_events(store: &Path) -> Result<rusqlite::Connection, StoreError> {
-    // A log that cannot be read is told of by SQLite.
+    // SQLite reports a log that cannot be read.
     let torn = log_tail::torn_bytes(store).unwrap_or(0);
     let connection = store::open(store)?;
     if torn > 0 {
@@ -269,22 +271,22 @@ fn open_events(store: &Path) -> Result<rusqlite::Connection, StoreError> {
              was not acknowledged. If it was cut or damaged in another way, acknowledged events are gone: put back a copy of \
              the folder"
         );
-        // It only matters for what is said at the next start.
+        // A failure only repeats the message at the next start.
         let _ = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
     }
     Ok(connection)
 }
 
-/// How many events of a data folder are durable but not filed in the lake yet, as seen from outside the process that
+/// Returns how many events of a data folder are durable but not filed in the lake yet, as seen from outside the process that
 /// serves it; 0 if there is no data folder.
 pub fn not_filed_yet(path: &Path) -> Result<NotFiled, StoreError> {
     store::not_filed_yet(&path.join("events.db"))
 }
 
-/// What is on its way into the lake.
+/// The events that are not filed in the lake yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct NotFiled {
-    /// How many events.
+    /// The number of these events.
     pub events: u64,
     /// The sequence number of the last event acknowledged so far.
     pub last: u64,

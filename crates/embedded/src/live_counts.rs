@@ -1,4 +1,4 @@
-//! [`LiveCounts`]: the stored counts and the overlay over them.
+//! [`LiveCounts`]: the stored counts plus the overlay.
 
 use std::collections::BTreeMap;
 
@@ -16,8 +16,8 @@ const WHAT: &str = "reading counts";
 
 #[async_trait]
 impl LiveCounts for Embedded {
-    /// Straight into the stored counts. The collector has no use for it here, as [`weir_core::ports::Stream::append`]
-    /// counts what it stores.
+    /// Raises the stored counts directly. The collector does not need it here, as [`weir_core::ports::Stream::append`] counts
+    /// what it stores.
     async fn raise(&self, increments: &[Increment]) -> Result<(), PortError> {
         let increments = increments.to_vec();
         self.inner.journal.work("raising counts", move |db| delivery::raise(db, &increments)).await
@@ -68,7 +68,7 @@ impl LiveCounts for Embedded {
     }
 }
 
-/// How far the stored counts go.
+/// Returns the watermark of the stored counts: the last event in them.
 fn applied(db: &Connection) -> rusqlite::Result<u64> {
     db.prepare_cached("SELECT applied FROM progress")?.query_row([], |row| row.get(0))
 }
@@ -87,8 +87,8 @@ fn stored(db: &Connection, Counter { username, event_type, key }: &Counter) -> r
     count.optional().map(Option::unwrap_or_default)
 }
 
-/// A page of keys. Those that are `moving` have their place from the sum of both parts; the others stand in the
-/// index in their final order already, so that reading a page's worth of them is enough.
+/// Returns a page of keys. Keys in `moving` are placed by the sum of both parts; the others are in the index in their final
+/// order already, so that reading a page's worth of them is enough.
 fn largest_keys(
     db: &Connection,
     username: &Username,
@@ -128,7 +128,7 @@ fn largest_keys(
     Ok(page)
 }
 
-/// A column that holds a parsed name.
+/// Reads a column that has a parsed name.
 pub(crate) fn name<T: std::str::FromStr>(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<T>
 where
     T::Err: std::error::Error + Send + Sync + 'static,

@@ -1,8 +1,8 @@
 //! The lock of a data folder: one process serves it.
 //!
-//! The lock is held on the folder itself, which cannot be swapped while the files in it are open, and on the file `lock`
-//! in it. The file alone would not do: once it is removed, a second process locks a new file of that name. The folder
-//! alone would not do either: some file systems and systems do not lock folders, and earlier versions look at the file.
+//! The lock is held on the folder itself, which cannot be swapped while the files in it are open, and on the file `lock` in
+//! it. The file alone would not do: if it is removed, a second process locks a new file of that name. The folder alone would
+//! not do either: some file systems and systems do not lock folders, and earlier versions check the file.
 
 use std::{
     fmt,
@@ -15,10 +15,10 @@ use std::{
 
 use crate::{OpenError, private::private_file};
 
-/// The file that is locked beside the folder. It holds the id of the process that has the lock.
+/// The file that is locked beside the folder. It has the id of the process that holds the lock.
 pub(crate) const LOCK: &str = "lock";
 
-/// How often, and after which pauses, a lock is tried again that others only look at.
+/// How often, and after which pauses, locking is retried while other processes only check the lock.
 const TRIES: u32 = 1000;
 const PAUSE: Duration = Duration::from_millis(1);
 
@@ -27,7 +27,7 @@ const PAUSE: Duration = Duration::from_millis(1);
 pub struct InUse {
     /// The folder.
     pub path: PathBuf,
-    /// The process, where the system or the lock file names it.
+    /// The process, if the system or the lock file names it.
     pub pid: Option<u32>,
 }
 
@@ -38,19 +38,19 @@ impl fmt::Display for InUse {
     }
 }
 
-/// The lock. The system releases it when the process ends, however it ends.
+/// The lock. The system releases it when the process ends, even by a crash.
 pub(crate) struct Lock {
     _folder: Option<File>,
     _file: File,
 }
 
 impl Lock {
-    /// Takes the lock of a folder that exists.
+    /// Takes the lock of an existing folder.
     pub(crate) fn take(folder: &Path) -> Result<Self, OpenError> {
         let in_use = || OpenError::InUse(InUse { path: folder.to_owned(), pid: holder(folder) });
         let locked_folder = match lock_folder(folder) {
             Err(TryLockError::WouldBlock) => return Err(in_use()),
-            // Not every file system locks folders.
+            // Not every file system can lock folders.
             Err(TryLockError::Error(_)) => None,
             Ok(locked) => Some(locked),
         };
@@ -61,7 +61,7 @@ impl Lock {
             TryLockError::WouldBlock => in_use(),
             TryLockError::Error(source) => at(source),
         })?;
-        // A full disk has no room for the id: then the refusal asks the system for it.
+        // A full disk has no room for the id: then a refused process asks the system for it.
         let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
         Ok(Self { _folder: locked_folder, _file: file })
     }
@@ -74,7 +74,7 @@ pub(crate) fn lock_folder(folder: &Path) -> Result<File, TryLockError> {
     Ok(folder)
 }
 
-/// Whether some process serves the data folder now.
+/// Returns whether some process serves the data folder now.
 #[must_use]
 pub fn is_served(path: &Path) -> bool {
     // A shared lock does not stop a server that starts at this moment.
@@ -84,7 +84,8 @@ pub fn is_served(path: &Path) -> bool {
     held(path) || held(&path.join(LOCK))
 }
 
-/// Takes an exclusive lock unless another process has one. Shared ones are of processes that look, and soon gone.
+/// Takes an exclusive lock unless another process has one. Shared locks are those of processes that check, and are soon
+/// released.
 fn exclusively(file: &File) -> Result<(), TryLockError> {
     for _ in 0..TRIES {
         match file.try_lock() {
@@ -96,7 +97,7 @@ fn exclusively(file: &File) -> Result<(), TryLockError> {
     Err(TryLockError::WouldBlock)
 }
 
-/// The process that has the lock.
+/// Returns the process that holds the lock.
 fn holder(folder: &Path) -> Option<u32> {
     let noted = fs::read_to_string(folder.join(LOCK)).ok().and_then(|text| text.trim().parse().ok());
     noted.or_else(|| {
@@ -105,15 +106,15 @@ fn holder(folder: &Path) -> Option<u32> {
     })
 }
 
-/// The one process that locks the file of this number, in the form of Linux's `/proc/locks`. The device is not compared:
-/// some file systems give another one there.
+/// Finds the one process that locks the file of this number, in the form of Linux's `/proc/locks`. The device is not
+/// compared: some file systems report another one there.
 fn holder_in(locks: &str, inode: u64) -> Option<u32> {
     let mut holders = locks.lines().filter_map(|line| {
         let mut words = line.split_whitespace().skip(1);
         let is_lock = words.next()? == "FLOCK";
         let (is_held, pid, file) = (words.nth(1)? == "WRITE", words.next()?, words.next()?);
         let is_ours = is_lock && is_held && file.rsplit(':').next()?.parse() == Ok(inode);
-        // The process is 0 where it is in another container.
+        // The process is 0 if it is in another container.
         is_ours.then(|| pid.parse().ok().filter(|pid| *pid > 0)).flatten()
     });
     holders.next().filter(|_| holders.next().is_none())

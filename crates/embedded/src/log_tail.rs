@@ -1,9 +1,9 @@
-//! The tail of SQLite's write-ahead log. SQLite drops without a word whatever in it is not whole. After a crash that is
-//! what was being written, and nobody was told that it is stored; but nothing tells it from a log that was cut or
-//! damaged in another way. So somebody has to be told.
+//! The tail of SQLite's write-ahead log. SQLite silently drops any incomplete end of it. After a crash, that is a transaction
+//! being written, whose events were never acknowledged; but it looks the same as a log that was cut or damaged in another
+//! way. So the operator has to know.
 //!
 //! The format is <https://sqlite.org/fileformat2.html#the_write_ahead_log>: a header, then frames of one page each, whose
-//! checksums go on from each other's; a frame that ends a transaction says so.
+//! checksums go on from each other's; a frame that ends a transaction is marked as such.
 
 use std::{
     ffi::OsString,
@@ -15,14 +15,14 @@ use std::{
 const HEADER: usize = 32;
 const FRAME_HEADER: usize = 24;
 
-/// The log of a database.
+/// Returns the path of a database's log.
 pub(crate) fn path_of(database: &Path) -> OsString {
     let mut path = database.as_os_str().to_owned();
     path.push("-wal");
     path
 }
 
-/// How many bytes of a database's log, at its end, are no whole transaction.
+/// Returns how many bytes at the end of a database's log are no whole transaction.
 pub(crate) fn torn_bytes(database: &Path) -> io::Result<u64> {
     let file = match File::open(path_of(database)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
@@ -33,12 +33,11 @@ pub(crate) fn torn_bytes(database: &Path) -> io::Result<u64> {
     Ok(length.saturating_sub(whole))
 }
 
-/// How far the log is whole. What an earlier round of the log left behind its end, which is not used any more, counts
-/// as whole.
+/// Returns how far the log is whole. Frames of an earlier round behind its end, which are not used any more, count as whole.
 fn whole_bytes(log: &mut impl Read, length: u64) -> io::Result<u64> {
     let mut header = [0; HEADER];
     if read_up_to(log, &mut header)? < HEADER {
-        // A log that was just begun holds nothing.
+        // A log that was just begun has no frames.
         return Ok(length);
     }
     let Some((mut sum, page)) = Checksum::begin(&header) else {
@@ -51,7 +50,7 @@ fn whole_bytes(log: &mut impl Read, length: u64) -> io::Result<u64> {
     loop {
         let read = read_up_to(log, &mut frame)?;
         if read >= 16 && frame[8..16] != *salts {
-            // Of an earlier round, if all that follow are; and whatever precedes it must have ended.
+            // The frame is of an earlier round if all that follow are; and the transaction before it must have ended.
             let ended = at == whole && !is_taken_up_again(log, &mut frame, salts)?;
             return Ok(if ended { length } else { whole });
         }
@@ -70,7 +69,7 @@ fn whole_bytes(log: &mut impl Read, length: u64) -> io::Result<u64> {
     }
 }
 
-/// Whether any of the frames that follow is of this round: then the one before them is damaged.
+/// Returns whether any of the following frames is of this round: then the one before them is damaged.
 fn is_taken_up_again(log: &mut impl Read, frame: &mut [u8], salts: &[u8]) -> io::Result<bool> {
     while read_up_to(log, frame)? >= 16 {
         if frame[8..16] == *salts {
@@ -80,7 +79,7 @@ fn is_taken_up_again(log: &mut impl Read, frame: &mut [u8], salts: &[u8]) -> io:
     Ok(false)
 }
 
-/// Fills as much of `into` as there is.
+/// Fills `into` as far as the log goes.
 fn read_up_to(log: &mut impl Read, into: &mut [u8]) -> io::Result<usize> {
     let mut read = 0;
     while read < into.len() {
@@ -92,14 +91,14 @@ fn read_up_to(log: &mut impl Read, into: &mut [u8]) -> io::Result<usize> {
     Ok(read)
 }
 
-/// The running checksum.
+/// The running checksum of the log.
 struct Checksum {
     big_endian: bool,
     sums: (u32, u32),
 }
 
 impl Checksum {
-    /// Of a header, and the size of a page; none if it is no header.
+    /// Begins with a header, and returns the size of a page; `None` if it is no header.
     fn begin(header: &[u8; HEADER]) -> Option<(Self, usize)> {
         let magic = word(&header[..4], true);
         if magic & !1 != 0x377f_0682 {
@@ -136,7 +135,7 @@ mod tests {
 
     use super::*;
 
-    /// A log of some transactions, the earlier round's frames behind them, and where it is used up.
+    /// A log of some transactions, with the earlier round's frames behind their end.
     fn log() -> (tempfile::TempDir, Vec<u8>) {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("x.db");
@@ -158,7 +157,7 @@ mod tests {
         log.len() as u64 - whole_bytes(&mut &*log, log.len() as u64).unwrap()
     }
 
-    /// The bytes of the log that are in use: up to the first frame of the earlier round.
+    /// Returns the bytes of the log that are in use: up to the first frame of the earlier round.
     fn used(log: &[u8]) -> usize {
         let frames = (HEADER..log.len()).step_by(FRAME_HEADER + 4096);
         frames.into_iter().find(|at| log[at + 8..at + 16] != log[16..24]).unwrap()

@@ -17,7 +17,7 @@ use weir_core::{
 
 use crate::folder::{Earlier, Folder, SUFFIX};
 
-/// How much of a file is read at a time.
+/// The bytes of a file read at a time.
 const PIECE: usize = 1 << 16;
 
 /// Batches, as files.
@@ -28,7 +28,7 @@ pub struct RawFolder(Folder);
 #[derive(Debug, Clone)]
 pub struct LakeFolder(Folder);
 
-/// What could not be filed, as files.
+/// The parts of batches that could not be filed, as files.
 #[derive(Debug, Clone)]
 pub struct QuarantineFolder(Folder);
 
@@ -37,7 +37,7 @@ impl RawFolder {
         Self(folder)
     }
 
-    /// Writes a batch whole, or not at all. Another batch of that name is never replaced.
+    /// Writes a batch whole, or not at all. A different batch of that name is never replaced.
     pub(crate) fn write(&self, key: &str, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
         let mut draft = self.0.draft()?;
         write(draft.as_file_mut())?;
@@ -58,7 +58,7 @@ impl QuarantineFolder {
 }
 
 impl RawFolder {
-    /// A batch's file, for reading.
+    /// Opens a batch's file for reading.
     pub(crate) fn file(&self, name: &str) -> io::Result<File> {
         self.0.open_file(name)
     }
@@ -111,7 +111,7 @@ impl LakeObjects for LakeFolder {
         let after = match after {
             Some(after) if after > prefix.as_str() => match after.strip_prefix(&prefix) {
                 Some(below) => Some(below),
-                // It lies behind everything of the user's.
+                // `after` is behind all of the user's objects.
                 None => return Ok(Vec::new()),
             },
             _ => None,

@@ -1,10 +1,10 @@
 //! Counts of events that are in the journal but not in the stored counts yet.
 //!
-//! The overlay is a list of generations, each the sums of a stretch of the sequence. The last one is open and grows
-//! with every commit; the others wait until their stretch is applied, which happens to a generation whole or not at
-//! all. A reader takes the list *first*, then reads the stored counts and how far they go in one transaction, and
-//! adds only the generations that lie beyond: a generation that is applied meanwhile counts once, in the store. So
-//! nobody waits for a commit, and nobody sees an event twice or not at all.
+//! The overlay is a list of generations, each the sums of a range of the sequence. The last one is open and grows with every
+//! commit; the others wait until their range is applied, which happens to a generation whole or not at all. A reader takes
+//! the list *first*, then reads the stored counts and their watermark (the last event applied) in one transaction, and adds
+//! only the generations beyond it: a generation that is applied meanwhile counts once, in the store. So no reader waits for a
+//! commit, and every reader counts each event exactly once.
 
 use std::{
     collections::BTreeMap,
@@ -18,7 +18,7 @@ pub(crate) struct Overlay {
     generations: RwLock<Vec<Arc<Generation>>>,
 }
 
-/// The sums of one stretch of the sequence.
+/// The sums of one range of the sequence.
 #[derive(Debug)]
 pub(crate) struct Generation {
     /// The first event it counts.
@@ -28,14 +28,14 @@ pub(crate) struct Generation {
 
 #[derive(Debug, Default)]
 struct Content {
-    /// The last event it counts; nothing is counted yet where it is less than `first`.
+    /// The last event it counts; if it is less than `first`, nothing is counted yet.
     last: u64,
     /// The bytes of the events' lines.
     bytes: u64,
     sums: BTreeMap<Counter, u64>,
 }
 
-/// What a generation adds to the stored counts.
+/// The sums that a generation adds to the stored counts.
 #[derive(Debug)]
 pub(crate) struct Slice {
     pub(crate) last: u64,
@@ -43,7 +43,7 @@ pub(crate) struct Slice {
 }
 
 impl Overlay {
-    /// An overlay that counts from the event `first` on.
+    /// Makes an overlay that counts from the event `first` on.
     pub(crate) fn starting_at(first: u64) -> Self {
         Self { generations: RwLock::new(vec![Arc::new(Generation::starting_at(first))]) }
     }
@@ -59,7 +59,7 @@ impl Overlay {
         }
     }
 
-    /// The bytes of the open generation's events.
+    /// Returns the bytes of the open generation's events.
     pub(crate) fn open_bytes(&self) -> u64 {
         self.open().content().bytes
     }
@@ -73,7 +73,7 @@ impl Overlay {
         }
     }
 
-    /// The earliest generation, if it is closed and ends at `last` or before: the next to be applied.
+    /// Returns the earliest generation, if it is closed and ends at `last` or before: the next to be applied.
     pub(crate) fn earliest_up_to(&self, last: u64) -> Option<Slice> {
         let earliest = match &self.generations.read().expect(LOCK)[..] {
             [earliest, _, ..] => Arc::clone(earliest),
@@ -96,7 +96,7 @@ impl Overlay {
         });
     }
 
-    /// What there is now: to be taken before the stored counts are read.
+    /// Returns the overlay of this moment: it must be taken before the stored counts are read.
     pub(crate) fn snapshot(&self) -> Snapshot {
         Snapshot(self.generations.read().expect(LOCK).clone())
     }
@@ -131,12 +131,12 @@ impl Snapshot {
             .map(|generation| generation.content())
     }
 
-    /// What must be added to a stored count that goes up to the event `applied`.
+    /// Returns the amount to add to a stored count that goes up to the event `applied`.
     pub(crate) fn count(&self, counter: &Counter, applied: u64) -> u64 {
         self.beyond(applied).filter_map(|content| content.sums.get(counter).copied()).sum()
     }
 
-    /// What must be added to the stored totals of a user's types.
+    /// Returns the amounts to add to the stored totals of a user's types.
     pub(crate) fn totals(&self, username: &Username, applied: u64) -> BTreeMap<EventType, u64> {
         let mut totals = BTreeMap::new();
         for content in self.beyond(applied) {
@@ -151,7 +151,7 @@ impl Snapshot {
         totals
     }
 
-    /// What must be added to the stored counts of a type by key.
+    /// Returns the amounts to add to the stored counts of a type by key.
     pub(crate) fn keys(
         &self,
         username: &Username,
@@ -161,7 +161,7 @@ impl Snapshot {
         let total = Counter { username: username.clone(), event_type: event_type.clone(), key: None };
         let mut keys = BTreeMap::new();
         for content in self.beyond(applied) {
-            // A type's keys come right behind its total, as none is less than any key.
+            // A type's keys follow its total directly, as `None` sorts before any key.
             let own = content.sums.range(&total..).take_while(|(counter, _)| {
                 counter.username == total.username && counter.event_type == total.event_type
             });
@@ -199,7 +199,7 @@ mod tests {
         overlay.close();
         raise(&overlay, 5, 2);
         let before = overlay.snapshot();
-        // The store then says 0 events applied, or 3 and a count of 3: the sum is 5 both times.
+        // The store is then read at 0 events applied, or at 3 and a count of 3: the sum is 5 both times.
         assert_eq!(before.count(&counter(None), 0), 5);
         assert_eq!(before.count(&counter(None), 3) + 3, 5);
         overlay.drop_applied(3);

@@ -1,4 +1,4 @@
-//! Whether the files that the server writes still lie under their names. An open file takes writes after it was removed,
+//! Checks that the files that the server writes still have their names. An open file accepts writes after it was removed,
 //! moved or replaced, and a commit to it succeeds; but the next start does not find what was written.
 
 use std::{
@@ -12,7 +12,7 @@ use weir_core::ports::PortError;
 
 use crate::log_tail;
 
-/// What is wrong with one of the files.
+/// A lost file, and what is wrong with it.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{} {what}", .path.display())]
 struct Lost {
@@ -20,7 +20,7 @@ struct Lost {
     what: &'static str,
 }
 
-/// Whether a file was lost, for others than the writer. What was lost once stays so: the process has to start again.
+/// Whether a file was lost, for readers other than the writer. A loss is final: the process has to start again.
 #[derive(Clone, Default)]
 pub(crate) struct Presence(Arc<OnceLock<Lost>>);
 
@@ -31,11 +31,11 @@ impl Presence {
     }
 }
 
-/// A file or folder as it was when it was looked at last.
+/// A file or folder as of the last look.
 struct Watched {
     path: PathBuf,
     id: (u64, u64),
-    /// How long it was; folders have no length of their own.
+    /// The length then; folders have no length of their own.
     length: u64,
 }
 
@@ -59,16 +59,16 @@ impl Watched {
     }
 }
 
-/// Looks at the files of a served folder.
+/// Watches the files of a served folder.
 pub(crate) struct Lookout {
     watched: [Watched; 3],
     presence: Presence,
 }
 
 impl Lookout {
-    /// Notes the folder and the files of its store, which is open.
+    /// Begins with the folder and the files of its store, which is open.
     pub(crate) fn begin(store: &Path, presence: Presence) -> io::Result<Self> {
-        // SQLite keeps the log beside the file that a link leads to.
+        // For a symbolic link, SQLite keeps the log beside the target.
         let log = log_tail::path_of(&store.canonicalize()?);
         let folder = store.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let watched = [
@@ -79,8 +79,8 @@ impl Lookout {
         Ok(Self { watched, presence })
     }
 
-    /// Looks whether all files are there and no shorter than before: this process alone writes them, and never shortens
-    /// them while it runs.
+    /// Checks that all files are there and no shorter than before: this process alone writes them, and never shortens them
+    /// while it runs.
     pub(crate) fn look(&mut self, what: &'static str) -> Result<(), PortError> {
         self.presence.check(what)?;
         if let Err(lost) = self.watched.iter_mut().try_for_each(Watched::look) {
@@ -89,7 +89,7 @@ impl Lookout {
                 "the data folder was moved, replaced, removed or cut while the server runs: no event is acknowledged \
                  from now on. Stop the server, put the folder back in its place, and start it again"
             );
-            // The writer alone looks, so this is the first time.
+            // Only the writer looks, so this is the first loss.
             let _ = self.presence.0.set(lost);
         }
         self.presence.check(what)

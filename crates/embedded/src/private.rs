@@ -2,12 +2,12 @@
 
 use std::{fs, io, path::Path};
 
-/// Makes a folder that others on the machine cannot read: it holds users' hashes and their events.
+/// Creates a folder that other users of the machine cannot read: it holds password hashes and events.
 pub(crate) fn create_private(path: &Path) -> io::Result<()> {
     private_folder().recursive(true).create(path)
 }
 
-/// For a file that others on the machine cannot read, if it is made.
+/// Returns options that create a file which other users of the machine cannot read.
 pub(crate) fn private_file() -> fs::OpenOptions {
     let mut options = fs::OpenOptions::new();
     #[cfg(unix)]
@@ -16,12 +16,12 @@ pub(crate) fn private_file() -> fs::OpenOptions {
     options
 }
 
-/// The files that lie in the data folder itself.
+/// The files directly in the data folder.
 const FILES: [&str; 7] =
     ["events.db", "events.db-wal", "events.db-shm", "users.db", "users.db-wal", "users.db-shm", "lock"];
 
-/// Takes a data folder, and the files that lie in it, away from other users of the machine: whatever made the folder, it
-/// holds users' hashes and their events.
+/// Makes a data folder, and the files directly in it, private: it holds users' hashes and their events, however it was
+/// created.
 #[cfg(unix)]
 pub(crate) fn close_to_others(path: &Path) -> io::Result<()> {
     if close(path, 0o700)? {
@@ -44,17 +44,17 @@ pub(crate) fn close_to_others(_: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Gives a file or folder this mode if others may do anything with it; says whether that was so.
+/// Gives a file or folder this mode if other users have any access to it; returns whether they had.
 #[cfg(unix)]
 fn close(path: &Path, mode: u32) -> io::Result<bool> {
     use std::os::unix::fs::PermissionsExt;
 
-    /// What the group and all others may do.
+    /// The permissions of the group and all others.
     const OTHERS: u32 = 0o077;
 
     let found = fs::metadata(path)?;
     let is_open = found.permissions().mode() & OTHERS > 0;
-    // A folder in place of a file, or the reverse, fails where it is opened.
+    // A folder in place of a file, or the reverse, fails later, when it is opened.
     if !is_open || found.is_dir() != (mode == 0o700) {
         return Ok(false);
     }

@@ -1,13 +1,13 @@
-//! The identities of events that were stored lately, so that a repeat is known.
+//! Dedup: the identities of recently stored events, so that a repeat is recognised.
 //!
-//! Their digests lie in the table `recent_ids`, by generation. A generation is current for 24 hours, in which a server runs;
-//! then a new one begins, and the one before the last is forgotten. An identity is looked for in the current generation
-//! and in the one before it, so each is known for 24 hours at least and 48 at most. These hours are of a clock that
-//! never jumps ([`Clock::elapsed`](weir_core::Clock::elapsed)), and the time in which no server runs does not count: whatever the wall clock
-//! shows, after a start without a battery or before NTP has set it, nothing is forgotten by it.
+//! Their digests are in the table `recent_ids`, by generation. A generation is current for 24 hours in which a server runs;
+//! then a new one begins, and the one before the last is forgotten. An identity is looked up in the current generation and in
+//! the one before it, so each is remembered for 24 hours at least and 48 at most. These hours are of a monotonic clock
+//! ([`Clock::elapsed`](weir_core::Clock::elapsed)), and the time in which no server runs does not count: a wrong wall clock,
+//! after a start without a battery or before NTP has set it, makes nothing be forgotten.
 //!
-//! Identities are written in the transaction that stores their events. Old generations are deleted slice by slice, with
-//! the commits that come anyway: the end of a generation makes no pause.
+//! Identities are written in the transaction that stores their events. Old generations are deleted slice by slice, with the
+//! commits that come anyway: the end of a generation causes no pause.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 /// An identity's digest.
 pub(crate) type Id = [u8; 16];
 
-/// The half of a SHA-256: a collision neither happens by chance, nor can a client bring one about.
+/// Returns half of a SHA-256: a collision neither happens by chance, nor can a client bring one about.
 pub(crate) fn digest(identity: &str) -> Id {
     let mut id = [0; 16];
     id.copy_from_slice(&Sha256::digest(identity)[..16]);
@@ -33,10 +33,10 @@ const SAVED_EVERY: Duration = Duration::from_mins(1);
 /// The least number of old rows that a commit deletes; a commit that adds more deletes as many as it adds.
 const SLICE: u64 = 1000;
 
-/// Which generations count, and which are gone.
+/// The current generation, and the ones already deleted.
 pub(crate) struct RecentIds {
     current: u64,
-    /// For how long it has been the current one.
+    /// How long the generation has been the current one.
     age: Duration,
     /// The clock's last reading.
     read_at: Duration,
@@ -47,7 +47,7 @@ pub(crate) struct RecentIds {
 }
 
 impl RecentIds {
-    /// The generations as the store has them; `now` is the reading of a clock that never jumps.
+    /// Reads the generations from the store; `now` is the reading of a monotonic clock.
     pub(crate) fn open(db: &Connection, now: Duration) -> rusqlite::Result<Self> {
         let (current, age): (u64, u64) =
             db.query_row("SELECT id_generation, id_elapsed FROM progress", [], |row| {
@@ -57,12 +57,12 @@ impl RecentIds {
         Ok(Self { current, age, read_at: now, saved: (current, age), forgotten: 0 })
     }
 
-    /// Notes before a commit how much time has passed; begins a new generation where the current one is old enough.
+    /// Adds the time that has passed, before a commit; begins a new generation if the current one is old enough.
     pub(crate) fn turn_to(&mut self, now: Duration) {
         self.age += now.saturating_sub(self.read_at);
         self.read_at = now;
         if self.age >= GENERATION {
-            // After two such times without a commit, the current generation is too old to be the one before.
+            // After two such periods without a commit, the current generation is too old even to be the previous one.
             self.current += if self.age >= 2 * GENERATION { 2 } else { 1 };
             self.age = Duration::ZERO;
         }
@@ -72,7 +72,7 @@ impl RecentIds {
         self.current.saturating_sub(1)
     }
 
-    /// Remembers an identity; false if it is known.
+    /// Remembers an identity; returns false if it was known.
     pub(crate) fn remember(&self, db: &Connection, id: &Id) -> rusqlite::Result<bool> {
         let known: bool = db
             .prepare_cached("SELECT EXISTS (SELECT 1 FROM recent_ids WHERE generation = ?1 AND id = ?2)")?
@@ -86,7 +86,7 @@ impl RecentIds {
         Ok(added > 0)
     }
 
-    /// Writes which generation is current, and how old it is, where that is worth a page: in the transaction of a commit.
+    /// Saves the current generation and its age in the transaction of a commit, if that is worth a page.
     pub(crate) fn save(&self, db: &Connection) -> rusqlite::Result<()> {
         if !self.is_to_save() {
             return Ok(());
@@ -101,8 +101,8 @@ impl RecentIds {
         self.current != self.saved.0 || self.age >= self.saved.1 + SAVED_EVERY
     }
 
-    /// Deletes a slice of what is older than the previous generation, in a commit that adds so many events; says whether
-    /// something may be left.
+    /// Deletes a slice of the generations before the previous one, in a commit that adds this many events; returns whether
+    /// some may be left.
     pub(crate) fn forget(&self, db: &Connection, events: u64) -> rusqlite::Result<bool> {
         if self.forgotten >= self.previous() {
             return Ok(false);
@@ -117,8 +117,8 @@ impl RecentIds {
         Ok(deleted as u64 >= slice)
     }
 
-    /// After a commit: its transaction holds what was to be saved; `all_forgotten` says that it left nothing that is
-    /// older than the previous generation.
+    /// Notes that a commit succeeded: its transaction has the saved values; `all_forgotten` says that no generation before
+    /// the previous one is left.
     pub(crate) fn committed(&mut self, all_forgotten: bool) {
         if self.is_to_save() {
             self.saved = (self.current, self.age);

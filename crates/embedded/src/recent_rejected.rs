@@ -1,7 +1,7 @@
-//! [`RecentRejected`]: the latest rejected events of each user, noted in the transaction that stores them. So the list is
-//! what was acknowledged, whatever happens to the process.
+//! [`RecentRejected`]: the latest rejected events of each user, noted in the transaction that stores them. So the list agrees
+//! with what was acknowledged, even after a crash.
 //!
-//! Requests without rejected events do nothing here; of one with any number of them, the newest are written. Those that
+//! Requests without rejected events do nothing here; of a request with any number of them, the newest are written. Those that
 //! are too old are deleted in the same transaction.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,7 +24,7 @@ pub(crate) struct Noted {
 }
 
 impl Noted {
-    /// The newest of each user's records whose events were rejected, the newest last.
+    /// Returns the newest rejected records of each user, the newest last.
     pub(crate) fn of(records: &[Record]) -> Vec<Self> {
         let mut found: BTreeMap<&Username, usize> = BTreeMap::new();
         let mut noted = Vec::new();
@@ -44,7 +44,7 @@ impl Noted {
     }
 }
 
-/// Adds to the lists, and cuts them.
+/// Adds events to the lists, and truncates the lists.
 pub(crate) fn note(db: &Connection, noted: &[Noted]) -> rusqlite::Result<()> {
     if noted.is_empty() {
         return Ok(());
@@ -149,7 +149,7 @@ mod tests {
         drop(engine);
         let reopened = loop {
             let flush = Flush { every: Duration::from_hours(1), size: u64::MAX };
-            // The threads of the one before hold the folder until they end.
+            // The threads of the engine before hold the folder until they end.
             match Embedded::open(folder.path(), flush, Arc::new(SystemClock)) {
                 Ok((engine, _deliveries)) => break engine,
                 Err(crate::OpenError::InUse(_)) => tokio::time::sleep(Duration::from_millis(10)).await,

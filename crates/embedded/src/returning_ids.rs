@@ -1,6 +1,6 @@
-//! Ids that come back from raw: where `events.db` was lost or is older than raw, so are the recent ids of the events in the
-//! batches that it does not know. They are read from those batches, so that a client that sends such an event again stores
-//! nothing twice.
+//! Recovers ids from raw: if `events.db` was lost or is older than raw, it lacks the recent ids of the events in the batches
+//! that it does not know. They are read from those batches, so that a client that sends such an event again stores nothing
+//! twice.
 
 use std::{
     collections::BTreeSet,
@@ -15,13 +15,13 @@ use weir_core::{MAX_RECORD_BYTES, RecordHead, Timestamp};
 
 use crate::recent_ids::{self, RecentIds};
 
-/// How far back an id is looked for: what [`recent_ids`] promises.
+/// How far back ids are recovered: as long as [`recent_ids`] promises.
 const REMEMBERED_MILLIS: u64 = 24 * 60 * 60 * 1000;
 
-/// Remembers the ids of the events in these batches, which are in the order of the sequence, as far as they may be of the last
-/// 24 hours. Wall clocks may have been wrong while the batches were written, and may be wrong now: batches count as recent
-/// from the first one that is not older than a day by the earlier of `now` and the newest batch. A batch from before Weir's first
-/// version was written before the clock was set, and counts as written with the next one.
+/// Remembers the ids of the events in these batches, which are in the order of the sequence, as far as they may be of the
+/// last 24 hours. Wall clocks may have been wrong while the batches were written, and may be wrong now: batches count as
+/// recent from the first one that is not older than a day by the earlier of `now` and the newest batch. A batch from before
+/// Weir's first version was written before the clock was set, and counts as written with the next one.
 pub(crate) fn remember(
     db: &Connection,
     raw: &Path,
@@ -29,7 +29,7 @@ pub(crate) fn remember(
     now: Timestamp,
 ) -> rusqlite::Result<()> {
     let (this_hour, unset) = (folder_of(now), folder_of(Timestamp::FIRST_VERSION));
-    // The hour of each batch, or of the next one with a clock that was set; none where no clock was set since.
+    // The hour of each batch, or of the next batch written with a set clock; `None` if there is no such batch.
     let mut hours = vec![None; batches.len()];
     let mut next = None;
     for (hour, batch) in hours.iter_mut().zip(batches).rev() {
@@ -57,12 +57,12 @@ pub(crate) fn remember(
     Ok(())
 }
 
-/// The folders of a batch's key: year, month, day and hour, which sort as the time does.
+/// Returns the folders of a batch's key: year, month, day and hour, which sort by time.
 fn hour_folder(raw_key: &str) -> &str {
     raw_key.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
 
-/// The folder of the hour that lies a day and an hour before: a batch is in the folder of the hour in which it was cut, up to
+/// Returns the folder of the hour a day and an hour before: a batch is in the folder of the hour in which it was cut, up to
 /// an hour after its events came in.
 fn a_day_before(folder: &str) -> Option<String> {
     let mut parts = folder.splitn(4, '/');
@@ -72,19 +72,19 @@ fn a_day_before(folder: &str) -> Option<String> {
     Some(folder_of(Timestamp::saturating(then)))
 }
 
-/// The folder of this hour.
+/// Returns the folder of this hour.
 fn folder_of(time: Timestamp) -> String {
     let [year, month, day, hour] = time.hour().parts();
     format!("{year}/{month:02}/{day:02}/{hour:02}")
 }
 
-/// Hands over the identity of each event in a batch to which its client gave an id.
+/// Passes on the identity of each event in a batch to which its client gave an id.
 fn each_id(path: &Path, mut take: impl FnMut(String)) -> io::Result<()> {
     let mut lines = BufReader::with_capacity(1 << 16, MultiGzDecoder::new(BufReader::new(File::open(path)?)));
     let mut line = Vec::new();
     loop {
         line.clear();
-        // A longer line is no record; its pieces are none either.
+        // A longer line is no record, and neither are its pieces.
         let read = lines.by_ref().take(MAX_RECORD_BYTES as u64).read_until(b'\n', &mut line)?;
         if read == 0 {
             return Ok(());

@@ -1,8 +1,8 @@
-//! The catalog that a data folder is served with, kept in its store: what was served earlier can be read by it, and a change
-//! of it is noticed.
+//! The catalog that a data folder is served with, kept in its store: it makes earlier events readable, and a change of the
+//! catalog is noticed.
 //!
-//! Counts by key belong to the field that they were made by. Where a type is counted by another field than before, its counts
-//! by key are set aside under the old one, those that are still in the journal among them, and come back with that field.
+//! Counts by key belong to the field that they were made by. If a type is counted by another field than before, its counts by
+//! key are set aside under the old one, including those still in the journal, and come back with that field.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -21,17 +21,17 @@ pub struct StoredType {
     pub event_type: EventType,
     /// Its file in the catalog.
     pub text: String,
-    /// Whether it was in the catalog when the folder was served last.
+    /// Whether it was in the catalog when the folder was last served.
     pub is_served: bool,
     counted_by: Option<String>,
 }
 
-/// The types that a data folder is, or was, served with; none where no server has noted any.
+/// Returns the types that a data folder is, or was, served with; an empty list if no server has saved any.
 pub fn stored_catalog(path: &Path) -> Result<Vec<StoredType>, StoreError> {
     let database = path.join("events.db");
     let read = || {
         let db = store::open_reader(&database)?;
-        // An earlier version of Weir notes none.
+        // An earlier version of Weir saves no types.
         if db.table_exists(None, "served_types")? { all(&db) } else { Ok(Vec::new()) }
     };
     read().map_err(store::at(&database))
@@ -50,8 +50,8 @@ fn all(db: &Connection) -> rusqlite::Result<Vec<StoredType>> {
     rows.collect()
 }
 
-/// Notes the catalog that the folder is served with from now on; gives what that changes for events that are stored. The
-/// journal is not read yet: its increments may be changed.
+/// Saves the catalog that the folder is served with from now on; returns what it changes for stored events. The journal has
+/// not been read yet, so its increments may be changed.
 pub(crate) fn note(db: &mut Connection, catalog: &Catalog) -> rusqlite::Result<Vec<Breakage>> {
     let transaction = db.transaction()?;
     let stored = all(&transaction)?;
@@ -114,7 +114,7 @@ fn set_keys_aside(db: &Connection, event_type: &EventType, field: Option<&str>) 
     db.execute("DELETE FROM live_keys WHERE event_type = ?1", [event_type.as_str()]).map(drop)
 }
 
-/// Takes the increments of a type's keys out of the journal; the events stay.
+/// Removes the increments of a type's keys from the journal; the events stay.
 fn take_from_journal(db: &Connection, event_type: &EventType) -> rusqlite::Result<Vec<Increment>> {
     let mut rows = db.prepare("SELECT first, increments FROM journal")?;
     let mut rows = rows.query([])?;
@@ -139,7 +139,7 @@ fn take_from_journal(db: &Connection, event_type: &EventType) -> rusqlite::Resul
     Ok(taken)
 }
 
-/// Moves counts by a field, set aside earlier, to where they are read.
+/// Moves counts by a field, set aside earlier, back to the counts that are read.
 fn bring_keys_back(db: &Connection, event_type: &EventType, field: Option<&str>) -> rusqlite::Result<()> {
     let of_field = params![event_type.as_str(), field];
     db.execute(

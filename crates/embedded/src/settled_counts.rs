@@ -1,4 +1,4 @@
-//! [`SettledCounts`]: raised in one transaction with the note that the batch was.
+//! [`SettledCounts`]: the counts and the mark that the batch is settled change in one transaction.
 
 use std::collections::BTreeMap;
 

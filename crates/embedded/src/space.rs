@@ -1,4 +1,4 @@
-//! Space on the disk: new events are refused before there is none left, so that what was acknowledged can still be
+//! Load shedding by disk space: new events are refused before the disk is full, so that acknowledged events can still be
 //! filed, counts can be stored and the server can end.
 
 use std::{
@@ -13,10 +13,10 @@ use std::{
 use bytesize::ByteSize;
 use weir_core::ports::PortError;
 
-/// How long an answer of the system is believed. A disk takes some hundred megabytes in this time at the most.
+/// How long the system's answer is cached. A disk takes some hundred megabytes in this time at the most.
 const BELIEVED: Duration = Duration::from_millis(100);
 
-/// Less is free than is to be kept.
+/// The free space is less than the space to keep.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error(
     "the disk of {} has {} left, and {} are kept free for what was acknowledged",
@@ -36,7 +36,7 @@ pub(crate) struct Space {
 }
 
 impl Space {
-    /// Of the data folder; nothing is kept free until somebody says so.
+    /// Watches the disk of the data folder; it keeps no space free until `keep_free`.
     pub(crate) fn of(path: PathBuf) -> Self {
         Self { path, kept: AtomicU64::new(0), last: Mutex::new(None) }
     }
@@ -45,7 +45,7 @@ impl Space {
         self.kept.store(bytes, Ordering::Relaxed);
     }
 
-    /// Whether there is enough for new events.
+    /// Fails if there is too little space for new events.
     pub(crate) fn check(&self, what: &'static str) -> Result<(), PortError> {
         let kept = self.kept.load(Ordering::Relaxed);
         if kept == 0 {
@@ -70,7 +70,7 @@ impl Space {
         }
     }
 
-    /// How much is left.
+    /// Returns how much space is left.
     pub(crate) fn free(&self) -> Option<u64> {
         free(&self.path)
     }
@@ -78,13 +78,13 @@ impl Space {
     fn look(&self, kept: u64) -> Result<(), TooLittle> {
         match free(&self.path) {
             Some(free) if free < kept => Err(TooLittle { path: self.path.clone(), free, kept }),
-            // Where the system does not tell, writing will.
+            // If the system does not report its space, a full disk shows at the next write.
             _ => Ok(()),
         }
     }
 }
 
-/// How much whoever runs this may still write.
+/// Returns how much the user of this process may still write.
 #[cfg(unix)]
 fn free(path: &std::path::Path) -> Option<u64> {
     let disk = rustix::fs::statvfs(path).ok()?;

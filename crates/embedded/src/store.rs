@@ -1,4 +1,4 @@
-//! The databases: opening them, their tables, reading beside the writer, and what SQLite's errors mean here.
+//! The databases: opening them, their tables, concurrent reads, and the meaning of SQLite's errors here.
 
 use std::{
     path::{Path, PathBuf},
@@ -19,7 +19,7 @@ pub enum StoreError {
     Sqlite {
         /// The database file.
         path: PathBuf,
-        /// What SQLite said.
+        /// SQLite's error.
         source: rusqlite::Error,
     },
     /// It is damaged, or no database.
@@ -51,7 +51,7 @@ pub enum StoreError {
     },
 }
 
-/// For `map_err`: says which database it was.
+/// Returns a function for `map_err` that adds the database's path.
 pub(crate) fn at(path: &Path) -> impl Fn(rusqlite::Error) -> StoreError + use<'_> {
     move |source| match source.sqlite_error_code() {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
@@ -62,14 +62,14 @@ pub(crate) fn at(path: &Path) -> impl Fn(rusqlite::Error) -> StoreError + use<'_
     }
 }
 
-/// Whether SQLite could not write a file, or make it longer, for want of space.
+/// Returns whether SQLite could not write or extend a file for want of space.
 fn lacks_space(error: &rusqlite::Error) -> bool {
     error.sqlite_error().is_some_and(|error| {
         error.code == ErrorCode::DiskFull || error.extended_code == ffi::SQLITE_IOERR_SHMSIZE
     })
 }
 
-/// What can be done about a damaged database.
+/// Returns advice about a damaged database.
 fn advice(path: &Path) -> &'static str {
     if path.ends_with("users.db") {
         "Put back a copy of it; or move users.db, users.db-wal and users.db-shm out of the folder, and add the users again \
@@ -81,23 +81,24 @@ fn advice(path: &Path) -> &'static str {
     }
 }
 
-/// The formats of `events.db`: what makes each of them from the one before. A column `key` is what a count is broken
+/// The migrations of `events.db`: each makes a format from the one before. A column `key` is the value that a count is broken
 /// down by.
 ///
-/// `journal` has one row for each commit: the events `first` to `last` of the sequence, as their lines, and the
-/// increments that they mean (JSON). Rows at or below `progress.applied` are in the stored counts; there are none,
-/// as the transaction that moves `applied` removes them.
+/// `journal` has one row for each commit: the events `first` to `last` of the sequence, as their lines, and the increments
+/// that they mean (JSON). `progress.applied` is a watermark: rows at or below it are in the stored counts, and the
+/// transaction that moves it removes them.
 ///
-/// `progress.in_raw` is the last event of the batches that were found in raw and were not known (`stray_batches`).
-/// `given_up` has the batches whose file is gone from raw, and why nobody waits for them any more.
+/// `progress.in_raw` is the last event of the batches that were found in raw and were not known (`stray_batches`). `given_up`
+/// has the batches whose file is gone from raw, and why they were given up.
 ///
 /// `recent_ids` has the digests of events' identities, by generation. `progress.id_generation` is the current one, and
-/// `progress.id_elapsed` says how long it has been so, in milliseconds in which a server ran (`recent_ids`).
+/// `progress.id_elapsed` is how long it has been current, in milliseconds in which a server ran (`recent_ids`).
 ///
-/// `settled_totals.settled_at` is when the count was raised last (milliseconds since 1970); none if that was before it was
-/// noted. `served_types` is the catalog that the folder is served with, and types that it was served with earlier; `counted_by`
-/// is the field that `live_keys` are counts by, and `earlier_keys` has counts by other fields, from earlier catalogs
-/// (`served_types`). `recent_rejected` has the latest rejected events of each user as they are shown (JSON), the newest last.
+/// `settled_totals.settled_at` is when the count was raised last (milliseconds since 1970); null if that was before it was
+/// noted. `served_types` is the catalog that the folder is served with, and types that it was served with earlier;
+/// `counted_by` is the field that `live_keys` are counts by, and `earlier_keys` has counts by other fields, from earlier
+/// catalogs (`served_types`). `recent_rejected` has the latest rejected events of each user as they are shown (JSON), the
+/// newest last.
 const FORMATS: &[&str] = &[
     "
     CREATE TABLE progress (one INTEGER PRIMARY KEY CHECK (one = 1), applied INTEGER NOT NULL) STRICT;
@@ -160,23 +161,23 @@ const FORMATS: &[&str] = &[
 ",
 ];
 
-/// The first of them that has `progress.in_raw`.
+/// The first format that has `progress.in_raw`.
 pub(crate) const FORMAT_WITH_IN_RAW: u32 = 3;
 
-/// Opens `events.db` for writing, making it if there is none.
+/// Opens `events.db` for writing, creating it if it does not exist.
 pub(crate) fn open(path: &Path) -> Result<Connection, StoreError> {
     open_with(path, FORMATS)
 }
 
-/// The latest format, as it is kept in SQLite's `user_version`; 0 is a database without tables.
+/// Returns the latest format, which SQLite's `user_version` keeps; 0 is a database without tables.
 fn latest(formats: &[&str]) -> u32 {
     u32::try_from(formats.len()).unwrap_or(u32::MAX)
 }
 
-/// Opens a database for writing; brings it to the latest of its formats.
+/// Opens a database for writing, and migrates it to the latest of its formats.
 pub(crate) fn open_with(path: &Path, formats: &[&str]) -> Result<Connection, StoreError> {
     let known = latest(formats);
-    // SQLite fills an empty file, and keeps its mode for the log beside it. Where none can be made, it says why.
+    // SQLite fills an empty file, and gives the log beside it the same mode. If none can be created, SQLite reports why.
     let _ = private_file().create_new(true).open(path);
     let open = || -> rusqlite::Result<(Connection, u32)> {
         let mut connection = Connection::open(path)?;
@@ -208,7 +209,7 @@ pub(crate) fn open_with(path: &Path, formats: &[&str]) -> Result<Connection, Sto
 /// Refuses a database whose pages do not fit together. It reads all of it, so it is for small ones.
 pub(crate) fn check_whole(db: &Connection, path: &Path) -> Result<(), StoreError> {
     let found: String = db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(at(path))?;
-    // The last line names the damage; one before it names only the database.
+    // The last line names the damage; a line before it names only the database.
     let reason = found.lines().last().unwrap_or_default();
     if reason == "ok" {
         return Ok(());
@@ -216,13 +217,13 @@ pub(crate) fn check_whole(db: &Connection, path: &Path) -> Result<(), StoreError
     Err(StoreError::Damaged { path: path.to_owned(), reason: reason.to_owned() })
 }
 
-/// Has the transaction write a page, and leaves every row as it was: SQLite writes nothing where a value stays the same.
+/// Makes the transaction write a page, and leaves every row as it was: SQLite writes nothing if a value stays the same.
 pub(crate) fn touch(db: &Connection) -> rusqlite::Result<()> {
     db.execute("UPDATE progress SET applied = applied + 1", [])?;
     db.execute("UPDATE progress SET applied = applied - 1", []).map(drop)
 }
 
-/// What an error of SQLite means to a caller of a port.
+/// Converts an error of SQLite into a port's error.
 pub(crate) fn port_error(what: &'static str, error: rusqlite::Error) -> PortError {
     use ErrorCode::{
         CannotOpen, DatabaseBusy, DatabaseLocked, DiskFull, FileLockingProtocolFailed, OutOfMemory, ReadOnly,
@@ -243,7 +244,7 @@ pub(crate) fn port_error(what: &'static str, error: rusqlite::Error) -> PortErro
     }
 }
 
-/// Reads beside the writer: connections of their own, used one at a time and kept for the next.
+/// A pool of read connections beside the writer's: each is used by one reader at a time and kept for the next.
 #[derive(Clone)]
 pub(crate) struct Readers(Arc<ReadersInner>);
 
@@ -281,7 +282,7 @@ impl Readers {
     }
 }
 
-/// A connection that cannot write.
+/// Opens a connection that cannot write.
 pub(crate) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(
         path,
@@ -311,7 +312,7 @@ pub(crate) fn not_filed_yet(path: &Path) -> Result<NotFiled, StoreError> {
     let query = || -> rusqlite::Result<NotFiled> {
         let mut reader = open_reader(path)?;
         let reader = reader.transaction()?;
-        // Rows of a batch that is written may be gone already, so batches count by their range.
+        // Rows of a written batch may be gone already, so batches count by their range.
         let batches: (u64, u64, u64) = reader.query_row(
             "SELECT coalesce(sum(last - first + 1), 0), coalesce(max(last), 0), coalesce(min(first), 0) FROM batches",
             [],

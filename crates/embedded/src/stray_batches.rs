@@ -1,11 +1,11 @@
-//! Batches that the store does not wait for, and that are in raw all the same.
+//! Stray batches: batches in raw that the store does not know or has given up.
 //!
-//! They are there where `events.db` is older than raw: it was lost or put back from a copy, or the end of its log was. They
-//! are taken up as batches on their way, so that what is in them is filed, is settled, and is not delivered a second time
-//! under another name; and no later event gets a number that one of them has. What they count live is in the store or
-//! not: an audit tells.
+//! There are some if `events.db` is older than raw: it was lost or restored from a copy, or the end of its log was cut. They
+//! are taken up as unfinished batches, so that their events are filed, are settled, and are not delivered a second time under
+//! another name; and no later event gets a number that one of them has. Their live counts may or may not be in the store: an
+//! audit shows.
 //!
-//! A batch whose file was gone from raw is given up (`give_up`), and taken up again at a start at which it is there.
+//! A batch whose file was gone from raw is given up (`give_up`), and taken up again at a start that finds the file.
 
 use std::{
     fs,
@@ -18,33 +18,33 @@ use weir_core::{BatchKey, Timestamp};
 
 use crate::{comparison, folder::SUFFIX, returning_ids};
 
-/// The events of a batch, as its name says: from the first to the last of the sequence.
+/// Returns the events of a batch by its name: from the first to the last of the sequence.
 pub(crate) fn range(raw_key: &str) -> Option<(u64, u64)> {
     let name = raw_key.rsplit('/').next()?.strip_suffix(SUFFIX)?.strip_suffix('.')?;
     let (first, last) = name.split_once('-')?;
     let number = |digits: &str| -> Option<u64> {
         let plain = digits.len() == 20 && digits.bytes().all(|digit| digit.is_ascii_digit());
-        // SQLite counts in i64; nobody has half as many events.
+        // SQLite counts in i64; no store has half as many events.
         digits.parse().ok().filter(|number| plain && (1..=u64::MAX >> 2).contains(number))
     };
     let (first, last) = (number(first)?, number(last)?);
     (first <= last).then_some((first, last))
 }
 
-/// The events of the batch that an object of the lake or of quarantine is of, as its name says.
+/// Returns the events of the batch that an object of the lake or of quarantine comes from, by its name.
 pub(crate) fn range_of_object(name: &str) -> Option<(u64, u64)> {
     let (name, _digest) =
         name.rsplit('/').next()?.strip_suffix(SUFFIX)?.strip_suffix('.')?.rsplit_once('-')?;
     range(&format!("{name}.{SUFFIX}"))
 }
 
-/// How many events a batch was cut with; none for what somebody else put into raw.
+/// Returns how many events a batch was cut with; `None` for a file that Weir did not put into raw.
 #[must_use]
 pub fn events_in(batch: &BatchKey) -> Option<u64> {
     range(batch.as_str()).map(|(first, last)| last - first + 1)
 }
 
-/// Takes up the batches in raw that lie behind everything the store knows, and those that were given up and are back.
+/// Takes up the batches in raw behind everything that the store knows, and given-up batches that are back.
 pub(crate) fn take_up(db: &mut Connection, raw: &Path, now: Timestamp) -> Result<(), TakeUpError> {
     let db = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     take_up_given_up(&db, raw)?;
@@ -69,8 +69,8 @@ pub(crate) fn take_up(db: &mut Connection, raw: &Path, now: Timestamp) -> Result
     for (first, last, raw_key) in &strays {
         cut_before(&db, behind_all, *first, raw_key)?;
         behind_all = behind_all.max(*last);
-        // An event that is in the journal as well goes on with the batch. A file that only overlaps, or holds other events, is
-        // not ours.
+        // An event that is in the journal as well goes on with the batch. A file that only overlaps, or has other events, is
+        // not Weir's.
         let overlaps = *first <= known
             || db
                 .query_row(
@@ -98,9 +98,9 @@ pub(crate) fn take_up(db: &mut Connection, raw: &Path, now: Timestamp) -> Result
     Ok(db.commit()?)
 }
 
-/// Whether a batch's file holds all events that the journal has under the batch's numbers. Where the numbers were given twice, as
-/// after the store was lost and found again, the journal's events are others, and must not go with the batch. Neither must they
-/// where its file is damaged.
+/// Returns whether a batch's file has all events that the journal has under the batch's numbers. If numbers were given twice,
+/// as after the store was lost and found again, the journal's events are others, and must not go with the batch; nor if the
+/// batch's file is damaged.
 fn journal_agrees(db: &Transaction<'_>, (first, last): (u64, u64), batch: &Path) -> rusqlite::Result<bool> {
     let mut rows = db.prepare_cached(
         "SELECT first, last, lines FROM journal WHERE first BETWEEN ?1 AND ?2 ORDER BY first",
@@ -122,7 +122,7 @@ fn journal_agrees(db: &Transaction<'_>, (first, last): (u64, u64), batch: &Path)
             file.read_exact(&mut found)?;
             Ok(found == lines)
         };
-        // What cannot be read holds nothing.
+        // An unreadable file counts as having none of them.
         if !holds().unwrap_or(false) {
             return Ok(false);
         }
@@ -131,8 +131,8 @@ fn journal_agrees(db: &Transaction<'_>, (first, last): (u64, u64), batch: &Path)
     Ok(true)
 }
 
-/// Cuts a batch of the events in the journal that lie before a stray and in no batch: its file is not in raw. Without
-/// that they would count as part of the stray, and be removed from the journal with it.
+/// Cuts a batch of the events in the journal that are before a stray and in no batch: its file is not in raw. Without that
+/// they would count as part of the stray, and be removed from the journal with it.
 fn cut_before(db: &Transaction<'_>, known: u64, stray: u64, raw_key: &str) -> rusqlite::Result<()> {
     let events = "SELECT min(first), max(last) FROM journal WHERE first > ?1 AND last < ?2";
     let (first, last): (Option<u64>, Option<u64>) =
@@ -147,7 +147,7 @@ fn cut_before(db: &Transaction<'_>, known: u64, stray: u64, raw_key: &str) -> ru
     .map(drop)
 }
 
-/// Why it cannot be known what is in raw.
+/// Why the batches in raw cannot be known.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TakeUpError {
     #[error(transparent)]
@@ -181,7 +181,7 @@ fn take_up_given_up(db: &Transaction<'_>, raw: &Path) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Keeps a batch aside whose file is gone: nobody waits for it any more.
+/// Gives up a batch whose file is gone.
 pub(crate) fn give_up(db: &Connection, raw_key: &str, reason: &str) -> rusqlite::Result<()> {
     db.execute(
         "INSERT OR REPLACE INTO given_up (raw_key, first, last, reason)
@@ -196,11 +196,11 @@ pub(crate) fn give_up(db: &Connection, raw_key: &str, reason: &str) -> rusqlite:
 pub(crate) enum Hours {
     /// All of them. The clock may have been set back, so the number in a name decides and not the hour of its folder.
     All,
-    /// From the latest one back to the first that holds nothing new: what a batch that was just cut is found by.
+    /// From the latest one back to the first that has nothing new: enough to find a batch that was just cut.
     Latest,
 }
 
-/// The batches in raw that have events behind `known`, in order.
+/// Returns the batches in raw that have events behind `known`, in order.
 pub(crate) fn behind(raw: &Path, known: u64, hours: Hours) -> io::Result<Vec<(u64, u64, String)>> {
     let mut found = Vec::new();
     look(raw, "", 4, known, hours, &mut found)?;
@@ -208,7 +208,7 @@ pub(crate) fn behind(raw: &Path, known: u64, hours: Hours) -> io::Result<Vec<(u6
     Ok(found)
 }
 
-/// Looks into folders that are so many levels above the files, latest first; says whether to go on with earlier ones.
+/// Searches folders this many levels above the files, latest first; returns whether to go on with earlier ones.
 fn look(
     folder: &Path,
     prefix: &str,

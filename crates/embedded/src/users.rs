@@ -27,7 +27,7 @@ const FORMATS: &[&str] = &["
     ) STRICT, WITHOUT ROWID;
 "];
 
-/// What SQLite's `application_id` is once somebody had an account.
+/// The value of SQLite's `application_id` once the database has had a user.
 const HAD_USERS: i64 = 1;
 
 /// The users of a data folder. It can be opened beside the process that serves the folder.
@@ -38,8 +38,8 @@ pub struct UserStore {
 }
 
 impl UserStore {
-    /// Opens the users of a data folder; makes the folder if it does not exist. Reads all of them, so that damage is found now and not
-    /// when a user signs in.
+    /// Opens the users of a data folder; creates the folder if it does not exist. Reads all users, so that damage is found
+    /// now and not when a user signs in.
     pub fn open(folder: &Path) -> Result<Self, OpenError> {
         Folder::open(folder).map_err(|source| OpenError::Folder { path: folder.to_owned(), source })?;
         let path = folder.join("users.db");
@@ -57,7 +57,7 @@ impl UserStore {
         Ok(Self { db: Arc::new(Mutex::new(db)), is_new })
     }
 
-    /// Whether nobody ever had an account here, when it was opened.
+    /// Returns whether the database had never had a user when it was opened.
     #[must_use]
     pub fn is_new(&self) -> bool {
         self.is_new
@@ -98,7 +98,7 @@ impl UserAdmin for UserStore {
         let query = move |db: &Connection| {
             let access_keys = serde_json::to_string(&user.access_keys).expect("plain data serialises");
             let changed = if user.version == 0 {
-                // Remembers in the file's header that there was a user once.
+                // Records in the file's header that there was a user once.
                 db.pragma_update(None, "application_id", HAD_USERS)?;
                 db.prepare_cached(
                     "INSERT OR IGNORE INTO users (username, version, access_keys) VALUES (?1, 1, ?2)",

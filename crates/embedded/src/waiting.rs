@@ -1,4 +1,4 @@
-//! What whoever watches an engine wants to know: since when the oldest event waits to be filed, and how much space there is.
+//! Monitoring of an engine: since when the oldest event waits to be filed, and how much space is left.
 
 use std::io::{BufRead, BufReader};
 
@@ -9,14 +9,14 @@ use weir_core::{MAX_RECORD_BYTES, Timestamp, ports::PortError};
 
 use crate::Embedded;
 
-/// What of a stored line says when it came.
+/// The time of arrival in a stored line.
 #[derive(Deserialize)]
 struct Received {
     received_at: u64,
 }
 
 impl Embedded {
-    /// When the oldest event came that is not filed yet; none, if all are filed.
+    /// Returns when the oldest event came that is not filed yet; `None` if all are filed.
     pub async fn oldest_not_filed(&self) -> Result<Option<Timestamp>, PortError> {
         let raw = self.inner.raw.clone();
         let look = move |db: &Connection| {
@@ -24,15 +24,14 @@ impl Embedded {
             let batch: Option<(u64, String)> =
                 db.query_row(batch, [], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
             let first = batch.as_ref().map_or(0, |(first, _)| *first);
-            // A record is no longer than this, so a whole line is in it.
+            // A record is never longer than this, so it includes a whole line.
             let row = "SELECT substr(lines, 1, ?2) FROM journal WHERE last >= ?1 AND (?1 = 0 OR first <= ?1)
                  ORDER BY first LIMIT 1";
             let lines: Option<Vec<u8>> =
                 db.query_row(row, params![first, MAX_RECORD_BYTES], |row| row.get(0)).optional()?;
             let in_journal = lines.and_then(|lines| received(lines.split(|&byte| byte == b'\n').next()?));
             Ok(in_journal.or_else(|| {
-                // Its rows are gone from the journal once it is in raw. A file that is damaged or gone is told of by
-                // whoever files it.
+                // A batch's rows are gone from the journal once it is in raw. Filing reports a file that is damaged or gone.
                 let file = raw.file(&batch?.1).ok()?;
                 let mut line = Vec::new();
                 BufReader::new(MultiGzDecoder::new(BufReader::new(file)))
@@ -44,7 +43,7 @@ impl Embedded {
         self.inner.readers.read("looking for events that are not filed", look).await
     }
 
-    /// How many bytes the disk of the data folder has left; none, where the system does not tell.
+    /// Returns how many bytes the disk of the data folder has left; `None` if the system does not report it.
     #[must_use]
     pub fn free_space(&self) -> Option<u64> {
         self.inner.space.free()

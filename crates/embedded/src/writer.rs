@@ -1,4 +1,4 @@
-//! The writer: one thread that drains what is waiting, commits it once and acknowledges everybody.
+//! The writer: one thread that drains the queue, commits it once and acknowledges every request (group commit).
 
 use std::{
     collections::BTreeMap,
@@ -24,11 +24,11 @@ use crate::{
     store::{self, port_error},
 };
 
-/// A commit takes no more waiting events once it has this many bytes: enough to share an fsync among many, little
-/// enough not to keep them waiting for each other.
+/// A commit takes no more waiting events once it has this many bytes: enough to share an fsync among many, little enough not
+/// to keep them waiting for each other.
 const COMMIT_BYTES: u64 = 1 << 20;
 
-/// A generation of the overlay is closed at this size: what one transaction applies to the stored counts.
+/// A generation of the overlay is closed at this size: one transaction applies it to the stored counts.
 pub(crate) const SLICE_BYTES: u64 = 1 << 20;
 
 /// The events that are in no batch yet.
@@ -48,12 +48,12 @@ pub(crate) struct Writer {
     pub(crate) flush: Flush,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: RecentIds,
-    /// To the thread that writes batches; none once appending was stopped.
+    /// The channel to the thread that writes batches; `None` once appending was stopped.
     pub(crate) outbox: Option<mpsc::Sender<Delivery>>,
     pub(crate) lookout: Lookout,
 }
 
-/// What one round of the writer does.
+/// The work of one round of the writer.
 #[derive(Default)]
 struct Round {
     lines: Vec<u8>,
@@ -61,7 +61,7 @@ struct Round {
     increments: BTreeMap<Counter, u64>,
     appended: Vec<AppendReply>,
     rejected: Vec<Noted>,
-    /// Events that may have come before: they join the others in the transaction, where that is known.
+    /// Events that may have come before: the transaction looks them up, and adds the new ones.
     repeating: Vec<(Append, AppendReply)>,
     repeating_bytes: u64,
     works: Vec<Box<dyn Work>>,
@@ -103,7 +103,7 @@ impl Round {
         }
     }
 
-    /// Adds what may have come before, but for what did.
+    /// Adds the events of `repeating` that did not come before.
     fn add_new(&mut self, ids: &RecentIds, db: &Connection) -> rusqlite::Result<()> {
         let mut repeating = std::mem::take(&mut self.repeating);
         let left_out = repeating.iter_mut().try_for_each(|(append, _)| {
@@ -116,7 +116,7 @@ impl Round {
         left_out
     }
 
-    /// Answers its appends with an error; everything else in it stays.
+    /// Answers the round's appends with an error; everything else in it stays.
     fn refuse(&mut self, error: &PortError) {
         let (works, flushed) = (std::mem::take(&mut self.works), std::mem::take(&mut self.flushed));
         let rest = Self { works, flushed, end: self.end, ..Self::default() };
@@ -131,7 +131,7 @@ impl Round {
         self.lines.len() as u64 + self.repeating_bytes
     }
 
-    /// The increments, as the journal has them.
+    /// Returns the increments in the journal's format.
     fn increments(&self) -> String {
         let increment = |(counter, by): (&Counter, &u64)| Increment { counter: counter.clone(), by: *by };
         let increments: Vec<Increment> = self.increments.iter().map(increment).collect();
@@ -139,14 +139,14 @@ impl Round {
     }
 }
 
-/// What a transaction did, beside storing a round's events.
+/// The effects of a transaction, beside storing a round's events.
 #[derive(Default)]
 struct Committed {
-    /// The last event that it stored.
+    /// The last event that the transaction stored.
     last: u64,
-    /// The batch that it cut.
+    /// The batch that the transaction cut.
     batch: Option<Batch>,
-    /// Whether there may be identities of generations that are over.
+    /// Whether identities of expired generations may be left.
     old_ids: bool,
 }
 
@@ -183,15 +183,15 @@ impl Writer {
         }
     }
 
-    /// How long until the open batch is old enough to be cut.
+    /// Returns how long it takes until the open batch is old enough to be cut.
     fn until_due(&self) -> Option<Duration> {
         self.open.as_ref().map(|open| self.flush.every.saturating_sub(open.since.elapsed()))
     }
 
     fn commit(&mut self, mut round: Round) {
         const WHAT: &str = "storing events";
-        // Once files are lost, nothing is stored any more. What was stored before is still cut into batches: those that
-        // get into raw are found by the next start.
+        // Once files are lost, nothing more is stored. Events stored before are still cut into batches: the next start finds
+        // the batches that get into raw.
         if let Err(error) = self.lookout.look(WHAT) {
             round.refuse(&error);
         }
@@ -212,7 +212,7 @@ impl Writer {
             work.finish(result.clone());
         }
         match (&self.outbox, &result) {
-            // The thread at the other end lives as long as this one.
+            // The receiving thread lives as long as this one.
             (Some(outbox), Ok(())) => {
                 if let Some(batch) = batch {
                     let _ = outbox.send(Delivery::Batch(batch));
@@ -236,7 +236,7 @@ impl Writer {
         }
     }
 
-    /// The batch that this round completes, if it does.
+    /// Returns the batch that this round completes, if it does.
     fn batch_to_cut(&self, round: &Round) -> Option<Batch> {
         let last = self.next + round.events - 1;
         let bytes = self.open.as_ref().map_or(0, |open| open.bytes) + round.bytes();
@@ -255,7 +255,7 @@ impl Writer {
         let what = "writing to the store";
         let mut doing = Committed::default();
         let committed = (|| -> rusqlite::Result<()> {
-            // What this thread alone writes through cannot have another transaction under way.
+            // Only this thread writes through this connection, so no other transaction can be under way.
             let transaction = Transaction::new_unchecked(&self.db, TransactionBehavior::Immediate)?;
             round.add_new(&self.ids, &transaction)?;
             let last = self.next + round.events - 1;
@@ -277,8 +277,8 @@ impl Writer {
             }
             for work in &mut round.works {
                 work.run(&transaction);
-                // A full disk makes SQLite roll the whole transaction back by itself. Work that came after would then
-                // run, and take effect, in one of its own, although everybody in this round is told of a failure.
+                // A full disk makes SQLite roll the whole transaction back by itself. Work that came after would then run,
+                // and take effect, in one of its own, although all callers of this round get an error.
                 if transaction.is_autocommit() {
                     return Err(work.failure().unwrap_or(rusqlite::Error::ExecuteReturnedResults));
                 }
@@ -287,14 +287,14 @@ impl Writer {
         })();
         match committed {
             Err(error) if !self.is_in_store(round, &doing) => {
-                // Where only the fsync failed, the whole transaction is in the log, and a start would find it there if the
+                // If only the fsync failed, the whole transaction is in the log, and a start would find it there if the
                 // process died now. The next commit overwrites it.
                 let overwrite = || -> rusqlite::Result<()> {
                     let transaction = Transaction::new_unchecked(&self.db, TransactionBehavior::Immediate)?;
                     store::touch(&transaction)?;
                     transaction.commit()
                 };
-                // Where it fails too, the next commit does it.
+                // If it fails too, the next commit does it.
                 let _ = overwrite();
                 Err(port_error(what, error))
             }
@@ -302,14 +302,14 @@ impl Writer {
         }
     }
 
-    /// After a commit that failed: whether it took effect all the same. SQLite says so when only the checkpoint
-    /// behind it failed, for example; refusing events that are stored would have them sent, and counted, twice. A row
-    /// that has the range and another content is not this round's: it comes from another process.
+    /// Returns whether a failed commit took effect all the same. SQLite reports a failure even if only the checkpoint behind
+    /// it failed, for example; refusing stored events would have them sent, and counted, twice. A row that has the range and
+    /// other content is not this round's: it comes from another process.
     fn is_in_store(&self, round: &Round, done: &Committed) -> bool {
         let exists = |row: &str, values: &[&dyn ToSql]| {
             self.db.query_row(&format!("SELECT EXISTS ({row})"), values, |row| row.get(0)).unwrap_or(false)
         };
-        // Either row tells, as they are in one transaction.
+        // Either row is proof, as they are in one transaction.
         let is_there = match &done.batch {
             _ if round.events > 0 => exists(
                 "SELECT 1 FROM journal WHERE first = ?1 AND last = ?2 AND increments = ?3 AND lines = ?4",
@@ -324,7 +324,7 @@ impl Writer {
         self.db.is_autocommit() && is_there
     }
 
-    /// Brings memory up to what was committed.
+    /// Updates the memory after a commit.
     fn note(&mut self, round: &mut Round, done: &Committed) {
         let (bytes, cut) = (round.bytes(), done.batch.is_some());
         if round.events > 0 {
@@ -345,7 +345,7 @@ impl Writer {
     }
 }
 
-/// A batch's key in raw: foldered by hour as Firehose does, named by its range.
+/// Returns a batch's key in raw: foldered by hour as Firehose does, named by its range.
 fn raw_key(now: weir_core::Timestamp, first: u64, last: u64) -> String {
     let [year, month, day, hour] = now.hour().parts();
     format!("{year}/{month:02}/{day:02}/{hour:02}/{first:020}-{last:020}.{}", folder::SUFFIX)

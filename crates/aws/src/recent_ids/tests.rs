@@ -26,7 +26,7 @@ const DATE: &str = "Fri, 20 Nov 2026 13:00:00 GMT";
 const THEN: u64 = 1_795_179_600_000;
 const TWO_DAYS: u64 = 172_800_000;
 
-/// A table that notes all calls and gives the answers of a list, one for each call; the last answer repeats.
+/// A table that records all calls and returns the answers of a list, one for each call; the last answer repeats.
 #[derive(Debug, Clone)]
 struct Table(Arc<Mutex<State>>);
 
@@ -38,9 +38,9 @@ struct State {
 
 #[derive(Debug, Clone, Copy)]
 enum Answer {
-    /// The call succeeds, at this time.
+    /// The call succeeds, and its answer has this time.
     Done(Option<&'static str>),
-    /// It allows nothing.
+    /// The call is denied.
     Denied,
     /// The connection breaks.
     Broken,
@@ -51,12 +51,12 @@ impl Table {
         Self(Arc::new(Mutex::new(State { calls: Vec::new(), answers: answers.to_vec() })))
     }
 
-    /// The operations that were asked for.
+    /// Returns the operations that were called.
     fn operations(&self) -> Vec<String> {
         self.0.lock().unwrap().calls.iter().map(|(operation, _)| operation.clone()).collect()
     }
 
-    /// Until when each claim holds.
+    /// Returns the end of each claim.
     fn claimed_until(&self) -> Vec<u64> {
         let state = self.0.lock().unwrap();
         let claims = state.calls.iter().filter(|(operation, _)| operation == "PutItem");
@@ -91,7 +91,7 @@ impl HttpConnector for Table {
     }
 }
 
-/// Recent ids of a machine with this clock.
+/// The recent ids of a machine with this clock.
 fn ids(table: &Table, clock: &Arc<ManualClock>) -> RecentIds {
     let credentials = Credentials::new("test", "test", None, None, "test");
     let config = SdkConfig::builder()
@@ -110,7 +110,7 @@ fn clock(millis: u64) -> Arc<ManualClock> {
     Arc::new(ManualClock::at(Timestamp::saturating(millis)))
 }
 
-/// Claims an event whose client gave it an id, or did not.
+/// Claims an event, with or without an id of its client.
 async fn claim(ids: &RecentIds, with_id: bool) -> Claim {
     let id = if with_id { r#","event_id":"e-1""# } else { "" };
     let text = format!(r#"{{"event_type":"t"{id}}}"#);

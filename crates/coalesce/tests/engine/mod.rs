@@ -1,4 +1,4 @@
-//! An engine in memory that takes its time, and goes wrong where the name of a type says so.
+//! An engine in memory that has latency, and fails where the name of a type says so.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
 use std::{
@@ -36,11 +36,11 @@ pub const DUPLICATE: &str = "duplicate";
 #[derive(Default)]
 pub struct Engine {
     counts: Mutex<HashMap<Counter, u64>>,
-    /// The calls that were begun.
+    /// The calls that were started.
     pub reads: Mutex<Vec<Vec<Counter>>>,
     pub raises: Mutex<Vec<Vec<Increment>>>,
     pub appends: Mutex<Vec<Vec<Record>>>,
-    /// Calls of any other kind, by what was asked.
+    /// Calls of any other kind, as text.
     pub others: Mutex<Vec<String>>,
     under_way: AtomicUsize,
     /// The most increments that were under way at once.
@@ -52,7 +52,7 @@ impl Engine {
         Arc::default()
     }
 
-    /// What somebody else wrote, at once.
+    /// Sets a count at once, as another writer would.
     pub fn set(&self, counter: &Counter, count: u64) {
         self.counts.lock().unwrap().insert(counter.clone(), count);
     }
@@ -64,7 +64,7 @@ impl Engine {
     }
 }
 
-/// What a call does that has these types in it.
+/// Fails as the names of these types say.
 async fn go_wrong<'a>(types: impl Iterator<Item = &'a EventType>) -> Result<(), PortError> {
     for event_type in types {
         match event_type.as_str() {
@@ -93,7 +93,7 @@ impl LiveCounts for Engine {
         Ok(())
     }
 
-    /// Answers what is there when it begins.
+    /// Answers with the counts at the beginning of the call.
     async fn read(&self, counters: &[Counter]) -> Result<Vec<u64>, PortError> {
         self.reads.lock().unwrap().push(counters.to_vec());
         let counts = counters.iter().map(|counter| self.counts.lock().unwrap().get(counter).copied());
@@ -165,7 +165,7 @@ impl Stream for Engine {
     }
 }
 
-/// What must not hang: where nothing else goes on, an hour of the test's time is over at once.
+/// Limits work that must not hang: where nothing else goes on, an hour of the test's time is over at once.
 pub async fn in_time<T>(work: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_hours(1), work).await.expect("it does not hang")
 }
@@ -178,7 +178,7 @@ pub fn counter(username: &str, of: &str, key: Option<&str>) -> Counter {
     }
 }
 
-/// An event of so many bytes at least; its id is the client's, where it is to have an identity.
+/// An event of at least this many bytes; its id is the client's if it is to have an identity.
 pub fn record(of: &str, id: &str, bytes: usize, has_identity: bool) -> Record {
     let own = if has_identity { format!(r#""event_id":"{id}","#) } else { String::new() };
     let text = format!(r#"{{{own}"x":"{}"}}"#, "x".repeat(bytes));

@@ -1,22 +1,22 @@
-//! How much work the events of one request may cause.
+//! The limit on the work that the events of one request may cause.
 
 use super::cost::MAX_STEPS;
 use crate::Violation;
 
-/// The steps of validation that the events of a request share. They bound a request to about a second.
+/// The validation steps that the events of a request share. They bound a request to about a second.
 #[derive(Debug)]
 pub struct Budget {
     left: u64,
 }
 
 impl Budget {
-    /// The budget of a request. It is enough for any first event.
+    /// Returns the budget of a request. It is enough for any first event.
     #[must_use]
     pub const fn of_a_request() -> Self {
         Self { left: 2 * MAX_STEPS }
     }
 
-    /// Takes steps, if there are enough.
+    /// Takes steps, if there are enough, and returns whether there were.
     pub(super) fn take(&mut self, steps: u64) -> bool {
         let left = self.left.checked_sub(steps);
         self.left = left.unwrap_or(self.left);
@@ -24,11 +24,11 @@ impl Budget {
     }
 }
 
-/// Why an event is not taken.
+/// Why an event is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
-    /// It is not valid.
+    /// The event is not valid.
     Invalid(Vec<Violation>),
-    /// It was not checked, as the events before it have used up the budget. It may be valid.
+    /// The event was not checked, as the events before it have used up the budget. It may be valid.
     Unchecked,
 }

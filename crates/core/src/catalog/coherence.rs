@@ -1,4 +1,4 @@
-//! Whether a schema agrees with itself: its `required` names fields that it has, and its `examples` are valid.
+//! Checks that a schema agrees with itself: its `required` names fields that it has, and its `examples` are valid.
 
 use jsonschema::Validator;
 use serde_json::{Map, Value};
@@ -9,8 +9,8 @@ type Fault = (Vec<String>, String);
 /// The keywords that hold schemas for the same value.
 const SAME_VALUE: [&str; 7] = ["allOf", "anyOf", "oneOf", "if", "then", "else", "dependentSchemas"];
 
-/// Looks for a name in `required` that is no field, here or in an object within. Where fields may come from elsewhere
-/// (`$ref`, `patternProperties`), nothing is said.
+/// Looks for a name in `required` that is no field, here or in an object within. If fields may come from elsewhere (`$ref`,
+/// `patternProperties`), nothing is reported.
 pub(super) fn required(schema: &Value) -> Option<Fault> {
     look_for_required(schema, &mut Vec::new(), true)
 }
@@ -44,7 +44,7 @@ fn look_for_required(schema: &Value, path: &mut Vec<String>, outermost: bool) ->
     fault
 }
 
-/// The fields of an object's schema, those of its alternatives among them; none where they cannot all be known.
+/// Returns the fields of an object's schema, including those of its alternatives; `None` if they cannot all be known.
 fn fields(object: &Map<String, Value>) -> Option<Vec<&str>> {
     if ["$ref", "$dynamicRef", "patternProperties"].iter().any(|word| object.contains_key(*word)) {
         return None;
@@ -54,7 +54,7 @@ fn fields(object: &Map<String, Value>) -> Option<Vec<&str>> {
     for value in SAME_VALUE.iter().filter_map(|word| object.get(*word)) {
         let schemas: Vec<&Value> = match value {
             Value::Array(schemas) => schemas.iter().collect(),
-            // Of `if`, `then` and `else`, or the values of `dependentSchemas`.
+            // A schema (`if`, `then`, `else`), or the values of `dependentSchemas`.
             Value::Object(members) => std::iter::once(value).chain(members.values()).collect(),
             _ => Vec::new(),
         };
@@ -65,7 +65,7 @@ fn fields(object: &Map<String, Value>) -> Option<Vec<&str>> {
     Some(found)
 }
 
-/// Looks for an example that the schema refuses: of the whole event, or of one field. The value is not repeated.
+/// Looks for an example that the schema refuses: of the whole event, or of one field. The message does not repeat the value.
 pub(super) fn examples(schema: &Map<String, Value>, validator: &Validator) -> Option<Fault> {
     let whole = schema.get("examples").and_then(Value::as_array).into_iter().flatten();
     for (at, example) in whole.enumerate() {
@@ -83,7 +83,7 @@ pub(super) fn examples(schema: &Map<String, Value>, validator: &Validator) -> Op
             let mut event = Map::new();
             event.insert(name.clone(), example.clone());
             let event = Value::Object(event);
-            // Of an event that has nothing else, only what is wrong with this field counts.
+            // The event has no other field, so only faults of this field count.
             let pointer = format!("/{}", name.replace('~', "~0").replace('/', "~1"));
             let of_this = |place: &str| place == pointer || place.starts_with(&format!("{pointer}/"));
             let wrong = validator.iter_errors(&event).find(|error| of_this(error.instance_path().as_str()));

@@ -1,7 +1,7 @@
-//! Whether a changed catalog still fits the events that are stored already.
+//! Checks that a changed catalog still fits the stored events.
 //!
-//! Stored events are never rewritten, so SQL over them, counts and clients rely on a field keeping its type, on the
-//! route staying and on counts being broken down as before. Adding types and optional fields is always safe.
+//! Stored events are never rewritten, so SQL over them, counts and clients rely on a field keeping its type, on the route
+//! staying and on counts being broken down as before. Adding types and optional fields is always safe.
 
 use std::fmt;
 
@@ -92,7 +92,7 @@ fn count_by(old: &Definition, new: &Definition) -> String {
     }
 }
 
-/// Where one field is gone and one of the same type is new, the new name may be the old field's.
+/// If one field is gone and one of the same type is new, the field may have been renamed.
 fn renamed(schema: &Value, gone: &[(&str, &Value)], old: &Definition, new: &Definition) -> String {
     let added: Vec<(&str, &Value)> = new.fields().filter(|(name, _)| field(old, name).is_none()).collect();
     match (gone, &added[..]) {
@@ -120,7 +120,7 @@ fn required(definition: &Definition) -> impl Iterator<Item = &str> {
     names.into_iter().flatten().filter_map(Value::as_str)
 }
 
-/// Whether whatever had the old type has the new one, and stays one column in SQL: equal, or nullable now.
+/// Returns whether every value of the old type has the new one, and stays one column in SQL: equal, or nullable now.
 fn widens(old: Option<&Value>, new: Option<&Value>) -> bool {
     let names = |value: Option<&Value>| -> Vec<String> {
         let mut names: Vec<String> = match value {

@@ -1,12 +1,12 @@
-//! What it can cost to check an event against a schema, bounded before it is checked.
+//! An upper bound on the cost of checking an event against a schema, computed before the check.
 //!
 //! The validator has no limit of its own, and a schema may apply many others to one value: alternatives, references that
-//! double at each level, `unevaluatedProperties` that looks at everything again. So for each depth of an event, the
-//! most schemas that meet one value there are counted once ([`Cost::of`]), and an event is weighed by how many values it has
-//! at each depth ([`Bound::add`]). The product bounds the steps of checking it, and the memory that all reasons against it take.
+//! double at each level, `unevaluatedProperties` that checks everything again. So for each depth of an event, the most
+//! schemas that meet one value there are counted once ([`Cost::of`]), and an event is weighed by how many values it has at
+//! each depth ([`Bound::add`]). The product bounds the steps of checking it, and the memory for all reasons against it.
 //!
-//! A schema that refers to itself may double at each depth without end. There the validator remembers what it has found
-//! of a recursive reference and a value (`PendingSchemaNode::is_valid` of `jsonschema`), which bounds its verdict, but not its
+//! A schema that refers to itself may double at each depth without end. There the validator caches its results for a
+//! recursive reference and a value (`PendingSchemaNode::is_valid` of `jsonschema`), which bounds its verdict, but not its
 //! reasons.
 
 use serde_json::Value;
@@ -19,28 +19,28 @@ const DEPTHS: usize = 128;
 /// The most steps that one value may cost. A schema that asks for more is refused.
 const MAX_STEPS_OF_A_VALUE: u64 = 20_000;
 
-/// The most steps that an event may cost: some tenths of a second. A step is one schema that looks at one value.
+/// The most steps that an event may cost: some tenths of a second. A step is one schema that checks one value.
 pub(super) const MAX_STEPS: u64 = 4_000_000;
 
 /// The most memory that the reasons against one event may take, in bytes.
 const MAX_REASONS: u64 = 24 << 20;
 
-/// What one reason takes, its paths apart.
+/// The bytes of one reason, without its paths.
 const REASON: u64 = 1024;
 
-/// The validator does not remember what it found with fewer than so many recursive references.
+/// The validator does not cache its results with fewer recursive references than this.
 const NOT_REMEMBERED: u64 = 16;
 
-/// What checking a value costs at one depth below it.
+/// The cost of checking a value at one depth below it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Load {
     /// The steps of a verdict.
     verdict: u64,
-    /// The steps of finding out what was evaluated, for `unevaluatedProperties` and `unevaluatedItems`.
+    /// The steps of finding out which members were evaluated, for `unevaluatedProperties` and `unevaluatedItems`.
     marking: u64,
     /// The steps of finding all reasons.
     search: u64,
-    /// How many reasons there can be.
+    /// The most reasons that there can be.
     reasons: u64,
 }
 
@@ -63,11 +63,11 @@ impl Load {
         }
     }
 
-    /// What a keyword of a schema costs, whose own schema costs this for the same value or for one below.
+    /// Returns the cost of a keyword whose own schema has this cost, for the same value or for one below.
     fn applied_by(self, keyword: &str) -> Self {
         let only_asked = Self { search: self.verdict, reasons: 0, ..self };
         match keyword {
-            // All alternatives are asked first, and then for their reasons.
+            // All alternatives are checked first, and then searched for their reasons.
             "anyOf" | "oneOf" => Self { search: self.search.saturating_add(self.verdict), ..self },
             "not" | "if" | "contains" => only_asked,
             _ => self,
@@ -75,13 +75,13 @@ impl Load {
     }
 }
 
-/// What checking events against one schema can cost.
+/// The cost of checking events against one schema.
 #[derive(Debug, Clone)]
 pub(super) struct Cost {
-    /// By the depth of a value in the event.
+    /// The cost of a value, by its depth in the event.
     loads: Vec<Load>,
-    /// The most steps of a verdict on one value, whatever its depth: what the validator remembers bounds it. There is no such
-    /// bound where nothing is recursive, and none is needed.
+    /// The most steps of a verdict on one value of any depth: the validator's cache bounds it. There is no such bound without
+    /// recursion, and none is needed.
     remembered: Option<u64>,
     alternatives: bool,
     unique: bool,
@@ -135,7 +135,7 @@ impl Cost {
         most.min(self.remembered.unwrap_or(u64::MAX)).max(1)
     }
 
-    /// How an event is to be checked, and at most how many steps it takes.
+    /// Returns how an event is to be checked, and at most how many steps that takes.
     pub(super) fn extent(&self, event: &Value) -> (Extent, u64) {
         let mut bound = Bound { loads: &self.loads, unique: self.unique, ..Bound::default() };
         let weight = bound.add(event, 0, 0, 0);
@@ -153,18 +153,18 @@ impl Cost {
     }
 }
 
-/// What the schemas of a file cost.
+/// The costs of the schemas of a file.
 struct Loads {
-    /// What the root costs, for one value at each depth of an event.
+    /// The cost of the root, for one value at each depth of an event.
     of_root: Vec<Load>,
-    /// The steps of a verdict that each schema takes for one value, over all depths that the value can be below the one that
+    /// The steps of a verdict of each schema for one value, summed over all depths that the value can be below the one that
     /// the schema is applied to.
     over_depths: Vec<u64>,
 }
 
 impl Loads {
-    /// Follows all references, or leaves those out that are part of a recursion, where `cut`. Fails with the schema that takes
-    /// more steps for a value than it may, where it refers to the same value or is not recursive.
+    /// Follows all references, or, with `cut`, leaves out those that are part of a recursion. Fails with the schema that
+    /// takes more steps for a value than allowed, if it refers to the same value or is not recursive.
     fn of(graph: &Graph<'_>, cut: bool) -> Result<Self, usize> {
         let recursive = graph.nodes.iter().flat_map(|node| &node.in_place).any(|edge| edge.recursive);
         let mut found = Self { of_root: Vec::new(), over_depths: vec![0; graph.nodes.len()] };
@@ -189,8 +189,8 @@ impl Loads {
     }
 }
 
-/// What a schema costs for one value so deep below the one that it is applied to; `above` is what all schemas cost one level
-/// less deep, and `here` what those cost that it applies in place.
+/// Returns the cost of a schema for one value at this depth below the one that it is applied to; `above` has the costs of all
+/// schemas one level less deep, and `here` those of the schemas that it applies in place.
 fn load(graph: &Graph<'_>, number: usize, depth: usize, cut: bool, above: &[Load], here: &[Load]) -> Load {
     let node = &graph.nodes[number];
     let mut load = if depth == 0 { own(node.schema) } else { below(node, above, depth) };
@@ -211,7 +211,7 @@ fn load(graph: &Graph<'_>, number: usize, depth: usize, cut: bool, above: &[Load
     load
 }
 
-/// What a schema's keywords for members and elements cost, of which one is so deep below its value.
+/// Returns the cost of a schema's keywords for members and elements, for one value at this depth below.
 fn below(node: &Node<'_>, above: &[Load], depth: usize) -> Load {
     let (mut one, mut all) = (Load::default(), Load::default());
     for edge in &node.below {
@@ -219,7 +219,7 @@ fn below(node: &Node<'_>, above: &[Load], depth: usize) -> Load {
         if edge.is_exclusive() {
             one = one.max(load);
         } else {
-            // What is contained, or not evaluated otherwise, is checked to find out what was evaluated.
+            // Values under `contains` and `unevaluated…` are checked to find out which were evaluated.
             all = all.plus(Load { marking: load.verdict, ..load });
         }
     }
@@ -231,7 +231,7 @@ fn below(node: &Node<'_>, above: &[Load], depth: usize) -> Load {
     one.plus(all)
 }
 
-/// What a schema's own assertions cost for a value.
+/// Returns the cost of a schema's own assertions for a value.
 fn own(schema: &Value) -> Load {
     let Some(object) = schema.as_object() else {
         return Load { verdict: 1, marking: 1, search: 1, reasons: 1 };
@@ -265,10 +265,10 @@ fn own(schema: &Value) -> Load {
     }
 }
 
-/// At most how many states an automaton for a regular expression has: one for each character of it, times the counts of
-/// repetitions around it.
+/// Returns an upper bound on the states of a regular expression's automaton: one for each character of it, times the counts
+/// of repetitions around it.
 fn states(pattern: &str) -> u64 {
-    // For each open group the states of what is in it; `last` is what a repetition would repeat.
+    // For each open group, the states of its content; `last` has the states that a repetition would repeat.
     let (mut groups, mut last) = (vec![0_u64], 0_u64);
     let mut characters = pattern.chars();
     while let Some(character) = characters.next() {
@@ -282,7 +282,7 @@ fn states(pattern: &str) -> u64 {
             '{' => {
                 let counts: String = characters.by_ref().take_while(|&next| next != '}').collect();
                 let most = counts.split(',').filter_map(|count| count.trim().parse::<u64>().ok()).max();
-                // It was counted once already.
+                // One repetition was counted already.
                 last = last.saturating_mul(most.unwrap_or(1).saturating_sub(1));
             }
             '[' => {
@@ -308,7 +308,7 @@ fn states(pattern: &str) -> u64 {
     groups.into_iter().fold(0, u64::saturating_add)
 }
 
-/// How many values a value has in it, itself included.
+/// Returns how many values a value has in it, itself included.
 fn values(value: &Value) -> u64 {
     1 + match value {
         Value::Array(items) => items.iter().map(values).sum(),
@@ -317,13 +317,13 @@ fn values(value: &Value) -> u64 {
     }
 }
 
-/// How many bytes of text count as one value more.
+/// The bytes of text that count as one value more.
 const TEXT: u64 = 64;
 
-/// What checking an event can take, added up over its values.
+/// The upper bound for an event, summed over its values.
 #[derive(Debug, Default)]
 struct Bound<'a> {
-    /// What a value costs, by its depth.
+    /// The cost of a value, by its depth.
     loads: &'a [Load],
     /// Whether elements may have to be unique.
     unique: bool,
@@ -334,7 +334,8 @@ struct Bound<'a> {
 }
 
 impl Bound<'_> {
-    /// Adds a value, whose own name and path have so many bytes, and those in it. Gives how many values they count for.
+    /// Adds a value, whose own name and path have this many bytes, and the values in it. Returns how many values they count
+    /// for.
     fn add(&mut self, value: &Value, depth: usize, path: u64, name: u64) -> u64 {
         let mut weight = 1;
         let mut inside = 0_u64;
@@ -346,7 +347,7 @@ impl Bound<'_> {
                 }
                 weight += name / TEXT;
                 if self.unique {
-                    // Each is hashed, and arrays and objects may be made to have one hash.
+                    // Each is hashed, and an attacker can craft arrays and objects that share one hash.
                     let containers =
                         items.iter().filter(|item| item.is_array() || item.is_object()).count() as u64;
                     weight += inside / 4 + containers.saturating_mul(containers) / 2;

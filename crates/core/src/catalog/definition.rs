@@ -1,4 +1,4 @@
-//! One event type: its file read and checked, and events checked against it.
+//! One event type: reads and checks its file, and checks events against it.
 
 use jsonschema::{Draft, PatternOptions, Validator, error::ValidationErrorKind};
 use serde_json::{Map, Value};
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{Event, EventType, Key, Violation, json};
 
-/// Everything that the catalog says of an event type.
+/// The definition of an event type.
 #[derive(Debug)]
 pub struct Definition {
     event_type: EventType,
@@ -29,7 +29,7 @@ pub struct Definition {
     cost: Cost,
 }
 
-/// Tables that are there beside those of the event types: all events, and those that failed validation.
+/// Tables beside those of the event types: all events, and those that failed validation.
 const RESERVED_TYPES: [&str; 2] = ["events", "rejected"];
 
 /// The most reasons that are given for one event.
@@ -64,16 +64,16 @@ impl Definition {
         let (route, count_by) = read_own(object, properties)
             .map_err(|(path, message)| at(&path.iter().map(String::as_str).collect::<Vec<_>>(), message))?;
 
-        // Before it is compiled, which may take as long as checking.
+        // Checked before it is compiled, which may take as long as checking.
         let cost = Cost::of(&schema)
             .map_err(|(path, message)| at(&path.iter().map(String::as_str).collect::<Vec<_>>(), message))?;
-        // The linear-time engine: a pattern in a catalog can then not be used to stall the collector.
+        // The linear-time engine: a pattern in a catalog thus cannot stall the collector.
         let validator = jsonschema::options()
             .with_draft(Draft::Draft202012)
             .with_pattern_options(PatternOptions::regex())
             .build(&schema)
             .map_err(|error| {
-                // The innermost member of the path that the text has is the best line there is.
+                // The best line available is that of the innermost member of the path that is in the text.
                 let path = error.instance_path().as_str().to_owned();
                 let path: Vec<&str> = path.split('/').skip(1).collect();
                 at(&path, format!("not a valid JSON Schema: {error}"))
@@ -91,51 +91,51 @@ impl Definition {
         Ok(Self { event_type, route, count_by, schema, text, fields, remarks, validator, cost })
     }
 
-    /// The type's name.
+    /// Returns the type's name.
     #[must_use]
     pub fn event_type(&self) -> &EventType {
         &self.event_type
     }
 
-    /// Where its events are posted.
+    /// Returns the route to which its events are posted.
     #[must_use]
     pub fn route(&self) -> &Route {
         &self.route
     }
 
-    /// The field that its counts are broken down by.
+    /// Returns the field that its counts are broken down by.
     #[must_use]
     pub fn count_by(&self) -> Option<&str> {
         self.count_by.as_deref()
     }
 
-    /// Its JSON Schema, with `x-weir`.
+    /// Returns its JSON Schema, with `x-weir`.
     #[must_use]
     pub fn schema(&self) -> &Value {
         &self.schema
     }
 
-    /// Its file, as it was read.
+    /// Returns its file, as it was read.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// Its fields with their schemas: required ones first, then the others, both in the order of the file. This is their
-    /// order wherever people see them.
+    /// Returns its fields with their schemas: required ones first, then the others, both in the order of the file. This is
+    /// their order wherever people see them.
     pub fn fields(&self) -> impl Iterator<Item = (&str, &Value)> {
         let properties = self.schema.get("properties");
         self.fields.iter().filter_map(move |name| Some((name.as_str(), properties?.get(name)?)))
     }
 
-    /// The names of an object in its file, in their order there. A path has names, and places in arrays; there are none where
-    /// it leads to no object.
+    /// Returns the names of an object in its file, in their order there. A path has names, and positions in arrays; a path to
+    /// no object has no names.
     #[must_use]
     pub fn names_at(&self, path: &[&str]) -> Vec<String> {
         names_of(&self.text, path)
     }
 
-    /// The first example of its file, in one line and in the order of the file.
+    /// Returns the first example of its file, in one line and in the order of the file.
     #[must_use]
     pub fn example(&self) -> Option<String> {
         let example = self.schema.get("examples")?.get(0)?.as_object()?;
@@ -146,14 +146,14 @@ impl Definition {
         Some(format!("{{{}}}", members.collect::<Vec<_>>().join(",")))
     }
 
-    /// What is odd in its file and refuses no start.
+    /// Returns warnings about its file that refuse no start.
     pub fn remarks(&self) -> impl Iterator<Item = &CatalogError> {
         self.remarks.iter()
     }
 
-    /// Checks an event's fields; answers with its key, or with what is wrong: everything, up to a hundred reasons. Where all
-    /// reasons could take too much time or memory, there is one. An event that could take too much time to be checked at
-    /// all is refused.
+    /// Checks an event's fields; returns its key, or everything that is wrong with it, up to a hundred reasons. If all
+    /// reasons could take too much time or memory, there is one. An event that could take too much time to be checked at all
+    /// is refused.
     pub fn check(&self, event: &Event<'_>) -> Result<Option<Key>, Vec<Violation>> {
         self.check_within(event, &mut Budget::of_a_request()).map_err(|refusal| match refusal {
             Refusal::Invalid(violations) => violations,
@@ -162,7 +162,7 @@ impl Definition {
         })
     }
 
-    /// Like [`Self::check`], for an event that shares its budget with others.
+    /// Works like [`Self::check`], for an event that shares its budget with others.
     pub fn check_within(&self, event: &Event<'_>, budget: &mut Budget) -> Result<Option<Key>, Refusal> {
         let (extent, steps) = self.cost.extent(event.value());
         if !budget.take(steps) {
@@ -176,7 +176,7 @@ impl Definition {
         Ok(counted.map(Key::of))
     }
 
-    /// The most steps that checking one value of an event can take.
+    /// Returns the most steps that checking one value of an event can take.
     pub(super) fn steps_of_a_value(&self) -> u64 {
         self.cost.of_a_value()
     }
@@ -208,7 +208,7 @@ impl Definition {
     }
 }
 
-/// What an error of `serde_json` says, without the line, which stands before the message.
+/// Returns the message of a `serde_json` error without the line, which stands before the message.
 fn without_place(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let place = format!(" at line {} column {}", error.line(), error.column());
@@ -260,7 +260,7 @@ fn read_own(
     }
 }
 
-/// Whether a property's schema allows nothing but text (or null).
+/// Returns whether a property's schema allows nothing but text (or null).
 fn is_text(property: &Value) -> bool {
     match property.get("type") {
         Some(Value::String(name)) => name == "string",
@@ -272,7 +272,7 @@ fn is_text(property: &Value) -> bool {
     }
 }
 
-/// A validation error in Weir's words: it points at the member itself and never repeats the client's value.
+/// Puts a validation error in Weir's words: it points at the member itself and never repeats the client's value.
 fn explain(error: &jsonschema::ValidationError<'_>) -> Violation {
     let path = error.instance_path().as_str();
     match error.kind() {
@@ -287,7 +287,7 @@ fn explain(error: &jsonschema::ValidationError<'_>) -> Violation {
     }
 }
 
-/// A name as a segment of a JSON pointer (RFC 6901).
+/// Escapes a name as a segment of a JSON pointer (RFC 6901).
 fn escaped(name: &str) -> String {
     name.replace('~', "~0").replace('/', "~1")
 }

@@ -1,5 +1,5 @@
-//! The fields of an event type: their order, and which names they can have. Each field is a column of a table in SQL, in
-//! `DuckDB` and in Athena, so a name is refused that one of the two could not tell from another or could not read at all.
+//! The fields of an event type: their order, and their valid names. Each field is a column of a table in SQL, in `DuckDB` and
+//! in Athena, so a name is refused that one of the two could not distinguish from another or could not read at all.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ const PARTITION_COLUMNS: [&str; 4] = ["year", "month", "day", "hour"];
 /// The longest name of a column that AWS Glue takes.
 const MAX_NAME_BYTES: usize = 255;
 
-/// The fields of a schema: required ones first, then the others, both in the order of the file.
+/// Returns the fields of a schema: required ones first, then the others, both in the order of the file.
 pub(super) fn in_order(text: &str, schema: &Map<String, Value>) -> Vec<String> {
     let mut names = names_of(text, &["properties"]);
     let required = |name: &String| {
@@ -25,11 +25,11 @@ pub(super) fn in_order(text: &str, schema: &Map<String, Value>) -> Vec<String> {
     names
 }
 
-/// Looks for a field that cannot be a column; gives its name, and the reason.
+/// Looks for a field that cannot be a column; returns its name, and the reason.
 pub(super) fn refused<'a>(names: impl Iterator<Item = &'a String>) -> Option<(&'a str, String)> {
     let mut seen: BTreeMap<String, &str> = BTreeMap::new();
     for name in names {
-        // SQL knows no difference of case, in Athena and in DuckDB.
+        // SQL ignores case, in Athena and in DuckDB.
         let column = name.to_lowercase();
         let shown = name.escape_debug();
         let reason = if name.is_empty() {

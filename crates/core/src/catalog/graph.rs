@@ -1,4 +1,4 @@
-//! The schemas in a catalog file as a graph: which of them each one applies, to the same value and to the values below it.
+//! The schemas in a catalog file as a graph: which schemas each one applies, to the same value and to the values below it.
 
 use std::collections::HashMap;
 
@@ -22,7 +22,7 @@ const BELOW: [&str; 10] = [
     "unevaluatedProperties",
 ];
 
-/// Of the keywords in [`BELOW`], those of which only one schema is applied to any one member or element.
+/// The keywords in [`BELOW`] of which only one schema is applied to any one member or element.
 const EXCLUSIVE: [&str; 5] =
     ["properties", "additionalProperties", "prefixItems", "items", "additionalItems"];
 
@@ -31,7 +31,7 @@ const BY_NAME: [&str; 4] = ["dependentSchemas", "dependencies", "properties", "p
 
 const REFERENCES: [&str; 3] = ["$ref", "$dynamicRef", "$recursiveRef"];
 
-/// What is wrong with a schema: the path of the part that has it, and the reason.
+/// A fault of a schema: the path of the part that has it, and the reason.
 pub(super) type Flaw = (Vec<String>, String);
 
 /// One schema that applies another one.
@@ -53,9 +53,9 @@ impl Edge {
 #[derive(Debug)]
 pub(super) struct Node<'a> {
     pub(super) schema: &'a Value,
-    /// The schema in which it was found, and the way from there.
+    /// The schema in which it was found, and the path from there.
     parent: Option<(usize, Vec<String>)>,
-    /// The schema that `#` means in it.
+    /// The schema that `#` refers to in it.
     resource: &'a Value,
     pub(super) in_place: Vec<Edge>,
     pub(super) below: Vec<Edge>,
@@ -64,7 +64,7 @@ pub(super) struct Node<'a> {
 #[derive(Debug)]
 pub(super) struct Graph<'a> {
     root: &'a Value,
-    /// Those that can be applied; the first one is the root.
+    /// The schemas that can be applied; the first one is the root.
     pub(super) nodes: Vec<Node<'a>>,
     /// All nodes, each after those that it applies in place.
     pub(super) order: Vec<usize>,
@@ -113,7 +113,7 @@ impl<'a> Graph<'a> {
         }
     }
 
-    /// The number of a schema, which is new if it was not met before.
+    /// Returns the number of a schema, which is new if the schema is.
     fn node(
         &mut self,
         schema: &'a Value,
@@ -127,7 +127,7 @@ impl<'a> Graph<'a> {
         })
     }
 
-    /// Finds all schemas that can be applied, and which they apply.
+    /// Finds all schemas that can be applied, and the schemas that they apply.
     fn discover(&mut self) -> Result<(), Flaw> {
         self.node(self.root, self.root, None);
         let mut next = 0;
@@ -165,7 +165,7 @@ impl<'a> Graph<'a> {
         Ok(())
     }
 
-    /// The schemas that a reference may mean, each with its resource: all that fit, where it is not plain.
+    /// Returns the schemas that a reference may mean, each with its resource: all candidates, if it is ambiguous.
     fn targets(&self, reference: &str, resource: &'a Value) -> Vec<(&'a Value, &'a Value)> {
         let (base, fragment) = reference.split_once('#').unwrap_or((reference, ""));
         let resources: Vec<&'a Value> = if base.is_empty() {
@@ -181,14 +181,15 @@ impl<'a> Graph<'a> {
         }
         let found = resources.into_iter().filter_map(|base| Some((base.pointer(&fragment)?, base)));
         let mut targets: Vec<_> = found.collect();
-        // In a resource of its own, `#` means that; the root is looked at only for what is not there.
+        // In a resource with an `$id`, `#` refers to that resource; the root is searched only if nothing is found there.
         if base.is_empty() {
             targets.truncate(1);
         }
         targets
     }
 
-    /// All nodes, each after those that it applies in place. A schema that leads back to itself in place has no such order.
+    /// Orders all nodes, each after those that it applies in place. A schema that leads back to itself in place has no such
+    /// order.
     fn in_place_order(&self) -> Result<Vec<usize>, Flaw> {
         #[derive(Clone, Copy, PartialEq)]
         enum State {
@@ -247,11 +248,11 @@ impl<'a> Graph<'a> {
         }
     }
 
-    /// The way from the root to a schema, over references as they lie.
+    /// Returns the path from the root to a schema, with references resolved.
     pub(super) fn path(&self, node: usize) -> Vec<String> {
         let (mut ways, mut here) = (Vec::new(), node);
         while let Some((parent, way)) = &self.nodes[here].parent {
-            // A reference leads to where its target lies.
+            // A reference continues at the place of its target.
             if way.first().is_some_and(|keyword| REFERENCES.contains(&keyword.as_str())) {
                 let place = self.place(self.nodes[here].schema);
                 return place.into_iter().chain(ways.into_iter().rev().flatten().cloned()).collect();
@@ -262,7 +263,7 @@ impl<'a> Graph<'a> {
         ways.into_iter().rev().flatten().cloned().collect()
     }
 
-    /// Where in the file a schema lies.
+    /// Returns the path of a schema in the file.
     fn place(&self, schema: &Value) -> Vec<String> {
         let mut open = vec![(self.root, Vec::new())];
         while let Some((value, path)) = open.pop() {
@@ -284,7 +285,7 @@ impl<'a> Graph<'a> {
     }
 }
 
-/// The schemas of a keyword, each with the way to it.
+/// Returns the schemas of a keyword, each with the path to it.
 fn applied<'a>(object: &'a Map<String, Value>, keyword: &str) -> Vec<(Vec<String>, &'a Value)> {
     let way = |last: String| vec![keyword.to_owned(), last];
     match object.get(keyword) {

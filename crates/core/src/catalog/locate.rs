@@ -6,8 +6,8 @@ use serde_json::value::RawValue;
 
 use crate::json;
 
-/// The line, from 1, on which the value at `path` begins; of as much of the path as there is. A segment is a member's name,
-/// or a place in an array.
+/// Returns the line, from 1, on which the value at `path` begins, or the deepest existing part of the path. A segment is a
+/// member's name, or a position in an array.
 pub(super) fn line_of(text: &str, path: &[&str]) -> usize {
     let here = value_at(text, path).unwrap_or_else(|deepest| deepest);
     // `here` is a part of `text`, so the distance of their beginnings is an offset into it.
@@ -15,13 +15,13 @@ pub(super) fn line_of(text: &str, path: &[&str]) -> usize {
     1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count()
 }
 
-/// The names of an object's members, in the order of the text; none where there is no object at `path`.
+/// Returns the names of an object's members, in the order of the text; none if there is no object at `path`.
 pub(super) fn names_of(text: &str, path: &[&str]) -> Vec<String> {
     let members = value_at(text, path).ok().and_then(|value| json::members(value).ok());
     members.into_iter().flatten().map(|(name, _)| name.into_owned()).collect()
 }
 
-/// The text of the value at `path`; the deepest one on the way there where it does not go so far.
+/// Returns the text of the value at `path`, or fails with the deepest existing value on the way there.
 fn value_at<'text>(text: &'text str, path: &[&str]) -> Result<&'text str, &'text str> {
     let mut here = text;
     for name in path {

@@ -1,4 +1,4 @@
-//! Where events of a type are posted.
+//! The route to which events of a type are posted.
 
 use std::fmt;
 
@@ -32,7 +32,7 @@ impl Route {
         Ok(Self(text.to_owned()))
     }
 
-    /// The path, beginning with a slash.
+    /// Returns the path, beginning with a slash.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

@@ -1,4 +1,4 @@
-//! The key of an event that is stored already, found in its line.
+//! Finds the key of a stored event in its line.
 
 use std::{borrow::Cow, fmt};
 
@@ -12,8 +12,8 @@ use super::Definition;
 use crate::Key;
 
 impl Definition {
-    /// The key that a stored line of this type has: what [`Definition::check`] answered when the event came, as long as
-    /// the catalog counts by the same field.
+    /// Returns the key of a stored line of this type: the one that [`Definition::check`] returned when the event came, as
+    /// long as the catalog counts by the same field.
     #[must_use]
     pub fn key_of_stored<'line>(&self, line: &'line [u8]) -> Option<Cow<'line, str>> {
         let field = self.count_by()?;

@@ -1,5 +1,5 @@
-//! Words of a schema that JSON Schema does not know. A validator ignores them, so a slip of the pen (`"propertys"`) would
-//! check nothing, without a word.
+//! Words of a schema that JSON Schema does not know. A validator ignores them, so a typo (`"propertys"`) would silently check
+//! nothing.
 
 use serde_json::Value;
 use strsim::osa_distance;
@@ -95,11 +95,11 @@ const SCHEMAS: [&str; 17] = [
 const NAMED_SCHEMAS: [&str; 6] =
     ["$defs", "definitions", "dependencies", "dependentSchemas", "patternProperties", "properties"];
 
-/// A path to a member, and what is to be said of it.
+/// A path to a member, and the warning about it.
 pub(super) type Remark = (Vec<String>, String);
 
 /// Looks for unknown words at every place of the schema that is a schema itself. Words that begin with `x-` are extensions,
-/// and nothing is said of them.
+/// and are not reported.
 pub(super) fn unknown(schema: &Value) -> Vec<Remark> {
     let mut found = Vec::new();
     look(schema, &mut Vec::new(), &mut found);
@@ -145,7 +145,7 @@ fn look_at_each(value: &Value, path: &mut Vec<String>, found: &mut Vec<Remark>) 
     }
 }
 
-/// The known word that is most like this one, if one is like it at all.
+/// Returns the known word most similar to this one, if there is a similar one.
 fn nearest(word: &str) -> Option<&'static str> {
     let word = word.to_lowercase();
     let distances =

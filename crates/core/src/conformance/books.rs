@@ -29,7 +29,7 @@ fn correction(username: &Username, key: Option<&str>, by: i64) -> Correction {
     Correction { counter: counter(username, key), by }
 }
 
-/// The books have what was counted, live and settled, and nothing of anybody else.
+/// The books have all counts, live and settled, and none of other users.
 pub async fn the_books_have_every_count(
     books: &dyn Books,
     live: &dyn LiveCounts,
@@ -74,7 +74,7 @@ pub async fn the_books_have_every_count(
     assert!(of(&somebody()).is_empty());
 }
 
-/// Corrections go up and down, on totals and on keys; what becomes zero is not listed any more.
+/// Corrections go up and down, on totals and on keys; a count of zero is no longer listed.
 pub async fn corrections_are_added(books: &dyn BooksAdmin, live: &dyn LiveCounts) {
     let user = somebody();
     for _ in 0..20 {
@@ -112,19 +112,19 @@ pub async fn no_count_falls_below_zero(books: &dyn BooksAdmin, live: &dyn LiveCo
     assert!(live.read(&[counter(&user, Some("x"))]).await.unwrap()[0] <= 3);
 }
 
-/// Corrections at the same time that take more than there is, all together: some fail, and none goes below zero.
+/// Concurrent corrections that together take more than there is: some fail, and none goes below zero.
 pub async fn corrections_at_once_take_no_more_than_is_there(books: &dyn BooksAdmin, live: &dyn LiveCounts) {
     let user = somebody();
     raise(live, &user, "x", 100).await;
     let taking = (0..4).map(|_| async { books.correct(&[correction(&user, None, -60)]).await });
     let done = join_all(taking).await.iter().filter(|answer| answer.is_ok()).count() as u64;
     assert!(done <= 1, "{done}");
-    // A failed one may have taken a part.
+    // A failed correction may have taken a part.
     let left = live.read(&[counter(&user, None)]).await.unwrap()[0];
     assert!(left <= 100 - 60 * done, "{left}");
 }
 
-/// Whatever is raised while counts are corrected is kept.
+/// Increments that are raised while counts are corrected are kept.
 pub async fn corrections_lose_no_concurrent_increments(books: &dyn BooksAdmin, live: &dyn LiveCounts) {
     let user = somebody();
     raise(live, &user, "x", 100).await;

@@ -12,7 +12,7 @@ fn some_partition() -> Partition {
     Partition { username: somebody(), event_type: event_type("a"), hour: Hour::from_epoch(498_000).unwrap() }
 }
 
-/// What was put is read back to the byte, empty or large (past the point where S3 wants several parts).
+/// An object is read back to the byte, empty or large (past the point where S3 wants several parts).
 pub async fn an_object_is_read_back_as_it_was_put(lake: &dyn Lake) {
     let partition = some_partition();
     for length in [0, 1, 100_000, 9 << 20] {
@@ -31,7 +31,7 @@ pub async fn putting_again_replaces(lake: &dyn Lake) {
     }
 }
 
-/// A content that breaks off leaves no object behind, and an earlier one as it was.
+/// A content that breaks off leaves no object behind, and an earlier one unchanged.
 pub async fn a_content_that_breaks_off_leaves_nothing(lake: &dyn Lake) {
     let (partition, batch) = (some_partition(), some_batch().id());
     let broken = || -> crate::ports::Content {
@@ -46,7 +46,7 @@ pub async fn a_content_that_breaks_off_leaves_nothing(lake: &dyn Lake) {
     assert_eq!(read_all(lake.open(&partition, &batch).await.unwrap()).await, whole);
 }
 
-/// What was never put is not found.
+/// An object that was never put is not found.
 pub async fn what_was_never_put_is_not_found(lake: &dyn Lake) {
     let answer = lake.open(&some_partition(), &some_batch().id()).await;
     assert!(matches!(answer, Err(PortError::NotFound { .. })));
@@ -79,7 +79,7 @@ pub async fn objects_are_listed_in_pages(lake: &dyn Lake) {
 /// One user's objects are listed apart from all others', in order, page after page, and open by their paths.
 pub async fn a_users_objects_are_listed_and_open_by_their_paths(lake: &dyn LakeObjects) {
     let partition = some_partition();
-    // A name that begins with the user's: its folder must not be taken for a part of the user's.
+    // A name that begins with the user's: its folder must not be mistaken for a part of the user's.
     let longer = format!("{}-b", partition.username).parse().unwrap();
     let mut expected = Vec::new();
     for n in 0..5 {

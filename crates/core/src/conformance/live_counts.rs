@@ -21,7 +21,7 @@ fn by(counter: &Counter, by: u64) -> Increment {
     Increment { counter: counter.clone(), by }
 }
 
-/// What was never counted is 0, and a user who never sent anything has no types and no keys.
+/// A counter that was never raised is 0, and a user who never sent anything has no types and no keys.
 pub async fn what_was_never_counted_is_zero(counts: &dyn LiveCounts) {
     let user = somebody();
     let asked = [counter(&user, "a", None), counter(&user, "a", Some("x"))];

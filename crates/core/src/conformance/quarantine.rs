@@ -3,7 +3,7 @@
 use super::{content, noise, read_all, some_batch};
 use crate::ports::{PortError, Quarantine};
 
-/// What was put is read back to the byte, putting again replaces it, and what was never put is not found.
+/// Content is read back to the byte, putting again replaces it, and content that was never put is not found.
 pub async fn what_was_put_aside_is_read_back(quarantine: &dyn Quarantine) {
     let batch = some_batch().id();
     assert!(matches!(quarantine.open(&batch).await, Err(PortError::NotFound { .. })));

@@ -1,4 +1,4 @@
-//! [`RecentRejected`], with the [`Stream`] that stores what is noted.
+//! [`RecentRejected`], with the [`Stream`] that stores the noted events.
 
 use std::sync::LazyLock;
 
@@ -12,7 +12,7 @@ use crate::{
     rejected::{MAX_SHOWN, MAX_TEXT},
 };
 
-/// What times of arrival are counted from: ids that Weir makes sort by them. An engine may forget what is old.
+/// The start of the times of arrival: ids that Weir makes sort by them. An engine may forget old events.
 static START: LazyLock<Timestamp> = LazyLock::new(|| SystemClock.now());
 
 fn stamp(username: &Username, at: u64) -> Stamp {
@@ -26,7 +26,7 @@ fn rejected(username: &Username, at: u64, body: &str) -> Record {
     Record::rejected(body.as_bytes(), Some(&event_type("a")), &errors, stamp(username, at))
 }
 
-/// Stores a request's records, and notes what is to be noted, as the collector does.
+/// Stores a request's records, and notes the rejected ones, as the collector does.
 async fn send(stream: &dyn Stream, recent: &dyn RecentRejected, records: Vec<Record>) {
     let appended = stream.append(records.clone()).await;
     assert!(appended.iter().all(Appended::is_durable), "{appended:?}");
@@ -78,7 +78,7 @@ pub async fn only_the_latest_are_kept(stream: &dyn Stream, recent: &dyn RecentRe
     assert_eq!(texts(recent, &user, 1000).await.len(), MAX_SHOWN);
 }
 
-/// Any text is kept as it was sent, and of a long one the beginning.
+/// Any text is kept as it was sent; a long one is cut to its beginning.
 pub async fn any_text_is_kept_as_it_was_sent(stream: &dyn Stream, recent: &dyn RecentRejected) {
     let user = somebody();
     let long = "é\u{1}\"".repeat(100_000);
@@ -92,13 +92,13 @@ pub async fn any_text_is_kept_as_it_was_sent(stream: &dyn Stream, recent: &dyn R
             "{shown:?}"
         );
     }
-    // Ten of the worst in one request are no less than one of them.
+    // Ten of the worst events in one request are listed as well as one of them.
     let worst = (0..10).map(|_| rejected(&user, 100, &"\u{1}".repeat(5000))).collect();
     send(stream, recent, worst).await;
     assert_eq!(recent.latest(&user, 1).await.unwrap()[0].event, "\u{1}".repeat(MAX_TEXT));
 }
 
-/// One user's events are in no other's list, also where both send at the same time.
+/// No user's list has events of another user, even if both send at the same time.
 pub async fn nobody_sees_anothers_rejected_events(stream: &dyn Stream, recent: &dyn RecentRejected) {
     let users: Vec<Username> = (0..4).map(|_| somebody()).collect();
     join_all(users.iter().map(|user| async move {

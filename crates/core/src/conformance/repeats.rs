@@ -1,4 +1,4 @@
-//! [`Stream`] and events that come again, with the [`Raw`] that it delivers into.
+//! [`Stream`] and repeated events (dedup), with the [`Raw`] that it delivers into.
 
 use futures_util::future::join_all;
 
@@ -12,7 +12,7 @@ use crate::{
     record::Stamp,
 };
 
-/// An event whose client calls it `id`; `text` tells apart what was sent for it.
+/// Makes an event with the client's id `id`; `text` distinguishes the versions sent under it.
 #[must_use]
 pub fn event(username: &Username, id: &str, text: &str) -> Record {
     let text = format!(r#"{{"event_id":"{id}","text":"{text}"}}"#);
@@ -25,7 +25,7 @@ fn stamp(username: &Username, id: &str) -> Stamp {
     Stamp { username: username.clone(), event_id: id.parse().unwrap(), received_at }
 }
 
-/// What an append said, in letters: new, duplicate or refused.
+/// The outcomes of an append, in letters: new, duplicate or refused.
 fn told(outcomes: &[Appended]) -> String {
     let letter = |outcome: &Appended| match outcome {
         Appended::Counted | Appended::Stored => 'n',
@@ -35,7 +35,7 @@ fn told(outcomes: &[Appended]) -> String {
     outcomes.iter().map(letter).collect()
 }
 
-/// That the user's lines in raw are those of these records, once each, and stay so.
+/// Checks that the user's lines in raw are those of these records, once each, and stay so.
 async fn arrived(raw: &dyn Raw, username: &Username, records: &[Record]) {
     let lines = eventually(raw, username, records.len()).await;
     let expected: Vec<(Vec<u8>, usize)> = lines.keys().map(|line| (line.clone(), 1)).collect();
@@ -44,7 +44,7 @@ async fn arrived(raw: &dyn Raw, username: &Username, records: &[Record]) {
     assert_eq!(delivered(raw, username).await.len(), records.len());
 }
 
-/// An event that comes again is a duplicate and not stored, whatever it says the second time.
+/// An event that is sent again is a duplicate and not stored, even if its content differs.
 pub async fn what_was_stored_is_a_duplicate_when_it_comes_again(stream: &dyn Stream, raw: &dyn Raw) {
     let user = somebody();
     let (one, two) = (event(&user, "one", "first"), event(&user, "two", ""));
@@ -66,13 +66,13 @@ pub async fn repeats_in_one_append_are_duplicates_of_the_first(stream: &dyn Stre
     arrived(raw, &user, &records[..100]).await;
 }
 
-/// However many append the same event at the same time, one of them stores it.
+/// Of any number of concurrent appends of the same event, one stores it.
 pub async fn of_concurrent_repeats_one_is_stored(stream: &dyn Stream, raw: &dyn Raw) {
     let user = somebody();
     let records: Vec<Record> = (0..10).map(|n| event(&user, &format!("e-{n}"), "")).collect();
     let answers: Vec<String> = join_all((0..8).map(|n| {
         let (before, behind) = records.split_at(n);
-        // Each in another order.
+        // Each append has another order.
         let records = [behind, before].concat();
         async move {
             let told = told(&stream.append(records).await);
@@ -84,7 +84,7 @@ pub async fn of_concurrent_repeats_one_is_stored(stream: &dyn Stream, raw: &dyn 
     for (n, record) in records.iter().enumerate() {
         let mut of_one: Vec<char> = answers.iter().map(|told| told.as_bytes()[n].into()).collect();
         assert_eq!(of_one.iter().filter(|told| **told == 'n').count(), 1, "{answers:?}");
-        // Those who were told to try again learn then that it is there.
+        // Callers who were refused retry, and then learn that it is stored.
         of_one.retain(|told| *told == 'r');
         for _ in of_one {
             assert_eq!(told(&stream.append(vec![record.clone()]).await), "d");
@@ -105,8 +105,8 @@ pub async fn users_do_not_share_ids(stream: &dyn Stream, raw: &dyn Raw) {
     }
 }
 
-/// Events without an id of the client's, and rejected ones, are stored however often they come; and rejecting an event
-/// does not keep it from being stored once it is corrected.
+/// Events without an id of the client's, and rejected ones, are stored however often they come; and rejecting an event does
+/// not keep it from being stored once it is corrected.
 pub async fn records_without_an_identity_are_all_stored(stream: &dyn Stream, raw: &dyn Raw) {
     let user = somebody();
     let nameless =
@@ -120,13 +120,13 @@ pub async fn records_without_an_identity_are_all_stored(stream: &dyn Stream, raw
     arrived(raw, &user, &[&records[..], &again[..2]].concat()).await;
 }
 
-/// What was refused is not remembered: once the stream works, it is stored. `broken` is a stream beside it, with the
-/// same memory, that refuses every event.
+/// A refused event is not remembered: once the stream works, it is stored. `broken` is a second stream with the same memory
+/// that refuses every event.
 pub async fn what_was_refused_can_be_sent_again(broken: &dyn Stream, stream: &dyn Stream, raw: &dyn Raw) {
     let user = somebody();
     let records: Vec<Record> = (0..3).map(|n| event(&user, &format!("e-{n}"), "")).collect();
     assert_eq!(told(&stream.append(vec![records[0].clone()]).await), "n");
-    // That it is there is known, whether or not more can be stored.
+    // A stored event is recognised, even if no more can be stored.
     assert_eq!(told(&broken.append(records.clone()).await), "drr");
     assert_eq!(told(&stream.append(records.clone()).await), "dnn");
     arrived(raw, &user, &records).await;

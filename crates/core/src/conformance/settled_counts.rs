@@ -44,7 +44,7 @@ pub async fn batches_add_up(counts: &dyn SettledCounts) {
     assert_eq!(hours.into_iter().collect::<Vec<_>>(), [(hour(30), 1)]);
 }
 
-/// Settling a batch again changes nothing, and says so.
+/// Settling a batch again changes nothing, and the answer says so.
 pub async fn a_batch_settles_once(counts: &dyn SettledCounts) {
     let (user, batch) = (somebody(), some_batch().id());
     let tallies = BTreeMap::from([(partition(&user, "a", 0), 3)]);
@@ -55,8 +55,8 @@ pub async fn a_batch_settles_once(counts: &dyn SettledCounts) {
     assert_eq!(total(counts, &user, "a").await, 3);
 }
 
-/// It is known when a user's counts were settled last: not when a batch came again, nor when another user's were.
-/// The engine's clock must be the machine's.
+/// The time is known when a user's counts were settled last: not when a batch came again, nor when another user's were. The
+/// engine's clock must be the machine's.
 pub async fn the_time_of_the_last_batch_is_known(counts: &dyn SettledCounts) {
     let (user, other) = (somebody(), somebody());
     let settled_at = async |user: &Username| counts.totals(user).await.unwrap().settled_at;
@@ -84,12 +84,12 @@ pub async fn the_time_of_the_last_batch_is_known(counts: &dyn SettledCounts) {
     assert!(settled_at(&user).await.unwrap() > later);
 }
 
-/// Five at once on one batch: it counts once, whoever was first.
+/// Five concurrent calls settle one batch: it counts once.
 pub async fn a_race_settles_once(counts: &dyn SettledCounts) {
     let (user, batch) = (somebody(), some_batch().id());
     let tallies: BTreeMap<_, _> = (0..130).map(|n| (partition(&user, "a", n), 1)).collect();
     let answers = join_all((0..5).map(|_| counts.settle(&batch, &tallies))).await;
-    // Losing a race may also be an error that asks to try again; that must then find it settled.
+    // The losers of a race may also get an error that asks for a retry; the retry must then find the batch settled.
     let now = answers.iter().filter(|answer| matches!(answer, Ok(Settled::Now))).count();
     assert!(now <= 1, "{answers:?}");
     counts.settle(&batch, &tallies).await.unwrap();

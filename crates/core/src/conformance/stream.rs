@@ -1,4 +1,4 @@
-//! [`Stream`], with the [`Raw`] that it delivers into. What it does with an event that comes again is in `repeats`.
+//! [`Stream`], with the [`Raw`] that it delivers into. Repeated events are tested in `repeats`.
 
 use std::{collections::BTreeMap, io::Read, time::Duration};
 
@@ -21,7 +21,7 @@ fn record(username: &Username, n: usize, padding: usize) -> Record {
     Record::accepted(&Event::read(&text).unwrap(), &event_type("a"), Some("x".parse().unwrap()), stamp)
 }
 
-/// The user's lines in raw so far, each with how often it is there.
+/// Returns the user's lines in raw so far, each with how often it is there.
 pub(super) async fn delivered(raw: &dyn Raw, username: &Username) -> BTreeMap<Vec<u8>, usize> {
     let (mut lines, mut after) = (BTreeMap::new(), None);
     loop {
@@ -85,7 +85,7 @@ pub async fn large_records_arrive_whole(stream: &dyn Stream, raw: &dyn Raw) {
     assert!(records.iter().all(|record| lines.contains_key(&record.line()[..])));
 }
 
-/// Appends at the same time all arrive, and each is told of its own records.
+/// Concurrent appends all arrive, and each gets the outcomes of its own records.
 pub async fn concurrent_appends_all_arrive(stream: &dyn Stream, raw: &dyn Raw) {
     let user = somebody();
     let answers =
@@ -99,7 +99,7 @@ pub async fn concurrent_appends_all_arrive(stream: &dyn Stream, raw: &dyn Raw) {
     assert_eq!(eventually(raw, &user, sent).await.len(), sent);
 }
 
-/// Appending nothing is answered with nothing.
+/// Appending nothing returns nothing.
 pub async fn appending_nothing_is_fine(stream: &dyn Stream) {
     assert!(stream.append(Vec::new()).await.is_empty());
 }

@@ -13,7 +13,7 @@ fn access_key(label: &str) -> AccessKey {
     generate(label.parse().unwrap(), Scope::Write, Timestamp::saturating(1), &SystemRandom).0
 }
 
-/// Nobody is found who was never saved.
+/// A user who was never saved is not found.
 pub async fn a_stranger_is_not_found(users: &dyn UserAdmin) {
     let name = somebody();
     assert_eq!(users.find(&name).await.unwrap(), None);
@@ -36,7 +36,7 @@ pub async fn a_user_is_found_until_removed(users: &dyn UserAdmin) {
     assert_eq!(users.save(&user).await.unwrap(), Saved::Yes);
 }
 
-/// Who saves what somebody else saved or removed meanwhile is told, and changes nothing.
+/// A save after another save or a removal since the user was read is refused as outdated, and changes nothing.
 pub async fn an_outdated_save_changes_nothing(users: &dyn UserAdmin) {
     let new = User { access_keys: vec![access_key("one")], ..User::new(somebody()) };
     assert_eq!(users.save(&new).await.unwrap(), Saved::Yes);

@@ -1,4 +1,4 @@
-//! Secrets and what is stored of them.
+//! Secrets and their stored hashes.
 
 use std::fmt;
 
@@ -15,12 +15,12 @@ use crate::Random;
 pub struct Secret(String);
 
 impl Secret {
-    /// How generated secrets begin, so that they are told from chosen ones without looking anybody up (and found
-    /// by secret scanners where they leak).
+    /// The prefix of generated secrets, which distinguishes them from chosen ones without looking up a user (and lets secret
+    /// scanners find leaked ones).
     const PREFIX: &str = "weir_";
     const RANDOM_BYTES: usize = 24;
 
-    /// A new secret of 192 random bits.
+    /// Makes a new secret of 192 random bits.
     #[must_use]
     pub fn generate(random: &dyn Random) -> Self {
         let mut bytes = [0; Self::RANDOM_BYTES];
@@ -28,19 +28,19 @@ impl Secret {
         Self(format!("{}{}", Self::PREFIX, BASE64.encode(bytes)))
     }
 
-    /// A secret that somebody presented.
+    /// Wraps a secret that a client presented.
     #[must_use]
     pub fn presented(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// The secret itself, to hand it to its owner.
+    /// Returns the secret itself, to hand it to its owner.
     #[must_use]
     pub fn reveal(&self) -> &str {
         &self.0
     }
 
-    /// Whether it has the form of a generated secret.
+    /// Returns whether it has the form of a generated secret.
     #[must_use]
     pub fn looks_generated(&self) -> bool {
         self.0.starts_with(Self::PREFIX)
@@ -53,7 +53,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Why a chosen password is not taken.
+/// Why a chosen password is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PasswordError {
     /// Too short to resist guessing, or so long that hashing it would be a burden.
@@ -67,25 +67,25 @@ pub enum PasswordError {
     Control,
 }
 
-/// What is stored of a secret. As text: `sha256$SALT$DIGEST`, or `argon2id$MEMORY,PASSES,LANES$SALT$DIGEST`, in
-/// unpadded URL-safe base64.
+/// The stored hash of a secret. As text: `sha256$SALT$DIGEST`, or `argon2id$MEMORY,PASSES,LANES$SALT$DIGEST`, in unpadded
+/// URL-safe base64.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum SecretHash {
-    /// Of a generated secret: it has far too many bits to be guessed, so one salted SHA-256 is enough.
+    /// The hash of a generated secret: it has far too many bits to be guessed, so one salted SHA-256 is enough.
     Generated {
         /// Random bytes that make equal secrets hash differently.
         salt: Vec<u8>,
         /// SHA-256 of salt and secret.
         digest: Vec<u8>,
     },
-    /// Of a chosen password: argon2id, so that guessing costs memory and time.
+    /// The hash of a chosen password: argon2id, so that guessing costs memory and time.
     Password {
         /// Memory in KiB, passes, lanes.
         cost: (u32, u32, u32),
         /// Random bytes that make equal passwords hash differently.
         salt: Vec<u8>,
-        /// What argon2id makes of the two.
+        /// The argon2id output of the two.
         digest: Vec<u8>,
     },
 }
@@ -101,7 +101,7 @@ impl SecretHash {
     /// (<https://cheatsheetseries.owasp.org/cheatsheets/Password_Storage_Cheat_Sheet.html>).
     const COST: (u32, u32, u32) = (19_456, 2, 1);
 
-    /// The hash of a generated secret.
+    /// Makes the hash of a generated secret.
     #[must_use]
     pub fn of_generated(secret: &Secret, random: &dyn Random) -> Self {
         let salt = salt(random);
@@ -109,7 +109,7 @@ impl SecretHash {
         Self::Generated { salt, digest }
     }
 
-    /// The hash of a chosen password.
+    /// Makes the hash of a chosen password.
     pub fn of_password(secret: &Secret, random: &dyn Random) -> Result<Self, PasswordError> {
         if !(8..=256).contains(&secret.0.len()) {
             return Err(PasswordError::Length);
@@ -125,19 +125,19 @@ impl SecretHash {
         Ok(Self::Password { cost: Self::COST, salt, digest })
     }
 
-    /// A hash that nothing matches, to spend the same time on somebody who does not exist.
+    /// Returns a hash that matches nothing, to spend the same time on a user who does not exist.
     #[must_use]
     pub fn of_nobody() -> Self {
         Self::Password { cost: Self::COST, salt: vec![0; Self::SALT_BYTES], digest: vec![0; 32] }
     }
 
-    /// Whether it is of a chosen password, and so slow to check.
+    /// Returns whether it is of a chosen password, and so slow to check.
     #[must_use]
     pub fn is_password(&self) -> bool {
         matches!(self, Self::Password { .. })
     }
 
-    /// Whether it is of this secret. The comparison takes the same time wherever two digests differ.
+    /// Returns whether it is the hash of this secret. The comparison takes the same time wherever two digests differ.
     #[must_use]
     pub fn matches(&self, secret: &Secret) -> bool {
         match self {

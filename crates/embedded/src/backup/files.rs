@@ -51,7 +51,7 @@ pub(super) fn copy(
         }
     }
     for folder in &folders {
-        // A folder whose only file is gone from raw was not made.
+        // A folder whose only file was removed from raw meanwhile was not made.
         if folder.is_dir() {
             sync_folder(folder).map_err(at(folder))?;
         }
@@ -97,7 +97,7 @@ fn copy_page(source: &Path, target: &Path, names: &[String], watch: &Watch<'_>) 
     outcome.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Copies one file, and gives its size; none if it was removed since it was listed, as an operator removes old batches.
+/// Copies one file, and returns its size; `None` if it was removed since it was listed, as an operator removes old batches.
 fn copy_file(from: &Path, to: &Path) -> Result<Option<u64>, BackupError> {
     let mut source = match File::open(from) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -113,7 +113,7 @@ fn copy_file(from: &Path, to: &Path) -> Result<Option<u64>, BackupError> {
     write().map(Some).map_err(at(to))
 }
 
-/// Makes a file for its owner only; fails where there is one, or a link.
+/// Creates a file for its owner only; fails if there is a file or a link already.
 pub(super) fn create_file(path: &Path) -> io::Result<File> {
     private_file().create_new(true).open(path)
 }

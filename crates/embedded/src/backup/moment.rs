@@ -6,17 +6,17 @@ use rusqlite::Connection;
 
 use crate::{store, stray_batches};
 
-/// What a copied `events.db` says of batches.
+/// The batches that a copied `events.db` knows.
 pub(super) struct Moment {
-    /// The last event of which the snapshot knows a batch.
+    /// The last event that is in a batch of the snapshot.
     last: u64,
-    /// Batches that are cut and not written yet, as far as the snapshot knows. Their events are in its journal, and the
-    /// next start writes them: an object of theirs in the lake would be ahead of all counts.
+    /// Batches that are cut and not written yet, as far as the snapshot knows. Their events are in its journal, and the next
+    /// start writes them: an object of such a batch in the lake would be ahead of all counts.
     unwritten: HashSet<(u64, u64)>,
 }
 
 impl Moment {
-    /// Reads it from the copy. `strays` is the last event in raw before the snapshot.
+    /// Reads the moment from the copy. `strays` is the last event in raw before the snapshot.
     pub(super) fn of(events: &Path, strays: u64) -> rusqlite::Result<Self> {
         let db = store::open_reader(events)?;
         let mut unwritten = db.prepare("SELECT first, last FROM batches WHERE NOT written")?;
@@ -25,14 +25,15 @@ impl Moment {
         Ok(Self { last: last_in_batches(&db)?.max(strays), unwritten })
     }
 
-    /// Whether a file belongs to it. What is not named by a range was put there by an operator, and is kept.
+    /// Returns whether a file belongs to the snapshot. A file without a range in its name was put there by an operator, and
+    /// is kept.
     pub(super) fn has(&self, name: &str) -> bool {
         let range = stray_batches::range(name).or_else(|| stray_batches::range_of_object(name));
         range.is_none_or(|(first, last)| last <= self.last && !self.unwritten.contains(&(first, last)))
     }
 }
 
-/// The last event of which a store knows a batch.
+/// Returns the last event that is in a batch of the store.
 pub(super) fn known(events: &Path) -> rusqlite::Result<u64> {
     last_in_batches(&store::open_reader(events)?)
 }

@@ -1,4 +1,4 @@
-//! Puts a backup into a new data folder.
+//! Restores a backup into a new data folder.
 
 use std::{
     fs::{self, File, TryLockError},
@@ -18,22 +18,22 @@ use crate::{
 };
 
 /// Copies a backup into a data folder that is empty or does not exist. While it copies, and if it breaks off, the folder
-/// cannot be used: everything lies in a folder below it first, which every other command refuses.
+/// cannot be used: all files are in a folder below it first, which every other command refuses.
 pub fn restore(backup: &Path, data: &Path, watch: &Watch<'_>) -> Result<Manifest, BackupError> {
     let manifest = read_manifest(backup)?;
     refuse_occupied(data, &[])?;
     create_private(data).map_err(at(data))?;
     let lock_path = data.join(LOCK);
-    // Fails where a server came first; holds one off that comes later.
+    // Fails if a server came first; keeps out a server that comes later.
     let lock = create_file(&lock_path).map_err(at(&lock_path))?;
     let _folder = match lock_folder(data) {
         Err(TryLockError::WouldBlock) => return Err(at(data)(TryLockError::WouldBlock.into())),
-        // Not every file system locks folders.
+        // Not every file system can lock folders.
         locked => locked.ok(),
     };
     let outcome = lock.lock().map_err(at(&lock_path)).and_then(|()| fill(backup, data, manifest, watch));
     if outcome.is_err() {
-        // What is left is refused by every command, and can be removed by hand.
+        // If this fails, every command refuses the files that are left, and they can be removed by hand.
         let _ = fs::remove_dir_all(data.join(RESTORING)).and_then(|()| fs::remove_file(&lock_path));
     }
     outcome
@@ -64,7 +64,7 @@ fn fill(
     for name in PARTS.into_iter().chain(["users.db", "events.db"]) {
         let (from, to) = (staging.join(name), data.join(name));
         match fs::rename(&from, &to) {
-            // Of a folder that never had users.
+            // The folder never had users.
             Err(error) if error.kind() == io::ErrorKind::NotFound && name == "users.db" => {}
             renamed => renamed.map_err(at(&to))?,
         }
@@ -73,7 +73,7 @@ fn fill(
     fs::remove_dir(&staging).map_err(at(&staging))?;
     sync_folder(data).map_err(at(data))?;
     let parent = parent_of(data);
-    // Where the folder above may not be opened, the data folder was there before.
+    // If the folder above may not be opened, the data folder existed before.
     let _ = sync_folder(parent);
     Ok(manifest)
 }

@@ -25,7 +25,7 @@ fn an_ordinary_event_has_all_its_reasons() {
     let event = json!({"a": "01a21c43-c8ef", "b": 1, "c": vec!["x"; 100], "d": null, "e": 1});
     let (extent, steps) = Cost::of(&schema).unwrap().extent(&event);
     assert_eq!(extent, Extent::Reasons);
-    // Ten thousand of them are not too much for a request.
+    // A request may have ten thousand of them.
     assert!(steps * 10_000 <= 4 * MAX_STEPS, "{steps}");
 }
 
@@ -89,7 +89,7 @@ fn a_pattern_weighs_by_its_states() {
     }
 }
 
-/// Schemas of four definitions that refer to each other. Each schema asks for the format `count`.
+/// Makes schemas of four definitions that refer to each other. Each schema asks for the format `count`.
 fn schema() -> impl Strategy<Value = Value> {
     let reference = (0..4_usize).prop_map(|n| json!({"$ref": format!("#/$defs/d{n}"), "format": "count"}));
     let leaf = prop_oneof![3 => reference, 1 => Just(json!({"format": "count"}))];
@@ -129,7 +129,7 @@ fn schema() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Values in values, with a text at each level.
+/// Makes nested values, with a text at each level.
 fn event() -> impl Strategy<Value = Value> {
     let text = select(vec!["good", "bad"]);
     proptest::collection::vec((0..4_u8, text), 1..40).prop_map(|levels| {
@@ -146,7 +146,7 @@ fn event() -> impl Strategy<Value = Value> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 500, max_global_rejects: 1_000_000, ..ProptestConfig::default() })]
 
-    /// The validator's own count of looks at the texts of an event never exceeds the bound.
+    /// The validator's own count of checks on the texts of an event never exceeds the bound.
     #[test]
     fn no_event_takes_more_steps_than_its_bound(schema in schema(), event in event()) {
         let Ok(cost) = Cost::of(&schema) else { return Err(TestCaseError::reject("refused")) };
