@@ -1,4 +1,4 @@
-//! From API Gateway's event to the answer that it expects.
+//! Turns API Gateway's event into the answer that API Gateway expects.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -8,35 +8,35 @@ use crate::{
     Authorizer, AuthorizerEvent, CredentialsError, EventError, EventKind, Grant, Policy, Refusal, Simple,
 };
 
-/// What the function returns. API Gateway keeps it for the credentials, so nothing that may pass by itself is
-/// answered with one: that is a [`Failure`].
+/// The function's return value. API Gateway caches it for the credentials, so a refusal that may pass by itself is never an
+/// answer: it is a [`Failure`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum Answer {
-    /// To a REST API, or an HTTP API in payload format 1.0: 403 for a client that it denies.
+    /// For a REST API, or an HTTP API in payload format 1.0: a denied client gets 403.
     Policy(Policy),
-    /// To an HTTP API in payload format 2.0: 403 for a client that it does not authorize.
+    /// For an HTTP API in payload format 2.0: an unauthorized client gets 403.
     Simple(Simple),
 }
 
-/// Why the function's invocation has to fail. API Gateway keeps none of these.
+/// The reason why the function's invocation has to fail. API Gateway caches no failure.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Failure {
-    /// There are no credentials at all. Of an error with exactly this message, and of nothing else, a REST API
-    /// makes a 401; any other API makes a 500, which lets nobody in either.
+    /// The request has no credentials. A REST API turns an error with exactly this message, and no other, into a 401; any
+    /// other API turns it into a 500, which also lets no client in.
     #[error("Unauthorized")]
     Unauthorized,
-    /// Whether the credentials are right cannot be found out now: 500, and the next call is a new try.
+    /// The credentials cannot be checked now: 500, and the next call tries again.
     #[error(transparent)]
     Unavailable(PortError),
 }
 
 impl Authorizer {
-    /// Answers an authorizer's event, whichever shape it has.
+    /// Answers an authorizer's event of any shape.
     ///
-    /// Missing credentials are answered by API Gateway itself where they are an identity source, and with
-    /// [`Failure::Unauthorized`] where they are not and the API knows what to make of it. All other refusals are
-    /// denials: they are kept, and they are not among the function's errors, which wake somebody up.
+    /// API Gateway itself answers missing credentials where they are an identity source. Elsewhere
+    /// [`Failure::Unauthorized`] does, if the API understands it. All other refusals are denials: API Gateway caches them,
+    /// and they do not count among the function's errors, which wake the operator up.
     pub async fn answer(&self, event: &Value) -> Result<Answer, Failure> {
         let event = match AuthorizerEvent::read(event) {
             Ok(event) => event,
@@ -49,7 +49,7 @@ impl Authorizer {
         match outcome {
             Ok(grant) => Ok(yes(&event, &grant)),
             Err(Refusal::Unavailable(error)) => Err(Failure::Unavailable(error)),
-            // Passes by itself, so it must not be kept.
+            // This refusal passes by itself, so it must not be cached.
             Err(refusal @ Refusal::TooMany { .. }) => {
                 Err(Failure::Unavailable(PortError::unavailable("signing in", refusal)))
             }
@@ -63,7 +63,8 @@ impl Authorizer {
     }
 }
 
-/// Which answer an event of unknown shape expects is not known: failing is the refusal that all understand.
+/// Fails the invocation: an event of unknown shape does not show which answer it expects, and every API takes a failure as
+/// a refusal.
 fn unknown(error: &EventError) -> Failure {
     tracing::warn!(%error, "this is no authorizer's event: is the function set up as one?");
     Failure::Unauthorized

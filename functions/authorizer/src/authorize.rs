@@ -1,4 +1,4 @@
-//! Who is calling, and what they may do.
+//! Authentication: finds the caller of a request and the caller's rights.
 
 use std::{fmt::Write, net::IpAddr, sync::Arc, time::Duration};
 
@@ -18,25 +18,25 @@ use crate::{
     sign_ins::{Attempt, SignIns},
 };
 
-/// What credentials are good for.
+/// The rights that credentials give.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grant {
-    /// Who is calling.
+    /// The caller.
     pub username: Username,
-    /// What they may do.
+    /// The caller's rights.
     pub scope: Scope,
-    /// What the access key that they used is called among theirs.
+    /// The label of the access key that the caller used.
     pub access_key: Label,
-    /// What identifies this access key in usage plans and logs: 64 hexadecimal digits. It tells neither the secret
-    /// nor its hash, and changes when the key is rotated.
+    /// Identifies this access key in usage plans and logs: 64 hexadecimal digits. It reveals neither the secret nor its
+    /// hash, and changes when the key is rotated.
     pub usage_key: String,
-    /// When the access key ends by itself.
+    /// The time at which the access key expires.
     pub expires_at: Option<Timestamp>,
 }
 
 impl Grant {
     fn new(username: Username, key: AccessKey) -> Self {
-        // None of the three holds a NUL, so no two keys run into one.
+        // None of the three holds a NUL, so no two keys have the same digest input.
         let digest = Sha256::new()
             .chain_update(username.as_str())
             .chain_update([0])
@@ -53,26 +53,26 @@ impl Grant {
     }
 }
 
-/// Why nothing is granted.
+/// The reason for a refusal.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Refusal {
-    /// The client presented nothing.
+    /// The client sent no credentials.
     #[error("there are no credentials")]
     NoCredentials,
-    /// What the client presented cannot be read.
+    /// The credentials cannot be read.
     #[error("the credentials cannot be read: {0}")]
     Malformed(#[from] BasicError),
-    /// There is no such user, or the secret is not theirs, or no longer: nobody is told which.
+    /// There is no such user, or the secret is not, or no longer, the user's. The client does not learn which.
     #[error("the credentials are wrong")]
     Wrong,
-    /// Too many were wrong before, from the same address or for the same user: these were not looked at, or are wrong
-    /// as well.
+    /// Too many sign-ins failed before, from the same address or for the same user. These credentials were not checked, or
+    /// are wrong as well.
     #[error("there were too many failed sign-ins")]
     TooMany {
-        /// After how long it may be tried again.
+        /// The time after which the client may try again.
         retry_after: Duration,
     },
-    /// Whether the credentials are right cannot be found out now; they may well be.
+    /// The credentials cannot be checked now; they may well be right.
     #[error("the credentials cannot be checked: {0}")]
     Unavailable(PortError),
 }
@@ -92,14 +92,14 @@ pub struct Authorizer {
 }
 
 impl Authorizer {
-    /// How many computations of argon2id run at once, each with 19 MiB and a core of its own.
+    /// The number of argon2id computations that run at once, each with 19 MiB and a core of its own.
     const MAX_COMPUTING: usize = 4;
-    /// How many more may wait for their turn, some seconds' worth. Whoever comes then is told to try again: a flood
-    /// of wrong passwords must not pile up.
+    /// The number of further computations that may queue, some seconds' worth. Any more are shed, and their clients asked
+    /// to try again: a flood of wrong passwords must not pile up.
     const MAX_WAITING: usize = 256;
 
-    /// An authorizer that keeps what it grants for `cache_for` in memory. So long an access key may outlive its
-    /// removal, but never its own expiry.
+    /// Returns an authorizer that caches grants in memory for `cache_for`. An access key may outlive its removal by that
+    /// long, but never its own expiry.
     #[must_use]
     pub fn new(
         users: Arc<dyn Users>,
@@ -121,22 +121,22 @@ impl Authorizer {
         }
     }
 
-    /// Lets so many sign-ins a minute fail for each address, and for each user as far as they chose their password;
-    /// refuses then what could be a guess, without computing anything. Zero is no limit.
+    /// Limits failed sign-ins to this number a minute for each address, and for each user with a chosen password. Beyond
+    /// it, anything that could be a guess is refused without a computation. Zero means no limit.
     #[must_use]
     pub fn with_failures_a_minute(self, limit: u32) -> Self {
         Self { sign_ins: (limit > 0).then(|| SignIns::new(limit)), ..self }
     }
 
-    /// Says who sends this `Authorization` header and what they may do. It runs on tokio, as argon2id is computed
-    /// on tokio's threads for blocking work.
+    /// Returns the sender of this `Authorization` header and the sender's rights. It needs tokio, whose threads for
+    /// blocking work compute argon2id.
     ///
-    /// Who presents the same credentials while they are being checked shares the answer of that check.
+    /// Single-flight: callers that present the same credentials during a check share its answer.
     pub async fn authorize(&self, header: Option<&str>) -> Result<Grant, Refusal> {
         self.authorize_from(None, header).await
     }
 
-    /// The same where it is known from which address they come.
+    /// Does the same as [`Self::authorize`] for a client whose address is known.
     pub async fn authorize_from(
         &self,
         address: Option<IpAddr>,
@@ -169,9 +169,9 @@ impl Authorizer {
 
     async fn check(&self, credentials: &Credentials, attempt: &Attempt<'_>) -> Result<Grant, Refusal> {
         let fingerprint = attempt.fingerprint;
-        // The time before the user is read: what is read may be that old, and is kept that much shorter.
+        // The time before the user is read: the data may be that old, so the cache keeps the grant that much shorter.
         let moment = Moment::now(&*self.clock);
-        // Another check may have ended between the look into the cache and the beginning of this one.
+        // Another check may have ended between the cache lookup and the beginning of this one.
         if let Some(grant) = self.cache.get(&fingerprint, moment) {
             return Ok(grant);
         }
@@ -202,7 +202,7 @@ impl Authorizer {
         Ok(grant)
     }
 
-    /// Compares where that takes long, without holding up anybody else.
+    /// Compares with the slow hash, without blocking other requests.
     async fn compute(
         &self,
         candidates: Vec<Candidate>,
@@ -216,15 +216,15 @@ impl Authorizer {
         })?;
         let turn = self.computing.clone().acquire_owned().await;
         let turn = turn.map_err(|closed| Refusal::Unavailable(PortError::broken(WHAT, closed)))?;
-        // Here and not before waiting, so that those who wait are not taken for failed, and only those who compute can
-        // exceed the limit.
+        // The attempt counts here and not before the wait: queued attempts do not count as failed, and only running
+        // computations can exceed the limit.
         if let Some(sign_ins) = &self.sign_ins {
             sign_ins.begin(attempt, self.clock.now()).map_err(too_many)?;
         }
         let compare = self.compare.clone();
         let computation = spawn_blocking(move || {
             let found = matching(candidates, &secret, now, &*compare);
-            // A computation goes on when its client goes away, so it is the computation that holds the turn.
+            // A computation goes on when its client disconnects, so the computation holds the permit.
             drop(turn);
             found
         });

@@ -1,4 +1,4 @@
-//! Credentials as a client sends them: the value of an `Authorization` header, read after RFC 7617.
+//! Credentials as a client sends them: the value of an `Authorization` header, read as RFC 7617 defines it.
 
 use base64::{
     Engine,
@@ -10,11 +10,11 @@ use weir_core::{
     users::{Secret, split_credentials},
 };
 
-/// The longest header value that is read, in bytes. The longest one that can be right (a name of 48 bytes and a
-/// password of 256) has 414.
+/// The longest header value that is read, in bytes. The longest valid one (a name of 48 bytes and a password of 256) has
+/// 414.
 pub const MAX_HEADER_BYTES: usize = 1024;
 
-/// RFC 7617 wants the padding; some clients leave it out, and nothing is ambiguous without it.
+/// RFC 7617 wants the padding; some clients omit it, and the value is unambiguous without it.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
@@ -23,28 +23,28 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 /// Why a header value holds no Basic credentials. The message never repeats the value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BasicError {
-    /// It is longer than any that could be right.
+    /// The value is longer than any valid one.
     #[error("the header has more than {MAX_HEADER_BYTES} bytes")]
     TooLong,
-    /// It is of another scheme, such as `Bearer`.
+    /// The value has another scheme, such as `Bearer`.
     #[error("the scheme is not Basic")]
     NotBasic,
-    /// What follows the scheme cannot be decoded.
+    /// The text after the scheme cannot be decoded.
     #[error("what follows Basic is not base64")]
     NotBase64,
-    /// A NUL, a line break or the like, which RFC 7617 forbids.
+    /// The name or secret holds a NUL, a line break or another control character, which RFC 7617 forbids.
     #[error("name or secret holds a control character")]
     ControlCharacter,
-    /// Nothing separates name and secret.
+    /// No colon separates name and secret.
     #[error("there is no colon between name and secret")]
     NoColon,
 }
 
-/// Who a client says it is, and how it would prove it.
+/// The name and the secret that a client sent.
 #[derive(Debug, Clone)]
 pub struct Credentials {
-    /// The name; an error if nobody can have it. That is no reason to stop early: it is refused like any other
-    /// name that nobody has.
+    /// The name; an error if it is no valid username. That is no reason to stop early: it is refused like any other name
+    /// without an account.
     pub username: Result<Username, NameError>,
     /// The secret.
     pub secret: Secret,
@@ -71,8 +71,8 @@ impl Credentials {
     }
 }
 
-/// Reads UTF-8, as the challenge asks for, and otherwise Latin-1, which some clients send whatever is asked for (`requests`
-/// in Python, `btoa` in browsers). The bytes decide, so each secret has one reading and is checked once.
+/// Reads UTF-8, as the challenge asks for. Other bytes are read as Latin-1, which some clients always send (`requests` in
+/// Python, `btoa` in browsers). The bytes decide, so each secret has one reading and is checked once.
 fn text(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes).unwrap_or_else(|error| error.into_bytes().into_iter().map(char::from).collect())
 }
@@ -136,7 +136,7 @@ mod tests {
             ("Basic ???".to_owned(), BasicError::NotBase64),
             (format!("{0},{0}", basic("a:b")), BasicError::NotBase64),
             ("Basic YTpi YTpi".to_owned(), BasicError::NotBase64),
-            // The URL-safe alphabet, and bits behind the last byte: two texts for one secret.
+            // The URL-safe alphabet, and bits after the last byte: two texts for one secret.
             ("Basic YTr_-_-_".to_owned(), BasicError::NotBase64),
             ("Basic YTpiY2==".to_owned(), BasicError::NotBase64),
             (basic(b"a:\xff\x85"), BasicError::ControlCharacter),

@@ -1,10 +1,10 @@
-//! Grants that were given a moment ago.
+//! A cache of recent grants.
 //!
-//! Only grants are kept, never refusals: a refusal is not worth remembering, and a client could fill the memory
-//! with them. What is kept holds no secret; it is found by a salted digest of the credentials.
+//! Refusals are never cached: they are not worth it, and a client could fill the memory with them. An entry holds no
+//! secret; its key is a salted digest of the credentials.
 //!
-//! A grant ends by whichever clock says so first: the wall clock, which may be set back, or the one that never jumps, which may
-//! stand still while Lambda freezes the process. So neither prolongs what a removed access key may do.
+//! A grant expires by whichever clock says so first: the wall clock, which may be set back, or the monotonic clock, which
+//! may stand still while Lambda freezes the process. So neither prolongs the rights of a removed access key.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -17,10 +17,10 @@ use weir_core::{Clock, Random, Timestamp};
 
 use crate::{Credentials, Grant};
 
-/// What credentials are known by in memory.
+/// The cache key of credentials.
 pub(crate) type Fingerprint = [u8; 32];
 
-/// Grants by the fingerprint of the credentials, the oldest given up first when there are too many.
+/// Grants by the fingerprint of the credentials. When there are too many, the oldest is evicted first.
 pub(crate) struct Cache {
     salt: [u8; 32],
     duration: Duration,
@@ -30,7 +30,7 @@ pub(crate) struct Cache {
 #[derive(Default)]
 struct Kept {
     grants: HashMap<Fingerprint, Entry>,
-    /// In the order of their coming, each with its end: one that was replaced has another end than its entry.
+    /// The insertion order, each with its end. A replaced grant has another end here than in its entry.
     order: VecDeque<(Fingerprint, Timestamp)>,
 }
 
@@ -54,18 +54,18 @@ impl Moment {
 }
 
 impl Cache {
-    /// The most grants that are kept: some 3 MB.
+    /// The most grants in the cache: some 3 MB.
     const MAX_GRANTS: usize = 10_000;
 
-    /// An empty cache that keeps grants for `duration`. Its salt makes fingerprints useless outside this process.
+    /// Returns an empty cache that keeps grants for `duration`. Its salt makes fingerprints useless outside this process.
     pub(crate) fn new(duration: Duration, random: &dyn Random) -> Self {
         let mut salt = [0; 32];
         random.fill(&mut salt);
         Self { salt, duration, kept: Mutex::default() }
     }
 
-    /// The fingerprint of credentials: of what they say, however the header spells it. Names that nobody can have
-    /// count as one, as they all have the same answer.
+    /// Returns the fingerprint of the decoded credentials, however the header spells them. All invalid names count as one,
+    /// as they all have the same answer.
     pub(crate) fn fingerprint(&self, credentials: &Credentials) -> Fingerprint {
         let name = credentials.username.as_ref().map_or("", weir_core::Username::as_str);
         Sha256::new()
@@ -77,7 +77,7 @@ impl Cache {
             .into()
     }
 
-    /// The grant that was given to these credentials, if that was not too long ago.
+    /// Returns the cached grant of these credentials, if it has not expired.
     pub(crate) fn get(&self, fingerprint: &Fingerprint, now: Moment) -> Option<Grant> {
         let kept = self.kept();
         let entry = kept.grants.get(fingerprint)?;
@@ -86,7 +86,7 @@ impl Cache {
         (by_wall && by_elapsed).then(|| entry.grant.clone())
     }
 
-    /// Keeps a grant that was found right at `from`, and counts no longer than until `expiry`.
+    /// Caches a grant that was found right at `from`, until `expiry` at the latest.
     pub(crate) fn keep(
         &self,
         fingerprint: Fingerprint,
@@ -113,7 +113,7 @@ impl Cache {
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
-        // Nothing is left half done by what happens under this lock.
+        // Code under this lock leaves no half-done state.
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -129,7 +129,7 @@ mod tests {
         Cache::new(Duration::from_secs(seconds), &SeededRandom::new(1))
     }
 
-    /// So many milliseconds later, on both clocks.
+    /// Returns the moment this many milliseconds later, on both clocks.
     fn at(millis: u64) -> Moment {
         Moment { wall: fixtures::now().plus_millis(millis), elapsed: Duration::from_millis(millis) }
     }

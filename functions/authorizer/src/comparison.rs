@@ -1,15 +1,15 @@
-//! The computations that check a secret.
+//! The constant-work computations that check a secret.
 //!
-//! The duration of a refusal must not reveal who has an account, how many access keys it has or of which kind. So
-//! the amount of work depends on nothing but the form of the secret, which the client knows anyway:
+//! The duration of a refusal must not reveal who has an account, how many access keys a user has or of which kind. So the
+//! amount of work depends only on the form of the secret, which the client knows anyway:
 //!
-//! - as many stored keys are parsed as a user can have, for every name: decoys stand in for those that are missing;
-//! - a secret of the generated form is compared with as many fast hashes as a user can have, of decoys where the
-//!   user has fewer;
-//! - any other is compared with exactly one argon2id hash, of a decoy where the user has no password.
+//! - for every name, as many stored keys are parsed as a user can have: decoys replace the missing ones;
+//! - a secret of the generated form is compared with as many fast hashes as a user can have; decoys replace the missing
+//!   ones;
+//! - any other secret is compared with exactly one argon2id hash, a decoy's if the user has no password.
 //!
-//! Nothing is skipped because something else matched or because an access key has expired. (A hash that was made
-//! with other argon2id costs than today's takes its own time to check, until that password is changed.)
+//! No step is skipped because another one matched or because an access key has expired. (A hash made with other argon2id
+//! costs than today's takes its own time to check, until that password is changed.)
 
 use serde_json::value::RawValue;
 use weir_core::{
@@ -23,11 +23,11 @@ pub(crate) type Parse = dyn Fn(&str) -> Result<AccessKey, serde_json::Error> + S
 /// Compares a secret with a hash: [`SecretHash::matches`], unless a test counts.
 pub(crate) type Compare = dyn Fn(&SecretHash, &Secret) -> bool + Send + Sync;
 
-/// What a secret is compared with.
+/// A hash to compare a secret with.
 pub(crate) enum Candidate {
     /// One of the user's access keys.
     Key(AccessKey),
-    /// A hash that nothing matches, for the time it takes.
+    /// A hash that no secret matches, compared only for the time it takes.
     Decoy(SecretHash),
 }
 
@@ -40,18 +40,18 @@ impl Candidate {
     }
 }
 
-/// Stored access keys that belong to no user, as text. One has a generated secret, the other a chosen password.
+/// Stored access keys of no user, as text. One has a generated secret, the other a chosen password.
 pub(crate) struct Decoys {
     generated: String,
     password: String,
 }
 
 impl Decoys {
-    /// The most passwords among stored access keys: one that counts (`User::add` refuses a second one), and one that
-    /// it replaced, until the user is changed the next time.
+    /// The most passwords among stored access keys: the valid one (`User::add` refuses a second one), and one that it
+    /// replaced, until the user's next change.
     const MAX_PASSWORDS: usize = 2;
 
-    /// The decoys. They have the label and the scope that `weir user add` gives.
+    /// Returns the decoys. They have the label and the scope that `weir user add` gives.
     pub(crate) fn new() -> Self {
         let text = |hash: SecretHash| {
             let hash = String::from(hash);
@@ -63,8 +63,8 @@ impl Decoys {
         Self { generated: text(generated), password: text(SecretHash::of_nobody()) }
     }
 
-    /// The candidates for a secret among a user's stored access keys; `None` is a name without an account. Twenty
-    /// generated keys and two passwords are parsed, whatever is stored.
+    /// Returns the candidates for a secret among a user's stored access keys; `None` means a name without an account. It
+    /// always parses twenty generated keys and two passwords.
     pub(crate) fn candidates(
         &self,
         stored: Option<&str>,
@@ -78,7 +78,7 @@ impl Decoys {
             of_its_kind.push(Candidate::Key(key));
         }
         fill(&mut generated, User::MAX_ACCESS_KEYS, &self.generated, parse)?;
-        // The newest password is the one that counts.
+        // Only the newest password is valid.
         passwords.reverse();
         fill(&mut passwords, Self::MAX_PASSWORDS, &self.password, parse)?;
         if secret.looks_generated() {
@@ -103,7 +103,7 @@ fn fill(
     Ok(())
 }
 
-/// The access key among the candidates that the secret belongs to, if it still counts. All of them are compared.
+/// Returns the candidate access key that the secret matches, if it is still valid. It compares all of them.
 pub(crate) fn matching(
     candidates: Vec<Candidate>,
     secret: &Secret,
@@ -133,7 +133,7 @@ mod tests {
     use super::*;
     use crate::fixtures::{expired, generated, now, password, stored, user};
 
-    /// The operations that a check takes.
+    /// The operations of one check.
     #[derive(Debug, Default, PartialEq, Eq)]
     struct Work {
         parsed: usize,
@@ -146,7 +146,7 @@ mod tests {
         Decoys::new().candidates(stored.as_deref(), secret, &|text| serde_json::from_str(text)).unwrap()
     }
 
-    /// How much work a check takes, and which access key it finds.
+    /// Returns the amount of work of a check, and the access key that it finds.
     fn work(user: Option<&User>, secret: &Secret) -> (Work, Option<AccessKey>) {
         let [parsed, fast, slow] = [const { AtomicUsize::new(0) }; 3].map(Arc::new);
         let stored = user.map(|user| stored(user).access_keys);

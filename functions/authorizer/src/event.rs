@@ -1,7 +1,7 @@
 //! What API Gateway sends to an authorizer: an event in one of four shapes.
 //!
-//! Of each, only what decides is read, and null counts as missing. Nothing in an event can make reading it panic,
-//! and nothing unexpected in it can turn into a grant. The shapes:
+//! Only the members that matter for the decision are read, and null counts as missing. No event can make reading it panic,
+//! and no unexpected content can become a grant. The shapes:
 //! <https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-lambda-authorizer-input.html>,
 //! <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-lambda-authorizer.html>.
 
@@ -11,12 +11,12 @@ use serde_json::Value;
 
 use crate::{Stage, StageError};
 
-/// Which API sends an event, and in which format.
+/// The API that sends an event, and the event's format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EventKind {
-    /// A REST API, with nothing but the header's value.
+    /// A REST API that sends only the header's value.
     RestToken,
-    /// A REST API (or a WebSocket API), with the request.
+    /// A REST API (or a WebSocket API) that sends the request.
     RestRequest,
     /// An HTTP API, in payload format 1.0.
     HttpApi1,
@@ -24,42 +24,42 @@ pub enum EventKind {
     HttpApi2,
 }
 
-/// An event that no authorizer is sent.
+/// An event that API Gateway never sends to an authorizer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EventError {
-    /// Not even a JSON object.
+    /// The event is not even a JSON object.
     #[error("an authorizer's event is a JSON object")]
     NotAnObject,
-    /// Of no known shape.
+    /// The event has no known shape.
     #[error("the event is neither of type TOKEN nor of type REQUEST")]
     UnknownShape,
 }
 
-/// Why an event's credentials do not even count as credentials.
+/// The reason why an event's credentials do not even count as credentials.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CredentialsError {
-    /// The request has several `Authorization` headers that differ. Which of them API Gateway keeps the answer for
-    /// is not documented.
+    /// The request has several `Authorization` headers that differ. AWS does not document for which of them API Gateway
+    /// caches the answer.
     #[error("there are several Authorization headers")]
     Several,
-    /// They are no text.
+    /// The header's value is not a string.
     #[error("the Authorization header is not a string")]
     NotText,
-    /// The header is not among the identity sources. API Gateway keeps the answer for the identity sources: it
-    /// would grant what these credentials may do to whoever shares the others.
+    /// The header is not among the identity sources. API Gateway caches the answer for the identity sources: every request
+    /// that shares them would get the rights of these credentials.
     #[error("the Authorization header is not among the authorizer's identity sources: add it there")]
     NotIdentitySource,
 }
 
-/// An event, as far as it decides anything.
+/// The parts of an event that matter for the decision.
 #[derive(Clone, PartialEq, Eq)]
 pub struct AuthorizerEvent<'a> {
-    /// Who sends it, and so which answer it expects.
+    /// The sender, which determines the expected answer.
     pub kind: EventKind,
     /// The value of the `Authorization` header, if there is one.
     pub credentials: Result<Option<&'a str>, CredentialsError>,
-    /// The stage of the API that was called. Only policies need it; it is not read for [`EventKind::HttpApi2`],
-    /// whose answer names no resource.
+    /// The stage of the API that was called. Only policies need it; it is not read for [`EventKind::HttpApi2`], whose
+    /// answer names no resource.
     pub stage: Result<Stage, StageError>,
 }
 
@@ -88,7 +88,7 @@ impl<'a> AuthorizerEvent<'a> {
     }
 }
 
-/// Without the credentials.
+/// Omits the credentials.
 impl fmt::Debug for AuthorizerEvent<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.debug_struct("AuthorizerEvent")
@@ -99,8 +99,8 @@ impl fmt::Debug for AuthorizerEvent<'_> {
     }
 }
 
-/// The credentials of a request: its `Authorization` header, or where it has none, the one identity source that
-/// the authorizer was set up with instead.
+/// Returns the credentials of a request: its `Authorization` header or, without one, the single identity source that the
+/// authorizer was configured with instead.
 fn credentials(event: &Value) -> Result<Option<&str>, CredentialsError> {
     let mut values = Vec::new();
     for headers in ["headers", "multiValueHeaders"] {
@@ -121,7 +121,7 @@ fn credentials(event: &Value) -> Result<Option<&str>, CredentialsError> {
     }
 }
 
-/// What the authorizer's identity sources hold: a list in format 2.0, joined by commas in format 1.0. (No right
+/// Returns the values of the authorizer's identity sources: a list in format 2.0, joined by commas in format 1.0. (No valid
 /// header holds a comma.)
 fn identity_sources(event: &Value) -> Vec<&str> {
     let sources: Vec<&str> = match &event["identitySource"] {
@@ -133,7 +133,7 @@ fn identity_sources(event: &Value) -> Vec<&str> {
     sources.filter(|source| !source.is_empty()).collect()
 }
 
-/// The texts of a value that is one or a list of some.
+/// Returns the texts of a value that is a string or a list of strings.
 fn texts(value: &Value) -> Result<Vec<&str>, CredentialsError> {
     match value {
         Value::Null => Ok(Vec::new()),
@@ -146,7 +146,7 @@ fn texts(value: &Value) -> Result<Vec<&str>, CredentialsError> {
     }
 }
 
-/// The one value, however often it is given.
+/// Returns the only distinct value, however often it is repeated.
 fn only(values: Result<Vec<&str>, CredentialsError>) -> Result<Option<&str>, CredentialsError> {
     let values = values?;
     if values.iter().any(|value| *value != values[0]) {

@@ -23,32 +23,32 @@ use crate::Grant;
 /// The secret of [`password`].
 pub(crate) const PASSWORD: &str = "correct horse";
 
-/// When tests begin: some time in 2026.
+/// The time at which tests begin, in 2026.
 pub(crate) fn now() -> Timestamp {
     Timestamp::saturating(1_795_179_605_007)
 }
 
-/// An `Authorization` header.
+/// Returns an `Authorization` header.
 pub(crate) fn basic(name: &str, secret: &str) -> String {
     format!("Basic {}", BASE64_STANDARD.encode(format!("{name}:{secret}")))
 }
 
-/// A user called ethan.
+/// Returns a user called ethan.
 pub(crate) fn user(access_keys: Vec<AccessKey>) -> User {
     User { access_keys, ..User::new("ethan".parse().unwrap()) }
 }
 
-/// What an engine stores of a user.
+/// Returns the form in which an engine stores a user.
 pub(crate) fn stored(user: &User) -> StoredUser {
     user.try_into().unwrap()
 }
 
-/// An access key with a generated secret.
+/// Returns an access key with a generated secret.
 pub(crate) fn generated(label: &str, seed: u64) -> (AccessKey, Secret) {
     generate(label.parse().unwrap(), Scope::Both, now(), &SeededRandom::new(seed))
 }
 
-/// An access key with the chosen secret [`PASSWORD`].
+/// Returns an access key with the chosen secret [`PASSWORD`].
 pub(crate) fn password(label: &str) -> AccessKey {
     static HASH: LazyLock<SecretHash> = LazyLock::new(|| {
         SecretHash::of_password(&Secret::presented(PASSWORD), &SeededRandom::new(1)).unwrap()
@@ -56,12 +56,12 @@ pub(crate) fn password(label: &str) -> AccessKey {
     AccessKey { hash: HASH.clone(), ..generated(label, 1).0 }
 }
 
-/// The same key, but its time is over since this very millisecond.
+/// Returns the same key, expired in this very millisecond.
 pub(crate) fn expired(key: AccessKey) -> AccessKey {
     AccessKey { expires_at: Some(now()), ..key }
 }
 
-/// What ethan's key of that label grants.
+/// Returns the grant of ethan's key with that label.
 pub(crate) fn grant(label: &str) -> Grant {
     Grant {
         username: "ethan".parse().unwrap(),
@@ -72,10 +72,10 @@ pub(crate) fn grant(label: &str) -> Grant {
     }
 }
 
-/// How long a test waits for what never comes if a promise is broken.
+/// The timeout of a test's wait; only a bug reaches it.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(5);
 
-/// Lets other tasks run until something is so.
+/// Lets other tasks run until the condition is true.
 pub(crate) async fn until(is_so: impl Fn() -> bool) {
     let waiting = async {
         while !is_so() {
@@ -85,7 +85,7 @@ pub(crate) async fn until(is_so: impl Fn() -> bool) {
     timeout(PATIENCE, waiting).await.unwrap();
 }
 
-/// Whether an IAM resource with stars covers this one.
+/// Returns whether an IAM resource with stars covers this one.
 pub(crate) fn covers(pattern: &str, resource: &str) -> bool {
     match pattern.split_once('*') {
         None => pattern == resource,
@@ -95,7 +95,7 @@ pub(crate) fn covers(pattern: &str, resource: &str) -> bool {
     }
 }
 
-/// Users in memory that count how often they are asked, and that can fail or take their time.
+/// Users in memory. They count their lookups, and can fail or stall.
 pub(crate) struct Directory {
     users: Mutex<HashMap<Username, User>>,
     asked: AtomicUsize,
@@ -128,12 +128,12 @@ impl Directory {
         self.failing.store(failing, Ordering::SeqCst);
     }
 
-    /// Cuts the stored access keys of all users short.
+    /// Truncates the stored access keys of all users.
     pub(crate) fn spoil(&self) {
         self.spoilt.store(true, Ordering::SeqCst);
     }
 
-    /// Lets nobody have an answer until [`Self::release`].
+    /// Blocks every lookup until [`Self::release`].
     pub(crate) fn hold(&self) {
         self.gate.try_acquire().unwrap().forget();
     }

@@ -1,4 +1,4 @@
-//! One computation for everybody who asks for the same thing at the same time.
+//! Single-flight: concurrent requests for the same thing share one computation.
 //!
 //! A page that opens 64 connections presents the same credentials 64 times before the first answer is known;
 //! without this, that is 64 computations of argon2id.
@@ -11,7 +11,7 @@ use std::{
 
 use tokio::sync::OnceCell;
 
-/// Computations under way, by what is asked for.
+/// Running computations by key.
 pub(crate) struct Flights<K, T> {
     under_way: Mutex<HashMap<K, Flight<T>>>,
 }
@@ -26,26 +26,26 @@ impl<K: Hash + Eq + Copy, T: Clone> Flights<K, T> {
         Self { under_way: Mutex::new(HashMap::new()) }
     }
 
-    /// Answers with what `compute` says, or with what the one says that somebody else began before. If whoever
-    /// computes gives up, one of those who wait begins anew.
+    /// Returns the result of `compute`, or of the computation that another caller already runs for this key. If the
+    /// computing caller is cancelled, one of the waiting callers starts again.
     pub(crate) async fn share<F: Future<Output = T>>(&self, key: K, compute: impl FnOnce() -> F) -> T {
         let seat = Seat::take(self, key);
         seat.answer.get_or_init(compute).await.clone()
     }
 
-    /// How many wait for an answer.
+    /// Returns the number of waiting callers.
     #[cfg(test)]
     pub(crate) fn waiting(&self) -> usize {
         self.under_way().values().map(|flight| flight.passengers).sum()
     }
 
     fn under_way(&self) -> MutexGuard<'_, HashMap<K, Flight<T>>> {
-        // Nothing is left half done by what happens under this lock.
+        // Code under this lock leaves no half-done state.
         self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A place among those who wait for one answer: left by dropping it, also when a client goes away.
+/// A caller's place in a flight. Dropping it leaves the flight, also when a client disconnects.
 struct Seat<'a, K: Hash + Eq + Copy, T: Clone> {
     flights: &'a Flights<K, T>,
     key: K,
@@ -68,7 +68,7 @@ impl<K: Hash + Eq + Copy, T: Clone> Drop for Seat<'_, K, T> {
             && Arc::ptr_eq(&flight.answer, &self.answer)
         {
             flight.passengers -= 1;
-            // Once there is an answer, it is for those who asked before it; who comes later asks anew.
+            // A finished flight serves only the callers that joined before its answer; later callers start a new one.
             if flight.passengers == 0 || flight.answer.initialized() {
                 under_way.remove(&self.key);
             }

@@ -1,13 +1,13 @@
-//! Basic credentials -> who is calling and what they may do.
+//! Turns Basic credentials into a caller and the caller's rights.
 //!
 //! Read in this order:
 //!
-//! - what a client sends: [`Credentials`], read from an `Authorization` header;
-//! - who that is: [`Authorizer::authorize`], the whole of it for a host that speaks HTTP itself; how often it may be
-//!   tried: `sign_ins`, by [`Rate`];
-//! - what API Gateway sends and expects: [`AuthorizerEvent`] and [`Answer`], joined by [`Authorizer::answer`].
+//! - [`Credentials`]: what a client sends, read from an `Authorization` header;
+//! - [`Authorizer::authorize`]: finds the caller; a host that speaks HTTP itself needs no more. `sign_ins` limits the
+//!   attempts by [`Rate`];
+//! - [`AuthorizerEvent`] and [`Answer`]: what API Gateway sends and expects, joined by [`Authorizer::answer`].
 //!
-//! Whatever comes in, what goes out is a grant, a refusal, or the error that the users cannot be asked.
+//! Every input ends in a grant, a refusal, or the error that the users cannot be read.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod answer;

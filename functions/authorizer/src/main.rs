@@ -1,4 +1,4 @@
-//! The authorizer on Lambda: users in DynamoDB, asked by API Gateway.
+//! The authorizer on Lambda: it reads users from DynamoDB and answers API Gateway.
 
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
@@ -7,8 +7,8 @@ use serde_json::Value;
 use weir_aws::Aws;
 use weir_core::{SystemClock, SystemRandom};
 
-/// How long verified credentials are believed without asking again. API Gateway keeps the answers as well, and longer:
-/// this is for the callers that it has not seen yet.
+/// How long verified credentials stay cached. API Gateway caches the answers as well, and longer: this cache is for the
+/// callers that API Gateway has not seen yet.
 const CREDENTIALS_CACHED: Duration = Duration::from_mins(1);
 
 #[tokio::main(flavor = "current_thread")]
@@ -26,7 +26,7 @@ async fn main() -> ExitCode {
     .await
 }
 
-/// Somebody who brings no credentials wakes nobody up.
+/// Logs a failure. Missing credentials are no error, so they wake no operator up.
 fn log(failure: &Failure) {
     match failure {
         Failure::Unauthorized => tracing::debug!("no credentials"),

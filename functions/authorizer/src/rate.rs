@@ -1,9 +1,8 @@
-//! How often something may happen for each of many keys, in bounded memory.
+//! A rate limiter for many keys, in bounded memory.
 //!
-//! A bucket for each key (GCRA: of a bucket, only the time is kept at which it will be full again). Unlike the usual
-//! limiter it can be asked without taking anything, takes back what was taken for nothing, and forgets the fullest
-//! buckets first when there are too many keys, so that whoever floods it with keys does not free those who are held
-//! back by it.
+//! Each key has a token bucket (GCRA: it stores only the time at which the bucket will be full again). Unlike the usual
+//! limiter, this one can be asked without taking a token, and takes an unused token back. When there are too many keys, it
+//! forgets the fullest buckets first, so a flood of keys does not free the keys that it holds back.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -15,20 +14,20 @@ use std::{
 
 use weir_core::Timestamp;
 
-/// The most keys that are remembered: with their times, some MB.
+/// The most keys in memory: with their times, some MB.
 const MAX_KEYS: usize = 10_000;
 
-/// A limit for each key on its own.
+/// A rate limit for each key on its own.
 pub struct Rate<K> {
-    /// Between two, in the long run, in microseconds.
+    /// The time between two tokens in the long run, in microseconds.
     interval: u64,
-    /// What may come at once, as time.
+    /// The burst size, as time.
     window: u64,
     full_at: Mutex<Ends<K>>,
 }
 
 impl<K: Hash + Ord + Clone> Rate<K> {
-    /// Allows `times` in every `period` in the long run, and up to `at_once` together.
+    /// Allows `times` in every `period` in the long run, and a burst of up to `at_once`.
     #[must_use]
     pub fn new(times: u32, period: Duration, at_once: u32) -> Self {
         let period = u64::try_from(period.as_micros()).unwrap_or(u64::MAX);
@@ -37,12 +36,12 @@ impl<K: Hash + Ord + Clone> Rate<K> {
         Self { interval, window, full_at: Mutex::new(Ends::new(MAX_KEYS)) }
     }
 
-    /// Whether it may happen now; or how long it will take until it may.
+    /// Returns whether there is a token now; the error is the time until there is one.
     pub fn check(&self, key: &K, now: Timestamp) -> Result<(), Duration> {
         self.after_one_more(&self.full_at(), key, micros(now)).map(drop)
     }
 
-    /// Takes one, if there is one; or says how long it will take until there is.
+    /// Takes a token; if there is none, the error is the time until there is one.
     pub fn take(&self, key: &K, now: Timestamp) -> Result<(), Duration> {
         let now = micros(now);
         let mut full_at = self.full_at();
@@ -51,7 +50,7 @@ impl<K: Hash + Ord + Clone> Rate<K> {
         Ok(())
     }
 
-    /// Gives back what was taken.
+    /// Gives a token back.
     pub fn give_back(&self, key: &K, now: Timestamp) {
         let mut full_at = self.full_at();
         if let Some(end) = full_at.get(key) {
@@ -59,17 +58,17 @@ impl<K: Hash + Ord + Clone> Rate<K> {
         }
     }
 
-    /// When the bucket would be full again with one less in it.
+    /// Returns the time at which the bucket would be full again with one token less in it.
     fn after_one_more(&self, full_at: &Ends<K>, key: &K, now: u64) -> Result<u64, Duration> {
         let full = now.saturating_add(self.window);
-        // A clock that was set back must not lock anybody out for longer than an empty bucket does.
+        // A clock that was set back must not lock a key out for longer than an empty bucket does.
         let end = full_at.get(key).unwrap_or(now).clamp(now, full);
         let after = end.saturating_add(self.interval);
         if after <= full { Ok(after) } else { Err(Duration::from_micros(after - full)) }
     }
 
     fn full_at(&self) -> MutexGuard<'_, Ends<K>> {
-        // Nothing is left half done by what happens under this lock.
+        // Code under this lock leaves no half-done state.
         self.full_at.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -78,7 +77,8 @@ fn micros(now: Timestamp) -> u64 {
     now.millis().saturating_mul(1000)
 }
 
-/// Whom an address belongs to, as far as that can be said: of IPv6, everybody has 2^64 of them.
+/// Returns the network of an address, which stands for its owner as far as possible: every owner of IPv6 has 2^64
+/// addresses.
 pub(crate) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6((address.to_bits() >> 64 << 64).into()),
@@ -86,7 +86,7 @@ pub(crate) fn network(address: IpAddr) -> IpAddr {
     }
 }
 
-/// Keys, each until its time; the earliest is forgotten when there are too many.
+/// Keys with an end time each; the earliest is forgotten when there are too many.
 pub(crate) struct Ends<K> {
     until: HashMap<K, u64>,
     order: BTreeSet<(u64, K)>,

@@ -1,20 +1,20 @@
-//! What API Gateway expects from an authorizer: a policy, or a yes or no.
+//! API Gateway's two forms of an authorizer's answer: a policy, or a yes or no.
 //!
-//! No member is ever null: whether API Gateway takes a null for a missing one is not documented. All values of the
-//! context are strings, as a REST API takes nothing else:
+//! No member is ever null: AWS does not document whether API Gateway takes a null for a missing member. All values of the
+//! context are strings, as a REST API takes no other type:
 //! <https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-lambda-authorizer-output.html>.
 
 use serde::Serialize;
 
 use crate::{Grant, Stage};
 
-/// What the collector is told about the caller, in the request context's `authorizer`.
+/// The caller's properties that the collector gets, in the request context's `authorizer`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Context {
     username: String,
     scope: &'static str,
     access_key: String,
-    /// In milliseconds. API Gateway believes a grant longer than a key may last, so the collector has to know.
+    /// In milliseconds. API Gateway may cache a grant for longer than a key lasts, so the collector has to know the expiry.
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_at: Option<String>,
 }
@@ -30,10 +30,10 @@ impl From<&Grant> for Context {
     }
 }
 
-/// An IAM policy and who it is about: what REST APIs and HTTP APIs in payload format 1.0 expect.
+/// An IAM policy and its principal: the answer for REST APIs and HTTP APIs in payload format 1.0.
 ///
-/// API Gateway keeps it for the credentials, a refusal like a grant, for as long as the authorizer's time to live
-/// says: an access key that is made right after it was refused may be refused until then.
+/// API Gateway caches it for the credentials, a refusal like a grant, for as long as the authorizer's time to live says: an
+/// access key that is made right after it was refused may be refused until then.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Policy {
@@ -54,7 +54,7 @@ pub struct PolicyDocument {
     statement: [Statement; 1],
 }
 
-/// What the policy says.
+/// A statement of the policy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Statement {
@@ -64,10 +64,10 @@ pub struct Statement {
 }
 
 impl Policy {
-    /// Who a refusal is about. No user can be called so.
+    /// The principal of a refusal. No user can have this name.
     const NOBODY: &str = "_nobody";
 
-    /// Allows the caller every method of the stage; what of it their scope covers is the collector's to say.
+    /// Allows the caller every method of the stage; the collector decides which of them the caller's scope covers.
     #[must_use]
     pub fn allow(stage: &Stage, grant: &Grant) -> Self {
         Self {
@@ -77,7 +77,7 @@ impl Policy {
         }
     }
 
-    /// Denies the stage, or everything where it is not known which stage was called.
+    /// Denies the stage, or everything if the stage is not known.
     #[must_use]
     pub fn deny(stage: Option<&Stage>) -> Self {
         Self::new(Self::NOBODY, "Deny", stage.map_or("*", Stage::as_str))
@@ -100,9 +100,9 @@ impl Policy {
     }
 }
 
-/// Yes or no: what HTTP APIs in payload format 2.0 expect where simple responses are enabled
-/// (`EnableSimpleResponses`), as Weir's template does. Where they are not, API Gateway does not understand it and
-/// answers 500. It is kept like a [`Policy`].
+/// Yes or no: the answer for HTTP APIs in payload format 2.0 with simple responses enabled (`EnableSimpleResponses`), as in
+/// Weir's template. If they are not enabled, API Gateway does not understand the answer and returns 500. It is cached like
+/// a [`Policy`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Simple {

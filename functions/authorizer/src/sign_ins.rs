@@ -1,10 +1,10 @@
-//! Who may still try to sign in.
+//! Limits on failed sign-ins.
 //!
-//! Chosen passwords can be guessed, and each guess costs a computation of argon2id. So of wrong ones, only so many are
-//! looked at: for each client address, and for each username, as a guesser may have many addresses. It makes no
-//! difference whether the user exists. Credentials that were right within the last hour are always checked: nobody is
-//! locked out by what others try. Generated secrets cannot be guessed and cost nothing to check; they are always
-//! checked too, and only the answer to wrong ones changes.
+//! Chosen passwords can be guessed, and each guess costs a computation of argon2id. So the number of wrong ones that are
+//! checked is limited: for each client address, and for each username, as an attacker may have many addresses. It makes no
+//! difference whether the user exists. Credentials that were right within the last hour are always checked, so an attacker
+//! cannot lock a user out. Generated secrets cannot be guessed and cost nothing to check: they are always checked too, and
+//! only the answer to wrong ones changes.
 
 use std::{
     net::IpAddr,
@@ -19,33 +19,33 @@ use crate::{
     rate::{Ends, Rate, network},
 };
 
-/// How long credentials that were right are told from guesses.
+/// How long credentials that were right are remembered, to tell them from guesses.
 const REMEMBERED_MILLIS: u64 = 60 * 60 * 1000;
 
-/// How many of them; those that were longest not used are forgotten first.
+/// The most credentials remembered; the least recently used are forgotten first.
 const MAX_REMEMBERED: usize = 10_000;
 
-/// How many more failures at once a name has than an address: one address alone never uses up a name's.
+/// How many times more failures at once a name has than an address: one address alone never uses up a name's.
 const ADDRESSES_FOR_A_NAME: u32 = 5;
 
 /// Limits on failed sign-ins.
 pub(crate) struct SignIns {
     addresses: Rate<IpAddr>,
     names: Rate<Username>,
-    /// Salted digests, as in the cache: no secret is in them.
+    /// Salted digests, as in the cache: they hold no secret.
     were_right: Mutex<Ends<Fingerprint>>,
 }
 
-/// Who tries.
+/// A sign-in attempt.
 pub(crate) struct Attempt<'a> {
     pub(crate) address: Option<IpAddr>,
-    /// None if nobody can have that name.
+    /// `None` for an invalid name, which no user can have.
     pub(crate) name: Option<&'a Username>,
     pub(crate) fingerprint: Fingerprint,
 }
 
 impl SignIns {
-    /// Allows so many failures a minute: at once, and then evenly.
+    /// Allows this many failures a minute: at once, and then evenly.
     pub(crate) fn new(a_minute: u32) -> Self {
         let minute = Duration::from_mins(1);
         Self {
@@ -55,7 +55,7 @@ impl SignIns {
         }
     }
 
-    /// Whether a chosen password may be checked; or how long it will take until it may.
+    /// Returns whether a chosen password may be checked; the error is the time until it may.
     pub(crate) fn check(&self, attempt: &Attempt<'_>, now: Timestamp) -> Result<(), Duration> {
         if self.was_right(attempt, now) {
             return Ok(());
@@ -64,19 +64,19 @@ impl SignIns {
         attempt.name.map_or(Ok(()), |name| self.names.check(name, now))
     }
 
-    /// The same, and counts it as failed. What turns out to be right is not: [`Self::was_no_failure`].
+    /// Does the same as [`Self::check`] and counts the attempt as failed; [`Self::was_no_failure`] takes that back.
     pub(crate) fn begin(&self, attempt: &Attempt<'_>, now: Timestamp) -> Result<(), Duration> {
         if self.was_right(attempt, now) {
             return Ok(());
         }
         self.check(attempt, now)?;
-        // Somebody else may have taken the last one in between: then it is one more, and no harm.
+        // A concurrent attempt may have taken the last token in between: one more than allowed does no harm.
         let _ = attempt.address.map(|address| self.addresses.take(&network(address), now));
         let _ = attempt.name.map(|name| self.names.take(name, now));
         Ok(())
     }
 
-    /// It was right, or it was not checked after all.
+    /// Takes a failure back: the credentials were right, or were not checked after all.
     pub(crate) fn was_no_failure(&self, attempt: &Attempt<'_>, now: Timestamp) {
         if !self.was_right(attempt, now) {
             if let Some(address) = attempt.address {
@@ -88,19 +88,18 @@ impl SignIns {
         }
     }
 
-    /// These credentials are right.
+    /// Remembers that these credentials are right.
     pub(crate) fn remember(&self, attempt: &Attempt<'_>, now: Timestamp) {
         let until = now.millis().saturating_add(REMEMBERED_MILLIS);
         self.remembered().set(&attempt.fingerprint, until, now.millis());
     }
 
-    /// These credentials are wrong, even if they were right before.
+    /// Forgets these credentials: they are wrong, even if they were right before.
     pub(crate) fn forget(&self, attempt: &Attempt<'_>) {
         self.remembered().remove(&attempt.fingerprint);
     }
 
-    /// A generated secret was wrong: counts that for the address, and says when it may be tried again if that were
-    /// too many.
+    /// Counts a wrong generated secret for the address; if there were too many, the error is the time until the next try.
     pub(crate) fn wrong_generated(&self, attempt: &Attempt<'_>, now: Timestamp) -> Result<(), Duration> {
         attempt.address.map_or(Ok(()), |address| self.addresses.take(&network(address), now))
     }
@@ -110,7 +109,7 @@ impl SignIns {
     }
 
     fn remembered(&self) -> MutexGuard<'_, Ends<Fingerprint>> {
-        // Nothing is left half done by what happens under this lock.
+        // Code under this lock leaves no half-done state.
         self.were_right.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

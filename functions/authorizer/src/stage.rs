@@ -1,13 +1,12 @@
-//! What a policy of the authorizer is about: everything in one stage of an API.
+//! The resource of an authorizer's policy: everything in one stage of an API.
 
 use std::{fmt, str::FromStr};
 
 /// The ARN of everything in one stage of an API, such as `arn:aws:execute-api:eu-west-1:123456789012:abc123/prod/*`.
 ///
-/// It is the whole stage, not the one method that was called, as API Gateway keeps the policy for the credentials
-/// and applies it to whatever their owner calls next. In IAM a star stands for any characters, slashes among them,
-/// and for none: one star covers every method and every path, the root (`prod/GET/`) and the routes that have no
-/// method (`prod/$default`).
+/// It covers the whole stage, not only the called method, as API Gateway caches the policy for the credentials and applies
+/// it to their owner's next calls. In IAM a star matches any characters, also slashes, and the empty string: one star
+/// covers every method and every path, the root (`prod/GET/`) and the routes that have no method (`prod/$default`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stage(String);
 
@@ -21,15 +20,15 @@ impl Stage {
     /// (<https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-lambda-authorizer-output.html>).
     const MAX_CHARS: usize = 512;
 
-    /// The ARN as text.
+    /// Returns the ARN as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// Reads the ARN of a method. No part that comes to stand in a policy may hold what means something there, such
-/// as a star, so that a policy never allows more than the stage it is for.
+/// Reads the ARN of a method. No part that goes into a policy may hold a special character of policies, such as a star, so
+/// a policy never allows more than its own stage.
 impl FromStr for Stage {
     type Err = StageError;
 

@@ -1,4 +1,4 @@
-//! The real program on a Runtime API, with a table of users that has one.
+//! Runs the real program on a Runtime API, with a table that holds one user.
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
@@ -18,7 +18,7 @@ use weir_lambda::testing::{Call, Function, Outcome, StubAws};
 const PROGRAM: &str = env!("CARGO_BIN_EXE_authorizer");
 const METHOD: &str = "arn:aws:execute-api:us-east-1:123456789012:abcdef123/test/GET/counts";
 
-/// The function; the table, which can be out of order; and ethan's `Authorization` header.
+/// The function; the table, which can fail; and ethan's `Authorization` header.
 struct Setup {
     function: Function,
     table: StubAws,

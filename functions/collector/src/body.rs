@@ -1,4 +1,4 @@
-//! A request's body: all of its bytes as they were sent, and what they are once decompressed; both are bounded.
+//! Reads a request's body and decompresses it; both sizes are bounded.
 
 use std::{
     error::Error,
@@ -14,26 +14,26 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::problem::Problem;
 
-/// The largest body as it is sent. Lambda takes 6 MB of it in base64
-/// (<https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>); one limit everywhere.
+/// The largest body as sent. Lambda takes 6 MB of base64
+/// (<https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>); the limit is the same on every host.
 pub(crate) const MAX_SENT: usize = 4 << 20;
 
-/// The largest body once it is decompressed.
+/// The largest body after decompression.
 pub(crate) const MAX_DECOMPRESSED: usize = 16 << 20;
 
 /// The largest zstd window, as a power of two: 8 MiB, which RFC 8878 asks every decoder to support.
 const ZSTD_WINDOW_LOG: u32 = 23;
 
-/// How many bytes of bodies may be in memory in the process, each from when it comes until it is answered: 64 of the
-/// largest. Who comes then is told to try again.
+/// The most bytes of bodies in memory in the process, each from its arrival until its answer: 64 of the largest. Load
+/// shedding: a further body is refused, to be retried.
 static ROOM: Semaphore = Semaphore::const_new(64 * MAX_SENT);
 
-/// What a host's body fails with when its client is too slow; the client is told so.
+/// A host's error for a body that its client sends too slowly (a slow loris). The client learns the reason.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error("the body came too slowly")]
 pub struct BodyTooSlow;
 
-/// What a host's body fails with when a compressed one reached it as text.
+/// A host's error for a compressed body that reached it as text.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error("the compressed body was taken for text")]
 pub(crate) struct CompressedAsText;
@@ -45,10 +45,10 @@ enum Encoding {
     Zstd,
 }
 
-/// From this size on, working on a body takes milliseconds.
+/// From this size on, a body takes milliseconds of work.
 const LARGE: usize = 64 * 1024;
 
-/// The room that a body takes, until this is dropped.
+/// A body's share of [`ROOM`]; dropping it frees the share.
 #[derive(Debug)]
 pub(crate) struct Room(
     #[expect(dead_code, reason = "dropping it is what it is for")] Option<SemaphorePermit<'static>>,
@@ -62,18 +62,18 @@ pub(crate) struct Sent {
 }
 
 impl Sent {
-    /// Whether working on it takes time and memory: it is large, or may become so, or has more bytes than `at_once`, which
-    /// are quickly checked.
+    /// Returns whether the body takes time and memory to process: it is large, or may decompress to much, or has more bytes
+    /// than `at_once`, the number that is quickly checked.
     pub(crate) fn is_large(&self, at_once: usize) -> bool {
         self.encoding != Encoding::Identity || self.bytes.len() >= LARGE.min(at_once)
     }
 
-    /// How many bytes were sent.
+    /// Returns the number of bytes sent.
     pub(crate) fn length(&self) -> usize {
         self.bytes.len()
     }
 
-    /// The body without its encoding.
+    /// Returns the body without its encoding.
     pub(crate) fn decode(self) -> Result<Bytes, Problem> {
         match self.encoding {
             Encoding::Identity => Ok(self.bytes),
@@ -101,7 +101,7 @@ async fn read_into(
 ) -> Result<(Sent, Room), Problem> {
     let encoding = encoding(headers)?;
     let too_large = || Problem::BodyTooLarge { limit: MAX_SENT, decompressed: false };
-    // Whoever announces too much is told before sending it.
+    // A client that announces too large a body gets the error before it sends the body.
     if body.size_hint().lower() > MAX_SENT as u64 {
         return Err(too_large());
     }
@@ -122,7 +122,7 @@ async fn read_into(
         if length > MAX_SENT {
             return Err(too_large());
         }
-        // At most MAX_SENT, so it fits.
+        // The length is at most MAX_SENT, so it fits.
         let more = u32::try_from(part.len()).ok().and_then(|bytes| room.try_acquire_many(bytes).ok());
         let more = more.ok_or(Problem::Busy)?;
         match &mut taken {
@@ -131,17 +131,17 @@ async fn read_into(
         }
         parts.push(part);
     }
-    // Most bodies are one part, and are not copied.
+    // Most bodies have one part, which is not copied.
     let bytes = if parts.len() == 1 { parts.swap_remove(0) } else { parts.concat().into() };
     Ok((Sent { bytes, encoding }, Room(taken)))
 }
 
-/// Whether the host said so, below whatever was wrapped around its error.
+/// Returns whether the host's error is a `T`, whatever it was wrapped in.
 fn is<T: Error + 'static>(error: &(dyn Error + 'static)) -> bool {
     std::iter::successors(Some(error), |&error| error.source()).any(<dyn Error>::is::<T>)
 }
 
-/// Whether a request says that its body is compressed.
+/// Returns whether the request declares a compressed body.
 pub(crate) fn is_compressed(headers: &HeaderMap) -> bool {
     encoding(headers).is_ok_and(|encoding| encoding != Encoding::Identity)
 }
@@ -156,7 +156,7 @@ fn encoding(headers: &HeaderMap) -> Result<Encoding, Problem> {
                 "zstd" => Encoding::Zstd,
                 _ => return Err(Problem::UnsupportedEncoding),
             };
-            // Layers upon layers serve nobody but who wants to exhaust us.
+            // Several layers of compression serve only attackers that want to exhaust the process.
             if found != Encoding::Identity {
                 return Err(Problem::UnsupportedEncoding);
             }

@@ -1,5 +1,5 @@
-//! Who is calling, and what they may do. A handler that takes a [`Writer`] or a [`Reader`] cannot be reached without
-//! the right to write or to read.
+//! Authentication and authorization. A handler that takes a [`Writer`] or a [`Reader`] cannot be reached without the right
+//! to write or to read.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,63 +10,63 @@ use weir_core::{Timestamp, Username, ports::PortError, trace::TRACED, users::Sco
 
 use crate::{Collector, problem::Problem};
 
-/// Somebody who was recognised.
+/// An authenticated caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
-    /// Whose events they send and whose counts they read.
+    /// The user whose events are sent and whose counts are read.
     pub username: Username,
-    /// What their access key allows.
+    /// The scope of the caller's access key.
     pub scope: Scope,
 }
 
-/// Why nobody was recognised.
+/// The reason why a request has no caller.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum NotAuthenticated {
-    /// There are no credentials in the request.
+    /// The request has no credentials.
     #[error("this needs HTTP basic authentication")]
     NoCredentials,
-    /// There are, but they are not right; which part is wrong is nobody's business.
+    /// The credentials are wrong; the client does not learn which part.
     #[error("the credentials are not right")]
     Refused,
-    /// Too many sign-ins failed before: whoever it is may try again then.
+    /// Too many sign-ins failed before. The client may try again later.
     #[error("there were too many failed sign-ins")]
     TooManyFailures {
-        /// After this time.
+        /// The time after which it may.
         retry_after: Duration,
     },
-    /// Who is calling is known, and calls more often than anybody may.
+    /// The caller is known, and exceeds the rate limit.
     #[error("there were too many requests")]
     TooManyRequests {
-        /// After this time one more will be taken.
+        /// The time after which one more request is accepted.
         retry_after: Duration,
     },
-    /// They cannot be checked now.
+    /// The credentials cannot be checked now.
     #[error(transparent)]
     Unavailable(PortError),
 }
 
-/// Tells who is calling. On Lambda the authorizer has done the work, and its verdict is in the request; elsewhere the
-/// host asks the authorizer itself.
+/// Authenticates requests. On Lambda the authorizer has done the work, and its verdict is in the request; other hosts ask
+/// the authorizer themselves.
 #[async_trait]
 pub trait Authenticate: Send + Sync {
     /// Finds the caller of a request.
     async fn caller(&self, request: &Parts) -> Result<Caller, NotAuthenticated>;
 
-    /// Finds the caller of the same request again, once its body is whole. It counts as no further request.
+    /// Finds the caller of the same request again, once its body is complete. It does not count as another request.
     async fn still(&self, request: &Parts) -> Result<Caller, NotAuthenticated> {
         self.caller(request).await
     }
 }
 
-/// A caller who may post events, and when that was found.
+/// A caller who may post events, and the time at which that was checked.
 pub(crate) struct Writer {
     pub(crate) username: Username,
     found_at: Timestamp,
 }
 
 impl Writer {
-    /// Finds the right to write again where a moment has passed since: the body, or the wait for a place, may have
-    /// taken minutes, in which the access key was removed or expired.
+    /// Checks the right to write again if a moment has passed since: the body, or the wait for a place, may have taken
+    /// minutes, in which the access key was removed or expired.
     pub(crate) async fn still(&self, request: &Parts, collector: &Collector) -> Result<(), Problem> {
         if collector.clock.now() == self.found_at {
             return Ok(());
@@ -86,7 +86,7 @@ impl FromRequestParts<Arc<Collector>> for Writer {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, collector: &Arc<Collector>) -> Result<Self, Problem> {
-        // The time before: what is found may be that old.
+        // The time before the check: its result may be that old.
         let found_at = collector.clock.now();
         caller_with(Scope::Write, parts, collector).await.map(|username| Self { username, found_at })
     }
@@ -106,7 +106,7 @@ async fn caller_with(needed: Scope, parts: &Parts, collector: &Collector) -> Res
     with(needed, caller.map_err(Problem::from)?)
 }
 
-/// The caller's name, if their scope is enough.
+/// Returns the caller's name if the scope is enough.
 fn with(needed: Scope, caller: Caller) -> Result<Username, Problem> {
     if caller.scope.allows(needed) { Ok(caller.username) } else { Err(Problem::OutOfScope { needed }) }
 }

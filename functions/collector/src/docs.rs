@@ -1,5 +1,5 @@
-//! `GET /docs`: the API's description for people, who can try it there. It is Swagger UI, taken from a crate when this
-//! was built (`build.rs`), so that nothing comes from another host.
+//! `GET /docs`: the API's description for people, with a form to try it. It is Swagger UI, taken from a crate at build time
+//! (`build.rs`), so the page loads nothing from another host.
 
 use axum::{
     extract::Path,
@@ -12,14 +12,14 @@ use crate::{
     served::{File, file},
 };
 
-/// The page. What it loads is named from where it is, so that it works under a stage of API Gateway's too.
+/// The page. Its links are relative to its own address, so it also works under a stage of API Gateway's.
 const PAGE: &str = include_str!("docs/page.html");
 
-/// What a browser is allowed to do for the page. Swagger UI sets styles from its code.
+/// The page's Content-Security-Policy. Swagger UI sets styles from its code.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// What lies beside it.
+/// The files that the page loads.
 const BESIDE: [(&str, File); 4] = [
     ("swagger-ui-bundle.js", file!("text/javascript", "swagger-ui-bundle.js")),
     ("swagger-ui.css", file!("text/css", "swagger-ui.css")),
@@ -38,12 +38,12 @@ pub(crate) async fn page() -> Response {
     (headers, Html(PAGE)).into_response()
 }
 
-/// `GET /docs/`: what the page loads is named from `/docs`, so the browser has to go there.
+/// `GET /docs/`: redirects to `/docs`, as the page's links are relative to it.
 pub(crate) async fn without_slash() -> Redirect {
     Redirect::permanent("../docs")
 }
 
-/// `GET /docs/{file}`: what the page loads.
+/// `GET /docs/{file}`: a file that the page loads.
 pub(crate) async fn beside(Path(file): Path<String>, asked: HeaderMap) -> Result<Response, Problem> {
     let found = BESIDE.into_iter().find(|(name, _)| *name == file);
     found.ok_or(Problem::NotFound)?.1.answer(&asked)

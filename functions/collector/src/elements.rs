@@ -1,10 +1,11 @@
-//! The elements of a JSON array of which some are not JSON: each can have its own outcome, as long as it is certain where
-//! each of them begins and ends.
+//! Splits a JSON array with invalid elements: each element can have its own outcome, as long as the bounds of each are
+//! certain.
 
-/// The text of each element; none where a quote, a bracket or a comma that is missing leaves that open.
+/// Returns the text of each element; `None` where a missing quote, bracket or comma leaves the bounds open.
 ///
-/// All quotes and brackets must match, and a comma, a colon or a closing bracket must follow each value. So an element may lack
-/// a value, or have one that JSON does not know (`NaN`); but a quote that is missing makes no event of what a text contains.
+/// All quotes and brackets must match, and a comma, a colon or a closing bracket must follow each value. So an element may
+/// lack a value, or have one that JSON does not know (`NaN`); but a missing quote never turns a part of a text into an
+/// event.
 pub(crate) fn apart(array: &[u8]) -> Option<Vec<&[u8]>> {
     let text = array.strip_prefix(b"[")?;
     let (mut elements, mut begin) = (Vec::new(), 0);
@@ -48,14 +49,14 @@ pub(crate) fn apart(array: &[u8]) -> Option<Vec<&[u8]>> {
             b'{' if before == Before::Nothing => open.push(b'}'),
             b'[' if before == Before::Nothing => open.push(b']'),
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'+' | b'-' | b'.' | b'_' => before = Before::Word,
-            // A quote or bracket within a word, another kind of quote, a comment.
+            // A quote or bracket inside a word, another kind of quote, or a comment.
             _ => return None,
         }
     }
     None
 }
 
-/// What stands before a byte.
+/// The token before a byte.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Before {
     /// An opening bracket, a comma or a colon: a value or a name may begin.

@@ -1,5 +1,5 @@
-//! What spares clients an answer that they have already: JSON that was asked for with `GET` has an `ETag`, and who has the
-//! one with that tag is told so (RFC 9110, section 13).
+//! Conditional requests: a JSON answer to `GET` has an `ETag`, and a client that already has the answer with that tag gets
+//! 304 instead (RFC 9110, section 13).
 
 use std::{convert::Infallible, hash::Hasher};
 
@@ -14,7 +14,7 @@ use siphasher::sip128::{Hasher128, SipHasher13};
 
 use crate::problem::Problem;
 
-/// Larger bodies have no tag. None of the API's is so large.
+/// Larger bodies get no tag. No answer of the API is this large.
 const MAX_BYTES: u64 = 8 << 20;
 
 /// The middleware for all routes.
@@ -28,7 +28,7 @@ pub(crate) async fn spare(request: Request, next: Next) -> Response {
         return answer;
     }
     let (mut parts, body) = answer.into_parts();
-    // It is in memory, and as long as it said.
+    // The body is in memory, and its length is known.
     let Ok(body) = to_bytes(body, usize::MAX).await else { return Problem::Internal.into_response() };
     let tag = tag(&body);
     let has_it = had.iter().any(|had| names(had, &tag));
@@ -38,13 +38,12 @@ pub(crate) async fn spare(request: Request, next: Next) -> Response {
     }
     parts.status = StatusCode::NOT_MODIFIED;
     remove_what_is_said_of_the_body(&mut parts.headers);
-    // One that does not say how long it is: a length would be taken for that of the answer which is spared.
+    // A body of unknown length: a length would be taken for that of the omitted answer.
     let nothing = Body::from_stream(futures_util::stream::empty::<Result<Bytes, Infallible>>());
     Response::from_parts(parts, nothing)
 }
 
-/// The middleware for routes that need credentials: no cache may keep their answers for others, nor give one without
-/// asking whether it still holds.
+/// The middleware for routes that need credentials: no cache may share their answers, nor serve one without revalidation.
 pub(crate) async fn keep_private(request: Request, next: Next) -> Response {
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
     let mut answer = next.run(request).await;
@@ -55,14 +54,14 @@ pub(crate) async fn keep_private(request: Request, next: Next) -> Response {
     answer
 }
 
-/// Whether an answer is JSON that is in memory as a whole.
+/// Returns whether an answer is JSON that is completely in memory.
 fn is_small_json(answer: &Response) -> bool {
     let is_json = answer.headers().get(header::CONTENT_TYPE).is_some_and(|of| of == "application/json");
     is_json && answer.body().size_hint().exact().is_some_and(|bytes| bytes <= MAX_BYTES)
 }
 
-/// A weak tag: what stands for the same JSON, in whatever encoding it is sent on. The key of the digest is the same in
-/// all processes; who could find two bodies of one digest would fool nobody else with them.
+/// Returns a weak tag: it identifies the same JSON in any later encoding. The key of the digest is the same in all
+/// processes; a client that found two bodies with one digest could fool only itself.
 fn tag(body: &[u8]) -> HeaderValue {
     let mut digest = SipHasher13::new();
     digest.write(body);
@@ -70,7 +69,8 @@ fn tag(body: &[u8]) -> HeaderValue {
         .expect("hexadecimal digits and quotes are a header's value")
 }
 
-/// Whether an `If-None-Match` has the tag. Its own are compared weakly; a comma in somebody else's does no harm.
+/// Returns whether an `If-None-Match` has the tag. Weir's own tags are compared weakly; a comma in a foreign tag does no
+/// harm.
 pub(crate) fn names(had: &HeaderValue, tag: &HeaderValue) -> bool {
     let (Ok(had), Ok(tag)) = (had.to_str(), tag.to_str()) else { return false };
     let opaque = |tag: &'_ str| tag.strip_prefix("W/").unwrap_or(tag).to_owned();

@@ -1,4 +1,5 @@
-//! An example of every error, for the API's description: made as the errors themselves are, so that they cannot differ.
+//! An example of every error, for the API's description. The code of the errors themselves makes them, so the two cannot
+//! differ.
 
 use std::time::Duration;
 
@@ -7,20 +8,20 @@ use weir_core::{Violation, users::Scope};
 
 use crate::{body::MAX_SENT, caller::NotAuthenticated, post::MAX_EVENTS, problem::Problem, reason::Reason};
 
-/// Which errors a route has.
+/// A kind of route, by its errors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Of {
-    /// Any, and whatever is no route.
+    /// Any route, and any path that is no route.
     Any,
-    /// One that reads.
+    /// A route that reads.
     Reading,
-    /// One that takes an event of one type.
+    /// A route that takes an event of one type.
     OneEvent,
-    /// The one that takes many events.
+    /// The route that takes many events.
     ManyEvents,
 }
 
-/// The examples of a status, by name; none where the route has no such error.
+/// Returns the examples of a status, by name; none if the route has no such error.
 pub(crate) fn examples(of: Of, status: u16) -> Map<String, Value> {
     let mut all = with_credentials(if of == Of::Reading { Scope::Read } else { Scope::Write });
     match of {
@@ -54,7 +55,7 @@ pub(crate) fn examples(of: Of, status: u16) -> Map<String, Value> {
     of_status.map(|(_, name, value)| (name.to_owned(), json!({"value": value}))).collect()
 }
 
-/// Whatever is asked for.
+/// Returns the errors of every request.
 fn anywhere() -> Vec<Problem> {
     vec![
         Problem::MalformedRequest,
@@ -66,7 +67,7 @@ fn anywhere() -> Vec<Problem> {
     ]
 }
 
-/// Wherever credentials are needed.
+/// Returns the errors of every request that needs credentials.
 fn with_credentials(needed: Scope) -> Vec<Problem> {
     let retry_after = Duration::from_secs(30);
     vec![
@@ -79,7 +80,7 @@ fn with_credentials(needed: Scope) -> Vec<Problem> {
     ]
 }
 
-/// Wherever there is a body.
+/// Returns the errors of every request with a body.
 fn bodies() -> Vec<Problem> {
     vec![
         Problem::OriginNotAllowed,
@@ -97,7 +98,7 @@ fn violation() -> Violation {
     Violation::new("/session_id", "is required")
 }
 
-/// What `POST /events` says of one event.
+/// Returns the answer of `POST /events` about one event.
 fn outcomes(stored: u64, rejected: u64, not_stored: u64, outcome: &Value) -> Map<String, Value> {
     [
         ("stored", json!(stored)),

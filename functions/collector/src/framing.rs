@@ -1,4 +1,4 @@
-//! From a body to the texts of its events: one JSON object, a JSON array of them, or NDJSON.
+//! Splits a body into the texts of its events: one JSON object, a JSON array of them, or NDJSON.
 
 use std::borrow::Cow;
 
@@ -7,16 +7,16 @@ use weir_core::{Violation, looks};
 
 use crate::elements;
 
-/// What a body holds.
+/// The content of a body.
 #[derive(Debug)]
 pub(crate) enum Framed<'a> {
-    /// The text of each event; whether it is a valid one is not known yet.
+    /// The text of each event, not validated yet.
     Events(Vec<&'a [u8]>),
-    /// Neither of the three.
+    /// The body is none of the three.
     Malformed(Violation),
 }
 
-/// Finds the events of a body. `ndjson` says that the client announced one event a line; otherwise that is found out.
+/// Finds the events of a body. `ndjson` means that the client announced one event a line; otherwise the format is detected.
 pub(crate) fn split(body: &[u8], ndjson: bool) -> Framed<'_> {
     if let Some(looks) = looks::of_bytes(body)
         && !lines(body).any(is_object)
@@ -42,8 +42,8 @@ pub(crate) fn split(body: &[u8], ndjson: bool) -> Framed<'_> {
     }
 }
 
-/// The body with a question mark in the place of each byte that is no part of a UTF-8 character: text of the same length, so
-/// that a wrong byte hides from the parser nothing but itself.
+/// Returns the body with a question mark for each byte that is no part of a UTF-8 character. The length stays the same, so
+/// a wrong byte hides only itself from the parser.
 fn readable(body: &[u8]) -> Cow<'_, [u8]> {
     if std::str::from_utf8(body).is_ok() {
         return Cow::Borrowed(body);
@@ -56,7 +56,7 @@ fn readable(body: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(text)
 }
 
-/// Finds the events of a body that is not empty, and UTF-8.
+/// Finds the events of a body that is UTF-8 and not empty.
 fn find(body: &[u8]) -> Framed<'_> {
     if body.starts_with(b"[") {
         let error = match serde_json::from_slice::<Vec<&RawValue>>(body) {
@@ -82,11 +82,11 @@ fn find(body: &[u8]) -> Framed<'_> {
     Framed::Events(vec![body])
 }
 
-/// Whether a body of several lines is NDJSON, although that was not announced. Any of its lines may be broken.
+/// Returns whether a body of several lines is unannounced NDJSON. Any of its lines may be broken.
 ///
-/// A single object over many lines has lines that are objects by themselves, too: those that are parts of it. So where
-/// the first line may be the beginning of such an object, a later line counts only if it names its type and stands
-/// beyond the point up to which the body reads as one object.
+/// A single object over many lines also has lines that are objects by themselves: parts of it. So where the first line may
+/// be the beginning of such an object, a later line counts only if it names its type and comes after the point up to which
+/// the body reads as one object.
 fn is_ndjson(body: &[u8]) -> bool {
     let Some(first) = lines(body).next() else { return false };
     if is_object(first) {
@@ -102,23 +102,23 @@ fn is_ndjson(body: &[u8]) -> bool {
         Some(Err(error)) => offset(body, error.line(), error.column()),
         None => return false,
     };
-    // The line in which it breaks may be the event itself.
+    // The line of the syntax error may be the event itself.
     let line = body[..end].iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
     lines(&body[line..]).any(|line| is_object(line) && names_its_type(line))
 }
 
-/// Whether a body that begins like an array, and is none, has a first line that is whole, or wrong, by itself: `[1]`,
-/// `[INFO] …`; and an event in another one.
+/// Returns whether a body that begins like an array is lines instead: its first line is complete, or wrong, by itself
+/// (`[1]`, `[INFO] …`), and another line is an event.
 fn first_line_is_no_array(body: &[u8]) -> bool {
     lines(body).next().is_some_and(|first| !is_beginning(first)) && lines(body).skip(1).any(is_object)
 }
 
-/// Whether a line is the beginning of JSON, and not the whole of it.
+/// Returns whether a line is an incomplete beginning of JSON.
 fn is_beginning(line: &[u8]) -> bool {
     serde_json::from_slice::<&RawValue>(line).is_err_and(|error| error.is_eof())
 }
 
-/// Where the parser stopped. Lines count from 1; column 0 is the end of the line before.
+/// Returns the position at which the parser stopped. Lines count from 1; column 0 is the end of the line before.
 fn offset(body: &[u8], line: usize, column: usize) -> usize {
     let ends = body.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
     let start = std::iter::once(0).chain(ends).nth(line.saturating_sub(1)).unwrap_or(body.len());
@@ -206,9 +206,10 @@ mod tests {
             assert_eq!(events(&format!("{first}\n{good}\n{good}")).len(), 3, "{first}");
             assert_eq!(events(&format!("\n\r\n{first}\r\n{good}\r\n")).len(), 2, "{first}");
         }
-        // A value that was cut before its colon's value takes the next line for it; the one after proves the lines.
+        // A line cut before a member's value takes the next line for the value; the line after that proves that these are
+        // lines.
         assert_eq!(events(&format!("{{\"a\":\n{good}\n{good}")).len(), 3);
-        // An array that is cut or broken stays one thing, announced as a whole.
+        // A cut or broken array stays one event: it announced itself as a whole.
         assert_eq!(events(&format!("[\n{good},\n{good}")).len(), 1);
     }
 
@@ -226,7 +227,7 @@ mod tests {
             let Framed::Events(found) = split(&body, false) else { panic!("{}", body.escape_ascii()) };
             assert_eq!(found, expected, "{}", body.escape_ascii());
         }
-        // Lines are lines, whatever the first of them begins like.
+        // Announced lines are lines, whatever the first one begins like.
         assert!(matches!(split(b"\x1f\x8b?\n{}\n{}", true), Framed::Events(lines) if lines.len() == 3));
         // A byte outside of any text may stand for a quote.
         assert!(matches!(split(b"[{},\xe9{}]", false), Framed::Malformed(_)));

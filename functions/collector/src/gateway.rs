@@ -1,12 +1,12 @@
-//! The API behind API Gateway: requests come as events, and answers go back as objects.
+//! The API behind API Gateway: it turns events into requests, and responses into objects.
 //!
 //! REST APIs send payload format 1.0, HTTP APIs 2.0 or, if they are set to, 1.0. They differ in where they keep the
 //! method, the path, the query and the headers, and agree on the rest:
 //! <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html>.
 //!
-//! An event is read leniently: what is missing is empty, and what cannot be understood in a part of it (a header, the
-//! body) is that part's fault. A body that is not the base64 it is said to be breaks off when it is read, which the API
-//! answers like any body that does not come whole.
+//! An event is read leniently: a missing part is empty, and a malformed part (a header, the body) is an error of that part
+//! only. A body that is declared base64 and is not breaks off when it is read, which the API answers like any incomplete
+//! body.
 
 use std::{error::Error, fmt::Write, sync::Arc};
 
@@ -38,10 +38,10 @@ pub struct Gateway {
     router: Router,
 }
 
-/// Why an event has no answer.
+/// The reason why an event has no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GatewayError {
-    /// It is not a request that API Gateway hands on.
+    /// The event is no request of API Gateway.
     #[error("the event is no request of API Gateway: {0}")]
     NotARequest(&'static str),
     /// The answer's body broke off.
@@ -50,7 +50,7 @@ pub enum GatewayError {
 }
 
 impl Gateway {
-    /// An API behind API Gateway. It should tell who is calling by [`GatewayAuthentication`].
+    /// Returns an API behind API Gateway. Its authentication should be [`GatewayAuthentication`].
     #[must_use]
     pub fn new(router: Router) -> Self {
         Self { router }
@@ -68,7 +68,7 @@ impl Gateway {
     }
 }
 
-/// What differs between the payload formats, in answers.
+/// The payload format of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Format {
     V1,
@@ -89,9 +89,9 @@ pub struct GatewayAnswer {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 enum Headers {
-    /// In format 1.0, where a header may have several values.
+    /// For format 1.0, where a header may have several values.
     MultiValueHeaders(Map<String, Value>),
-    /// In format 2.0, where it has one.
+    /// For format 2.0, where a header has one value.
     Headers(Map<String, Value>),
 }
 
@@ -143,8 +143,8 @@ fn read(mut event: Map<String, Value>) -> Result<(Request<Body>, Format), Gatewa
     Ok((request, format))
 }
 
-/// What of a path cannot stand in a URI as it is. A percent sign can: whether API Gateway has decoded the path is not
-/// documented, and no path of the API needs one.
+/// The characters of a path that are escaped for a URI. A percent sign is not: AWS does not document whether API Gateway
+/// decodes the path, and no path of the API needs one.
 const PATH: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')
@@ -161,10 +161,10 @@ const PATH: &AsciiSet = &CONTROLS
     .add(b'|')
     .add(b'}');
 
-/// The same of a query as the client wrote it.
+/// The same for a query as the client wrote it.
 const QUERY: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<').add(b'>');
 
-/// All that means something in a query.
+/// The characters with a meaning in a query.
 const IN_QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 fn uri(event: &Value, format: Format) -> Result<Uri, GatewayError> {
@@ -192,8 +192,9 @@ fn uri(event: &Value, format: Format) -> Result<Uri, GatewayError> {
     Ok(Uri::from(path))
 }
 
-/// The path below the stage. An HTTP API's named stage begins the path; a REST API's never does, so there a path that
-/// begins like the stage is left alone where the event shows it: `requestContext.path` has the stage before it.
+/// Returns the path below the stage. An HTTP API's path begins with its named stage; a REST API's never does. So a REST
+/// API's path that begins like the stage stays as it is, where the event shows that: `requestContext.path` has the stage
+/// before it.
 fn without_stage<'a>(path: &'a str, context: &Value) -> &'a str {
     let stage = match context["stage"].as_str() {
         None | Some("" | "$default") => return path,
@@ -212,7 +213,7 @@ fn without_stage<'a>(path: &'a str, context: &Value) -> &'a str {
     }
 }
 
-/// The query in format 1.0, whose names and values are decoded.
+/// Returns the query of format 1.0, whose names and values are decoded.
 fn query(event: &Value) -> String {
     let mut query = String::new();
     for (name, value) in pairs(event, "multiValueQueryStringParameters", "queryStringParameters") {
@@ -223,7 +224,7 @@ fn query(event: &Value) -> String {
     query
 }
 
-/// Headers that cannot be understood are not there: none that matters can be one of them.
+/// Returns the headers without malformed ones, of which none can matter.
 fn request_headers(event: &Value) -> HeaderMap {
     let header = |(name, value): (&str, &str)| {
         Some((HeaderName::from_bytes(name.as_bytes()).ok()?, HeaderValue::from_bytes(value.as_bytes()).ok()?))
@@ -235,7 +236,7 @@ fn request_headers(event: &Value) -> HeaderMap {
     headers
 }
 
-/// The names and values of an object with lists of values, or, where there is none, of the one with single values.
+/// Returns the names and values of the object with lists of values or, without it, of the object with single values.
 fn pairs<'a>(event: &'a Value, several: &str, single: &str) -> impl Iterator<Item = (&'a str, &'a str)> {
     let several = event[several].as_object().filter(|object| !object.is_empty());
     let object = several.or_else(|| event[single].as_object());
@@ -248,8 +249,8 @@ fn pairs<'a>(event: &'a Value, several: &str, single: &str) -> impl Iterator<Ite
     })
 }
 
-/// The body as the client sent it. API Gateway decides by the content type what is text: a compressed body of such a type has lost
-/// the bytes that are no text, and fails where it is read.
+/// Returns the body as the client sent it. API Gateway decides by the content type whether it is text: a compressed body of
+/// a text type has lost its non-text bytes, and fails when it is read.
 fn body(body: Option<Value>, is_base64: bool, is_compressed: bool) -> Body {
     match body {
         None | Some(Value::Null) => Body::empty(),
@@ -265,33 +266,33 @@ fn body(body: Option<Value>, is_base64: bool, is_compressed: bool) -> Body {
     }
 }
 
-/// A body that breaks off at its beginning.
+/// Returns a body that breaks off at its beginning.
 fn broken(reason: impl Into<Box<dyn Error + Send + Sync>>) -> Body {
     Body::from_stream(futures_util::stream::iter([Err::<Bytes, _>(reason.into())]))
 }
 
-/// What API Gateway's authorizer said of the caller.
+/// The verdict of API Gateway's authorizer on the caller.
 #[derive(Clone)]
 struct Verdict(Result<Granted, NotAuthenticated>);
 
-/// A caller, and when their access key ends by itself.
+/// A caller, and the time at which the access key expires.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Granted {
     caller: Caller,
     until: Option<Timestamp>,
 }
 
-/// Believes what the authorizer function said, which API Gateway puts into the event. No client can put it there.
+/// Trusts the verdict of the authorizer function, which API Gateway puts into the event. No client can put it there.
 ///
-/// API Gateway goes on believing it for as long as the authorizer's time to live says. An access key that ends meanwhile
-/// by itself is refused here.
+/// API Gateway caches the verdict for as long as the authorizer's time to live says. An access key that expires in the
+/// meantime is refused here.
 #[derive(Clone)]
 pub struct GatewayAuthentication {
     clock: Arc<dyn Clock>,
 }
 
 impl GatewayAuthentication {
-    /// Looks at `clock` for whether an access key has ended.
+    /// Takes the clock that decides whether an access key has expired.
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         Self { clock }
@@ -312,8 +313,8 @@ impl Authenticate for GatewayAuthentication {
     }
 }
 
-/// Who is calling: `username`, `scope` and, where the access key has an end, `expires_at` in milliseconds. HTTP APIs keep them in
-/// `authorizer.lambda` and REST APIs in `authorizer`.
+/// Reads the caller: `username`, `scope` and, if the access key expires, `expires_at` in milliseconds. HTTP APIs keep them
+/// in `authorizer.lambda` and REST APIs in `authorizer`.
 fn verdict(authorizer: &Value) -> Result<Granted, NotAuthenticated> {
     let said = if authorizer["lambda"].is_object() { &authorizer["lambda"] } else { authorizer };
     match (&said["username"], &said["scope"]) {
@@ -556,7 +557,7 @@ mod tests {
             json!({"lambda": {"username": ["ethan"], "scope": "both"}}),
             json!({"username": "ethan", "scope": "both", "expires_at": "soon"}),
             json!({"username": "ethan", "scope": "both", "expires_at": 1_795_179_605_007_u64}),
-            // The inner object is the authorizer's; what stands beside it is not.
+            // The inner object is the authorizer's; the members beside it are not.
             json!({"lambda": {"username": "ethan"}, "scope": "both"}),
         ] {
             assert!(matches!(caller(wrong), Err(NotAuthenticated::Refused)));

@@ -18,7 +18,7 @@ use crate::{
     read::{Pairs, invalid, known, pairs},
 };
 
-/// How many hours and days one answer has if the client does not say where to begin, and at the most.
+/// The number of hours and days in an answer: the default if the query has no start, and the most.
 pub(crate) const HOURS: u64 = 48;
 pub(crate) const MAX_HOURS: u64 = 744;
 pub(crate) const DAYS: u64 = 90;
@@ -82,7 +82,7 @@ async fn settled(
     counts.map_err(|error| Problem::of_engine(&error))
 }
 
-/// Where a query wants to begin and to end.
+/// Returns the start and the end in a query.
 fn asked<T: FromStr<Err: Display>>(pairs: Vec<(String, String)>) -> Result<(Option<T>, Option<T>), Problem> {
     let (mut from, mut to) = (None, None);
     for (name, value) in pairs {
@@ -96,7 +96,7 @@ fn asked<T: FromStr<Err: Display>>(pairs: Vec<(String, String)>) -> Result<(Opti
     Ok((from, to))
 }
 
-/// Refuses what ends before it begins, and what is too long.
+/// Refuses a range that ends before it begins, or is too long.
 fn check<T: Display>(
     [from, to]: [T; 2],
     [first, last]: [u64; 2],

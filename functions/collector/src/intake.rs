@@ -1,4 +1,4 @@
-//! Taking events in: validate, stamp, store, count. Knows nothing of HTTP.
+//! The intake: validates, stamps, stores and counts events. It knows nothing of HTTP.
 
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use tokio::time::{Instant, timeout_at};
@@ -14,16 +14,16 @@ use weir_core::{
 use crate::reason::Reason;
 use crate::{Collector, Fate, Taken};
 
-/// What became of one event.
+/// The outcome of one event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// It is durable.
+    /// The event is durable.
     Stored { event_id: EventId },
-    /// It was stored before, and this time it was not: its client gave both the same id.
+    /// A duplicate: an event with the same id from this client was stored before, so this one was not stored again.
     Duplicate { event_id: EventId },
-    /// It is not valid, and kept aside.
+    /// The event is not valid, and was put aside.
     Rejected { errors: Vec<Violation> },
-    /// It is not known to be durable: it must be sent again. `event_id` is the client's, if it gave one.
+    /// The event may not be durable, and must be sent again. `event_id` is the client's, if it gave one.
     NotStored { event_id: Option<EventId>, reason: Reason },
 }
 
@@ -54,16 +54,16 @@ impl Serialize for Outcome {
     }
 }
 
-/// The most reasons that one answer names; beyond them, each event has one. It keeps a request of thousands of bad
-/// events from an answer many times its size.
+/// The most reasons in one answer; beyond them, each event has one. Otherwise the answer to thousands of bad events could
+/// be many times their size.
 const MAX_ERRORS: usize = 1000;
 
-/// The most bytes of a body that a rejected record surely keeps: as JSON, each may become six.
+/// The most bytes of a body that a rejected record always has room for: in JSON, each may become six.
 const MAX_PART: usize = 128 << 10;
 const _: () = assert!(6 * MAX_PART < MAX_RECORD_BYTES - (16 << 10));
 
-/// Events on their way: what can be said of each already, in the order of the request, and the records of those that were
-/// checked.
+/// Events between validation and storage: the verdict on each so far, in the order of the request, and the records of those
+/// that were checked.
 #[derive(Debug)]
 pub(crate) struct Prepared {
     records: Vec<Record>,
@@ -75,12 +75,12 @@ enum Verdict {
     Valid {
         client_id: Option<EventId>,
     },
-    /// `claimed` is the type that it says it is of, where it says one.
+    /// `claimed` is the type that the event names, if it names one.
     Invalid {
         claimed: Option<EventType>,
         errors: Vec<Violation>,
     },
-    /// It was not checked, and has no record: the events before it took all the work that a request may cause.
+    /// The event was not checked, and has no record: the events before it used up the work that a request may cause.
     Unchecked {
         client_id: Option<EventId>,
         claimed: EventType,
@@ -88,7 +88,7 @@ enum Verdict {
 }
 
 impl Collector {
-    /// Validates and stamps events. `expected` is the type of the route, where it is one type's own.
+    /// Validates and stamps events. `expected` is the type of the route, if the route belongs to one type.
     pub(crate) fn prepare(
         &self,
         username: &Username,
@@ -131,8 +131,7 @@ impl Collector {
         prepared
     }
 
-    /// A body in which no events could be found: a rejected event, or several that hold its parts where one cannot keep it
-    /// whole.
+    /// Prepares a body without recognisable events: one rejected event, or several with its parts if one cannot hold it.
     pub(crate) fn prepare_malformed(&self, username: &Username, body: &[u8], error: &Violation) -> Prepared {
         let received_at = self.clock.now();
         let parts = parts(body);
@@ -167,7 +166,7 @@ impl Collector {
         let claimed = || event.event_type.clone();
         let event_type = which_type(&self.catalog, &event, expected)
             .map_err(|error| NotAccepted::Invalid(claimed(), vec![error]))?;
-        // `which_type` answers only with types that the catalog has.
+        // `which_type` returns only types of the catalog.
         let key = match self.catalog.get(&event_type) {
             Some(definition) => definition.check_within(&event, budget).map_err(|refusal| match refusal {
                 Refusal::Invalid(errors) => NotAccepted::Invalid(claimed(), errors),
@@ -185,7 +184,7 @@ impl Collector {
         Stamp::new(username.clone(), event_id, received_at, &*self.random)
     }
 
-    /// Stores prepared events and counts them; says what became of each, and to the observer of all.
+    /// Stores prepared events and counts them. Returns the outcome of each, and reports all of them to the observer.
     pub(crate) async fn store(&self, Prepared { records, verdicts }: Prepared) -> Vec<Outcome> {
         let began = Instant::now();
         let storing = tracing::debug_span!(target: TRACED, "store", weir.events = records.len());
@@ -206,7 +205,7 @@ impl Collector {
         let mut durable = records.iter().zip(&appended);
         for verdict in verdicts {
             let checked = if matches!(verdict, Verdict::Unchecked { .. }) { None } else { durable.next() };
-            // Names that the catalog has not are the client's own.
+            // Type names outside the catalog are the client's own.
             let claimed = match &verdict {
                 Verdict::Valid { .. } => checked.map(|(record, _)| &record.counter().event_type),
                 Verdict::Invalid { claimed, .. } => claimed.as_ref(),
@@ -229,8 +228,8 @@ impl Collector {
         outcomes
     }
 
-    /// Counts stored events, and notes those that were rejected, where the engine does not do so itself. Either may fail
-    /// without the events being any less stored, so that no answer depends on it. Says how many counts may be too low.
+    /// Counts stored events, and notes the rejected ones, where the engine does not do so itself. A failure of either
+    /// leaves the events stored, so no answer depends on it. Returns the number of counts that may be too low.
     async fn count(&self, began: Instant, stored: impl Iterator<Item = &Record> + Clone) -> usize {
         let increments = counts::increments(stored.clone());
         if increments.is_empty() {
@@ -260,7 +259,7 @@ impl Collector {
     }
 }
 
-/// A body in parts that a rejected record keeps whole whatever is in them, cut between two characters if it is UTF-8.
+/// Splits a body into parts that always fit into a rejected record; it cuts UTF-8 between characters.
 fn parts(mut body: &[u8]) -> Vec<&[u8]> {
     let mut parts = Vec::new();
     while body.len() > MAX_PART {
@@ -274,9 +273,9 @@ fn parts(mut body: &[u8]) -> Vec<&[u8]> {
     parts
 }
 
-/// Why an event has no record of its type.
+/// The reason why an event has no record of its type.
 enum NotAccepted {
-    /// The type that it claims to be of, where it claims one, and what is wrong with it.
+    /// The type that the event claims, if any, and its errors.
     Invalid(Option<EventType>, Vec<Violation>),
     Unchecked {
         client_id: Option<EventId>,
@@ -284,11 +283,11 @@ enum NotAccepted {
     },
 }
 
-/// What became of an event, from what it is and what the stream did with its record, if it has one.
+/// Returns the outcome of an event, from its verdict and from the stream's result for its record, if it has one.
 fn outcome(verdict: Verdict, checked: Option<(&Record, &Appended)>) -> Outcome {
     let not_stored = |event_id, reason| Outcome::NotStored { event_id, reason };
     match (verdict, checked) {
-        // It is to be rejected and kept, and was not kept: sent again, it will be.
+        // A rejected event that was not put aside: it will be when it is sent again.
         (Verdict::Invalid { .. }, Some((_, Appended::Refused(error)))) => not_stored(None, error.into()),
         (Verdict::Invalid { errors, .. }, Some(_)) => Outcome::Rejected { errors },
         (Verdict::Invalid { .. }, None) => not_stored(None, Reason::Unavailable),
@@ -310,7 +309,7 @@ fn log_refusal(error: &PortError, refused: usize) {
     tracing::error!(%error, refused, "events were not stored");
 }
 
-/// The type of an event: the route's, or the one it names.
+/// Returns the type of an event: the route's, or the one that the event names.
 fn which_type(
     catalog: &Catalog,
     event: &Event<'_>,

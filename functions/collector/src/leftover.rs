@@ -1,8 +1,8 @@
-//! Reads the rest of a body that was answered early.
+//! Drains the unread rest of a body that was answered early.
 //!
-//! A client that is still sending when the connection is closed sees a reset instead of the answer: `requests` in
-//! Python, for one, never learns that its 10 MB were a 413. So whatever of a body the handler left is read and thrown
-//! away, within bounds, before the answer goes out.
+//! A client that is still sending when the connection is closed sees a reset instead of the answer: `requests` in Python,
+//! for one, never learns that its 10 MB were a 413. So the rest of the body is read and thrown away, within bounds, before
+//! the answer goes out.
 
 use std::{
     pin::Pin,
@@ -21,27 +21,26 @@ use axum::{
 use http_body_util::BodyExt;
 use tokio::sync::oneshot;
 
-/// How much is thrown away at the most, and for how long where nobody says. A client that sends more is cut off.
+/// The most bytes that are drained, and the default time limit. A client that exceeds them is cut off.
 const MAX_BYTES: usize = 64 << 20;
 const MAX_TIME: Duration = Duration::from_secs(10);
 
-/// Whoever wants to know that of a request nothing is left but a rest that is thrown away: it may be cut off then, and
-/// nothing is lost but its answer.
+/// Notified when only an unread body remains; the connection may then be evicted, and only the answer is lost.
 pub trait OnlyLeftover: Send + Sync {
-    /// It is so from now on.
+    /// Called at that moment.
     fn only_leftover(&self);
 }
 
-/// Where in a request's extensions a host puts who wants to know, and how long the rest may take.
+/// A request extension in which a host puts the receiver of the notification and the time limit of the rest.
 #[derive(Clone)]
 pub struct TellOnlyLeftover {
-    /// Who wants to know.
+    /// The receiver.
     pub who: Arc<dyn OnlyLeftover>,
-    /// A client that takes longer is cut off.
+    /// The time limit; a slower client is cut off.
     pub patience: Duration,
 }
 
-/// The middleware.
+/// The middleware that drains bodies.
 pub(crate) async fn discard(request: Request, next: Next) -> Response {
     if waits_to_be_asked(request.headers()) {
         return next.run(request).await;
@@ -58,13 +57,13 @@ pub(crate) async fn discard(request: Request, next: Next) -> Response {
             tell.who.only_leftover();
             patience = tell.patience;
         }
-        // Who takes longer is cut off.
+        // A slower client is cut off.
         let _ = tokio::time::timeout(patience, throw_away(left)).await;
     }
     answer
 }
 
-/// Such a client (curl, for large bodies) sends nothing until it is told to go on.
+/// Returns whether the client waits for a `100 Continue` before it sends the body, as curl does for large bodies.
 fn waits_to_be_asked(headers: &HeaderMap) -> bool {
     headers.get(header::EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
@@ -78,7 +77,7 @@ async fn throw_away(mut body: Body) {
     }
 }
 
-/// A body that comes back if it is dropped before its end.
+/// A body that is handed back if it is dropped before its end.
 struct Reclaimed {
     body: Option<Body>,
     give_back: Option<oneshot::Sender<Body>>,
@@ -114,7 +113,7 @@ impl Drop for Reclaimed {
         if let (Some(body), Some(give_back)) = (self.body.take(), self.give_back.take())
             && !body.is_end_stream()
         {
-            // Nobody wants it back if the client is gone.
+            // If the client is gone, no receiver is left.
             let _ = give_back.send(body);
         }
     }

@@ -1,24 +1,23 @@
-//! Weir's HTTP API: takes events in, answers for each of them, and reads counts.
+//! Weir's HTTP API: takes events in, answers for each of them, and serves counts.
 //!
-//! [`router`] makes it from a catalog, an engine's ports and a way to tell who is calling; it runs under any host
-//! that can serve an axum [`Router`](axum::Router). Read in this order:
+//! [`router`] makes it from a catalog, an engine's ports and an authentication; it runs under any host that can serve an
+//! axum [`Router`](axum::Router). Read in this order:
 //!
 //! - `router`: the routes;
-//! - `post`: what a request for storing events goes through: `body` (bytes, bounded and decompressed), `framing`
-//!   (one text for each event; `elements` for arrays that are not all JSON), `intake` (validate, stamp, store, count), and the answer;
+//! - `post`: the steps of a request that stores events: `body` (bytes, bounded and decompressed), `framing` (one text for
+//!   each event; `elements` for arrays with invalid JSON), `intake` (validate, stamp, store, count), and the answer;
 //! - `read`: counts; `history`: the same by hour and day; `rejected`: the latest rejected events;
-//! - `etag`: what spares clients an answer that they have already;
-//! - `problem`: every error there is, and the only place that knows HTTP statuses;
-//! - `leftover`: what is done with a body that was not read;
-//! - `caller`: who is calling, and what they may do;
+//! - `etag`: conditional requests;
+//! - `problem`: all errors, and the only place that knows HTTP statuses;
+//! - `leftover`: drains unread bodies;
+//! - `caller`: authentication and authorization;
 //! - `pages`: which requests of web pages are refused;
-//! - `page`: the dashboard, which is a user of this API like others;
-//! - `openapi`: the description of all that, made from the catalog; `examples`: its errors;
-//!   `docs`: the same for people;
-//! - `script`: what web pages load to send events; `served`: files for browsers;
-//! - `observe`: what is counted of all that;
-//! - `request_id`: which request it was, for its answer and its log lines;
-//! - `gateway`: the API behind API Gateway, which makes requests of events and events of answers.
+//! - `page`: the dashboard, which uses this API like any other user;
+//! - `openapi`: the API's description, made from the catalog; `examples`: its errors; `docs`: the same for people;
+//! - `script`: the script with which web pages send events; `served`: files for browsers;
+//! - `observe`: the metrics of all that;
+//! - `request_id`: the id of a request, in its answer and its log lines;
+//! - `gateway`: the API behind API Gateway, which turns events into requests and responses into objects.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod body;
@@ -69,30 +68,30 @@ pub use request_id::RequestId;
 pub use router::{Origins, OriginsError, no_room, router};
 pub use unreadable::Unreadable;
 
-/// What a collector works with.
+/// The dependencies of a collector.
 #[derive(Clone)]
 pub struct Collector {
     /// The event types.
     pub catalog: Arc<Catalog>,
-    /// Where events are stored.
+    /// The store of events.
     pub stream: Arc<dyn Stream>,
-    /// The counts that go up at once.
+    /// The counts that rise at once.
     pub live: Arc<dyn LiveCounts>,
-    /// The counts of what lies in the lake.
+    /// The counts of events in the lake.
     pub settled: Arc<dyn SettledCounts>,
-    /// The latest events that were not valid.
+    /// The latest invalid events.
     pub rejected: Arc<dyn RecentRejected>,
-    /// Whether the engine answers.
+    /// The engine's health check.
     pub health: Arc<dyn Health>,
-    /// Who is calling.
+    /// The authentication.
     pub authenticate: Arc<dyn Authenticate>,
-    /// Who is told what became of each request's events; `()` for nobody.
+    /// The observer of each request's outcomes; `()` for none.
     pub observe: Arc<dyn Observe>,
-    /// The time for `received_at`.
+    /// The clock for `received_at`.
     pub clock: Arc<dyn Clock>,
-    /// The randomness in `event_id`.
+    /// The random source for `event_id`.
     pub random: Arc<dyn Random>,
-    /// How long after storing began live counts may still be raised, where the host ends what takes too long; `None` for as
-    /// long as it takes. Counts that are not raised by then count as failed: the events are stored and acknowledged.
+    /// The deadline for raising live counts, from the beginning of storing, on hosts that end what takes too long; `None`
+    /// for no deadline. Counts that miss it count as failed: the events are stored and acknowledged.
     pub counted_within: Option<Duration>,
 }

@@ -14,20 +14,21 @@ use weir_coalesce::{Coalescing, Work};
 use weir_core::{Catalog, Clock, SystemClock, SystemRandom, Timestamp};
 use weir_lambda::{Environment, Metrics, StartError};
 
-/// A click makes some hundreds of small allocations, mostly the SDK's: a tenth less CPU than with the system's.
+/// A click makes some hundreds of small allocations, mostly the SDK's: mimalloc takes a tenth less CPU for them than the
+/// system's allocator.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
-/// How long the stream is tried. API Gateway gives up after 30 seconds and a client often sooner: it should learn that
-/// its events are not stored, and not wonder. The function's timeout must be longer, with time for remembering which
-/// they were (3 seconds at the most) and for the counts.
+/// How long the stream is retried. API Gateway gives up after 30 seconds and a client often sooner: the client should learn
+/// that its events are not stored. The function's timeout must be longer, with time to remember the events' ids (3 seconds
+/// at the most) and for the counts.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(8);
 
-/// How long storing and counting may take together. Thousands of events with ids and keys of their own are tens of thousands of
-/// calls; the function's timeout of 15 seconds would end them without an answer, though the events are stored.
+/// The time limit for storing and counting together. Thousands of events with ids and keys of their own take tens of
+/// thousands of calls; the function's timeout of 15 seconds would end them without an answer, though the events are stored.
 const COUNTED_WITHIN: Duration = Duration::from_secs(13);
 
-/// How often it is told at the most how many calls were shared: each line costs money.
+/// The least time between two reports of shared calls: each line costs money.
 const TELL_EVERY: Duration = Duration::from_secs(1);
 
 #[tokio::main(flavor = "current_thread")]
@@ -75,7 +76,7 @@ fn gateway(environment: &Environment) -> Result<(Gateway, Option<Arc<Sharing>>),
         random: Arc::new(SystemRandom),
         counted_within: Some(COUNTED_WITHIN),
     };
-    // One invocation at a time has nobody to share with.
+    // A single invocation at a time has no other to share calls with.
     let sharing = (environment.invocations_at_once() > 1).then(|| {
         let coalescing = Coalescing::new();
         collector.stream = coalescing.stream(collector.stream.clone());
@@ -84,18 +85,18 @@ fn gateway(environment: &Environment) -> Result<(Gateway, Option<Arc<Sharing>>),
         collector.rejected = coalescing.recent_rejected(collector.rejected.clone());
         Arc::new(Sharing { metrics, coalescing, clock, told: Mutex::new(Timestamp::saturating(0)) })
     });
-    // API Gateway answers preflight requests by the same list. What a page may post without one is refused here.
+    // API Gateway answers preflight requests by the same list. Posts that need no preflight are checked here.
     Ok((Gateway::new(collector::router(collector, &origins)), sharing))
 }
 
-/// Makes metrics of what became of events, and of how far the counts are apart.
+/// Emits metrics of the outcomes of events, and of the difference between live and settled counts.
 struct Measure {
     metrics: Metrics,
     stream: FirehoseStream,
 }
 
 impl Observe for Measure {
-    /// Where several invocations share calls, it is of all of them that the stream was tried again.
+    /// Where several invocations share calls, the retries of the stream are those of all of them.
     fn taken(&self, taken: &Taken) {
         self.metrics.count(&[
             ("EventsAccepted", taken.accepted as u64),
@@ -107,27 +108,27 @@ impl Observe for Measure {
         ]);
     }
 
-    /// Of whoever asks: the largest says most.
+    /// The difference for the user that reads; of these values, the largest says most.
     fn drift(&self, drift: &Drift) {
         self.metrics.count(&[("CountsUnderWay", drift.under_way), ("CountsMissing", drift.missing)]);
     }
 }
 
-/// Makes metrics of what was asked for by several invocations, and of how many calls that took.
+/// Emits metrics of shared calls: the requests of several invocations, and the calls that they took.
 struct Sharing {
     metrics: Metrics,
     coalescing: Coalescing,
     clock: Arc<dyn Clock>,
-    /// When it was told last.
+    /// The time of the last report.
     told: Mutex<Timestamp>,
 }
 
 impl Sharing {
-    /// Tells it, unless that was done a moment ago: an invocation after this one tells the rest then.
+    /// Reports, unless the last report was a moment ago: a later invocation then reports the rest.
     fn tell(&self) {
         let now = self.clock.now();
         {
-            // Nothing is left half done by what happens under this lock.
+            // Code under this lock leaves no half-done state.
             let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
             if u128::from(now.millis().saturating_sub(told.millis())) < TELL_EVERY.as_millis() {
                 return;

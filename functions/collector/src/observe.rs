@@ -1,23 +1,23 @@
-//! What is counted of requests, for whoever watches the whole.
+//! What is measured of requests, for the host's metrics.
 
 use weir_core::EventType;
 
-/// What became of one request's events.
+/// The outcomes of one request's events, as numbers of events.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Taken {
-    /// They are stored.
+    /// Stored.
     pub accepted: usize,
-    /// They were stored before, and not again.
+    /// Stored before, and not again.
     pub duplicates: usize,
-    /// They were not valid.
+    /// Not valid.
     pub rejected: usize,
-    /// They were valid, and are not known to be stored.
+    /// Valid, and possibly not stored.
     pub not_stored: usize,
-    /// Live counts that some of the stored events are missing from, or may be.
+    /// Live counts that may miss some of the stored events.
     pub count_failures: usize,
 }
 
-/// How far live and settled totals are apart, of all types of a user who just read them.
+/// The difference between live and settled totals, over all types of a user who just read them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Drift {
     /// Counted live, not settled: under way into the lake, or lost.
@@ -26,35 +26,35 @@ pub struct Drift {
     pub missing: u64,
 }
 
-/// What became of one event.
+/// The outcome of one event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
-    /// It is stored.
+    /// The event is stored.
     Accepted,
-    /// It was stored before, and not again.
+    /// The event was stored before, and not again.
     Duplicate,
-    /// It is not valid.
+    /// The event is not valid.
     Rejected,
-    /// It is not known to be stored.
+    /// The event may not be stored.
     NotStored,
 }
 
-/// Is told of requests. It is called before the answer, so it must not take long.
+/// Observes requests. It is called before the answer, so it must return quickly.
 pub trait Observe: Send + Sync {
-    /// This became of a request's events.
+    /// Takes the outcomes of a request's events.
     fn taken(&self, taken: &Taken);
 
-    /// This became of one event of this type; none, where it claims to be of none that the catalog has.
+    /// Takes the outcome of one event and its type; `None` if the event names no type of the catalog.
     fn event(&self, _: Option<&EventType>, _: Fate) {}
 
-    /// A body of so many bytes was read, as it was sent.
+    /// Takes the size of a body that was read, in bytes as sent.
     fn body(&self, _: usize) {}
 
-    /// A user read all of their totals, which are this far apart.
+    /// Takes the difference between the totals of a user who just read all of them.
     fn drift(&self, _: &Drift) {}
 }
 
-/// Whoever does not want to know.
+/// Observes nothing.
 impl Observe for () {
     fn taken(&self, _: &Taken) {}
 }

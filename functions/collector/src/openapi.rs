@@ -1,5 +1,5 @@
-//! The API's description, OpenAPI 3.1, made from the catalog. What dashboards read is in `dashboard`;
-//! `order` puts a type's fields into the order of its file.
+//! The API's description, OpenAPI 3.1, made from the catalog. `dashboard` describes the routes for dashboards; `order` puts
+//! a type's fields into the order of its file.
 
 mod dashboard;
 mod errors;
@@ -21,12 +21,12 @@ use crate::{
 
 use errors::{ANYWHERE, errors, identified, problems, shared_responses};
 
-/// The document's text.
+/// Returns the document's text.
 pub(crate) fn text(catalog: &Catalog) -> String {
     order::text(&document(catalog), catalog)
 }
 
-/// The document.
+/// Returns the document.
 fn document(catalog: &Catalog) -> Value {
     let mut paths = Map::new();
     paths.insert("/events".to_owned(), json!({"post": post_events(catalog)}));
@@ -156,7 +156,7 @@ fn schemas(catalog: &Catalog) -> Value {
     schemas
 }
 
-/// A type's schema as it is in the catalog, with what a client may send beside its fields.
+/// Returns a type's schema from the catalog, with the members that a client may send beside its fields.
 fn event_schema(definition: &Definition) -> Value {
     let mut schema = definition.schema().clone();
     if let Some(object) = schema.as_object_mut() {
@@ -186,7 +186,7 @@ fn event_schema(definition: &Definition) -> Value {
     schema
 }
 
-/// An event of a type as `POST /events` takes it: its schema's first example.
+/// Returns an event of a type as `POST /events` takes it: its schema's first example.
 fn example(definition: &Definition) -> Option<Value> {
     let mut event = json!({"event_type": definition.event_type()});
     let example = definition.schema().get("examples")?.get(0)?.as_object()?;
@@ -194,7 +194,7 @@ fn example(definition: &Definition) -> Option<Value> {
     Some(event)
 }
 
-/// The same as a line of NDJSON, in the order of the file.
+/// Returns the same as a line of NDJSON, in the order of the file.
 fn example_line(definition: &Definition) -> Option<String> {
     let example = definition.example()?;
     let fields = example.strip_prefix('{').filter(|fields| *fields != "}")?;
@@ -215,7 +215,7 @@ fn post_events(catalog: &Catalog) -> Value {
         .collect();
     sent.insert("many".to_owned(), json!({"summary": "One of each type", "value": events}));
     let lines: Vec<String> = catalog.iter().filter_map(example_line).collect();
-    // Not as an example: tools would take one for a value of its own, and few can send it.
+    // Not as an example: tools would take one for a JSON value, and few can send NDJSON.
     let ndjson = json!({"schema": {"type": "string", "description": format!("A line for each event:\n{}", lines.join("\n"))}});
     let outcomes = |description: &str| json!({"description": description, "content": {"application/json": {"schema": reference("Outcomes")}}});
     let mut responses = errors(Of::ManyEvents, &[400, 401, 403, 408, 413, 415, 422, 429, 503]);

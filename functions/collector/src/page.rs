@@ -1,7 +1,7 @@
-//! `GET /`: the dashboard, one document that needs nothing else. It is put together here from the files in `page/`, so that
-//! its Content-Security-Policy can name exactly these styles and this script by their digests.
+//! `GET /`: the dashboard, one self-contained document. It is built here from the files in `page/`, so that its
+//! Content-Security-Policy can name exactly these styles and this script by their digests.
 //!
-//! The document is the same for everybody: whoever looks at it signs in there, and it reads the API as its users do.
+//! The document is the same for all users: they sign in on the page, which then reads the API with their rights.
 
 use std::sync::LazyLock;
 
@@ -18,7 +18,7 @@ use crate::etag;
 
 const FRAME: &str = include_str!("page/dashboard.html");
 const STYLE: &str = include_str!("page/dashboard.css");
-/// One script in the order in which its parts need each other.
+/// One script; its parts are in dependency order.
 const SCRIPT: &str = concat!(
     include_str!("page/shown.js"),
     include_str!("page/api.js"),
@@ -28,11 +28,11 @@ const SCRIPT: &str = concat!(
     include_str!("page/dashboard.js"),
 );
 
-/// Where they belong in the frame.
+/// The places of style and script in the frame.
 const STYLE_HERE: &str = "/* style */";
 const SCRIPT_HERE: &str = "/* script */";
 
-/// Made when somebody asks for it first: a function on Lambda that only stores events does not wait for it.
+/// Built at the first request: a function on Lambda that only stores events does not wait for it.
 static PAGE: LazyLock<Page> = LazyLock::new(Page::new);
 
 struct Page {
@@ -45,7 +45,7 @@ impl Page {
     fn new() -> Self {
         let (style, script) = (lean(STYLE), lean(SCRIPT));
         let document = lean(FRAME).replace(STYLE_HERE, &style).replace(SCRIPT_HERE, &script);
-        // What is not named is forbidden: other hosts, frames, forms that go somewhere, and text that becomes markup.
+        // Everything else is forbidden: other hosts, frames, forms that go somewhere, and text that becomes markup.
         let policy = format!(
             "default-src 'none'; connect-src 'self'; img-src data:; style-src 'sha256-{}'; script-src 'sha256-{}'; \
              base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; \
@@ -59,7 +59,7 @@ impl Page {
     }
 }
 
-/// Leaves out what is for whoever reads the files: indentation, and lines that are a comment.
+/// Removes what only readers of the files need: indentation and comment lines.
 fn lean(text: &str) -> String {
     let lines = text.lines().map(str::trim);
     let comment = |line: &str| line.starts_with("//") || (line.starts_with("/*") && line.ends_with("*/"));
@@ -87,7 +87,7 @@ pub(crate) async fn dashboard(request: HeaderMap) -> Response {
     (headers, page.document.clone()).into_response()
 }
 
-/// What `/openapi.json` says of it.
+/// Returns the page's description for `/openapi.json`.
 pub(crate) fn operation() -> Value {
     json!({
         "summary": "The dashboard",
@@ -111,7 +111,7 @@ mod tests {
         String::from_utf8(to_bytes(answer.into_body(), usize::MAX).await.unwrap().to_vec()).unwrap()
     }
 
-    /// What stands between two marks, as a browser reads it.
+    /// Returns the text between two marks, as a browser finds it.
     fn between<'a>(text: &'a str, from: &str, to: &str) -> &'a str {
         text.split_once(from).unwrap().1.split_once(to).unwrap().0
     }
@@ -134,13 +134,13 @@ mod tests {
         {
             assert!(!page.contains(handler), "{handler}");
         }
-        // They would put a browser's reader of scripts into another state, in which the end is not the end.
+        // Either would put a browser's script parser into another state, in which the script's end does not end it.
         assert!(!SCRIPT.contains("<!--") && !SCRIPT.contains("<script"));
-        // Comments have a line of their own, and nothing that is left out has more than one.
+        // Comments have lines of their own, and no removed comment spans several lines.
         for text in [lean(STYLE), lean(SCRIPT)] {
             assert!(!text.contains("/*") && !text.contains("*/") && !text.contains(" // "), "{text}");
         }
-        // Nothing that has more than one line, as a template may, means its indentation.
+        // No text of several lines, such as a template, depends on its indentation.
         for line in SCRIPT.lines() {
             assert!(line.matches('`').count() % 2 == 0, "{line}");
         }
@@ -169,7 +169,7 @@ mod tests {
         }
     }
 
-    /// Markup is made of elements only; what comes from the API is put into them as text.
+    /// Markup consists of elements only; data of the API goes into them as text.
     #[test]
     fn no_text_becomes_markup_or_code() {
         for unsafe_way in [

@@ -1,9 +1,9 @@
-//! Requests of web pages: which of them are refused, and what a browser is never asked.
+//! Protection against cross-site request forgery: refused requests of web pages, and no challenge for browsers.
 //!
 //! A browser that knows a username and a secret, because a person once typed them into its own prompt, sends them along
-//! with the requests of every page: cross-site request forgery. Two things keep that from storing an event. A browser
-//! is never sent the `Basic` challenge, so it has nothing to send along. And a `POST` from a page is refused, before its
-//! credentials are looked at, unless the page may call the API.
+//! with the requests of every page: cross-site request forgery. Two rules keep that from storing an event. A browser never
+//! gets the `Basic` challenge, so it has no credentials to send along. And a `POST` from a page is refused, before its
+//! credentials are checked, unless the page may call the API.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use axum::{
 
 use crate::{problem::Problem, router::Origins};
 
-/// A challenge that no browser has a prompt for. RFC 9110 requires one with every 401.
+/// A challenge for which no browser has a prompt. RFC 9110 requires a challenge with every 401.
 const WITHOUT_PROMPT: HeaderValue = HeaderValue::from_static("xBasic realm=\"weir\", charset=\"UTF-8\"");
 
 /// The middleware for routes that need credentials.
@@ -33,8 +33,8 @@ pub(crate) async fn keep_out(State(origins): State<Arc<Origins>>, request: Reque
     answer
 }
 
-/// Whether a browser sends it. `Sec-Fetch-*` comes over https and from this machine only, so a navigation over plain
-/// http is recognised by what it accepts.
+/// Returns whether a browser sends the request. `Sec-Fetch-*` comes over https and from this machine only, so a navigation
+/// over plain http is recognised by its `Accept`.
 fn is_from_a_browser(headers: &HeaderMap) -> bool {
     headers.contains_key("sec-fetch-site")
         || headers.contains_key("sec-fetch-mode")
@@ -42,14 +42,14 @@ fn is_from_a_browser(headers: &HeaderMap) -> bool {
         || navigates(headers)
 }
 
-/// Whether the page that posts may call the API.
+/// Returns whether the page that posts may call the API.
 fn may_post(headers: &HeaderMap, origins: &Origins) -> bool {
     let fetch = |name: &str| headers.get(name).map(HeaderValue::as_bytes);
-    // No page can set this header: the browser itself says that the page is the API's own.
+    // No page can set this header: with it the browser itself says that the page is the API's own.
     if fetch("sec-fetch-site") == Some(b"same-origin") {
         return true;
     }
-    // A form, a beacon and `no-cors` cannot carry an `Authorization` of the page's: it would be the browser's own.
+    // A form, a beacon and `no-cors` cannot carry a page's own `Authorization`: it would be the browser's.
     let foreign = headers.contains_key("sec-fetch-site") || headers.contains_key(header::ORIGIN);
     if foreign && (matches!(fetch("sec-fetch-mode"), Some(b"navigate" | b"no-cors")) || navigates(headers)) {
         return false;
@@ -64,14 +64,14 @@ fn may_post(headers: &HeaderMap, origins: &Origins) -> bool {
     }
 }
 
-/// Whether a browser would show the answer as a page.
+/// Returns whether a browser would show the answer as a page.
 fn navigates(headers: &HeaderMap) -> bool {
     let accepts_pages = |accept: &HeaderValue| accept.to_str().is_ok_and(|text| text.contains("text/html"));
     headers.contains_key("upgrade-insecure-requests")
         || headers.get(header::ACCEPT).is_some_and(accepts_pages)
 }
 
-/// Whether the origin is the host that is asked. The scheme is left out: a proxy may speak TLS for the server.
+/// Returns whether the origin is the requested host. The scheme is ignored: a proxy may speak TLS for the server.
 fn is_own(origin: &HeaderValue, headers: &HeaderMap) -> bool {
     let mut hosts = headers.get_all(header::HOST).iter();
     let (Some(host), None) = (hosts.next(), hosts.next()) else { return false };
@@ -108,12 +108,12 @@ mod tests {
             (&[(ORIGIN, "null")], [true, false]),
             (&[(SITE, "cross-site")], [true, false]),
             (&[(ORIGIN, "https://a.example"), (ORIGIN, "https://b.example")], [false, false]),
-            // What a form, a beacon and an opaque request of any page look like.
+            // The headers of a form, a beacon and an opaque request of any page.
             (&[(ORIGIN, "https://a.example"), (SITE, "cross-site"), (MODE, "navigate")], [false, false]),
             (&[(ORIGIN, "https://a.example"), (SITE, "cross-site"), (MODE, "no-cors")], [false, false]),
             (&[(ORIGIN, "http://a.example"), ("accept", "text/html,*/*;q=0.8")], [false, false]),
             (&[(ORIGIN, "http://a.example"), ("upgrade-insecure-requests", "1")], [false, false]),
-            // The API's own page, with and without a browser that says so.
+            // The API's own page, in a browser that says so and in one that does not.
             (&[(ORIGIN, "null"), (SITE, "same-origin"), (MODE, "cors")], [true, true]),
             (&[(ORIGIN, "http://weir.example")], [true, true]),
             (&[(ORIGIN, "https://weir.example:8443")], [true, false]),

@@ -1,13 +1,13 @@
-//! Parameters of a query that a route does not know.
+//! Query parameters that a route does not know.
 //!
-//! A cache buster (`_=1699`) or a tracking parameter (`utm_source=…`) changes nothing. A misspelt one would change the
-//! answer without a word, so it is refused by the name that was probably meant.
+//! A cache buster (`_=1699`) or a tracking parameter (`utm_source=…`) changes nothing. A misspelt parameter would silently
+//! change the answer, so it is refused, and the error names the probable one.
 
 use strsim::osa_distance;
 
 use crate::{problem::Problem, read::invalid};
 
-/// Refuses a name that is like one of those that the route knows.
+/// Refuses a name that resembles one of the route's names.
 pub(crate) fn refuse_near_miss(name: &str, known: &[&str]) -> Result<(), Problem> {
     match known.iter().find(|known| is_like(name, known)) {
         Some(known) => Err(invalid(format!("There is no parameter {name:?} here: is {known} meant?"))),
@@ -15,8 +15,8 @@ pub(crate) fn refuse_near_miss(name: &str, known: &[&str]) -> Result<(), Problem
     }
 }
 
-/// Whether a name is the other one but for its spelling: other case or other signs between the words, a part of it, or up to
-/// two letters added, missing, other or swapped.
+/// Returns whether a name resembles a known one: other case or other signs between the words, a part of it, or up to two
+/// letters added, missing, other or swapped.
 fn is_like(name: &str, known: &str) -> bool {
     let [name, known] = [name, known].map(|name| {
         name.chars()
@@ -25,7 +25,7 @@ fn is_like(name: &str, known: &str) -> bool {
             .collect::<String>()
     });
     let [shorter, longer] = if name.len() < known.len() { [&name, &known] } else { [&known, &name] };
-    // A name of a kilobyte is like no other, and takes no time.
+    // A name of a kilobyte resembles no other, and takes no time.
     longer.len() <= 2 * known.len() + 8
         && (name == known
             || (shorter.len() >= 3 && longer.contains(shorter.as_str()))

@@ -1,14 +1,15 @@
-//! Paths with a slash too many, as where a base URL ends with one: `//events`, `/events/`.
+//! Paths with an extra slash, as where a base URL ends with one: `//events`, `/events/`.
 //!
 //! A redirect to the route would lose the body of a POST, so such a path is taken as the route. Every host calls [`tidy`]
-//! before it routes a request. Only slashes are looked at. `%2F` is a character of a name, and a path with one is another path.
+//! before it routes a request. Only slashes are removed. `%2F` is a character of a name, and a path with it is another
+//! path.
 
 use axum::http::{Uri, uri::PathAndQuery};
 
-/// The page whose links are relative to where it is: it is redirected to instead (`docs`).
+/// The page with relative links: this path redirects to it instead (`docs`).
 pub(crate) const DOCS: &str = "/docs/";
 
-/// Takes out of a path each slash that follows another one, and the last one.
+/// Removes from a path each slash that follows another one, and the last one.
 pub fn tidy(uri: &mut Uri) {
     let path = uri.path();
     let is_tidy = path.len() <= 1 || !(path.ends_with('/') || path.contains("//"));
@@ -31,7 +32,7 @@ pub fn tidy(uri: &mut Uri) {
         tidied.push_str(query);
     }
     let mut parts = uri.clone().into_parts();
-    // A part of a path is a path: it cannot fail, and if it did, the path would be no route.
+    // A part of a path is a path, so this cannot fail; if it did, the path would be no route.
     if let Ok(path) = PathAndQuery::try_from(tidied) {
         parts.path_and_query = Some(path);
         *uri = Uri::from_parts(parts).unwrap_or_default();

@@ -26,34 +26,34 @@ use crate::{
 /// The most events of one request.
 pub(crate) const MAX_EVENTS: usize = 10_000;
 
-/// How many large bodies are worked on at once in the process, from decompression until their events are stored. Each
-/// may take several times its decompressed size; the others wait as they were sent.
+/// The number of large bodies that are processed at once, from decompression until their events are stored. Each may take
+/// several times its decompressed size; the others wait as sent.
 static LARGE_AT_ONCE: Semaphore = Semaphore::const_new(AT_ONCE);
 const AT_ONCE: usize = 4;
 
-/// How many large bodies there may be, with those that wait: some seconds' worth. Whoever comes then is told to try again.
+/// The number of large bodies, with the waiting ones: some seconds' worth. Load shedding: any more are refused, to be
+/// retried.
 static LARGE: Semaphore = Semaphore::const_new(ADMITTED);
 const ADMITTED: usize = AT_ONCE + 128;
 
-/// How many large bodies wait for their turn now.
+/// Returns the number of large bodies that wait for their turn.
 #[must_use]
 pub fn bodies_waiting() -> usize {
     let admitted = ADMITTED.saturating_sub(LARGE.available_permits());
     admitted.saturating_sub(AT_ONCE.saturating_sub(LARGE_AT_ONCE.available_permits()))
 }
 
-/// What a request holds until its events are stored: the room of its body, and a place among the large ones if it is
-/// one.
+/// The permits of a request until its events are stored: its body's share of memory and, for a large body, its place.
 struct Held {
     _room: Room,
     _place: Option<[SemaphorePermit<'static>; 2]>,
 }
 
-/// Waits for a place among the large bodies, for one that is.
+/// Waits for a place if the body is large.
 async fn place(body: &Sent, room: Room, at_once: usize) -> Result<Held, Problem> {
     let place = if body.is_large(at_once) {
         let admitted = LARGE.try_acquire().map_err(|_| Problem::Busy)?;
-        // A semaphore that is never closed always gives one.
+        // The semaphore is never closed, so it always gives a permit.
         let turn = LARGE_AT_ONCE.acquire().await.map_err(|_| Problem::Busy)?;
         Some([admitted, turn])
     } else {
@@ -101,7 +101,7 @@ pub(crate) async fn typed(
     let (prepared, _held) = aside(&collector, body, held, prepare).await?;
     match collector.store(prepared).await.pop() {
         Some(Outcome::Stored { .. }) => Ok(Json(json!({"message": "Received"})).into_response()),
-        // A client that sends an event again because it got no answer finds the message that it missed.
+        // A client that sends an event again because it got no answer gets the message that it missed.
         Some(Outcome::Duplicate { event_id }) => {
             let answer = json!({"message": "Received", "status": "duplicate", "event_id": event_id});
             Ok(Json(answer).into_response())
@@ -112,7 +112,7 @@ pub(crate) async fn typed(
     }
 }
 
-/// The whole body of a caller who may still write once it is there and has its place.
+/// Returns the complete body, once it has its place and if the caller may still write.
 async fn whole(
     collector: &Collector,
     writer: &Writer,
@@ -126,7 +126,7 @@ async fn whole(
     Ok((body, held))
 }
 
-/// Whether the content type announces one event a line. No content type is required, and no other one matters.
+/// Returns whether the content type announces one event a line. No content type is required, and no other one matters.
 fn is_ndjson(headers: &HeaderMap) -> bool {
     let content_type =
         headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
@@ -135,8 +135,8 @@ fn is_ndjson(headers: &HeaderMap) -> bool {
         .contains(&essence.as_str())
 }
 
-/// Decompresses a body and runs the work on it; a large one where it disturbs nobody. The work goes on when its client
-/// goes away, so it is the work that holds what is held for it.
+/// Decompresses a body and runs the work on it; a large one on a thread for blocking work. The work goes on when its client
+/// disconnects, so the work holds the permits.
 async fn aside(
     collector: &Arc<Collector>,
     body: Sent,

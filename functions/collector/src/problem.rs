@@ -1,5 +1,4 @@
-//! Every error of the API, as problem details (RFC 9457). Each has a stable `type`; this is the only place that knows
-//! which HTTP status it has.
+//! All errors of the API, as problem details (RFC 9457). Each has a stable `type`; only this module knows HTTP statuses.
 
 use std::time::Duration;
 
@@ -13,12 +12,12 @@ use weir_core::{EventType, Violation, ports::PortError, users::Scope};
 
 use crate::{caller::NotAuthenticated, reason::Reason, request_id};
 
-/// An error that a client is told of.
+/// An error that a client sees.
 #[derive(Debug)]
 pub(crate) enum Problem {
-    /// It is not known who is calling, or they call too often.
+    /// The caller is unknown, or exceeds the rate limit.
     Unauthorized(NotAuthenticated),
-    /// The access key does not allow it.
+    /// The access key's scope does not allow the request.
     OutOfScope { needed: Scope },
     /// The page that posts may not call the API.
     OriginNotAllowed,
@@ -28,51 +27,51 @@ pub(crate) enum Problem {
     UnknownEventType { event_type: String },
     /// The path has no such method.
     MethodNotAllowed,
-    /// The head of the request breaks the rules of HTTP.
+    /// The head of the request is not valid HTTP.
     MalformedRequest,
-    /// The head of the request is longer than any head may be.
+    /// The head of the request exceeds the limit.
     HeadTooLarge,
-    /// The body did not come whole.
+    /// The body is incomplete.
     BodyIncomplete,
     /// The body came too slowly.
     BodyTooSlow,
-    /// The body is larger than any body may be.
+    /// The body exceeds the limit.
     BodyTooLarge { limit: usize, decompressed: bool },
-    /// The body holds more events than a request may.
+    /// The body holds too many events.
     TooManyEvents { limit: usize },
-    /// The body's encoding is none that is known.
+    /// The body's encoding is unknown.
     UnsupportedEncoding,
-    /// The host handed a compressed body on as text, which destroys it.
+    /// The host took a compressed body for text, which destroys it.
     CompressedAsText,
     /// The body cannot be decompressed.
     UndecodableBody { encoding: &'static str },
     /// The one event of the request is not valid.
     InvalidEvent { errors: Vec<Violation> },
-    /// None of the request's events is valid; `answer` has what `POST /events` says of each.
+    /// None of the request's events is valid; `answer` has the outcome of each, as in `POST /events`.
     NoValidEvent { answer: Map<String, Value> },
-    /// The query cannot be understood.
+    /// The query is not valid.
     InvalidQuery { detail: String },
-    /// Nothing was stored; `answer` has what `POST /events` says of each event, where it was that.
+    /// Nothing was stored; `answer` has the outcome of each event, if the request was a `POST /events`.
     NotStored { answer: Map<String, Value>, reason: Reason },
     /// The engine did not answer.
     Unavailable { reason: Reason },
-    /// There is no room for one more now.
+    /// Load shedding: there is no room for another request now.
     Busy,
-    /// The code has a fault.
+    /// A bug in the code.
     Internal,
 }
 
-/// After how many seconds a client should try again.
+/// The number of seconds after which a client should try again.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 
 impl Problem {
-    /// The engine did not do what it was asked: says so to whoever runs it, once, here.
+    /// Turns an engine's failure into a problem, and logs it for the operator: once, here.
     pub(crate) fn of_engine(error: &PortError) -> Self {
         tracing::error!(%error, "the engine failed");
         Self::Unavailable { reason: error.into() }
     }
 
-    /// Status, type, title.
+    /// Returns status, type and title.
     fn kind(&self) -> (StatusCode, &'static str, &'static str) {
         match self {
             Self::Unauthorized(NotAuthenticated::Unavailable(_)) | Self::Unavailable { .. } => {
@@ -209,7 +208,7 @@ impl Problem {
         }
     }
 
-    /// Members beside those that every problem has.
+    /// Returns the members beside those that every problem has.
     fn members(&mut self) -> Map<String, Value> {
         match self {
             Self::InvalidEvent { errors } => [("errors".to_owned(), json!(errors))].into_iter().collect(),
@@ -231,14 +230,14 @@ impl Problem {
         }
         match self.kind().0 {
             StatusCode::UNAUTHORIZED => {
-                // The charset is RFC 7617's way to say that names and secrets are UTF-8.
+                // The charset is RFC 7617's way to declare that names and secrets are UTF-8.
                 let challenge = HeaderValue::from_static("Basic realm=\"weir\", charset=\"UTF-8\"");
                 Some((header::WWW_AUTHENTICATE, challenge))
             }
             StatusCode::SERVICE_UNAVAILABLE => Some((header::RETRY_AFTER, RETRY_AFTER)),
-            // RFC 9110, section 15.5.9: nobody reads the rest of the body.
+            // RFC 9110, section 15.5.9: the server does not read the rest of the body.
             StatusCode::REQUEST_TIMEOUT => Some((header::CONNECTION, HeaderValue::from_static("close"))),
-            // RFC 7694, section 3: what would have been accepted.
+            // RFC 7694, section 3: the accepted encodings.
             StatusCode::UNSUPPORTED_MEDIA_TYPE => {
                 Some((header::ACCEPT_ENCODING, HeaderValue::from_static("gzip, zstd")))
             }
@@ -247,7 +246,7 @@ impl Problem {
     }
 }
 
-/// Of what is left of a second, a whole one: who comes too early is put off again.
+/// Rounds up to whole seconds: a client that retried too early would be refused again.
 fn whole_seconds(time: Duration) -> HeaderValue {
     HeaderValue::from(time.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX).max(1))
 }
@@ -267,9 +266,9 @@ impl From<EventType> for Problem {
     }
 }
 
-/// Their form.
+/// The form of problems.
 impl Problem {
-    /// What a client reads.
+    /// Returns the JSON of the answer.
     fn body(&mut self) -> Value {
         let (status, kind, title) = self.kind();
         let mut body = json!({
@@ -287,7 +286,7 @@ impl Problem {
         body
     }
 
-    /// Its status, its name, and what a client reads, for the description of the API.
+    /// Returns status, name and JSON, for the description of the API.
     pub(crate) fn example(mut self) -> (u16, &'static str, Value) {
         let (status, kind, _) = self.kind();
         (status.as_u16(), kind, self.body())
@@ -295,7 +294,7 @@ impl Problem {
 }
 
 impl Problem {
-    /// The whole answer.
+    /// Returns the complete answer.
     pub(crate) fn answer(mut self) -> Response<String> {
         let mut response = Response::new(self.body().to_string());
         *response.status_mut() = self.kind().0;

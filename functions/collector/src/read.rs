@@ -16,10 +16,10 @@ use weir_core::{
 
 use crate::{Collector, Drift, caller::Reader, parameters, problem::Problem};
 
-/// A query as it was sent: names and values, in their order.
+/// A query as sent: names and values, in their order.
 pub(crate) type Pairs = Result<Query<Vec<(String, String)>>, QueryRejection>;
 
-/// How many keys a page has if the client does not say, and at the most.
+/// The number of keys in a page: the default, and the most.
 const PAGE: usize = 100;
 const MAX_PAGE: usize = 1000;
 
@@ -46,8 +46,8 @@ pub(crate) async fn typed_count(
     Ok(Json(json!({"count": counts.first().copied().unwrap_or_default()})).into_response())
 }
 
-/// The value by which events are to be counted, if the query has one. Other parameters change nothing beside it. Where it is
-/// missing, one that is probably meant for it is refused, as the total is not the answer to it.
+/// Returns the key whose count the query asks for, if it has one. Other parameters change nothing beside it. Without a key,
+/// a parameter that probably means one is refused, as the total would be the wrong answer.
 fn asked_for(
     pairs: Vec<(String, String)>,
     count_by: Option<&str>,
@@ -91,7 +91,7 @@ pub(crate) async fn all(
     collector.observe.drift(&totals.drift());
     let types: Vec<Value> =
         collector.catalog.iter().map(|definition| totals.of(definition.event_type())).collect();
-    // Types that a former catalog had.
+    // Types of an earlier catalog.
     let others = totals
         .live
         .keys()
@@ -107,7 +107,7 @@ pub(crate) async fn all(
     Ok(Json(answer).into_response())
 }
 
-/// `GET /counts/{event_type}`: one type's counts and its keys, largest first, a page at a time.
+/// `GET /counts/{event_type}`: one type's counts and its keys, the largest first, in pages.
 pub(crate) async fn one(
     State(collector): State<Arc<Collector>>,
     Reader(username): Reader,
@@ -133,7 +133,7 @@ pub(crate) async fn one(
     Ok(Json(answer).into_response())
 }
 
-/// The type that a path names: one of the catalog, or that of rejected events.
+/// Returns the type in a path: one of the catalog, or that of rejected events.
 pub(crate) fn known(collector: &Collector, event_type: String) -> Result<EventType, Problem> {
     let known = event_type
         .parse::<EventType>()
@@ -194,7 +194,7 @@ fn keys_request(pairs: Vec<(String, String)>) -> Result<KeysRequest, Problem> {
     Ok(request)
 }
 
-/// Where a page ended. Clients hand it back as it is.
+/// Returns the cursor at the end of a page. Clients return it unchanged.
 fn cursor(last: &KeyCount) -> String {
     format!("{}:{}", last.count, last.key)
 }

@@ -1,8 +1,8 @@
-//! Why nothing was stored or read, in words for clients.
+//! The reasons why nothing was stored or read, in words for clients.
 
 use weir_core::ports::PortError;
 
-/// Why the engine did not do what it was asked, as far as clients learn it. The engine's own words stay in the log.
+/// A failure of the engine, as far as clients see it. The engine's own message stays in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Reason {
     #[error(

@@ -1,4 +1,4 @@
-//! `GET /rejected`: the latest events that were not valid, and why.
+//! `GET /rejected`: the latest invalid events, and their errors.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::{
     read::{Pairs, invalid, pairs},
 };
 
-/// How many are listed if the client does not say.
+/// The default number of listed events.
 pub(crate) const LISTED: usize = 20;
 
 pub(crate) async fn latest(
@@ -38,7 +38,7 @@ pub(crate) async fn latest(
     let latest = collector.rejected.latest(&username, limit).await;
     let mut latest = latest.map_err(|error| Problem::of_engine(&error))?;
     for event in &mut latest {
-        // Whatever a client called a type is none for that.
+        // A client's name for a type outside the catalog is no type here.
         event.event_type = event.event_type.take().filter(|named| collector.catalog.get(named).is_some());
     }
     Ok(Json(json!({"rejected": latest})).into_response())

@@ -1,7 +1,7 @@
-//! Which request it was: an id that its answer, its errors and its log lines have in common.
+//! Request ids: one id in a request's answer, its errors and its log lines.
 //!
-//! Weir makes it, or the host that already has one (API Gateway). It is never taken from the client, who could otherwise
-//! choose what stands in the log, or give two requests one id.
+//! Weir makes the id, unless the host already has one (API Gateway). It never comes from the client, who could otherwise
+//! choose text in the log, or give two requests one id.
 
 use std::sync::Arc;
 
@@ -18,16 +18,16 @@ use weir_core::{Clock, EventId, Random, trace::TRACED};
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 tokio::task_local! {
-    /// The id of the request that is being answered.
+    /// The id of the current request.
     static CURRENT: RequestId;
 }
 
-/// The id of a request. A host that has one puts it into the request's extensions.
+/// The id of a request. A host with its own ids puts one into the request's extensions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestId(HeaderValue);
 
 impl RequestId {
-    /// An id that a host made: up to 128 letters, digits and `+-./:=_`. Nothing, if it is none.
+    /// Takes a host's id: up to 128 letters, digits and `+-./:=_`. Returns `None` for any other text.
     #[must_use]
     pub fn of_host(text: &str) -> Option<Self> {
         let known = |byte: u8| byte.is_ascii_alphanumeric() || b"+-./:=_".contains(&byte);
@@ -35,7 +35,7 @@ impl RequestId {
         is_one.then(|| HeaderValue::from_str(text).ok().map(Self)).flatten()
     }
 
-    /// A new one: a UUIDv7, like an event's.
+    /// Generates an id: a UUIDv7, like an event's.
     fn generate(source: &Source) -> Self {
         let id = EventId::generate(source.clock.now(), &*source.random);
         Self(HeaderValue::from_str(id.as_str()).expect("a UUID is a header's value"))
@@ -46,14 +46,14 @@ impl RequestId {
     }
 }
 
-/// Where ids come from.
+/// The source of ids.
 #[derive(Clone)]
 pub(crate) struct Source {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<dyn Random>,
 }
 
-/// The middleware. It is around everything else, so that no answer goes out without the id.
+/// The middleware that gives each request its id. It is the outermost, so no answer goes out without the id.
 pub(crate) async fn identify(State(source): State<Source>, mut request: Request, next: Next) -> Response {
     let id = request.extensions_mut().remove().unwrap_or_else(|| RequestId::generate(&source));
     let traced = tracing::debug_span!(
@@ -79,7 +79,7 @@ pub(crate) async fn identify(State(source): State<Source>, mut request: Request,
     answer
 }
 
-/// Makes an answer to a request that no route sees, under an id of its own.
+/// Makes an answer to a request that reaches no route, under an id of its own.
 pub(crate) fn identified<B>(source: &Source, make: impl FnOnce() -> Response<B>) -> Response<B> {
     let id = RequestId::generate(source);
     let header = id.0.clone();
@@ -89,12 +89,12 @@ pub(crate) fn identified<B>(source: &Source, make: impl FnOnce() -> Response<B>)
     answer
 }
 
-/// What `instance` is in the problem details of the request that is being answered.
+/// Returns the `instance` for the problem details of the current request.
 pub(crate) fn instance() -> Option<String> {
     CURRENT.try_with(|id| format!("urn:weir:request:{}", id.as_str())).ok()
 }
 
-/// A method of HTTP's own. Others are whatever a client made up.
+/// Returns a standard HTTP method. Any other method is the client's invention.
 fn method(method: &Method) -> &str {
     match *method {
         Method::GET | Method::POST | Method::OPTIONS | Method::HEAD | Method::PUT | Method::DELETE => {

@@ -31,18 +31,18 @@ use crate::{
     script,
 };
 
-/// Pages of which origins may call the API from a browser.
+/// The origins whose pages may call the API from a browser.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Origins {
-    /// All. A page must still have credentials of its own: the API takes none from the browser.
+    /// All origins. A page still needs credentials of its own: the API takes none from the browser.
     #[default]
     Any,
-    /// These only.
+    /// Only these origins.
     Only(Vec<HeaderValue>),
 }
 
 impl Origins {
-    /// Whether pages of this origin may call.
+    /// Returns whether pages of this origin may call the API.
     pub(crate) fn allow(&self, origin: &HeaderValue) -> bool {
         match self {
             Self::Any => true,
@@ -51,7 +51,7 @@ impl Origins {
     }
 }
 
-/// A text that is no list of origins.
+/// The text is no list of origins.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("an origin is like https://example.com: no path, no slash at its end; or * for all")]
 pub struct OriginsError;
@@ -59,7 +59,7 @@ pub struct OriginsError;
 impl FromStr for Origins {
     type Err = OriginsError;
 
-    /// Reads `*`, or origins between commas.
+    /// Reads `*`, or a comma-separated list of origins.
     fn from_str(text: &str) -> Result<Self, OriginsError> {
         if text.trim() == "*" {
             return Ok(Self::Any);
@@ -76,7 +76,7 @@ impl FromStr for Origins {
 
 /// Makes the API.
 pub fn router(collector: Collector, origins: &Origins) -> Router {
-    // Made when it is asked for: a function that starts has no time for it.
+    // Built at the first request: a starting function has no time for it.
     let catalog = Arc::clone(&collector.catalog);
     let document = Arc::new(LazyLock::new(move || openapi::text(&catalog)));
     let ids = Source { clock: collector.clock.clone(), random: collector.random.clone() };
@@ -91,7 +91,7 @@ pub fn router(collector: Collector, origins: &Origins) -> Router {
         router = with_type(router, definition);
     }
     let router = router
-        // From here on, what needs no credentials.
+        // The routes from here on need no credentials.
         .route_layer((
             middleware::from_fn_with_state(Arc::new(origins.clone()), pages::keep_out),
             middleware::from_fn(etag::keep_private),
@@ -110,14 +110,14 @@ pub fn router(collector: Collector, origins: &Origins) -> Router {
     around(router, origins, ids)
 }
 
-/// What answers in the place of the API where there is no room for more: 503 and when to try again, whatever is asked.
+/// Returns a router for load shedding: it answers every request with 503 and when to try again.
 pub fn no_room(origins: &Origins, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Router {
     around(Router::new().fallback(async || Problem::Busy), origins, Source { clock, random })
 }
 
-/// What is around all routes.
+/// Adds the middleware around all routes.
 fn around(router: Router, origins: &Origins, ids: Source) -> Router {
-    // The first is outermost. At once, as each time that a router is given a layer costs every request an allocation.
+    // The first is outermost. All in one call, as each further call of `layer` costs every request an allocation.
     router.layer((
         middleware::from_fn_with_state(ids, request_id::identify),
         cors(origins),
@@ -145,7 +145,7 @@ fn openapi_json(document: &str) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], document.to_owned()).into_response()
 }
 
-/// What a page in a browser may see of an answer's headers, besides the usual.
+/// The headers of an answer that a page in a browser may read, besides the usual ones.
 pub(crate) const EXPOSED: [HeaderName; 4] = [header::RETRY_AFTER, header::ALLOW, header::ETAG, X_REQUEST_ID];
 
 fn cors(origins: &Origins) -> CorsLayer {
@@ -156,15 +156,15 @@ fn cors(origins: &Origins) -> CorsLayer {
     CorsLayer::new()
         .allow_origin(origin)
         .allow_methods([Method::GET, Method::POST])
-        // Tracing and error libraries of a page add headers to each of its requests, and one that is not allowed stops
-        // the request. Weir uses none of them, so all are allowed: a header grants nothing here but `Authorization`, which
-        // the page has to know.
+        // Tracing and error libraries of a page add headers to each of its requests, and a header that is not allowed stops
+        // the request. Weir uses none of them, so all are allowed: only `Authorization` grants anything here, and the page
+        // has to know its value.
         .allow_headers(AllowHeaders::mirror_request())
         .expose_headers(EXPOSED)
         .max_age(std::time::Duration::from_hours(1))
 }
 
-/// A panic is a fault of ours that one request must not make everybody's.
+/// Answers after a panic. A panic is our bug, and must stay one request's problem.
 #[expect(clippy::needless_pass_by_value, reason = "the layer wants a function that takes the box")]
 fn panicked(payload: Box<dyn Any + Send>) -> Response {
     let message = payload.downcast_ref::<String>().map(String::as_str);

@@ -1,4 +1,4 @@
-//! `GET /weir.js`: what a web page loads to send events.
+//! `GET /weir.js`: the script with which a web page sends events.
 
 use axum::{
     http::{HeaderMap, HeaderName, HeaderValue},
@@ -17,7 +17,7 @@ const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resour
 /// `GET /weir.js`.
 pub(crate) async fn weir_js(asked: HeaderMap) -> Result<Response, Problem> {
     let mut answer = WEIR_JS.answer(&asked)?;
-    // It is there for the pages of others.
+    // The script is there for pages of other origins.
     answer.headers_mut().insert(RESOURCE_POLICY, HeaderValue::from_static("cross-origin"));
     Ok(answer)
 }

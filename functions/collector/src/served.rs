@@ -1,4 +1,4 @@
-//! Files that browsers are served, compressed when this was built (`build.rs`).
+//! Files for browsers, compressed at build time (`build.rs`).
 
 use std::io::{self, Read};
 
@@ -14,11 +14,11 @@ use crate::problem::Problem;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct File {
     pub(crate) media_type: &'static str,
-    /// Its content, as gzip.
+    /// The content, as gzip.
     pub(crate) gzip: &'static [u8],
 }
 
-/// The file that `build.rs` compressed under a name.
+/// Embeds the file that `build.rs` compressed under this name.
 macro_rules! file {
     ($media_type:literal, $name:literal) => {
         $crate::served::File {
@@ -30,21 +30,21 @@ macro_rules! file {
 pub(crate) use file;
 
 impl File {
-    /// Its content.
+    /// Returns the content, decompressed.
     pub(crate) fn plain(self) -> io::Result<Vec<u8>> {
         let mut plain = Vec::new();
         MultiGzDecoder::new(self.gzip).read_to_end(&mut plain)?;
         Ok(plain)
     }
 
-    /// The answer to a request with these headers.
+    /// Returns the answer to a request with these headers.
     pub(crate) fn answer(self, asked: &HeaderMap) -> Result<Response, Problem> {
         let mut headers = HeaderMap::new();
         let mut set = |name: HeaderName, value| headers.insert(name, HeaderValue::from_static(value));
         set(header::CONTENT_TYPE, self.media_type);
         set(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
         set(header::VARY, "accept-encoding");
-        // A new version of Weir may have a new version of the file under this name.
+        // A new version of Weir may have a new version of the file under the same name.
         set(header::CACHE_CONTROL, "public, max-age=3600");
         if takes_gzip(asked) {
             set(header::CONTENT_ENCODING, "gzip");
@@ -54,7 +54,8 @@ impl File {
     }
 }
 
-/// Whether a client takes gzip. By RFC 9110 who names nothing takes everything, but every client can read what is plain.
+/// Returns whether a client takes gzip. By RFC 9110 a request that names no encoding takes every one, but every client can
+/// read plain content.
 fn takes_gzip(asked: &HeaderMap) -> bool {
     let named = asked.get_all(header::ACCEPT_ENCODING);
     named.iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).any(|one| {

@@ -1,4 +1,4 @@
-//! Answers to requests that are no HTTP: the host's parser refuses them before any route sees them.
+//! Answers to requests that are not valid HTTP: the host's parser refuses them before they reach a route.
 
 use std::sync::Arc;
 
@@ -17,18 +17,18 @@ use crate::{
 /// Makes the answers, each with problem details and an id of its own.
 pub struct Unreadable {
     ids: Source,
-    /// Whether pages of all origins may read them. Of one that cannot be read, the origin is not known.
+    /// Whether pages of all origins may read the answers. The origin of an unreadable request is unknown.
     for_all_pages: bool,
 }
 
 impl Unreadable {
-    /// Takes the origins that the API allows, and where ids come from.
+    /// Takes the origins that the API allows, and the source of ids.
     #[must_use]
     pub fn new(origins: &Origins, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Self {
         Self { ids: Source { clock, random }, for_all_pages: *origins == Origins::Any }
     }
 
-    /// The answer to a request that the parser refused with this status.
+    /// Returns the answer to a request that the parser refused with this status.
     #[must_use]
     pub fn answer(&self, status: StatusCode) -> Response<String> {
         let problem = match status {

@@ -1,4 +1,4 @@
-//! Who is granted what, how often that is looked up and computed, and what refusals tell.
+//! Tests of who gets which grant, how often users are looked up and hashes computed, and what refusals reveal.
 
 mod failures;
 
@@ -31,8 +31,8 @@ struct Setup {
     computed: Arc<AtomicUsize>,
 }
 
-/// An authorizer that counts argon2id computations instead of making them: [`PASSWORD`] always matches the
-/// hash of somebody.
+/// Returns an authorizer that counts argon2id computations instead of making them: [`PASSWORD`] matches every hash but the
+/// decoy's.
 fn setup(users: impl IntoIterator<Item = User>) -> Setup {
     let users = Arc::new(Directory::of(users));
     let clock = Arc::new(ManualClock::at(now()));
@@ -303,7 +303,7 @@ async fn an_access_key_ends_when_it_says_cached_or_not() {
 async fn a_page_that_opens_64_connections_costs_one_computation() {
     for (secret, right) in [(PASSWORD, true), ("another password", false)] {
         let setup = Arc::new(setup([user(vec![password("chosen")])]));
-        // Held until all 64 have come: whoever is late would rightly be a computation of its own.
+        // Held until all 64 have come: a late caller would rightly start a computation of its own.
         setup.users.hold();
         let mut tasks = JoinSet::new();
         for _ in 0..64 {
@@ -317,7 +317,7 @@ async fn a_page_that_opens_64_connections_costs_one_computation() {
     }
 }
 
-/// Computations that last until they are let go, and how many there are.
+/// Computations that last until they are released, and their number.
 #[derive(Default)]
 struct Slow {
     over: Mutex<bool>,

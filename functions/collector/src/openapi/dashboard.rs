@@ -1,4 +1,4 @@
-//! What the description says of counts by time, of rejected events and of tags: what dashboards read.
+//! Describes what dashboards read: counts by time, rejected events and tags.
 
 use serde_json::{Map, Value, json};
 use weir_core::{
@@ -12,7 +12,7 @@ use crate::{
     rejected::LISTED,
 };
 
-/// The patterns of hours and days. Which days a month has, they do not say.
+/// The patterns of hours and days. They do not check how many days a month has.
 const HOUR: &str =
     "^(19[7-9][0-9]|[2-9][0-9]{3})-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3])$";
 const DAY: &str = "^(19[7-9][0-9]|[2-9][0-9]{3})-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$";
@@ -28,7 +28,7 @@ pub(super) fn describe(paths: &mut Map<String, Value>, catalog: &Catalog) {
     paths.insert("/rejected".to_owned(), json!({"get": get_rejected()}));
 }
 
-/// Says of each `GET` that its answer has a tag.
+/// Documents the tag of each `GET`.
 pub(super) fn describe_etags(paths: &mut Map<String, Value>) {
     let tag = json!({"ETag": {
         "description": "Sent back as If-None-Match, it spares an answer that would be the same.",

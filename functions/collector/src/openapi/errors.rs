@@ -1,18 +1,18 @@
-//! What the description says of errors: those of an operation, and those that every request may meet.
+//! Describes errors: those of an operation, and those that every request may meet.
 
 use serde_json::{Map, Value, json};
 
 use super::reference;
 use crate::examples::{Of, examples};
 
-/// The errors that every operation has, and the names of their shared responses.
+/// The errors of every operation, and the names of their shared responses.
 pub(super) const ANYWHERE: [(u16, &str); 4] =
     [(400, "MalformedRequest"), (431, "HeadTooLarge"), (500, "Internal"), (503, "Busy")];
 
-/// The errors of requests that no operation describes.
+/// The errors of requests that match no operation.
 const ELSEWHERE: [(u16, &str); 2] = [(404, "NotFound"), (405, "MethodNotAllowed")];
 
-/// The shared responses, by name.
+/// Returns the shared responses, by name.
 pub(super) fn shared_responses() -> Map<String, Value> {
     let response = |(status, name): (u16, &str)| {
         let mut responses = errors(Of::Any, &[status]);
@@ -23,7 +23,7 @@ pub(super) fn shared_responses() -> Map<String, Value> {
     ANYWHERE.into_iter().chain(ELSEWHERE).map(response).collect()
 }
 
-/// Says of each response that it has the header.
+/// Documents the header of each response.
 pub(super) fn identified(responses: &mut Map<String, Value>) {
     for response in responses.values_mut() {
         response["headers"] = request_id_header();
@@ -34,12 +34,12 @@ fn request_id_header() -> Value {
     json!({"X-Request-Id": {"$ref": "#/components/headers/X-Request-Id"}})
 }
 
-/// The errors of a route that reads.
+/// Returns the errors of a route that reads.
 pub(super) fn problems(statuses: &[u16]) -> Value {
     errors(Of::Reading, statuses)
 }
 
-/// The responses of an operation with these statuses.
+/// Returns the responses of an operation with these statuses.
 pub(super) fn errors(route: Of, statuses: &[u16]) -> Value {
     let of = |status: u16| match (status, route) {
         (400, Of::Any | Of::Reading) => "The request is not valid HTTP.",

@@ -1,11 +1,11 @@
-//! The order of names in the description. People read it, in `/docs` and in the dashboard's form, so a type's schema and its
-//! example have the order of the catalog's file, and required fields come first.
+//! The order of names in the description. People read it, in `/docs` and in the dashboard's form, so a type's schema and
+//! its example keep the order of the catalog's file, with required fields first.
 
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 use weir_core::{Catalog, EventType, catalog::Definition};
 
-/// The document's text.
+/// Returns the document's text.
 pub(super) fn text(document: &Value, catalog: &Catalog) -> String {
     InOrder { value: document, path: Vec::new(), catalog }.to_text()
 }
@@ -27,7 +27,7 @@ impl InOrder<'_> {
         InOrder { value, path, catalog: self.catalog }
     }
 
-    /// The names that come first in this object; all others follow by the alphabet.
+    /// Returns the names that come first in this object; all others follow alphabetically.
     fn order(&self) -> Vec<String> {
         let path: Vec<&str> = self.path.iter().map(String::as_str).collect();
         match path[..] {
@@ -43,7 +43,7 @@ impl InOrder<'_> {
                 let of_route = self.catalog.iter().find(|definition| definition.route().as_str() == route);
                 of_route.map(|definition| names_of_example(definition, rest)).unwrap_or_default()
             }
-            // An event of `POST /events`: by its type.
+            // An event of `POST /events`: the order is its type's.
             ["paths", .., "examples", _, "value"] | ["paths", .., "examples", _, "value", _] => {
                 let of_event = self.value.get("event_type").and_then(|name| self.of_type(name.as_str()?));
                 let names = of_event.map(|definition| names_of_example(definition, &[]));

@@ -1,4 +1,4 @@
-//! Sign-ins that fail too often, and who is not kept out by them.
+//! Tests of sign-ins that fail too often, and of callers that they must not lock out.
 
 use super::*;
 
@@ -8,7 +8,7 @@ fn elsewhere(n: u8) -> IpAddr {
     IpAddr::from([198, 51, 100, n])
 }
 
-/// Three failures a minute; ethan has a chosen password and a generated secret, which is given, too.
+/// Allows three failures a minute; ethan has a chosen password and a generated secret, which is returned too.
 fn limited() -> (Setup, Secret) {
     let (key, secret) = generated("web", 1);
     let mut setup = setup([user(vec![key, password("chosen")])]);
@@ -80,7 +80,7 @@ async fn who_signed_in_within_the_hour_is_not_locked_out_by_what_others_try() {
     let computed = setup.computed();
     assert!(setup.from(HERE, "ethan", PASSWORD).await.is_ok(), "checked again");
     assert_eq!(setup.computed(), computed + 1);
-    // A password that is not right any more is a guess like any other.
+    // A password that is no longer right counts as a guess.
     setup.users.put(user(vec![]));
     setup.clock.advance(60_000);
     assert!(matches!(setup.from(elsewhere(1), "ethan", PASSWORD).await, Err(Refusal::Wrong)));
