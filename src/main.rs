@@ -1,28 +1,28 @@
-//! The `weir` command: all of Weir in one process, and what its operator needs beside it.
+//! The `weir` command: all of Weir in one process, plus the tools its operator needs.
 //!
-//! - `cli`: what can be typed;
+//! - `cli`: the command line;
 //! - `serve`: the server: the authorizer, the collector and the fan-out over the embedded engine;
-//! - `user`: who has an account;
+//! - `user`: user accounts;
 //! - `query`: SQL over the lake;
-//! - `replay`: filing batches again;
-//! - `audit`: recounting the lake, and comparing it with the counts;
-//! - `backup`: a data folder as it was at one moment, and the way back;
-//! - `send`: importing files over HTTP;
-//! - `tail`: following events as they come;
+//! - `replay`: files batches again;
+//! - `audit`: recounts the lake and compares it with the counts;
+//! - `backup`: snapshots a data folder, and restores it;
+//! - `send`: imports files over HTTP;
+//! - `tail`: follows events as they arrive;
 //! - `counts`: live and settled counts;
-//! - `counted`: numbers with their nouns;
-//! - `completions`: what a shell completes;
+//! - `counted`: formats numbers with their nouns;
+//! - `completions`: shell completions;
 //! - `aws`: the engine on AWS, as the environment names it (with the feature `aws`);
-//! - `health`: asking a server whether it is well;
-//! - `data`: refusing a folder in which no server has ever run;
-//! - `address`: where a server is, as it is typed; `trust`: whose certificates are believed there;
+//! - `health`: checks a server's health;
+//! - `data`: refuses a folder in which no server has ever run;
+//! - `address`: parses server addresses; `trust`: the certificates trusted there;
 //! - `signals`: Ctrl-C, SIGTERM and SIGHUP;
 //! - `catalog`: the event types, compiled in or from a folder;
-//! - `names`: whether there are the users and types that a command was asked for;
-//! - `table`: rows of text for a terminal;
-//! - `terminal`: what may reach one of texts that anybody may have sent;
-//! - `color`: when there are colours;
-//! - `logs`: what is said on standard error, and traces.
+//! - `names`: checks that the users and types a command names exist;
+//! - `table`: lays out rows of text for a terminal;
+//! - `terminal`: escapes untrusted text for a terminal;
+//! - `color`: decides when output is coloured;
+//! - `logs`: the log on standard error, and traces.
 
 mod address;
 mod audit;
@@ -57,8 +57,8 @@ use cli::Command;
 use mimalloc::MiMalloc;
 use weir_core::SystemClock;
 
-/// The system's allocator makes threads wait for each other where one frees what another took, which is what the
-/// server's threads do all the time.
+/// The system's allocator makes threads contend where one frees memory that another allocated, which the server's threads
+/// do all the time.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
@@ -67,7 +67,7 @@ fn main() -> ExitCode {
     keep_private();
     let serving = if let Command::Serve(args) = &command { Some(args) } else { None };
     let traces = logs::start(command.color(), serving.is_some());
-    // Before the runtime, which needs files itself.
+    // Comes before the runtime, which needs open files itself.
     let prepared = serving.map_or(Ok(()), |args| serve::prepare(args, &SystemClock));
     let run = async move {
         match command {
@@ -85,7 +85,7 @@ fn main() -> ExitCode {
             Command::Completions { shell } => completions::print(shell),
         }
     };
-    // Only a system that is out of threads or files refuses to start a runtime.
+    // Starting a runtime fails only if the system is out of threads or files.
     let outcome = prepared
         .and_then(|()| tokio::runtime::Runtime::new().context("the system refuses threads or files"))
         .and_then(|runtime| runtime.block_on(run));
@@ -98,13 +98,13 @@ fn main() -> ExitCode {
     }
 }
 
-/// Lets no other user of the machine read what any command writes, whatever the umask that it was started with.
+/// Keeps files that any command writes private from the machine's other users, whatever umask it was started with.
 fn keep_private() {
     #[cfg(unix)]
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
 }
 
-/// An error with its causes in one line; what a layer has said already is not said again.
+/// Formats an error and its causes on one line, without repeating text that an outer layer already includes.
 fn told(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain().map(ToString::to_string) {

@@ -35,26 +35,26 @@ use filing::Filing;
 pub(crate) use machine::prepare;
 use metrics::{Metrics, endpoint};
 
-/// How long verified credentials are believed without asking again: as long as a removed user can go on.
+/// How long verified credentials are cached; also the longest that a removed user can go on.
 const CREDENTIALS_CACHED: Duration = Duration::from_secs(5);
 
-/// How long requests under way may take once the server was told to stop.
+/// Grace period for requests in flight after the signal to stop.
 const LAST_REQUESTS: Duration = Duration::from_secs(10);
 
-/// How long filing may take then: a full disk must not keep a server from ending, as nothing is lost by it.
+/// Grace period for filing after that. A full disk must not keep the server from ending, and nothing is lost by stopping.
 const LAST_FILING: Duration = Duration::from_secs(30);
 
-/// How long sending the last traces may take.
+/// Grace period for exporting the last traces.
 const LAST_TRACES: Duration = Duration::from_secs(2);
 
-/// How long all of that may take, with a bit to spare: by then a server that was told to stop has ended, whatever is stuck.
+/// The sum of these plus some slack: by then a stopping server has ended, even if something is stuck.
 const LIMIT: Duration =
     Duration::from_secs(LAST_REQUESTS.as_secs() + LAST_FILING.as_secs() + LAST_TRACES.as_secs() + 3);
 
-/// How many may ask for metrics at once, where these have an address of their own.
+/// Maximum concurrent connections to a separate metrics address.
 const METRICS_CONNECTIONS: usize = 16;
 
-/// Serves until told to stop.
+/// Serves until a signal to stop.
 pub(crate) async fn run(args: ServeArgs, traces: Option<Traces>) -> Result<ExitCode> {
     if let Some(traces) = traces.clone() {
         tokio::spawn(traces.keep_sending());
@@ -74,11 +74,11 @@ pub(crate) async fn run(args: ServeArgs, traces: Option<Traces>) -> Result<ExitC
     ended
 }
 
-/// Everything in this process: what is acknowledged is filed by it too.
+/// Runs everything in this process, including the filing of acknowledged events.
 async fn embedded(catalog: Arc<Catalog>, args: ServeArgs) -> Result<ExitCode> {
     let data = args.place.data.as_path();
     let flush = Flush { every: args.flush_every, size: args.flush_size };
-    // Before anything is made for a first start that then fails.
+    // Listens first, so that a first start that fails leaves nothing behind.
     let listener = listen(args.listen, "--listen")?;
     let for_metrics = listen_for_metrics(&args)?;
     let (engine, deliveries, breakages) =
@@ -94,7 +94,7 @@ async fn embedded(catalog: Arc<Catalog>, args: ServeArgs) -> Result<ExitCode> {
             "the disk has less space left than --keep-free: events are refused until there is more"
         );
     }
-    // Before anybody is told that there is a server which could be stopped.
+    // Handles signals before announcing that the server runs and can be stopped.
     let signals = Signals::listen(Some(LIMIT))?;
     let clock = Arc::new(SystemClock);
     welcome::print(data, args.catalog.folder(), &catalog, listener.local_addr()?, &engine.users()).await?;
@@ -125,7 +125,7 @@ async fn embedded(catalog: Arc<Catalog>, args: ServeArgs) -> Result<ExitCode> {
     )
     .await;
 
-    // From here on nothing new comes in; what was acknowledged is durable, and is now filed too, if it can be.
+    // From here on no new events come in. Acknowledged ones are durable, and are now filed too, if possible.
     let file_the_rest = async {
         engine.stop().await?;
         anyhow::Ok(filing.finish().await)
@@ -140,8 +140,8 @@ async fn embedded(catalog: Arc<Catalog>, args: ServeArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The authorizer and the collector only: on AWS, batches are filed by the fan-out function. Requests that come together
-/// share calls of AWS.
+/// Runs the authorizer and the collector only: on AWS, the fan-out function files batches. Concurrent requests share AWS
+/// calls.
 #[cfg(feature = "aws")]
 async fn on_aws(catalog: Arc<Catalog>, args: ServeArgs) -> Result<ExitCode> {
     let coalescing = weir_coalesce::Coalescing::new();
@@ -175,7 +175,7 @@ fn listen(address: SocketAddr, option: &str) -> Result<TcpListener> {
         .with_context(|| format!("cannot listen on {address}: choose another address with {option}"))
 }
 
-/// The address for metrics alone, if there is to be one. It is said, as its port may be one that was picked.
+/// Binds the separate metrics address, if one is set, and prints it, as the system may have picked its port.
 fn listen_for_metrics(args: &ServeArgs) -> Result<Option<TcpListener>> {
     let Some(address) = args.metrics_listen else { return Ok(None) };
     let listener = listen(address, "--metrics-listen")?;
@@ -195,7 +195,7 @@ fn authenticate(
     Arc::new(BasicAuthentication::new(authorizer, calls, proxy, clock, metrics.refused.clone()))
 }
 
-/// Answers requests until a signal, and says then what is to come; gives the task that waits for a second one.
+/// Answers requests until a signal, then logs the shutdown; returns the task that waits for a second signal.
 async fn serve(
     listener: TcpListener,
     for_metrics: Option<TcpListener>,
@@ -220,7 +220,7 @@ async fn serve(
         Some(listener) => {
             let alone = endpoint::alone(metrics);
             let few = Connections::new(alone.clone(), alone, METRICS_CONNECTIONS, patience);
-            // It ends with the process: until then, it can be seen how the server stops.
+            // It runs until the process ends, so that metrics show the shutdown too.
             tokio::spawn(few.serve(listener, std::future::pending()));
             app
         }
@@ -230,7 +230,7 @@ async fn serve(
         .counted(counted)
         .explaining(unreadable)
         .serve(listener, async move {
-            // An error means that the task of the signals is gone; stopping is right then, too.
+            // An error means that the signal task is gone; stopping is right then, too.
             let _ = stopped.await;
             let _ = draining.send(());
         });
@@ -245,7 +245,7 @@ async fn serve(
     signals
 }
 
-/// Waits for a signal to stop; the second one ends the process at once, which loses nothing either.
+/// Waits for a signal to stop; a second one ends the process at once, which loses nothing either.
 fn wait_for(mut signals: Signals, stop: oneshot::Sender<()>, stopping: &'static str) -> JoinHandle<()> {
     tokio::spawn(async move {
         signals.next().await;
@@ -274,7 +274,7 @@ mod tests {
     use super::*;
     use crate::cli::Cli;
 
-    /// One user, until somebody takes the access key away.
+    /// A store with one user, until their access key is removed.
     struct One(Mutex<Option<User>>);
 
     #[async_trait]
@@ -303,7 +303,7 @@ mod tests {
         *users.0.lock().unwrap() = None;
         clock.advance(4_999);
         assert!(door.caller(&request).await.is_ok(), "it is not asked for at each request");
-        // Being used meanwhile gives it no more time.
+        // Using the cache entry meanwhile does not extend its life.
         clock.advance(1);
         assert!(matches!(door.caller(&request).await, Err(NotAuthenticated::Refused)));
     }

@@ -1,4 +1,4 @@
-//! Who is calling, where the server itself sees the credentials; and whether they call too often.
+//! Authenticates callers where the server itself sees the credentials, and limits their request rate.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -17,19 +17,19 @@ use weir_core::{Clock, Username};
 
 use super::metrics::RefusedMetrics;
 
-/// Asks the authorizer about the request's `Authorization` header.
+/// Passes the request's `Authorization` header to the authorizer.
 pub(crate) struct BasicAuthentication {
     authorizer: Authorizer,
-    /// How often one user may call; nothing if that is not limited.
+    /// Rate limit per user; `None` if unlimited.
     calls: Option<Rate<Username>>,
-    /// Whether a proxy says for whom it asks.
+    /// Whether a proxy forwards the client's address.
     behind_a_proxy: bool,
     clock: Arc<dyn Clock>,
     refused: RefusedMetrics,
 }
 
 impl BasicAuthentication {
-    /// `requests_per_second` is for each user; zero is no limit.
+    /// `requests_per_second` applies to each user; zero means no limit.
     pub(crate) fn new(
         authorizer: Authorizer,
         requests_per_second: u32,
@@ -43,13 +43,13 @@ impl BasicAuthentication {
 }
 
 impl BasicAuthentication {
-    /// What the credentials of a request are good for.
+    /// Returns what the request's credentials grant.
     async fn grant(&self, request: &Parts) -> Result<Grant, NotAuthenticated> {
         let mut values = request.headers.get_all(header::AUTHORIZATION).iter();
         let header = match (values.next(), values.next()) {
             (None, _) => None,
             (Some(value), None) => Some(value.to_str().map_err(|_| NotAuthenticated::Refused)?),
-            // Two of them: it cannot be said who is calling.
+            // Two `Authorization` headers: the caller is ambiguous.
             (Some(_), Some(_)) => return Err(NotAuthenticated::Refused),
         };
         match self.authorizer.authorize_from(client(request, self.behind_a_proxy), header).await {
@@ -81,20 +81,20 @@ impl Authenticate for BasicAuthentication {
         Ok(Caller { username: grant.username, scope: grant.scope })
     }
 
-    /// Mostly an answer from the authorizer's cache, which is never older than a removed key may go on.
+    /// Usually a hit in the authorizer's cache, whose entries live no longer than a removed key may go on.
     async fn still(&self, request: &Parts) -> Result<Caller, NotAuthenticated> {
         let grant = self.grant(request).await?;
         Ok(Caller { username: grant.username, scope: grant.scope })
     }
 }
 
-/// The address of the client: of whoever is connected, or for whom the proxy that is connected asks.
+/// Returns the client's address: the peer's, or the one that a trusted proxy forwards.
 fn client(request: &Parts, behind_a_proxy: bool) -> Option<IpAddr> {
     let forwarded = behind_a_proxy.then(|| forwarded_for(&request.headers)).flatten();
     forwarded.or_else(|| Some(request.extensions.get::<ConnectInfo<SocketAddr>>()?.0.ip()))
 }
 
-/// The last address of `X-Forwarded-For`: the proxy added it. What is before it, the client may have made up.
+/// Returns the last address of `X-Forwarded-For`, which the proxy added. The client may have forged those before it.
 fn forwarded_for(headers: &HeaderMap) -> Option<IpAddr> {
     let last = headers.get_all("x-forwarded-for").iter().next_back()?.to_str().ok()?;
     let last = last.rsplit(',').next()?.trim();

@@ -1,8 +1,8 @@
-//! One connection: what it is doing, and until when it may.
+//! One connection: its phase, and that phase's deadline.
 //!
-//! A client may take its time between requests, but must send the head of one quickly, and must read its answer. What
-//! is watched is on the connection's own way: bytes that come while there is no request, requests that begin, answers
-//! that are written to the end. The times are looked at now and then, by one timer for each connection.
+//! A client may take its time between requests, but must send a request's head quickly and must read its answer (a defence
+//! against slow-loris attacks). The connection itself observes its traffic: bytes that arrive while idle, requests that
+//! begin, answers written to the end. One timer for each connection checks the deadlines periodically.
 
 use std::{
     convert::Infallible,
@@ -26,23 +26,23 @@ use tokio::{
 
 use super::{idle::IdleOrder, pace::Transfer, refusal::Refusal};
 
-/// How long a client may take.
+/// Timeouts for a client.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Patience {
-    /// Between two requests, or before the first one.
+    /// Idle time between two requests, or before the first one.
     pub(super) idle: Duration,
-    /// For the head of a request; and how long a body or an answer may stand still.
+    /// Time for a request's head; and how long a body or an answer may stall.
     pub(super) client: Duration,
 }
 
 impl Patience {
-    /// How often a connection must be looked at: whatever begins after a look ends after the next one.
+    /// How often to check a connection: a phase that begins after one check expires no earlier than the next.
     pub(super) fn between_looks(self) -> Duration {
         self.idle.min(self.client)
     }
 }
 
-/// A connection, as everybody sees it who has to do with it.
+/// A connection, shared by all that watch or evict it.
 pub(super) struct Connection {
     order: Arc<IdleOrder<Arc<Self>>>,
     state: Mutex<State>,
@@ -51,23 +51,23 @@ pub(super) struct Connection {
 
 struct State {
     phase: Phase,
-    /// An answer that the client did not take at once.
+    /// An answer that the client did not accept at once.
     writing: Option<Transfer>,
 }
 
 #[derive(Clone, Copy)]
 enum Phase {
-    /// There is no request under way; the place is the one in the order of those.
+    /// No request is in flight; `place` is its place in the order of idle connections.
     Idle { since: Instant, place: u64 },
-    /// A part of a request's head has come. It counts as idle still: anybody can send half a line.
+    /// Part of a request's head has arrived. This still counts as idle, as any client can send half a line.
     Head { since: Instant, place: u64 },
-    /// A request is under way.
+    /// A request is in flight.
     Busy,
-    /// It is refused, and only the rest of its body is waited for. Anybody can send that slowly, too.
+    /// The request is refused, and only the unread body remains. This can be evicted, as any client can send that slowly.
     Refused { place: u64 },
-    /// Its answer is made, and not all of it is written.
+    /// The answer is complete, but not fully written.
     Answered,
-    /// It is no more; its last request may still be worked on.
+    /// The connection has ended; its last request may still be in progress.
     Ended,
 }
 
@@ -79,7 +79,7 @@ impl Connection {
         connection
     }
 
-    /// Makes room for another one; it was taken out of the order already.
+    /// Evicts this connection, which has already been removed from the order.
     pub(super) fn evict(&self) {
         self.evicted.notify_one();
     }
@@ -88,12 +88,12 @@ impl Connection {
         self.evicted.notified().await;
     }
 
-    /// A request begins. False if it comes too late, as the connection is to make room.
+    /// Begins a request. Returns false if the connection is already being evicted.
     pub(super) fn begin(&self) -> bool {
         self.leave_the_order(Phase::Busy)
     }
 
-    /// Goes on to a phase in which it makes room for nobody. False if it is to make room already.
+    /// Enters a phase that cannot be evicted. Returns false if the connection is already being evicted.
     fn leave_the_order(&self, phase: Phase) -> bool {
         let mut state = self.state();
         let place = match state.phase {
@@ -104,11 +104,11 @@ impl Connection {
         place.is_none_or(|place| self.order.take(place).is_some())
     }
 
-    /// There will be no more of the answer.
+    /// Called once the answer is complete.
     fn answered(&self) {
         let mut state = self.state();
         if let Phase::Refused { place } = state.phase {
-            // If it is not there any more, the connection is about to end.
+            // If it has already been taken, the connection is about to end.
             self.order.take(place);
         }
         if matches!(state.phase, Phase::Busy | Phase::Refused { .. }) {
@@ -116,7 +116,7 @@ impl Connection {
         }
     }
 
-    /// What was to be written is written.
+    /// Called once all pending bytes are written.
     fn flushed(self: &Arc<Self>) {
         let mut state = self.state();
         state.writing = None;
@@ -144,8 +144,8 @@ impl Connection {
         }
     }
 
-    /// Whether no request is under way, so that bytes to write can only be the parser's own answer to bytes that are no
-    /// request. The client then has as long as for a head to take it.
+    /// Whether no request is in flight, so that pending bytes can only be the parser's own answer to bytes that are not a
+    /// request. The client then has as long to read it as it has to send a head.
     fn refuses_unread(&self) -> bool {
         let mut state = self.state();
         let place = match state.phase {
@@ -172,7 +172,7 @@ impl Connection {
         }
     }
 
-    /// When to look again, at the latest; nothing if the client's time is over.
+    /// Returns the latest time for the next check; `None` if the client's time is over.
     pub(super) fn look(&self, patience: Patience, now: Instant) -> Option<Instant> {
         let state = self.state();
         let of_phase = match state.phase {
@@ -190,18 +190,18 @@ impl Connection {
         }
     }
 
-    /// It ended: nobody needs to make it.
+    /// The connection has ended: eviction is no longer needed.
     pub(super) fn ended(&self) {
         self.leave_the_order(Phase::Ended);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Nothing is left half done by what happens under this lock.
+        // Ignores poisoning: no operation under this lock leaves anything half done.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The connection of a request.
+/// Request extension: the connection that a request came on.
 pub(super) struct OfRequest(pub(super) Arc<Connection>);
 
 impl OnlyLeftover for OfRequest {
@@ -210,17 +210,17 @@ impl OnlyLeftover for OfRequest {
     }
 }
 
-/// The connection's bytes, on their way.
+/// The byte stream of a connection, observed.
 pub(super) struct Watched {
     stream: TcpStream,
     connection: Arc<Connection>,
     unreadable: Option<Arc<Unreadable>>,
-    /// The answer that goes out in the place of the parser's own.
+    /// The answer sent in place of the parser's own.
     refusal: Option<Refusal>,
 }
 
 impl Watched {
-    /// Where `unreadable` is given, it makes the answers to bytes that are no request.
+    /// If `unreadable` is given, it builds the answers to bytes that are not a request.
     pub(super) fn new(
         stream: TcpStream,
         connection: Arc<Connection>,
@@ -229,7 +229,7 @@ impl Watched {
         Self { stream, connection, unreadable, refusal: None }
     }
 
-    /// Whether the bytes that hyper writes are its own answer, which is replaced.
+    /// Whether the bytes that hyper writes are its own error answer, which is replaced.
     fn replaces(&mut self, parsers_answer: &[u8]) -> bool {
         if self.refusal.is_none()
             && let Some(unreadable) = &self.unreadable
@@ -303,7 +303,7 @@ impl AsyncWrite for Watched {
         self.stream.is_write_vectored()
     }
 
-    /// Called once everything is written that there was.
+    /// Called once all pending bytes are written.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let polled = Pin::new(&mut self.stream).poll_flush(context);
         if polled.is_ready() {
@@ -312,8 +312,8 @@ impl AsyncWrite for Watched {
         polled
     }
 
-    /// Ends the server's side. After a refusal, what the client still sends is read and thrown away until it stops or
-    /// its time is over: closing at once would reset the connection, and the client might not see the answer.
+    /// Shuts down the server's side. After a refusal, reads and discards what the client still sends until it stops or its
+    /// time is over (lingering close): closing at once would reset the connection, and the client might not see the answer.
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Self { stream, refusal, .. } = &mut *self;
         let Some(refusal) = refusal else { return Pin::new(stream).poll_shutdown(context) };
@@ -332,7 +332,7 @@ impl AsyncWrite for Watched {
     }
 }
 
-/// An answer's body that tells the connection when there is no more of it.
+/// An answer's body that notifies the connection of its end.
 pub(super) struct Answer<B> {
     body: B,
     connection: Arc<Connection>,

@@ -1,8 +1,8 @@
-//! All connections: how many there may be, and who is turned away.
+//! All connections: the limit on their number, and eviction and load shedding at that limit.
 //!
-//! At the limit, the connection that has been without a request for longest makes room for a new one. Where none is, the
-//! new one is told to come again. So neither idle nor slow clients keep others out, as long as there are fewer requests
-//! under way than connections allowed.
+//! At the limit, the connection that has been idle for longest is evicted for a new one. If none is idle, the new one gets
+//! a 503 asking it to retry. So neither idle nor slow clients keep others out, as long as there are fewer requests in
+//! flight than connections allowed.
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -24,33 +24,32 @@ use super::{
     pace::Paced,
 };
 
-/// The most that is read of a request at once; its head must fit.
+/// Read buffer per connection; a request's head must fit.
 const BUFFER: usize = 32 << 10;
 
-/// How many clients are told at once that there is no room, and how long that may take; more are cut off.
+/// How many clients at once get a refusal for lack of room, and how long that may take; more are cut off.
 const TURNED_AWAY_AT_ONCE: usize = 64;
 const TURNED_AWAY_WITHIN: Duration = Duration::from_secs(2);
 
-/// How long one that is to make room may take: it only has to be dropped.
+/// How long an eviction may take: the connection only has to be dropped.
 const MAKES_ROOM_WITHIN: Duration = Duration::from_secs(1);
 
-/// How many connections may wait in the system to be taken. With the 128 that are usual, the clients of a burst wait for
-/// seconds, until they try again.
+/// The listen backlog. With the usual 128, the clients of a burst wait for seconds until they retry.
 const WAITING_TO_BE_TAKEN: u32 = 4096;
 
-/// What is waited when no connection can be taken, mostly for want of files: until one that is to make room has ended, or
-/// for things to get better.
+/// Pause when accepting fails, mostly for lack of file descriptors: until an evicted connection has ended, or conditions
+/// improve.
 const UNTIL_THERE_IS_ROOM: Duration = Duration::from_millis(1);
 const UNTIL_IT_IS_BETTER: Duration = Duration::from_millis(100);
 
-/// How often the log says that there is no room.
+/// How often the log reports that there is no room.
 const TELL_EVERY: Duration = Duration::from_mins(1);
 
-/// Listens there.
+/// Listens on an address.
 pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    // Without it, a server could not be started again while connections of the one before linger. Elsewhere than on
-    // Unix it means something else.
+    // Without it, a server could not restart while its predecessor's connections linger. On systems other than Unix the
+    // option means something else.
     #[cfg(unix)]
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
@@ -72,9 +71,9 @@ pub(super) struct Connections {
 }
 
 impl Connections {
-    /// At most `limit` connections to `app`; `no_room` answers in its place where there is none.
+    /// Allows at most `limit` connections to `app`; `no_room` answers in its place when they are used up.
     pub(super) fn new(app: Router, no_room: Router, limit: usize, patience: Patience) -> Self {
-        // More than any system has files; a semaphore has a limit, too.
+        // More than any system has file descriptors; a semaphore has a limit, too.
         let limit = limit.clamp(1, u32::MAX as usize >> 1);
         Self {
             app,
@@ -90,17 +89,17 @@ impl Connections {
         }
     }
 
-    /// Lets `unreadable` answer bytes that are no request.
+    /// Lets `unreadable` answer bytes that are not a request.
     pub(super) fn explaining(self, unreadable: Unreadable) -> Self {
         Self { unreadable: Some(Arc::new(unreadable)), ..self }
     }
 
-    /// Counts them there.
+    /// Counts connections in these metrics.
     pub(super) fn counted(self, metrics: ConnectionMetrics) -> Self {
         Self { metrics, ..self }
     }
 
-    /// Takes connections until `stop`; then answers the requests that are under way, and ends.
+    /// Accepts connections until `stop`; then answers the requests in flight, and ends.
     pub(super) async fn serve(self, listener: TcpListener, stop: impl Future<Output = ()>) {
         tokio::select! {
             () = stop => {}
@@ -108,7 +107,7 @@ impl Connections {
         }
         drop(listener);
         self.stop.send_replace(true);
-        // All places are free once all connections have ended; the semaphore is never closed.
+        // All permits are free once all connections have ended; the semaphore is never closed.
         let _ = self.places.acquire_many(u32::try_from(self.limit).unwrap_or(u32::MAX)).await;
     }
 
@@ -148,7 +147,7 @@ impl Connections {
         }
     }
 
-    /// A place for a new connection: a free one, or that of the one that has been idle longest.
+    /// Gets a permit for a new connection: a free one, or that of the connection idle for longest, which is evicted.
     async fn place(&self) -> Option<OwnedSemaphorePermit> {
         if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
             return Some(place);
@@ -159,7 +158,8 @@ impl Connections {
     }
 
     fn take(&self, stream: TcpStream, peer: SocketAddr, place: OwnedSemaphorePermit) {
-        // Answers are written at once: there is nothing to wait for. Where that cannot be set, they are merely later.
+        // Answers are written at once, so Nagle's algorithm only delays. Where the option cannot be set, answers are merely
+        // later.
         let _ = stream.set_nodelay(true);
         let connection = Connection::new(Arc::clone(&self.idle));
         let io = Watched::new(stream, Arc::clone(&connection), self.unreadable.clone());
@@ -178,7 +178,7 @@ impl Connections {
         self.metrics.turned_away.inc();
         let Ok(turn) = Arc::clone(&self.turned_away).try_acquire_owned() else { return };
         let no_room = self.no_room.clone();
-        // It makes room for no other one, so it has an order of its own.
+        // It never has to make room for another connection, so it gets an order of its own.
         let connection = Connection::new(Arc::new(IdleOrder::new()));
         let io = Watched::new(stream, Arc::clone(&connection), self.unreadable.clone());
         tokio::spawn(async move {
@@ -188,7 +188,7 @@ impl Connections {
             });
             let mut builder = builder();
             let told = builder.keep_alive(false).serve_connection(TokioIo::new(io), service);
-            // Whoever takes longer, or goes away, is not told.
+            // A client that takes longer, or goes away, gets no answer.
             let _ = timeout(TURNED_AWAY_WITHIN, told).await;
             drop(turn);
         });
@@ -197,9 +197,9 @@ impl Connections {
 
 /// Serves one connection until its end.
 ///
-/// A request is worked on to its end even where its client goes away. What it holds is held until then, its connection's
-/// place too: whoever comes and goes gets no more done at once than whoever stays. And events are not stored by halves,
-/// as when they would not be remembered, or not counted.
+/// A request runs to its end even if its client disconnects, and holds its resources, including its connection's permit,
+/// until then. So reconnecting gets a client no more concurrency than staying connected. And no event is stored by halves,
+/// without its id being remembered or its count raised.
 async fn one(
     io: Watched,
     peer: SocketAddr,
@@ -256,20 +256,20 @@ async fn one(
 
 fn builder() -> http1::Builder {
     let mut builder = http1::Builder::new();
-    // The time for heads is looked at in `connection`: hyper's would count idle connections as slow ones.
+    // `connection` enforces the time for heads: hyper's timeout would count idle connections as slow ones.
     builder.header_read_timeout(None).max_buf_size(BUFFER);
-    // A client may end its own side after a whole request, as `nc -N` does: it is answered.
+    // A client may close its own side after a whole request, as `nc -N` does, and still gets its answer.
     builder.half_close(true);
     builder
 }
 
-/// Whether only the connection that was to be taken failed.
+/// Whether only the connection being accepted failed.
 fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }
 
-/// When something was last said that happens often.
+/// When a frequent message was last logged.
 #[derive(Default)]
 struct Told(Option<Instant>);
 

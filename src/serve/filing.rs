@@ -1,5 +1,5 @@
-//! Runs the fan-out over every batch that the engine delivers, on a thread of its own: it works on files and
-//! compresses, and requests must not wait for that.
+//! Runs the fan-out over every batch that the engine delivers, on a thread of its own: filing works on files and
+//! compresses, and must not block requests.
 
 use std::{io, sync::Arc, thread, time::Duration};
 
@@ -10,11 +10,11 @@ use weir_embedded::{Deliveries, Embedded};
 
 use super::metrics::FilingMetrics;
 
-/// The first and the longest wait between tries: what fails here is mostly a disk that is full.
+/// The first and the longest back-off between retries: the usual cause of failure is a full disk.
 const FIRST_RETRY: Duration = Duration::from_millis(200);
 const LONGEST_RETRY: Duration = Duration::from_secs(30);
 
-/// The thread that files batches.
+/// The filing thread.
 pub(crate) struct Filing {
     done: oneshot::Receiver<bool>,
 }
@@ -29,7 +29,7 @@ impl Filing {
         let fan_out =
             FanOut::new(Arc::new(raw), Arc::new(lake), Arc::new(quarantine), Arc::new(engine.clone()));
         let (finished, done) = oneshot::channel();
-        // Its own: the server's is shut down at the end, and what cannot be filed is still tried then.
+        // A runtime of its own: the server's is shut down at the end, and retries continue after that.
         let runtime = Builder::new_current_thread().enable_time().build()?;
         thread::Builder::new().name("weir-filing".to_owned()).spawn(move || {
             let all = runtime.block_on(async {
@@ -39,19 +39,19 @@ impl Filing {
                 }
                 all
             });
-            // Nobody waits if the server ended in another way.
+            // The receiver is gone if the server ended in another way.
             let _ = finished.send(all);
         })?;
         Ok(Self { done })
     }
 
-    /// Waits for the last batch; says whether all were filed. The engine must have been stopped.
+    /// Waits for the last batch; returns whether all were filed. The engine must have been stopped.
     pub(crate) async fn finish(self) -> bool {
         self.done.await.unwrap_or(false)
     }
 }
 
-/// Files one batch, trying again until it is done: it is handed out at the next start otherwise. Says whether it is.
+/// Files one batch, retrying until it is done; otherwise it is redelivered at the next start. Returns whether it was filed.
 async fn file(fan_out: &FanOut, engine: &Embedded, batch: &BatchKey, metrics: &FilingMetrics) -> bool {
     let mut wait = FIRST_RETRY;
     loop {
@@ -99,7 +99,7 @@ fn tell_of_missing(batch: &BatchKey) {
     );
 }
 
-/// A batch that is not what it was when it was written: what is missing was acknowledged.
+/// Logs a damaged batch: what it lacks was acknowledged.
 fn tell_of_damage(batch: &BatchKey, filed: &Filed) {
     let found = filed.events + filed.repeats + filed.quarantined_lines;
     let missing = weir_embedded::events_in(batch).map_or(0, |events| events.saturating_sub(found));

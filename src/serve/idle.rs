@@ -1,11 +1,11 @@
-//! In which order connections have become idle: at the limit, the one that has been idle longest makes room.
+//! The order in which connections became idle: at the limit, the one idle for longest is evicted (LRU).
 
 use std::{
     collections::BTreeMap,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-/// What is idle, the longest first, each by its place in the order.
+/// Idle entries, the oldest first, keyed by their place in the order.
 pub(super) struct IdleOrder<T>(Mutex<Order<T>>);
 
 struct Order<T> {
@@ -18,7 +18,7 @@ impl<T> IdleOrder<T> {
         Self(Mutex::new(Order { next: 0, idle: BTreeMap::new() }))
     }
 
-    /// Adds one, as the last, and gives its place.
+    /// Appends an entry, and returns its place.
     pub(super) fn add(&self, one: T) -> u64 {
         let mut order = self.order();
         let place = order.next;
@@ -27,18 +27,18 @@ impl<T> IdleOrder<T> {
         place
     }
 
-    /// Takes back the one at this place, unless it was taken before.
+    /// Removes the entry at this place, unless it was already taken.
     pub(super) fn take(&self, place: u64) -> Option<T> {
         self.order().idle.remove(&place)
     }
 
-    /// Takes the one that has been idle longest.
+    /// Removes and returns the entry idle for longest.
     pub(super) fn take_longest(&self) -> Option<T> {
         self.order().idle.pop_first().map(|(_, one)| one)
     }
 
     fn order(&self) -> MutexGuard<'_, Order<T>> {
-        // Nothing is left half done by what happens under this lock.
+        // Ignores poisoning: no operation under this lock leaves anything half done.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

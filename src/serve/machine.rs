@@ -1,29 +1,30 @@
-//! What the server needs of the machine, looked at before anything is opened: a limit on open files that leaves room to work, and a
-//! clock that shows a time that can be written down.
+//! The server's requirements on the machine, checked before anything is opened: a limit on open files that leaves room to
+//! work, and a clock whose time can be written down.
 
 use anyhow::{Result, bail};
 use weir_core::{Clock, Timestamp};
 
 use crate::cli::ServeArgs;
 
-/// Files for all that is not a connection: databases, batches, clients that are being turned away.
+/// File descriptors for everything but connections: databases, batches, clients that are being refused.
 #[cfg(unix)]
 const OTHER_FILES: u64 = 256;
 
-/// With fewer files the server would not start, or would reset connections at the first requests that come together.
+/// With fewer descriptors the server would not start, or would reset connections at the first concurrent requests.
 #[cfg(unix)]
 const FEWEST_FILES: u64 = 64;
 
-/// Checks the machine, and raises the process's own limit on open files as far as the connections need it and the system lets it.
+/// Checks the machine, and raises the process's own limit on open files as far as the connections need it and the system
+/// allows.
 pub(crate) fn prepare(args: &ServeArgs, clock: &dyn Clock) -> Result<()> {
     raise_open_files(args.connections)?;
     check_clock(clock.now())
 }
 
-/// Refuses a clock outside of the years 1970 to 9999, as no event could be filed under its hour and no HTTP answer could have a `Date`.
-/// Any other wrong time can be lived with, and is said: a machine may be started before it learns the time.
+/// Refuses a clock outside the years 1970 to 9999: no event could be filed under its hour, and no HTTP answer could have a
+/// `Date`. Any other wrong time is tolerated and logged, as a machine may start before it learns the time.
 fn check_clock(now: Timestamp) -> Result<()> {
-    // The machine's clock is read as the first or the last moment that there is, where it shows one beyond.
+    // A clock beyond that range is read as the first or the last moment in it.
     let end = match now.millis() {
         0 => "before 1970",
         Timestamp::MAX_MILLIS => "after 9999",
@@ -40,7 +41,8 @@ fn check_clock(now: Timestamp) -> Result<()> {
     bail!("the machine's clock shows a time {end}: set it (with NTP, or `date --set`), and start again")
 }
 
-/// Raises the limit on open files to what so many connections need, or to what is allowed; refuses one that is too low to work with.
+/// Raises the limit on open files to the need of so many connections, or to the maximum allowed; refuses a limit too low to
+/// work with.
 #[cfg(unix)]
 fn raise_open_files(connections: u32) -> Result<()> {
     use rustix::process::{Resource, getrlimit, setrlimit};
@@ -48,7 +50,7 @@ fn raise_open_files(connections: u32) -> Result<()> {
     let wanted = u64::from(connections) + OTHER_FILES;
     if limit.current.is_some_and(|current| current < wanted) {
         limit.current = Some(limit.maximum.map_or(wanted, |maximum| maximum.min(wanted)));
-        // If it is not allowed after all, there is what there was.
+        // If the system refuses after all, the old limit stays.
         let _ = setrlimit(Resource::Nofile, limit);
     }
     let files = open_files();
@@ -66,7 +68,8 @@ fn raise_open_files(_: u32) -> Result<()> {
     Ok(())
 }
 
-/// How many connections there may be if the options ask for so many: each takes a file, and the process may open only so many.
+/// Returns the connection limit if the options ask for so many: each takes a file descriptor, and the process may open only
+/// so many.
 #[cfg(unix)]
 pub(super) fn at_most(asked: u32) -> usize {
     let files = open_files();
@@ -86,14 +89,14 @@ pub(super) fn at_most(asked: u32) -> usize {
     usize::try_from(asked).unwrap_or(usize::MAX)
 }
 
-/// How many files the process may open.
+/// Returns the process's limit on open files.
 #[cfg(unix)]
 fn open_files() -> u64 {
     use rustix::process::{Resource, getrlimit};
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
-/// How many of so many files may be connections.
+/// Returns how many of so many descriptors connections may use.
 #[cfg(unix)]
 fn share_of(files: u64) -> u64 {
     files.saturating_sub(OTHER_FILES).max(files / 4).max(1)

@@ -1,14 +1,14 @@
-//! What is counted while the server runs, for Prometheus: how much comes in, what becomes of it, and what waits.
+//! Prometheus metrics of the running server: events received, their fates, and the backlog.
 //!
-//! No label is ever a user, a path or anything else that a client chooses: their number has a bound, and whoever may read
-//! metrics may not read events.
+//! No label is ever a user, a path or anything else that a client chooses: cardinality is bounded, and access to metrics
+//! gives no access to events.
 //!
-//! - here: every metric, and who counts it;
-//! - `requests`: what is counted of each request;
-//! - `look`: what is looked at when somebody asks, instead of being counted;
-//! - `sharing`: what the engine is asked for, and how many calls that takes;
-//! - `endpoint`: who may ask;
-//! - `exposition`: in which text format the answer is.
+//! - here: every metric, and what counts it;
+//! - `requests`: metrics of each request;
+//! - `look`: gauges read at scrape time, instead of being counted;
+//! - `sharing`: operations asked of the engine, and the calls they take;
+//! - `endpoint`: access to `/metrics`;
+//! - `exposition`: the text format of the answer.
 
 pub(super) mod endpoint;
 mod exposition;
@@ -43,7 +43,7 @@ pub(crate) struct Metrics {
     events: BTreeMap<EventType, ByFate>,
     other_events: ByFate,
     body_bytes: Counter,
-    /// Live counts that were not raised for stored events.
+    /// Live counts not raised for stored events.
     pub(crate) count_failures: Counter,
     under_way: Gauge,
     missing: Gauge,
@@ -53,7 +53,7 @@ pub(crate) struct Metrics {
     pub(super) filing: FilingMetrics,
 }
 
-/// How many events of a type met each fate.
+/// Events of a type by fate.
 #[derive(Default)]
 struct ByFate {
     accepted: Counter,
@@ -62,7 +62,7 @@ struct ByFate {
     not_stored: Counter,
 }
 
-/// What is counted of connections.
+/// Connection metrics.
 #[derive(Clone, Default)]
 pub(super) struct ConnectionMetrics {
     pub(super) now: Gauge,
@@ -70,7 +70,7 @@ pub(super) struct ConnectionMetrics {
     pub(super) closed_for_room: Counter,
 }
 
-/// What is counted of callers who are not let in.
+/// Metrics of refused callers.
 #[derive(Clone, Default)]
 pub(super) struct RefusedMetrics {
     pub(super) sign_ins: Counter,
@@ -78,7 +78,7 @@ pub(super) struct RefusedMetrics {
     pub(super) by_requests: Counter,
 }
 
-/// What is counted of filing.
+/// Filing metrics.
 #[derive(Clone, Default)]
 pub(super) struct FilingMetrics {
     pub(super) filed: Counter,
@@ -99,8 +99,8 @@ impl FilingMetrics {
 }
 
 impl Metrics {
-    /// The metrics of a server of these types; with those of filing and of the disk where this process does it, and of
-    /// shared calls where it shares them.
+    /// The metrics of a server with these types; with those of filing and of the disk if this process files, and of shared
+    /// calls if it shares them.
     pub(super) fn new(
         catalog: &Catalog,
         engine: Option<&Embedded>,
@@ -198,7 +198,7 @@ impl Metrics {
         })
     }
 
-    /// All of them, as Prometheus reads them.
+    /// Renders all metrics for Prometheus.
     async fn text(&self) -> String {
         self.looked.look().await;
         if let Some(sharing) = &self.sharing {

@@ -1,4 +1,4 @@
-//! How slow a client may be: what comes from it or goes to it must move on, and be not too slow altogether.
+//! Minimum transfer speed of a client: a transfer must not stall, and must not be too slow on average (slow-loris defence).
 
 use std::{
     error::Error,
@@ -12,11 +12,10 @@ use collector::BodyTooSlow;
 use http_body::{Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// The least that comes or goes in a second, in the long run. Otherwise a byte now and then would do, to keep what is
-/// held for a request for hours.
+/// The least average rate in bytes a second. Otherwise an occasional byte would keep a request's resources held for hours.
 const MIN_BYTES_A_SECOND: u64 = 4 << 10;
 
-/// Something that is transferred, since the other side was first waited for.
+/// A transfer, measured from the first wait for the other side.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Transfer {
     begun: Instant,
@@ -34,19 +33,19 @@ impl Transfer {
         self.last = now;
     }
 
-    /// Until when it must move on, if it may stand still for so long.
+    /// Returns the deadline for progress, given the longest stall allowed.
     pub(super) fn deadline(&self, standstill: Duration) -> Instant {
         let at_this_rate = Duration::from_millis(self.bytes.saturating_mul(1000) / MIN_BYTES_A_SECOND);
         self.last.min(self.begun + at_this_rate) + standstill
     }
 }
 
-/// A request's body that fails with [`BodyTooSlow`] when its client is.
+/// A request's body that fails with [`BodyTooSlow`] when its client is too slow.
 pub(super) struct Paced<B> {
     body: B,
     standstill: Duration,
     transfer: Option<Transfer>,
-    /// Made when the client is first waited for: most bodies come with the head of their request.
+    /// Created at the first wait for the client: most bodies arrive with the head of their request.
     alarm: Option<Pin<Box<Sleep>>>,
     too_slow: bool,
 }
@@ -110,7 +109,7 @@ mod tests {
 
     const STANDSTILL: Duration = Duration::from_secs(10);
 
-    /// Parts of so many bytes, each after so many seconds; then nothing more, for ever.
+    /// A body of parts of so many bytes, each after so many seconds; then it stalls for ever.
     fn body(parts: &'static [(u64, usize)]) -> Paced<Body> {
         let parts = stream::unfold(parts.iter(), async |mut left| {
             let Some(&(after, bytes)) = left.next() else { std::future::pending().await };
@@ -120,7 +119,7 @@ mod tests {
         Paced::new(Body::from_stream(parts), STANDSTILL)
     }
 
-    /// How many bytes come until it is called too slow, and after how many seconds.
+    /// Returns how many bytes arrive until the body is too slow, and after how many seconds.
     async fn until_too_slow(mut body: Paced<Body>) -> (usize, u64) {
         let (start, mut bytes) = (Instant::now(), 0);
         loop {

@@ -1,12 +1,12 @@
-//! The answer to bytes that are no request. hyper writes one by itself, with neither a body nor an id; this one takes its
-//! place on the connection.
+//! The answer to bytes that are not a request. hyper's own answer has neither a body nor an id; this one replaces it on the
+//! connection.
 
 use std::fmt::Write;
 
 use axum::http::StatusCode;
 use collector::Unreadable;
 
-/// An answer on its way.
+/// An answer being written.
 pub(super) struct Refusal {
     bytes: Vec<u8>,
     written: usize,
@@ -14,7 +14,7 @@ pub(super) struct Refusal {
 }
 
 impl Refusal {
-    /// Takes the status and the date of hyper's answer.
+    /// Takes the status and the date from hyper's answer.
     pub(super) fn new(unreadable: &Unreadable, parsers_answer: &[u8]) -> Self {
         let theirs = String::from_utf8_lossy(parsers_answer);
         let mut lines = theirs.lines();
@@ -34,7 +34,7 @@ impl Refusal {
         Self { bytes: head.into_bytes(), written: 0, shut: false }
     }
 
-    /// The part that is not written yet.
+    /// The part not yet written.
     pub(super) fn rest(&self) -> &[u8] {
         self.bytes.get(self.written..).unwrap_or_default()
     }
@@ -43,7 +43,7 @@ impl Refusal {
         self.written += bytes;
     }
 
-    /// Whether the server's side of the connection has ended.
+    /// Whether the server's side of the connection is shut down.
     pub(super) fn is_shut(&self) -> bool {
         self.shut
     }

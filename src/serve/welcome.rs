@@ -1,4 +1,4 @@
-//! What a person reads at the start: where the server is, and on the first start how to use it.
+//! The banner at startup: the server's address and, on the first start, how to use it.
 
 use std::{
     env,
@@ -18,7 +18,7 @@ use weir_embedded::UserStore;
 
 const FIRST_USER: &str = "demo";
 
-/// Prints it; makes a user on the first start.
+/// Prints the banner; on the first start, also creates a user.
 pub(crate) async fn print(
     data: &Path,
     folder: Option<&Path>,
@@ -57,7 +57,7 @@ Or post an event, read its count, and ask the lake with SQL:
     told.context("the welcome could not be printed; weir user rotate demo makes a secret that can")
 }
 
-/// Where a browser on this machine finds a server that listens on an address, which may stand for all of them.
+/// Returns the address at which a browser on this machine finds the server, as the listening address may be a wildcard.
 fn from_here(address: SocketAddr) -> SocketAddr {
     let here = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -67,7 +67,7 @@ fn from_here(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(here, address.port())
 }
 
-/// Three lines for one of the catalog's types, with an event that its schema gives as an example.
+/// Returns three lines for one of the catalog's types, with an event that its schema gives as an example.
 fn lines_to_paste(weir: &str, catalog: &Catalog, address: SocketAddr, credentials: &str) -> String {
     let example = |definition: &Definition| definition.schema().get("examples")?.get(0).cloned();
     let Some((definition, event)) =
@@ -108,11 +108,11 @@ async fn first_user(users: &UserStore) -> Result<String> {
     }
 }
 
-/// How to call this very program on this very data: as it was called, if that can be typed again.
+/// Returns the command for this very program and data: as it was called, if that can be typed again.
 fn command(data: &Path, catalog: Option<&Path>) -> String {
     let program = env::current_exe().unwrap_or_else(|_| "weir".into());
     let below = env::current_dir().ok().and_then(|here| Some(program.strip_prefix(here).ok()?.to_owned()));
-    // A shell looks for a name alone elsewhere.
+    // A shell searches the `PATH` for a bare name.
     let below =
         below.map(|below| if below.components().count() == 1 { Path::new(".").join(below) } else { below });
     let mut command = quoted(&below.unwrap_or(program));
@@ -125,14 +125,14 @@ fn command(data: &Path, catalog: Option<&Path>) -> String {
     command
 }
 
-/// A path as a shell takes it.
+/// Quotes a path for a shell.
 fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+".contains(c);
     if text.chars().all(plain) { text } else { in_quotes(&text) }
 }
 
-/// Any text as a shell takes it.
+/// Quotes any text for a shell.
 fn in_quotes(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
 }

@@ -1,10 +1,10 @@
-//! `/metrics`: who may read it, and where.
+//! `/metrics`: access and address.
 //!
-//! On the server's own address it answers those on the same machine only, as a scraper there is. Metrics tell how much
-//! somebody's business does, and basic authentication would need one more user, so everybody else gets the 404 that any
-//! path without a route has. A proxy on the same machine would ask on behalf of the whole world, and a
-//! page in a browser on behalf of its site: a request with any header that a scraper does not send is not answered.
-//! With `--metrics-listen` there is an address for metrics alone, and every client that reaches it may read them.
+//! On the server's own address it answers only clients on the same machine, such as a scraper there. Metrics reveal how
+//! much business a company does, and basic authentication would need one more user, so other clients get the 404 of any
+//! path without a route. A proxy on the same machine would ask on behalf of the whole world, and a page in a browser on
+//! behalf of its site, so a request with any header that a scraper does not send is refused. With `--metrics-listen` there
+//! is a separate address for metrics, and every client that reaches it may read them.
 
 use std::{net::IpAddr, net::SocketAddr, sync::Arc};
 
@@ -19,8 +19,8 @@ use axum::{
 
 use super::{Metrics, exposition::Format};
 
-/// All that a scraper sends for itself. Proxies and browsers add more, each under names of its own (`True-Client-IP`,
-/// `CDN-Loop`, `Sec-Fetch-Site`), so what is not in this list refuses.
+/// All headers that a scraper itself sends. Proxies and browsers add more, each under names of its own (`True-Client-IP`,
+/// `CDN-Loop`, `Sec-Fetch-Site`), so any header outside this list causes a refusal.
 const OF_A_SCRAPER: [&str; 16] = [
     "host",
     "user-agent",
@@ -53,7 +53,7 @@ pub(in crate::serve) async fn for_this_machine(
     next.run(request).await
 }
 
-/// What listens where there is an address for metrics alone.
+/// The router for a separate metrics address.
 pub(in crate::serve) fn alone(metrics: Arc<Metrics>) -> Router {
     Router::new().route("/metrics", get(async move |headers: HeaderMap| answer(&metrics, &headers).await))
 }
@@ -68,20 +68,20 @@ async fn answer(metrics: &Metrics, asked: &HeaderMap) -> Response {
 fn is_for_this_machine(request: &Request) -> bool {
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
     let near = peer.is_some_and(|ConnectInfo(peer)| peer.ip().to_canonical().is_loopback());
-    // Proxies that add no header, as nginx is without settings, ask in HTTP/1.0.
+    // Proxies that add no header, such as nginx with default settings, ask in HTTP/1.0.
     near && request.version() == Version::HTTP_11
         && names_this_machine(request.headers())
         && request.headers().keys().all(|name| OF_A_SCRAPER.contains(&name.as_str()))
 }
 
-/// Whether the one host that is asked is this machine, as it calls itself: a page from elsewhere can have its own name lead
-/// here.
+/// Whether the one `Host` requested names this machine, which defeats DNS rebinding: a page from elsewhere can make its own
+/// name resolve to this machine.
 fn names_this_machine(headers: &HeaderMap) -> bool {
     let mut hosts = headers.get_all(header::HOST).iter();
     let (Some(host), None) = (hosts.next(), hosts.next()) else { return false };
     let Ok(host) = host.to_str() else { return false };
     let name = match host.rsplit_once(':') {
-        // The last part of an IPv6 address is no port.
+        // The last part of an IPv6 address is not a port.
         Some((name, port)) if !port.ends_with(']') => name,
         _ => host,
     };

@@ -1,7 +1,7 @@
-//! The two text formats of Prometheus, and which one a client asks for.
+//! The two text formats of Prometheus, and their content negotiation.
 //!
-//! The library writes OpenMetrics 1.0. The older format, 0.0.4, is what every scraper and `promtool check metrics` read, so
-//! it is the answer unless OpenMetrics is asked for, as Prometheus itself does.
+//! The library writes OpenMetrics 1.0. The older format, 0.0.4, is understood by every scraper and by `promtool check
+//! metrics`, so it is the default; OpenMetrics is sent on request, as Prometheus itself does.
 //! <https://prometheus.io/docs/instrumenting/exposition_formats/> has both.
 
 use std::fmt::Write;
@@ -16,7 +16,7 @@ pub(super) enum Format {
 }
 
 impl Format {
-    /// The format that the `Accept` headers prefer. Of two that are liked equally, it is OpenMetrics.
+    /// Returns the format that the `Accept` headers prefer. A tie goes to OpenMetrics.
     pub(super) fn asked_for(headers: &HeaderMap) -> Self {
         let mut liked = [0.0_f32, 0.0];
         let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
@@ -40,7 +40,7 @@ impl Format {
         })
     }
 
-    /// Text that is OpenMetrics, in this format.
+    /// Renders OpenMetrics text in this format.
     pub(super) fn of(self, open_metrics: String) -> String {
         match self {
             Self::OpenMetrics => open_metrics,
@@ -49,8 +49,8 @@ impl Format {
     }
 }
 
-/// OpenMetrics names a family of counters without `_total` and one of information without `_info`, which their samples
-/// have. The older format knows neither information nor units, and calls each family as its samples.
+/// OpenMetrics names a counter family without `_total` and an info family without `_info`, though their samples have it.
+/// The older format has neither info families nor units, and names each family as its samples.
 fn in_text(open_metrics: &str) -> String {
     let mut text = String::with_capacity(open_metrics.len());
     let mut lines = open_metrics.lines().peekable();
@@ -60,7 +60,7 @@ fn in_text(open_metrics: &str) -> String {
             text.push('\n');
             continue;
         };
-        // The type of a family comes behind its help.
+        // The type of a family follows its help.
         let kind = [line, lines.peek().copied().unwrap_or_default()]
             .into_iter()
             .find_map(|line| line.strip_prefix("# TYPE ")?.split(' ').nth(1));
@@ -80,7 +80,7 @@ fn in_text(open_metrics: &str) -> String {
     text
 }
 
-/// The keyword of a comment, the name of its family, and the rest.
+/// Splits a comment into its keyword, the name of its family, and the rest.
 fn parts(comment: &str) -> (&str, &str, &str) {
     let (word, rest) = comment.split_once(' ').unwrap_or((comment, ""));
     let (name, rest) = rest.split_once(' ').unwrap_or((rest, ""));
@@ -101,7 +101,7 @@ mod tests {
             (&["text/html,application/xhtml+xml,*/*;q=0.8"], Format::Text),
             (&[OPEN], Format::OpenMetrics),
             (&["Application/OpenMetrics-Text; version=1.0.0"], Format::OpenMetrics),
-            // As Prometheus asks.
+            // The header that Prometheus sends.
             (
                 &["application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,\
                    application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=1.0.0;q=0.3,\

@@ -1,4 +1,4 @@
-//! What is looked at when somebody asks for metrics, instead of being counted.
+//! Gauges read at scrape time instead of being counted.
 
 use std::sync::{Arc, atomic::AtomicU64};
 
@@ -6,10 +6,10 @@ use prometheus_client::{metrics::gauge::Gauge, registry::Registry};
 use weir_core::Clock;
 use weir_embedded::Embedded;
 
-/// A number with a fraction.
+/// A gauge with a fraction.
 type Fraction = Gauge<f64, AtomicU64>;
 
-/// What was seen when it was last looked.
+/// Values of the last look.
 pub(super) struct Looked {
     clock: Arc<dyn Clock>,
     engine: Option<Embedded>,
@@ -49,13 +49,13 @@ impl Looked {
         Self { clock, engine, bodies_waiting, oldest_not_filed, free, resident }
     }
 
-    /// Looks.
+    /// Refreshes the values.
     pub(super) async fn look(&self) {
         self.bodies_waiting.set(whole(collector::bodies_waiting() as u64));
         self.resident.set(whole(resident_bytes().unwrap_or_default()));
         let Some(engine) = &self.engine else { return };
         self.free.set(whole(engine.free_space().unwrap_or_default()));
-        // A store that cannot be read is told of by whoever needs it. What was seen last stays.
+        // The code that needs the store reports that it cannot be read. The last value stays.
         if let Ok(oldest) = engine.oldest_not_filed().await {
             let now = self.clock.now().millis();
             self.oldest_not_filed
@@ -76,7 +76,7 @@ fn seconds(millis: u64) -> f64 {
     millis as f64 / 1000.0
 }
 
-/// The memory that the process has in use: the second number of this file, in pages.
+/// Returns the process's resident memory: the second number of this file, in pages.
 #[cfg(target_os = "linux")]
 fn resident_bytes() -> Option<u64> {
     let pages: u64 = std::fs::read_to_string("/proc/self/statm").ok()?.split(' ').nth(1)?.parse().ok()?;

@@ -1,4 +1,4 @@
-//! What is counted of each request: how many, how they ended, and how long the head of their answer took.
+//! Request metrics: number, outcome, and time to the head of the answer.
 
 use std::{
     fmt::{self, Write},
@@ -18,10 +18,10 @@ use prometheus_client::{
     registry::Registry,
 };
 
-/// Few: each is a number for each route. The targets of a POST and of a count lie between the first ones.
+/// Few buckets, as each is a series for each route. The targets for a POST and for a count lie between the first ones.
 const SECONDS: [f64; 8] = [0.001, 0.005, 0.02, 0.1, 0.5, 1.0, 5.0, 10.0];
 
-/// The requests that were answered.
+/// The requests answered.
 #[derive(Clone)]
 pub(crate) struct Requests {
     answered: Family<Answered, Counter>,
@@ -40,7 +40,7 @@ struct Took {
     route: Route,
 }
 
-/// A route as it is written in the code; empty, where no route is like the path.
+/// The route's pattern as written in the code; empty if no route matches the path.
 #[derive(Debug, Clone)]
 struct Route(Option<MatchedPath>);
 
@@ -95,7 +95,7 @@ pub(crate) async fn count(State(requests): State<Requests>, request: Request, ne
     answer
 }
 
-/// A method that the API knows; others are whatever a client made up.
+/// A method that the API knows; clients may make up others.
 fn method(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",

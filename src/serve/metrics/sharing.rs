@@ -1,4 +1,4 @@
-//! What the engine is asked for, and how many calls that takes: the first is the second where nothing is shared.
+//! Operations asked of the engine, and the calls they take: the two are equal where nothing is shared.
 
 use prometheus_client::{
     metrics::{counter::Counter, family::Family},
@@ -10,7 +10,7 @@ use super::Label;
 
 type ByKind = Family<Label, Counter>;
 
-/// What was asked for when it was last looked.
+/// The operations at the last look.
 pub(super) struct Sharing {
     coalescing: Coalescing,
     requests: ByKind,
@@ -34,7 +34,7 @@ impl Sharing {
         sharing
     }
 
-    /// Looks.
+    /// Refreshes the values.
     pub(super) fn look(&self) {
         let Work { reads, raises, appends } = self.coalescing.take_work();
         for (kind, Shared { requests, calls }) in
