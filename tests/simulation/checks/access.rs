@@ -27,10 +27,12 @@ pub(super) fn credentials(ledger: &Ledger, broken: &mut Broken) {
                 "a key was accepted that is no longer good"
             }
             // API Gateway still believes in it, and the collector knows that it has ended by itself.
-            (Verdict::Allowed, Some(key)) if exchange.status == Some(401) => match is_good(key, exchange) {
-                true => "a good key was refused",
-                false => continue,
-            },
+            (Verdict::Allowed, Some(key)) if exchange.status == Some(401) => {
+                if !is_good(key, exchange) {
+                    continue;
+                }
+                "a good key was refused"
+            }
             (Verdict::Allowed, Some(key)) if !key.scope.allows(exchange.needs) => match exchange.status {
                 Some(403) | None => continue,
                 Some(500..) if exchange.origin.was_disturbed() => continue,
