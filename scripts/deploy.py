@@ -11,7 +11,7 @@ import sys
 import boto3
 import botocore.exceptions
 
-from stack import Stop, ask, main, outputs, printed, run, say, status, weir
+from stack import Stop, ask, main, outputs, printed, region, run, say, status, weir
 
 TARGETS = {"arm64": "aarch64-unknown-linux-gnu", "x86_64": "x86_64-unknown-linux-gnu"}
 
@@ -71,12 +71,7 @@ def check_build_machine(architecture):
 
 def check_account():
     """Returns a session, the account and the region."""
-    # The SAM CLI and boto3 read one of these variables, and the SDK of weir the other.
-    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or boto3.Session().region_name
-    if not region:
-        raise Stop("no region is configured: export AWS_DEFAULT_REGION=us-east-1, or aws configure")
-    os.environ["AWS_REGION"] = os.environ["AWS_DEFAULT_REGION"] = region
-    session = boto3.Session(region_name=region)
+    session = boto3.Session(region_name=region())
     try:
         account = session.client("sts").get_caller_identity()["Account"]
     except botocore.exceptions.NoCredentialsError as error:
@@ -117,10 +112,10 @@ def check_stack(session, stack):
     return now
 
 
-def agree(arguments, account, region, exists):
+def agree(arguments, account, where, exists):
     verb = "updates" if exists else "makes"
     say(
-        f"\nThis {verb} the stack {arguments.stack_name} in account {account}, region {region}, for {arguments.architecture}.\n"
+        f"\nThis {verb} the stack {arguments.stack_name} in account {account}, region {where}, for {arguments.architecture}.\n"
         "Nothing of it is paid by the hour; docs/DEPLOY.md#what-it-costs has the prices. The build takes some minutes."
     )
     if arguments.yes:
@@ -175,13 +170,13 @@ def act():
     check_build_machine(arguments.architecture)
     check_tools()
     say("  ok Rust, the SAM CLI, cargo-lambda and zig")
-    session, account, region = check_account()
-    say(f"  ok account {account}, region {region}")
+    session, account, where = check_account()
+    say(f"  ok account {account}, region {where}")
     check_quota(session)
     exists = check_stack(session, arguments.stack_name)
     if arguments.check:
         return
-    agree(arguments, account, region, exists)
+    agree(arguments, account, where, exists)
     build_and_deploy(arguments)
     out = outputs(session.client("cloudformation"), arguments.stack_name)
     url = (arguments.url or out["Url"]).replace("{ApiId}", out["ApiId"]).rstrip("/")

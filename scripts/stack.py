@@ -8,6 +8,8 @@ import sys
 import urllib.error
 import urllib.request
 
+import boto3
+
 
 class Stop(Exception):
     """A reason to stop that is printed as it is, without a traceback."""
@@ -37,6 +39,15 @@ def outputs(cloudformation, stack):
     """The outputs of a deployed stack by name."""
     found = cloudformation.describe_stacks(StackName=stack)["Stacks"][0].get("Outputs", [])
     return {output["OutputKey"]: output["OutputValue"] for output in found}
+
+
+def region():
+    """The configured region, under both names that tools read it by: the SAM CLI and boto3 know one, the SDK of weir the other."""
+    found = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or boto3.Session().region_name
+    if not found:
+        raise Stop("no region is configured: export AWS_DEFAULT_REGION=us-east-1, or aws configure")
+    os.environ["AWS_REGION"] = os.environ["AWS_DEFAULT_REGION"] = found
+    return found
 
 
 def status(cloudformation, stack):

@@ -53,7 +53,7 @@ impl FromStr for Base {
         }
         if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
             return Err(
-                "credentials do not belong into an address, where everybody on the machine sees them: set \
+                "credentials do not belong into an address, where every user of the machine sees them: set \
                         WEIR_CREDENTIALS"
                     .to_owned(),
             );

@@ -82,7 +82,7 @@ pub(crate) async fn run(args: &AuditArgs) -> Result<ExitCode> {
 /// On one machine it is known what is under way, so that nothing has to stand still to be compared.
 async fn embedded(asked: Asked<'_>, args: &AuditArgs) -> Result<ExitCode> {
     let data = asked.data;
-    // A catalog that is bad is told of before anything else.
+    // A bad catalog is reported before anything else.
     let named = asked.catalog.map(|folder| catalog::read(Some(folder))).transpose()?;
     if args.quiet_for.is_some() {
         bail!("--quiet-for means nothing on one machine: what is not filed yet is known there");

@@ -6,6 +6,7 @@ mod harness;
 use std::process::Command;
 
 use harness::{Weir, click, json};
+use weir_core::{Clock, SystemClock};
 
 #[test]
 fn an_event_is_filed_under_user_type_and_hour_and_zcat_reads_it() {
@@ -239,8 +240,9 @@ fn every_printed_query_is_right_for_several_users_and_for_what_was_sent_twice() 
         let lines: Vec<String> = events.iter().map(ToString::to_string).collect();
         let answer = weir.post_as(who, "/events", lines.join("\n"), &[]);
         assert_eq!(answer.status, 200, "{}", answer.text());
-        // The next request is later by a millisecond at the least.
-        std::thread::sleep(std::time::Duration::from_millis(2));
+        // The last outcome is the later one: the next request has to have another millisecond.
+        let sent = SystemClock.now();
+        harness::eventually("a millisecond has passed", || SystemClock.now() > sent);
     };
     let prediction = |id: &str, model: &str, label: &str| json!({"event_type": "prediction", "prediction_id": id, "model": model, "label": label});
     let outcome =

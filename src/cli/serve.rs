@@ -17,16 +17,16 @@ pub(crate) struct ServeArgs {
     pub(crate) place: Place,
     #[command(flatten)]
     pub(crate) catalog: CatalogArgs,
-    /// Where to listen: a port of this machine for programs on it, or an address, as 0.0.0.0:8080 for all that there are.
+    /// Where to listen: a port of this machine for programs on it, or an address, such as 0.0.0.0:8080 for all of the machine's.
     /// Port 0 picks a free one.
     #[arg(long, help_heading = "Addresses", env = "WEIR_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:8080", value_parser = address::to_listen_on)]
     pub(crate) listen: SocketAddr,
-    /// Serve /metrics on this address, to whoever reaches it, instead of on --listen to this machine only
+    /// Serve /metrics on this address, without access control, instead of on --listen to this machine only
     /// [default: none].
     #[arg(long, help_heading = "Addresses", env = "WEIR_METRICS_LISTEN", value_name = "ADDRESS", value_parser = address::to_listen_on)]
     pub(crate) metrics_listen: Option<SocketAddr>,
-    /// Behind a proxy: believe the last address of X-Forwarded-For to be the client's. Only if nobody can connect but
-    /// the proxy.
+    /// Behind a proxy: take the last address of X-Forwarded-For for the client's. Set it only where no client but the proxy
+    /// can connect.
     #[arg(long, help_heading = "Addresses", env = "WEIR_TRUST_FORWARDED_FOR")]
     pub(crate) trust_forwarded_for: bool,
     /// File events after this time at the latest: they can be queried then. Longer makes fewer, larger files.

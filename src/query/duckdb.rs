@@ -36,7 +36,7 @@ const WAIT: Duration = Duration::from_secs(30);
 pub(super) async fn answer(sql: &str, args: &QueryArgs) -> Result<ExitCode> {
     let data = args.place.data.as_path();
     let (duckdb, waiting) = (DuckDb::find(), Waiting::start());
-    // A catalog that is bad is told of before anything else.
+    // A bad catalog is reported before anything else.
     let named = args.catalog.folder().map(|folder| catalog::read(Some(folder))).transpose()?;
     duckdb.refuse_unless_select(sql)?;
     data::must_have_events(data)?;

@@ -149,7 +149,7 @@ fn types_with_files(lake: &Path) -> io::Result<BTreeSet<String>> {
     let mut found = BTreeSet::new();
     for user in entries(lake)?.iter().filter(|user| has_prefix(user, "username=")) {
         for folder in entries(&user.path())? {
-            // No other folder can be in there, unless somebody put it there.
+            // Weir creates no other folder there; a stray one by another hand is skipped.
             let name = folder.file_name().into_string().ok().filter(|name| name.parse::<EventType>().is_ok());
             if let Some(name) = name.filter(|name| !found.contains(name))
                 && has_a_file(&folder.path(), &FOLDERS)?

@@ -35,7 +35,7 @@ fn who_fails_to_sign_in_too_often_is_put_off_and_nobody_else_is() {
         assert!((1..=20).contains(&seconds), "{seconds}");
         assert_eq!(put_off.header("access-control-allow-origin"), Some("*"));
     }
-    // Even a password that is right, as it was not before: nobody learns by being put off or not.
+    // The right password is put off too: a guesser learns nothing from the refusal.
     from("192.0.2.1", &format!("emil:{PASSWORD}")).problem(429, "too-many-failed-sign-ins");
     assert_eq!(from("192.0.2.2", &format!("emil:{PASSWORD}")).status, 200, "from another address");
     assert_eq!(from("192.0.2.1", &anna).status, 200, "who signed in before");

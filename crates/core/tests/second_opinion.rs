@@ -112,7 +112,7 @@ fn has_a_good_envelope(object: &Map<String, Value>) -> bool {
         Some(other) => other
             .as_f64()
             .filter(|number| number.fract() == 0.0 && (0.0..=253_402_207_200_000.0).contains(number))
-            // What would be seconds of the years 1990 to 2099 is none.
+            // A number in the range of seconds from 1990 to 2099 is refused as a mistaken unit.
             .is_some_and(|number| !(631_152_000.0..4_102_444_800.0).contains(&number)),
     };
     let id = text("event_id", |id| {

@@ -150,3 +150,34 @@ fn bring_keys_back(db: &Connection, event_type: &EventType, field: Option<&str>)
     )?;
     db.execute("DELETE FROM earlier_keys WHERE event_type = ?1 AND field = ?2", of_field).map(drop)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_start_with_the_catalog_of_the_last_start_writes_nothing_and_one_with_another_does() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut db = store::open(&folder.path().join("events.db")).unwrap();
+        let changes = |db: &Connection| -> u64 {
+            db.query_row("SELECT total_changes()", [], |row| row.get(0)).unwrap()
+        };
+        let schema = |count_by: &str| {
+            format!(
+                r#"{{"type": "object", "properties": {{"a": {{"type": "string"}}, "b": {{"type": "string"}}}},
+                     "x-weir": {{"route": "/signup", "count_by": "{count_by}"}}}}"#
+            )
+        };
+        let catalog = |count_by| Catalog::read([("signup.json", &*schema(count_by))]).unwrap();
+        note(&mut db, &catalog("a")).unwrap();
+        let before = changes(&db);
+        assert!(before > 0);
+        note(&mut db, &catalog("a")).unwrap();
+        assert_eq!(changes(&db), before);
+        for other in [catalog("b"), Catalog::built_in().unwrap(), Catalog::default(), catalog("b")] {
+            let before = changes(&db);
+            note(&mut db, &other).unwrap();
+            assert!(changes(&db) > before);
+        }
+    }
+}

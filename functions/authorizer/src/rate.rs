@@ -41,7 +41,7 @@ impl<K: Hash + Ord + Clone> Rate<K> {
         self.after_one_more(&self.full_at(), key, micros(now)).map(drop)
     }
 
-    /// Takes a token; if there is none, the error is the time until there is one.
+    /// Takes a token. The error is the time until the next token.
     pub fn take(&self, key: &K, now: Timestamp) -> Result<(), Duration> {
         let now = micros(now);
         let mut full_at = self.full_at();

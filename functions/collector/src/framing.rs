@@ -12,7 +12,7 @@ use crate::elements;
 pub(crate) enum Framed<'a> {
     /// The text of each event, not validated yet.
     Events(Vec<&'a [u8]>),
-    /// The body is none of the three.
+    /// The body has no recognisable form.
     Malformed(Violation),
 }
 

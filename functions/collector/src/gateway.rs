@@ -6,31 +6,31 @@
 //!
 //! An event is read leniently: a missing part is empty, and a malformed part (a header, the body) is an error of that part
 //! only. A body that is declared base64 and is not breaks off when it is read, which the API answers like any incomplete
-//! body.
+//! body. `verdict` has what the authorizer says of the caller.
 
-use std::{error::Error, fmt::Write, sync::Arc};
+mod verdict;
 
-use async_trait::async_trait;
+use std::{error::Error, fmt::Write};
+
 use axum::{
     Router,
     body::{Body, Bytes, to_bytes},
-    http::{
-        HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, request::Parts, response::Response,
-        uri::PathAndQuery,
-    },
+    http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, response::Response, uri::PathAndQuery},
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
 use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use tower::ServiceExt;
-use weir_core::{Clock, Timestamp, Username, users::Scope};
 
 use crate::{
-    Authenticate, Caller, NotAuthenticated, RequestId,
+    RequestId,
     body::{CompressedAsText, is_compressed},
     tidy,
 };
+use verdict::Verdict;
+
+pub use verdict::GatewayAuthentication;
 
 /// The API behind API Gateway.
 #[derive(Clone)]
@@ -136,7 +136,7 @@ fn read(mut event: Map<String, Value>) -> Result<(Request<Body>, Format), Gatewa
     *request.uri_mut() = uri(&event, format)?;
     tidy(request.uri_mut());
     *request.headers_mut() = headers;
-    request.extensions_mut().insert(Verdict(verdict(&context["authorizer"])));
+    request.extensions_mut().insert(Verdict::of(&context["authorizer"]));
     if let Some(id) = context["requestId"].as_str().and_then(RequestId::of_host) {
         request.extensions_mut().insert(id);
     }
@@ -271,76 +271,9 @@ fn broken(reason: impl Into<Box<dyn Error + Send + Sync>>) -> Body {
     Body::from_stream(futures_util::stream::iter([Err::<Bytes, _>(reason.into())]))
 }
 
-/// The verdict of API Gateway's authorizer on the caller.
-#[derive(Clone)]
-struct Verdict(Result<Granted, NotAuthenticated>);
-
-/// A caller, and the time at which the access key expires.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Granted {
-    caller: Caller,
-    until: Option<Timestamp>,
-}
-
-/// Trusts the verdict of the authorizer function, which API Gateway puts into the event. No client can put it there.
-///
-/// API Gateway caches the verdict for as long as the authorizer's time to live says. An access key that expires in the
-/// meantime is refused here.
-#[derive(Clone)]
-pub struct GatewayAuthentication {
-    clock: Arc<dyn Clock>,
-}
-
-impl GatewayAuthentication {
-    /// Takes the clock that decides whether an access key has expired.
-    #[must_use]
-    pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock }
-    }
-}
-
-#[async_trait]
-impl Authenticate for GatewayAuthentication {
-    async fn caller(&self, request: &Parts) -> Result<Caller, NotAuthenticated> {
-        let Some(Verdict(verdict)) = request.extensions.get() else {
-            return Err(NotAuthenticated::NoCredentials);
-        };
-        let Granted { caller, until } = verdict.clone()?;
-        match until {
-            Some(until) if until <= self.clock.now() => Err(NotAuthenticated::Refused),
-            _ => Ok(caller),
-        }
-    }
-}
-
-/// Reads the caller: `username`, `scope` and, if the access key expires, `expires_at` in milliseconds. HTTP APIs keep them
-/// in `authorizer.lambda` and REST APIs in `authorizer`.
-fn verdict(authorizer: &Value) -> Result<Granted, NotAuthenticated> {
-    let said = if authorizer["lambda"].is_object() { &authorizer["lambda"] } else { authorizer };
-    match (&said["username"], &said["scope"]) {
-        (Value::Null, Value::Null) => Err(NotAuthenticated::NoCredentials),
-        (Value::String(username), Value::String(scope)) => {
-            let caller = username.parse::<Username>().ok().zip(scope.parse::<Scope>().ok());
-            let (username, scope) = caller.ok_or_else(misunderstood)?;
-            let until = match &said["expires_at"] {
-                Value::Null => None,
-                Value::String(millis) => Some(millis.parse().map_err(|_| misunderstood())?),
-                _ => return Err(misunderstood()),
-            };
-            Ok(Granted { caller: Caller { username, scope }, until: until.map(Timestamp::saturating) })
-        }
-        _ => Err(misunderstood()),
-    }
-}
-
-fn misunderstood() -> NotAuthenticated {
-    tracing::error!("the API's authorizer says nothing that can be understood: is it Weir's?");
-    NotAuthenticated::Refused
-}
-
 #[cfg(test)]
 mod tests {
-    use axum::{extract::Request, response::IntoResponse};
+    use axum::{extract::Request, http::request::Parts, response::IntoResponse};
     use proptest::prelude::*;
     use serde_json::json;
 
@@ -531,51 +464,6 @@ mod tests {
         {
             assert!(matches!(gateway.answer(event).await, Err(GatewayError::NotARequest(_))));
         }
-    }
-
-    #[test]
-    fn the_caller_is_who_the_authorizer_says() {
-        let caller = |authorizer: Value| verdict(&authorizer).map(|granted| granted.caller);
-        for (authorizer, scope) in [
-            (json!({"lambda": {"username": "ethan", "scope": "write"}}), Scope::Write),
-            (json!({"username": "ethan", "scope": "read", "principalId": "x"}), Scope::Read),
-        ] {
-            let expected = Caller { username: "ethan".parse().unwrap(), scope };
-            assert_eq!(caller(authorizer).unwrap(), expected);
-        }
-        for nothing in
-            [json!(null), json!({}), json!({"lambda": {}}), json!({"jwt": {"claims": {}}}), json!("x")]
-        {
-            assert!(matches!(caller(nothing), Err(NotAuthenticated::NoCredentials)));
-        }
-        for wrong in [
-            json!({"username": "ethan"}),
-            json!({"scope": "both"}),
-            json!({"username": "Ethan/..", "scope": "both"}),
-            json!({"username": "ethan", "scope": "all"}),
-            json!({"username": 7, "scope": "both"}),
-            json!({"lambda": {"username": ["ethan"], "scope": "both"}}),
-            json!({"username": "ethan", "scope": "both", "expires_at": "soon"}),
-            json!({"username": "ethan", "scope": "both", "expires_at": 1_795_179_605_007_u64}),
-            // The inner object is the authorizer's; the members beside it are not.
-            json!({"lambda": {"username": "ethan"}, "scope": "both"}),
-        ] {
-            assert!(matches!(caller(wrong), Err(NotAuthenticated::Refused)));
-        }
-    }
-
-    #[tokio::test]
-    async fn an_access_key_that_ended_by_itself_is_refused_though_api_gateway_still_believes_in_it() {
-        let clock = Arc::new(weir_core::ManualClock::at(Timestamp::saturating(1_000)));
-        let authentication = GatewayAuthentication::new(clock.clone());
-        let authorizer = json!({"lambda": {"username": "ethan", "scope": "write", "expires_at": "1500"}});
-        let mut request = Request::new(());
-        request.extensions_mut().insert(Verdict(verdict(&authorizer)));
-        let (parts, ()) = request.into_parts();
-        assert_eq!(authentication.caller(&parts).await.unwrap().scope, Scope::Write);
-        clock.advance(500);
-        assert!(matches!(authentication.caller(&parts).await, Err(NotAuthenticated::Refused)));
-        assert!(matches!(authentication.still(&parts).await, Err(NotAuthenticated::Refused)));
     }
 
     #[tokio::test]

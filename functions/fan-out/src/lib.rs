@@ -41,19 +41,19 @@ pub use reader::{Damage, Flaw};
 use reader::{Halt, Reader, Seen};
 use splitter::{Limits, Split, Splitter};
 
-/// How many small objects are put at the same time. A put takes 100 ms or so, whatever it has, and a batch may have tens of
-/// thousands of partitions.
+/// The most puts under way at once: permits of a semaphore. A put to S3 takes about 100 ms however small the object is, and a batch
+/// may have tens of thousands of partitions.
 const PUTS_AT_ONCE: usize = 64;
 
-/// Of how many bytes one put may be in memory before it counts as several: a part of a large object is 8 MiB, and 64 of
-/// those would be the function's memory.
-const BYTES_A_PUT: u64 = 2 << 20;
+/// The bytes in memory that one permit stands for. A part of a large object is 8 MiB, and 64 of those would be the function's
+/// whole memory.
+const BYTES_A_PERMIT: u64 = 2 << 20;
 
-/// After how many partitions that cannot be put the others are left to the next attempt: the lake itself must be away.
+/// The number of failed puts after which the rest of the batch is left to the next attempt: then the lake itself is down.
 const MOST_FAILURES: usize = 16;
 
-/// As how many puts the largest object counts: its engine holds one part at a time.
-const MOST_PUTS: u32 = 4;
+/// The permits of the largest object: its engine holds one part in memory at a time.
+const MOST_PERMITS: u32 = 4;
 
 /// Files batches.
 #[derive(Clone)]
@@ -143,9 +143,9 @@ impl FanOut {
         let tallies: BTreeMap<Partition, u64> =
             partitions.iter().map(|(at, object)| (at.clone(), object.lines())).collect();
 
-        let room = Semaphore::new(PUTS_AT_ONCE);
+        let puts_under_way = Semaphore::new(PUTS_AT_ONCE);
         let puts = partitions.into_iter().map(|(partition, object)| {
-            let (id, spool, room) = (&id, &spool, &room);
+            let (id, spool, puts_under_way) = (&id, &spool, &puts_under_way);
             // Not whose it is: a trace names no user.
             let putting = tracing::debug_span!(
                 target: TRACED,
@@ -154,7 +154,7 @@ impl FanOut {
                 weir.lines = object.lines(),
             );
             async move {
-                let _place = room.acquire_many(places(object.length())).await;
+                let _permits = puts_under_way.acquire_many(permits(object.length())).await;
                 let put = self.lake.put(&partition, id, object.length(), object.into_content(spool));
                 let answer = put.instrument(putting).await;
                 answer.map_err(|source| FanOutError::Lake { batch: batch.clone(), partition, source })
@@ -215,9 +215,9 @@ impl FanOut {
     }
 }
 
-/// As how many small puts one of so many bytes counts.
-fn places(length: u64) -> u32 {
-    u32::try_from(length.div_ceil(BYTES_A_PUT)).unwrap_or(MOST_PUTS).clamp(1, MOST_PUTS)
+/// Returns the permits that a put of so many bytes takes.
+fn permits(length: u64) -> u32 {
+    u32::try_from(length.div_ceil(BYTES_A_PERMIT)).unwrap_or(MOST_PERMITS).clamp(1, MOST_PERMITS)
 }
 
 /// What came of reading a batch.
