@@ -1,52 +1,52 @@
-//! Settings from environment variables. They are read once, at the start: what is missing is an error then, and not
-//! in the middle of a request.
+//! Settings from environment variables. They are read once, at the start: a missing setting is an error then, and not in the
+//! middle of a request.
 
 use std::{error::Error, fmt, str::FromStr, sync::Arc};
 
-/// Where settings are read from.
+/// The source of the settings.
 #[derive(Clone)]
 pub struct Environment(Arc<Lookup>);
 
-/// What a name is set to.
+/// Looks up the value of a name.
 type Lookup = dyn Fn(&str) -> Option<String> + Send + Sync;
 
 /// A setting that is missing or not valid.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingError {
-    /// It is needed and not set, or empty.
+    /// The setting is needed and not set, or empty.
     #[error("the environment variable {name} is not set")]
     Missing {
-        /// Which.
+        /// Its name.
         name: &'static str,
     },
-    /// It cannot be read.
+    /// The setting cannot be read.
     #[error("the environment variable {name} is not valid: {source}")]
     Invalid {
-        /// Which.
+        /// Its name.
         name: &'static str,
-        /// What is wrong with it.
+        /// The reason.
         source: Box<dyn Error + Send + Sync>,
     },
 }
 
 impl Environment {
-    /// The environment of this process.
+    /// Returns the environment of this process.
     #[must_use]
     pub fn of_process() -> Self {
         Self::new(|name| std::env::var(name).ok())
     }
 
-    /// An environment of one's own making.
+    /// Makes an environment from a function.
     pub fn new(lookup: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Self {
         Self(Arc::new(lookup))
     }
 
-    /// A setting that there must be.
+    /// Returns a required setting.
     pub fn text(&self, name: &'static str) -> Result<String, SettingError> {
         self.found(name).ok_or(SettingError::Missing { name })
     }
 
-    /// A setting that may be left out.
+    /// Returns an optional setting, or its default.
     pub fn or<T>(&self, name: &'static str, default: T) -> Result<T, SettingError>
     where
         T: FromStr,
@@ -56,20 +56,20 @@ impl Environment {
         text.parse().map_err(|error: T::Err| SettingError::Invalid { name, source: error.into() })
     }
 
-    /// How many invocations there may be at once: more than one where Lambda says so (Managed Instances), and one
+    /// Returns how many invocations there may be at once: more than one if Lambda says so (Managed Instances), and one
     /// otherwise. It is read as the runtime reads it.
     #[must_use]
     pub fn invocations_at_once(&self) -> u32 {
         self.found("AWS_LAMBDA_MAX_CONCURRENCY").and_then(|text| text.parse().ok()).unwrap_or(1).max(1)
     }
 
-    /// CloudFormation has no way to leave a variable out, but it can be empty.
+    /// CloudFormation has no way to leave a variable out, so an empty variable counts as not set.
     pub(crate) fn found(&self, name: &str) -> Option<String> {
         (self.0)(name).filter(|text| !text.is_empty())
     }
 }
 
-/// Without the settings.
+/// Leaves out the settings.
 impl fmt::Debug for Environment {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str("Environment")

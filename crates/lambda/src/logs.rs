@@ -13,13 +13,13 @@ use tracing_subscriber::{
 };
 use weir_traces::Traces;
 
-/// Weir's own crates. At their finest they tell what is done, never with which secret or event.
+/// Weir's own crates. At their finest level they log each action, never with its secret or event.
 const OWN: [&str; 6] = ["authorizer", "collector", "fan_out", "weir_aws", "weir_core", "weir_lambda"];
 
-/// What is logged when nobody says otherwise.
+/// The default level.
 const USUAL: LevelFilter = LevelFilter::INFO;
 
-/// Sets logging up; `wanted` is what `WEIR_LOG` says. `traces` collect spans beside it, where there are any.
+/// Sets logging up; `wanted` is the value of `WEIR_LOG`. `traces`, if any, collect spans beside it.
 pub(crate) fn start(wanted: Option<&str>, traces: Option<&Traces>) {
     let (filter, unreadable) = match wanted.map(str::parse::<Targets>) {
         None => (usual(), None),
@@ -30,7 +30,7 @@ pub(crate) fn start(wanted: Option<&str>, traces: Option<&Traces>) {
         None => subscriber(filter, io::stderr).init(),
         Some(traces) => subscriber(filter, io::stderr).with(traces.layer()).init(),
     }
-    // A panic is an error of the invocation that it ended; where it happened is told here, and only here.
+    // A panic is an error of the invocation that it ended; its place is logged here, and only here.
     panic::set_hook(Box::new(|info| {
         let location = info.location().map(ToString::to_string);
         tracing::error!(message = info.payload_as_str().unwrap_or("panicked"), location);
@@ -52,18 +52,19 @@ where
         .json()
         .flatten_event(true)
         .with_current_span(true)
-        // The invocation's id stands beside the request's.
+        // The invocation's id is logged beside the request's.
         .with_span_list(true)
         .with_writer(writer);
     registry().with(lines.with_filter(wanted.and(allowed())))
 }
 
-/// What may be logged at all. Below WARN, the runtime logs whole invocations and the SDK whole requests and answers.
+/// Returns the most that may be logged. Below WARN, the runtime logs whole invocations and the SDK whole requests and
+/// answers.
 fn allowed() -> Targets {
     Targets::new()
         .with_default(LevelFilter::WARN)
         .with_targets(OWN.map(|own| (own, LevelFilter::TRACE)))
-        // It repeats as an error what a handler returns; each handler says itself what of that is one.
+        // The runtime logs every error of a handler; each handler decides itself which of them to log.
         .with_target("lambda_runtime::layers::panic", LevelFilter::OFF)
 }
 
@@ -76,7 +77,7 @@ mod tests {
 
     use super::*;
 
-    /// What was written.
+    /// The text that was written.
     #[derive(Clone, Default)]
     struct Written(Arc<Mutex<Vec<u8>>>);
 

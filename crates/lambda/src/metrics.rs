@@ -1,5 +1,5 @@
-//! Metrics: lines of CloudWatch's embedded metric format on standard output. They cost no call, and nothing waits for
-//! them; CloudWatch makes metrics of the lines when it reads the log.
+//! Metrics: lines of CloudWatch's embedded metric format on standard output. They cost no call, and nothing waits for them;
+//! CloudWatch turns the lines into metrics when it reads the log.
 //! <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
 
 use std::{io::Write, sync::Arc};
@@ -18,7 +18,7 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// The metrics of the function that this process is.
+    /// Returns the metrics of the function that this process is.
     pub fn of_function(environment: &Environment, clock: Arc<dyn Clock>) -> Result<Self, SettingError> {
         Ok(Self { function: environment.text("AWS_LAMBDA_FUNCTION_NAME")?.into(), clock })
     }
@@ -27,7 +27,7 @@ impl Metrics {
     /// is as good as nothing.
     pub fn count(&self, counts: &[(&'static str, u64)]) {
         if let Some(line) = line(&self.function, self.clock.now(), counts) {
-            // A function without an output to write to has nobody to tell.
+            // A failed write is ignored: without an output there is no place to report it.
             let _ = std::io::stdout().lock().write_all(line.as_bytes());
         }
     }

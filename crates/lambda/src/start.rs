@@ -1,4 +1,4 @@
-//! Starting a function, and handing it its invocations.
+//! Starts a function, and hands it its invocations.
 
 use std::{
     any::type_name, env, error::Error, fmt::Display, future::Future, process::ExitCode, sync::Arc,
@@ -15,18 +15,17 @@ use weir_traces::{Settings, Traces, Unusable};
 
 use crate::{Environment, logs};
 
-/// How long an invocation's answer may wait for its spans to be sent. Once it took so long, nothing is tried for a while.
+/// How long an invocation's answer may wait for its spans to be sent. After a timeout, sending pauses for a while.
 const SEND_WITHIN: Duration = Duration::from_millis(500);
 
-/// Why a function cannot start, as it is told to whoever looks: a missing setting by its name.
+/// Why a function cannot start, as its log shows it: a missing setting by its name.
 pub type StartError = Box<dyn Error + Send + Sync>;
 
 /// Runs a function: `make` makes its handler, once, which then answers invocations until Lambda ends the process.
 ///
-/// If the handler cannot be made, the reason is logged and told to Lambda, and the process fails. An error of the
-/// handler, or a panic in it, is an error of that invocation only. The handler says itself what of its errors is
-/// worth a line in the log. Where Lambda asks for several invocations at once (`AWS_LAMBDA_MAX_CONCURRENCY`), the
-/// handler gets them.
+/// If the handler cannot be made, the reason is logged and reported to Lambda, and the process fails. An error of the
+/// handler, or a panic in it, is an error of that invocation only. The handler decides itself which of its errors to log. If
+/// Lambda asks for several invocations at once (`AWS_LAMBDA_MAX_CONCURRENCY`), the handler gets them.
 pub async fn run<H, F, A, E>(make: impl FnOnce(&Environment) -> Result<H, StartError>) -> ExitCode
 where
     H: Fn(Value) -> F + Clone + Send + 'static,
@@ -91,21 +90,21 @@ where
     }
 }
 
-/// Traces, where OpenTelemetry's variables ask for them.
+/// Returns the traces, if OpenTelemetry's variables ask for them.
 fn traces(environment: &Environment) -> Result<Option<Traces>, Unusable> {
     let function = environment.text("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_else(|_| "weir".to_owned());
     let settings = Settings::read(|name| environment.found(name), &function)?;
     Ok(settings.map(|settings| Traces::new(settings, Arc::new(SystemClock), Arc::new(SystemRandom))))
 }
 
-/// The trace that a request behind API Gateway says it is of. REST APIs leave headers as the client wrote them.
+/// Returns the trace of a request behind API Gateway, by its header. REST APIs leave headers as the client wrote them.
 fn traceparent(event: &Value) -> Option<&str> {
     let headers = event["headers"].as_object()?;
     let named = |(name, _): &(&String, &Value)| name.eq_ignore_ascii_case("traceparent");
     headers.iter().find(named).and_then(|(_, value)| value.as_str())
 }
 
-/// Tells Lambda why the function cannot start, so that whoever invokes it is told, too. The log has it already, so
+/// Reports to Lambda why the function cannot start, so that its callers get the reason, too. The log has it already, so
 /// nothing depends on this.
 async fn report(message: &str) {
     if env::var_os("AWS_LAMBDA_RUNTIME_API").is_none() {

@@ -27,7 +27,7 @@ use serde_json::Value;
 use tokio::sync::{Mutex as AsyncMutex, oneshot};
 use weir_core::{Clock, SystemClock};
 
-/// How long anything is waited for: it only ends tests that hang.
+/// The longest wait for anything: it only ends tests that hang.
 const PATIENCE: Duration = Duration::from_mins(5);
 
 /// A server on a free port of 127.0.0.1, which ends when it is dropped.
@@ -48,7 +48,7 @@ impl Server {
                 let listener = tokio::net::TcpListener::from_std(listener).expect("it is non-blocking");
                 tokio::select! {
                     ended = axum::serve(listener, app) => ended.expect("the server does not fail"),
-                    // Whether a message comes or the sender is gone: the test is over.
+                    // The test is over once a message comes or the sender is gone.
                     _ = stopped => {}
                 }
             });
@@ -57,14 +57,14 @@ impl Server {
     }
 }
 
-/// What a function made of an invocation.
+/// The outcome of an invocation.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
-    /// It answered.
+    /// The function answered.
     Answer(Value),
-    /// It failed: what it says of that.
+    /// The function failed, with this error.
     Error(Value),
-    /// It said that it cannot start, and why.
+    /// The function reported that it cannot start, and why.
     CannotStart(Value),
 }
 
@@ -72,7 +72,7 @@ pub enum Outcome {
 pub struct Function {
     child: Child,
     events: tokio::sync::mpsc::UnboundedSender<Value>,
-    /// How many events it was handed.
+    /// The number of events that it was handed.
     handed: u64,
     outcomes: Receiver<(String, Outcome)>,
     logs: Lines,
@@ -83,7 +83,7 @@ pub struct Function {
     _runtime_api: Server,
 }
 
-/// Lines that a program wrote.
+/// The lines that a program wrote.
 type Lines = Arc<Mutex<Vec<String>>>;
 
 impl Function {
@@ -93,7 +93,7 @@ impl Function {
         Self::run(Command::new(program), variables)
     }
 
-    /// The same for a command with arguments.
+    /// Works like `start`, for a command with arguments.
     #[must_use]
     pub fn run(mut command: Command, variables: &[(&str, &str)]) -> Self {
         let (events, queue) = tokio::sync::mpsc::unbounded_channel();
@@ -141,13 +141,13 @@ impl Function {
         }
     }
 
-    /// The number of its process.
+    /// Returns the number of its process.
     #[must_use]
     pub fn process(&self) -> u32 {
         self.child.id()
     }
 
-    /// Waits until it asks for its first event; says how long after the start that was.
+    /// Waits until it asks for its first event; returns how long after the start that was.
     #[must_use]
     pub fn first_poll(&self) -> Duration {
         for _ in 0..PATIENCE.as_millis() {
@@ -159,14 +159,14 @@ impl Function {
         panic!("the function asks for no event; {}", self.told())
     }
 
-    /// Hands it an event, and waits for what it makes of that.
+    /// Hands it an event, and waits for the outcome.
     pub fn invoke(&mut self, event: Value) -> Outcome {
         self.hand(event);
         self.outcome()
     }
 
-    /// Hands it events without waiting in between, as Lambda does where it takes several at once; says what it makes of
-    /// each, in their order.
+    /// Hands it events without waiting in between, as Lambda does if it takes several at once; returns the outcome of each,
+    /// in their order.
     pub fn invoke_all(&mut self, events: impl IntoIterator<Item = Value>) -> Vec<Outcome> {
         let ids: Vec<String> = events.into_iter().map(|event| self.hand(event)).collect();
         let mut outcomes: HashMap<String, Outcome> = ids.iter().map(|_| self.next_outcome()).collect();
@@ -174,7 +174,7 @@ impl Function {
         ids.iter().map(of).collect()
     }
 
-    /// Hands it an event; gives the invocation's id.
+    /// Hands it an event; returns the invocation's id.
     fn hand(&mut self, event: Value) -> String {
         self.events.send(event).expect("the Runtime API runs as long as the function");
         self.handed += 1;
@@ -189,7 +189,7 @@ impl Function {
         }
     }
 
-    /// Waits for what it says of the last event, or of its start.
+    /// Waits for the outcome of the last event, or of its start.
     pub fn outcome(&mut self) -> Outcome {
         self.next_outcome().1
     }
@@ -202,7 +202,7 @@ impl Function {
                 Err(RecvTimeoutError::Timeout) => {}
             }
             if let Ok(Some(status)) = self.child.try_wait() {
-                // Its last words may still be on their way.
+                // Its last messages may still be under way.
                 if let Ok(outcome) = self.outcomes.recv_timeout(Duration::from_secs(30)) {
                     return outcome;
                 }
@@ -212,7 +212,7 @@ impl Function {
         panic!("the function says nothing; {}", self.told())
     }
 
-    /// Waits for its end; says whether it succeeded.
+    /// Waits for its end; returns whether it succeeded.
     pub fn succeeded(&mut self) -> bool {
         for _ in 0..PATIENCE.as_millis() / 10 {
             if let Some(status) = self.child.try_wait().expect("it is our child") {
@@ -223,30 +223,30 @@ impl Function {
         panic!("the function does not end; {}", self.told())
     }
 
-    /// Waits until it has logged a line of which this is true.
+    /// Waits until it has logged a line that `wanted` accepts.
     pub fn logged(&self, wanted: impl Fn(&Value) -> bool) -> Value {
         self.wait_for(&self.logs, wanted)
     }
 
-    /// Waits until it has written a metric line of which this is true.
+    /// Waits until it has written a metric line that `wanted` accepts.
     pub fn measured(&self, wanted: impl Fn(&Value) -> bool) -> Value {
         self.wait_for(&self.metrics, wanted)
     }
 
-    /// Everything that it wrote until now: lines of the log, then of metrics.
+    /// Returns everything that it wrote until now: lines of the log, then of metrics.
     #[must_use]
     pub fn told(&self) -> String {
         let text = |lines: &Lines| lines.lock().expect("no thread panicked with it").join("\n");
         format!("log:\n{}\nmetrics:\n{}", text(&self.logs), text(&self.metrics))
     }
 
-    /// Ends it; says every line that it wrote, of logs and of metrics.
+    /// Ends it; returns every line that it wrote, of logs and of metrics.
     #[must_use]
     pub fn end(mut self) -> Vec<String> {
         // It may have ended already.
         let _ = self.child.kill();
         for reader in self.readers.drain(..) {
-            // What it wrote is there to its last byte once both ends are closed.
+            // Its output is complete once both ends are closed.
             reader.join().expect("reading lines does not panic");
         }
         let taken = |lines: &Lines| std::mem::take(&mut *lines.lock().expect("no thread panicked with it"));
@@ -276,7 +276,7 @@ impl Drop for Function {
     }
 }
 
-/// Collects what a program writes.
+/// Collects the lines that a program writes.
 fn lines(output: Option<impl Read + Send + 'static>) -> (Lines, JoinHandle<()>) {
     let lines = Lines::default();
     let collected = lines.clone();
@@ -291,16 +291,16 @@ fn lines(output: Option<impl Read + Send + 'static>) -> (Lines, JoinHandle<()>) 
 
 #[derive(Clone)]
 struct RuntimeApi {
-    /// How many events were handed out, and those that wait.
+    /// The number of events handed out, and the events that wait.
     queue: Arc<AsyncMutex<(u64, tokio::sync::mpsc::UnboundedReceiver<Value>)>>,
-    /// Tells what became of which invocation.
+    /// The channel for the outcome of each invocation.
     tell: Sender<(String, Outcome)>,
     /// When it was first asked for an event.
     polled: Arc<OnceLock<Instant>>,
 }
 
 async fn next(State(api): State<RuntimeApi>) -> Response {
-    // Fails where it was asked before.
+    // Fails if it was asked before.
     let _ = api.polled.set(Instant::now());
     let (number, event) = {
         let mut queue = api.queue.lock().await;
@@ -321,7 +321,7 @@ async fn next(State(api): State<RuntimeApi>) -> Response {
     (headers, event.to_string()).into_response()
 }
 
-/// The id of the invocation with this number.
+/// Returns the id of the invocation with this number.
 fn invocation(number: u64) -> String {
     format!("request-{number}")
 }
@@ -348,7 +348,7 @@ fn told(api: &RuntimeApi, id: String, outcome: fn(Value) -> Outcome, body: &[u8]
 /// A call of AWS.
 #[derive(Debug, Clone)]
 pub struct Call {
-    /// What services with a JSON protocol are asked: `DynamoDB_20120810.GetItem`; empty for others.
+    /// The operation of a service with a JSON protocol: `DynamoDB_20120810.GetItem`; empty for others.
     pub target: String,
     /// The HTTP method.
     pub method: String,
@@ -361,27 +361,27 @@ pub struct Call {
 }
 
 impl Call {
-    /// The body of a JSON protocol.
+    /// Returns the body of a JSON protocol.
     #[must_use]
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).expect("JSON protocols have JSON bodies")
     }
 }
 
-/// An AWS that answers every call as a function says, and remembers the calls.
+/// An AWS that answers every call by a function, and remembers the calls.
 pub struct StubAws {
     server: Server,
     calls: Arc<Mutex<Vec<Call>>>,
 }
 
 impl StubAws {
-    /// Starts it; `answer` gives status and body.
+    /// Starts it; `answer` returns status and body.
     #[must_use]
     pub fn start(answer: impl Fn(&Call) -> (u16, Vec<u8>) + Send + Sync + 'static) -> Self {
         Self::start_after(|_| Duration::ZERO, answer)
     }
 
-    /// The same, and each answer comes only after the time that `wait` says: calls at the same time wait together.
+    /// Works like `start`, but delays each answer by the time that `wait` returns: concurrent calls wait together.
     #[must_use]
     pub fn start_after(
         wait: impl Fn(&Call) -> Duration + Send + Sync + 'static,
@@ -411,13 +411,13 @@ impl StubAws {
         Self { server: Server::start(app), calls }
     }
 
-    /// What the environment variable `AWS_ENDPOINT_URL` is.
+    /// Returns the value for the environment variable `AWS_ENDPOINT_URL`.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.server.address)
     }
 
-    /// The calls until now.
+    /// Returns the calls until now.
     #[must_use]
     pub fn calls(&self) -> Vec<Call> {
         self.calls.lock().expect("no thread panicked with it").clone()

@@ -1,4 +1,4 @@
-//! Which trace a span is of: ids, and the header `traceparent` by which they cross from one program to the next.
+//! Trace context: the ids of a span, and the header `traceparent` that carries them from one program to the next.
 //! <https://www.w3.org/TR/trace-context/>
 
 use std::fmt;
@@ -55,7 +55,7 @@ pub(crate) struct Remote {
 }
 
 impl Remote {
-    /// Reads `traceparent`: `00-<trace>-<span>-<flags>`, and whatever later versions add to that.
+    /// Reads `traceparent`: `00-<trace>-<span>-<flags>`, and anything that later versions add to that.
     pub(crate) fn read(text: &str) -> Option<Self> {
         let mut parts = text.split('-');
         let version = hex::<1>(parts.next()?)?;
@@ -67,7 +67,7 @@ impl Remote {
     }
 }
 
-/// Bytes in hexadecimal, in lower case as the header wants it.
+/// Reads bytes in hexadecimal, in lower case as the header requires it.
 fn hex<const N: usize>(text: &str) -> Option<[u8; N]> {
     let digit = |byte: u8| match byte {
         b'0'..=b'9' => Some(byte - b'0'),

@@ -1,4 +1,4 @@
-//! Collects spans: a layer of `tracing` that hears of those to be traced only.
+//! Collects spans: a layer of `tracing` that sees only the spans to be traced.
 
 use std::{fmt, sync::Arc, time::Instant};
 
@@ -33,7 +33,7 @@ pub(crate) struct Finished {
     pub(crate) attributes: Vec<(&'static str, Attribute)>,
 }
 
-/// What an attribute is.
+/// The value of an attribute.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Attribute {
     Text(String),
@@ -42,7 +42,7 @@ pub(crate) enum Attribute {
     Truth(bool),
 }
 
-/// Takes spans that have ended.
+/// A receiver of ended spans.
 pub(crate) trait Take: Send + Sync {
     fn take(&self, span: Finished);
 }
@@ -58,8 +58,8 @@ pub(crate) struct Collect {
 /// A span that has not ended.
 struct Open {
     kept: bool,
-    /// When the trace's first span began here, on the machine's clock and on the one that never goes back: a clock that is
-    /// set must not make spans longer, and Lambda's other one stands still between invocations.
+    /// When the trace's first span began here, on the wall clock and on the monotonic one: setting the clock must not make
+    /// spans longer, and Lambda's monotonic clock stands still between invocations.
     base: (u128, Instant),
     span: Finished,
 }
@@ -121,7 +121,7 @@ fn time((millis, then): (u128, Instant), now: Instant) -> u128 {
     millis + now.saturating_duration_since(then).as_nanos()
 }
 
-/// What a span says of itself.
+/// The fields of a span.
 #[derive(Default)]
 struct Fields {
     of_server: bool,

@@ -1,11 +1,11 @@
-//! How spans are written: OTLP's request for traces, in JSON. Ids are hexadecimal, and numbers of 64 bits are texts.
+//! Encodes spans: OTLP's request for traces, in JSON. Ids are hexadecimal, and numbers of 64 bits are texts.
 //! <https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding>
 
 use serde_json::{Value, json};
 
 use crate::layer::{Attribute, Finished};
 
-/// The request that hands over these spans.
+/// Returns the request that carries these spans.
 pub(crate) fn request(resource: &[(String, String)], spans: &[Finished]) -> Value {
     let of_program: Vec<Value> =
         resource.iter().map(|(key, value)| json!({"key": key, "value": {"stringValue": value}})).collect();

@@ -1,5 +1,5 @@
-//! How spans are sent: one POST on a connection of its own. What waits between two of them may be frozen, as Lambda does
-//! with its functions, and a connection would not outlive that.
+//! Sends spans: one POST on a connection of its own. Between two of them the process may be frozen, as Lambda does with its
+//! functions, and a connection would not outlive that.
 
 use std::{error::Error, io, pin::pin};
 
@@ -13,7 +13,7 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-/// Why a collector did not take spans.
+/// Why a collector did not accept spans.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PostError {
     #[error("it cannot be connected to: {0}")]
@@ -32,7 +32,7 @@ pub(crate) async fn post(
     headers: &[(HeaderName, HeaderValue)],
     body: Vec<u8>,
 ) -> Result<(), PostError> {
-    // An IPv6 address stands in brackets in a URI, and without them everywhere else.
+    // An IPv6 address has brackets in a URI, and none everywhere else.
     let host = endpoint.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
     let stream = TcpStream::connect((host, endpoint.port_u16().unwrap_or(80)));
     let stream = stream.await.map_err(PostError::Connect)?;

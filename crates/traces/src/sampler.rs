@@ -1,12 +1,12 @@
-//! Which traces are kept. It is decided where a trace begins; all spans in it share the answer.
+//! Sampling: which traces are kept. The decision is made where a trace begins; all spans in it share it.
 //! <https://opentelemetry.io/docs/specs/otel/trace/sdk/#sampling>
 
 use crate::context::{Remote, TraceId};
 
-/// Decides.
+/// Decides which traces are kept.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Sampler {
-    /// Whether the program that called has the word, if one called.
+    /// Whether the calling program decides, if there is one.
     by_parent: bool,
     share: Share,
 }
@@ -15,12 +15,12 @@ pub(crate) struct Sampler {
 enum Share {
     All,
     None,
-    /// So many of 2^63.
+    /// This many of 2^63.
     Of(u64),
 }
 
 impl Sampler {
-    /// What OpenTelemetry says where nobody says otherwise.
+    /// OpenTelemetry's default.
     pub(crate) const USUAL: Self = Self { by_parent: true, share: Share::All };
 
     /// Reads `OTEL_TRACES_SAMPLER` and its `_ARG`.

@@ -1,5 +1,5 @@
-//! When spans are sent, and what happens where they cannot be: they are dropped, it is said once, and it is tried again
-//! after a while. Nothing waits for a collector but whoever calls [`Traces::flush`], and that only for so long.
+//! When spans are sent, and what happens if they cannot be: they are dropped, that is logged once, and sending is retried
+//! after a while. Only a caller of [`Traces::flush`] waits for a collector, and only for a limited time.
 
 use std::{
     mem,
@@ -26,13 +26,13 @@ use crate::{
     post::{PostError, post},
 };
 
-/// How many spans wait to be sent at the most; more are dropped.
+/// The most spans that wait to be sent; more are dropped (load shedding).
 const WAITING: usize = 2048;
 
-/// How many go into one request; so many do not wait for the time to send.
+/// The most spans in one request; this many are sent at once, without waiting for the time to send.
 const AT_ONCE: usize = 512;
 
-/// How long nothing is tried once sending failed.
+/// How long sending pauses after a failure.
 const PAUSE: Duration = Duration::from_secs(30);
 
 /// Collects spans and sends them.
@@ -49,9 +49,9 @@ pub struct Traces {
 struct Outbox {
     spans: Mutex<Vec<Finished>>,
     many: Notify,
-    /// Until when nothing is tried.
+    /// The end of the pause in sending.
     paused: Mutex<Option<Instant>>,
-    /// Whether it was said that sending fails; it is said again only after it worked.
+    /// Whether it was logged that sending fails; it is logged again only after it worked.
     told: AtomicBool,
 }
 
@@ -83,13 +83,13 @@ impl Take for Outbox {
 }
 
 impl Traces {
-    /// Traces as the settings ask for them.
+    /// Makes traces with these settings.
     #[must_use]
     pub fn new(settings: Settings, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Self {
         Self { settings: Arc::new(settings), clock, random, outbox: Arc::default() }
     }
 
-    /// The layer that collects. It sees spans that are to be traced, and makes nobody see more.
+    /// Returns the layer that collects. It sees only the spans to be traced, and makes no other layer see more.
     #[must_use]
     pub fn layer<S>(&self) -> impl Layer<S> + Send + Sync + use<S>
     where
@@ -104,7 +104,7 @@ impl Traces {
         collect.with_filter(only_traced())
     }
 
-    /// Sends what has ended, within this time; what cannot be sent then is dropped.
+    /// Sends the ended spans within this time; unsent spans are then dropped.
     pub async fn flush(&self, within: Duration) {
         let spans = mem::take(&mut *self.outbox.spans());
         if spans.is_empty() || self.outbox.is_paused() {
@@ -130,10 +130,10 @@ impl Traces {
         }
     }
 
-    /// Sends what has ended, again and again.
+    /// Sends the ended spans, again and again.
     pub async fn keep_sending(self) {
         loop {
-            // Whichever comes first.
+            // Waits for the delay or a full request, whichever is first.
             let _ = timeout(self.settings.delay, self.outbox.many.notified()).await;
             self.flush(self.settings.timeout).await;
         }

@@ -1,4 +1,4 @@
-//! OpenTelemetry's environment variables, as far as they mean something here.
+//! OpenTelemetry's environment variables, as far as they are used here.
 //! <https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/>
 
 use std::time::Duration;
@@ -8,7 +8,7 @@ use percent_encoding::percent_decode_str;
 
 use crate::sampler::Sampler;
 
-/// Where traces go, which ones, and what is said of the program that sends them.
+/// The destination of traces, the sampling, and the attributes of the program that sends them.
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub(crate) endpoint: Uri,
@@ -17,14 +17,14 @@ pub struct Settings {
     /// How long a server collects spans before it sends them.
     pub(crate) delay: Duration,
     pub(crate) sampler: Sampler,
-    /// What is said of the program, by name.
+    /// The attributes of the program, by name.
     pub(crate) resource: Vec<(String, String)>,
 }
 
 /// A variable that cannot be used. There are no traces then; nothing else depends on it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unusable {
-    /// The endpoint is no address.
+    /// The endpoint is not an address.
     #[error("{0} is not like http://127.0.0.1:4318")]
     Endpoint(&'static str),
     /// The endpoint wants TLS, or another protocol than HTTP.
@@ -32,20 +32,20 @@ pub enum Unusable {
         "{0} is not http: put an OpenTelemetry collector on this machine or network, which sends on with TLS"
     )]
     NotHttp(&'static str),
-    /// Headers that are none. Their values may be secrets, and are not told.
+    /// The headers are not valid. Their values may be secrets, and are not shown.
     #[error("{0} is not like name=value,name=value")]
     Headers(&'static str),
-    /// A sampler that is not known.
+    /// The sampler is not known.
     #[error("OTEL_TRACES_SAMPLER and its ARG are not like parentbased_traceidratio and 0.1")]
     Sampler,
-    /// A number of milliseconds that is none.
+    /// The value is not a number of milliseconds.
     #[error("{0} is no number of milliseconds")]
     Time(&'static str),
 }
 
 impl Settings {
-    /// Reads the variables. None, if they ask for no traces; `service` is what the program is called where they do not
-    /// say.
+    /// Reads the variables; returns `None` if they ask for no traces. `service` is the program's name if they do not give
+    /// one.
     pub fn read(lookup: impl Fn(&str) -> Option<String>, service: &str) -> Result<Option<Self>, Unusable> {
         // OpenTelemetry takes an empty variable for one that is not set.
         let set = |name: &str| lookup(name).filter(|value| !value.trim().is_empty());
@@ -80,7 +80,7 @@ impl Settings {
     }
 }
 
-/// The one for traces as it is; the one for everything with the path that traces have.
+/// Returns the variable for traces unchanged, or the one for everything with the path for traces.
 fn endpoint(set: &impl Fn(&str) -> Option<String>) -> Result<Option<Uri>, Unusable> {
     const OF_TRACES: &str = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";
     const OF_ALL: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
@@ -114,7 +114,7 @@ fn headers(set: &impl Fn(&str) -> Option<String>) -> Result<Vec<(HeaderName, Hea
     text.split(',').filter(|pair| !pair.trim().is_empty()).map(read).collect()
 }
 
-/// What is said of the program. What cannot be read of it is left out, as OpenTelemetry asks.
+/// Returns the attributes of the program. Unreadable ones are left out, as OpenTelemetry requires.
 fn resource(set: &impl Fn(&str) -> Option<String>, service: &str) -> Vec<(String, String)> {
     const NAME: &str = "service.name";
     let attributes = set("OTEL_RESOURCE_ATTRIBUTES").unwrap_or_default();
@@ -135,7 +135,7 @@ fn resource(set: &impl Fn(&str) -> Option<String>, service: &str) -> Vec<(String
     resource
 }
 
-/// `name=value`, the value in percent-encoding.
+/// Parses `name=value`, the value in percent-encoding.
 fn named(pair: &str) -> Option<(String, String)> {
     let (name, value) = pair.split_once('=')?;
     let value = percent_decode_str(value.trim()).decode_utf8().ok()?;
