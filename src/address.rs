@@ -1,5 +1,5 @@
-//! Addresses of servers, read in one way wherever one is typed: `8080`, `:8080`, `localhost:8080`, `127.0.0.1:8080`,
-//! `[::1]:8080` and `http://…`. A port alone is one of this machine.
+//! Parses server addresses, in the same way everywhere: `8080`, `:8080`, `localhost:8080`, `127.0.0.1:8080`, `[::1]:8080`
+//! and `http://…`. A port alone means this machine.
 
 use std::{
     fmt,
@@ -9,7 +9,7 @@ use std::{
 
 use ureq::http::Uri;
 
-/// Where a server is: a scheme and an authority, perhaps a path, and no slash at its end.
+/// A server's base URL: a scheme and an authority, perhaps a path, and no slash at its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Base(String);
 
@@ -18,7 +18,7 @@ impl Base {
         self.0.starts_with("https:")
     }
 
-    /// Whether it is this machine.
+    /// Whether the server is on this machine.
     pub(crate) fn is_here(&self) -> bool {
         self.0.split_once("://").is_some_and(|(_, rest)| is_here(rest))
     }
@@ -33,7 +33,7 @@ impl fmt::Display for Base {
 impl FromStr for Base {
     type Err = String;
 
-    /// Without a scheme it is http on this machine, and https elsewhere.
+    /// Without a scheme, the address is http on this machine, and https elsewhere.
     fn from_str(text: &str) -> Result<Self, String> {
         let text = text.trim().trim_end_matches('/');
         let base = match (text.contains("://"), port_alone(text)) {
@@ -62,7 +62,7 @@ impl FromStr for Base {
     }
 }
 
-/// Reads an address to listen on. A name stands for the first address that it has; `localhost` for 127.0.0.1.
+/// Parses an address to listen on. A name stands for its first address; `localhost` for 127.0.0.1.
 pub(crate) fn to_listen_on(text: &str) -> Result<SocketAddr, String> {
     const LIKE: &str = "an address to listen on is like 8080, localhost:8080, 0.0.0.0:80 or [::1]:8080";
     let text = text.trim().trim_end_matches('/');
@@ -88,7 +88,7 @@ pub(crate) fn to_listen_on(text: &str) -> Result<SocketAddr, String> {
     found.ok_or_else(|| format!("{name} is no address of this machine: {LIKE}"))
 }
 
-/// The port of `8080` and `:8080`.
+/// Returns the port of `8080` and `:8080`.
 fn port_alone(text: &str) -> Option<u16> {
     text.strip_prefix(':').unwrap_or(text).parse().ok()
 }

@@ -1,9 +1,9 @@
 //! `weir audit`: recounts the lake and compares it with what is counted.
 //!
-//! - `lake`: whose events of which types lie there; `objects` reads one object of them;
-//! - `compare`: what was found beside what is counted, before and after;
-//! - `quiet`: whether counts stand still, without which live counts cannot be corrected on AWS;
-//! - `findings`: the answer.
+//! - `lake`: the users and types in the lake; `objects` reads one of its objects;
+//! - `compare`: compares the recount with the counts before and after;
+//! - `quiet`: waits until counts stand still, without which live counts cannot be corrected on AWS;
+//! - `findings`: the output.
 
 mod compare;
 mod findings;
@@ -45,13 +45,13 @@ use findings::Finding;
 use lake::{BadObject, Hours, Progress, Recounter};
 use quiet::Quiet;
 
-/// The exit code where something differs. 1 means that there was no audit, as everywhere.
+/// The exit code if something differs. 1 means that there was no audit, as everywhere.
 const DIFFERENT: u8 = 3;
 
-/// How many users' types are recounted side by side: more than one, as most of them may be small.
+/// How many users' types are recounted concurrently: more than one, as most of them may be small.
 const AT_ONCE: usize = 4;
 
-/// How often the settled counts are read again where the lake is ahead of them.
+/// How often the settled counts are polled while the lake is ahead of them.
 const POLL: Duration = Duration::from_millis(250);
 
 /// Runs the command.
@@ -79,7 +79,7 @@ pub(crate) async fn run(args: &AuditArgs) -> Result<ExitCode> {
     }
 }
 
-/// On one machine it is known what is under way, so that nothing has to stand still to be compared.
+/// On one machine the pending batches are known, so nothing has to stand still to be compared.
 async fn embedded(asked: Asked<'_>, args: &AuditArgs) -> Result<ExitCode> {
     let data = asked.data;
     // A bad catalog is reported before anything else.
@@ -89,9 +89,9 @@ async fn embedded(asked: Asked<'_>, args: &AuditArgs) -> Result<ExitCode> {
     }
     data::must_have_events(data)?;
     if args.repair {
-        // Nothing is taken in, so no batch is cut.
+        // Nothing is ingested, so no batch is cut.
         let flush = Flush { every: Duration::MAX, size: u64::MAX };
-        // Counts by key are then those by the catalog that is named, which is noted with them.
+        // Counts by key then follow the named catalog, which is noted with them.
         let opened = match &named {
             Some(catalog) => Embedded::open_with_catalog(data, flush, Arc::new(SystemClock), catalog),
             None => Embedded::open(data, flush, Arc::new(SystemClock))
@@ -123,11 +123,11 @@ struct Audit {
     books: Arc<dyn Books>,
     recounter: Recounter,
     hours: Hours,
-    /// How long, in milliseconds and all together, filing may still be waited for.
+    /// The time left to wait for filing, in milliseconds, shared by all waits.
     patience: AtomicU64,
 }
 
-/// What was found of one user's type.
+/// The audit's result for one user's type.
 struct Audited {
     whose: Whose,
     differences: Vec<Difference>,
@@ -135,7 +135,7 @@ struct Audited {
 }
 
 impl Audited {
-    /// What makes its live counts right; nothing where the lake is in doubt.
+    /// The corrections that make its live counts right; `None` if the lake is in doubt.
     fn corrections(&self) -> Option<Vec<Correction>> {
         compare::corrections(&self.whose.0, &self.whose.1, &self.differences)
     }
@@ -195,7 +195,7 @@ impl Audit {
         }
 
         let bad_batches = std::mem::take(&mut *self.recounter.bad_batches.lock().expect("no holder panics"));
-        // What is in a batch that cannot be read is counted, and nobody knows of which it is.
+        // The events of an unreadable batch are counted, but under unknown users and types.
         let corrections = |audited: &Audited| audited.corrections().filter(|_| bad_batches.is_empty());
         let mut corrected = 0;
         if let Some(admin) = admin {
@@ -226,7 +226,7 @@ impl Audit {
         Ok(if told.wrong > corrected { ExitCode::from(DIFFERENT) } else { ExitCode::SUCCESS })
     }
 
-    /// Which users' types are audited: all that lie in the lake, and all that anything is counted of.
+    /// Returns the users' types to audit: all in the lake, and all with a count.
     async fn scope(&self, args: &AuditArgs) -> Result<(BTreeSet<Whose>, Vec<BadObject>)> {
         let mut scope = self.books.counted().await?;
         let mut strays = Vec::new();
@@ -307,7 +307,7 @@ fn findings_of(Audited { whose, differences, bad }: Audited) -> Vec<Finding> {
     of_objects.chain(of_counts).collect()
 }
 
-/// What is said of the findings besides them.
+/// Remarks printed beside the findings.
 #[derive(Debug, Default)]
 struct Told {
     wrong: usize,
@@ -358,7 +358,7 @@ impl Told {
 
 fn bar(progress: &Arc<Progress>, pairs: u64) -> ProgressBar {
     let bar = ProgressBar::new(pairs);
-    // So that it stays on one line. It is drawn on standard error, which is the same terminal wherever there is one.
+    // Keeps the bar on one line. The bar is drawn on standard error, which is the same terminal if there is one.
     let is_narrow = table::terminal_width().is_some_and(|width| width < 100);
     let template = if is_narrow {
         "{bar:8} {pos}/{len}, {read:24!} {wide_msg}"
@@ -366,7 +366,7 @@ fn bar(progress: &Arc<Progress>, pairs: u64) -> ProgressBar {
         "{bar:20} {pos}/{len} users' types, {read}, {elapsed}  {wide_msg}"
     };
     let progress = Arc::clone(progress);
-    // The template is a constant of ours.
+    // The template is a constant.
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
     bar.set_style(style.with_key("read", move |_: &ProgressState, out: &mut dyn Write| {
         let _ = out.write_str(&read(&progress));

@@ -1,4 +1,4 @@
-//! The engine on AWS, as the environment names it: the stack's outputs print these variables.
+//! The engine on AWS, configured by the environment: the stack's outputs print these variables.
 
 use std::{env, num::NonZeroU16, time::Duration};
 
@@ -7,10 +7,10 @@ use weir_aws::{Aws, AwsHealth, DynamoCounts, DynamoUsers, FirehoseStream, S3Lake
 
 use crate::query::athena::Athena;
 
-/// How long events are tried to be stored before a client is told to try again.
+/// How long storing events is retried before the client is asked to retry.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(8);
 
-/// What serving needs.
+/// The stores for serving.
 pub(crate) struct Serving {
     pub(crate) stream: FirehoseStream,
     pub(crate) counts: DynamoCounts,
@@ -34,19 +34,19 @@ pub(crate) async fn users() -> Result<DynamoUsers> {
     Ok(Aws::from_env().await.users(&table))
 }
 
-/// The counts.
+/// Returns the counts.
 pub(crate) async fn counts() -> Result<DynamoCounts> {
     let table = name("WEIR_COUNTS_TABLE")?;
     Ok(Aws::from_env().await.counts(&table, shards()?))
 }
 
-/// The batches.
+/// Returns the batches.
 pub(crate) async fn raw() -> Result<S3Raw> {
     let bucket = name("WEIR_RAW_BUCKET")?;
     Ok(Aws::from_env().await.raw(&bucket))
 }
 
-/// What filing needs: raw, lake, quarantine, counts.
+/// Returns the stores for filing: raw, lake, quarantine, counts.
 pub(crate) async fn filing() -> Result<(S3Raw, S3Lake, S3Quarantine, DynamoCounts)> {
     let (raw, lake, counts) =
         (name("WEIR_RAW_BUCKET")?, name("WEIR_LAKE_BUCKET")?, name("WEIR_COUNTS_TABLE")?);
@@ -59,7 +59,7 @@ pub(crate) async fn filing() -> Result<(S3Raw, S3Lake, S3Quarantine, DynamoCount
     Ok((aws.raw(&raw), aws.lake(&lake, per_user), aws.quarantine(&raw), aws.counts(&counts, shards()?)))
 }
 
-/// What a query needs: the workgroup, and the database of the tables.
+/// Returns the workgroup and the database of the tables for queries.
 pub(crate) async fn athena() -> Result<Athena> {
     let (workgroup, database) = (name("WEIR_WORKGROUP")?, name("WEIR_GLUE_DATABASE")?);
     Ok(Athena::new(&Aws::from_env().await, workgroup, database))

@@ -1,4 +1,4 @@
-//! `weir backup` and `weir restore`: the data folder as it was at one moment, and the way back.
+//! `weir backup` and `weir restore`: snapshots a data folder, and restores it.
 
 use std::{
     process::ExitCode,
@@ -69,7 +69,7 @@ async fn watched(
     told: impl FnOnce(&Manifest) -> String,
 ) -> Result<ExitCode> {
     let bar = ProgressBar::new_spinner();
-    // The template is a constant of ours.
+    // The template is a constant.
     let style = ProgressStyle::with_template("{spinner} {bytes} copied, {bytes_per_sec}, {elapsed}");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
     bar.enable_steady_tick(Duration::from_millis(200));

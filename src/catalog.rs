@@ -1,11 +1,11 @@
-//! The event types: those compiled in, a folder's, or those that a data folder was served with.
+//! The event types: built in, from a folder, or those that a data folder was served with.
 
 use std::{fs, path::Path};
 
 use anyhow::{Context, Result, bail};
 use weir_core::{Catalog, catalog::CatalogError};
 
-/// Reads the catalog that is served.
+/// Reads the catalog to serve.
 pub(crate) fn read(folder: Option<&Path>) -> Result<Catalog> {
     let Some(folder) = folder else { return Ok(Catalog::built_in()?) };
     let mut files = Vec::new();
@@ -28,7 +28,7 @@ pub(crate) fn read(folder: Option<&Path>) -> Result<Catalog> {
     Ok(read.map_err(|error| in_folder(folder, error))?)
 }
 
-/// Says of each word that JSON Schema does not know where it stands.
+/// Warns of each keyword that JSON Schema does not know, with its place.
 pub(crate) fn warn(folder: Option<&Path>, catalog: &Catalog) {
     for remark in catalog.remarks() {
         let remark = folder.map_or_else(|| remark.clone(), |folder| in_folder(folder, remark.clone()));
@@ -36,8 +36,8 @@ pub(crate) fn warn(folder: Option<&Path>, catalog: &Catalog) {
     }
 }
 
-/// The catalog for reading what lies in a data folder: the one that was named, or the one that the folder was last served
-/// with. Types that were served earlier are in it too.
+/// Returns the catalog for reading a data folder: the named one, or the one that the folder was last served with. It also
+/// has the types served earlier.
 pub(crate) fn with_stored(named: Option<Catalog>, data: &Path) -> Result<Catalog> {
     let stored = weir_embedded::stored_catalog(data)?;
     let mut catalog = match named {
@@ -51,7 +51,7 @@ pub(crate) fn with_stored(named: Option<Catalog>, data: &Path) -> Result<Catalog
     Ok(catalog)
 }
 
-/// A place in a file, with the folder before the file's name.
+/// Prepends the folder to an error's file name.
 fn in_folder(folder: &Path, error: CatalogError) -> CatalogError {
     CatalogError { file: folder.join(&error.file).display().to_string(), ..error }
 }

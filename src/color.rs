@@ -1,10 +1,11 @@
-//! When there are colours: on terminals, and never where NO_COLOR is set (<https://no-color.org>), unless somebody says.
+//! When output is coloured: on terminals, and never if `NO_COLOR` is set (<https://no-color.org>), unless an option
+//! overrides this.
 
 use std::env;
 
 use clap::ColorChoice;
 
-/// Whether to colour what goes to a terminal, or to something else.
+/// Whether to colour output to a terminal, or to something else.
 pub(crate) fn wanted(choice: ColorChoice, is_terminal: bool) -> bool {
     decided(choice, is_terminal, env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()))
 }

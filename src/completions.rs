@@ -1,4 +1,4 @@
-//! `weir completions`: a script for a shell that completes commands and options.
+//! `weir completions`: a script that lets a shell complete commands and options.
 
 use std::{
     io::{self, ErrorKind, Write},

@@ -1,6 +1,6 @@
-//! Numbers with their nouns.
+//! Formats numbers with their nouns.
 
-/// A number and the word for it: `1 batch`, `2 batches`, `0 batches`.
+/// Formats a number with its noun: `1 batch`, `2 batches`, `0 batches`.
 pub(crate) fn counted(number: u64, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }

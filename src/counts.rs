@@ -1,4 +1,4 @@
-//! `weir counts`: live and settled counts, from the books that `weir audit` compares.
+//! `weir counts`: live and settled counts, from the same store that `weir audit` compares.
 
 use std::{
     cmp::Reverse,
@@ -53,7 +53,7 @@ async fn print(books: &dyn Books, args: &CountsArgs) -> Result<ExitCode> {
     }
 }
 
-/// The total, and the largest keys below it.
+/// Returns a row for the total, and rows for the largest keys below it.
 fn rows_of(user: &Username, event_type: &EventType, counts: &TypeCounts, keys: usize) -> Vec<Row> {
     let row = |key: Option<&Key>, live: u64, settled: Option<u64>| {
         vec![
@@ -87,7 +87,7 @@ fn show(rows: Vec<Row>, args: &CountsArgs) -> io::Result<()> {
     let printer = Printer::new(io::stdout().lock(), args.format, made.collect())?;
     let mut printer = printer.fitted(table::terminal_width());
     for mut row in rows {
-        // What a total and a key have not is empty in a table; it is null elsewhere.
+        // A column that does not apply to a total or a key is empty in a table, and null elsewhere.
         let cells = shown.iter().map(|&at| match row[at].take() {
             None if args.format == Format::Table => Some(String::new()),
             cell => cell,

@@ -1,21 +1,21 @@
-//! The data folder that a command works on beside the server, which alone makes one.
+//! The data folder of a command that works beside the server. Only the server creates one.
 
 use std::path::Path;
 
 use anyhow::{Error, Result, anyhow, bail};
 use weir_embedded::OpenError;
 
-/// Refuses a folder that has no events, such as a mistyped one.
+/// Refuses a folder without events, such as a mistyped one.
 pub(crate) fn must_have_events(data: &Path) -> Result<()> {
     must_have_one_of(&["events.db"], data)
 }
 
-/// Refuses a folder in which no server has ever run. Its users may have been moved away, if they were damaged.
+/// Refuses a folder in which no server has ever run. The users' database may have been moved away, if it was damaged.
 pub(crate) fn must_be_a_servers(data: &Path) -> Result<()> {
     must_have_one_of(&["events.db", "users.db"], data)
 }
 
-/// Why a folder cannot be opened, and what to do where a server has it.
+/// Says why a folder cannot be opened, and what to do if a server is using it.
 pub(crate) fn in_use(error: OpenError, to_do: &str) -> Error {
     match error {
         OpenError::InUse(_) => anyhow!("{error}: {to_do}"),

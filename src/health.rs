@@ -1,4 +1,4 @@
-//! `weir health`: asks a server whether it is well, where there is no other program to ask with, as in a container.
+//! `weir health`: checks a server's health where no other HTTP client is installed, as in a container.
 
 use std::{process::ExitCode, time::Duration};
 
@@ -8,10 +8,10 @@ use ureq::Agent;
 
 use crate::{address::Base, cli::HealthArgs, terminal::on_one_line, trust};
 
-/// How many bytes of an answer are read: the problem details fit.
+/// How many bytes of an answer are read, enough for problem details.
 const ENOUGH: u64 = 4096;
 
-/// Exit code 0 if the server answers that it is well, 1 otherwise, with the reason.
+/// Returns exit code 0 if the server is healthy, otherwise prints the reason and returns 1.
 pub(crate) async fn run(args: &HealthArgs) -> Result<ExitCode> {
     let (to, within) = (args.to.clone(), args.within);
     let asked = tokio::task::spawn_blocking(move || ask(&to, within)).await?;
@@ -27,11 +27,11 @@ pub(crate) async fn run(args: &HealthArgs) -> Result<ExitCode> {
 /// The server's answer.
 struct Answer {
     status: u16,
-    /// The detail of a problem.
+    /// The `detail` of a problem.
     reason: Option<String>,
 }
 
-/// Asks `/health`.
+/// Requests `/health`.
 fn ask(server: &Base, within: Duration) -> Result<Answer> {
     let mut config = Agent::config_builder()
         .http_status_as_error(false)

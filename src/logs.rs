@@ -1,4 +1,4 @@
-//! What is said on standard error: INFO and above, or what `WEIR_LOG` asks for. And traces, beside it.
+//! Logs to standard error: INFO and above, or as `WEIR_LOG` asks. Also traces.
 
 use std::{
     io::{self, IsTerminal},
@@ -17,13 +17,13 @@ use tracing_subscriber::{
 use weir_core::{SystemClock, SystemRandom};
 use weir_traces::{Settings, Traces};
 
-/// Weir's own crates. At their finest they tell what is done, never with which secret or event.
+/// Weir's own crates. Even their most detailed logs contain no secret and no event.
 const OWN: [&str; 8] =
     ["authorizer", "collector", "fan_out", "weir", "weir_aws", "weir_core", "weir_embedded", "weir_traces"];
 
 use crate::color;
 
-/// Sets logging up, and traces where they are wanted and OpenTelemetry's variables ask for them.
+/// Sets up logging, and traces if they are wanted and OpenTelemetry's variables ask for them.
 pub(crate) fn start(choice: ColorChoice, with_traces: bool) -> Option<Traces> {
     let asked = std::env::var("WEIR_LOG").unwrap_or_default();
     let (filter, not_understood) = match filter(&asked) {
@@ -36,7 +36,7 @@ pub(crate) fn start(choice: ColorChoice, with_traces: bool) -> Option<Traces> {
     let traces =
         settings.map(|settings| Traces::new(settings, Arc::new(SystemClock), Arc::new(SystemRandom)));
     match &traces {
-        // One filter for everything is the fastest.
+        // A single global filter is the fastest.
         None => tracing_subscriber::registry().with(filter).with(allowed()).with(lines(choice)).init(),
         Some(traces) => {
             tracing_subscriber::registry()
@@ -56,7 +56,7 @@ pub(crate) fn start(choice: ColorChoice, with_traces: bool) -> Option<Traces> {
     traces
 }
 
-/// What is asked for; none where it would be taken for the name of some code, whose lines alone would be shown.
+/// Parses the level; `None` if the filter would read it as the name of a module, and log only that module.
 fn filter(asked: &str) -> Option<EnvFilter> {
     let is_known = |directive: &str| {
         directive.contains(['=', '[']) || directive.parse::<LevelFilter>().is_ok() || OWN.contains(&directive)
@@ -77,7 +77,7 @@ fn lines<S: Subscriber + for<'a> LookupSpan<'a>>(choice: ColorChoice) -> impl La
         .with_target(false)
 }
 
-/// What may be logged at all. Below WARN, the SDK logs whole requests and answers.
+/// The upper bound on what is logged. Below WARN, the SDK logs whole requests and answers.
 fn allowed() -> Targets {
     Targets::new().with_default(LevelFilter::WARN).with_targets(OWN.map(|own| (own, LevelFilter::TRACE)))
 }

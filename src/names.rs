@@ -1,4 +1,4 @@
-//! Names of users and types that a command was given: whether there are such, and which one was probably meant.
+//! Checks that users and types named in a command exist, and suggests the one probably meant.
 
 use std::{collections::BTreeSet, path::Path};
 
@@ -14,7 +14,7 @@ use crate::{catalog, cli::EngineName};
 /// The longest list of names in a message.
 const LISTED: usize = 12;
 
-/// A user and a type that a command was asked for, and where they are to be found.
+/// A user and a type named in a command, and where to look them up.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Asked<'a> {
     pub(crate) engine: EngineName,
@@ -98,13 +98,13 @@ async fn accounts(users: &dyn UserAdmin) -> Result<BTreeSet<Username>> {
     Ok(users.list().await?.into_iter().map(|user| user.username).collect())
 }
 
-/// Says that there is no such user that could be changed, and which one was probably meant.
+/// Returns the error that there is no such user to change, with the one probably meant.
 pub(crate) async fn no_such_user(users: &dyn UserAdmin, name: &Username) -> anyhow::Error {
     let known = accounts(users).await.unwrap_or_default();
     anyhow::anyhow!(no_such("user", name.as_str(), &known.iter().map(Username::as_str).collect()))
 }
 
-/// The message about a name that is not among those that there are.
+/// Returns the message for an unknown name.
 pub(crate) fn no_such(kind: &str, name: &str, known: &BTreeSet<&str>) -> String {
     let mut message = format!("there is no {kind} {name}");
     match known.iter().copied().collect::<Vec<_>>()[..] {
@@ -121,7 +121,7 @@ pub(crate) fn no_such(kind: &str, name: &str, known: &BTreeSet<&str>) -> String 
     message
 }
 
-/// The name from which the fewest letters are wrong, if they are few.
+/// Returns the name with the smallest edit distance, if that is small.
 pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let most = (name.len() / 3).max(1);
     let (wrong, nearest) = known.map(|known| (strsim::osa_distance(name, known), known)).min()?;

@@ -1,8 +1,8 @@
 //! `weir query`: SQL over the lake.
 //!
-//! - `duckdb`: on one machine, by the DuckDB command line over the lake's files; `tables` are what it sees;
-//!   `waiting` is what is shown meanwhile;
-//! - `athena`: on AWS, by the stack's workgroup and tables; `rows` prints what comes back as DuckDB would.
+//! - `duckdb`: on one machine, the DuckDB command line over the lake's files; `tables` defines its views; `waiting` shows
+//!   progress;
+//! - `athena`: on AWS, the stack's workgroup and tables; `rows` prints the answer as DuckDB would.
 
 #[cfg(feature = "aws")]
 pub(crate) mod athena;

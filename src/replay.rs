@@ -17,7 +17,7 @@ use crate::{
     data,
 };
 
-/// How many keys are listed at a time.
+/// How many keys are listed per page.
 const PAGE: usize = 1000;
 
 /// Runs the command.
@@ -26,7 +26,7 @@ pub(crate) async fn run(args: &ReplayArgs) -> Result<ExitCode> {
         EngineName::Embedded => {
             let data = args.place.data.as_path();
             data::must_have_events(data)?;
-            // Nothing is taken in, so no batch is cut.
+            // Nothing is ingested, so no batch is cut.
             let flush = Flush { every: Duration::MAX, size: u64::MAX };
             let (engine, _deliveries) = Embedded::open(data, flush, Arc::new(SystemClock))
                 .map_err(|error| data::in_use(error, "stop it first, as it files its batches itself"))?;
@@ -47,15 +47,15 @@ pub(crate) async fn run(args: &ReplayArgs) -> Result<ExitCode> {
     }
 }
 
-/// Files the batches of a range; goes on where one cannot be filed, and says so at the end.
+/// Files the batches of a range; continues past failures, and reports them at the end.
 async fn replay(raw: &dyn Raw, fan_out: &FanOut, args: &ReplayArgs, prefix: &str) -> Result<ExitCode> {
-    // Paths are typed as they stand below raw, with or without the bucket's prefix.
+    // Paths may be typed as they appear below raw, with or without the bucket's prefix.
     let bound = |path: &String| format!("{prefix}{}", path.strip_prefix(prefix).unwrap_or(path));
     let (from, to) = (args.from.as_ref().map(bound), args.to.as_ref().map(bound));
     let batches = list(raw, from.as_deref(), to.as_deref()).await?;
     let bar = ProgressBar::new(batches.len() as u64);
     let style = ProgressStyle::with_template("{bar:12} {pos}/{len} batches, {eta} left  {wide_msg}");
-    // The template is a constant of ours.
+    // The template is a constant.
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     bar.tick();
 
@@ -86,7 +86,7 @@ async fn replay(raw: &dyn Raw, fan_out: &FanOut, args: &ReplayArgs, prefix: &str
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The batches from `from` on and before `to`.
+/// Returns the batches from `from` (inclusive) to `to` (exclusive).
 async fn list(raw: &dyn Raw, from: Option<&str>, to: Option<&str>) -> Result<Vec<BatchKey>> {
     let mut batches: Vec<BatchKey> = Vec::new();
     loop {

@@ -1,12 +1,12 @@
 //! `weir send`: imports files over HTTP, into any Weir.
 //!
-//! - `input`: a file, opened and understood; `lines` and `rows` read NDJSON and CSV, `columns` knows what cells are,
-//!   `header` and `quoting` find what makes no CSV of a type;
-//! - `event_ids`: ids for events that come without one;
-//! - `beginning`: whether a file is worth going on with, by its first lines;
-//! - `delivery`: batches under way, noted in the order of the file; `sender` is one of them, `client` the HTTP below;
-//! - `state`: how far a file is, for a run that is interrupted; `stop` tells everybody;
-//! - `rejected`: the file of rejected lines; `report`: the bar and the summary.
+//! - `input`: opens a file and detects its format; `lines` and `rows` parse NDJSON and CSV, `columns` types the cells,
+//!   `header` and `quoting` recognise what is not CSV of a type;
+//! - `event_ids`: ids for events that have none;
+//! - `beginning`: decides from a file's first lines whether to continue;
+//! - `delivery`: concurrent batches, recorded in the file's order; `sender` sends one of them, `client` is the HTTP below;
+//! - `state`: progress through a file, so that an interrupted run can resume; `stop` signals all threads;
+//! - `rejected`: the file of rejected lines; `report`: the progress bar and the summary.
 
 mod beginning;
 mod client;
@@ -50,7 +50,7 @@ use sender::Sender;
 use state::{Bound, StateFile, with_suffix};
 use stop::Stop;
 
-/// The exit code where everything was done and some lines were rejected.
+/// The exit code if everything was sent and some lines were rejected.
 const REJECTED: u8 = 3;
 
 /// How all files ended.
@@ -65,7 +65,7 @@ pub(crate) async fn run(args: SendArgs) -> Result<ExitCode> {
     let stop = Arc::new(Stop::default());
     let sending = Sending::new(args, Arc::clone(&stop))?;
     let (tell, mut told) = oneshot::channel();
-    // Plain threads: what blocks in them, a pipe for example, ends with the process.
+    // Uses plain threads: one that is blocked, by a pipe for example, ends with the process.
     let work = move || drop(tell.send(sending.send_all()));
     thread::Builder::new().name("weir-files".to_owned()).spawn(work).context("there are no threads left")?;
     let (outcome, signal) = tokio::select! {
@@ -88,13 +88,13 @@ pub(crate) async fn run(args: SendArgs) -> Result<ExitCode> {
     })
 }
 
-/// All that is sent in a run.
+/// Everything sent in a run.
 struct Sending {
     args: SendArgs,
     places: Vec<Place>,
     sender: Sender,
     random: Arc<dyn Random>,
-    /// The types of the server, once it was asked; none where it does not describe them.
+    /// The server's types, once fetched; `None` if it does not describe them.
     of_server: OnceCell<Option<Columns>>,
 }
 
@@ -107,7 +107,7 @@ impl Sending {
         if args.source.is_some() && places.len() > 1 {
             bail!("--source names one FILE: send the others by themselves");
         }
-        // Before anything is sent: nobody wants to hear of a missing file after an hour.
+        // Checks before sending anything, so that a missing file is not reported an hour later.
         for place in &places {
             if let Place::File(path) = place {
                 std::fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -175,7 +175,7 @@ impl Sending {
         let ended = self.source(input, stamper).and_then(|source| delivery.run(source));
         report.clear();
         if ended.is_ok() || !report.is_empty() {
-            // A reader who has gone knows enough.
+            // If the reader has gone, the summary is lost.
             let _ = writeln!(std::io::stdout(), "{}", report.summary(rejected.path()));
         }
         let how_on = |path: &PathBuf| {
@@ -215,7 +215,7 @@ impl Sending {
         Some(StateFile::beside(path, bound, input.seed_before.text()))
     }
 
-    /// The rule for ids is that of the run which goes on.
+    /// Uses the id rule of the run that is resumed.
     fn stamper(&self, input: &Input, state: Option<&StateFile>) -> Stamper {
         let ids = state.map_or(Ids::WholeContent, StateFile::ids);
         let seed = match ids {
@@ -225,7 +225,7 @@ impl Sending {
         Stamper { seed, ids, event_type: self.args.event_type.clone() }
     }
 
-    /// What the input holds, event by event.
+    /// Returns the input's events, one by one.
     fn source(&self, input: Input, stamper: Stamper) -> Result<Box<dyn Source>> {
         if !input.is_csv {
             return Ok(Box::new(input.lines(stamper)));
@@ -236,7 +236,7 @@ impl Sending {
             bail!("of which type are the rows? Name it with --type, or in a column event_type{why}");
         }
         let columns = self.columns()?;
-        // A row may name a type of its own where there is a column for it.
+        // With an `event_type` column, each row may name its own type.
         let event_type = stamper.event_type.as_ref().filter(|_| !rows.has("event_type"));
         let fault = header::fault(rows.names(), event_type.map(weir_core::EventType::as_str), &columns);
         match fault.filter(|_| !rows.is_empty()) {
@@ -245,7 +245,7 @@ impl Sending {
         }
     }
 
-    /// Refuses a type that the server does not have, before anything is sent as one.
+    /// Refuses a type that the server does not have, before any event is sent as one.
     fn check_type(&self) -> Result<()> {
         let Some(event_type) = &self.args.event_type else { return Ok(()) };
         let Some(types) = self.of_server()?.map(Columns::types) else { return Ok(()) };
@@ -259,7 +259,7 @@ impl Sending {
         )
     }
 
-    /// The types that the server describes, asked for once.
+    /// Returns the types that the server describes, fetched once.
     fn of_server(&self) -> Result<Option<&Columns>> {
         if self.of_server.get().is_none() {
             let columns = self.sender.client.description()?.as_ref().and_then(Columns::of_description);
@@ -269,7 +269,7 @@ impl Sending {
         Ok(self.of_server.get().and_then(Option::as_ref))
     }
 
-    /// What the types' fields are: as a catalog that was named says, or the server, or what is built in.
+    /// Returns the fields of the types: from the named catalog, else from the server, else built in.
     fn columns(&self) -> Result<Columns> {
         if let Some(folder) = self.args.catalog.folder() {
             return Ok(Columns::of_catalog(&catalog::read(Some(folder))?));

@@ -1,4 +1,5 @@
-//! Ctrl-C, SIGTERM and SIGHUP, on a thread of their own: whatever the rest of the process does, a second one ends it.
+//! Ctrl-C, SIGTERM and SIGHUP, handled on a thread of their own: a second one ends the process, even if the rest of it is
+//! stuck.
 
 use std::{io, thread, time::Duration};
 
@@ -7,7 +8,7 @@ use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 /// How long the program may take to end by itself after a second signal.
 const AFTER_A_SECOND: Duration = Duration::from_millis(500);
 
-/// How long saying or doing one last thing may take.
+/// Limit for a last message or act.
 const LAST_WORD: Duration = Duration::from_secs(1);
 
 /// The signals that ask the process to end.
@@ -16,11 +17,10 @@ pub(crate) struct Signals {
 }
 
 impl Signals {
-    /// Listens from now on: none is missed between two calls of [`Self::next`]. A second signal ends the process half a second
-    /// later, if the program has not done so. After the first one, the program has until `limit`, if there is one.
+    /// Listens from now on: no signal is missed between two calls of [`Self::next`]. A second signal ends the process half
+    /// a second later, if it has not ended by itself. After the first one, the program has until `limit`, if there is one.
     ///
-    /// SIGINT and SIGHUP stay ignored where the parent process ignores them, as shells do for what runs in the background, and
-    /// nohup.
+    /// SIGINT and SIGHUP stay ignored if the parent process ignores them, as shells do for background jobs, and nohup does.
     pub(crate) fn listen(limit: Option<Duration>) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let source = {
@@ -33,7 +33,7 @@ impl Signals {
         Ok(Self { codes })
     }
 
-    /// Waits for the next one, and gives the exit code by which a shell knows it.
+    /// Waits for the next signal, and returns the exit code that a shell expects for it.
     pub(crate) async fn next(&mut self) -> u8 {
         match self.codes.recv().await {
             Some(code) => code,
@@ -66,14 +66,14 @@ async fn watch(mut source: Source, tell: UnboundedSender<u8>, limit: Option<Dura
     }
 }
 
-/// Ends the process, also where its last acts are stuck.
+/// Ends the process, even if its last acts are stuck.
 fn exit(code: u8) {
     for_a_moment(move || std::process::exit(code.into()));
     #[cfg(unix)]
     let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
 }
 
-/// Does something that may be stuck, and waits a second for it at the most.
+/// Runs an act that may get stuck, and waits a second for it at most.
 fn for_a_moment(act: impl FnOnce() + Send + 'static) {
     let (done, wait) = std::sync::mpsc::channel();
     let acting = thread::Builder::new().spawn(move || {
@@ -94,7 +94,7 @@ mod unix {
 
     use tokio::signal::unix::{Signal, SignalKind, signal};
 
-    /// Where signals come from; none of a kind that the parent process ignores.
+    /// The source of signals, without those that the parent process ignores.
     pub(super) struct Source {
         hang_up: Option<Signal>,
         interrupt: Option<Signal>,
@@ -127,7 +127,7 @@ mod unix {
         }
     }
 
-    /// Whether the process was started so that it ignores a signal. Only Linux says so without unsafe code.
+    /// Whether the process was started with a signal ignored. Only Linux reveals this without unsafe code.
     fn is_ignored(kind: SignalKind) -> bool {
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
@@ -147,7 +147,7 @@ impl Source {
     }
 
     async fn next(&mut self) -> u8 {
-        // An error means that there are no signals here: nothing will come.
+        // An error means that there are no signals on this system: none will come.
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await;
         }

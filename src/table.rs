@@ -1,20 +1,19 @@
-//! Rows of text for a terminal, fitted to its width: columns are cut, and where too little would be left of them, each row
-//! is a list of its cells.
+//! Rows of text for a terminal, fitted to its width: columns are cut, and if too little would remain of them, each row
+//! becomes a list of its cells.
 
 use std::io::IsTerminal;
 
-/// Columns are cut to this width at the least. Below, a cell says too little.
+/// Columns are cut to no less than this width. A narrower cell says too little.
 const NARROWEST: usize = 12;
 
-/// The columns of the terminal that standard output is; none where it is something else, or its width is not known.
+/// Returns the width of the terminal on standard output; `None` if it is not a terminal, or its width is unknown.
 pub(crate) fn terminal_width() -> Option<usize> {
     let out = std::io::stdout();
     let size = if out.is_terminal() { terminal_size::terminal_size_of(&out) } else { None };
     size.map(|(width, _)| usize::from(width.0)).filter(|width| *width > 0)
 }
 
-/// Aligns the columns of some rows, two spaces between them; the first row has the columns' names. Without a width, nothing
-/// is cut.
+/// Aligns the columns of some rows, two spaces apart; the first row has the column names. Without a width, nothing is cut.
 pub(crate) fn aligned<const N: usize>(rows: &[[String; N]], width: Option<usize>) -> String {
     let mut widths = widths(rows.iter().map(<[String; N]>::as_slice), N);
     let room = width.map(|width| width.saturating_sub(2 * N.saturating_sub(1)));
@@ -32,7 +31,7 @@ pub(crate) fn aligned<const N: usize>(rows: &[[String; N]], width: Option<usize>
     text
 }
 
-/// How wide each of so many columns is.
+/// Returns the width of each of so many columns.
 pub(crate) fn widths<'a>(rows: impl Iterator<Item = &'a [String]>, count: usize) -> Vec<usize> {
     let mut widths = vec![0; count];
     for row in rows {
@@ -43,8 +42,8 @@ pub(crate) fn widths<'a>(rows: impl Iterator<Item = &'a [String]>, count: usize)
     widths
 }
 
-/// Makes the widest columns narrower until all fit into the room; says whether they do. Columns that are `whole` are not
-/// cut, as a number with a digit less is another number.
+/// Narrows the widest columns until all fit; returns whether they do. Columns that are `whole` are not cut, as a number
+/// without one of its digits is another number.
 pub(crate) fn fit(widths: &mut [usize], whole: &[bool], room: usize) -> bool {
     while widths.iter().sum::<usize>() > room {
         let cut = widths.iter_mut().zip(whole).filter(|(_, whole)| !**whole).map(|(width, _)| width);
@@ -56,7 +55,7 @@ pub(crate) fn fit(widths: &mut [usize], whole: &[bool], room: usize) -> bool {
     true
 }
 
-/// Each row as a list of its cells, whole, each behind its column's name; an empty line between rows.
+/// Formats each row as a list of its whole cells, each after its column's name; an empty line separates rows.
 pub(crate) fn records<'a>(names: &[String], rows: impl Iterator<Item = &'a [String]>) -> String {
     let width = names.iter().map(|name| columns(name)).max().unwrap_or_default();
     let row = |row: &[String]| -> String {
@@ -68,7 +67,7 @@ pub(crate) fn records<'a>(names: &[String], rows: impl Iterator<Item = &'a [Stri
     rows.map(row).collect::<Vec<_>>().join("\n")
 }
 
-/// A cell in so many columns: filled with spaces, or cut.
+/// Pads a cell to this width, or cuts it.
 pub(crate) fn padded(cell: &str, width: usize) -> String {
     let wide = columns(cell);
     if wide <= width {
@@ -85,13 +84,12 @@ pub(crate) fn padded(cell: &str, width: usize) -> String {
     format!("{text}…{}", " ".repeat(width.saturating_sub(used + 1)))
 }
 
-/// How many columns of a terminal a text takes.
+/// Returns how many terminal columns a text takes.
 pub(crate) fn columns(text: &str) -> usize {
     text.chars().map(columns_of).sum()
 }
 
-/// Two for the scripts of East Asia and for emoji, none for marks that stand over a letter
-/// (<https://www.unicode.org/reports/tr11/>).
+/// Returns two for East Asian scripts and emoji, zero for combining marks (<https://www.unicode.org/reports/tr11/>).
 fn columns_of(c: char) -> usize {
     match u32::from(c) {
         0x300..=0x36f | 0x200b..=0x200d | 0xfe00..=0xfe0f => 0,

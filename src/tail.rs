@@ -1,11 +1,11 @@
-//! `weir tail`: events as they come, accepted and rejected ones.
+//! `weir tail`: follows accepted and rejected events as they arrive.
 //!
-//! - `filter`: which of them are wanted, and how many of the last ones;
-//! - `text`: an event for people;
-//! - `readers`: whether anybody reads on;
+//! - `filter`: selects events, and how many of the last ones to print;
+//! - `text`: formats an event for people;
+//! - `readers`: detects that the reader has gone;
 //! - `buckets`: new batches on AWS. On one machine, `weir_embedded::Follower` reads them from outside the server.
 //!
-//! It has nothing to finish, so Ctrl-C ends it as it ends any process.
+//! It has nothing to finish, so Ctrl-C ends it like any process.
 
 #[cfg(feature = "aws")]
 mod buckets;
@@ -30,10 +30,10 @@ use crate::{
 };
 use filter::Tail;
 
-/// How often it is looked for new events on one machine.
+/// The polling interval on one machine.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// How many events are looked through for the last ones that are wanted.
+/// How many events are searched for the last ones selected.
 const LOOK_BACK: u64 = 50_000;
 
 /// Runs the command.
@@ -60,7 +60,7 @@ pub(crate) async fn run(args: &TailArgs) -> Result<ExitCode> {
         EngineName::Aws => return Err(crate::cli::without_aws()),
     };
     match followed {
-        // A reader that has seen enough (`| head`).
+        // The reader closed the pipe early (`| head`).
         Err(error) if is_closed_pipe(&error) => Ok(ExitCode::SUCCESS),
         followed => followed.map(|()| ExitCode::SUCCESS),
     }

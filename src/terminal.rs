@@ -1,18 +1,18 @@
-//! Texts that anybody may have sent, for a terminal: what it would obey is spelled out.
+//! Makes untrusted text safe for a terminal: control characters are escaped.
 
 use std::io::{self, BufRead, Write};
 
-/// A text on one line: line ends and tabs are spelled out too.
+/// Escapes a text onto one line, including line ends and tabs.
 pub(crate) fn on_one_line(text: &str) -> String {
     text.chars().map(|c| if is_obeyed(c) { c.escape_default().to_string() } else { c.to_string() }).collect()
 }
 
-/// A text whose lines are its own.
+/// Escapes a text, and keeps its line ends.
 pub(crate) fn in_lines(text: &str) -> String {
     text.split('\n').map(on_one_line).collect::<Vec<_>>().join("\n")
 }
 
-/// Hands lines on as they come.
+/// Copies lines as they arrive.
 pub(crate) fn copy_lines(mut from: impl BufRead, mut to: impl Write) -> io::Result<()> {
     let mut line = Vec::new();
     while from.read_until(b'\n', &mut line)? > 0 {
@@ -22,7 +22,7 @@ pub(crate) fn copy_lines(mut from: impl BufRead, mut to: impl Write) -> io::Resu
     to.flush()
 }
 
-/// Control characters move the cursor, colour, ring, or type for whoever sits there; the marks for text from right to left
+/// Control characters can move the cursor, colour, ring, or type on behalf of the user; the marks for right-to-left text
 /// let a line look like another one (<https://www.unicode.org/reports/tr36/#Bidirectional_Text_Spoofing>).
 fn is_obeyed(c: char) -> bool {
     c.is_control()

@@ -1,5 +1,5 @@
-//! Whom the program trusts where it calls a server by https: whom the machine trusts, so that the certificates of an
-//! organisation's own are among them. TLS is rustls with ring, as the AWS engine has it.
+//! The certificates trusted when calling a server by https: those the machine trusts, so that an organisation's own are
+//! among them. TLS is rustls with ring, as in the AWS engine.
 
 use std::sync::Arc;
 

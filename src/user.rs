@@ -1,4 +1,4 @@
-//! `weir user`: who has an account. Credentials go to standard output, alone; everything else to standard error.
+//! `weir user`: manages accounts. Only credentials go to standard output; everything else goes to standard error.
 
 use std::{
     io::{Read, Write},
@@ -80,7 +80,7 @@ async fn with(users: &dyn UserAdmin, command: UserCommand) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A secret to be: generated, or chosen by somebody.
+/// A new secret: generated, or read from standard input.
 struct Chosen {
     secret: Secret,
     generated: bool,
@@ -105,7 +105,7 @@ impl Chosen {
         Ok(SecretHash::of_password(&self.secret, &SystemRandom)?)
     }
 
-    /// Prints the credentials, unless it was its owner who chose the secret.
+    /// Prints the credentials, unless the secret was chosen rather than generated.
     fn hand_over(&self, name: &Username) -> Result<()> {
         if self.generated {
             writeln!(std::io::stdout(), "{name}:{}", self.secret.reveal())
@@ -115,7 +115,7 @@ impl Chosen {
     }
 }
 
-/// Changes a user as it is now, again if somebody else was quicker.
+/// Changes a user's current record, retrying if another change came first (optimistic concurrency).
 async fn change(
     users: &dyn UserAdmin,
     name: &Username,

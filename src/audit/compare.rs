@@ -1,8 +1,8 @@
-//! The comparison itself: what the lake holds of a user's type, and what is counted of it.
+//! The comparison itself: what the lake holds of a user's type against its counts.
 //!
-//! Events come in meanwhile, so counts are read before the recount and after it. Settled counts and the live counts of
-//! settled events never go down, and an object is in the lake before it is settled. So what lies in the lake must lie
-//! between the two readings, and where nothing moved, be equal to both.
+//! Events keep arriving, so counts are read both before and after the recount. Settled counts and the live counts of
+//! settled events never decrease, and an object is in the lake before it is settled. So the recount must be between the two
+//! readings, and equal to both where nothing moved.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use weir_core::{
     books::{Correction, Tally, TypeCounts},
 };
 
-/// What was found in the lake.
+/// The result of recounting the lake.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct InLake {
     pub(super) tally: Tally,
@@ -22,22 +22,22 @@ pub(super) struct InLake {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Reading {
     pub(super) counts: TypeCounts,
-    /// What of the live counts is not settled; none where nobody knows.
+    /// The part of the live counts not yet settled; `None` if unknown.
     pub(super) under_way: Option<Tally>,
 }
 
-/// What is compared.
+/// Which comparisons apply.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Terms {
-    /// Whether totals and live counts are: not where only some hours were recounted.
+    /// Whether totals and live counts are compared: not if only some hours were recounted.
     pub(super) all_hours: bool,
-    /// Whether live counts by key are: not where the catalog does not count by any.
+    /// Whether live counts by key are compared: not if the catalog counts by no key.
     pub(super) keys: bool,
-    /// Whether the counts stood still for so long that nothing can be under way.
+    /// Whether the counts stood still for so long that nothing can be in flight.
     pub(super) still: bool,
 }
 
-/// Which count of a user's type.
+/// One count of a user's type.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Place {
     Total,
@@ -45,16 +45,16 @@ pub(super) enum Place {
     Key(Key),
 }
 
-/// Which of the two counts of it.
+/// Its live or its settled count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Which {
     Settled,
     Live,
-    /// Live counts above what lies in the lake, where that may be events under way.
+    /// Live counts above the lake's, where the surplus may be events in flight.
     UnderWayOrLost,
 }
 
-/// A count that is not what lies in the lake.
+/// A count that differs from the lake.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Difference {
     pub(super) place: Place,
@@ -63,11 +63,11 @@ pub(super) struct Difference {
     pub(super) settled: Option<u64>,
     pub(super) live: Option<u64>,
     pub(super) under_way: Option<u64>,
-    /// By how much the count is too high; less than zero where it is too low.
+    /// By how much the count is too high; negative if too low.
     pub(super) by: i128,
 }
 
-/// Finds all differences, totals first.
+/// Returns all differences, totals first.
 pub(super) fn compare(lake: &InLake, before: &Reading, after: &Reading, terms: Terms) -> Vec<Difference> {
     let mut found = Vec::new();
     let settled = |place: Place, lake: u64, before: u64, after: u64, live: Option<u64>| {
@@ -134,10 +134,10 @@ fn live(place: Place, lake: &InLake, before: &Reading, after: &Reading, terms: T
     Some(Difference { place, which, lake: lies, settled, live: Some(counted), under_way, by })
 }
 
-/// By how much two readings are above or below what lies in the lake, unless it lies between them.
+/// Returns by how much both readings are above or below the lake; `None` if the lake is between them.
 fn outside(lake: u64, before: i128, after: i128) -> Option<i128> {
     let lake = i128::from(lake);
-    // Only a count that somebody lowers meanwhile is less in the second reading.
+    // The second reading is lower only if an operator lowered a count meanwhile.
     let (low, high) = (before.min(after), before.max(after));
     match lake {
         lake if lake < low => Some(low - lake),
@@ -146,13 +146,13 @@ fn outside(lake: u64, before: i128, after: i128) -> Option<i128> {
     }
 }
 
-/// Whether more lies in the lake than is settled: a batch may be on its way between the two.
+/// Whether the lake holds more than is settled: a batch may be on its way between the two.
 pub(super) fn is_ahead(lake: &InLake, counts: &TypeCounts) -> bool {
     let settled = |hour: &Hour| counts.settled_hours.get(hour).copied().unwrap_or_default();
     lake.hours.iter().any(|(hour, lies)| *lies > settled(hour))
 }
 
-/// What must be added to live counts so that they are right; nothing where the lake itself is in doubt.
+/// Returns what to add to live counts to make them right; `None` if the lake itself is in doubt.
 pub(super) fn corrections(
     username: &Username,
     event_type: &EventType,
@@ -190,7 +190,7 @@ mod tests {
         (0..).zip(hours).map(|(n, count)| (Hour::from_epoch(n).unwrap(), *count)).collect()
     }
 
-    /// Counts that are right if nothing is under way.
+    /// Counts that are right if nothing is in flight.
     fn right(lake: &InLake, under_way: Option<Tally>) -> Reading {
         let mut live = lake.tally.clone();
         if let Some(more) = &under_way {
@@ -217,7 +217,7 @@ mod tests {
             let reading = right(&lake, under_way);
             assert_eq!(compare(&lake, &reading, &reading, ALL), []);
         }
-        // A count of zero is as good as none.
+        // A count of zero equals a missing one.
         let mut zeros = right(&lake, None);
         zeros.counts.live.keys.insert("z".parse().unwrap(), 0);
         zeros.counts.settled_hours.insert(Hour::from_epoch(99).unwrap(), 0);
@@ -258,7 +258,7 @@ mod tests {
         let found = compare(&lake, &reading, &reading, terms);
         assert_eq!(found.len(), 1);
         assert_eq!((&found[0].place, found[0].by), (&Place::Hour(Hour::from_epoch(1).unwrap()), 1));
-        // Keys of a type that is not counted by any are left as they are.
+        // Keys of a type without a key in the catalog are left alone.
         reading.counts.settled_hours = hours(&[1, 2]);
         let found = compare(&lake, &reading, &reading, Terms { keys: false, ..ALL });
         assert!(found.iter().all(|it| it.place == Place::Total), "{found:?}");
@@ -292,7 +292,7 @@ mod tests {
             prop_assert_eq!(compare(&lake, &reading, &reading, terms), []);
         }
 
-        /// However far the filing is at each of the three moments, nothing is found that is not there.
+        /// However far filing has come at each of the three moments, no false difference is found.
         #[test]
         fn events_that_come_in_meanwhile_are_no_difference(filed in 0u64..50, then in 0u64..5, later in 0u64..5, waiting in 0u64..5) {
             let at = |total: u64| InLake { tally: tally(&[("a", total)]), hours: hours(&[total]) };

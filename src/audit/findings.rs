@@ -1,4 +1,4 @@
-//! What an audit found, and how it is printed.
+//! An audit's findings, and how they are printed.
 
 use std::io;
 
@@ -31,7 +31,7 @@ pub(super) struct Finding {
     under_way: Option<String>,
     difference: Option<String>,
     detail: Option<String>,
-    /// Whether something is wrong for certain.
+    /// Whether something is certainly wrong.
     pub(super) is_wrong: bool,
 }
 
@@ -106,7 +106,7 @@ impl Finding {
 
 const NUMBERS: [&str; 6] = ["lines", "lake", "settled", "live", "under_way", "difference"];
 
-/// Prints findings; a table without the columns that nothing has.
+/// Prints findings; a table omits the columns that are empty in every row.
 pub(super) fn print(findings: Vec<Finding>, format: Format) -> io::Result<()> {
     if findings.is_empty() && format == Format::Table {
         return Ok(());
@@ -142,7 +142,7 @@ pub(super) fn print(findings: Vec<Finding>, format: Format) -> io::Result<()> {
     let printer = Printer::new(out, format, shown.iter().map(column).collect())?;
     let mut printer = printer.fitted(table::terminal_width());
     for mut row in rows {
-        // What nobody knows is empty in a table; it is null elsewhere.
+        // An unknown value is empty in a table, and null elsewhere.
         let mut cell = |at: &usize| {
             let cell = row[*at].take();
             if format == Format::Table { Some(cell.unwrap_or_default()) } else { cell }

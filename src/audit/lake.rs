@@ -1,4 +1,4 @@
-//! Recounting the lake: whose events of which types lie there, and how many, reading every object.
+//! Recounts the lake: lists its users and types, and counts their events by reading every object.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -26,17 +26,17 @@ use super::{
     objects::{Fault, FaultKind, Recounted, read_lines, recount},
 };
 
-/// How many objects are read at once: enough to hide how long S3 takes to answer, at a hundred kilobytes or two each.
+/// How many objects are read concurrently: enough to hide S3's latency, at a hundred kilobytes or two each.
 const AT_ONCE: usize = 16;
 
-/// How many paths are listed at a time.
+/// How many paths are listed per page.
 const PAGE: usize = 1000;
 
-/// How often an object is read that broke off, and how long in between.
+/// How often an object is retried whose read broke off, and the pause in between.
 const TRIES: u32 = 3;
 const WAIT: Duration = Duration::from_millis(500);
 
-/// Which hours are recounted: from the first, before the second.
+/// The hours to recount: from the first (inclusive) to the second (exclusive).
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Hours {
     pub(super) from: Option<Hour>,
@@ -53,22 +53,22 @@ impl Hours {
     }
 }
 
-/// An object that is not as it should be.
+/// A bad object.
 #[derive(Debug)]
 pub(super) struct BadObject {
     pub(super) path: String,
-    /// What is wrong with its content; nothing where it has no business in the lake.
+    /// The fault in its content; `None` if the object does not belong in the lake at all.
     pub(super) fault: Option<Fault>,
 }
 
-/// What was found of one user's type.
+/// The recount of one user's type.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     pub(super) in_lake: InLake,
     pub(super) bad: Vec<BadObject>,
 }
 
-/// What was read so far.
+/// Progress of reading so far.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
     pub(super) objects: AtomicU64,
@@ -76,7 +76,7 @@ pub(super) struct Progress {
     pub(super) bytes: AtomicU64,
 }
 
-/// By user and type.
+/// Tallies by user and type.
 type Tallies = BTreeMap<(Username, EventType), Tally>;
 
 pub(super) struct Recounter {
@@ -85,9 +85,9 @@ pub(super) struct Recounter {
     catalog: Arc<Catalog>,
     pub(super) progress: Arc<Progress>,
     places: Arc<Semaphore>,
-    /// What batches hold that are not settled: there are few of them, and each is read once.
+    /// The contents of unsettled batches: there are few of them, and each is read once.
     unsettled: AsyncMutex<HashMap<BatchKey, Tallies>>,
-    /// Those that could not be read.
+    /// The batches that could not be read.
     pub(super) bad_batches: Mutex<Vec<BadObject>>,
 }
 
@@ -109,7 +109,7 @@ impl Recounter {
         self.catalog.get(event_type).is_some_and(|definition| definition.count_by().is_some())
     }
 
-    /// The users who have anything in the lake that all share, and paths that are nobody's.
+    /// Returns the users with anything in the shared lake, and paths that belong to no user.
     pub(super) async fn users(&self) -> Result<(BTreeSet<Username>, Vec<BadObject>), PortError> {
         let (mut users, mut strays) = (BTreeSet::new(), Vec::new());
         let mut after = None;
@@ -127,7 +127,7 @@ impl Recounter {
         Ok((users, strays))
     }
 
-    /// The types of which a user has anything in the lake, and paths that are no type's.
+    /// Returns the types of which a user has anything in the lake, and paths that belong to no type.
     pub(super) async fn types(
         &self,
         user: &Username,
@@ -150,7 +150,7 @@ impl Recounter {
         Ok((types, strays))
     }
 
-    /// Recounts what lies in the lake of one user's type, but for what these batches put there.
+    /// Recounts one user's type in the lake, leaving out what these batches added there.
     pub(super) async fn recount(
         &self,
         user: &Username,
@@ -212,14 +212,14 @@ impl Recounter {
             found.in_lake.tally.total += events;
         }
         for (key, count) in keys {
-            // A key that `key_of_stored` found is one.
+            // A key that `key_of_stored` found always parses.
             if let Ok(key) = key.parse::<Key>() {
                 *found.in_lake.tally.keys.entry(key).or_default() += count;
             }
         }
     }
 
-    /// What some batches in raw hold of one user's type.
+    /// Returns what some raw batches hold of one user's type.
     pub(super) async fn in_batches(&self, batches: &[BatchKey], of: &(Username, EventType)) -> Result<Tally> {
         let mut sum = Tally::default();
         for batch in batches {
@@ -270,13 +270,13 @@ impl Recounter {
     }
 }
 
-/// A path behind everything in a folder, and before everything else that comes later.
+/// Returns a path that sorts after everything in a folder, and before everything later.
 fn behind(folder: &str) -> String {
-    // 0 follows the slash.
+    // In ASCII, 0 follows the slash.
     format!("{folder}0")
 }
 
-/// Reads an object, again if that breaks off.
+/// Reads an object, retrying if the read breaks off.
 async fn read(
     lake: &dyn LakeObjects,
     catalog: &Catalog,

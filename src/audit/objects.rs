@@ -1,5 +1,5 @@
-//! Reading one object of gzip, line by line: how many of its lines are records of its partition, and what is wrong with
-//! the others.
+//! Reads one gzip object line by line: counts the lines that are records of its partition, and describes the faults of the
+//! others.
 
 use std::{borrow::Cow, collections::HashMap, io, io::Write};
 
@@ -7,16 +7,16 @@ use flate2::write::MultiGzDecoder;
 use futures_util::StreamExt;
 use weir_core::{MAX_RECORD_BYTES, Partition, RecordHead, catalog::Definition, ports::Content};
 
-/// What an object holds.
+/// The contents of an object.
 #[derive(Debug, Default)]
 pub(super) struct Recounted {
-    /// How many records of its partition.
+    /// How many records belong to its partition.
     pub(super) events: u64,
-    /// How many of them have which key.
+    /// How many of them have each key.
     pub(super) keys: HashMap<String, u64>,
     /// How many bytes were read.
     pub(super) bytes: u64,
-    /// What is wrong with it.
+    /// The object's faults.
     pub(super) faults: Vec<Fault>,
 }
 
@@ -24,23 +24,23 @@ pub(super) struct Recounted {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Fault {
     pub(super) kind: FaultKind,
-    /// How many lines it is true of, where it is of lines.
+    /// How many lines have the fault, if it concerns lines.
     pub(super) lines: Option<u64>,
-    /// Of the first of them, in words.
+    /// A description, for the first such line.
     pub(super) detail: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FaultKind {
-    /// It is not the gzip it was. None of its lines count: any of them may be wrong.
+    /// The gzip is damaged. None of its lines count, as any of them may be wrong.
     Damaged,
-    /// Lines that are no records.
+    /// Lines that are not records.
     NotARecord,
-    /// Records that belong elsewhere. They count neither here, where SQL finds them, nor there.
+    /// Records of another partition. They count neither here, where SQL finds them, nor there.
     WrongPartition,
 }
 
-/// Reads the object of a partition. An error is one of reading; whatever is wrong with the object is told as a fault.
+/// Recounts the object of a partition. An error means that reading failed; a defect of the object itself is a fault.
 pub(super) async fn recount(
     content: Content,
     partition: &Partition,
@@ -96,14 +96,14 @@ impl Lines {
     }
 }
 
-/// How an object was read.
+/// How reading an object went.
 pub(crate) struct Seen {
     pub(super) bytes: u64,
-    /// Or why the lines cannot be trusted.
+    /// `Err` says why the lines cannot be trusted.
     pub(crate) sound: Result<(), String>,
 }
 
-/// Like [`read_lines`], of an object that may also be plain text, as a batch may be: its first two bytes tell.
+/// Like [`read_lines`], for an object that may also be plain text, as a batch may be: its first two bytes decide.
 #[cfg(feature = "aws")]
 pub(crate) async fn read_batch(mut content: Content, mut take: impl FnMut(&[u8])) -> io::Result<Seen> {
     let mut head = Vec::new();
@@ -129,7 +129,7 @@ pub(crate) async fn read_batch(mut content: Content, mut take: impl FnMut(&[u8])
     Ok(Seen { bytes, sound: Ok(()) })
 }
 
-/// Hands over each line that is not blank, with its number from 1. Takes bounded memory, whatever is read.
+/// Passes on each line that is not blank, with its number from 1, in bounded memory for any input.
 pub(super) async fn read_lines(mut content: Content, take: impl FnMut(u64, &[u8])) -> io::Result<Seen> {
     let mut decoder = MultiGzDecoder::new(Splitter { take, number: 0, rest: Vec::new() });
     let mut seen = Seen { bytes: 0, sound: Ok(()) };
@@ -162,7 +162,7 @@ pub(super) async fn read_lines(mut content: Content, take: impl FnMut(u64, &[u8]
 struct Splitter<F> {
     take: F,
     number: u64,
-    /// The beginning of a line: as much of it as a record may have, so that a longer one is none.
+    /// The start of the current line, as much as a record may have, so that a longer line is recognised as not a record.
     rest: Vec<u8>,
 }
 
@@ -179,7 +179,7 @@ impl<F: FnMut(u64, &[u8])> Splitter<F> {
         }
     }
 
-    /// Ends the line that was begun.
+    /// Ends the current line.
     fn end(&mut self) {
         if !self.rest.is_empty() {
             let mut line = std::mem::take(&mut self.rest);
@@ -255,7 +255,7 @@ mod tests {
         ]
         .join("\n");
         let mut object = gzip(text.as_bytes());
-        // A second member, and a last line without an end.
+        // A second gzip member, and a last line without a line end.
         object.extend(gzip(format!("\n{}", line("ann", "c")).as_bytes()));
         let found = recounted(&object, 7);
         assert_eq!((found.events, found.bytes), (4, object.len() as u64));

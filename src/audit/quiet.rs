@@ -1,4 +1,4 @@
-//! Whether counts stand still: only then can nothing be under way, and what is counted live be compared with the lake.
+//! Waits until counts stand still: only then is nothing in flight, so that live counts can be compared with the lake.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,11 +12,11 @@ use weir_core::{
     ports::{LiveCounts, SettledCounts},
 };
 
-/// How long counts must have stood still: the longest that the stream keeps events (15 minutes), and a minute to file.
+/// How long counts must stand still: the longest that the stream buffers events (15 minutes), and a minute to file.
 #[cfg(feature = "aws")]
 pub(super) const USUAL: Duration = Duration::from_mins(16);
 
-/// How often it is looked.
+/// The polling interval.
 const LOOK: Duration = Duration::from_secs(30);
 
 /// Live and settled totals.
@@ -28,11 +28,11 @@ pub(super) struct Quiet {
     pub(super) for_time: Duration,
 }
 
-/// What the totals were when they had stood still.
+/// The totals once they stood still.
 pub(super) struct StoodStill(Totals);
 
 impl Quiet {
-    /// Waits until the totals of these users stood still for the whole time; refuses once one moves.
+    /// Waits until the totals of these users have stood still for the whole time; refuses once one moves.
     pub(super) async fn wait(
         &self,
         users: &BTreeSet<&Username>,
@@ -52,7 +52,7 @@ impl Quiet {
         Ok(StoodStill(first))
     }
 
-    /// Refuses if anything moved since.
+    /// Refuses if any total has moved since.
     pub(super) async fn check(&self, users: &BTreeSet<&Username>, stood: &StoodStill) -> Result<()> {
         refuse_if_moved(&stood.0, &self.totals(users).await?)
     }

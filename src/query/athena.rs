@@ -1,7 +1,7 @@
 //! `weir query` on AWS: Athena answers, in the stack's workgroup and from its tables.
 //!
-//! It costs by what it scans, so that is said at the end; and it goes on by itself, so it is stopped where nobody
-//! waits for the answer any more.
+//! Athena charges by bytes scanned, so that is printed at the end. A query runs on by itself, so it is stopped once the
+//! caller no longer waits for the answer.
 
 use std::{cell::Cell, error::Error, io, process::ExitCode, time::Duration};
 
@@ -22,23 +22,23 @@ use weir_aws::Aws;
 use super::rows::{Column, Kind, Printer, Row};
 use crate::{cli::Format, counted::counted, signals::Signals, table};
 
-/// The first and the longest wait between two questions whether the answer is there.
+/// The first and the longest polling interval.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// How long stopping a query may take: somebody waits for the shell.
+/// How long stopping a query may take: the user is waiting for the shell.
 const STOPPING: Duration = Duration::from_secs(10);
 
 /// How long a page of the answer may take: a thousand rows, of any width.
 const PAGE: Duration = Duration::from_mins(2);
 
-/// What Athena says where a query was to scan more than the workgroup allows.
+/// Athena's message for a query that would scan more than the workgroup allows.
 const LIMIT: &str = "Bytes scanned limit was exceeded";
 
 /// A workgroup, and the database that queries see.
 pub(crate) struct Athena {
     client: Client,
-    /// For answers, which may be large.
+    /// A client for answers, which may be large.
     reading: Client,
     workgroup: String,
     database: String,
@@ -47,15 +47,15 @@ pub(crate) struct Athena {
 /// How a query ended.
 enum Ended {
     Answered,
-    /// It failed or was cancelled, and this is why.
+    /// It failed or was cancelled, for this reason.
     Not(anyhow::Error),
 }
 
-/// Prints what Athena answers.
+/// Prints Athena's answer.
 pub(super) async fn answer(sql: &str, format: Format) -> Result<ExitCode> {
     refuse_unless_select(sql)?;
     let athena = crate::aws::athena().await?;
-    // From here on a signal does not end the process by itself: no query must be left that nobody waits for.
+    // From here on a signal does not end the process by itself: no abandoned query may keep running.
     let mut signals = Signals::listen(None)?;
     let progress = Progress::new();
     let query = athena.start(sql).await?;
@@ -71,7 +71,7 @@ pub(super) async fn answer(sql: &str, format: Format) -> Result<ExitCode> {
             return Ok(ExitCode::from(code));
         }
     };
-    // Only answers are read now, and there is nothing left to stop.
+    // Only the answer is left to read, and there is nothing to stop any more.
     let at_once = tokio::spawn(async move { std::process::exit(signals.next().await.into()) });
     let answered = match ended {
         Ok(Ended::Answered) => athena.print(&query, format, &progress).await,
@@ -91,7 +91,7 @@ pub(super) async fn answer(sql: &str, format: Format) -> Result<ExitCode> {
     answered.map(|()| ExitCode::SUCCESS)
 }
 
-/// Lets nothing pass but statements that read. The first word tells: none that writes begins with one of these
+/// Refuses statements that write. The first word decides: no writing statement begins with one of these
 /// (<https://trino.io/docs/current/sql.html>).
 fn refuse_unless_select(sql: &str) -> Result<()> {
     let word: String = beginning(sql).chars().take_while(char::is_ascii_alphabetic).collect();
@@ -101,7 +101,7 @@ fn refuse_unless_select(sql: &str) -> Result<()> {
     Ok(())
 }
 
-/// The text from its first word on: without the spaces, comments and parentheses before it.
+/// Returns the text from its first word on: without leading spaces, comments and parentheses.
 fn beginning(mut sql: &str) -> &str {
     loop {
         sql = sql.trim_start_matches(|c: char| c.is_whitespace() || c == '(');
@@ -121,7 +121,7 @@ impl Athena {
         Self { client: Client::new(aws.config()), reading: Client::from_conf(reading), workgroup, database }
     }
 
-    /// Starts a query; answers with its identity. The SDK tries again with the same token, so it runs once.
+    /// Starts a query; returns its id. The SDK retries with the same token, so the query runs once (idempotent).
     async fn start(&self, sql: &str) -> Result<String> {
         let context = QueryExecutionContext::builder().database(&self.database).build();
         let start = self.client.start_query_execution().query_string(sql).work_group(&self.workgroup);
@@ -130,7 +130,7 @@ impl Athena {
         started.query_execution_id.context("Athena took the query and did not say how it is called")
     }
 
-    /// Waits for the end. An error means that it is not known.
+    /// Waits for the end. An error means that the outcome is unknown.
     async fn wait(&self, query: &str, progress: &Progress) -> Result<Ended> {
         let mut pause = FIRST_PAUSE;
         loop {
@@ -172,7 +172,7 @@ impl Athena {
         }
     }
 
-    /// Stops a query, and says how that went.
+    /// Stops a query, and reports the outcome.
     async fn stop(&self, query: &str) {
         let stopping = self.client.stop_query_execution().query_execution_id(query).send();
         let failure = match tokio::time::timeout(STOPPING, stopping).await {
@@ -198,7 +198,7 @@ impl Athena {
                 .collect();
             if printer.is_none() {
                 let info = set.result_set_metadata().map(ResultSetMetadata::column_info).unwrap_or_default();
-                // The first row of the first page has the columns' names.
+                // The first row of the first page has the column names.
                 if rows.first().is_some_and(|row| is_header(row, info)) {
                     rows.remove(0);
                 }
@@ -222,7 +222,7 @@ impl Athena {
     }
 }
 
-/// None where a reader has seen enough (`| head`), which is no failure.
+/// Returns `None` if the reader closed the pipe early (`| head`), which is not a failure.
 fn enough<T>(printed: io::Result<T>) -> Result<Option<T>> {
     match printed {
         Ok(done) => Ok(Some(done)),
@@ -253,7 +253,7 @@ where
     anyhow!("{what}: {}", weir_aws::explained(error))
 }
 
-/// Bytes, and what they cost: Athena takes 5 dollars for a TB (docs/DEPLOY.md), so 2 GB are a cent.
+/// Formats bytes and their cost: Athena charges 5 dollars for a TB (docs/DEPLOY.md), so 2 GB are a cent.
 fn in_words(bytes: u64) -> String {
     let cost = match (bytes + 1_000_000_000) / 2_000_000_000 {
         0 => "less than a cent".to_owned(),
@@ -264,7 +264,7 @@ fn in_words(bytes: u64) -> String {
     format!("{}: {cost}, at $5 a TB", ByteSize::b(bytes).display().si())
 }
 
-/// What a person sees who waits; nothing where standard error is no terminal.
+/// The progress display; absent if standard error is not a terminal.
 struct Progress {
     bar: ProgressBar,
     scanned: Cell<u64>,
@@ -273,7 +273,7 @@ struct Progress {
 impl Progress {
     fn new() -> Self {
         let bar = ProgressBar::new_spinner();
-        // The template is a constant of ours.
+        // The template is a constant.
         let style = ProgressStyle::with_template("{spinner} Athena, {elapsed}: {wide_msg}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
         bar.set_message("asking");
@@ -286,7 +286,7 @@ impl Progress {
         self.bar.set_message(format!("{what}, {scanned} scanned"));
     }
 
-    /// Nothing is shown from now on.
+    /// Shows nothing from now on.
     fn clear(&self) {
         self.bar.finish_and_clear();
     }

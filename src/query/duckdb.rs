@@ -26,13 +26,13 @@ use crate::{
 /// The variable that names another DuckDB than the one on the path.
 const DUCKDB: &str = "WEIR_DUCKDB";
 
-/// What stands for no value in a table.
+/// The text for NULL in a table.
 const NULL: &str = "NULL";
 
-/// How long the filing of what was acknowledged is waited for, unless somebody says.
+/// The default time to wait for acknowledged events to be filed.
 const WAIT: Duration = Duration::from_secs(30);
 
-/// Prints what DuckDB answers.
+/// Prints DuckDB's answer.
 pub(super) async fn answer(sql: &str, args: &QueryArgs) -> Result<ExitCode> {
     let data = args.place.data.as_path();
     let (duckdb, waiting) = (DuckDb::find(), Waiting::start());
@@ -47,13 +47,13 @@ pub(super) async fn answer(sql: &str, args: &QueryArgs) -> Result<ExitCode> {
     fs::create_dir_all(&lake).with_context(|| format!("cannot use {}", lake.display()))?;
     let lake = lake.canonicalize().with_context(|| format!("cannot use {}", lake.display()))?;
     let setup = tables::setup(&catalog, &lake).context("cannot read the lake")?;
-    // In a file: a command line has a limit, and a catalog has none.
+    // Uses a file, as a command line has a length limit and a catalog has none.
     let mut script = tempfile::NamedTempFile::new().context("cannot make a temporary file")?;
     script.write_all(setup.as_bytes()).context("cannot write a temporary file")?;
     duckdb.ask(&lake, script.path(), sql, args.format, &waiting)
 }
 
-/// Waits until everything that was acknowledged before is in the lake; says so if that is not to be.
+/// Waits until everything acknowledged before is in the lake; warns if that does not happen.
 async fn wait_for_filing(data: &Path, at_most: Duration, waiting: &Waiting) -> Result<()> {
     waiting.doing("waiting until what was acknowledged is filed");
     let start = Instant::now();
@@ -89,7 +89,7 @@ struct DuckDb {
 }
 
 impl DuckDb {
-    /// Looks for it. It is run in another folder, so a relative path is made absolute.
+    /// Finds DuckDB. It runs in another folder, so a relative path is made absolute.
     fn find() -> Self {
         let named = env::var_os(DUCKDB).map_or_else(|| PathBuf::from("duckdb"), PathBuf::from);
         let found = if named.components().count() > 1 {
@@ -104,7 +104,7 @@ impl DuckDb {
 
     fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
-        // Whatever the user's own start file sets has no place here.
+        // Ignores the user's own start file.
         command.args(["-no-init", "-batch", "-bail", "-no-stdin"]).stdin(Stdio::null());
         command
     }
@@ -120,8 +120,7 @@ impl DuckDb {
         }
     }
 
-    /// Lets nothing pass but statements that read. DuckDB itself parses the text: a statement that it cannot turn
-    /// into a tree of SELECT is one that does something else.
+    /// Refuses statements other than reads. DuckDB itself parses the text: it can turn only a SELECT into a syntax tree.
     fn refuse_unless_select(&self, sql: &str) -> Result<()> {
         let check = format!(
             "SELECT coalesce(tree ->> 'error_message', repeat('+', json_array_length(tree -> 'statements')::BIGINT)) \
@@ -173,11 +172,11 @@ impl DuckDb {
             sql,
         ]);
         let output = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().and_then(|mut child| {
-            // An error may quote a value, and anybody may have sent that.
+            // An error may quote a value, which is untrusted.
             let errors = child.stderr.take().map(|errors| {
                 thread::spawn(move || terminal::copy_lines(BufReader::new(errors), std::io::stderr()))
             });
-            // DuckDB prints nothing for an empty answer in JSON; a program that reads it wants an array.
+            // DuckDB prints nothing for an empty answer in JSON; a program that reads it expects an array.
             let (mut anything, mut seen_enough) = (false, false);
             if width.is_some() {
                 if let Some(answer) = child.stdout.take() {
@@ -189,12 +188,13 @@ impl DuckDb {
                 while answer.read_until(b'\n', &mut line)? > 0 {
                     waiting.clear();
                     anything |= line.iter().any(|byte| !byte.is_ascii_whitespace());
-                    // DuckDB's tables have cells on one line, and in them whatever else a terminal obeys. Spelled out
-                    // it is wider than DuckDB thinks, and the row's frame is out of line: better that than obeyed.
+                    // DuckDB keeps a table's cells on one line, but prints other control characters. Escaping them here
+                    // makes a cell wider than DuckDB computed, so the row's frame is misaligned: better than letting the
+                    // terminal obey them.
                     if format == Format::Table {
                         line = terminal::in_lines(&String::from_utf8_lossy(&line)).into_bytes();
                     }
-                    // A reader that has seen enough (`| head`) ends the query.
+                    // A reader that closes the pipe early (`| head`) ends the query.
                     if out.write_all(&line).is_err() {
                         child.kill()?;
                         seen_enough = true;
@@ -205,7 +205,7 @@ impl DuckDb {
             }
             let status = child.wait()?;
             if let Some(errors) = errors {
-                // Where standard error is closed, nobody reads them.
+                // If standard error is closed, the messages are lost.
                 let _ = errors.join();
             }
             Ok((status, anything, seen_enough))
@@ -222,7 +222,7 @@ impl DuckDb {
     }
 }
 
-/// Prints DuckDB's CSV as a table of this width. All of it is read first, as a table's columns depend on all rows.
+/// Prints DuckDB's CSV as a table of this width. All of it is read first, as column widths depend on all rows.
 fn print_fitted(answer: impl Read, width: Option<usize>, waiting: &Waiting) -> io::Result<()> {
     let mut answer = csv::ReaderBuilder::new().flexible(true).from_reader(answer);
     let texts = |record: &csv::ByteRecord| -> Vec<String> {
@@ -232,7 +232,7 @@ fn print_fitted(answer: impl Read, width: Option<usize>, waiting: &Waiting) -> i
     let rows: Vec<Vec<String>> =
         answer.byte_records().map(|record| Ok(texts(&record?))).collect::<io::Result<_>>()?;
     waiting.clear();
-    // An error is on standard error, and there is no table.
+    // There is no table: the error is on standard error.
     if names.is_empty() {
         return Ok(());
     }
@@ -251,12 +251,12 @@ fn print_fitted(answer: impl Read, width: Option<usize>, waiting: &Waiting) -> i
     }
 }
 
-/// A text as one of the shell's own commands takes it.
+/// Quotes a text for one of the DuckDB shell's own commands.
 fn argument(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
-/// A text as SQL writes it.
+/// Quotes a text as an SQL literal.
 pub(super) fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }

@@ -1,4 +1,4 @@
-//! Rows that another engine gave, printed as DuckDB prints its own: a table, CSV or JSON.
+//! Prints rows from another engine as DuckDB prints its own: a table, CSV or JSON.
 
 use std::io::{self, BufWriter, Write};
 
@@ -13,29 +13,29 @@ pub(crate) struct Column {
     pub(crate) kind: Kind,
 }
 
-/// What a column's texts are, which JSON wants to know.
+/// The type of a column's texts, which JSON output needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// Numbers and truth values stand as they are, if JSON can write them; `NaN` is a text.
+    /// Numbers and booleans are printed unquoted if JSON can write them; `NaN` is a text.
     Number,
-    /// So does JSON.
+    /// JSON is printed as it is, too.
     #[cfg_attr(not(feature = "aws"), allow(dead_code, reason = "Athena alone answers with it"))]
     Json,
-    /// Everything else, decimal numbers too: readers of JSON would round them.
+    /// Everything else, including decimal numbers: JSON readers would round them.
     Text,
 }
 
-/// A row: a text for each column, or none for NULL.
+/// A row: a text for each column, or `None` for NULL.
 pub(crate) type Row = Vec<Option<String>>;
 
-/// Prints rows as they come; a table is printed at the end, as its widths depend on all of them.
+/// Prints rows as they arrive; a table is printed at the end, as its widths depend on all rows.
 pub(crate) struct Printer<W: Write> {
     out: BufWriter<W>,
     format: Format,
     columns: Vec<Column>,
-    /// Those of a table.
+    /// The rows of a table.
     kept: Vec<Vec<String>>,
-    /// How wide a table may be, if that is bounded.
+    /// The table's maximum width, if bounded.
     width: Option<usize>,
     anything: bool,
 }
@@ -57,7 +57,7 @@ impl<W: Write> Printer<W> {
         Ok(printer)
     }
 
-    /// Makes a table no wider than this.
+    /// Limits a table to this width.
     pub(crate) fn fitted(self, width: Option<usize>) -> Self {
         Self { width, ..self }
     }
@@ -87,13 +87,13 @@ impl<W: Write> Printer<W> {
         Ok(())
     }
 
-    /// Hands on what was printed so far.
+    /// Flushes what was printed so far.
     #[cfg(feature = "aws")]
     pub(crate) fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
     }
 
-    /// Prints what is left.
+    /// Prints the rest.
     pub(crate) fn finish(mut self) -> io::Result<()> {
         match self.format {
             Format::Table => self.table()?,
@@ -107,7 +107,7 @@ impl<W: Write> Printer<W> {
         let names: Vec<String> = self.columns.iter().map(|column| on_one_line(&column.name)).collect();
         let rows = || self.kept.iter().map(Vec::as_slice);
         let mut widths = table::widths(rows().chain([names.as_slice()]), names.len());
-        // Each column has its frame and two spaces, and the last frame closes the table.
+        // Each column has a border and two spaces, and the last border closes the table.
         let room = self.width.map(|width| width.saturating_sub(3 * names.len() + 1));
         let whole: Vec<bool> = self.columns.iter().map(|column| column.kind == Kind::Number).collect();
         if room.is_some_and(|room| !table::fit(&mut widths, &whole, room)) {
@@ -132,13 +132,13 @@ impl<W: Write> Printer<W> {
     }
 }
 
-/// A column's name in the middle of so many columns, or cut.
+/// Centres a column's name in this width, or cuts it.
 fn in_the_middle(name: &str, width: usize) -> String {
     let before = width.saturating_sub(table::columns(name)) / 2;
     format!("{}{}", " ".repeat(before), table::padded(name, width - before))
 }
 
-/// A cell of RFC 4180. More is quoted than must be: just what DuckDB quotes.
+/// Quotes a cell for RFC 4180. It quotes more than necessary: exactly as DuckDB does.
 fn csv(cell: &str) -> String {
     let quoted = |byte: u8| !(b' '..127).contains(&byte) || [b'"', b'\'', b','].contains(&byte);
     if cell.bytes().any(quoted) { format!("\"{}\"", cell.replace('"', "\"\"")) } else { cell.to_owned() }
@@ -249,7 +249,7 @@ mod tests {
         assert_eq!(printed(Format::Json, &columns, &[]), "[]\n");
     }
 
-    /// Reads CSV as RFC 4180 has it.
+    /// Parses CSV according to RFC 4180.
     fn read_csv(text: &str) -> Vec<Vec<String>> {
         let (mut rows, mut row, mut cell, mut quoted) = (Vec::new(), Vec::new(), String::new(), false);
         let mut characters = text.chars().peekable();

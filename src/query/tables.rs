@@ -1,7 +1,7 @@
 //! The tables that a query sees: views over the lake's files.
 //!
-//! DuckDB runs in the lake's folder and knows its files by their paths below it. So the columns `username` to `hour` come from
-//! the lake's own folders, whatever the path before them has in it, and no character of that path is read as a pattern.
+//! DuckDB runs in the lake's folder and addresses its files by relative paths. So the columns `username` to `hour` come
+//! only from the lake's own folders, and no character of the path before them acts as a glob pattern.
 
 use std::{
     collections::BTreeSet,
@@ -18,7 +18,7 @@ use super::duckdb::literal;
 /// The folders of a partition, below that of its type.
 const FOLDERS: [&str; 4] = ["year=", "month=", "day=", "hour="];
 
-/// A column: its name, how the file is read, and what the query gets.
+/// A column: its name, the type it is read as, and its expression.
 struct Column {
     name: String,
     read_as: &'static str,
@@ -30,13 +30,13 @@ impl Column {
         Self { name: name.to_owned(), read_as, shown_as: quoted(name) }
     }
 
-    /// A column that is made from the whole event, `json`.
+    /// A column computed from the whole event, `json`.
     fn of_whole(name: &str, read_as: &'static str, expression: &str) -> Self {
         Self { name: name.to_owned(), read_as, shown_as: format!("{expression} AS {}", quoted(name)) }
     }
 
-    /// A column of a schema's type. Numbers and truth values are read as JSON first: one that does not fit (JSON
-    /// knows integers of any size) is null then, instead of failing every query.
+    /// A column from a type's schema. Numbers and booleans are read as JSON first: one that does not fit (JSON allows
+    /// integers of any size) becomes null, instead of failing every query.
     fn of_schema(name: &str, schema: &Value) -> Self {
         let names: Vec<&str> = match schema.get("type") {
             Some(Value::String(name)) => vec![name],
@@ -60,7 +60,7 @@ impl Column {
     }
 }
 
-/// The SQL that makes the tables, and then takes away the means to touch anything but the lake. It is run in the lake's
+/// Returns the SQL that creates the tables, and then removes access to everything but the lake. It runs in the lake's
 /// folder.
 pub(super) fn setup(catalog: &Catalog, lake: &Path) -> io::Result<String> {
     let filled = types_with_files(lake)?;
@@ -79,7 +79,7 @@ pub(super) fn setup(catalog: &Catalog, lake: &Path) -> io::Result<String> {
     let rejected: Vec<Column> =
         stamped().into_iter().chain(rejected.map(|(name, read_as)| Column::plain(name, read_as))).collect();
     sql += &table("rejected", "rejected", filled.contains("rejected"), "read_json", &rejected);
-    // Types that no catalog tells of: their fields are not known, so each event is there as a whole.
+    // Types missing from the catalog: their fields are unknown, so each event is exposed as a whole.
     let known = |name: &str| name == "rejected" || catalog.iter().any(|d| d.event_type().as_str() == name);
     for name in filled.iter().filter(|name| !known(name)) {
         let columns = [
@@ -95,7 +95,7 @@ pub(super) fn setup(catalog: &Catalog, lake: &Path) -> io::Result<String> {
         Column::of_whole("event", "JSON", "json"),
     ];
     sql += &table("events", "*", !filled.is_empty(), "read_ndjson_objects", &whole);
-    // What does not fit into memory, DuckDB would keep in a folder that it lets queries read, too: they have none.
+    // DuckDB would spill to a folder that queries may read, so there is no such folder.
     sql += "SET temp_directory = ''; SET allowed_directories = ['.']; SET enable_external_access = false; \
             SET lock_configuration = true;";
     Ok(sql)
@@ -118,7 +118,7 @@ fn table(view: &str, folder: &str, has_files: bool, reader: &str, columns: &[Col
     let shown: Vec<&str> = columns.iter().map(|column| column.shown_as.as_str()).collect();
     let shown = shown.join(", ");
     if !has_files {
-        // DuckDB refuses a pattern that no file has; the table is there all the same, with the same columns.
+        // DuckDB refuses a glob without a match; the empty table exists all the same, with the same columns.
         let nothing =
             columns.iter().map(|column| format!("NULL::{} AS {}", column.read_as, quoted(&column.name)));
         let nothing: Vec<String> = nothing.chain(["NULL::JSON AS json".to_owned()]).collect();
@@ -144,7 +144,7 @@ fn table(view: &str, folder: &str, has_files: bool, reader: &str, columns: &[Col
     )
 }
 
-/// The types that any user has a file of. A folder alone is none: it may have been emptied.
+/// Returns the types of which any user has a file. A folder alone does not count: it may have been emptied.
 fn types_with_files(lake: &Path) -> io::Result<BTreeSet<String>> {
     let mut found = BTreeSet::new();
     for user in entries(lake)?.iter().filter(|user| has_prefix(user, "username=")) {
@@ -161,7 +161,7 @@ fn types_with_files(lake: &Path) -> io::Result<BTreeSet<String>> {
     Ok(found)
 }
 
-/// Whether there is a file of events so many folders below.
+/// Whether there is an event file this many folders below.
 fn has_a_file(folder: &Path, below: &[&str]) -> io::Result<bool> {
     let entries = entries(folder)?;
     let Some((prefix, below)) = below.split_first() else {
@@ -179,8 +179,8 @@ fn has_prefix(entry: &DirEntry, prefix: &str) -> bool {
     entry.file_name().to_string_lossy().starts_with(prefix)
 }
 
-/// What is in a folder; nothing where it is gone, or is a file. One that cannot be read is an error: its events would be
-/// missing without a word.
+/// Lists a folder; empty if it is gone, or is a file. An unreadable folder is an error: its events would be missing
+/// silently.
 fn entries(folder: &Path) -> io::Result<Vec<DirEntry>> {
     match fs::read_dir(folder).and_then(Iterator::collect) {
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
@@ -191,7 +191,7 @@ fn entries(folder: &Path) -> io::Result<Vec<DirEntry>> {
     }
 }
 
-/// A name as SQL writes it, whatever is in it.
+/// Quotes any name as an SQL identifier.
 fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }

@@ -1,4 +1,4 @@
-//! What somebody sees who waits for DuckDB's answer: on a terminal, and nowhere else.
+//! The progress display while DuckDB works: on a terminal, and nowhere else.
 
 use std::{
     io::{self, IsTerminal},
@@ -7,7 +7,7 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// A line that turns until the answer begins, and what is said behind the answer.
+/// A spinner until the answer begins, and a summary after the answer.
 pub(super) struct Waiting {
     bar: ProgressBar,
     begin: Instant,
@@ -16,7 +16,7 @@ pub(super) struct Waiting {
 impl Waiting {
     pub(super) fn start() -> Self {
         let bar = ProgressBar::new_spinner();
-        // The template is a constant of ours.
+        // The template is a constant.
         let style = ProgressStyle::with_template("{spinner} {elapsed}: {wide_msg}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
         bar.set_message("asking");
@@ -24,23 +24,23 @@ impl Waiting {
         Self { bar, begin: Instant::now() }
     }
 
-    /// Says what is being done.
+    /// Shows the current step.
     pub(super) fn doing(&self, what: &'static str) {
         self.bar.set_message(what);
         self.bar.tick();
     }
 
-    /// Says something in lines of its own.
+    /// Prints a message on lines of its own.
     pub(super) fn say(&self, text: &str) {
         self.bar.suspend(|| eprintln!("weir: {text}"));
     }
 
-    /// The answer begins.
+    /// Called when the answer begins.
     pub(super) fn clear(&self) {
         self.bar.finish_and_clear();
     }
 
-    /// The answer is there.
+    /// Called when the answer is complete.
     pub(super) fn summary(&self) {
         self.clear();
         if io::stderr().is_terminal() {

@@ -1,5 +1,5 @@
-//! How a file begins: where every line so far was rejected for the same reason, the type or the columns are wrong, and
-//! sending the rest would only make a longer list of it.
+//! Judges a file by its beginning: if every line so far was rejected for the same reason, the type or the columns are
+//! wrong, and sending the rest would only lengthen the list.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -8,30 +8,30 @@ use weir_core::Violation;
 use super::sender::Settled;
 use crate::terminal::on_one_line;
 
-/// How many lines it takes: a pipe may begin in the middle of a line.
+/// How many lines it takes: a pipe may start in the middle of a line.
 const ENOUGH: u64 = 100;
 
-/// What is known of a file by its first lines.
+/// The verdict from a file's first lines.
 #[derive(Debug)]
 pub(super) enum Beginning {
-    /// An event was stored, or two lines were rejected for different reasons, or the answer does not matter.
+    /// An event was stored, or two lines were rejected for different reasons, or the verdict is ignored.
     Trusted,
     /// So many lines were rejected, all for the same reasons.
     Rejected { lines: u64, errors: Option<Value> },
 }
 
 impl Beginning {
-    /// With `keep_going`, any beginning is good enough.
+    /// With `keep_going`, any beginning is trusted.
     pub(super) fn new(keep_going: bool) -> Self {
         if keep_going { Self::Trusted } else { Self::Rejected { lines: 0, errors: None } }
     }
 
-    /// Whether requests may be under way side by side, and what is done be noted.
+    /// Whether concurrent requests are allowed, and progress may be recorded.
     pub(super) fn is_trusted(&self) -> bool {
         matches!(self, Self::Trusted)
     }
 
-    /// Takes what became of the next lines.
+    /// Takes the outcomes of the next lines.
     pub(super) fn take(&mut self, settled: &Settled) {
         let Self::Rejected { lines, errors } = self else { return };
         for rejection in &settled.rejected {
@@ -46,7 +46,7 @@ impl Beginning {
         }
     }
 
-    /// Why the rest is not sent, if it is not.
+    /// Returns why the rest is not sent, if so.
     pub(super) fn refusal(&self) -> Option<anyhow::Error> {
         match self {
             Self::Rejected { lines, errors: Some(errors) } if *lines >= ENOUGH => Some(anyhow::anyhow!(
@@ -59,7 +59,7 @@ impl Beginning {
     }
 }
 
-/// Reasons in words.
+/// Formats the reasons.
 fn reasons(errors: &Value) -> String {
     #[derive(Deserialize)]
     struct Reasons(Vec<Violation>);

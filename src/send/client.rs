@@ -1,6 +1,6 @@
-//! HTTP with a Weir: where it is, who is calling, and what its answers mean for those who send.
+//! The HTTP client for a Weir: its address, the credentials, and what its answers mean for the sender.
 //!
-//! `ureq`: a small client for plain threads, which is all that some requests at once need.
+//! `ureq` is a small client for plain threads, which suffices for a few concurrent requests.
 
 use std::{
     path::Path,
@@ -16,26 +16,26 @@ use ureq::{Agent, http::HeaderMap};
 
 use crate::{address::Base, trust};
 
-/// How long a request may take from its begin to the end of its answer.
+/// Timeout of a request, from its start to the end of its answer.
 const REQUEST: Duration = Duration::from_mins(1);
 
-/// How long a connection may take.
+/// Timeout for connecting.
 const CONNECT: Duration = Duration::from_secs(10);
 
-/// The longest answer that is read: each event of a request may be told of a hundred reasons.
+/// The longest answer that is read: each event of a request may have a hundred reasons.
 const LONGEST_ANSWER: u64 = 64 << 20;
 
-/// A Weir, and who is calling it.
+/// A Weir, and the credentials for it.
 pub(super) struct Client {
     agent: Agent,
     base: Base,
     user: String,
     authorization: String,
-    /// Whether it ever answered.
+    /// Whether it has ever answered.
     reached: AtomicBool,
 }
 
-/// Who is calling.
+/// The caller's credentials.
 pub(super) struct Credentials {
     user: String,
     secret: String,
@@ -66,20 +66,20 @@ impl Credentials {
     }
 }
 
-/// What a request with events came to.
+/// The result of a request with events.
 #[derive(Debug)]
 pub(super) enum Reply {
-    /// Each event has its outcome; those that were not stored are to be sent again, after this time at the earliest.
+    /// Each event has its outcome; those not stored are to be retried, after this time at the earliest.
     Outcomes(Vec<Outcome>, Duration),
     /// The body is too large.
     TooLarge(String),
-    /// Nothing is known of any of them: send them again, after this time at the earliest.
+    /// The outcomes are unknown: retry all events, after this time at the earliest.
     Later { why: String, wait: Duration },
-    /// Sending again cannot help.
+    /// Retrying cannot help.
     Refused(String),
 }
 
-/// What became of one event.
+/// The outcome of one event.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "status", rename_all = "snake_case")]
 pub(super) enum Outcome {
@@ -97,7 +97,7 @@ struct Body {
     outcomes: Option<Vec<Outcome>>,
     title: Option<String>,
     detail: Option<String>,
-    /// How AWS says what is wrong.
+    /// AWS's name for the error text.
     message: Option<String>,
 }
 
@@ -112,7 +112,7 @@ impl Client {
     pub(super) fn new(base: Base, credentials: &Credentials, at_once: usize) -> Result<Self> {
         let mut config = Agent::config_builder()
             .http_status_as_error(false)
-            // A redirected POST becomes a GET: better told than followed.
+            // A redirected POST becomes a GET: better reported than followed.
             .max_redirects(0)
             .max_redirects_will_error(false)
             .max_idle_connections(at_once)
@@ -133,7 +133,7 @@ impl Client {
         })
     }
 
-    /// Where it sends, and as whom.
+    /// Returns the server's address and the user.
     pub(super) fn destination(&self) -> (String, String) {
         (self.base.to_string(), self.user.clone())
     }
@@ -143,12 +143,12 @@ impl Client {
         !self.base.is_https() && !self.base.is_here()
     }
 
-    /// Whether the server has answered anything yet: one that never did is none.
+    /// Whether the server has answered anything yet: until then, it may not be a Weir at all.
     pub(super) fn reached(&self) -> bool {
         self.reached.load(Ordering::Relaxed)
     }
 
-    /// The API's description, if the server has one.
+    /// Returns the API's description, if the server has one.
     pub(super) fn description(&self) -> Result<Option<Value>> {
         let request = self.agent.get(format!("{}/openapi.json", self.base));
         let answer = request.header("authorization", &self.authorization).call();
@@ -195,7 +195,7 @@ impl Client {
                 self.user
             )),
             (413, _) => Reply::TooLarge(says),
-            // 400 is a body that did not come whole.
+            // 400 means a body that did not arrive whole.
             (400 | 408 | 429 | 500..=599, _) => Reply::Later { why: format!("{status} {says}"), wait },
             (300..=399, _) => {
                 let place =
@@ -220,7 +220,7 @@ impl Client {
     }
 }
 
-/// The seconds of `Retry-After`; a date there counts as none.
+/// Returns the seconds of `Retry-After`; zero if it is a date.
 fn retry_after(headers: &HeaderMap) -> Duration {
     let text = headers.get("retry-after").and_then(|value| value.to_str().ok());
     text.and_then(|text| text.trim().parse().ok()).map_or(Duration::ZERO, Duration::from_secs)
@@ -242,7 +242,7 @@ mod tests {
         assert!(
             matches!(read(207, outcomes), Reply::Outcomes(all, wait) if all.len() == 2 && wait.as_secs() == 7)
         );
-        // Of another number of events nobody knows which are which.
+        // With another number of outcomes, they cannot be matched to events.
         let fewer = r#"{"outcomes":[{"status":"stored","event_id":"1"}]}"#;
         assert!(matches!(read(200, fewer), Reply::Refused(_)));
         assert!(matches!(read(503, "busy"), Reply::Later { wait, .. } if wait.as_secs() == 7));

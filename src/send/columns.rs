@@ -1,4 +1,4 @@
-//! What the cells of a CSV file are: numbers, truth values or texts, as the schema of their event's type says.
+//! Types the cells of a CSV file: numbers, booleans or texts, according to their event type's schema.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use weir_core::{Catalog, EventType, event::ENVELOPE};
 /// The members of an event, as JSON texts.
 pub(super) type Members = BTreeMap<String, Box<RawValue>>;
 
-/// What is known of the types' fields.
+/// The known fields of each type.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Columns(BTreeMap<String, Type>);
 
@@ -22,13 +22,13 @@ struct Type {
 }
 
 impl Columns {
-    /// As a server describes its API; none where that is no such description.
+    /// Reads a server's API description; `None` if it is not one.
     pub(super) fn of_description(description: &Value) -> Option<Self> {
         let schemas = description.pointer("/components/schemas")?.as_object()?;
         Some(Self(schemas.iter().map(|(name, schema)| (name.clone(), Type::of(schema))).collect()))
     }
 
-    /// As a catalog has them.
+    /// Reads a catalog.
     pub(super) fn of_catalog(catalog: &Catalog) -> Self {
         let of = |definition: &weir_core::catalog::Definition| {
             (definition.event_type().to_string(), Type::of(definition.schema()))
@@ -36,12 +36,12 @@ impl Columns {
         Self(catalog.iter().map(of).collect())
     }
 
-    /// The names of the types: a description has other schemas beside them, whose names no type can have.
+    /// Returns the names of the types: a description also has other schemas, whose names no type can have.
     pub(super) fn types(&self) -> BTreeSet<&str> {
         self.0.keys().map(String::as_str).filter(|name| name.parse::<EventType>().is_ok()).collect()
     }
 
-    /// The event of a row.
+    /// Returns the event of a row.
     pub(super) fn event<'a>(
         &self,
         event_type: &str,
@@ -52,21 +52,21 @@ impl Columns {
         cells.filter_map(|(name, cell)| Some((name.to_owned(), of_type.value(name, cell)?))).collect()
     }
 
-    /// The fields of a type, or of all types; none where no type is known that has any.
+    /// Returns the fields of a type, or of all types; `None` if no known type has any.
     pub(super) fn fields<'a>(&'a self, event_type: Option<&'a str>) -> Option<BTreeSet<&'a str>> {
         let fields = self.of(event_type).flat_map(|of_type| of_type.fields.keys());
         let fields: BTreeSet<&str> = own(fields).collect();
         (!fields.is_empty()).then_some(fields)
     }
 
-    /// The fields that a type requires; none that all types require.
+    /// Returns the fields that a type requires, or that all types require.
     pub(super) fn required<'a>(&'a self, event_type: Option<&'a str>) -> Vec<&'a str> {
         let types = event_type.into_iter().flat_map(|event_type| self.of(Some(event_type)));
         own(types.flat_map(|of_type| &of_type.required)).collect()
     }
 
     fn of<'a>(&'a self, event_type: Option<&'a str>) -> impl Iterator<Item = &'a Type> {
-        // The server describes its answers beside its types, under names that no type can have.
+        // The server also describes its answers, under names that no type can have.
         let is_asked = move |name: &str| match event_type {
             Some(event_type) => event_type == name,
             None => name.parse::<EventType>().is_ok(),
@@ -75,7 +75,7 @@ impl Columns {
     }
 }
 
-/// Names that are no part of every event's envelope.
+/// Names outside every event's envelope.
 fn own<'a>(names: impl Iterator<Item = &'a String>) -> impl Iterator<Item = &'a str> {
     names.map(String::as_str).filter(|name| !ENVELOPE.contains(name))
 }
@@ -91,10 +91,10 @@ impl Type {
         }
     }
 
-    /// A cell's value; none where the field is left out.
+    /// Returns a cell's JSON value; `None` if the field is omitted.
     fn value(&self, name: &str, cell: &str) -> Option<Box<RawValue>> {
         if name == "occurred_at" {
-            // Milliseconds or RFC 3339, whatever the type.
+            // Milliseconds or RFC 3339, for any type.
             return match cell {
                 "" => None,
                 _ => number(cell, true).or_else(|| text(cell)),
@@ -104,7 +104,7 @@ impl Type {
         let may_be = |wanted: &str| types.is_some_and(|types| types.contains(wanted));
         let may_be_text = types.is_none_or(|types| types.is_empty() || types.contains("string"));
         if cell.is_empty() {
-            // An empty text may be all that is wanted of a required one.
+            // A required field may accept an empty text.
             return if self.required.contains(name) && may_be_text { text("") } else { None };
         }
         if may_be_text && types.is_none_or(|types| types.is_empty() || types.len() == 1) {
@@ -123,7 +123,7 @@ impl Type {
         };
         let found = found.or_else(|| document(Value::is_object).filter(|_| may_be("object")));
         let found = found.or_else(|| document(Value::is_array).filter(|_| may_be("array")));
-        // What is nothing of the kind is sent as it is: the server says what it should be.
+        // A cell of no matching type is sent as text: the server reports the expected type.
         found.or_else(|| text(cell))
     }
 }
@@ -133,12 +133,12 @@ fn raw(text: &str) -> Option<Box<RawValue>> {
     serde_json::from_str(text).ok()
 }
 
-/// A text as JSON, which every text is.
+/// Encodes a text as JSON, which always succeeds.
 fn text(text: &str) -> Option<Box<RawValue>> {
     to_raw_value(text).ok()
 }
 
-/// The JSON types that a field may have, null aside.
+/// Returns the JSON types that a field may have, except null.
 fn types(schema: &Value) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     match schema.get("type") {
@@ -167,8 +167,9 @@ fn types(schema: &Value) -> BTreeSet<String> {
     found
 }
 
-/// A number as JSON writes it, with all its digits. It is an integer if it has no fraction: `5.0` and `1e3` are, as JSON Schema
-/// says (<https://json-schema.org/draft/2020-12/json-schema-validation#section-6.1.1>). Leading zeros make a text of it.
+/// Formats a number as JSON, with all its digits. It is an integer if its fraction is zero: `5.0` and `1e3` are, as JSON
+/// Schema defines (<https://json-schema.org/draft/2020-12/json-schema-validation#section-6.1.1>). Leading zeros make it a
+/// text.
 fn number(cell: &str, integer: bool) -> Option<Box<RawValue>> {
     let value: serde_json::Number = serde_json::from_str(cell).ok()?;
     let is_whole = value.as_f64().is_some_and(|value| value.fract() == 0.0);
@@ -207,7 +208,7 @@ mod tests {
             event(&[("s", ""), ("i", ""), ("n", ""), ("b", ""), ("e", ""), ("ri", ""), ("other", "")]),
             json!({"e": ""})
         );
-        // What is nothing of the kind is the server's to reject.
+        // Cells of no matching type are left to the server to reject.
         assert_eq!(
             event(&[("i", "1.5"), ("n", "x"), ("b", "yes"), ("m", "true"), ("ri", "007")]),
             json!({"i": "1.5", "n": "x", "b": "yes", "m": true, "ri": "007"})

@@ -1,5 +1,5 @@
-//! From a file to the server: lines become batches, some of which are under way at once, and what became of them is noted
-//! in the order of the file. Memory holds a window of batches and no more.
+//! Delivers a file to the server: batches its lines, sends some batches concurrently, and records their outcomes in the
+//! file's order. Memory holds only a window of batches.
 
 use std::{
     collections::BTreeMap,
@@ -22,19 +22,19 @@ use super::{
     state::StateFile,
 };
 
-/// How long a batch waits for more lines: those of a pipe may come slowly.
+/// How long an incomplete batch waits for more lines, as a pipe may be slow.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// How many lines are read ahead: any of them may be as long as one can be.
+/// How many lines are read ahead: few, as each may have the maximum length.
 const READ_AHEAD: usize = 16;
 
-/// How often it is looked whether something happened elsewhere.
+/// How often events on other threads are polled.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// How often it is noted how far the file is.
+/// How often progress is recorded.
 const NOTE: Duration = Duration::from_secs(1);
 
-/// How much of a file may be under way.
+/// How much of a file may be in flight.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
     pub(super) batch: usize,
@@ -44,11 +44,11 @@ pub(super) struct Limits {
 /// How a file ended.
 pub(super) enum Ended {
     Whole,
-    /// Somebody said to stop.
+    /// The run was stopped.
     Stopped,
 }
 
-/// Sends a file, from behind the lines that are done.
+/// Sends a file, starting after the lines already done.
 pub(super) struct Delivery<'a> {
     pub(super) sender: Sender,
     pub(super) limits: Limits,
@@ -59,7 +59,7 @@ pub(super) struct Delivery<'a> {
     pub(super) state: Option<StateFile>,
 }
 
-/// What a thread that sends has to say.
+/// A worker thread's result.
 struct Done {
     batch: u64,
     /// The number of its last line.
@@ -70,7 +70,7 @@ struct Done {
 type Job = (u64, Vec<Item>);
 
 impl Delivery<'_> {
-    /// Sends everything, or as much as can be.
+    /// Sends everything, or as much as possible.
     pub(super) fn run(mut self, source: Box<dyn Source>) -> Result<Ended> {
         let lines = read(source, self.done)?;
         let (jobs, results) = workers(&self.sender, self.limits.concurrency)?;
@@ -96,7 +96,7 @@ impl Delivery<'_> {
         let (mut at_end, mut failure, mut noted) = (false, None, Instant::now());
         loop {
             let stopping = failure.is_some() || self.sender.stop.is_told();
-            // Until the server has answered anything, one request tells whether it does; and what it thinks of the file.
+            // Until the server has answered anything, a single request probes the connection and the file's beginning.
             let is_known = self.sender.client.reached() && self.beginning.is_trusted();
             let may_be = if is_known { self.limits.concurrency * 2 } else { 1 };
             let is_full = stopping || window.under_way() >= may_be;
@@ -127,7 +127,7 @@ impl Delivery<'_> {
                 || (since.elapsed() >= LINGER && window.under_way() == 0);
             if !is_full && is_due && !open.is_empty() {
                 bytes = 0;
-                // There is room for as many as may be under way.
+                // The channel holds as many batches as may be in flight.
                 jobs.send((window.sent, std::mem::take(&mut open))).context("no thread sends any more")?;
                 window.sent += 1;
             }
@@ -154,7 +154,7 @@ impl Delivery<'_> {
                     }
                 }
             }
-            // What failed out of order stops the rest too.
+            // A failure out of order stops the rest too.
             if let Some(error) = window.first_failure() {
                 failure.get_or_insert(error);
             }
@@ -174,7 +174,7 @@ impl Delivery<'_> {
         }
     }
 
-    /// The next batch of the file is done.
+    /// Records the next batch of the file as done.
     fn take(&mut self, last: u64, settled: &Settled) -> Result<()> {
         self.rejected.append(&settled.rejected)?;
         self.beginning.take(settled);
@@ -185,8 +185,8 @@ impl Delivery<'_> {
         Ok(())
     }
 
-    /// Notes how far the file is. Lines of a file that may be given up are not done: they are sent again once the type is
-    /// right, under the same ids.
+    /// Records the progress through the file. Lines of a file that may yet be abandoned do not count as done: they are sent
+    /// again once the type is right, under the same ids.
     fn note(&mut self) {
         if let Some(state) = &mut self.state
             && self.done > 0
@@ -197,15 +197,15 @@ impl Delivery<'_> {
     }
 }
 
-/// Batches between the first that is not noted and the last that was sent.
+/// The batches from the first one not recorded to the last one sent.
 #[derive(Default)]
 struct Window {
-    /// How many were handed to threads, and how many came back.
+    /// How many were passed to threads, and how many came back.
     sent: u64,
     received: u64,
-    /// How many are noted: all before this one.
+    /// How many are recorded: all before this one.
     noted: u64,
-    /// What came back out of order.
+    /// Results that came back out of order.
     came: BTreeMap<u64, Done>,
 }
 
@@ -223,7 +223,7 @@ impl Window {
     }
 }
 
-/// Reads lines on a thread of its own, which ends with the process where a pipe never does.
+/// Reads lines on a thread of its own; one that a pipe blocks for ever ends with the process.
 fn read(mut source: Box<dyn Source>, done: u64) -> Result<Receiver<Result<Item>>> {
     let (lines, received) = mpsc::sync_channel(READ_AHEAD);
     let read = move || {
@@ -244,7 +244,7 @@ fn read(mut source: Box<dyn Source>, done: u64) -> Result<Receiver<Result<Item>>
     Ok(received)
 }
 
-/// Threads that send batches; they end when nobody has one for them any more.
+/// Starts the threads that send batches; they end once the job channel closes.
 fn workers(sender: &Sender, concurrency: usize) -> Result<(SyncSender<Job>, Receiver<Done>)> {
     let (jobs, waiting) = mpsc::sync_channel::<Job>(concurrency * 2);
     let (done, results) = mpsc::channel();
@@ -256,8 +256,8 @@ fn workers(sender: &Sender, concurrency: usize) -> Result<(SyncSender<Job>, Rece
                 let (job, stopped) = {
                     let waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
                     let job = waiting.recv();
-                    // Under the lock: where one batch is not sent any more, none behind it is. It would be stored, and not
-                    // noted as done, as what is noted has no gaps.
+                    // Checks under the lock: once one batch is not sent, no later one is. A later one would be stored but
+                    // not recorded as done, as the record has no gaps.
                     (job, sender.stop.is_told())
                 };
                 let Ok((batch, items)) = job else { return };

@@ -1,14 +1,14 @@
-//! Ids for events that come without one, so that whatever is sent again counts once.
+//! Ids for events that have none, which make retries idempotent.
 //!
-//! An id follows from the file's whole content, the number of the line and the line itself. So the same file gives the same
-//! ids, whatever its name and compressed or not; two equal lines of a file are two events; and files that differ anywhere
-//! have no id in common, even if they share lines. A digest of the beginning alone would save reading the file twice, and
-//! would lose the events of files that begin alike. A file that has grown is another file: naming the source makes ids
-//! that stay.
+//! An id is derived from the file's whole content, the line's number and the line itself. So the same file gives the same
+//! ids, whatever its name and whether or not it is compressed; two equal lines of a file are two events; and files that
+//! differ anywhere have no id in common, even if they share lines. A digest of the beginning alone would save reading the
+//! file twice, and would lose the events of files that begin alike. A file that has grown is another file: naming the
+//! source makes its ids stable.
 //!
-//! An option is part of an id only where it changes the event: the type of a line that names none. Versions before this
-//! rule, and before the whole content, made other ids ([`Ids::Before`]): a run that such a version left half done goes on
-//! with them, as a line that was sent and not noted would be stored twice otherwise.
+//! An option is part of an id only where it changes the event: it gives a line without a type its type. Versions before
+//! this rule, and before the whole-content rule, made other ids ([`Ids::Before`]). A run that such a version left
+//! unfinished continues with them, as a line that was sent but not recorded would otherwise be stored twice.
 
 use std::{
     borrow::Cow,
@@ -21,12 +21,12 @@ use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 use weir_core::{Event, EventType, Random};
 
-/// What all ids of a file have in common.
+/// The part that all ids of a file have in common.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Seed([u8; 32]);
 
 impl Seed {
-    /// Of a file with this content, to its end or to where it cannot be read: sending it meets the same error.
+    /// The seed of a file with this content, up to its end or to a read error: sending it meets the same error.
     pub(super) fn of_content(mut content: impl Read) -> Self {
         let mut digest = Sha256::new().chain_update(b"weir send, a whole file\0");
         let mut piece = vec![0; 64 << 10];
@@ -41,24 +41,24 @@ impl Seed {
         Self(digest.finalize().into())
     }
 
-    /// The seed that [`Ids::Before`] has for a file whose content begins so.
+    /// The seed of [`Ids::Before`] for a file with this beginning.
     pub(super) fn of_beginning(head: &[u8]) -> Self {
         Self(Sha256::new().chain_update(b"weir send, a file\0").chain_update(head).finalize().into())
     }
 
-    /// Of a source that somebody named.
+    /// The seed of a source named by the user.
     pub(super) fn of_source(name: &str) -> Self {
         Self(Sha256::new().chain_update(b"weir send, a source\0").chain_update(name).finalize().into())
     }
 
-    /// Of what comes once.
+    /// The seed of an input that cannot be read twice.
     pub(super) fn of_nothing(random: &dyn Random) -> Self {
         let mut bytes = [0; 32];
         random.fill(&mut bytes);
         Self(bytes)
     }
 
-    /// As text, to be compared.
+    /// Returns the seed as text, for comparison.
     pub(super) fn text(&self) -> String {
         hex(&self.0)
     }
@@ -72,15 +72,15 @@ fn hex(bytes: &[u8]) -> String {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Ids {
-    /// Until November 2026: from the first 64 KiB of a file, and from `--type` even where a line names its own type. A
-    /// state file of that time does not name the rule.
+    /// Until November 2026: from the first 64 KiB of a file, and from `--type` even if a line names its own type. State
+    /// files of that time do not name the rule.
     #[default]
     Before,
-    /// From the whole content, and from the type that a line is given.
+    /// From the whole content, and from the type given to a line.
     WholeContent,
 }
 
-/// Gives events what they lack.
+/// Adds missing ids and types to events.
 #[derive(Debug, Clone)]
 pub(super) struct Stamper {
     pub(super) seed: Seed,
@@ -90,7 +90,7 @@ pub(super) struct Stamper {
 }
 
 impl Stamper {
-    /// The id of a line, and of the type that it is given.
+    /// Returns the id of a line, given the type added to it.
     fn id(&self, given: Option<&EventType>, number: u64, line: &[u8]) -> String {
         let event_type = match self.ids {
             Ids::Before => self.event_type.as_ref(),
@@ -107,8 +107,8 @@ impl Stamper {
         format!("weir-send-{}", hex(&digest[..16]))
     }
 
-    /// The event of a line, with an id and a type; its text is otherwise as it is. What is no event stays what it is, and
-    /// the server says why it is none.
+    /// Returns a line's event with an id and a type; its text is otherwise unchanged. A line that is not an event is left
+    /// as it is, and the server reports why.
     pub(super) fn stamp<'a>(&self, number: u64, line: &[u8], text: &'a [u8]) -> Cow<'a, [u8]> {
         let unchanged = Cow::Borrowed(text);
         let Ok(text) = std::str::from_utf8(text) else { return unchanged };
@@ -126,7 +126,7 @@ impl Stamper {
         };
         let mut rest = Cow::Borrowed(&text.trim_start()[1..]);
         if lacks.iter().any(|(name, _)| members.contains_key(*name)) {
-            // It is there, and null.
+            // The member is there, and null.
             members.retain(|name, _| lacks.iter().all(|(lacking, _)| name != lacking));
             let Ok(others) = serde_json::to_string(&members) else { return unchanged };
             rest = Cow::Owned(others[1..].to_owned());

@@ -1,11 +1,12 @@
-//! Whether the header of a CSV file names the fields of its events; if not, the likely reason.
+//! Checks whether a CSV file's header names the fields of its events; if not, suggests the likely reason.
 
 use super::columns::Columns;
 
-/// Why rows under this header are not worth sending; none if they may be.
+/// Returns why rows under this header are not worth sending; `None` if they may be.
 ///
-/// A column has to be a field of the type; no required field may be missing; and no column may be a field in another case, as the
-/// field would be missing and SQL could not tell the two apart. `event_type` is the type of all rows, where one is.
+/// Every column must be a field of the type; no required field may be missing; and no column may match a field only in
+/// another case, as the field would be missing and SQL could not distinguish the two. `event_type` is the type of all rows,
+/// if they share one.
 pub(super) fn fault(names: &[String], event_type: Option<&str>, columns: &Columns) -> Option<String> {
     let fields = columns.fields(event_type)?;
     let names_of: Vec<&str> = fields.iter().copied().collect();
@@ -33,7 +34,7 @@ pub(super) fn fault(names: &[String], event_type: Option<&str>, columns: &Column
     })
 }
 
-/// Which separator the file seems to have in place of commas.
+/// Returns the separator that the file seems to have in place of commas.
 pub(super) fn separator(names: &[String]) -> Option<String> {
     let [name] = names else { return None };
     let found = [(';', "semicolons"), ('\t', "tabs"), ('|', "vertical bars")];
@@ -41,7 +42,7 @@ pub(super) fn separator(names: &[String]) -> Option<String> {
     Some(format!("its cells are separated by {word}, it seems, and weir send reads commas"))
 }
 
-/// Whether two names differ in nothing but case, blanks, hyphens and underscores.
+/// Whether two names differ only in case, blanks, hyphens and underscores.
 fn alike(one: &str, other: &str) -> bool {
     let plain = |name: &str| -> String {
         name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()

@@ -1,4 +1,4 @@
-//! A file to be sent: opened, decompressed, its format and what its event ids begin with found out; then read line by line.
+//! An input file: opens and decompresses it, finds its format and its id seed, then reads it line by line.
 
 use std::{
     fs::{File, Metadata},
@@ -22,29 +22,29 @@ use super::{
 };
 use crate::cli::FileFormat;
 
-/// How much of an input is read ahead, to find out what it is.
+/// How much of an input is read ahead, to detect its format.
 const HEAD: usize = 64 << 10;
 
-/// One line of a file, or one row, which may be several.
+/// One line of a file, or one row, which may span several lines.
 #[derive(Debug)]
 pub(super) struct Item {
     /// The number of its first line, from 1.
     pub(super) number: u64,
-    /// It as it was, without its end.
+    /// The original text, without its line end.
     pub(super) original: Vec<u8>,
     /// The event, or why it cannot be sent.
     pub(super) event: Result<Vec<u8>, Violation>,
-    /// Whether it was longer than what is kept of it.
+    /// Whether the original was cut to the longest text kept.
     pub(super) cut: bool,
 }
 
-/// What a file holds, in the order of its lines.
+/// The contents of a file, in the order of its lines.
 pub(super) trait Source: Send {
-    /// The next line that is not blank; none at the end.
+    /// Returns the next line that is not blank; `None` at the end.
     fn next(&mut self) -> Result<Option<Item>>;
 }
 
-/// Where what is sent comes from.
+/// Where the input comes from.
 #[derive(Debug, Clone)]
 pub(super) enum Place {
     File(PathBuf),
@@ -56,7 +56,7 @@ impl Place {
         if path.as_os_str() == "-" { Self::Stdin } else { Self::File(path.to_owned()) }
     }
 
-    /// What it is called.
+    /// Returns the input's name.
     pub(super) fn name(&self) -> String {
         match self {
             Self::File(path) => path.display().to_string(),
@@ -68,7 +68,7 @@ impl Place {
 /// Any input, with its first bytes read ahead.
 pub(super) type Ahead = Chain<Cursor<Vec<u8>>, Box<dyn Read + Send>>;
 
-/// An input that was opened.
+/// An opened input.
 pub(super) struct Input {
     pub(super) content: BufReader<Ahead>,
     pub(super) is_csv: bool,
@@ -76,7 +76,7 @@ pub(super) struct Input {
     /// The seed of [`Ids::Before`](super::event_ids::Ids::Before).
     pub(super) seed_before: Seed,
     pub(super) read: Arc<AtomicU64>,
-    /// How large the file is, and when it was changed; none for a pipe.
+    /// The file's size and time of change; `None` for a pipe.
     pub(super) metadata: Option<Metadata>,
 }
 
@@ -98,7 +98,7 @@ pub(super) fn open(
             if metadata.is_dir() {
                 bail!("cannot read {}: it is a folder", path.display());
             }
-            // A pipe that has a name is a pipe.
+            // A named pipe is a pipe.
             let metadata = metadata.is_file().then_some(metadata);
             (count(Box::new(file)), metadata)
         }
@@ -108,7 +108,7 @@ pub(super) fn open(
     let is_gzip = raw.fill_buf().with_context(told)?.starts_with(&[0x1f, 0x8b]);
     let mut plain: Box<dyn Read + Send> =
         if is_gzip { Box::new(MultiGzDecoder::new(raw)) } else { Box::new(raw) };
-    // Of a pipe, nobody waits for what is no more than looked at.
+    // Does not block a pipe on bytes that are only inspected.
     let ahead = if metadata.is_some() { HEAD } else { 1 };
     let mut head = Vec::new();
     (&mut plain).take(ahead as u64).read_to_end(&mut head).with_context(told)?;
@@ -122,7 +122,8 @@ pub(super) fn open(
         bail!("{} is neither NDJSON nor CSV in UTF-8: it looks like {}", place.name(), format.name);
     }
     let is_csv = is_csv(place, format, &head)?;
-    // Before anything is sent, so that a corrected file is not sent on top of a part of itself. A pipe cannot be read twice.
+    // Comes before anything is sent, so that a corrected file is not sent on top of a part of itself. A pipe cannot be read
+    // twice.
     if let (true, Place::File(path), Some(_)) = (is_csv, place, &metadata) {
         quoting::check(contents(path, is_gzip).with_context(told)?).context("nothing was sent")?;
     }
@@ -130,7 +131,7 @@ pub(super) fn open(
     Ok(Input { content, is_csv, seed, seed_before, read, metadata })
 }
 
-/// A file once more, from its beginning, decompressed.
+/// Reads a file once more, from its beginning, decompressed.
 fn contents(path: &Path, is_gzip: bool) -> io::Result<Box<dyn Read>> {
     let file = File::open(path)?;
     Ok(if is_gzip { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) })
@@ -167,18 +168,18 @@ fn is_csv(place: &Place, format: FileFormat, head: &[u8]) -> Result<bool> {
 }
 
 impl Input {
-    /// Reads on, line by line.
+    /// Reads the rest, line by line.
     pub(super) fn lines(self, stamper: Stamper) -> Lines<BufReader<Ahead>> {
         Lines::new(self.content, stamper)
     }
 
-    /// Reads on, row by row: the first one names the fields.
+    /// Reads the rest, row by row: the first one names the fields.
     pub(super) fn rows(self) -> Result<Rows<BufReader<Ahead>>> {
         Rows::new(self.content)
     }
 }
 
-/// Counts what is read of a file, for the progress bar.
+/// Counts the bytes read of a file, for the progress bar.
 struct Counted<R> {
     from: R,
     read: Arc<AtomicU64>,

@@ -1,4 +1,4 @@
-//! NDJSON, line by line, in bounded memory.
+//! Reads NDJSON line by line, in bounded memory.
 
 use std::io::BufRead;
 
@@ -10,8 +10,8 @@ use super::{
     input::{Item, Source},
 };
 
-/// The longest line that is sent, and the most that is kept of a longer one. The server rejects an event long before, and
-/// says so.
+/// The longest line that is sent, and the most that is kept of a longer one. The server rejects an event long before that,
+/// and reports so.
 pub(super) const LONGEST: usize = 1 << 20;
 
 /// The lines of a file.
@@ -26,7 +26,7 @@ impl<R: BufRead + Send> Lines<R> {
         Self { content, stamper, number: 0 }
     }
 
-    /// Reads to the end of a line. Says whether there was one, and whether it was too long.
+    /// Reads to the end of a line. Returns whether there was a line, and whether it was too long.
     fn read_line(&mut self, line: &mut Vec<u8>) -> std::io::Result<(bool, bool)> {
         let (mut any, mut cut) = (false, false);
         loop {

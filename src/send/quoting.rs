@@ -1,9 +1,8 @@
-//! Where a CSV file breaks RFC 4180's rules of quotes. A reader that goes on all the same would guess where its cells and rows
-//! end.
+//! Finds where a CSV file violates RFC 4180's quoting rules. A lenient reader would guess where its cells and rows end.
 
 use std::io::{self, Read};
 
-/// A fault of quoting, in the row that begins at `line`.
+/// A quoting fault, in the row that begins at `line`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Misquoted {
     #[error("the row at line {line} opens a quote that is never closed")]
@@ -14,14 +13,14 @@ pub(super) enum Misquoted {
     AfterClosing { line: u64 },
 }
 
-/// Follows the quotes of a file, byte by byte.
+/// Tracks the quotes of a file, byte by byte.
 #[derive(Debug)]
 pub(super) struct Quoting {
     state: State,
-    /// The line that is read, and the one at which its row begins.
+    /// The current line, and the line at which its row begins.
     line: u64,
     row: u64,
-    /// Whether the row has a quote within a cell that is not quoted: it belongs to no cell for sure, and to this row only.
+    /// Whether the row has a quote within an unquoted cell: its cells are then uncertain, but only in this row.
     bare: bool,
 }
 
@@ -31,12 +30,12 @@ enum State {
     CellStart,
     Plain,
     Quoted,
-    /// Behind a quote in a quoted cell: the second half of a pair follows, or the cell has ended.
+    /// After a quote in a quoted cell: either the second half of a pair follows, or the cell has ended.
     Closed,
 }
 
 impl Quoting {
-    /// Begins at the row of this line.
+    /// Starts at the row of this line.
     pub(super) fn at(line: u64) -> Self {
         Self { state: State::RowStart, line, row: line, bare: false }
     }
@@ -71,7 +70,7 @@ impl Quoting {
     }
 }
 
-/// Reads a whole file for its quotes. What cannot be read is left to those who read it for its rows.
+/// Checks a whole file's quotes. Read errors are left to the code that reads the rows.
 pub(super) fn check(mut content: impl Read) -> Result<(), Misquoted> {
     let mut quoting = Quoting::at(1);
     let mut piece = vec![0; 64 << 10];
@@ -91,7 +90,7 @@ pub(super) fn check(mut content: impl Read) -> Result<(), Misquoted> {
     }
 }
 
-/// Checks one row as it stands in the file; says whether it has a quote within a cell that is not quoted.
+/// Checks one row as it is in the file; returns whether it has a quote within an unquoted cell.
 pub(super) fn check_row(text: &[u8], line: u64) -> Result<bool, Misquoted> {
     let mut quoting = Quoting::at(line);
     quoting.push(text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text))?;

@@ -12,19 +12,19 @@ use serde_json::json;
 
 use super::sender::Rejection;
 
-/// Where rejected lines go. The file is made with the first of them.
+/// The destination of rejected lines. The file is created with the first of them.
 #[derive(Debug)]
 pub(super) struct RejectedFile {
     path: PathBuf,
-    /// Whether the path was typed: a link there is meant, as `/dev/stderr` is one.
+    /// Whether the user typed the path: then a link, such as `/dev/stderr`, is followed.
     typed: bool,
     file: Option<File>,
-    /// How long it is.
+    /// The file's length.
     length: u64,
 }
 
 impl RejectedFile {
-    /// Begins anew, or goes on behind what an interrupted run had noted.
+    /// Starts anew, or appends to the part that an interrupted run recorded.
     pub(super) fn new(path: PathBuf, typed: bool, length: u64) -> Self {
         Self { path, typed, file: None, length }
     }
@@ -68,7 +68,7 @@ impl RejectedFile {
                     std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, no_link);
                 }
                 let mut file = options.open(&self.path)?;
-                // What is behind was written after it had last been noted how far the run had come. A device has no length.
+                // Bytes past that length were written after progress was last recorded. A device has no length.
                 let is_file = file.metadata()?.is_file();
                 if is_file {
                     file.set_len(self.length)?;
@@ -88,7 +88,7 @@ impl RejectedFile {
 fn line(rejection: &Rejection) -> Vec<u8> {
     let Rejection { number, errors, original, cut } = rejection;
     let mut line = json!({"line": number, "errors": errors});
-    // As the record of a rejected event has it.
+    // The same members as in the record of a rejected event.
     match std::str::from_utf8(original) {
         Ok(text) => line["body"] = text.into(),
         Err(_) => line["body_base64"] = BASE64_STANDARD.encode(original).into(),
@@ -139,7 +139,7 @@ mod tests {
              {\"body_base64\":\"/w==\",\"errors\":[],\"line\":3,\"truncated\":true}\n"
         );
         assert_eq!(file.length(), std::fs::metadata(&path).unwrap().len());
-        // A new run begins anew.
+        // A new run starts anew.
         RejectedFile::new(path.clone(), false, 0).append(&[rejection(1, b"")]).unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 1);
     }

@@ -1,4 +1,4 @@
-//! What is said of a file that is being sent: a bar meanwhile, on terminals, and a summary at the end.
+//! Reports on a file being sent: a progress bar on terminals, and a summary at the end.
 
 use std::{
     path::Path,
@@ -16,7 +16,7 @@ use crate::counted::counted;
 /// How often the bar is drawn.
 const TICK: Duration = Duration::from_millis(200);
 
-/// How a file is doing.
+/// A file's progress.
 pub(super) struct Report {
     name: String,
     begin: Instant,
@@ -24,7 +24,7 @@ pub(super) struct Report {
     read: Arc<AtomicU64>,
     pub(super) sent: u64,
     pub(super) duplicates: u64,
-    /// With those of interrupted runs.
+    /// Includes those of interrupted runs.
     pub(super) rejected: u64,
     /// How many lines an interrupted run had done.
     before: u64,
@@ -39,7 +39,7 @@ impl Report {
             Some(_) => "{bar:12} {percent}% of {total_bytes}, {eta} left: {wide_msg}",
             None => "{spinner} {bytes}, {elapsed}: {wide_msg}",
         };
-        // The template is a constant of ours.
+        // The template is a constant.
         bar.set_style(
             ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),
         );
@@ -47,12 +47,12 @@ impl Report {
         Self { name, begin: Instant::now(), bar, read, sent: 0, duplicates: 0, rejected: 0, before: 0 }
     }
 
-    /// An interrupted run has done so much.
+    /// Adds the progress of an interrupted run.
     pub(super) fn resume(&mut self, lines: u64, rejected: u64) {
         (self.before, self.rejected) = (lines, rejected);
     }
 
-    /// Draws how far it is.
+    /// Draws the progress.
     pub(super) fn draw(&self) {
         self.bar.set_position(self.read.load(Ordering::Relaxed));
         let rejected = match self.rejected {
@@ -62,13 +62,13 @@ impl Report {
         self.bar.set_message(format!("{:.0} events/s{rejected}", self.per_second()));
     }
 
-    /// Draws it as it is now, however short it may be.
+    /// Draws the bar at once, however short the run may be.
     pub(super) fn begin(&self) {
         self.draw();
         self.bar.tick();
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub(super) fn clear(&self) {
         self.bar.finish_and_clear();
     }
@@ -78,12 +78,12 @@ impl Report {
         (self.sent + self.duplicates) as f64 / self.begin.elapsed().as_secs_f64().max(0.001)
     }
 
-    /// Whether nothing became of any line.
+    /// Whether no line has an outcome.
     pub(super) fn is_empty(&self) -> bool {
         self.sent + self.duplicates + self.rejected + self.before == 0
     }
 
-    /// What there is to say at the end.
+    /// Returns the closing summary.
     pub(super) fn summary(&self, rejected_file: &Path) -> String {
         let rejected = match self.rejected {
             0 => "0 rejected".to_owned(),

@@ -1,4 +1,4 @@
-//! CSV (RFC 4180), row by row, in bounded memory: the first row names the fields.
+//! Reads CSV (RFC 4180) row by row, in bounded memory: the first row names the fields.
 
 use std::{
     collections::BTreeSet,
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::counted::counted;
 
-/// A file whose header was read.
+/// A file whose header has been read.
 pub(super) struct Rows<R> {
     reader: csv::Reader<Kept<R>>,
     names: Vec<String>,
@@ -51,7 +51,7 @@ impl<R: Read + Send> Rows<R> {
         Ok(Self { reader, names: read })
     }
 
-    /// The names of the columns.
+    /// Returns the column names.
     pub(super) fn names(&self) -> &[String] {
         &self.names
     }
@@ -61,7 +61,7 @@ impl<R: Read + Send> Rows<R> {
         self.names.iter().any(|it| it == name)
     }
 
-    /// Whether there is nothing in the file, not even a header.
+    /// Whether the file is empty, even without a header.
     pub(super) fn is_empty(&self) -> bool {
         self.names.is_empty()
     }
@@ -101,7 +101,7 @@ impl<R: Read + Send> Events<R> {
             .or(self.stamper.event_type.as_ref().map(weir_core::EventType::as_str))
             .unwrap_or_default();
         let event = self.columns.event(event_type, cells.iter().copied());
-        // A map of plain values becomes text without fail.
+        // Serializing a map of plain values never fails.
         let text = serde_json::to_vec(&event).map_err(|error| Violation::whole(error.to_string()))?;
         Ok(self.stamper.stamp(number, original, &text).into_owned())
     }
@@ -126,7 +126,7 @@ impl<R: Read + Send> Source for Events<R> {
     }
 }
 
-/// The text of the row that was read last, without its end and blank lines before it; and how many line ends those are.
+/// Returns the text of the last row read, without its line end and blank lines before it; and how many line ends those are.
 fn take_row<R: Read>(reader: &mut csv::Reader<Kept<R>>) -> (Vec<u8>, u64) {
     let end = reader.position().byte();
     let text = reader.get_mut().take_until(end);
@@ -136,8 +136,8 @@ fn take_row<R: Read>(reader: &mut csv::Reader<Kept<R>>) -> (Vec<u8>, u64) {
     (text[begin..end].to_vec(), lines as u64)
 }
 
-/// Keeps what was read since the last row. A quote that is never closed would make a row of the rest of the file: that
-/// is refused here.
+/// Buffers the text read since the last row. An unclosed quote would make a row of the rest of the file, and is refused
+/// here.
 struct Kept<R> {
     from: R,
     text: Vec<u8>,

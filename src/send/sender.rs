@@ -1,4 +1,4 @@
-//! One batch on its way: sent, and sent again with the same ids, until it is known what became of each of its events.
+//! Sends one batch, and retries with the same ids until the outcome of each of its events is known.
 
 use std::{
     sync::Arc,
@@ -14,17 +14,17 @@ use super::{
     stop::Stop,
 };
 
-/// The longest body, unless a single event is longer: well below what the server and AWS take.
+/// The longest body, unless a single event is longer: well below the limits of the server and AWS.
 pub(super) const BODY_BYTES: usize = 1 << 20;
 
-/// The first pause before a request is sent again; it doubles each time.
+/// The first back-off before a retry; it doubles each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 
-/// The longest pause, and the longest that a server's wish is followed.
+/// The longest back-off, and the longest `Retry-After` that is followed.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 const LONGEST_WISH: Duration = Duration::from_mins(1);
 
-/// A line that was rejected, and every reason.
+/// A rejected line, and every reason.
 #[derive(Debug)]
 pub(super) struct Rejection {
     pub(super) number: u64,
@@ -33,7 +33,7 @@ pub(super) struct Rejection {
     pub(super) cut: bool,
 }
 
-/// What became of a batch.
+/// The outcomes of a batch.
 #[derive(Debug, Default)]
 pub(super) struct Settled {
     pub(super) sent: u64,
@@ -42,16 +42,16 @@ pub(super) struct Settled {
     pub(super) rejected: Vec<Rejection>,
 }
 
-/// Why it is not known.
+/// Why the outcomes are unknown.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
-    /// Somebody said to stop.
+    /// The run was stopped.
     #[error("it was stopped")]
     Stopped,
-    /// It cannot go on.
+    /// Retrying cannot help.
     #[error("{0}")]
     Refused(String),
-    /// It was tried for too long.
+    /// The retries took too long.
     #[error("gave up after trying for {} s: {why}", .tried.as_secs())]
     GaveUp { tried: Duration, why: String },
 }
@@ -125,7 +125,7 @@ impl Sender {
         Ok(())
     }
 
-    /// Between the half and the whole: who failed together does not come again together.
+    /// Returns between half and all of the pause (jitter), so that requests that failed together do not retry together.
     fn jittered(&self, pause: Duration) -> Duration {
         let mut byte = [0];
         self.random.fill(&mut byte);
@@ -133,13 +133,13 @@ impl Sender {
     }
 }
 
-/// The wait before the next try: the server's wish where it is longer than the pause, but never beyond the time that is left.
-/// One more try comes at its end.
+/// Returns the wait before the next retry: the server's `Retry-After` if it exceeds the pause, but never more than the time
+/// left, whose end has one last retry.
 fn bounded(pause: Duration, wish: Duration, left: Duration) -> Duration {
     pause.max(wish.min(LONGEST_WISH)).min(left)
 }
 
-/// Notes what became of events; gives back those that are to be sent again.
+/// Records the outcomes of events; returns those to be retried.
 fn note(
     waiting: Vec<(Item, Vec<u8>)>,
     outcomes: Vec<Outcome>,

@@ -1,7 +1,7 @@
-//! How far a file was sent: a small file beside it, so that an interrupted run can go on.
+//! Progress through a file: a small state file beside it lets an interrupted run resume.
 //!
-//! It saves time and nothing else: lines that are sent again have the same ids, and count once. So where it does not fit
-//! any more, the file is sent from its beginning.
+//! It only saves time: lines that are sent again have the same ids, and are deduplicated. So if it no longer matches, the
+//! file is sent from its beginning.
 
 use std::{
     fs::{self, File, Metadata},
@@ -14,27 +14,27 @@ use serde::{Deserialize, Serialize};
 
 use super::event_ids::Ids;
 
-/// What is known of a file that was sent in part.
+/// The recorded progress of a partly sent file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Progress {
-    /// What it is bound to.
+    /// The file and destination it belongs to.
     pub(super) of: Bound,
     /// All lines up to this one are done.
     pub(super) lines: u64,
-    /// How many lines were rejected, and how long the file of them was then.
+    /// How many lines were rejected, and the length of the file of them at that time.
     pub(super) rejected: u64,
     pub(super) rejected_bytes: u64,
 }
 
-/// The file as it was, and where it was sent: with anything else, nothing is known.
+/// Identifies the file's version and destination: the progress is valid for no other.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Bound {
     pub(super) bytes: u64,
-    /// Nanoseconds since 1970, as text: JSON's numbers end before.
+    /// Nanoseconds since 1970, as text: they exceed JSON's exact numbers.
     pub(super) changed: String,
-    /// What the ids of its events begin with.
+    /// The seed of its events' ids.
     pub(super) seed: String,
-    /// How its ids are made: a run goes on with the rule that it began with.
+    /// The rule for its ids: a run continues with the rule that it began with.
     #[serde(default)]
     pub(super) ids: Ids,
     pub(super) to: String,
@@ -43,7 +43,7 @@ pub(super) struct Bound {
     pub(super) rejected: PathBuf,
 }
 
-/// When a file was changed.
+/// Returns when a file was changed.
 pub(super) fn changed(metadata: &Metadata) -> String {
     let since = metadata.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
     since.unwrap_or_default().as_nanos().to_string()
@@ -54,19 +54,19 @@ pub(super) fn changed(metadata: &Metadata) -> String {
 pub(super) struct StateFile {
     path: PathBuf,
     bound: Bound,
-    /// The same file, bound by a version that made other ids.
+    /// The same file, as a version with other ids would record it.
     before: Bound,
     told: bool,
 }
 
 impl StateFile {
-    /// `seed_before` is the seed that [`Ids::Before`] has for the input.
+    /// `seed_before` is the seed of [`Ids::Before`] for the input.
     pub(super) fn beside(input: &Path, bound: Bound, seed_before: String) -> Self {
         let before = Bound { seed: seed_before, ids: Ids::Before, ..bound.clone() };
         Self { path: with_suffix(input, ".weir-sent"), bound, before, told: false }
     }
 
-    /// The rule by which the run makes its ids.
+    /// Returns the rule by which the run makes its ids.
     pub(super) fn ids(&self) -> Ids {
         self.bound.ids
     }
@@ -75,7 +75,8 @@ impl StateFile {
         &self.path
     }
 
-    /// What an earlier run left; an error says why it does not help. Its rule for ids holds from then on.
+    /// Reads the progress of an earlier run; an error says why it is unusable. That run's rule for ids applies from then
+    /// on.
     pub(super) fn read(&mut self) -> Result<Option<Progress>, &'static str> {
         let text = match fs::read(&self.path) {
             Ok(text) => text,
@@ -96,7 +97,7 @@ impl StateFile {
         Ok(Some(progress))
     }
 
-    /// Notes how far it is; whole or not at all.
+    /// Records the progress, atomically.
     pub(super) fn write(&mut self, lines: u64, rejected: u64, rejected_bytes: u64) {
         let progress = Progress { of: self.bound.clone(), lines, rejected, rejected_bytes };
         if let Err(error) = self.replace(&progress)
@@ -111,7 +112,7 @@ impl StateFile {
 
     fn replace(&self, progress: &Progress) -> io::Result<()> {
         let draft = with_suffix(&self.path, ".new");
-        // What lies there is of a run that was killed, or a link, which is not followed.
+        // A leftover of a run that was killed, or a link, which is not followed.
         match fs::remove_file(&draft) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -123,14 +124,14 @@ impl StateFile {
         fs::rename(draft, &self.path)
     }
 
-    /// Everything was sent.
+    /// Called once everything was sent.
     pub(super) fn remove(&self) {
-        // If it stays, it says that everything is done, and is of no harm.
+        // If the file stays, it says that everything is done, which is harmless.
         let _ = fs::remove_file(&self.path);
     }
 }
 
-/// A path with more behind its name.
+/// Appends a suffix to a path's file name.
 pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);

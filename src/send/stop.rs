@@ -1,4 +1,4 @@
-//! The word to stop, for threads that wait.
+//! The stop signal for waiting threads.
 
 use std::{
     sync::{
@@ -13,12 +13,12 @@ use std::{
 pub(super) struct Stop {
     told: Mutex<bool>,
     changed: Condvar,
-    /// Whether anything may be under way that is to be noted before the end.
+    /// Whether work in flight must be recorded before the end.
     at_work: AtomicBool,
 }
 
 impl Stop {
-    /// Tells everybody.
+    /// Signals all threads.
     pub(super) fn tell(&self) {
         *self.told.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.changed.notify_all();
@@ -28,17 +28,17 @@ impl Stop {
         *self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Says whether the end has to wait.
+    /// Sets whether the end has to wait.
     pub(super) fn set_at_work(&self, at_work: bool) {
         self.at_work.store(at_work, Ordering::SeqCst);
     }
 
-    /// Whether the end has to wait. A pipe that is silent from its begin is no reason.
+    /// Whether the end has to wait. A pipe that has been silent from the start is no reason to.
     pub(super) fn is_at_work(&self) -> bool {
         self.at_work.load(Ordering::SeqCst)
     }
 
-    /// Waits so long, or until it is told; says whether it was.
+    /// Waits this long, or until the signal; returns whether it came.
     pub(super) fn wait(&self, at_most: Duration) -> bool {
         let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         let waited = self.changed.wait_timeout_while(told, at_most, |told| !*told);

@@ -1,4 +1,4 @@
-//! Following events on AWS: batches that are new in the raw bucket.
+//! Follows events on AWS: polls the raw bucket for new batches.
 
 use std::{collections::BTreeSet, io::Write, time::Duration};
 
@@ -11,20 +11,20 @@ use crate::audit::objects::read_batch;
 /// How often the bucket is listed.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// How far back: batches lie in folders by the hour in which they were begun, and may come there late.
+/// How far back to list: a batch is in the folder of the hour in which it began, and may arrive late.
 const LATE_HOURS: u64 = 1;
 
-/// How many keys are listed at a time.
+/// How many keys are listed per page.
 const PAGE: usize = 1000;
 
-/// Follows the batches below a prefix, until nobody reads on.
+/// Follows the batches below a prefix, until the reader has gone.
 pub(super) async fn follow<W: Write>(
     raw: &dyn Raw,
     prefix: &str,
     clock: &dyn Clock,
     tail: &mut Tail<W>,
 ) -> Result<()> {
-    // Those that were there before are read too if some of them are wanted.
+    // Earlier batches are read too if some of their events are wanted.
     let mut seen = BTreeSet::new();
     if !tail.wants_some_before() {
         seen = recent(raw, prefix, clock).await?;
@@ -34,7 +34,7 @@ pub(super) async fn follow<W: Write>(
         for batch in there.difference(&seen) {
             print(raw, batch, tail).await?;
         }
-        // What is too old to be listed is forgotten.
+        // Batches too old to be listed are forgotten.
         seen = there;
         tail.caught_up().context("it cannot be printed")?;
         if readers::are_gone() {
@@ -44,7 +44,7 @@ pub(super) async fn follow<W: Write>(
     }
 }
 
-/// The batches of the last hours, in the order of their keys, which is that of their times.
+/// Returns the batches of the last hours, in the order of their keys and so of their times.
 async fn recent(raw: &dyn Raw, prefix: &str, clock: &dyn Clock) -> Result<BTreeSet<BatchKey>> {
     let now = clock.now();
     let since = weir_core::Timestamp::saturating(now.millis().saturating_sub(LATE_HOURS * 3_600_000));

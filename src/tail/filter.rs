@@ -1,4 +1,4 @@
-//! Which events are printed: those that are wanted, and of those that were there before, the last ones.
+//! Selects the events to print: those that match, and only the last ones of those that existed at the start.
 
 use std::{
     collections::VecDeque,
@@ -14,7 +14,7 @@ use crate::{
     counted::counted,
 };
 
-/// Takes events in their order, and prints what is wanted of them.
+/// Takes events in order, and prints those selected.
 pub(super) struct Tail<W: Write> {
     out: BufWriter<W>,
     user: Option<Username>,
@@ -22,12 +22,12 @@ pub(super) struct Tail<W: Write> {
     rejected: bool,
     format: TailFormat,
     coloured: bool,
-    /// The last ones of those that were there before; none once they are printed.
+    /// The last ones of the earlier events; `None` once they are printed.
     before: Option<VecDeque<Vec<u8>>>,
     last: usize,
 }
 
-/// What a line says of itself.
+/// The members of a line that the filter needs.
 #[derive(Deserialize)]
 struct Head {
     username: String,
@@ -49,7 +49,7 @@ impl<W: Write> Tail<W> {
         }
     }
 
-    /// Whether any event is wanted that was there before.
+    /// Whether any earlier event is wanted.
     #[cfg(feature = "aws")]
     pub(super) fn wants_some_before(&self) -> bool {
         self.last > 0
@@ -73,7 +73,7 @@ impl<W: Write> Tail<W> {
         }
     }
 
-    /// Some events cannot be read. Of those that were there before, nobody asked for just these.
+    /// Reports events that cannot be read. Unreadable earlier ones are not reported, as they were not asked for by name.
     pub(super) fn gone(&mut self, events: u64) {
         if self.before.is_none() {
             eprintln!(
@@ -83,7 +83,7 @@ impl<W: Write> Tail<W> {
         }
     }
 
-    /// All events that are there were taken: what comes from now on is new.
+    /// Called once all earlier events were taken: later ones are new.
     pub(super) fn caught_up(&mut self) -> io::Result<()> {
         for line in self.before.take().into_iter().flatten() {
             self.print(&line)?;
@@ -126,7 +126,7 @@ mod tests {
         args
     }
 
-    /// What is printed of some events, three of which are there before.
+    /// Returns the output for some events, three of which are earlier ones.
     fn printed(args: &TailArgs) -> String {
         let event = |id: u32, user: &str, event_type: &str, claimed: &str| {
             format!(r#"{{"i":{id},"username":"{user}","event_type":"{event_type}"{claimed}}}"#)

@@ -1,5 +1,5 @@
-//! Whether anybody still reads what is printed: `weir tail | head -1` ends once `head` has its line, and not with the next
-//! event, which may never come.
+//! Detects that the output's reader has gone: `weir tail | head -1` ends once `head` has its line, and not with the next
+//! event, which may never arrive.
 
 #[cfg(unix)]
 pub(super) fn are_gone() -> bool {

@@ -1,4 +1,4 @@
-//! An event on one line, for people: time, user, type, id and its fields; or why it was rejected, and what was sent.
+//! Formats an event on one line, for people: time, user, type, id and its fields; or why it was rejected, and the original.
 
 use std::{borrow::Cow, fmt};
 
@@ -15,7 +15,7 @@ use crate::terminal::on_one_line;
 /// The longest value that is shown whole, in characters.
 const LONGEST: usize = 200;
 
-/// The line of an event as people read it. What is no event is shown as it is.
+/// Returns an event's line for people. A line that is not an event is shown as it is.
 pub(super) fn of_line(line: &[u8], coloured: bool) -> String {
     let text = String::from_utf8_lossy(line);
     let Ok(Members(members)) = serde_json::from_str(&text) else { return on_one_line(&text) };
@@ -48,7 +48,7 @@ pub(super) fn of_line(line: &[u8], coloured: bool) -> String {
     out
 }
 
-/// A value: a text without its quotes where nobody can take it for anything else.
+/// Formats a value: a text without its quotes if it cannot be mistaken for anything else.
 fn shown(value: &RawValue) -> Cow<'_, str> {
     let text: Option<Cow<'_, str>> = serde_json::from_str::<String>(value.get()).ok().map(Cow::Owned);
     let is_plain =
@@ -61,7 +61,7 @@ fn shown(value: &RawValue) -> Cow<'_, str> {
     Cow::Owned(on_one_line(&text))
 }
 
-/// Every reason, in words.
+/// Formats every reason.
 fn reasons(errors: &RawValue) -> String {
     #[derive(Deserialize)]
     struct Reason {
