@@ -116,6 +116,7 @@ impl Client {
             3 => self.dice.pick(&others).secret.clone(),
             4 => format!("weir_{:032x}", self.dice.next()),
             5 => return None,
+            6..12 => any.iter().find(|key| key.ends.is_some()).unwrap().secret.clone(),
             _ => match live.len() {
                 0 => self.dice.pick(&any).secret.clone(),
                 _ => self.dice.pick(&live).secret.clone(),

@@ -45,6 +45,9 @@ pub(crate) struct Faults {
     rates: [u64; 3],
     /// Of 1,000 requests and invocations: how many die.
     deaths: u64,
+    /// Of 1,000 invocations of the fan-out: how many Lambda throttles, and how many have too little time for a large batch.
+    throttled: u64,
+    hurried: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +63,10 @@ impl Faults {
         let dice = Dice::new(seed, "faults");
         let rates = [(); 3].map(|()| *dice.pick(&[0, 20, 100, 250, 500]));
         let deaths = *dice.pick(&[0, 30, 150]);
-        Self { on: AtomicBool::new(true), dice, rates, deaths }
+        let lambda = Dice::new(seed, "faults of Lambda");
+        let throttled = *lambda.pick(&[0, 0, 100, 600]);
+        let hurried = *lambda.pick(&[0, 100, 500]);
+        Self { on: AtomicBool::new(true), dice, rates, deaths, throttled, hurried }
     }
 
     pub(crate) fn stop(&self) {
@@ -78,6 +84,16 @@ impl Faults {
     /// Whether something else goes wrong that does so often of 1,000 times.
     pub(crate) fn chance(&self, of_1000: u64) -> bool {
         self.on() && self.dice.chance(of_1000)
+    }
+
+    /// Whether Lambda has no concurrency left for an invocation.
+    pub(crate) fn is_throttled(&self) -> bool {
+        self.chance(self.throttled)
+    }
+
+    /// Whether an invocation has too little time for a large batch.
+    pub(crate) fn is_hurried(&self) -> bool {
+        self.chance(self.hurried)
     }
 
     pub(crate) fn draw(&self, service: Service, operation: &str) -> Option<Fault> {

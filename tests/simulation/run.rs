@@ -75,11 +75,13 @@ async fn simulate(seed: u64, bug: Option<Bug>, keeps_trace: bool) -> Outcome {
     });
     let filing = Arc::new(Filing::new(&world, weir.fan_out()));
     let mut always: Vec<JoinHandle<()>> = vec![tokio::spawn(firehose::deliver(world.clone()))];
+    always.push(tokio::spawn(firehose::repair(world.clone())));
     always.extend((0..2).map(|name| tokio::spawn(filing.clone().poll(name))));
 
     let tested = serde_json::json!({"Service": "Amazon S3", "Event": "s3:TestEvent"});
     world.queue.lock().unwrap().send(&tested, 0);
     let until = clock.millis() + dice.range(300_000..1_500_000);
+    firehose::deliver_backlog(&world, &Dice::new(seed, "backlog"));
     let mut work = JoinSet::new();
     for name in 0..3 {
         let client = Client { site: site.clone(), dice: Dice::new(seed, &format!("client {name}")), name };

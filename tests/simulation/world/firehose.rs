@@ -1,14 +1,19 @@
 //! Firehose: takes records, and delivers them at least once, in any order, as gzip of one member or several.
 
-use std::{collections::BTreeMap, io::Write, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::Write,
+    sync::Arc,
+};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
+use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
 use serde_json::{Value, json};
-use weir_core::Timestamp;
+use weir_core::{BatchKey, Timestamp};
 
 use super::{RAW, World};
-use crate::clock::wait;
+use crate::{clock::wait, dice::Dice, events::TYPES, operator::USERS};
 
 /// A batch is delivered once it has so many records, or once its oldest is so old.
 const RECORDS: usize = 12;
@@ -19,6 +24,12 @@ pub(crate) struct Stream {
     waiting: Vec<(u64, Vec<u8>)>,
     /// What was delivered: each batch's lines, in their order.
     pub(crate) batches: BTreeMap<String, Vec<Vec<u8>>>,
+    /// Lines of a batch of very many partitions, which no client sent.
+    pub(crate) backlog: BTreeSet<Vec<u8>>,
+    /// Batches whose objects are damaged, with their sound objects.
+    damaged: BTreeMap<String, Bytes>,
+    /// Batches whose objects were damaged.
+    pub(crate) were_damaged: Vec<String>,
 }
 
 /// The lines of a record.
@@ -63,7 +74,7 @@ impl Stream {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
+        self.waiting.is_empty() && self.damaged.is_empty()
     }
 }
 
@@ -115,12 +126,76 @@ fn put(world: &World, records: &[Vec<u8>]) {
         for data in part {
             member.write_all(data).unwrap();
         }
-
         object = member.finish().unwrap();
     }
     let lines: Vec<Vec<u8>> = records.iter().flat_map(|data| lines(data)).map(<[u8]>::to_vec).collect();
     world.note(&format!("firehose delivers {key}: {} lines", lines.len()));
-    world.stream.lock().unwrap().batches.insert(key.clone(), lines);
-    world.objects.lock().unwrap().put(RAW, &key, object.into());
+    let mut object = Bytes::from(object);
+    {
+        let mut stream = world.stream.lock().unwrap();
+        if lines.iter().all(|line| is_record(line)) && world.faults.chance(40) {
+            world.note(&format!("{key} is damaged"));
+            let damaged = damaged(world, &object);
+            stream.damaged.insert(key.clone(), std::mem::replace(&mut object, damaged));
+            stream.were_damaged.push(key.clone());
+        }
+        stream.batches.insert(key.clone(), lines);
+    }
+    world.objects.lock().unwrap().put(RAW, &key, object);
     world.announce(&key);
+}
+
+/// Whether a line is an event's: of a batch that has others, quarantine has these lines once it is repaired.
+fn is_record(line: &[u8]) -> bool {
+    let record: Value = serde_json::from_slice(line).unwrap_or_default();
+    record["received_at"].as_u64() > Some(1)
+}
+
+/// An object that is cut, flipped somewhere, or followed by something else.
+fn damaged(world: &World, object: &Bytes) -> Bytes {
+    let mut damaged = object.to_vec();
+    match world.dice.range(0..3) {
+        0 => damaged.truncate(object.len() - 1 - world.dice.index(6)),
+        1 => damaged[10 + world.dice.index(10)] ^= 1 << world.dice.range(0..8),
+        _ => damaged.extend(b"garbage"),
+    }
+    damaged.into()
+}
+
+/// Repairs damaged batches once quarantine names them, as docs/OPERATE.md says, and has them filed again.
+pub(crate) async fn repair(world: Arc<World>) {
+    loop {
+        wait(world.dice.range(20_000..200_000)).await;
+        let damaged: Vec<String> = world.stream.lock().unwrap().damaged.keys().cloned().collect();
+        for key in damaged {
+            let noticed = format!("quarantine/{}.json.gz", BatchKey::new(key.clone()).id());
+            if world.objects.lock().unwrap().of(RAW).contains_key(&noticed) {
+                let sound = world.stream.lock().unwrap().damaged.remove(&key).unwrap();
+                world.objects.lock().unwrap().put(RAW, &key, sound);
+                world.note(&format!("{key} is repaired"));
+                world.announce(&key);
+            }
+        }
+    }
+}
+
+/// Delivers a batch of very many partitions in some runs: events of many hours, which a client sent late.
+pub(crate) fn deliver_backlog(world: &World, dice: &Dice) {
+    if !dice.chance(100) {
+        return;
+    }
+    let now = world.clock.millis();
+    let mut lines = Vec::new();
+    for (hours, username) in (0..17).flat_map(|hours| USERS.map(|user| (hours, user))) {
+        for (event_type, ..) in TYPES {
+            let (received_at, number) = (now - hours * 3_600_000, lines.len());
+            let line = format!(
+                "{{\"event_id\":\"backlog-{number}\",\"username\":\"{username}\",\"event_type\":\"{event_type}\",\"received_at\":{received_at}}}\n"
+            );
+            lines.push(line.into_bytes());
+        }
+    }
+    let without_end = |line: &Vec<u8>| line[..line.len() - 1].to_vec();
+    world.stream.lock().unwrap().backlog = lines.iter().map(without_end).collect();
+    put(world, &lines);
 }
