@@ -53,7 +53,7 @@ fn what_others_send_moves_the_numbers_without_a_reload() {
         text == "just now" || text.ends_with(" ago")
     });
     browser.until_contains(".chart:first-child .readout", "3 events filed");
-    browser.until_contains(".chart:last-child .readout", "3 events filed");
+    browser.until_contains(".chart:nth-child(2) .readout", "3 events filed");
     assert_eq!(browser.run("return window.stillHere", &json!([])), true);
     no_errors_but(&browser, &[]);
 }

@@ -10,7 +10,6 @@ use weir_core::{
     Catalog, Key, Timestamp,
     catalog::Definition,
     event::{MAX_EVENT_BYTES, STAMPED},
-    occurred::SECONDS,
 };
 
 use crate::{
@@ -172,13 +171,13 @@ fn event_schema(definition: &Definition) -> Value {
         });
         properties["occurred_at"] = json!({
             "anyOf": [
-                {"type": "integer", "minimum": 0, "maximum": SECONDS.start - 1},
-                {"type": "integer", "minimum": SECONDS.end, "maximum": Timestamp::MAX_MILLIS},
+                {"type": "integer", "minimum": 0, "maximum": Timestamp::MAX_MILLIS},
                 {"type": "string", "format": "date-time", "pattern": "^(19[7-9][0-9]|[2-9][0-9]{3})-"},
                 {"type": "null"},
             ],
-            "description": "When it happened: milliseconds since 1970, or RFC 3339. Milliseconds in UTC are kept. A number \
-                that looks like seconds, microseconds or nanoseconds is refused.",
+            "description": "When it happened: milliseconds since 1970, or RFC 3339. Milliseconds in UTC are kept. It is \
+                the event's time if it is at most 400 days before and 10 minutes after its arrival; otherwise the time of \
+                arrival is, and the answer has a warning.",
         });
         properties["event_type"] =
             json!({"type": ["string", "null"], "enum": [definition.event_type(), null]});
