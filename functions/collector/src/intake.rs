@@ -1,6 +1,5 @@
 //! The intake: validates, stamps, stores and counts events. It knows nothing of HTTP.
 
-use serde::{Serialize, Serializer, ser::SerializeMap};
 use tokio::time::{Instant, timeout_at};
 use tracing::{Instrument, field::Empty};
 use weir_core::{
@@ -11,48 +10,7 @@ use weir_core::{
     trace::TRACED,
 };
 
-use crate::reason::Reason;
-use crate::{Collector, Fate, Taken};
-
-/// The outcome of one event.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    /// The event is durable.
-    Stored { event_id: EventId },
-    /// A duplicate: an event with the same id from this client was stored before, so this one was not stored again.
-    Duplicate { event_id: EventId },
-    /// The event is not valid, and was put aside.
-    Rejected { errors: Vec<Violation> },
-    /// The event may not be durable, and must be sent again. `event_id` is the client's, if it gave one.
-    NotStored { event_id: Option<EventId>, reason: Reason },
-}
-
-impl Serialize for Outcome {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        match self {
-            Self::Stored { event_id } => {
-                map.serialize_entry("status", "stored")?;
-                map.serialize_entry("event_id", event_id)?;
-            }
-            Self::Duplicate { event_id } => {
-                map.serialize_entry("status", "duplicate")?;
-                map.serialize_entry("event_id", event_id)?;
-            }
-            Self::Rejected { errors } => {
-                map.serialize_entry("status", "rejected")?;
-                map.serialize_entry("errors", errors)?;
-            }
-            Self::NotStored { event_id, .. } => {
-                map.serialize_entry("status", "not_stored")?;
-                if let Some(event_id) = event_id {
-                    map.serialize_entry("event_id", event_id)?;
-                }
-            }
-        }
-        map.end()
-    }
-}
+use crate::{Collector, Taken, outcome::Outcome, reason::Reason};
 
 /// The most reasons in one answer; beyond them, each event has one. Otherwise the answer to thousands of bad events could
 /// be many times their size.
@@ -214,14 +172,8 @@ impl Collector {
             let event_type =
                 claimed.and_then(|claimed| self.catalog.get(claimed)).map(Definition::event_type);
             let outcome = outcome(verdict, checked);
-            let (fate, number) = match &outcome {
-                Outcome::Stored { .. } => (Fate::Accepted, &mut taken.accepted),
-                Outcome::Duplicate { .. } => (Fate::Duplicate, &mut taken.duplicates),
-                Outcome::Rejected { .. } => (Fate::Rejected, &mut taken.rejected),
-                Outcome::NotStored { .. } => (Fate::NotStored, &mut taken.not_stored),
-            };
-            *number += 1;
-            self.observe.event(event_type, fate);
+            taken.events[outcome.fate()] += 1;
+            self.observe.event(event_type, outcome.fate());
             outcomes.push(outcome);
         }
         self.observe.taken(&taken);

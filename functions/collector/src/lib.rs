@@ -6,6 +6,7 @@
 //! - `router`: the routes;
 //! - `post`: the steps of a request that stores events: `body` (bytes, bounded and decompressed), `framing` (one text for
 //!   each event; `elements` for arrays with invalid JSON), `intake` (validate, stamp, store, count), and the answer;
+//! - `outcome`: what became of an event, for the answer and the metrics;
 //! - `read`: counts; `history`: the same by hour and day; `rejected`: the latest rejected events;
 //! - `etag`: conditional requests;
 //! - `problem`: all errors, and the only place that knows HTTP statuses;
@@ -34,6 +35,7 @@ mod intake;
 mod leftover;
 mod observe;
 mod openapi;
+mod outcome;
 mod page;
 mod pages;
 mod parameters;
@@ -61,7 +63,8 @@ pub use caller::{Authenticate, Caller, NotAuthenticated};
 #[cfg(feature = "lambda")]
 pub use gateway::{Gateway, GatewayAnswer, GatewayAuthentication, GatewayError};
 pub use leftover::{OnlyLeftover, TellOnlyLeftover};
-pub use observe::{Drift, Fate, Observe, Taken};
+pub use observe::{Drift, Observe, Taken};
+pub use outcome::{ByFate, Fate};
 pub use path::tidy;
 pub use post::bodies_waiting;
 pub use request_id::RequestId;

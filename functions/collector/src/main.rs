@@ -99,10 +99,10 @@ impl Observe for Measure {
     /// Where several invocations share calls, the retries of the stream are those of all of them.
     fn taken(&self, taken: &Taken) {
         self.metrics.count(&[
-            ("EventsAccepted", taken.accepted as u64),
-            ("EventsDuplicate", taken.duplicates as u64),
-            ("EventsRejected", taken.rejected as u64),
-            ("EventsNotStored", taken.not_stored as u64),
+            ("EventsAccepted", taken.events.stored as u64),
+            ("EventsDuplicate", taken.events.duplicates as u64),
+            ("EventsRejected", taken.events.rejected as u64),
+            ("EventsNotStored", taken.events.not_stored as u64),
             ("CountFailures", taken.count_failures as u64),
             ("StreamRetries", self.stream.take_retries()),
         ]);

@@ -18,7 +18,8 @@ use crate::{
     body::{self, Room, Sent},
     caller::Writer,
     framing::{self, Framed},
-    intake::{Outcome, Prepared},
+    intake::Prepared,
+    outcome::{ByFate, Outcome},
     problem::Problem,
     reason::Reason,
 };
@@ -160,27 +161,22 @@ async fn aside(
 /// The answer of `POST /events`: 200 all stored, now or before, 207 some, 422 none valid, 503 none stored that should have
 /// been.
 fn answer(outcomes: &[Outcome]) -> Result<Response, Problem> {
-    let count = |wanted: fn(&Outcome) -> bool| outcomes.iter().filter(|outcome| wanted(outcome)).count();
-    let stored = count(|outcome| matches!(outcome, Outcome::Stored { .. }));
-    let duplicates = count(|outcome| matches!(outcome, Outcome::Duplicate { .. }));
-    let rejected = count(|outcome| matches!(outcome, Outcome::Rejected { .. }));
-    let durable = stored + duplicates;
-    let not_stored = outcomes.len() - durable - rejected;
-    let all = outcomes.len();
+    let events: ByFate<usize> = outcomes.iter().map(Outcome::fate).collect();
+    let durable = events.stored + events.duplicates;
     let answer: Map<String, Value> = [
-        ("stored".to_owned(), json!(stored)),
-        ("duplicates".to_owned(), json!(duplicates)),
-        ("rejected".to_owned(), json!(rejected)),
-        ("not_stored".to_owned(), json!(not_stored)),
+        ("stored".to_owned(), json!(events.stored)),
+        ("duplicates".to_owned(), json!(events.duplicates)),
+        ("rejected".to_owned(), json!(events.rejected)),
+        ("not_stored".to_owned(), json!(events.not_stored)),
         ("outcomes".to_owned(), json!(outcomes)),
     ]
     .into_iter()
     .collect();
-    if durable == all {
+    if durable == outcomes.len() {
         Ok((StatusCode::OK, Json(answer)).into_response())
     } else if durable > 0 {
         Ok((StatusCode::MULTI_STATUS, Json(answer)).into_response())
-    } else if not_stored > 0 {
+    } else if events.not_stored > 0 {
         let reason = outcomes.iter().find_map(|outcome| match outcome {
             Outcome::NotStored { reason, .. } => Some(*reason),
             _ => None,
