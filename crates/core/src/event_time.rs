@@ -16,18 +16,17 @@ pub fn of(occurred_at: Option<Timestamp>, received_at: Timestamp) -> Timestamp {
     occurred_at.filter(|&at| is_within(at, received_at)).unwrap_or(received_at)
 }
 
-/// Returns the reason why an event is filed by its time of arrival although its client gave it another time, if it is.
+/// Returns the warning for an event that is filed by its time of arrival although its client gave it another time.
 #[must_use]
-pub fn warning(occurred_at: Option<Timestamp>, received_at: Timestamp) -> Option<String> {
+pub fn warning(occurred_at: Option<Timestamp>, received_at: Timestamp) -> Option<&'static str> {
     let at = occurred_at.filter(|&at| !is_within(at, received_at))?;
-    let why = if occurred::SECONDS.contains(&at.millis()) {
-        "looks like seconds, and is read as milliseconds"
+    Some(if occurred::SECONDS.contains(&at.millis()) {
+        "occurred_at looks like seconds, and is milliseconds: the event is filed by its time of arrival"
     } else if at < received_at {
-        "is more than 400 days before the event arrived"
+        "occurred_at is more than 400 days before the arrival: the event is filed by its time of arrival"
     } else {
-        "is more than 10 minutes after the event arrived"
-    };
-    Some(format!("occurred_at {why}: the event is filed under the hour in which it arrived"))
+        "occurred_at is more than 10 minutes after the arrival: the event is filed by its time of arrival"
+    })
 }
 
 fn is_within(at: Timestamp, received_at: Timestamp) -> bool {
@@ -41,7 +40,7 @@ mod tests {
 
     const NOW: u64 = 1_795_179_605_007;
 
-    fn at(millis: u64) -> (Timestamp, Option<String>) {
+    fn at(millis: u64) -> (Timestamp, Option<&'static str>) {
         let (at, now) = (Some(Timestamp::saturating(millis)), Timestamp::saturating(NOW));
         (of(at, now), warning(at, now))
     }

@@ -8,7 +8,7 @@ use futures_util::TryStreamExt;
 use serde_json::Value;
 use weir_core::{
     BatchId, BatchKey, Clock, Partition, Timestamp,
-    ports::{Content, Lake, PortError},
+    ports::{Content, Lake, LakeObjects, PortError},
 };
 
 use super::{
@@ -20,9 +20,10 @@ use crate::world::World;
 struct Buggy {
     world: Arc<World>,
     inner: Arc<dyn Lake>,
+    objects: Arc<dyn LakeObjects>,
 }
 
-pub(crate) fn lake(world: &Arc<World>, inner: Arc<dyn Lake>) -> Arc<dyn Lake> {
+pub(crate) fn lake(world: &Arc<World>, inner: Arc<impl Lake + LakeObjects + 'static>) -> Arc<dyn Lake> {
     const HERE: [Bug; 6] = [
         Bug::RandomNames,
         Bug::NamesShared,
@@ -32,7 +33,9 @@ pub(crate) fn lake(world: &Arc<World>, inner: Arc<dyn Lake>) -> Arc<dyn Lake> {
         Bug::PartitionedByOccurrence,
     ];
     match world.bug {
-        Some(bug) if HERE.contains(&bug) => Arc::new(Buggy { world: world.clone(), inner }),
+        Some(bug) if HERE.contains(&bug) => {
+            Arc::new(Buggy { world: world.clone(), inner: inner.clone(), objects: inner })
+        }
         _ => inner,
     }
 }
@@ -64,7 +67,7 @@ impl Lake for Buggy {
             }
             Bug::NamesShared => self.write(partition, &BatchKey::new("raw/batch").id(), &text).await,
             Bug::FirstWriteWins => {
-                if self.inner.open(partition, batch).await.is_ok() {
+                if self.objects.open_path(&partition.object(batch)).await.is_ok() {
                     return Ok(());
                 }
                 let first = text.iter().position(|byte| *byte == b'\n').unwrap() + 1;
@@ -89,13 +92,5 @@ impl Lake for Buggy {
                 Ok(())
             }
         }
-    }
-
-    async fn open(&self, partition: &Partition, batch: &BatchId) -> Result<Content, PortError> {
-        self.inner.open(partition, batch).await
-    }
-
-    async fn list(&self, after: Option<&str>, limit: usize) -> Result<Vec<String>, PortError> {
-        self.inner.list(after, limit).await
     }
 }
