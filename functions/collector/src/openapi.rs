@@ -123,6 +123,7 @@ fn schemas(catalog: &Catalog) -> Value {
                 },
                 "event_id": {"type": "string"},
                 "errors": {"type": "array", "items": {"$ref": "#/components/schemas/Violation"}},
+                "warnings": warnings(),
             },
         },
         "Outcomes": {
@@ -231,6 +232,14 @@ fn post_events(catalog: &Catalog) -> Value {
     })
 }
 
+fn warnings() -> Value {
+    json!({
+        "type": "array", "items": {"type": "string"},
+        "description": "What is odd about a stored event: an occurred_at out of bounds, so that the event is filed by its \
+            time of arrival. Missing where there is nothing to say.",
+    })
+}
+
 fn post_typed(definition: &Definition) -> Value {
     let name = definition.event_type().as_str();
     let mut responses = errors(Of::OneEvent, &[400, 401, 403, 408, 413, 415, 422, 429, 503]);
@@ -245,6 +254,7 @@ fn post_typed(definition: &Definition) -> Value {
                 "status": {"const": "duplicate", "description": "The event was stored earlier, with the same \
                     event_id, and not again. A stored event's answer has the message alone."},
                 "event_id": {"type": "string", "description": "The id that both have."},
+                "warnings": warnings(),
             },
         }}},
     });
