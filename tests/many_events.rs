@@ -367,7 +367,8 @@ fn an_event_is_filed_and_settled_in_the_hour_in_which_it_happened_if_that_can_be
 #[test]
 fn the_time_that_weir_stamps_cannot_be_sent_and_the_reason_names_what_can() {
     let weir = Weir::start();
-    let answer = weir.post("/button/click", r#"{"session_id":"s","button_id":"b","time":"2026-11-20T13:00:00Z"}"#);
+    let answer =
+        weir.post("/button/click", r#"{"session_id":"s","button_id":"b","time":"2026-11-20T13:00:00Z"}"#);
     let errors = answer.problem(422, "invalid-event")["errors"].clone();
     assert_eq!(errors[0]["path"], "/time");
     assert!(errors[0]["message"].as_str().unwrap().ends_with("as occurred_at"), "{errors}");

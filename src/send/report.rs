@@ -115,18 +115,21 @@ impl Report {
             0 => String::new(),
             lines => format!("; {} done before", counted(lines, "line was", "lines were")),
         };
-        // The server is not trusted with the terminal.
-        let warned = self.first_warning.as_ref().map_or_else(String::new, |(line, warning)| {
-            let events = counted(self.warned, "event", "events");
-            format!("\n{}: {events} stored with a warning, first line {line}: {}", self.name, on_one_line(warning))
-        });
         format!(
-            "{}: {} sent, {}, {rejected} in {:.1} s, {:.0} events/s{before}{warned}",
+            "{}: {} sent, {}, {rejected} in {:.1} s, {:.0} events/s{before}",
             self.name,
             self.sent,
             counted(self.duplicates, "duplicate", "duplicates"),
             self.begin.elapsed().as_secs_f64(),
             self.per_second()
         )
+    }
+    /// Returns how many events were stored with a warning, and the first warning; `None` without any.
+    pub(super) fn warned(&self) -> Option<String> {
+        let (line, warning) = self.first_warning.as_ref()?;
+        let events = counted(self.warned, "event", "events");
+        // The server is not trusted with the terminal.
+        let warning = on_one_line(warning);
+        Some(format!("{}: {events} stored with a warning, first line {line}: {warning}", self.name))
     }
 }

@@ -82,7 +82,7 @@ fn events_of_last_year_have_bars_by_month_which_are_hidden_without_them() {
     browser.until_contains(".chart:nth-child(2) .readout", "2 events filed");
     browser.until_contains(".chart:first-child .readout", "1 event filed");
     assert_eq!(is_hidden(&browser), false);
-    let bars = "return document.querySelectorAll('.chart:nth-child(3) tbody tr').length";
+    let bars = "return document.querySelectorAll('.chart:nth-child(3) .bars > span').length";
     let bars = browser.run(bars, &json!([])).as_u64().unwrap();
     assert!((9..=11).contains(&bars), "{bars} months lie between 395 and 120 days ago");
     no_errors_but(&browser, &[]);

@@ -82,7 +82,8 @@ impl Lake for Buggy {
                 let mut hours: BTreeMap<_, Vec<u8>> = BTreeMap::new();
                 for line in text.split_inclusive(|byte| *byte == b'\n') {
                     let event: Value = serde_json::from_slice(line).unwrap();
-                    let stated = event["occurred_at"].as_u64().filter(|_| bug == Bug::PartitionedByOccurrence);
+                    let stated =
+                        event["occurred_at"].as_u64().filter(|_| bug == Bug::PartitionedByOccurrence);
                     let at = stated.or(event["received_at"].as_u64()).unwrap();
                     hours.entry(Timestamp::saturating(at).hour()).or_default().extend_from_slice(line);
                 }
