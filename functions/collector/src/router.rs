@@ -79,7 +79,7 @@ pub fn router(collector: Collector, origins: &Origins) -> Router {
     // Built at the first request: a starting function has no time for it.
     let catalog = Arc::clone(&collector.catalog);
     let document = Arc::new(LazyLock::new(move || openapi::text(&catalog)));
-    let ids = Source { clock: collector.clock.clone(), random: collector.random.clone() };
+    let ids = Source { clock: collector.host.clock.clone(), random: collector.host.random.clone() };
     let mut router = Router::new()
         .route("/events", post(events))
         .route("/counts", get(read::all))
