@@ -67,7 +67,7 @@ pub use observe::{Drift, Observe, Taken};
 pub use outcome::{ByFate, Fate};
 pub use path::tidy;
 pub use request_id::RequestId;
-pub use router::{Origins, OriginsError, no_room, router};
+pub use router::{Origins, no_room, router};
 pub use unreadable::Unreadable;
 
 /// A collector: what it takes, where it keeps it, and where it runs.
