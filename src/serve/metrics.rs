@@ -18,7 +18,7 @@ mod sharing;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use collector::{ByFate, Drift, Fate, Observe, Taken};
+use collector::{ByFate, Drift, Fate, Limits, Observe, Taken};
 use prometheus_client::{
     encoding::text,
     metrics::{counter::Counter, family::Family, gauge::Gauge, info::Info},
@@ -96,12 +96,13 @@ impl Metrics {
         catalog: &Catalog,
         engine: Option<&Embedded>,
         coalescing: Option<Coalescing>,
+        limits: Limits,
         clock: Arc<dyn Clock>,
     ) -> Arc<Self> {
         let mut registry = Registry::default();
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("weir_build", "Which version of Weir this is", build);
-        let looked = Looked::register(&mut registry, engine.cloned(), clock);
+        let looked = Looked::register(&mut registry, engine.cloned(), limits, clock);
         let weir = registry.sub_registry_with_prefix("weir");
 
         let sharing = coalescing.map(|coalescing| Sharing::register(weir, coalescing));

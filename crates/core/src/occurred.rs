@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use serde_json::Value;
 
-use crate::{Timestamp, TimestampError};
+use crate::{Timestamp, timestamp::NOT_A_TIME};
 
 /// The seconds since 1970 of the years 1990 to 2099. As milliseconds, they would be in January and February 1970, when no
 /// event happened that a client counts in milliseconds.
@@ -15,8 +15,8 @@ pub(crate) fn read(value: &Value) -> Result<Timestamp, String> {
     if let Some(text) = value.as_str() {
         return Timestamp::from_rfc3339(text).map_err(|error| error.to_string());
     }
-    let Some(number) = value.as_f64() else { return Err(TimestampError.to_string()) };
-    let millis = value.as_u64().or_else(|| whole(number)).ok_or(TimestampError);
+    let Some(number) = value.as_f64() else { return Err(NOT_A_TIME.to_string()) };
+    let millis = value.as_u64().or_else(|| whole(number)).ok_or(NOT_A_TIME);
     millis.and_then(Timestamp::from_millis).map_err(|error| match unit(number) {
         Some(unit) => format!("a number is milliseconds since 1970, and this looks like {unit}"),
         None => error.to_string(),

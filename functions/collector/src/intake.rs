@@ -54,7 +54,7 @@ impl Collector {
         events: &[&[u8]],
         expected: Option<&EventType>,
     ) -> Prepared {
-        let received_at = self.clock.now();
+        let received_at = self.host.clock.now();
         let mut errors_left = MAX_ERRORS;
         let mut budget = Budget::of_a_request();
         let mut prepared = Prepared {
@@ -92,7 +92,7 @@ impl Collector {
 
     /// Prepares a body without recognisable events: one rejected event, or several with its parts if one cannot hold it.
     pub(crate) fn prepare_malformed(&self, username: &Username, body: &[u8], error: &Violation) -> Prepared {
-        let received_at = self.clock.now();
+        let received_at = self.host.clock.now();
         let parts = parts(body);
         let prepare = |(number, part): (usize, &&[u8])| {
             let mut errors = vec![error.clone()];
@@ -142,14 +142,14 @@ impl Collector {
     }
 
     fn stamp(&self, username: &Username, event_id: Option<EventId>, received_at: Timestamp) -> Stamp {
-        Stamp::new(username.clone(), event_id, received_at, &*self.random)
+        Stamp::new(username.clone(), event_id, received_at, &*self.host.random)
     }
 
     /// Stores prepared events and counts them. Returns the outcome of each, and reports all of them to the observer.
     pub(crate) async fn store(&self, Prepared { records, verdicts }: Prepared) -> Vec<Outcome> {
         let began = Instant::now();
         let storing = tracing::debug_span!(target: TRACED, "store", weir.events = records.len());
-        let appended = self.stream.append(records.clone()).instrument(storing).await;
+        let appended = self.ports.stream.append(records.clone()).instrument(storing).await;
         let stored =
             records.iter().zip(&appended).filter(|(_, appended)| matches!(appended, Appended::Stored));
         let count_failures = self.count(began, stored.map(|(record, _)| record)).await;
@@ -176,10 +176,10 @@ impl Collector {
                 claimed.and_then(|claimed| self.catalog.get(claimed)).map(Definition::event_type);
             let outcome = outcome(verdict, checked);
             taken.events[outcome.fate()] += 1;
-            self.observe.event(event_type, outcome.fate());
+            self.host.observe.event(event_type, outcome.fate());
             outcomes.push(outcome);
         }
-        self.observe.taken(&taken);
+        self.host.observe.taken(&taken);
         outcomes
     }
 
@@ -193,15 +193,15 @@ impl Collector {
         let rejected: Vec<Record> = stored.filter(|record| record.is_rejected()).cloned().collect();
         let noting = async {
             if !rejected.is_empty()
-                && let Err(error) = self.rejected.note(&rejected).await
+                && let Err(error) = self.ports.rejected.note(&rejected).await
             {
                 tracing::warn!(%error, "rejected events are stored, and not in the list of the latest");
             }
         };
         let counting = tracing::debug_span!(target: TRACED, "count", weir.counters = increments.len(), otel.error = Empty);
         let both =
-            async { tokio::join!(self.live.raise(&increments).instrument(counting.clone()), noting).0 };
-        let raised = match self.counted_within {
+            async { tokio::join!(self.ports.live.raise(&increments).instrument(counting.clone()), noting).0 };
+        let raised = match self.host.counted_within {
             None => both.await,
             Some(within) => timeout_at(began + within, both)
                 .await

@@ -15,14 +15,16 @@ use axum::{
     body::Body,
     http::{Request, StatusCode, request::Parts},
 };
-use collector::{Authenticate, ByFate, Caller, Collector, NotAuthenticated, Observe, Origins, Taken};
+use collector::{
+    Authenticate, ByFate, Caller, Collector, Host, Limits, NotAuthenticated, Observe, Origins, Taken,
+};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 use weir_core::{
     Catalog, Counter, EventType, Hour, Increment, ManualClock, Record, SeededRandom, Timestamp, Username,
     counts::{KeyCount, KeysRequest, SettledTotals},
-    ports::{Appended, Health, LiveCounts, PortError, RecentRejected, SettledCounts, Stream},
+    ports::{Appended, Health, LiveCounts, PortError, Ports, RecentRejected, Settled, SettledCounts, Stream},
     rejected::RejectedEvent,
     users::Scope,
 };
@@ -154,19 +156,15 @@ impl Authenticate for Door {
 }
 
 fn api(script: &Arc<Script>, stuck: bool) -> Router {
-    let collector = Collector {
-        catalog: Arc::new(Catalog::built_in().unwrap()),
-        stream: script.clone(),
-        live: script.clone(),
-        settled: script.clone(),
-        rejected: script.clone(),
-        health: script.clone(),
+    let host = Host {
         authenticate: Arc::new(Door { stuck }),
         observe: script.clone(),
         clock: Arc::new(ManualClock::at(Timestamp::saturating(1_795_179_605_007))),
         random: Arc::new(SeededRandom::new(1)),
         counted_within: Some(Duration::from_secs(13)),
     };
+    let catalog = Arc::new(Catalog::built_in().unwrap());
+    let collector = Collector { catalog, ports: Ports::of(script.clone()), host, limits: Limits::default() };
     collector::router(collector, &Origins::Any)
 }
 
