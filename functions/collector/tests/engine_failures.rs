@@ -24,7 +24,7 @@ use tower::ServiceExt;
 use weir_core::{
     Catalog, Counter, EventType, Hour, Increment, ManualClock, Record, SeededRandom, Timestamp, Username,
     counts::{KeyCount, KeysRequest, SettledTotals},
-    ports::{Appended, Health, LiveCounts, PortError, Ports, RecentRejected, Settled, SettledCounts, Stream},
+    ports::{Appended, Health, LiveCounts, PortError, Ports, RecentRejected, SettledCounts, Stream},
     rejected::RejectedEvent,
     users::Scope,
 };
