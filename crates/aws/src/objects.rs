@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use aws_sdk_s3::{Client, operation::get_object::GetObjectError, primitives::ByteStream};
 use futures_util::stream;
 use weir_core::{
-    BatchId, BatchKey, Partition, Username,
+    BatchId, BatchKey, Format, Partition, Username,
     ports::{Content, Lake, LakeObjects, PortError, Quarantine, QuarantineObjects, Raw, RawObjects},
 };
 
@@ -18,9 +18,6 @@ pub const RAW_PREFIX: &str = "raw/";
 /// The prefix, in the raw bucket, of batches that could not be filed: outside [`RAW_PREFIX`], whose objects start the
 /// fan-out.
 pub const QUARANTINE_PREFIX: &str = "quarantine/";
-
-/// The prefix of all of the lake's keys.
-const LAKE_PREFIX: &str = "username=";
 
 /// The bucket of batches.
 #[derive(Clone)]
@@ -112,7 +109,7 @@ impl Lake for S3Lake {
 impl LakeObjects for S3Lake {
     /// Lists the shared bucket only.
     async fn list(&self, after: Option<&str>, limit: usize) -> Result<Vec<String>, PortError> {
-        list(&self.client, &self.bucket, LAKE_PREFIX, after, limit).await
+        list(&self.client, &self.bucket, Partition::PREFIX, after, limit).await
     }
     /// Lists the user's own bucket and the shared one.
     async fn list_of(
@@ -121,7 +118,7 @@ impl LakeObjects for S3Lake {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<String>, PortError> {
-        let prefix = format!("{LAKE_PREFIX}{username}/");
+        let prefix = format!("{}/", Partition::folder_of_user(username));
         let mut keys = list(&self.client, &self.bucket, &prefix, after, limit).await?;
         if let Some(own) = self.own_bucket(username) {
             match list(&self.client, &own, &prefix, after, limit).await {
@@ -139,8 +136,7 @@ impl LakeObjects for S3Lake {
     }
 
     async fn open_path(&self, path: &str) -> Result<Content, PortError> {
-        let username = path.strip_prefix(LAKE_PREFIX).and_then(|rest| rest.split('/').next());
-        self.open_of(username.and_then(|name| name.parse().ok()).as_ref(), path).await
+        self.open_of(Partition::user_of(path).as_ref(), path).await
     }
 }
 
@@ -159,7 +155,7 @@ impl QuarantineObjects for S3Quarantine {
 }
 
 fn quarantine_key(batch: &BatchId) -> String {
-    format!("{QUARANTINE_PREFIX}{batch}.json.gz")
+    format!("{QUARANTINE_PREFIX}{}", Format::default().file(batch))
 }
 
 async fn open(client: &Client, bucket: &str, key: &str) -> Result<Content, PortError> {

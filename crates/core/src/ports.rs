@@ -333,6 +333,38 @@ pub trait QuarantineObjects: Send + Sync {
     async fn open(&self, batch: &BatchId) -> Result<Content, PortError>;
 }
 
+/// The ports of an engine that the collector calls.
+#[derive(Clone)]
+pub struct Ports {
+    /// The store of events.
+    pub stream: Arc<dyn Stream>,
+    /// The counts that rise at once.
+    pub live: Arc<dyn LiveCounts>,
+    /// The counts of events in the lake.
+    pub settled: Arc<dyn SettledCounts>,
+    /// The latest invalid events.
+    pub rejected: Arc<dyn RecentRejected>,
+    /// The engine's health check.
+    pub health: Arc<dyn Health>,
+}
+
+impl Ports {
+    /// Makes them of an engine that has all of them.
+    #[must_use]
+    pub fn of<E>(engine: Arc<E>) -> Self
+    where
+        E: Stream + LiveCounts + SettledCounts + RecentRejected + Health + 'static,
+    {
+        Self {
+            stream: engine.clone(),
+            live: engine.clone(),
+            settled: engine.clone(),
+            rejected: engine.clone(),
+            health: engine,
+        }
+    }
+}
+
 /// The health check of the engine.
 #[async_trait]
 pub trait Health: Send + Sync {

@@ -11,11 +11,11 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use weir_core::{
-    BatchId, BatchKey, Partition, Username,
+    BatchId, BatchKey, Format, Partition, Username,
     ports::{Content, Lake, LakeObjects, PortError, Quarantine, QuarantineObjects, Raw, RawObjects},
 };
 
-use crate::folder::{Earlier, Folder, SUFFIX};
+use crate::folder::{Earlier, Folder};
 
 /// The bytes of a file read at a time.
 const PIECE: usize = 1 << 16;
@@ -105,7 +105,8 @@ impl LakeObjects for LakeFolder {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<String>, PortError> {
-        let prefix = format!("username={username}/");
+        let folder = Partition::folder_of_user(username);
+        let prefix = format!("{folder}/");
         let after = match after {
             Some(after) if after > prefix.as_str() => match after.strip_prefix(&prefix) {
                 Some(below) => Some(below),
@@ -114,7 +115,7 @@ impl LakeObjects for LakeFolder {
             },
             _ => None,
         };
-        let own = self.0.sub(prefix.trim_end_matches('/'));
+        let own = self.0.sub(&folder);
         let names =
             own.list(after, limit).map_err(|error| PortError::unavailable("listing the lake", error))?;
         Ok(names.into_iter().map(|name| format!("{prefix}{name}")).collect())
@@ -128,7 +129,7 @@ impl LakeObjects for LakeFolder {
 #[async_trait]
 impl Quarantine for QuarantineFolder {
     async fn put(&self, batch: &BatchId, length: u64, content: Content) -> Result<(), PortError> {
-        let name = format!("{batch}.{SUFFIX}");
+        let name = Format::default().file(batch);
         put(&self.0, "writing to quarantine", &name, length, content, Earlier::IsReplaced).await
     }
 }
@@ -136,7 +137,7 @@ impl Quarantine for QuarantineFolder {
 #[async_trait]
 impl QuarantineObjects for QuarantineFolder {
     async fn open(&self, batch: &BatchId) -> Result<Content, PortError> {
-        open(&self.0, "the quarantined object", &format!("{batch}.{SUFFIX}"))
+        open(&self.0, "the quarantined object", &Format::default().file(batch))
     }
 }
 

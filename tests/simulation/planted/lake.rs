@@ -24,11 +24,12 @@ struct Buggy {
 }
 
 pub(crate) fn lake(world: &Arc<World>, inner: Arc<impl Lake + LakeObjects + 'static>) -> Arc<dyn Lake> {
-    const HERE: [Bug; 5] = [
+    const HERE: [Bug; 6] = [
         Bug::RandomNames,
         Bug::NamesShared,
         Bug::FirstWriteWins,
         Bug::PartitionedByFiling,
+        Bug::PartitionedByArrival,
         Bug::PartitionedByOccurrence,
     ];
     match world.bug {
@@ -77,11 +78,13 @@ impl Lake for Buggy {
                 let partition = Partition { hour: self.world.clock.now().hour(), ..partition.clone() };
                 self.write(&partition, batch, &text).await
             }
-            _ => {
+            bug => {
                 let mut hours: BTreeMap<_, Vec<u8>> = BTreeMap::new();
                 for line in text.split_inclusive(|byte| *byte == b'\n') {
                     let event: Value = serde_json::from_slice(line).unwrap();
-                    let at = event["occurred_at"].as_u64().or(event["received_at"].as_u64()).unwrap();
+                    let stated =
+                        event["occurred_at"].as_u64().filter(|_| bug == Bug::PartitionedByOccurrence);
+                    let at = stated.or(event["received_at"].as_u64()).unwrap();
                     hours.entry(Timestamp::saturating(at).hour()).or_default().extend_from_slice(line);
                 }
                 for (hour, text) in hours {

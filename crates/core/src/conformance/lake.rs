@@ -66,7 +66,7 @@ pub async fn objects_are_listed_in_pages(lake: &(impl Lake + LakeObjects)) {
         expected.push(partition.object(&batch));
     }
     expected.sort();
-    let (mut listed, mut after) = (Vec::new(), Some(format!("username={}", partition.username)));
+    let (mut listed, mut after) = (Vec::new(), Some(Partition::folder_of_user(&partition.username)));
     for _ in 0..100 {
         let page = lake.list(after.as_deref(), 3).await.unwrap();
         assert!(page.len() <= 3 && page.is_sorted());
