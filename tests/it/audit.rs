@@ -305,7 +305,8 @@ fn repair_makes_live_counts_what_lies_in_the_lake_and_leaves_everything_else() {
     assert_eq!((repaired.code, repaired.found.len()), (Some(3), 5), "{repaired:?}");
     assert!(repaired.said.contains("were left as they are"), "{}", repaired.said);
     let left = audit(&weir, &data, &[]);
-    assert!(left.found.len() == 4 && left.found.iter().all(|it| it["username"] == "ann"), "{left:?}");
+    assert_eq!(left.found.len(), 4, "{left:?}");
+    assert!(left.found.iter().all(|it| it["username"] == "ann"), "{left:?}");
 
     // What it recommends helps.
     weir.output(&["replay"]);
@@ -361,7 +362,8 @@ fn a_folder_without_data_is_told() {
     let empty = tempfile::tempdir().unwrap();
     for options in [&[][..], &["--repair"]] {
         let answer = audit(&weir, empty.path(), options);
-        assert!(answer.code == Some(1) && answer.said.contains("there are no data in"), "{answer:?}");
+        assert_eq!(answer.code, Some(1), "{answer:?}");
+        assert!(answer.said.contains("there are no data in"), "{answer:?}");
     }
     assert_eq!(fs::read_dir(empty.path()).unwrap().count(), 0);
 }

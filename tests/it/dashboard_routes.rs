@@ -58,7 +58,7 @@ fn settled_counts_are_read_by_hour_and_day_with_the_time_they_were_settled() {
     let [from, to, of_one] = [&hours["from"], &hours["to"], &hours["hours"][0]["hour"]]
         .map(|hour| hour.as_str().unwrap().parse::<Hour>().unwrap());
     assert_eq!(from, to.minus(47));
-    assert!(began.hour() <= of_one && of_one <= ended.hour());
+    assert!((began.hour()..=ended.hour()).contains(&of_one), "{of_one}");
     let days = weir.get("/counts/button_click/days");
     assert_eq!(sum(&days, "day"), 5);
     let [from, to] = ["from", "to"].map(|name| days.json()[name].as_str().unwrap().parse::<Day>().unwrap());

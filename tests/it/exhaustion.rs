@@ -105,7 +105,9 @@ fn at_the_limit_the_connection_that_was_idle_longest_makes_room() {
     assert!(idle.iter().all(Wire::is_open));
     others_are_served(&weir);
     idle[0].wait_for_the_end();
-    assert!(used.is_open() && one_more.is_open() && busy.is_open());
+    assert!(used.is_open(), "the one that was used before");
+    assert!(one_more.is_open(), "the one more");
+    assert!(busy.is_open(), "the one with a request under way");
     busy.send("nope");
     assert_eq!(busy.answer().status, 422, "a request under way is not cut off");
 }

@@ -32,7 +32,8 @@ fn filing_every_batch_again_leaves_the_lake_byte_for_byte_and_the_settled_counts
     }
     assert_eq!(weir.stop("-TERM"), Some(0));
     let (lake, quarantine) = (bytes_of(&weir, "lake"), bytes_of(&weir, "quarantine"));
-    assert!(lake.len() > 4 && quarantine.is_empty());
+    assert!(lake.len() > 4, "{lake:?}");
+    assert!(quarantine.is_empty(), "{quarantine:?}");
 
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {

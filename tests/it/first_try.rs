@@ -131,10 +131,12 @@ fn an_address_is_read_in_one_way_wherever_one_is_typed() {
                 format!("cannot listen on 127.0.0.1:{port}: choose another address with {option}")
             };
             let (code, said) = run(&["serve", "--data", "new", "--listen", &address]);
-            assert!(code == Some(1) && said.contains(&taken("--listen")), "{address}: {said}");
+            assert_eq!(code, Some(1), "{address}: {said}");
+            assert!(said.contains(&taken("--listen")), "{address}: {said}");
             let (code, said) =
                 run(&["serve", "--data", "new", "--listen", "0", "--metrics-listen", &address]);
-            assert!(code == Some(1) && said.contains(&taken("--metrics-listen")), "{address}: {said}");
+            assert_eq!(code, Some(1), "{address}: {said}");
+            assert!(said.contains(&taken("--metrics-listen")), "{address}: {said}");
         }
     }
     assert_eq!(weir.get("/button/click/count").json(), json!({"count": 1}));

@@ -48,7 +48,8 @@ fn the_image_runs_as_nobody_in_particular_on_pinned_images_with_nothing_in_it_bu
     for base in bases.iter().filter(|base| *base != "scratch") {
         let (_, tag) = base.split_once(':').unwrap_or_else(|| panic!("{base} has no version"));
         let version: Vec<&str> = tag.split('-').next().unwrap().split('.').collect();
-        assert!(version.len() == 3 && version.iter().all(|part| part.parse::<u32>().is_ok()), "{base}");
+        assert_eq!(version.len(), 3, "{base}");
+        assert!(version.iter().all(|part| part.parse::<u32>().is_ok()), "{base}");
     }
     // The compiler is at least the one that the packages ask for.
     let wanted = file("Cargo.toml");
@@ -57,7 +58,8 @@ fn the_image_runs_as_nobody_in_particular_on_pinned_images_with_nothing_in_it_bu
 
     let user = last_stage("USER");
     let ids: Vec<u32> = user.split(':').map(|id| id.parse().unwrap()).collect();
-    assert!(ids.len() == 2 && ids.iter().all(|id| *id >= 10_000), "{user}");
+    assert_eq!(ids.len(), 2, "{user}");
+    assert!(ids.iter().all(|id| *id >= 10_000), "{user}");
     assert_eq!((last_stage("VOLUME"), last_stage("EXPOSE")), ("/data".to_owned(), "8080".to_owned()));
     assert_eq!(last_stage("ENTRYPOINT"), r#"["/weir"]"#);
     assert_eq!(last_stage("CMD"), r#"["serve"]"#);

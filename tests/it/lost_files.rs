@@ -67,7 +67,8 @@ fn no_event_is_acknowledged_once_the_data_folder_is_moved_replaced_removed_or_cu
         }
         let log = weir.log();
         let told = log.lines().filter(|line| line.contains("no event is acknowledged from now on")).count();
-        assert!(told == 1 && log.contains(said), "{deed}: {log}");
+        assert_eq!(told, 1, "{deed}: {log}");
+        assert!(log.contains(said), "{deed}: {log}");
     }
 }
 

@@ -100,7 +100,8 @@ fn an_array_whose_elements_cannot_be_told_apart_is_kept_whole_and_the_answer_say
     };
     parts.sort_by_key(number);
     let kept: String = parts.iter().map(|part| part["body"].as_str().unwrap()).collect();
-    assert!(kept == body && parts.iter().all(|part| part["truncated"].is_null()), "{} parts", parts.len());
+    assert!(kept == body, "{} parts are not the body", parts.len());
+    assert!(parts.iter().all(|part| part["truncated"].is_null()), "one of {} is cut", parts.len());
     assert_eq!(weir.get("/counts").json()["rejected"]["settled"], parts.len());
 }
 

@@ -50,7 +50,9 @@ fn assert_shown(weir: &Weir, url: &str, arguments: &[&str], bar: &str, summary: 
     assert!(drawn.is_some() && drawn < said, "{arguments:?}: {shown:?}");
     let output = piped(weir, url, arguments);
     let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
-    assert!(text.contains(summary) && text.lines().count() == 1 && !text.contains('\u{1b}'), "{text:?}");
+    assert!(text.contains(summary), "{text:?}");
+    assert_eq!(text.lines().count(), 1, "{text:?}");
+    assert!(!text.contains('\u{1b}'), "{text:?}");
 }
 
 #[test]

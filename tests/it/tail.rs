@@ -172,7 +172,9 @@ fn the_last_events_and_the_wanted_ones_are_shown_of_a_server_that_is_stopped_too
 
     let last = Tail::start(&weir, &["--last", "2", "--user", "ann", "--type", "button_click"]);
     eventually("they are shown", || last.lines().len() == 2);
-    assert!(last.lines()[0].contains("button_id=0") && last.lines()[1].contains("button_id=2"));
+    let lines = last.lines();
+    assert!(lines[0].contains("button_id=0"), "{lines:?}");
+    assert!(lines[1].contains("button_id=2"), "{lines:?}");
     drop(last);
     weir.restart();
     in_raw(&weir);

@@ -26,7 +26,8 @@ fn adding_a_user_prints_the_credentials_alone_and_they_work_at_once() {
     assert!(told.contains("ann has an account") && !told.contains("weir_"), "{told}");
     assert!(is_let_in(&weir, printed.trim_end()));
     let again = weir.run(&["user", "add", "ann"]);
-    assert!(!again.status.success() && again.stdout.is_empty());
+    assert!(!again.status.success(), "{again:?}");
+    assert!(again.stdout.is_empty(), "{again:?}");
 }
 
 #[test]
@@ -42,7 +43,8 @@ fn a_chosen_password_works_and_is_not_printed() {
         .unwrap();
     child.stdin.take().unwrap().write_all("pässword: 1\n".as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
-    assert!(output.status.success() && output.stdout.is_empty());
+    assert!(output.status.success(), "{output:?}");
+    assert!(output.stdout.is_empty(), "{output:?}");
     assert!(!String::from_utf8_lossy(&output.stderr).contains("pässword"));
     assert!(is_let_in(&weir, "bob:pässword: 1"));
     assert!(!is_let_in(&weir, "bob:pässword: 2"));
@@ -98,7 +100,8 @@ fn a_rotated_secret_replaces_the_old_one_now_or_after_a_while() {
     let weir = Weir::start();
     let old = weir.user("ann");
     let new = weir.output(&["user", "rotate", "ann", "--keep-old", "1h"]).trim().to_owned();
-    assert!(is_let_in(&weir, &old) && is_let_in(&weir, &new));
+    assert!(is_let_in(&weir, &old), "the old key");
+    assert!(is_let_in(&weir, &new), "the new key");
     let last = weir.output(&["user", "rotate", "ann"]).trim().to_owned();
     assert!(is_let_in(&weir, &last));
     eventually("the secret before is refused", || !is_let_in(&weir, &new));

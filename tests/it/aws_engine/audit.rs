@@ -183,6 +183,7 @@ fn a_shard_that_would_not_be_read_and_a_bucket_that_is_not_there_are_told() {
     assert!(said(&output).contains("no-such-bucket was not found"), "{}", said(&output));
     add(&aws, "live#ann#7", "type#button_click", 1);
     let answer = audit(&aws, &[]);
-    assert!(answer.code == Some(1) && answer.said.contains("WEIR_COUNTER_SHARDS is 2"), "{}", answer.said);
+    assert_eq!(answer.code, Some(1), "{}", answer.said);
+    assert!(answer.said.contains("WEIR_COUNTER_SHARDS is 2"), "{}", answer.said);
     assert!(aws.objects(RAW, "raw/").len() >= 3);
 }

@@ -21,7 +21,8 @@ fn a_file_that_is_sent_twice_is_there_once() {
             .env("WEIR_URL", server.url())
             .env("WEIR_CREDENTIALS", &ann));
         let printed = String::from_utf8_lossy(&sent.stdout).into_owned();
-        assert!(sent.status.code() == Some(3) && printed.contains(expected), "{printed}");
+        assert_eq!(sent.status.code(), Some(3), "{printed}");
+        assert!(printed.contains(expected), "{printed}");
     }
     let counts = server.get(&ann, "/button/click/count").json();
     assert_eq!(counts["count"], 60);

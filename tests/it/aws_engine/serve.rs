@@ -277,5 +277,6 @@ fn requests_that_come_together_share_calls_and_all_are_told_the_truth() {
     assert_eq!(server.get(&ann, "/counts").json()["counts"][0]["total"], events);
     assert_eq!(lines_in_raw(&aws).len() as u64, events);
     let guide = include_str!("../../../docs/OPERATE.md");
-    assert!(guide.contains("`weir_engine_requests_total`") && guide.contains("`weir_engine_calls_total`"));
+    assert!(guide.contains("`weir_engine_requests_total`"), "docs/OPERATE.md names the requests");
+    assert!(guide.contains("`weir_engine_calls_total`"), "docs/OPERATE.md names the calls");
 }

@@ -30,7 +30,8 @@ fn accounts_are_made_listed_changed_and_removed() {
     let again = aws.run(&["user", "add", "ann"]);
     assert!(!again.status.success() && again.stdout.is_empty(), "{}", said(&again));
     let rotated = aws.output(&["user", "rotate", "ann", "--keep-old", "1h"]);
-    assert!(rotated.starts_with("ann:weir_") && rotated != credentials);
+    assert!(rotated.starts_with("ann:weir_"), "{rotated}");
+    assert_ne!(rotated, credentials);
     assert_eq!(rows(&aws.output(&["user", "list"])).len(), 4, "the old secret is good for an hour");
 
     aws.output(&["user", "remove", "bob", "--label", "browser"]);
@@ -59,7 +60,8 @@ fn a_chosen_password_is_taken_from_standard_input_and_no_secret_is_stored() {
         .unwrap();
     child.stdin.take().unwrap().write_all("correct horse battery\n".as_bytes()).unwrap();
     let output = ended(child);
-    assert!(output.status.success() && output.stdout.is_empty());
+    assert!(output.status.success(), "{output:?}");
+    assert!(output.stdout.is_empty(), "{output:?}");
 
     let server = aws.serve(&[]);
     assert_eq!(server.get("bob:correct horse battery", "/counts").status, 200);
@@ -85,6 +87,7 @@ fn a_failure_is_told_in_one_line() {
         let expected =
             format!("weir: {what} is broken: ResourceNotFoundException: Requested resource not found");
         assert!(said(&output).starts_with(&expected), "{}", said(&output));
-        assert!(said(&output).lines().count() == 1 && said(&output).len() < 200, "{}", said(&output));
+        assert_eq!(said(&output).lines().count(), 1, "{}", said(&output));
+        assert!(said(&output).len() < 200, "{}", said(&output));
     }
 }

@@ -159,7 +159,9 @@ fn signing_out_leaves_nothing_of_the_data_in_the_page() {
     browser.fill("#try-field-1", "typed-qvist");
     browser.until_contains("#latest-list", "is required");
     let shown = everything(&browser);
-    assert!(shown.contains("typed-qvist") && shown.contains("rejected-qvist") && shown.contains("demo"));
+    for part in ["typed-qvist", "rejected-qvist", "demo"] {
+        assert!(shown.contains(part), "{part} is missing: {shown}");
+    }
     assert!(!shown.contains(secret), "the secret is nowhere on the page");
 
     let kept = "return [localStorage.length, sessionStorage.length, document.cookie, \

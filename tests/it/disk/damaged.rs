@@ -45,7 +45,8 @@ fn cut(file: &Path, keep: impl FnOnce(u64) -> u64) {
 fn failed_start(weir: &Weir) -> String {
     let output = ends(weir.command().args(["serve", "--listen", "127.0.0.1:0"]));
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.code() == Some(1) && !said.contains("panicked"), "{said}");
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(!said.contains("panicked"), "{said}");
     said
 }
 
@@ -124,7 +125,8 @@ fn a_database_that_was_cut_says_what_to_do_and_doing_it_brings_everything_back()
     cut(&database, |length| length / 8192 * 4096);
     let said = failed_start(&weir);
     assert!(said.contains("events.db is damaged: ") && said.contains("move events.db, "), "{said}");
-    assert!(weir.run(&["replay"]).status.code() == Some(1) && audit(&weir) == Some(1));
+    assert_eq!(weir.run(&["replay"]).status.code(), Some(1));
+    assert_eq!(audit(&weir), Some(1));
     fs::remove_file(&database).unwrap();
     weir.restart();
     assert_everything_is_found_again(weir, 40);

@@ -30,7 +30,8 @@ fn refused(weir: &Weir, command: &[&str], named: &[&str]) -> String {
         assert!(said.contains(name), "{command:?} does not say {name}: {said}");
     }
     let told = said.lines().filter(|line| line.starts_with("weir: ")).count();
-    assert!(told == 1 && !said.contains("panicked"), "{command:?}: {said}");
+    assert_eq!(told, 1, "{command:?}: {said}");
+    assert!(!said.contains("panicked"), "{command:?}: {said}");
     said
 }
 

@@ -99,7 +99,8 @@ fn a_header_that_names_no_field_stops_before_the_first_request_with_the_likely_r
         "\u{feff}session_id\tbutton_id\r\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
     files.write("a.csv", excel);
     let sent = send(&weir, &files, &[&TYPE[..], &["a.csv"]].concat());
-    assert!(sent.status.code() == Some(1) && said(&sent).contains("looks like UTF-16"), "{}", said(&sent));
+    assert_eq!(sent.status.code(), Some(1), "{}", said(&sent));
+    assert!(said(&sent).contains("looks like UTF-16"), "{}", said(&sent));
 }
 
 #[test]
