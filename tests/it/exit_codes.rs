@@ -172,7 +172,10 @@ fn the_tests_pass_where_sigint_is_ignored_as_in_the_background_job_of_a_script()
     let output = Command::new(shell)
         .args([run, script])
         .arg(std::env::current_exe().unwrap())
-        .args(["--exact", "what_is_interrupted_ends_with_130_but_a_server_that_is_told_to_stop_is_done"])
+        .args([
+            "--exact",
+            "exit_codes::what_is_interrupted_ends_with_130_but_a_server_that_is_told_to_stop_is_done",
+        ])
         .output()
         .unwrap();
     let told = String::from_utf8_lossy(&output.stdout).into_owned();
