@@ -6,8 +6,7 @@ mod site;
 
 use std::{fs, path::Path, process::Command};
 
-use crate::harness::browser::Browser;
-use crate::harness::{self, Weir, eventually, json, path_with_venv};
+use crate::harness::{self, Weir, browser::Browser, eventually, json, path_with_venv};
 use forgetful::Forgetful;
 use site::Site;
 

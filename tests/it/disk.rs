@@ -10,8 +10,9 @@ mod machine;
 mod place;
 mod refused;
 
-use crate::harness;
 use std::process::{Command, Output, Stdio};
+
+use crate::harness;
 
 /// Runs a command that is expected to end by itself.
 fn ends(command: &mut Command) -> Output {

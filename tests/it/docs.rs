@@ -1,8 +1,7 @@
 //! `/docs` in a browser: the API can be read and tried there, signed in with basic authentication, and everything comes
 //! from Weir itself.
 
-use crate::harness::browser::Browser;
-use crate::harness::{Value, Weir, gunzip, json};
+use crate::harness::{Value, Weir, browser::Browser, gunzip, json};
 
 /// The addresses that a browser asked for since the last call.
 fn asked(browser: &Browser) -> Vec<String> {

@@ -9,8 +9,10 @@ use std::{
     thread,
 };
 
-use crate::harness::wire::{Wire, head};
-use crate::harness::{PATIENCE, Value, Weir, basic, click, eventually, json, try_request};
+use crate::harness::{
+    PATIENCE, Value, Weir, basic, click, eventually, json, try_request,
+    wire::{Wire, head},
+};
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, setrlimit};
 
 /// Asserts that others are served.

@@ -6,8 +6,10 @@ use std::{
     net::TcpStream,
 };
 
-use crate::harness::wire::{Wire, head};
-use crate::harness::{self, Answer, Value, Weir, click, eventually, json};
+use crate::harness::{
+    self, Answer, Value, Weir, click, eventually, json,
+    wire::{Wire, head},
+};
 
 /// The id of an answer, which is a UUIDv7.
 fn id(answer: &Answer) -> String {

@@ -66,7 +66,7 @@ pub(crate) fn make(
         return Sent { username: username.to_owned(), text, form: Form::Invalid };
     }
     let event_id = (event.id != Id::Without).then(|| format!("id-{username}-{}-{nth}", event.of));
-    let occurred_at = event.ago.map(|ago| now - ago);
+    let occurred_at = event.ago.map(|ago| now.saturating_add_signed(-ago));
     let mut rest = String::new();
     let mut fields = vec![marker, others.to_owned(), format!("\"{count_by}\":\"{key}\"")];
     fields.extend(event.odd.map(|odd| ODD[odd].to_owned()));

@@ -67,8 +67,8 @@ pub(crate) struct Event {
     /// It names its type, though the route has it already.
     pub(crate) named: bool,
     pub(crate) id: Id,
-    /// How many milliseconds ago it occurred, if it says so.
-    pub(crate) ago: Option<u64>,
+    /// How many milliseconds ago it occurred, if it says so; less than 0, if that is still to come.
+    pub(crate) ago: Option<i64>,
     /// Which of `events::ODD` it has.
     pub(crate) odd: Option<usize>,
 }

@@ -38,7 +38,7 @@ impl Drawn {
     }
 
     fn client(&mut self, dice: &Dice) {
-        for at in self.moments(dice, 1_000..120_000) {
+        for at in self.moments(dice, 1_000..145_000) {
             let (n, user) = (self.number(), *dice.pick(&USERS));
             if dice.chance(200) {
                 let (kind, key) = (dice.pick(&TYPES).0, key(dice));
@@ -134,7 +134,7 @@ fn event(dice: &Dice, of: u32) -> Event {
             30..79 => Id::Own,
             _ => Id::Told,
         },
-        ago: dice.chance(400).then(|| dice.range(0..9_000_000)),
+        ago: dice.chance(400).then(|| i64::try_from(dice.range(0..9_000_000)).unwrap()),
         odd: dice.chance(600).then(|| dice.index(ODD.len())),
     }
 }
