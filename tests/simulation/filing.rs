@@ -15,6 +15,7 @@ use weir_core::BatchKey;
 
 use crate::{
     clock::wait,
+    operations::{What, Who},
     planted::Bug,
     world::{RAW, World, queue::Message},
 };
@@ -36,14 +37,15 @@ impl Filing {
     }
 
     /// Takes messages for as long as the run goes on; several of these are at work at once.
-    pub(crate) async fn poll(self: Arc<Self>, name: usize) {
+    pub(crate) async fn poll(self: Arc<Self>, name: u32) {
         for invocation in 0.. {
-            wait(self.world.dice.range(200..20_000)).await;
-            let messages = self.receive();
+            let who = Who::Filing(name, invocation);
+            wait(self.world.luck.number(who, What::Polled, 5_000, |dice| dice.range(200..20_000))).await;
+            let messages = self.receive(who);
             if messages.is_empty() {
                 continue;
             }
-            let origin = self.world.origin(format!("filing {name}.{invocation}"), true);
+            let origin = self.world.origin(who, true);
             let event = self.event(&messages);
             if self.world.has(Bug::DeletedFirst) {
                 for message in &messages {
@@ -59,25 +61,27 @@ impl Filing {
                 .iter()
                 .map(|failure| failure["itemIdentifier"].as_str().unwrap())
                 .collect();
-            self.world.note(&format!("{}: failed {failed:?}", origin.name));
+            self.world.note(&format!("{}: failed {failed:?}", origin.who));
             let ignored = self.world.has(Bug::FailuresIgnored);
             for message in &messages {
                 // A message can come again although it was handled: its deletion is lost.
-                if (ignored || !failed.contains(&message.id.as_str())) && !self.world.faults.chance(100) {
+                if (ignored || !failed.contains(&message.id.as_str()))
+                    && !self.world.faults.chance(who, What::DeletionLost, 100)
+                {
                     self.world.queue.lock().unwrap().delete(&message.id);
                 }
             }
         }
     }
 
-    fn receive(&self) -> Vec<Message> {
+    fn receive(&self, who: Who) -> Vec<Message> {
         let now = self.world.clock.millis();
         let mut queue = self.world.queue.lock().unwrap();
-        let wanted = self.world.dice.range(1..4);
-        let messages: Vec<Message> =
-            (0..wanted).map_while(|_| queue.receive(now, &self.world.dice)).collect();
+        let luck = &self.world.luck;
+        let wanted = luck.number(who, What::Wanted, 3, |dice| dice.range(1..4));
+        let messages: Vec<Message> = (0..wanted).map_while(|_| queue.receive(now, who, luck)).collect();
         for message in &messages {
-            if self.world.faults.chance(60) {
+            if self.world.faults.chance(who, What::GivenTwice, 60) {
                 queue.show_again(&message.id, now);
             }
         }

@@ -8,7 +8,11 @@ use serde_json::{Value, json};
 use weir_core::Timestamp;
 
 use super::{RAW, World};
-use crate::clock::wait;
+use crate::{
+    clock::wait,
+    dice::Dice,
+    operations::{What, Who},
+};
 
 /// A batch is delivered once it has so many records, or once its oldest is so old.
 const RECORDS: usize = 12;
@@ -69,8 +73,9 @@ impl Stream {
 
 /// Delivers batches for as long as the run goes on.
 pub(crate) async fn deliver(world: Arc<World>) {
-    loop {
-        wait(world.dice.range(3_000..40_000)).await;
+    for look in 0.. {
+        let who = Who::Delivery(look);
+        wait(world.luck.number(who, What::Looks, 10_000, |dice| dice.range(3_000..40_000))).await;
         let now = world.clock.millis();
         let batch = {
             let mut stream = world.stream.lock().unwrap();
@@ -80,35 +85,41 @@ pub(crate) async fn deliver(world: Arc<World>) {
                 continue;
             }
             let mut batch = std::mem::take(&mut stream.waiting);
-            if world.faults.chance(300) {
-                world.dice.shuffle(&mut batch);
+            let shuffled = |dice: &Dice| if dice.chance(300) { dice.range(1..1_000_000) } else { 0 };
+            let order = world.faults.number(who, What::Shuffled, shuffled);
+            if order > 0 {
+                Dice::new(order, "shuffled").shuffle(&mut batch);
                 let late = batch.split_off(batch.len() - batch.len() / 3);
                 stream.waiting.extend(late);
             }
-            if world.faults.chance(150) {
-                let again = batch[world.dice.index(batch.len())].1.clone();
-                if world.faults.chance(500) {
-                    batch.push((now, again));
-                } else {
+            let repeated =
+                |dice: &Dice| if dice.chance(150) { 1 + dice.range(0..batch.len() as u64) } else { 0 };
+            let repeated = world.faults.number(who, What::Repeated, repeated);
+            if let Some(which) = usize::try_from(repeated).unwrap().checked_sub(1) {
+                let again = batch[which % batch.len()].1.clone();
+                if world.faults.chance(who, What::RepeatedLater, 500) {
                     stream.waiting.push((now, again));
+                } else {
+                    batch.push((now, again));
                 }
             }
             batch
         };
-        put(&world, &batch.into_iter().map(|(_, data)| data).collect::<Vec<_>>());
+        put(&world, look, &batch.into_iter().map(|(_, data)| data).collect::<Vec<_>>());
     }
 }
 
 /// Puts a batch into raw, and tells the queue.
-fn put(world: &World, records: &[Vec<u8>]) {
+fn put(world: &World, look: u32, records: &[Vec<u8>]) {
     let now = Timestamp::saturating(world.clock.millis());
     let [year, month, day, hour] = now.hour().parts();
     let key = format!(
         "raw/{year}/{month:02}/{day:02}/{hour:02}/weir-1-{}-{:016x}.json.gz",
         now.to_string().replace([':', 'T'], "-").split('.').next().unwrap(),
-        world.dice.next()
+        Dice::new(u64::from(look), "object").next()
     );
-    let members = if world.faults.chance(400) { 2 } else { 1 };
+    let two = world.faults.chance(Who::Delivery(look), What::TwoMembers, 400);
+    let members = if two { 2 } else { 1 };
     let mut object = Vec::new();
     for part in records.chunks(records.len().div_ceil(members)) {
         let mut member = GzEncoder::new(object, Compression::fast());
