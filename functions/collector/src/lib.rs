@@ -59,7 +59,7 @@ use weir_core::{
 pub use body::BodyTooSlow;
 pub use caller::{Authenticate, Caller, NotAuthenticated};
 #[cfg(feature = "lambda")]
-pub use gateway::{Gateway, GatewayAnswer, GatewayAuthentication, GatewayError};
+pub use gateway::{Gateway, GatewayAuthentication, GatewayError};
 pub use leftover::{OnlyLeftover, TellOnlyLeftover};
 pub use observe::{Drift, Fate, Observe, Taken};
 pub use path::tidy;
