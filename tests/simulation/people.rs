@@ -134,7 +134,21 @@ fn event(dice: &Dice, of: u32) -> Event {
             30..79 => Id::Own,
             _ => Id::Told,
         },
-        ago: dice.chance(400).then(|| i64::try_from(dice.range(0..9_000_000)).unwrap()),
+        ago: dice.chance(400).then(|| ago(dice)),
         odd: dice.chance(600).then(|| dice.index(ODD.len())),
+    }
+}
+
+/// How many milliseconds before it is sent an event happened, by its client's clock: lately, long ago, or at a time that it
+/// cannot have happened.
+fn ago(dice: &Dice) -> i64 {
+    const DAY: i64 = 24 * 60 * 60 * 1000;
+    let up_to = |most: i64| i64::try_from(dice.range(0..most.unsigned_abs())).unwrap();
+    match dice.range(0..10) {
+        0 => 400 * DAY + up_to(DAY),
+        1 => up_to(401 * DAY),
+        2 => -up_to(20 * 60 * 1000),
+        3 => 55 * 365 * DAY,
+        _ => up_to(9_000_000),
     }
 }

@@ -60,7 +60,7 @@ use weir_core::{Catalog, Clock, Random, ports::Ports};
 pub use body::BodyTooSlow;
 pub use caller::{Authenticate, Caller, NotAuthenticated};
 #[cfg(feature = "lambda")]
-pub use gateway::{Gateway, GatewayAnswer, GatewayAuthentication, GatewayError};
+pub use gateway::{Gateway, GatewayAuthentication, GatewayError};
 pub use leftover::{OnlyLeftover, TellOnlyLeftover};
 pub use limits::Limits;
 pub use observe::{Drift, Observe, Taken};
