@@ -81,6 +81,11 @@ pub(super) fn setup(catalog: &Catalog, lake: &Path) -> io::Result<String> {
     for name in filled.iter().filter(|name| !known(name)) {
         let columns = [
             Column::of_whole("event_id", "VARCHAR", "json ->> 'event_id'"),
+            Column::of_whole(
+                "time",
+                "BIGINT",
+                "COALESCE(TRY_CAST(json ->> 'time' AS BIGINT), TRY_CAST(json ->> 'received_at' AS BIGINT))",
+            ),
             Column::of_whole("received_at", "BIGINT", "TRY_CAST(json ->> 'received_at' AS BIGINT)"),
             Column::of_whole("occurred_at", "BIGINT", "TRY_CAST(json ->> 'occurred_at' AS BIGINT)"),
             Column::of_whole("event", "JSON", "json"),
@@ -98,10 +103,16 @@ pub(super) fn setup(catalog: &Catalog, lake: &Path) -> io::Result<String> {
     Ok(sql)
 }
 
+/// The stamped columns. Events that were stored before `time` was stamped are of `received_at`, and a `time` in them can be
+/// anything, as it is their client's.
 fn stamped() -> Vec<Column> {
-    ["event_id", "received_at", "occurred_at"]
-        .map(|name| Column::plain(name, if name == "event_id" { "VARCHAR" } else { "BIGINT" }))
-        .into()
+    let time = "COALESCE(TRY_CAST(CAST(\"time\" AS VARCHAR) AS BIGINT), received_at) AS \"time\"";
+    vec![
+        Column::plain("event_id", "VARCHAR"),
+        Column { name: "time".to_owned(), read_as: "JSON", shown_as: time.to_owned() },
+        Column::plain("received_at", "BIGINT"),
+        Column::plain("occurred_at", "BIGINT"),
+    ]
 }
 
 fn columns_of(definition: &Definition) -> Vec<Column> {

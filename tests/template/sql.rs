@@ -14,7 +14,7 @@ type Column = (String, String);
 
 /// The columns that stamped members become, in every table.
 fn stamped() -> Vec<Column> {
-    [("event_id", "string"), ("received_at", "bigint"), ("occurred_at", "bigint")]
+    [("event_id", "string"), ("time", "bigint"), ("received_at", "bigint"), ("occurred_at", "bigint")]
         .map(|(name, kind)| (name.to_owned(), kind.to_owned()))
         .into()
 }

@@ -4,7 +4,7 @@
 //! | --- | --- | --- |
 //! | `Stream` | [`FirehoseStream`] | a request's events packed into few Firehose records; only refused ones sent again |
 //! | | [`RecentIds`] | one item an event whose client gave it an id: what comes again is not stored again |
-//! | `LiveCounts`, `SettledCounts`, `Books` | [`DynamoCounts`] | one item a counter; a batch settles in transactions with markers |
+//! | `LiveCounts`, `Settlement`, `SettledCounts`, `Books` | [`DynamoCounts`] | one item a counter; a batch settles in transactions with markers |
 //! | `RecentRejected` | [`DynamoCounts`] | one item a request, gone after a week |
 //! | `Users`, `UserAdmin` | [`DynamoUsers`] | one item a user, saved on the version that was read |
 //! | `Raw`, `Lake`, `Quarantine` | [`S3Raw`], [`S3Lake`], [`S3Quarantine`] | streamed both ways |

@@ -7,7 +7,7 @@ use aws_sdk_s3::{Client, operation::get_object::GetObjectError, primitives::Byte
 use futures_util::stream;
 use weir_core::{
     BatchId, BatchKey, Format, Partition, Username,
-    ports::{Content, Lake, LakeObjects, PortError, Quarantine, Raw},
+    ports::{Content, Lake, LakeObjects, PortError, Quarantine, QuarantineObjects, Raw, RawObjects},
 };
 
 use crate::{errors::port_error, upload};
@@ -80,7 +80,10 @@ impl Raw for S3Raw {
     async fn open(&self, batch: &BatchKey) -> Result<Content, PortError> {
         open(&self.client, &self.bucket, batch.as_str()).await
     }
+}
 
+#[async_trait]
+impl RawObjects for S3Raw {
     async fn list(&self, after: Option<&BatchKey>, limit: usize) -> Result<Vec<BatchKey>, PortError> {
         let keys = list(&self.client, &self.bucket, RAW_PREFIX, after.map(BatchKey::as_str), limit).await?;
         Ok(keys.into_iter().map(BatchKey::new).collect())
@@ -100,19 +103,14 @@ impl Lake for S3Lake {
         let buckets: Vec<&str> = own.as_deref().into_iter().chain([self.bucket.as_str()]).collect();
         upload::put(&self.client, &buckets, &partition.object(batch), length, content).await
     }
-
-    async fn open(&self, partition: &Partition, batch: &BatchId) -> Result<Content, PortError> {
-        self.open_of(Some(&partition.username), &partition.object(batch)).await
-    }
-
-    /// Lists the shared bucket only.
-    async fn list(&self, after: Option<&str>, limit: usize) -> Result<Vec<String>, PortError> {
-        list(&self.client, &self.bucket, Partition::PREFIX, after, limit).await
-    }
 }
 
 #[async_trait]
 impl LakeObjects for S3Lake {
+    /// Lists the shared bucket only.
+    async fn list(&self, after: Option<&str>, limit: usize) -> Result<Vec<String>, PortError> {
+        list(&self.client, &self.bucket, Partition::PREFIX, after, limit).await
+    }
     /// Lists the user's own bucket and the shared one.
     async fn list_of(
         &self,
@@ -147,7 +145,10 @@ impl Quarantine for S3Quarantine {
     async fn put(&self, batch: &BatchId, length: u64, content: Content) -> Result<(), PortError> {
         upload::put(&self.client, &[&self.bucket], &quarantine_key(batch), length, content).await
     }
+}
 
+#[async_trait]
+impl QuarantineObjects for S3Quarantine {
     async fn open(&self, batch: &BatchId) -> Result<Content, PortError> {
         open(&self.client, &self.bucket, &quarantine_key(batch)).await
     }

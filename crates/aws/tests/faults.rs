@@ -89,7 +89,7 @@ async fn a_batch_settles_once_even_if_answers_are_lost() {
     let counts = aws(&emulator, &faulty).counts(COUNTS, shards(1));
     let mut round = 0;
     while once_more(&faulty, FAULTS, &mut round) {
-        suite::settled_counts::a_race_settles_once(&counts).await;
+        suite::settled_counts::a_race_settles_once(&counts, &counts).await;
     }
 }
 

@@ -35,7 +35,7 @@ use tower::ServiceExt;
 use weir_aws::{Aws, Names};
 use weir_core::{
     BatchKey, Catalog, SeededRandom, SystemClock, SystemRandom,
-    ports::{Content, Lake, Raw, SettledCounts},
+    ports::{Content, LakeObjects, Raw, RawObjects, SettledCounts},
     users::Scope,
 };
 

@@ -6,7 +6,7 @@
 //! - names that are made by parsing and then cannot be wrong: [`Username`], [`EventType`], [`Key`], [`EventId`], [`BatchId`],
 //!   [`Partition`];
 //! - the files of events and their formats: [`LakeObject`], [`Format`];
-//! - events as clients send them, and as they are stored: [`event`], [`Record`];
+//! - events as clients send them, and as they are stored: [`event`], [`Record`]; the time that decides where: [`event_time`];
 //! - the event types: [`catalog`];
 //! - users and their access keys: [`users`];
 //! - counts: [`counts`], all of them beside each other: [`books`], and their hours and days: [`Hour`], [`Day`];
@@ -23,11 +23,12 @@ mod clock;
 pub mod conformance;
 pub mod counts;
 pub mod event;
+pub mod event_time;
 mod format;
 mod json;
 pub mod looks;
 mod names;
-pub mod occurred;
+mod occurred;
 mod partition;
 pub mod ports;
 mod random;

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use weir_core::{
     BatchId, BatchKey, Format, Partition, Username,
-    ports::{Content, Lake, LakeObjects, PortError, Quarantine, Raw},
+    ports::{Content, Lake, LakeObjects, PortError, Quarantine, QuarantineObjects, Raw, RawObjects},
 };
 
 use crate::folder::{Earlier, Folder};
@@ -69,7 +69,10 @@ impl Raw for RawFolder {
     async fn open(&self, batch: &BatchKey) -> Result<Content, PortError> {
         open(&self.0, "the batch", batch.as_str())
     }
+}
 
+#[async_trait]
+impl RawObjects for RawFolder {
     async fn list(&self, after: Option<&BatchKey>, limit: usize) -> Result<Vec<BatchKey>, PortError> {
         let names = self.0.list(after.map(BatchKey::as_str), limit);
         let names = names.map_err(|error| PortError::unavailable("listing raw", error))?;
@@ -89,18 +92,13 @@ impl Lake for LakeFolder {
         put(&self.0, "writing to the lake", &partition.object(batch), length, content, Earlier::IsMended)
             .await
     }
-
-    async fn open(&self, partition: &Partition, batch: &BatchId) -> Result<Content, PortError> {
-        open(&self.0, "the object", &partition.object(batch))
-    }
-
-    async fn list(&self, after: Option<&str>, limit: usize) -> Result<Vec<String>, PortError> {
-        self.0.list(after, limit).map_err(|error| PortError::unavailable("listing the lake", error))
-    }
 }
 
 #[async_trait]
 impl LakeObjects for LakeFolder {
+    async fn list(&self, after: Option<&str>, limit: usize) -> Result<Vec<String>, PortError> {
+        self.0.list(after, limit).map_err(|error| PortError::unavailable("listing the lake", error))
+    }
     async fn list_of(
         &self,
         username: &Username,
@@ -134,7 +132,10 @@ impl Quarantine for QuarantineFolder {
         let name = Format::default().file(batch);
         put(&self.0, "writing to quarantine", &name, length, content, Earlier::IsReplaced).await
     }
+}
 
+#[async_trait]
+impl QuarantineObjects for QuarantineFolder {
     async fn open(&self, batch: &BatchId) -> Result<Content, PortError> {
         open(&self.0, "the quarantined object", &Format::default().file(batch))
     }

@@ -22,7 +22,8 @@ use crate::{
 pub(crate) const HOURS: u64 = 48;
 pub(crate) const MAX_HOURS: u64 = 744;
 pub(crate) const DAYS: u64 = 90;
-pub(crate) const MAX_DAYS: u64 = 366;
+/// As long ago as an event may have happened when it arrives, 400 days, and a month.
+pub(crate) const MAX_DAYS: u64 = 431;
 
 /// `GET /counts/{event_type}/hours`.
 pub(crate) async fn hours(

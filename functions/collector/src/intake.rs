@@ -5,7 +5,7 @@ use tracing::{Instrument, field::Empty};
 use weir_core::{
     Catalog, Event, EventId, EventType, MAX_RECORD_BYTES, Record, Stamp, Timestamp, Username, Violation,
     catalog::{Budget, Definition, Refusal},
-    counts, looks,
+    counts, event_time, looks,
     ports::{Appended, PortError},
     trace::TRACED,
 };
@@ -32,6 +32,7 @@ pub(crate) struct Prepared {
 enum Verdict {
     Valid {
         client_id: Option<EventId>,
+        warning: Option<&'static str>,
     },
     /// `claimed` is the type that the event names, if it names one.
     Invalid {
@@ -62,9 +63,9 @@ impl Collector {
         };
         for body in events {
             match self.accept(username, body, expected, received_at, &mut budget) {
-                Ok((record, client_id)) => {
+                Ok((record, verdict)) => {
                     prepared.records.push(record);
-                    prepared.verdicts.push(Verdict::Valid { client_id });
+                    prepared.verdicts.push(verdict);
                 }
                 Err(NotAccepted::Unchecked { client_id, claimed }) => {
                     prepared.verdicts.push(Verdict::Unchecked { client_id, claimed });
@@ -106,7 +107,7 @@ impl Collector {
         Prepared { records, verdicts }
     }
 
-    /// Makes the record of a valid event.
+    /// Makes the record of a valid event, and the verdict on it.
     fn accept(
         &self,
         username: &Username,
@@ -114,7 +115,7 @@ impl Collector {
         expected: Option<&EventType>,
         received_at: Timestamp,
         budget: &mut Budget,
-    ) -> Result<(Record, Option<EventId>), NotAccepted> {
+    ) -> Result<(Record, Verdict), NotAccepted> {
         let text = std::str::from_utf8(body).map_err(|error| {
             let looks = looks::of_bytes(body).map(|looks| format!(": {looks}")).unwrap_or_default();
             let message = format!("not valid UTF-8, from byte {} on{looks}", error.valid_up_to());
@@ -135,7 +136,9 @@ impl Collector {
             None => None,
         };
         let stamp = self.stamp(username, event.event_id.clone(), received_at);
-        Ok((Record::accepted(&event, &event_type, key, stamp), event.event_id))
+        let warning = event_time::warning(event.occurred_at, stamp.received_at);
+        let record = Record::accepted(&event, &event_type, key, stamp);
+        Ok((record, Verdict::Valid { client_id: event.event_id, warning }))
     }
 
     fn stamp(&self, username: &Username, event_id: Option<EventId>, received_at: Timestamp) -> Stamp {
@@ -243,16 +246,16 @@ fn outcome(verdict: Verdict, checked: Option<(&Record, &Appended)>) -> Outcome {
         (Verdict::Invalid { .. }, Some((_, Appended::Refused(error)))) => not_stored(None, error.into()),
         (Verdict::Invalid { errors, .. }, Some(_)) => Outcome::Rejected { errors },
         (Verdict::Invalid { .. }, None) => not_stored(None, Reason::Unavailable),
-        (Verdict::Valid { client_id }, Some((_, Appended::Refused(error)))) => {
+        (Verdict::Valid { client_id, .. }, Some((_, Appended::Refused(error)))) => {
             not_stored(client_id, error.into())
         }
-        (Verdict::Valid { client_id }, None) => not_stored(client_id, Reason::Unavailable),
+        (Verdict::Valid { client_id, .. }, None) => not_stored(client_id, Reason::Unavailable),
         (Verdict::Unchecked { client_id, .. }, _) => not_stored(client_id, Reason::TooMuchWork),
         (Verdict::Valid { .. }, Some((record, Appended::Duplicate))) => {
             Outcome::Duplicate { event_id: record.event_id().clone() }
         }
-        (Verdict::Valid { .. }, Some((record, Appended::Counted | Appended::Stored))) => {
-            Outcome::Stored { event_id: record.event_id().clone() }
+        (Verdict::Valid { warning, .. }, Some((record, Appended::Counted | Appended::Stored))) => {
+            Outcome::Stored { event_id: record.event_id().clone(), warnings: warning.into_iter().collect() }
         }
     }
 }

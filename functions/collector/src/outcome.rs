@@ -74,6 +74,8 @@ impl FromIterator<Fate> for ByFate<usize> {
 pub(crate) enum Outcome {
     Stored {
         event_id: EventId,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        warnings: Vec<&'static str>,
     },
     Duplicate {
         event_id: EventId,
@@ -110,10 +112,12 @@ mod tests {
     #[test]
     fn an_outcome_says_its_status_and_what_goes_with_it() {
         let event_id: EventId = "e-1".parse().unwrap();
+        let stored = |warnings| Outcome::Stored { event_id: event_id.clone(), warnings };
         let not_stored = |event_id| Outcome::NotStored { event_id, reason: Reason::Unavailable };
         let errors = vec![Violation::new("/a", "is required")];
         for (outcome, expected) in [
-            (Outcome::Stored { event_id: event_id.clone() }, json!({"status": "stored", "event_id": "e-1"})),
+            (stored(vec![]), json!({"status": "stored", "event_id": "e-1"})),
+            (stored(vec!["a"]), json!({"status": "stored", "event_id": "e-1", "warnings": ["a"]})),
             (
                 Outcome::Duplicate { event_id: event_id.clone() },
                 json!({"status": "duplicate", "event_id": "e-1"}),

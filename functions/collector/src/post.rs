@@ -71,7 +71,12 @@ pub(crate) async fn typed(
     };
     let (prepared, _held) = aside(&collector, body, held, prepare).await?;
     match collector.store(prepared).await.pop() {
-        Some(Outcome::Stored { .. }) => Ok(Json(json!({"message": "Received"})).into_response()),
+        Some(Outcome::Stored { warnings, .. }) if warnings.is_empty() => {
+            Ok(Json(json!({"message": "Received"})).into_response())
+        }
+        Some(Outcome::Stored { warnings, .. }) => {
+            Ok(Json(json!({"message": "Received", "warnings": warnings})).into_response())
+        }
         // A client that sends an event again because it got no answer gets the message that it missed.
         Some(Outcome::Duplicate { event_id }) => {
             let answer = json!({"message": "Received", "status": "duplicate", "event_id": event_id});

@@ -80,7 +80,8 @@ fn asked_for(
 }
 
 /// Fields that every event has: a query that names one is no accident either.
-const OF_EVERY_EVENT: [&str; 5] = ["username", "event_type", "event_id", "occurred_at", "received_at"];
+const OF_EVERY_EVENT: [&str; 6] =
+    ["username", "event_type", "event_id", "occurred_at", "received_at", "time"];
 
 /// `GET /counts`: all of the user's counts.
 pub(crate) async fn all(

@@ -22,10 +22,9 @@ use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 use weir_core::{
-    BatchId, Catalog, Counter, EventType, Hour, Increment, ManualClock, Partition, Record, SeededRandom,
-    Timestamp, Username,
+    Catalog, Counter, EventType, Hour, Increment, ManualClock, Record, SeededRandom, Timestamp, Username,
     counts::{KeyCount, KeysRequest, SettledTotals},
-    ports::{Appended, Health, LiveCounts, PortError, Ports, RecentRejected, Settled, SettledCounts, Stream},
+    ports::{Appended, Health, LiveCounts, PortError, Ports, RecentRejected, SettledCounts, Stream},
     rejected::RejectedEvent,
     users::Scope,
 };
@@ -98,10 +97,6 @@ impl LiveCounts for Script {
 
 #[async_trait]
 impl SettledCounts for Script {
-    async fn settle(&self, _: &BatchId, _: &BTreeMap<Partition, u64>) -> Result<Settled, PortError> {
-        Err(down())
-    }
-
     async fn totals(&self, _: &Username) -> Result<SettledTotals, PortError> {
         Err(down())
     }

@@ -85,6 +85,7 @@ mod tests {
         for own in [
             "username",
             "received_at",
+            "time",
             "event_id",
             "event_type",
             "occurred_at",
