@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use crate::{BatchId, EventType, Format, Hour, NameError, Username};
 
-/// One user's events of one type and one UTC hour of arrival. Its text form is the folder below the lake:
+/// One user's events of one type and one UTC hour. Its text form is the folder below the lake:
 /// `username=ethan/button_click/year=2026/month=11/day=20/hour=13`, numbers unpadded.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Partition {
@@ -12,7 +12,7 @@ pub struct Partition {
     pub username: Username,
     /// Their type.
     pub event_type: EventType,
-    /// The hour of `received_at`.
+    /// The hour of their event time ([`event_time`](crate::event_time)).
     pub hour: Hour,
 }
 
