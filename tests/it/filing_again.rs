@@ -7,7 +7,7 @@ use fan_out::FanOut;
 use weir_core::{
     SystemClock,
     counts::SettledTotals,
-    ports::{Raw, Settled, SettledCounts},
+    ports::{RawObjects, Settled, SettledCounts},
 };
 use weir_embedded::{Embedded, Flush};
 

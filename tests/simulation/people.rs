@@ -134,7 +134,21 @@ fn event(dice: &Dice, of: u32) -> Event {
             30..79 => Id::Own,
             _ => Id::Told,
         },
-        ago: dice.chance(400).then(|| i64::try_from(dice.range(0..9_000_000)).unwrap()),
+        ago: dice.chance(400).then(|| ago(dice)),
         odd: dice.chance(600).then(|| dice.index(ODD.len())),
+    }
+}
+
+/// How many milliseconds ago an event happened, by its client's clock: lately, long ago, or at a time that cannot be.
+fn ago(dice: &Dice) -> i64 {
+    const DAY: u64 = 24 * 60 * 60 * 1000;
+    let past = |ago| i64::try_from(ago).unwrap();
+    match dice.range(0..10) {
+        0 => past(400 * DAY + dice.range(0..DAY)),
+        1 => past(dice.range(0..401 * DAY)),
+        2 => -past(dice.range(0..1_200_000)),
+        // In January of 1970, as where seconds are taken for milliseconds.
+        3 => past(1_793_400_000_000),
+        _ => past(dice.range(0..9_000_000)),
     }
 }
