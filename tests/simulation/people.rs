@@ -117,6 +117,7 @@ fn key(dice: &Dice) -> Key {
         3 => Key::Others(place),
         4 => Key::Invented,
         5 => Key::Missing,
+        6..12 => Key::Guest,
         _ => Key::Good(place),
     }
 }
