@@ -51,7 +51,7 @@ fn filing_every_batch_again_leaves_the_lake_byte_for_byte_and_the_settled_counts
         let batches = raw.list(None, 10_000).await.unwrap();
         assert!(batches.len() > 1);
         for batch in batches.iter().rev().chain(&batches) {
-            assert_eq!(fan_out.file(batch).await.unwrap().settled, Settled::Before);
+            assert_eq!(fan_out.file(batch).await.unwrap().settled, Some(Settled::Before));
         }
         assert_eq!(engine.settled_totals(&user).await, settled);
         assert_eq!(

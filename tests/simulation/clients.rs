@@ -106,6 +106,7 @@ impl Client {
         let secret = match key {
             Key::Good(place) => of(&fit, place).or_else(|| of(&any, place)).unwrap(),
             Key::Any(place) => of(&any, place).unwrap(),
+            Key::Guest => of(&|key| any(key) && key.ends.is_some(), 0).unwrap(),
             Key::Others(place) => of(&|key| key.username != username, place).unwrap(),
             Key::Invented => format!("weir_{:032x}", Dice::new(u64::from(n), "invented").next()),
             Key::Missing => return None,

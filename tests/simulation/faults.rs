@@ -3,6 +3,7 @@
 
 use std::{
     future::pending,
+    ops::Range,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
@@ -49,6 +50,9 @@ pub(crate) struct Faults {
     rates: [u64; 3],
     /// Of 1,000 requests and invocations: how many die.
     deaths: u64,
+    /// Of 1,000 invocations of the fan-out: how many Lambda throttles, and how many have too little time for a large batch.
+    throttled: u64,
+    hurried: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,7 +68,10 @@ impl Faults {
         let dice = luck.dice("faults").unwrap_or_else(|| Dice::new(0, "faults"));
         let rates = [(); 3].map(|()| *dice.pick(&[0, 20, 100, 250, 500]));
         let deaths = *dice.pick(&[0, 30, 150]);
-        Self { on: AtomicBool::new(true), luck: luck.clone(), rates, deaths }
+        let lambda = luck.dice("faults of Lambda").unwrap_or_else(|| Dice::new(0, "faults of Lambda"));
+        let throttled = *lambda.pick(&[0, 0, 100, 600]);
+        let hurried = *lambda.pick(&[0, 100, 500]);
+        Self { on: AtomicBool::new(true), luck: luck.clone(), rates, deaths, throttled, hurried }
     }
 
     pub(crate) fn stop(&self) {
@@ -88,6 +95,17 @@ impl Faults {
     /// Whether something goes wrong that does so often of 1,000 times.
     pub(crate) fn chance(&self, of: Who, what: What, of_1000: u64) -> bool {
         self.number(of, what, |dice| u64::from(dice.chance(of_1000))) > 0
+    }
+
+    /// Whether Lambda has no concurrency left for an invocation.
+    pub(crate) fn is_throttled(&self, who: Who) -> bool {
+        self.chance(who, What::Throttled, self.throttled)
+    }
+
+    /// How many milliseconds an invocation has that has too little time for a large batch.
+    pub(crate) fn hurry(&self, who: Who, range: Range<u64>) -> Option<u64> {
+        let hurried = |dice: &Dice| if dice.chance(self.hurried) { dice.range(range) } else { 0 };
+        Some(self.number(who, What::Hurried, hurried)).filter(|millis| *millis > 0)
     }
 
     /// What goes wrong with a call that is made on behalf of somebody.

@@ -84,7 +84,11 @@ impl Api {
             return self.reply(Verdict::Denied, Some(403), Value::Null);
         }
         let decided = self.world.clock.millis();
-        let event = event(&request, &header, &said["context"]);
+        let mut context = said["context"].clone();
+        if self.world.has(Bug::OwnEndIgnored) {
+            context["expires_at"] = Value::Null;
+        }
+        let event = event(&request, &header, &context);
         let large = request.gzip || request.body.len() >= 60_000;
         if large {
             self.large.store(true, Ordering::SeqCst);

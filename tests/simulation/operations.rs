@@ -113,12 +113,14 @@ pub(crate) enum Page {
     Rejected { limit: u64 },
 }
 
-/// Which of the access keys a client uses: the one of this place among those that fit, all of the user's, or others'.
+/// Which of the access keys a client uses: the one of this place among those that fit, all of the user's, or others'; or the
+/// user's that was made with an end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Key {
     Good(usize),
     Any(usize),
     Others(usize),
+    Guest,
     Invented,
     Missing,
 }
@@ -167,8 +169,11 @@ pub(crate) enum Who {
     Changing(u32),
     /// An invocation of the fan-out, by its poller.
     Filing(u32, u32),
-    /// Firehose, each time that it looks whether something is due.
+    /// Firehose, each time that it looks whether something is due, and what it has from before the run.
     Delivery(u32),
+    Backlog,
+    /// The operator, each time that damaged batches are looked for.
+    Repair(u32),
     Announcement(u32),
     /// The checks.
     Check,
@@ -189,11 +194,17 @@ impl fmt::Display for Who {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum What {
     /// The run: when it begins within an hour, how long people are at work, and how long things go wrong after that, in
-    /// milliseconds; and what seeds Weir's own randomness and the SDK's.
+    /// milliseconds; what seeds Weir's own randomness and the SDK's; whether there is a batch of very many partitions; and
+    /// whether users have buckets of their own, and whose these are: ours, a stranger's, or none.
     Begins,
     Lasts,
     GoesOn,
     Randomness,
+    ManyPartitions,
+    BucketPerUser,
+    BucketOwner,
+    /// After how many milliseconds a user's key ends that is made with an end.
+    GuestEnds,
     /// A call: how many milliseconds it takes to arrive and to return; and whether Firehose refuses an entry.
     Arrives,
     Returns,
@@ -209,19 +220,23 @@ pub(crate) enum What {
     Patience,
     Pause,
     /// The queue: how many milliseconds until it is asked, for how many messages, which one it gives, and whether it gives it
-    /// to another as well; and whether the deletion of a message that was handled is lost.
+    /// to another as well; and whether the deletion of a message that was handled is lost. Lambda: whether it throttles an
+    /// invocation, and how many milliseconds are left for one that has too little time.
     Polled,
     Wanted,
     Picked,
     GivenTwice,
     DeletionLost,
+    Throttled,
+    Hurried,
     /// Firehose: how many milliseconds until it looks; in what order a batch is, without its last third; which record is
-    /// delivered again (from 1), and whether in another batch; whether an object has two members.
+    /// delivered again (from 1), and whether in another batch; whether an object has two members, and how it is damaged.
     Looks,
     Shuffled,
     Repeated,
     RepeatedLater,
     TwoMembers,
+    Damaged,
     /// A notification: it is held back, has its objects in another order, comes twice, or comes after so many milliseconds, and
     /// so many later.
     HeldBack,

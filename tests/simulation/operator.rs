@@ -13,13 +13,16 @@ use crate::{
     clock::wait,
     dice::Dice,
     ledger::{KeyLife, Ledger},
-    operations::{Change, Op, Who},
+    operations::{Change, Op, What, Who},
     world::World,
 };
 
 pub(crate) const USERS: [&str; 3] = ["anna", "ben", "carl-1"];
 pub(crate) const KEYS: [(&str, Scope); 3] =
     [("main", Scope::Both), ("web", Scope::Write), ("report", Scope::Read)];
+
+/// The label of a key that is made with an end.
+pub(crate) const GUEST: &str = "guest";
 
 /// Somebody who manages users.
 pub(crate) struct Operator {
@@ -46,8 +49,25 @@ impl Operator {
                     scope,
                     born: (now.millis(), now.millis()),
                     dead: None,
+                    ends: None,
                 });
             }
+            let (mut guest, secret) = generate(GUEST.parse().unwrap(), Scope::Both, now, &self.dice);
+            let after = |dice: &Dice| dice.range(120_000..1_200_000);
+            let after = self.world.luck.number(Who::MakingUsers, What::GuestEnds, 600_000, after);
+            let ends = now.millis() + after;
+            guest.expires_at = Some(Timestamp::saturating(ends));
+            user.add(guest, now).unwrap();
+            self.ledger.lock().unwrap().keys.push(KeyLife {
+                username: username.to_owned(),
+                label: GUEST.to_owned(),
+                secret: secret.reveal().to_owned(),
+                scope: Scope::Both,
+                born: (now.millis(), now.millis()),
+                // The authorizer's clock may be ahead, so the key may be refused at any time.
+                dead: Some((now.millis(), ends)),
+                ends: Some(ends),
+            });
             let saved = origin.run(self.users.save(&user)).await;
             assert!(matches!(saved, Some(Ok(Saved::Yes))), "{saved:?}");
         }
@@ -135,6 +155,7 @@ impl Operator {
             scope,
             born: (now, u64::MAX),
             dead: Some((now, u64::MAX)),
+            ends: None,
         });
         ledger.keys.len() - 1
     }

@@ -117,6 +117,7 @@ fn key(dice: &Dice) -> Key {
         3 => Key::Others(place),
         4 => Key::Invented,
         5 => Key::Missing,
+        6..12 => Key::Guest,
         _ => Key::Good(place),
     }
 }
@@ -139,16 +140,16 @@ fn event(dice: &Dice, of: u32) -> Event {
     }
 }
 
-/// How many milliseconds before it is sent an event happened, by its client's clock: lately, long ago, or at a time that it
-/// cannot have happened.
+/// How many milliseconds ago an event happened, by its client's clock: lately, long ago, or at a time that cannot be.
 fn ago(dice: &Dice) -> i64 {
-    const DAY: i64 = 24 * 60 * 60 * 1000;
-    let up_to = |most: i64| i64::try_from(dice.range(0..most.unsigned_abs())).unwrap();
+    const DAY: u64 = 24 * 60 * 60 * 1000;
+    let past = |ago| i64::try_from(ago).unwrap();
     match dice.range(0..10) {
-        0 => 400 * DAY + up_to(DAY),
-        1 => up_to(401 * DAY),
-        2 => -up_to(20 * 60 * 1000),
-        3 => 55 * 365 * DAY,
-        _ => up_to(9_000_000),
+        0 => past(400 * DAY + dice.range(0..DAY)),
+        1 => past(dice.range(0..401 * DAY)),
+        2 => -past(dice.range(0..1_200_000)),
+        // In January of 1970, as where seconds are taken for milliseconds.
+        3 => past(1_793_400_000_000),
+        _ => past(dice.range(0..9_000_000)),
     }
 }

@@ -91,10 +91,20 @@ pub(crate) enum Bug {
     UserFromEvent,
     /// Fields that the schema does not name are dropped.
     FieldsDropped,
+    /// Of a damaged batch, the lines before the damage are filed.
+    DamageFiledInPart,
+    /// Messages that Lambda has throttled are taken for handled.
+    ThrottledTakenForDone,
+    /// A batch for which there was no time is taken for filed.
+    OutOfTimeTakenForDone,
+    /// A user's bucket that belongs to a stranger fails the batch.
+    StrangersBucketFails,
+    /// The collector believes API Gateway's cache although the key has ended.
+    OwnEndIgnored,
 }
 
 /// All of them: the check that finds it, and the seed from which on it is looked for.
-pub(crate) const ALL: [(Bug, &str, u64); 40] = [
+pub(crate) const ALL: [(Bug, &str, u64); 45] = [
     (Bug::AcknowledgedUnstored, "acknowledged is stored", 1),
     (Bug::WholeBatchAgain, "stored once", 1),
     (Bug::PartialFailureIgnored, "acknowledged is stored", 1),
@@ -135,6 +145,11 @@ pub(crate) const ALL: [(Bug, &str, u64); 40] = [
     (Bug::BelievedForever, "credentials", 1),
     (Bug::UserFromEvent, "stored is as sent", 1),
     (Bug::FieldsDropped, "stored is as sent", 1),
+    (Bug::DamageFiledInPart, "everything drains", 1),
+    (Bug::ThrottledTakenForDone, "lake is what was delivered", 1),
+    (Bug::OutOfTimeTakenForDone, "lake is what was delivered", 1),
+    (Bug::StrangersBucketFails, "everything drains", 1),
+    (Bug::OwnEndIgnored, "credentials", 1),
 ];
 
 /// The bug of this name.

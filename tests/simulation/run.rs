@@ -90,10 +90,12 @@ async fn simulate(luck: &Arc<Luck>, randomness: u64, bug: Option<Bug>, keeps_tra
     });
     let filing = Arc::new(Filing::new(&world, weir.fan_out()));
     let mut always: Vec<JoinHandle<()>> = vec![tokio::spawn(firehose::deliver(world.clone()))];
+    always.push(tokio::spawn(firehose::repair(world.clone())));
     always.extend((0..2u32).map(|name| tokio::spawn(filing.clone().poll(name))));
 
     let tested = serde_json::json!({"Service": "Amazon S3", "Event": "s3:TestEvent"});
     world.queue.lock().unwrap().send(&tested, 0);
+    firehose::deliver_backlog(&world);
     let mut work = JoinSet::new();
     for op in luck.people().iter().filter(|op| matches!(op, Op::Write(_) | Op::Read(_))) {
         work.spawn(Client { site: site.clone() }.work(*op));

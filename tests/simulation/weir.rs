@@ -14,7 +14,7 @@ use crate::{
     dice::Dice,
     operations::Machine,
     planted::{self, Bug},
-    world::{LAKE, RAW, World},
+    world::{LAKE, RAW, World, s3},
 };
 
 /// As in the programs of the functions.
@@ -97,7 +97,10 @@ impl Weir {
     pub(crate) fn fan_out(&self) -> FanOut {
         FanOut::new(
             planted::raw(&self.world, Arc::new(self.aws.raw(RAW))),
-            planted::lake(&self.world, Arc::new(self.aws.lake(LAKE, false))),
+            planted::lake(
+                &self.world,
+                Arc::new(self.aws.lake(LAKE, s3::has_bucket_per_user(&self.world.luck))),
+            ),
             planted::quarantine(&self.world, Arc::new(self.aws.quarantine(RAW))),
             Arc::new(self.aws_of_another_machine(Machine::FanOut).counts("counts", NonZeroU16::MIN)),
         )

@@ -82,7 +82,7 @@ impl World {
             bug,
             tables: Mutex::default(),
             stream: Mutex::default(),
-            objects: Mutex::default(),
+            objects: Mutex::new(s3::Objects::new(luck)),
             queue: Mutex::default(),
             origins: Mutex::default(),
             calls: AtomicU64::new(0),
@@ -237,8 +237,11 @@ impl World {
                 (answer, note)
             }
             Service::S3 => {
-                let (status, body) =
+                let (mut status, mut body) =
                     self.objects.lock().unwrap().call(call.s3.as_ref().unwrap(), &call.bytes);
+                if status == 403 && self.has(Bug::StrangersBucketFails) {
+                    (status, body) = (400, s3::error("InvalidRequest"));
+                }
                 let body = if fault == Some(Fault::Torn) && body.len() > 1 {
                     torn(&body)
                 } else {

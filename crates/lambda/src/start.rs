@@ -10,7 +10,7 @@ use lambda_runtime_api_client::{PooledClient, build_request};
 use serde::Serialize;
 use serde_json::{Value, json};
 use tracing::{Instrument, field::Empty};
-use weir_core::{SystemClock, SystemRandom, trace::TRACED};
+use weir_core::{Clock, SystemClock, SystemRandom, trace::TRACED};
 use weir_traces::{Settings, Traces, Unusable};
 
 use crate::{Environment, logs};
@@ -29,6 +29,22 @@ pub type StartError = Box<dyn Error + Send + Sync>;
 pub async fn run<H, F, A, E>(make: impl FnOnce(&Environment) -> Result<H, StartError>) -> ExitCode
 where
     H: Fn(Value) -> F + Clone + Send + 'static,
+    F: Future<Output = Result<A, E>> + Send + 'static,
+    A: Serialize + Send + 'static,
+    E: Display + Send + 'static,
+{
+    run_in_time(|environment| {
+        let handler = make(environment)?;
+        Ok(move |event, _: Option<Duration>| handler(event))
+    })
+    .await
+}
+
+/// Works like [`run`], for a handler that gets the time, too, after which Lambda ends the invocation. The time is `None` if it is
+/// over before it begins: then the machine's clock is wrong.
+pub async fn run_in_time<H, F, A, E>(make: impl FnOnce(&Environment) -> Result<H, StartError>) -> ExitCode
+where
+    H: Fn(Value, Option<Duration>) -> F + Clone + Send + 'static,
     F: Future<Output = Result<A, E>> + Send + 'static,
     A: Serialize + Send + 'static,
     E: Display + Send + 'static,
@@ -61,7 +77,8 @@ where
         );
         let logged =
             invocation.in_scope(|| tracing::error_span!("invocation", request_id = event.context.request_id));
-        let answer = handler(event.payload);
+        let left = event.context.deadline.saturating_sub(SystemClock.now().millis());
+        let answer = handler(event.payload, (left > 0).then(|| Duration::from_millis(left)));
         let traces = traces.clone();
         async move {
             let answer = async {

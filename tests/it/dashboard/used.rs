@@ -6,7 +6,7 @@ use super::visit::{
     EVENT_REFUSED, NOT_ALLOWED, NOT_SIGNED_IN, TOO_MANY, everything, no_errors_but, sign_in, signed_in, tile,
     visit,
 };
-use crate::harness::{Value, Weir, basic, click, eventually, json};
+use crate::harness::{Value, Weir, basic, browser::Browser, click, eventually, json};
 
 #[test]
 fn whoever_signs_in_and_clicks_the_button_sees_the_count_go_up_by_one() {

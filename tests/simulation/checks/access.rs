@@ -26,6 +26,13 @@ pub(super) fn credentials(ledger: &Ledger, broken: &mut Broken) {
             (Verdict::Allowed, Some(key)) if !may_be_believed(key, exchange, believed) => {
                 "a key was accepted that is no longer good"
             }
+            // The collector goes by the key's own end, whatever API Gateway still believes.
+            (Verdict::Allowed, Some(key))
+                if key.ends.is_some_and(|end| end <= exchange.decided)
+                    && !matches!(exchange.status, Some(401) | None) =>
+            {
+                "a key was accepted after its own end"
+            }
             // API Gateway still believes in it, and the collector knows that it has ended by itself.
             (Verdict::Allowed, Some(key)) if exchange.status == Some(401) => {
                 if !is_good(key, exchange) {

@@ -11,7 +11,9 @@ use crate::{
 };
 
 /// As in `template.yaml`.
-const VISIBILITY: u64 = 720_000;
+const VISIBILITY: u64 = 960_000;
+
+/// Fewer than in `template.yaml`, so that messages get into the dead-letter queue within a run.
 const MAX_RECEIVES: u32 = 5;
 
 #[derive(Debug, Clone)]
