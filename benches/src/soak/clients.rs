@@ -12,6 +12,7 @@ use std::{
 
 use fastrand::Rng;
 use serde_json::{Value, json};
+use weir_core::{Clock, SystemClock};
 
 use super::{
     book::Book,
@@ -72,6 +73,8 @@ pub(crate) struct Event {
     id: Option<String>,
     kind: Kind,
     filler: usize,
+    /// When it happened, in milliseconds; a client need not say so.
+    occurred_at: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,6 +96,9 @@ impl Event {
         }
         if has_type {
             event["event_type"] = json!(if self.kind == Kind::View { "page_view" } else { "button_click" });
+        }
+        if let Some(occurred_at) = self.occurred_at {
+            event["occurred_at"] = json!(occurred_at);
         }
         if let Some(id) = &self.id {
             event["event_id"] = json!(id);
@@ -154,7 +160,10 @@ impl Client<'_> {
             self.ids += 1;
             format!("e-{}-{}", self.number / self.users, self.ids)
         });
-        Event { number, id, kind, filler: self.rng.usize(0..400) }
+        // Up to three hours ago, which a server whose clock is wrong may take for the future.
+        let ago = (self.rng.u8(0..4) == 0).then(|| self.rng.u64(0..3 * 3_600_000));
+        let occurred_at = ago.map(|ago| SystemClock.now().millis().saturating_sub(ago));
+        Event { number, id, kind, filler: self.rng.usize(0..400), occurred_at }
     }
 
     fn events(&mut self, has_id: bool) -> Vec<Event> {

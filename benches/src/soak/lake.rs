@@ -25,6 +25,10 @@ struct Line {
     username: String,
     event_type: String,
     received_at: u64,
+    /// When it happened, as Weir decided.
+    time: u64,
+    /// When it happened, as its client says.
+    occurred_at: Option<u64>,
     n: Option<u64>,
     v: Option<u8>,
     /// A rejected event, as it was sent.
@@ -52,9 +56,20 @@ pub(crate) fn events(data: &Path) -> anyhow::Result<Vec<Found>> {
     Ok(found)
 }
 
+/// How long before its arrival, and after it, a client's time of an event is believed, in milliseconds.
+const PAST: u64 = 400 * 24 * 3_600_000;
+const FUTURE: u64 = 10 * 60_000;
+
 fn read(line: &str, partition: &Partition) -> anyhow::Result<Found> {
-    let Line { username, event_type, received_at, n, v, body } = serde_json::from_str(line)?;
-    let hour = Timestamp::from_millis(received_at)?.hour();
+    let Line { username, event_type, received_at, time, occurred_at, n, v, body } =
+        serde_json::from_str(line)?;
+    let is_believed =
+        |occurred: &u64| (received_at.saturating_sub(PAST)..=received_at + FUTURE).contains(occurred);
+    ensure!(
+        time == occurred_at.filter(is_believed).unwrap_or(received_at),
+        "an event has another time than its own"
+    );
+    let hour = Timestamp::from_millis(time)?.hour();
     let is_there = (partition.username.as_str(), partition.event_type.as_str(), partition.hour)
         == (username.as_str(), event_type.as_str(), hour);
     ensure!(is_there, "an event lies in another partition than its own");
