@@ -13,8 +13,6 @@ use std::{
 use serde_json::Value;
 use weir_core::{Catalog, EventType, catalog::Definition};
 
-use super::duckdb::literal;
-
 /// The folders of a partition, below that of its type.
 const FOLDERS: [&str; 4] = ["year=", "month=", "day=", "hour="];
 
@@ -194,4 +192,8 @@ fn entries(folder: &Path) -> io::Result<Vec<DirEntry>> {
 /// Quotes any name as an SQL identifier.
 fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
+}
+/// Quotes a text as an SQL literal.
+pub(super) fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
 }

@@ -9,8 +9,8 @@ use weir_embedded::Embedded;
 /// A gauge with a fraction.
 type Fraction = Gauge<f64, AtomicU64>;
 
-/// Values of the last look.
-pub(super) struct Looked {
+/// The gauges, with the values of the last refresh.
+pub(super) struct Gauges {
     clock: Arc<dyn Clock>,
     engine: Option<Embedded>,
     bodies_waiting: Gauge,
@@ -19,7 +19,7 @@ pub(super) struct Looked {
     resident: Gauge,
 }
 
-impl Looked {
+impl Gauges {
     pub(super) fn register(registry: &mut Registry, engine: Option<Embedded>, clock: Arc<dyn Clock>) -> Self {
         let [bodies_waiting, free, resident] = [Gauge::default(), Gauge::default(), Gauge::default()];
         let (oldest_not_filed, started) = (Fraction::default(), Fraction::default());
@@ -50,7 +50,7 @@ impl Looked {
     }
 
     /// Refreshes the values.
-    pub(super) async fn look(&self) {
+    pub(super) async fn refresh(&self) {
         self.bodies_waiting.set(whole(collector::bodies_waiting() as u64));
         self.resident.set(whole(resident_bytes().unwrap_or_default()));
         let Some(engine) = &self.engine else { return };
