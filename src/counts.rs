@@ -12,7 +12,7 @@ use weir_core::{CountedValue, EventType, Username, books::TypeCounts, ports::Boo
 use crate::{
     cli::{CountsArgs, EngineName, Format},
     data,
-    names::Asked,
+    names::Selection,
     query::rows::{Column, Kind, Printer, Row},
     table,
 };
@@ -24,7 +24,7 @@ pub(crate) async fn run(args: &CountsArgs) -> Result<ExitCode> {
         data::must_have_events(data)?;
     }
     let (user, event_type) = (args.user.as_ref(), args.event_type.as_ref());
-    Asked { engine, data, catalog: args.catalog.folder(), user, event_type }.check().await?;
+    Selection { engine, data, catalog: args.catalog.folder(), user, event_type }.check().await?;
     match engine {
         EngineName::Embedded => {
             let (books, _raw, _lake) = weir_embedded::open_books(data)?;

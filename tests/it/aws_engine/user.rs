@@ -2,6 +2,8 @@
 
 use std::{io::Write, process::Stdio};
 
+use weir_lambda::testing::StubAws;
+
 use super::{
     emulator::USERS,
     on_aws::{OnAws, ended, run, said},
@@ -90,4 +92,69 @@ fn a_failure_is_told_in_one_line() {
         assert_eq!(said(&output).lines().count(), 1, "{}", said(&output));
         assert!(said(&output).len() < 200, "{}", said(&output));
     }
+}
+
+#[test]
+fn a_removed_key_is_cleared_from_the_cache_of_api_gateway() {
+    let aws = OnAws::start();
+    let gateway = StubAws::start(|_| (204, Vec::new()));
+    let on_gateway = |arguments: &[&str]| {
+        let mut command = aws.command(arguments);
+        command.env("WEIR_API_ID", "a1b2c3d4e5").env("AWS_ENDPOINT_URL_APIGATEWAYV2", gateway.url());
+        let output = run(command.env("AWS_SESSION_TOKEN", "session"));
+        assert!(output.status.success(), "{}", said(&output));
+        said(&output)
+    };
+    on_gateway(&["user", "add", "ann"]);
+    on_gateway(&["user", "add", "ann", "--label", "browser"]);
+    assert_eq!(gateway.calls().len(), 0, "a new key ends no other");
+    for (done, arguments) in [
+        &["user", "rotate", "ann"][..],
+        &["user", "remove", "ann", "--label", "browser"],
+        &["user", "remove", "ann"],
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let told = on_gateway(arguments);
+        assert!(told.contains("API Gateway's cached grants are cleared. "), "{told}");
+        let calls = gateway.calls();
+        assert_eq!(calls.len(), done + 1);
+        let call = calls.last().unwrap();
+        let request = (call.method.as_str(), call.path.as_str(), call.body.len());
+        assert_eq!(request, ("DELETE", "/v2/apis/a1b2c3d4e5/stages/%24default/cache/authorizers", 0));
+        let signature = call.headers["authorization"].to_str().unwrap();
+        let begin = "AWS4-HMAC-SHA256 Credential=test/";
+        let signed = "/us-east-1/apigateway/aws4_request, SignedHeaders=host;x-amz-date;x-amz-security-token, Signature=";
+        assert!(signature.starts_with(begin) && signature.contains(signed), "{signature}");
+        assert_eq!(call.headers["x-amz-security-token"], "session");
+    }
+}
+
+#[test]
+fn a_cache_that_cannot_be_cleared_is_reported_with_its_time_and_the_remedy() {
+    let aws = OnAws::start();
+    let refusing = StubAws::start(|_| (403, br#"{"message":"User is not authorized\nto do this"}"#.to_vec()));
+    for (api, endpoint, why) in [
+        (None, refusing.url(), "the variable WEIR_API_ID is not set"),
+        (Some("a1b2c3d4e5"), refusing.url(), "403 Forbidden: User is not authorized"),
+        (Some("a1b2c3d4e5"), "http://127.0.0.1:1".to_owned(), "efused"),
+        (Some("../../v2/apis"), refusing.url(), "WEIR_API_ID is not an API's id"),
+    ] {
+        aws.output(&["user", "add", "ann"]);
+        let mut command = aws.command(&["user", "remove", "ann"]);
+        command.env("AWS_ENDPOINT_URL_APIGATEWAYV2", endpoint);
+        if let Some(api) = api {
+            command.env("WEIR_API_ID", api);
+        }
+        let output = run(&mut command);
+        assert!(output.status.success(), "the user is removed all the same: {}", said(&output));
+        let told = said(&output);
+        let expected =
+            [why, "CredentialsCachedSeconds (300 unless set) and a minute", "reset-authorizers-cache"];
+        assert!(expected.iter().all(|part| told.contains(part)), "{told}");
+        assert_eq!(told.lines().count(), 2, "{told}");
+        assert_eq!(told.contains("--api-id a1b2c3d4e5"), api == Some("a1b2c3d4e5"), "{told}");
+    }
+    assert_eq!(refusing.calls().len(), 1);
 }

@@ -72,6 +72,7 @@ fn the_command_line_gets_all_its_variables_from_one_output() {
             "WEIR_BUCKET_PER_USER=${BucketPerUser}",
             "WEIR_WORKGROUP=${Workgroup}",
             "WEIR_GLUE_DATABASE=${Database}",
+            "WEIR_API_ID=${Api}",
         ]
     );
 }

@@ -10,8 +10,8 @@ use weir_embedded::Embedded;
 /// A gauge with a fraction.
 type Fraction = Gauge<f64, AtomicU64>;
 
-/// Values of the last look.
-pub(super) struct Looked {
+/// The gauges, with the values of the last refresh.
+pub(super) struct Gauges {
     clock: Arc<dyn Clock>,
     engine: Option<Embedded>,
     limits: Limits,
@@ -21,7 +21,7 @@ pub(super) struct Looked {
     resident: Gauge,
 }
 
-impl Looked {
+impl Gauges {
     pub(super) fn register(
         registry: &mut Registry,
         engine: Option<Embedded>,
@@ -57,7 +57,7 @@ impl Looked {
     }
 
     /// Refreshes the values.
-    pub(super) async fn look(&self) {
+    pub(super) async fn refresh(&self) {
         self.bodies_waiting.set(whole(self.limits.bodies_waiting() as u64));
         self.resident.set(whole(resident_bytes().unwrap_or_default()));
         let Some(engine) = &self.engine else { return };
