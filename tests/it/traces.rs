@@ -134,7 +134,7 @@ fn a_request_is_traced_in_the_trace_of_its_caller_and_nothing_private_is_told() 
         let of_program = request(call).resource_spans[0].resource.clone().unwrap().attributes;
         assert_eq!(text(&of_program, "deployment.environment"), "test");
         let text = String::from_utf8_lossy(&call.body);
-        for private in ["private", "demo", secret, &harness::basic(&weir.credentials)] {
+        for private in ["private", "demo", secret, &crate::harness::basic(&weir.credentials)] {
             assert!(!text.contains(private), "{private} is told: {text}");
         }
     }

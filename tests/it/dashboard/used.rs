@@ -64,7 +64,7 @@ fn events_of_last_year_have_bars_by_month_which_are_hidden_without_them() {
     let weir = Weir::start();
     let browser = signed_in(&weir);
     browser.until_is("#accepted", "0");
-    let is_hidden = |browser: &crate::harness::browser::Browser| {
+    let is_hidden = |browser: &Browser| {
         browser.run("return document.querySelector('.chart:nth-child(3)').hidden", &json!([]))
     };
     assert_eq!(weir.post("/button/click", click("s", "b")).status, 200);
