@@ -5,14 +5,14 @@
 //!
 //! - here: every metric, and what counts it;
 //! - `requests`: metrics of each request;
-//! - `look`: gauges read at scrape time, instead of being counted;
+//! - `gauges`: gauges read at scrape time, instead of being counted;
 //! - `sharing`: operations asked of the engine, and the calls they take;
 //! - `endpoint`: access to `/metrics`;
 //! - `exposition`: the text format of the answer.
 
 pub(super) mod endpoint;
 mod exposition;
-mod look;
+mod gauges;
 mod requests;
 mod sharing;
 
@@ -28,17 +28,14 @@ use weir_coalesce::Coalescing;
 use weir_core::{Catalog, Clock, EventType};
 use weir_embedded::Embedded;
 
-use look::Looked;
+use gauges::Gauges;
 pub(super) use requests::{Requests, count};
-use sharing::Sharing;
-
-/// One label and its value.
-type Label = [(&'static str, &'static str); 1];
+use sharing::{Label, Sharing};
 
 /// All metrics of a server.
 pub(crate) struct Metrics {
     registry: Registry,
-    looked: Looked,
+    gauges: Gauges,
     sharing: Option<Sharing>,
     events: BTreeMap<EventType, ByFate<Counter>>,
     other_events: ByFate<Counter>,
@@ -104,7 +101,7 @@ impl Metrics {
         let mut registry = Registry::default();
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("weir_build", "Which version of Weir this is", build);
-        let looked = Looked::register(&mut registry, engine.cloned(), limits, clock);
+        let gauges = Gauges::register(&mut registry, engine.cloned(), limits, clock);
         let weir = registry.sub_registry_with_prefix("weir");
 
         let sharing = coalescing.map(|coalescing| Sharing::register(weir, coalescing));
@@ -177,7 +174,7 @@ impl Metrics {
         let other_events = by_fate("");
         Arc::new(Self {
             registry,
-            looked,
+            gauges,
             sharing,
             events: known,
             other_events,
@@ -194,9 +191,9 @@ impl Metrics {
 
     /// Renders all metrics for Prometheus.
     async fn text(&self) -> String {
-        self.looked.look().await;
+        self.gauges.refresh().await;
         if let Some(sharing) = &self.sharing {
-            sharing.look();
+            sharing.refresh();
         }
         let mut text = String::new();
         // Writing to a string cannot fail.

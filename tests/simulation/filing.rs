@@ -15,6 +15,7 @@ use weir_core::BatchKey;
 
 use crate::{
     clock::wait,
+    operations::{What, Who},
     planted::Bug,
     world::{RAW, World, queue},
 };
@@ -40,30 +41,28 @@ impl Filing {
     }
 
     /// Takes messages for as long as the run goes on; several of these are at work at once.
-    pub(crate) async fn poll(self: Arc<Self>, name: usize) {
+    pub(crate) async fn poll(self: Arc<Self>, name: u32) {
         for invocation in 0.. {
-            wait(self.world.dice.range(200..20_000)).await;
-            let messages = self.receive();
+            let who = Who::Filing(name, invocation);
+            wait(self.world.luck.number(who, What::Polled, 5_000, |dice| dice.range(200..20_000))).await;
+            let messages = self.receive(who);
             if messages.is_empty() {
                 continue;
             }
-            if self.world.faults.is_throttled() {
+            if self.world.faults.is_throttled(who) {
                 // The function is not called. The messages come again after their visibility timeout, received once more.
-                self.world.note(&format!("filing {name}.{invocation} is throttled"));
+                self.world.note(&format!("{who} is throttled"));
                 if self.world.has(Bug::ThrottledTakenForDone) {
                     self.delete(&messages);
                 }
                 continue;
             }
-            let origin = self.world.origin(format!("filing {name}.{invocation}"), true);
+            let origin = self.world.origin(who, true);
             let event = self.event(&messages);
             if self.world.has(Bug::DeletedFirst) {
                 self.delete(&messages);
             }
-            let time = match self.world.faults.is_hurried() {
-                true => Duration::from_millis(self.world.dice.range(HURRY)),
-                false => TIMEOUT,
-            };
+            let time = self.world.faults.hurry(who, HURRY).map_or(TIMEOUT, Duration::from_millis);
             let answer = timeout(time, origin.run(self.answer(&event, time))).await;
             // The function ended in time, and did not die: what it does not name as failed is done.
             let Ok(Some(answer)) = answer else { continue };
@@ -73,11 +72,13 @@ impl Filing {
                 .iter()
                 .map(|failure| failure["itemIdentifier"].as_str().unwrap())
                 .collect();
-            self.world.note(&format!("{}: failed {failed:?}", origin.name));
+            self.world.note(&format!("{}: failed {failed:?}", origin.who));
             let ignored = self.world.has(Bug::FailuresIgnored);
             for message in &messages {
                 // A message can come again although it was handled: its deletion is lost.
-                if (ignored || !failed.contains(&message.id.as_str())) && !self.world.faults.chance(100) {
+                if (ignored || !failed.contains(&message.id.as_str()))
+                    && !self.world.faults.chance(who, What::DeletionLost, 100)
+                {
                     self.world.queue.lock().unwrap().delete(&message.id);
                 }
             }
@@ -89,14 +90,15 @@ impl Filing {
         messages.iter().for_each(|message| queue.delete(&message.id));
     }
 
-    fn receive(&self) -> Vec<queue::Message> {
+    fn receive(&self, who: Who) -> Vec<queue::Message> {
         let now = self.world.clock.millis();
         let mut queue = self.world.queue.lock().unwrap();
-        let wanted = self.world.dice.range(1..4);
+        let luck = &self.world.luck;
+        let wanted = luck.number(who, What::Wanted, 3, |dice| dice.range(1..4));
         let messages: Vec<queue::Message> =
-            (0..wanted).map_while(|_| queue.receive(now, &self.world.dice)).collect();
+            (0..wanted).map_while(|_| queue.receive(now, who, luck)).collect();
         for message in &messages {
-            if self.world.faults.chance(60) {
+            if self.world.faults.chance(who, What::GivenTwice, 60) {
                 queue.show_again(&message.id, now);
             }
         }

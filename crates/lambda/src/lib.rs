@@ -5,7 +5,7 @@
 //! - its logs are JSON on standard error, one object a line, with time, level and request id; `WEIR_LOG` sets how much of
 //!   Weir's own is logged (`info`, `debug`, `weir_aws=debug,info`), and other crates' logs of a request are never let
 //!   through, as they may hold credentials and events;
-//! - spans are traced if OpenTelemetry's variables name a collector ([`weir_traces`]), and sent before an answer is final;
+//! - X-Ray's header of an invocation goes on to AWS by itself: the runtime and the SDK see to that;
 //! - [`Metrics`] are lines on standard output that CloudWatch turns into metrics.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 

@@ -115,17 +115,17 @@ impl FanOut {
             weir.events = Empty,
             weir.partitions = Empty,
             weir.quarantined_lines = Empty,
-            otel.error = Empty,
+            otel.status_code = Empty,
         );
         let filed = self.read_and_put(batch).instrument(filing.clone()).await;
         match &filed {
             Ok(filed) => {
-                filing.record("weir.events", filed.events);
-                filing.record("weir.partitions", filed.partitions);
-                filing.record("weir.quarantined_lines", filed.quarantined_lines);
+                filing.record("weir.events", filed.events.cast_signed());
+                filing.record("weir.partitions", filed.partitions.cast_signed());
+                filing.record("weir.quarantined_lines", filed.quarantined_lines.cast_signed());
             }
             Err(_) => {
-                filing.record("otel.error", true);
+                filing.record("otel.status_code", "ERROR");
             }
         }
         filed
@@ -153,7 +153,7 @@ impl FanOut {
                 target: TRACED,
                 "partition",
                 weir.event_type = partition.event_type.as_str(),
-                weir.lines = object.lines(),
+                weir.lines = object.lines().cast_signed(),
             );
             async move {
                 let _permits = puts_under_way.acquire_many(permits(object.length())).await;

@@ -266,31 +266,3 @@ fn an_event_that_is_not_of_a_queue_is_an_error() {
     assert!(aws.calls().is_empty());
     function.logged(|line| line["level"] == "ERROR" && line["message"] == "a notification is not understood");
 }
-
-#[test]
-fn a_batch_and_its_partitions_are_traced_and_nobody_in_them_is_named() {
-    let (aws, collector) = (aws(), StubAws::start(|_| (200, b"{}".to_vec())));
-    let (url, endpoint) = (aws.url(), collector.url());
-    let traced = [("AWS_ENDPOINT_URL", url.as_str()), ("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint)];
-    let variables: Vec<_> = VARIABLES.into_iter().chain(traced).collect();
-    let mut function = Function::start(PROGRAM, &variables);
-    function.answer(sqs(&[("one", s3(&["raw/a.gz"]))]));
-    let calls = collector.calls();
-    let of_call =
-        |call: &Call| call.json()["resourceSpans"][0]["scopeSpans"][0]["spans"].as_array().unwrap().clone();
-    let spans: Vec<Value> = calls.iter().flat_map(of_call).collect();
-    let of_name = |name: &str| -> Vec<&Value> { spans.iter().filter(|span| span["name"] == name).collect() };
-    let [invocation] = of_name("invocation")[..] else { panic!("{spans:?}") };
-    let [batch] = of_name("batch")[..] else { panic!("{spans:?}") };
-    let partitions = of_name("partition");
-    assert_eq!((&batch["parentSpanId"], partitions.len()), (&invocation["spanId"], 2));
-    assert!(partitions.iter().all(|span| span["parentSpanId"] == batch["spanId"]));
-    for call in calls {
-        let text = String::from_utf8_lossy(&call.body).into_owned();
-        assert!(text.contains(r#"{"key":"weir.quarantined_lines","value":{"intValue":"1"}}"#), "{text}");
-        // An id may have the letters of a short name.
-        for private in ["ethan", "\"ada", "=ada", "broken"] {
-            assert!(!text.contains(private), "{private} is told: {text}");
-        }
-    }
-}

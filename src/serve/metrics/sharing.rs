@@ -6,9 +6,10 @@ use prometheus_client::{
 };
 use weir_coalesce::{Coalescing, Shared, Work};
 
-use super::Label;
-
 type ByKind = Family<Label, Counter>;
+
+/// One label and its value.
+pub(super) type Label = [(&'static str, &'static str); 1];
 
 /// The operations at the last look.
 pub(super) struct Sharing {
@@ -30,12 +31,12 @@ impl Sharing {
             "Calls that these took: requests that come together share them",
             sharing.calls.clone(),
         );
-        sharing.look();
+        sharing.refresh();
         sharing
     }
 
     /// Refreshes the values.
-    pub(super) fn look(&self) {
+    pub(super) fn refresh(&self) {
         let Work { reads, raises, appends } = self.coalescing.take_work();
         for (kind, Shared { requests, calls }) in
             [("read", reads), ("increment", raises), ("append", appends)]

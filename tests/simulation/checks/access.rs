@@ -49,7 +49,7 @@ pub(super) fn credentials(ledger: &Ledger, broken: &mut Broken) {
             (Verdict::Denied, Some(key)) if is_good(key, exchange) => "a good key was refused",
             _ => continue,
         };
-        broken.push(("credentials", format!("{}: {why}", exchange.origin.name)));
+        broken.push(("credentials", format!("{}: {why}", exchange.origin.who)));
     }
 }
 
@@ -86,7 +86,7 @@ pub(super) fn failures_have_a_cause(ledger: &Ledger, broken: &mut Broken) {
                 && ((same_credentials && other.origin.was_disturbed() && lately) || claimed())
         });
         if failed && !exchange.origin.was_disturbed() && !shared {
-            let details = format!("{}: {:?} {:?}", exchange.origin.name, exchange.status, exchange.said);
+            let details = format!("{}: {:?} {:?}", exchange.origin.who, exchange.status, exchange.said);
             broken.push(("failures have a cause", details));
         }
     }

@@ -47,7 +47,7 @@ pub(super) fn acknowledged_is_stored(ledger: &Ledger, lake: &Lake, broken: &mut 
     for exchange in &ledger.exchanges {
         for (event, said) in exchange.events.iter().zip(&exchange.said) {
             if said.is_acknowledged() && !stored.contains(event) {
-                let name = &exchange.origin.name;
+                let name = &exchange.origin.who;
                 broken.push(("acknowledged is stored", format!("{name} was told {said:?} of e{event}")));
             }
         }
@@ -63,7 +63,7 @@ pub(super) fn stored_once(ledger: &Ledger, broken: &mut Broken) {
         }
         if let Some((line, times)) = told.iter().find(|(_, times)| **times > 1) {
             let line = String::from_utf8_lossy(&line[..line.len().min(200)]);
-            broken.push(("stored once", format!("{} stored {times} times: {line}", exchange.origin.name)));
+            broken.push(("stored once", format!("{} stored {times} times: {line}", exchange.origin.who)));
         }
     }
 }
@@ -92,7 +92,7 @@ pub(super) fn stored_once_in_all(ledger: &Ledger, broken: &mut Broken) {
             let failed = origin.was_disturbed() && origin.tried_to_mark.lock().unwrap().contains(&id);
             let died = exchange.status.is_none();
             if *told && (marked || !(failed || died)) {
-                let details = format!("{id} was stored by {} (marked: {marked}), and again", origin.name);
+                let details = format!("{id} was stored by {} (marked: {marked}), and again", origin.who);
                 broken.push(("stored once", details));
             }
         }

@@ -13,7 +13,13 @@ use serde_json::{Value, json};
 use weir_core::{BatchKey, Timestamp};
 
 use super::{RAW, World};
-use crate::{clock::wait, dice::Dice, events::TYPES, operator::USERS};
+use crate::{
+    clock::wait,
+    dice::Dice,
+    events::TYPES,
+    operations::{What, Who},
+    operator::USERS,
+};
 
 /// A batch is delivered once it has so many records, or once its oldest is so old.
 const RECORDS: usize = 12;
@@ -80,8 +86,9 @@ impl Stream {
 
 /// Delivers batches for as long as the run goes on.
 pub(crate) async fn deliver(world: Arc<World>) {
-    loop {
-        wait(world.dice.range(3_000..40_000)).await;
+    for look in 0.. {
+        let who = Who::Delivery(look);
+        wait(world.luck.number(who, What::Looks, 10_000, |dice| dice.range(3_000..40_000))).await;
         let now = world.clock.millis();
         let batch = {
             let mut stream = world.stream.lock().unwrap();
@@ -91,35 +98,41 @@ pub(crate) async fn deliver(world: Arc<World>) {
                 continue;
             }
             let mut batch = std::mem::take(&mut stream.waiting);
-            if world.faults.chance(300) {
-                world.dice.shuffle(&mut batch);
+            let shuffled = |dice: &Dice| if dice.chance(300) { dice.range(1..1_000_000) } else { 0 };
+            let order = world.faults.number(who, What::Shuffled, shuffled);
+            if order > 0 {
+                Dice::new(order, "shuffled").shuffle(&mut batch);
                 let late = batch.split_off(batch.len() - batch.len() / 3);
                 stream.waiting.extend(late);
             }
-            if world.faults.chance(150) {
-                let again = batch[world.dice.index(batch.len())].1.clone();
-                if world.faults.chance(500) {
-                    batch.push((now, again));
-                } else {
+            let repeated =
+                |dice: &Dice| if dice.chance(150) { 1 + dice.range(0..batch.len() as u64) } else { 0 };
+            let repeated = world.faults.number(who, What::Repeated, repeated);
+            if let Some(which) = usize::try_from(repeated).unwrap().checked_sub(1) {
+                let again = batch[which % batch.len()].1.clone();
+                if world.faults.chance(who, What::RepeatedLater, 500) {
                     stream.waiting.push((now, again));
+                } else {
+                    batch.push((now, again));
                 }
             }
             batch
         };
-        put(&world, &batch.into_iter().map(|(_, data)| data).collect::<Vec<_>>());
+        put(&world, who, &batch.into_iter().map(|(_, data)| data).collect::<Vec<_>>());
     }
 }
 
 /// Puts a batch into raw, and tells the queue.
-fn put(world: &World, records: &[Vec<u8>]) {
+fn put(world: &World, who: Who, records: &[Vec<u8>]) {
     let now = Timestamp::saturating(world.clock.millis());
     let [year, month, day, hour] = now.hour().parts();
     let key = format!(
         "raw/{year}/{month:02}/{day:02}/{hour:02}/weir-1-{}-{:016x}.json.gz",
         now.to_string().replace([':', 'T'], "-").split('.').next().unwrap(),
-        world.dice.next()
+        Dice::of(0, &who).next()
     );
-    let members = if world.faults.chance(400) { 2 } else { 1 };
+    let two = world.faults.chance(who, What::TwoMembers, 400);
+    let members = if two { 2 } else { 1 };
     let mut object = Vec::new();
     for part in records.chunks(records.len().div_ceil(members)) {
         let mut member = GzEncoder::new(object, Compression::fast());
@@ -133,9 +146,11 @@ fn put(world: &World, records: &[Vec<u8>]) {
     let mut object = Bytes::from(object);
     {
         let mut stream = world.stream.lock().unwrap();
-        if lines.iter().all(|line| is_record(line)) && world.faults.chance(40) {
+        let damage = |dice: &Dice| if dice.chance(40) { dice.range(1..1_000_000) } else { 0 };
+        let damage = world.faults.number(who, What::Damaged, damage);
+        if damage > 0 && lines.iter().all(|line| is_record(line)) {
             world.note(&format!("{key} is damaged"));
-            let damaged = damaged(world, &object);
+            let damaged = damaged(&Dice::new(damage, "damaged"), &object);
             stream.damaged.insert(key.clone(), std::mem::replace(&mut object, damaged));
             stream.were_damaged.push(key.clone());
         }
@@ -152,11 +167,11 @@ fn is_record(line: &[u8]) -> bool {
 }
 
 /// An object that is cut, flipped somewhere, or followed by something else.
-fn damaged(world: &World, object: &Bytes) -> Bytes {
+fn damaged(dice: &Dice, object: &Bytes) -> Bytes {
     let mut damaged = object.to_vec();
-    match world.dice.range(0..3) {
-        0 => damaged.truncate(object.len() - 1 - world.dice.index(6)),
-        1 => damaged[10 + world.dice.index(10)] ^= 1 << world.dice.range(0..8),
+    match dice.range(0..3) {
+        0 => damaged.truncate(object.len() - 1 - dice.index(6)),
+        1 => damaged[10 + dice.index(10)] ^= 1 << dice.range(0..8),
         _ => damaged.extend(b"garbage"),
     }
     damaged.into()
@@ -164,8 +179,9 @@ fn damaged(world: &World, object: &Bytes) -> Bytes {
 
 /// Repairs damaged batches once quarantine names them, as docs/OPERATE.md says, and has them filed again.
 pub(crate) async fn repair(world: Arc<World>) {
-    loop {
-        wait(world.dice.range(20_000..200_000)).await;
+    for look in 0.. {
+        let who = Who::Repair(look);
+        wait(world.luck.number(who, What::Looks, 60_000, |dice| dice.range(20_000..200_000))).await;
         let damaged: Vec<String> = world.stream.lock().unwrap().damaged.keys().cloned().collect();
         for key in damaged {
             let noticed = format!("quarantine/{}.json.gz", BatchKey::new(key.clone()).id());
@@ -180,8 +196,8 @@ pub(crate) async fn repair(world: Arc<World>) {
 }
 
 /// Delivers a batch of very many partitions in some runs: events of many hours, which a client sent late.
-pub(crate) fn deliver_backlog(world: &World, dice: &Dice) {
-    if !dice.chance(100) {
+pub(crate) fn deliver_backlog(world: &World) {
+    if world.luck.number(Who::Run, What::ManyPartitions, 0, |dice| u64::from(dice.chance(100))) == 0 {
         return;
     }
     let now = world.clock.millis();
@@ -197,5 +213,5 @@ pub(crate) fn deliver_backlog(world: &World, dice: &Dice) {
     }
     let without_end = |line: &Vec<u8>| line[..line.len() - 1].to_vec();
     world.stream.lock().unwrap().backlog = lines.iter().map(without_end).collect();
-    put(world, &lines);
+    put(world, Who::Backlog, &lines);
 }

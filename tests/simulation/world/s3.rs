@@ -6,7 +6,11 @@ use bytes::Bytes;
 use percent_encoding::percent_decode_str;
 
 use super::LAKE;
-use crate::{dice::Dice, operator::USERS};
+use crate::{
+    luck::Luck,
+    operations::{What, Who},
+    operator::USERS,
+};
 
 /// A call to S3.
 pub(crate) struct Call {
@@ -35,8 +39,8 @@ enum Owner {
 }
 
 /// Whether events go into a bucket of each user, where there is one.
-pub(crate) fn has_bucket_per_user(seed: u64) -> bool {
-    Dice::new(seed, "bucket per user").chance(300)
+pub(crate) fn has_bucket_per_user(luck: &Luck) -> bool {
+    luck.number(Who::Run, What::BucketPerUser, 0, |dice| u64::from(dice.chance(300))) > 0
 }
 
 impl Call {
@@ -67,10 +71,13 @@ impl Call {
 
 impl Objects {
     /// Draws whose the buckets with users' names are.
-    pub(crate) fn new(seed: u64) -> Self {
-        let dice = Dice::new(seed, "owners of buckets");
+    pub(crate) fn new(luck: &Luck) -> Self {
         let owner = |user: &&str| {
-            let owner = *dice.pick(&[Owner::Us, Owner::Stranger, Owner::Nobody]);
+            let owner = match luck.number(Who::Run, What::BucketOwner, 0, |dice| dice.range(0..3)) {
+                0 => Owner::Us,
+                1 => Owner::Stranger,
+                _ => Owner::Nobody,
+            };
             (format!("{user}-raw-events"), owner)
         };
         Self { owned: USERS.iter().map(owner).collect(), ..Self::default() }
