@@ -203,7 +203,7 @@ impl Raw for Buggy<dyn Raw> {
         if self.bug == Bug::BadLineEnds {
             let mut good = text
                 .split_inclusive(|byte| *byte == b'\n')
-                .take_while(|line| line.starts_with(b"{\"event_id"));
+                .take_while(|line| line.starts_with(b"{\"time"));
             text = good.by_ref().flatten().copied().collect();
         }
         Ok(content(zipped(&text)))
