@@ -87,7 +87,9 @@ impl Filing {
 
     fn delete(&self, messages: &[queue::Message]) {
         let mut queue = self.world.queue.lock().unwrap();
-        messages.iter().for_each(|message| queue.delete(&message.id));
+        for message in messages {
+            queue.delete(&message.id);
+        }
     }
 
     fn receive(&self, who: Who) -> Vec<queue::Message> {
