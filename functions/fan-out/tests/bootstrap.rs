@@ -231,7 +231,7 @@ fn a_function_whose_time_is_over_ends_by_itself_and_the_message_comes_again_and_
     let is_first = Arc::new(AtomicBool::new(true));
     let hangs = is_first.clone();
     let wait = move |call: &Call| match call.method.as_str() {
-        "PUT" if hangs.load(Ordering::SeqCst) => Duration::from_secs(60),
+        "PUT" if hangs.load(Ordering::SeqCst) => Duration::from_mins(1),
         _ => Duration::ZERO,
     };
     let aws = StubAws::start_after(wait, move |call: &Call| match call.method.as_str() {
