@@ -123,9 +123,10 @@ fn normalise(mut event: Value) -> Result<(LambdaRequest, Request<Body>), Gateway
     let mut headers = headers(&event);
     let mut aside = Request::new(body(sent, event["isBase64Encoded"] == true, is_compressed(&headers)));
     *aside.uri_mut() = uri(&event, is_v2)?;
-    if let Some(host) = headers.remove(HOST) {
-        aside.headers_mut().insert(HOST, host);
+    for host in headers.get_all(HOST) {
+        aside.headers_mut().append(HOST, host.clone());
     }
+    headers.remove(HOST);
     aside.extensions_mut().insert(Verdict::of(&context["authorizer"]));
     if let Some(id) = context["requestId"].as_str().and_then(RequestId::of_host) {
         aside.extensions_mut().insert(id);
