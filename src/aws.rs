@@ -3,17 +3,17 @@
 use std::{env, num::NonZeroU16, time::Duration};
 
 use anyhow::{Context, Result, bail};
-use weir_aws::{Aws, AwsHealth, DynamoCounts, DynamoUsers, FirehoseStream, S3Lake, S3Quarantine, S3Raw};
+use weir_aws::{Aws, AwsHealth, Batching, DynamoCounts, DynamoUsers, Ports, S3Lake, S3Quarantine, S3Raw};
 
 use crate::query::athena::Athena;
 
 /// How long storing events is retried before the client is asked to retry.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(8);
 
-/// The stores for serving.
+/// The stores for serving. Concurrent requests share calls.
 pub(crate) struct Serving {
-    pub(crate) stream: FirehoseStream,
-    pub(crate) counts: DynamoCounts,
+    pub(crate) ports: Ports,
+    pub(crate) batching: Batching,
     pub(crate) users: DynamoUsers,
     pub(crate) health: AwsHealth,
 }
@@ -26,7 +26,16 @@ pub(crate) async fn serving() -> Result<Serving> {
     let ids = aws.recent_ids(&ids);
     let health = aws.health(&stream, &counts);
     let stream = aws.stream(&stream, GIVE_UP_AFTER).remembering(ids);
-    Ok(Serving { stream, counts: aws.counts(&counts, shards()?), users: aws.users(&users), health })
+    let batching = Batching::default();
+    let ports = Ports::new(stream, aws.counts(&counts, shards()?)).batched(&batching);
+    Ok(Serving { ports, batching, users: aws.users(&users), health })
+}
+
+/// Returns each kind of operation with the requests and the calls since the last time.
+pub(crate) fn take_stats(batching: &Batching) -> [(&'static str, u64, u64); 3] {
+    let stats = batching.take_stats();
+    [("read", stats.reads), ("increment", stats.increments), ("append", stats.appends)]
+        .map(|(kind, batched)| (kind, batched.requests, batched.calls))
 }
 
 pub(crate) async fn users() -> Result<DynamoUsers> {

@@ -144,20 +144,20 @@ async fn embedded(catalog: Arc<Catalog>, args: ServeArgs) -> Result<ExitCode> {
 /// calls.
 #[cfg(feature = "aws")]
 async fn on_aws(catalog: Arc<Catalog>, args: ServeArgs) -> Result<ExitCode> {
-    let coalescing = weir_coalesce::Coalescing::new();
-    let metrics = Metrics::new(&catalog, None, Some(coalescing.clone()), Arc::new(SystemClock));
-    let crate::aws::Serving { stream, counts, users, health } = crate::aws::serving().await?;
+    let crate::aws::Serving { ports, batching, users, health } = crate::aws::serving().await?;
+    let take_stats = Box::new(move || crate::aws::take_stats(&batching));
+    let metrics = Metrics::new(&catalog, None, Some(take_stats), Arc::new(SystemClock));
     let listener = listen(args.listen, "--listen")?;
     let for_metrics = listen_for_metrics(&args)?;
     let signals = Signals::listen(Some(LIMIT))?;
     println!("Weir is listening on http://{} and keeps everything on AWS", listener.local_addr()?);
-    let (counts, clock) = (Arc::new(counts), Arc::new(SystemClock));
+    let clock = Arc::new(SystemClock);
     let collector = Collector {
         catalog,
-        stream: coalescing.stream(Arc::new(stream)),
-        live: coalescing.live_counts(counts.clone()),
-        settled: coalescing.settled_counts(counts.clone()),
-        rejected: coalescing.recent_rejected(counts),
+        stream: ports.stream,
+        live: ports.live,
+        settled: ports.settled,
+        rejected: ports.rejected,
         health: Arc::new(health),
         authenticate: authenticate(Arc::new(users), &args, &metrics, clock.clone()),
         observe: metrics.clone(),

@@ -24,13 +24,12 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, info::Info},
     registry::Registry,
 };
-use weir_coalesce::Coalescing;
 use weir_core::{Catalog, Clock, EventType};
 use weir_embedded::Embedded;
 
 use look::Looked;
 pub(super) use requests::{Requests, count};
-use sharing::Sharing;
+use sharing::{Sharing, TakeStats};
 
 /// One label and its value.
 type Label = [(&'static str, &'static str); 1];
@@ -104,7 +103,7 @@ impl Metrics {
     pub(super) fn new(
         catalog: &Catalog,
         engine: Option<&Embedded>,
-        coalescing: Option<Coalescing>,
+        batching: Option<TakeStats>,
         clock: Arc<dyn Clock>,
     ) -> Arc<Self> {
         let mut registry = Registry::default();
@@ -113,7 +112,7 @@ impl Metrics {
         let looked = Looked::register(&mut registry, engine.cloned(), clock);
         let weir = registry.sub_registry_with_prefix("weir");
 
-        let sharing = coalescing.map(|coalescing| Sharing::register(weir, coalescing));
+        let sharing = batching.map(|take_stats| Sharing::register(weir, take_stats));
         let requests = Requests::register(weir);
         let events = Family::<[(&'static str, String); 2], Counter>::default();
         weir.register("events", "Events by type, and by what became of them", events.clone());

@@ -8,11 +8,13 @@
 //! | `RecentRejected` | [`DynamoCounts`] | one item a request, gone after a week |
 //! | `Users`, `UserAdmin` | [`DynamoUsers`] | one item a user, saved on the version that was read |
 //! | `Raw`, `Lake`, `Quarantine` | [`S3Raw`], [`S3Lake`], [`S3Quarantine`] | streamed both ways |
+//! | `Stream`, `LiveCounts`, `SettledCounts`, `RecentRejected` | [`Ports::batched`] | callers at the same time share calls |
 //! | `Health` | [`AwsHealth`] | asks both services, now and then |
 //!
 //! [`Aws`] makes them all from one configuration; make it once, before the first invocation.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod batching;
 mod books;
 mod counts;
 mod errors;
@@ -39,6 +41,7 @@ use aws_smithy_http_client::tls;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use weir_core::{Clock, Random, SystemClock, SystemRandom};
 
+pub use batching::{Batched, Batching, BatchingStats, GATHERING, Ports};
 pub use counts::DynamoCounts;
 pub use errors::explained;
 pub use health::AwsHealth;

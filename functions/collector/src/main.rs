@@ -1,16 +1,11 @@
 //! The collector on Lambda: the API over Firehose and DynamoDB, behind API Gateway.
 
-use std::{
-    num::NonZeroU16,
-    process::ExitCode,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{num::NonZeroU16, process::ExitCode, sync::Arc, time::Duration};
 
 use collector::{Collector, Drift, Gateway, GatewayAuthentication, Observe, Origins, Taken};
 use mimalloc::MiMalloc;
-use weir_aws::{Aws, FirehoseStream};
-use weir_coalesce::{Coalescing, Work};
+use parking_lot::Mutex;
+use weir_aws::{Aws, Batching, BatchingStats, FirehoseStream, Ports};
 use weir_core::{Catalog, Clock, SystemClock, SystemRandom, Timestamp};
 use weir_lambda::{Environment, Metrics, StartError};
 
@@ -29,7 +24,7 @@ const GIVE_UP_AFTER: Duration = Duration::from_secs(8);
 const COUNTED_WITHIN: Duration = Duration::from_secs(13);
 
 /// The least time between two reports of shared calls: each line costs money.
-const TELL_EVERY: Duration = Duration::from_secs(1);
+const REPORT_EVERY: Duration = Duration::from_secs(1);
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
@@ -40,7 +35,7 @@ async fn main() -> ExitCode {
             async move {
                 let answer = gateway.answer(event).await;
                 if let Some(sharing) = sharing {
-                    sharing.tell();
+                    sharing.report();
                 }
                 answer.inspect_err(|error| tracing::error!(%error, "no answer"))
             }
@@ -62,13 +57,18 @@ fn gateway(environment: &Environment) -> Result<(Gateway, Option<Arc<Sharing>>),
     let health = aws.health(&stream, &counts_table);
     let ids = aws.recent_ids(&ids_table);
     let stream = aws.stream(&stream, GIVE_UP_AFTER).remembering(ids);
-    let counts = Arc::new(aws.counts(&counts_table, shards));
-    let mut collector = Collector {
+    let mut ports = Ports::new(stream.clone(), aws.counts(&counts_table, shards));
+    // A single invocation at a time has no other to share calls with.
+    let batching = (environment.invocations_at_once() > 1).then(Batching::default);
+    if let Some(batching) = &batching {
+        ports = ports.batched(batching);
+    }
+    let collector = Collector {
         catalog: Arc::new(Catalog::built_in()?),
-        stream: Arc::new(stream.clone()),
-        live: counts.clone(),
-        settled: counts.clone(),
-        rejected: counts,
+        stream: ports.stream,
+        live: ports.live,
+        settled: ports.settled,
+        rejected: ports.rejected,
         health: Arc::new(health),
         authenticate: Arc::new(GatewayAuthentication::new(clock.clone())),
         observe: Arc::new(Measure { metrics: metrics.clone(), stream }),
@@ -76,14 +76,8 @@ fn gateway(environment: &Environment) -> Result<(Gateway, Option<Arc<Sharing>>),
         random: Arc::new(SystemRandom),
         counted_within: Some(COUNTED_WITHIN),
     };
-    // A single invocation at a time has no other to share calls with.
-    let sharing = (environment.invocations_at_once() > 1).then(|| {
-        let coalescing = Coalescing::new();
-        collector.stream = coalescing.stream(collector.stream.clone());
-        collector.live = coalescing.live_counts(collector.live.clone());
-        collector.settled = coalescing.settled_counts(collector.settled.clone());
-        collector.rejected = coalescing.recent_rejected(collector.rejected.clone());
-        Arc::new(Sharing { metrics, coalescing, clock, told: Mutex::new(Timestamp::saturating(0)) })
+    let sharing = batching.map(|batching| {
+        Arc::new(Sharing { metrics, batching, clock, last_report: Mutex::new(Timestamp::saturating(0)) })
     });
     // API Gateway answers preflight requests by the same list. Posts that need no preflight are checked here.
     Ok((Gateway::new(collector::router(collector, &origins)), sharing))
@@ -117,30 +111,29 @@ impl Observe for Measure {
 /// Emits metrics of shared calls: the requests of several invocations, and the calls that they took.
 struct Sharing {
     metrics: Metrics,
-    coalescing: Coalescing,
+    batching: Batching,
     clock: Arc<dyn Clock>,
     /// The time of the last report.
-    told: Mutex<Timestamp>,
+    last_report: Mutex<Timestamp>,
 }
 
 impl Sharing {
     /// Reports, unless the last report was a moment ago: a later invocation then reports the rest.
-    fn tell(&self) {
+    fn report(&self) {
         let now = self.clock.now();
         {
-            // Code under this lock leaves no half-done state.
-            let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-            if u128::from(now.millis().saturating_sub(told.millis())) < TELL_EVERY.as_millis() {
+            let mut last_report = self.last_report.lock();
+            if u128::from(now.millis().saturating_sub(last_report.millis())) < REPORT_EVERY.as_millis() {
                 return;
             }
-            *told = now;
+            *last_report = now;
         }
-        let Work { reads, raises, appends } = self.coalescing.take_work();
+        let BatchingStats { reads, increments, appends } = self.batching.take_stats();
         self.metrics.count(&[
             ("ReadRequests", reads.requests),
             ("ReadCalls", reads.calls),
-            ("IncrementRequests", raises.requests),
-            ("IncrementCalls", raises.calls),
+            ("IncrementRequests", increments.requests),
+            ("IncrementCalls", increments.calls),
             ("AppendRequests", appends.requests),
             ("AppendCalls", appends.calls),
         ]);

@@ -1,26 +1,23 @@
 //! Shared increments: none is lost, none counts twice, and each caller gets its own outcome.
-#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-
-mod engine;
 
 use std::{
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
-use engine::{AWAY, BROKEN, Engine, HANGS, LATENCY, PANICS, counter};
+use crate::engine::{AWAY, BROKEN, Engine, HANGS, LATENCY, PANICS, counter};
 use tokio::{
     task::{JoinHandle, JoinSet},
     time::Instant,
 };
-use weir_coalesce::{Coalescing, Shared};
+use weir_aws::{Batched, Batching};
 use weir_core::{
     Counter, Increment,
     ports::{LiveCounts, PortError},
 };
 
 fn live(engine: &Arc<Engine>) -> Arc<dyn LiveCounts> {
-    Coalescing::new().live_counts(engine.clone())
+    Batching::default().live_counts(engine.clone())
 }
 
 async fn settle() {
@@ -44,8 +41,8 @@ async fn count(engine: &Engine, counter: Counter) -> u64 {
 
 #[tokio::test(start_paused = true)]
 async fn ten_thousand_increments_of_twenty_counters_take_few_calls_and_all_count() {
-    let (engine, coalescing) = (Engine::new(), Coalescing::new());
-    let counts = coalescing.live_counts(engine.clone());
+    let (engine, batching) = (Engine::new(), Batching::default());
+    let counts = batching.live_counts(engine.clone());
     let key = |n: usize| counter("ann", "click", Some(&format!("button-{}", n % 20)));
     let all: Vec<_> = (0..10_000).map(|n| raising(&counts, [key(n)])).collect();
     for raised in all {
@@ -58,7 +55,7 @@ async fn ten_thousand_increments_of_twenty_counters_take_few_calls_and_all_count
     assert!(calls.len() <= 60, "{} calls", calls.len());
     assert!(calls.iter().all(|increments| increments.len() == 1), "a call is one increment");
     let calls = calls.len() as u64;
-    assert_eq!(coalescing.take_work().raises, Shared { requests: 10_000, calls });
+    assert_eq!(batching.take_stats().increments, Batched { requests: 10_000, calls });
 }
 
 #[tokio::test(start_paused = true)]

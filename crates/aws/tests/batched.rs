@@ -16,8 +16,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use emulator::{COUNTS, Emulator, IDS, RAW, STREAM, shards};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
-use weir_aws::Aws;
-use weir_coalesce::{Coalescing, Shared};
+use weir_aws::{Aws, Batched, Batching};
 use weir_core::{
     Event, Record, Stamp, SystemClock, SystemRandom, Timestamp, conformance as suite, ports::Appended,
 };
@@ -27,8 +26,8 @@ use weir_lambda::testing::{Call, StubAws};
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Callers are as patient.
-fn coalescing() -> Coalescing {
-    Coalescing::new().reading_within(PATIENCE)
+fn batching() -> Batching {
+    Batching::default().reading_within(PATIENCE)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -36,7 +35,7 @@ async fn stream() {
     let emulator = Emulator::start().await;
     let stream = emulator.aws().stream(STREAM, PATIENCE);
     let ids = emulator.aws().recent_ids(IDS).marking_within(PATIENCE);
-    let (stream, raw) = (coalescing().stream(Arc::new(stream.remembering(ids))), emulator.aws().raw(RAW));
+    let (stream, raw) = (batching().stream(Arc::new(stream.remembering(ids))), emulator.aws().raw(RAW));
     suite::stream::durable_records_arrive_in_raw(&*stream, &raw).await;
     suite::stream::large_records_arrive_whole(&*stream, &raw).await;
     suite::stream::concurrent_appends_all_arrive(&*stream, &raw).await;
@@ -51,8 +50,8 @@ async fn stream() {
 async fn counts() {
     let emulator = Emulator::start().await;
     for number in [1, 4] {
-        let (counts, coalescing) = (Arc::new(emulator.aws().counts(COUNTS, shards(number))), coalescing());
-        let live = coalescing.live_counts(counts.clone());
+        let (counts, batching) = (Arc::new(emulator.aws().counts(COUNTS, shards(number))), batching());
+        let live = batching.live_counts(counts.clone());
         suite::live_counts::what_was_never_counted_is_zero(&*live).await;
         suite::live_counts::raised_counts_are_read_at_once(&*live).await;
         suite::live_counts::concurrent_increments_all_count(&*live).await;
@@ -60,12 +59,12 @@ async fn counts() {
         suite::live_counts::any_text_is_a_key_of_its_own(&*live).await;
         suite::live_counts::keys_are_paged_largest_first(&*live).await;
         if number == 1 {
-            let settled = coalescing.settled_counts(counts.clone());
+            let settled = batching.settled_counts(counts.clone());
             suite::settled_counts::batches_add_up(&*settled).await;
             suite::settled_counts::a_batch_settles_once(&*settled).await;
             suite::settled_counts::the_time_of_the_last_batch_is_known(&*settled).await;
-            let stream = coalescing.stream(Arc::new(emulator.aws().stream(STREAM, PATIENCE)));
-            let rejected = coalescing.recent_rejected(counts);
+            let stream = batching.stream(Arc::new(emulator.aws().stream(STREAM, PATIENCE)));
+            let rejected = batching.recent_rejected(counts);
             suite::recent_rejected::the_latest_are_listed_newest_first(&*stream, &*rejected).await;
             suite::recent_rejected::nobody_sees_anothers_rejected_events(&*stream, &*rejected).await;
         }
@@ -119,8 +118,8 @@ async fn of_a_shared_call_of_which_firehose_refuses_a_part_each_is_told_their_ow
         .http_client(aws_smithy_http_client::Builder::new().build_http())
         .build();
     let inner = Aws::new(config, Arc::new(SystemRandom), Arc::new(SystemClock));
-    let coalescing = coalescing();
-    let stream = coalescing.stream(Arc::new(inner.stream("weir-stream", Duration::from_secs(1))));
+    let batching = batching();
+    let stream = batching.stream(Arc::new(inner.stream("weir-stream", Duration::from_secs(1))));
     // More than an entry holds, of callers who have each some.
     let callers = (0..20).map(|n| {
         let records: Vec<Record> = (0..2).map(|m| record(&format!("e-{}", n * 2 + m), 50_000)).collect();
@@ -138,5 +137,5 @@ async fn of_a_shared_call_of_which_firehose_refuses_a_part_each_is_told_their_ow
         }
     }
     assert!(stored > 0 && refused > 1, "{stored} {refused}: both happened, and the refusal met several");
-    assert_eq!(coalescing.take_work().appends, Shared { requests: 20, calls: 1 });
+    assert_eq!(batching.take_stats().appends, Batched { requests: 20, calls: 1 });
 }

@@ -1,20 +1,17 @@
 //! Batched appends: each caller gets the outcomes of its own records, in their order.
-#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-
-mod engine;
 
 use std::sync::Arc;
 
-use engine::{AWAY, DUPLICATE, Engine, HANGS, LATENCY, PANICS, in_time, record};
+use crate::engine::{AWAY, DUPLICATE, Engine, HANGS, LATENCY, PANICS, in_time, record};
 use tokio::{task::JoinHandle, time::Instant};
-use weir_coalesce::{Coalescing, GATHERING, Shared};
+use weir_aws::{Batched, Batching, GATHERING};
 use weir_core::{
     Record,
     ports::{Appended, PortError, Stream},
 };
 
 fn stream(engine: &Arc<Engine>) -> Arc<dyn Stream> {
-    Coalescing::new().stream(engine.clone())
+    Batching::default().stream(engine.clone())
 }
 
 async fn settle() {
@@ -41,8 +38,8 @@ fn told(outcomes: &[Appended]) -> Vec<String> {
 
 #[tokio::test(start_paused = true)]
 async fn ten_thousand_single_events_take_few_appends() {
-    let (engine, coalescing) = (Engine::new(), Coalescing::new());
-    let stream = coalescing.stream(engine.clone());
+    let (engine, batching) = (Engine::new(), Batching::default());
+    let stream = batching.stream(engine.clone());
     let all: Vec<_> = (0..10_000)
         .map(|n| appending(&stream, vec![record("click", &format!("e-{n}"), 300, false)]))
         .collect();
@@ -56,7 +53,7 @@ async fn ten_thousand_single_events_take_few_appends() {
     ids.dedup();
     assert_eq!((ids.len(), appends.iter().map(Vec::len).sum()), (10_000, 10_000), "each is appended once");
     let calls = appends.len() as u64;
-    assert_eq!(coalescing.take_work().appends, Shared { requests: 10_000, calls });
+    assert_eq!(batching.take_stats().appends, Batched { requests: 10_000, calls });
 }
 
 #[tokio::test(start_paused = true)]

@@ -11,8 +11,7 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
 use serde_json::json;
 use tokio::{sync::Semaphore, task::JoinSet};
-use weir_aws::Aws;
-use weir_coalesce::{Coalescing, GATHERING};
+use weir_aws::{Aws, Batching, GATHERING};
 use weir_core::{
     Counter, Event, Increment, Record, Stamp, SystemClock, SystemRandom, Timestamp,
     ports::{Appended, LiveCounts, Stream},
@@ -65,8 +64,8 @@ const PATIENCE: Duration = Duration::from_mins(1);
 pub(super) async fn shared(kind: Kind, options: &Options) -> anyhow::Result<Took> {
     let (aws, ports) = engine(options);
     let gathering = options.gathering.map_or(GATHERING, Duration::from_millis);
-    let coalescing = Coalescing::new().gathering_for(gathering).reading_within(PATIENCE);
-    let ports = Ports { live: coalescing.live_counts(ports.live), stream: coalescing.stream(ports.stream) };
+    let batching = Batching::default().gathering_for(gathering).reading_within(PATIENCE);
+    let ports = Ports { live: batching.live_counts(ports.live), stream: batching.stream(ports.stream) };
     ask(kind, options, &aws, &ports, Semaphore::MAX_PERMITS).await
 }
 

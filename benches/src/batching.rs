@@ -17,7 +17,7 @@ use clap::Args;
 
 use crate::report::{Report, Target};
 
-/// How `coalesce` runs.
+/// How `batching` runs.
 #[derive(Args)]
 pub(crate) struct Options {
     /// How often each thing is asked for.

@@ -2,57 +2,61 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The requests, and the calls that they took.
+/// The requests of each kind, and the calls that they took.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Work {
+pub struct BatchingStats {
     /// Reads of counts and of rejected events.
-    pub reads: Shared,
+    pub reads: Batched,
     /// Increments.
-    pub raises: Shared,
+    pub increments: Batched,
     /// Appends to the stream.
-    pub appends: Shared,
+    pub appends: Batched,
 }
 
 /// The requests of one kind, and the calls that they took.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Shared {
+pub struct Batched {
     /// The number of requests.
     pub requests: u64,
     /// The number of calls of the engine.
     pub calls: u64,
 }
 
-/// The running counters behind [`Work`].
+/// The running counters behind [`BatchingStats`].
 #[derive(Default)]
-pub(crate) struct Counted {
-    pub(crate) reads: Counters,
-    pub(crate) raises: Counters,
-    pub(crate) appends: Counters,
+pub(super) struct Stats {
+    pub(super) reads: Counters,
+    pub(super) increments: Counters,
+    pub(super) appends: Counters,
 }
 
 #[derive(Default)]
-pub(crate) struct Counters {
+pub(super) struct Counters {
     requests: AtomicU64,
     calls: AtomicU64,
 }
 
-impl Counted {
-    pub(crate) fn take(&self) -> Work {
-        Work { reads: self.reads.take(), raises: self.raises.take(), appends: self.appends.take() }
+impl Stats {
+    pub(super) fn take(&self) -> BatchingStats {
+        BatchingStats {
+            reads: self.reads.take(),
+            increments: self.increments.take(),
+            appends: self.appends.take(),
+        }
     }
 }
 
 impl Counters {
-    pub(crate) fn request(&self) {
+    pub(super) fn request(&self) {
         self.requests.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn call(&self) {
+    pub(super) fn call(&self) {
         self.calls.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn take(&self) -> Shared {
-        Shared {
+    fn take(&self) -> Batched {
+        Batched {
             requests: self.requests.swap(0, Ordering::Relaxed),
             calls: self.calls.swap(0, Ordering::Relaxed),
         }

@@ -1,13 +1,10 @@
 //! Shared reads: few queries, and no caller is worse off for them.
-#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-
-mod engine;
 
 use std::{sync::Arc, time::Duration};
 
-use engine::{AWAY, BROKEN, Engine, HANGS, LATENCY, PANICS, counter, in_time};
+use crate::engine::{AWAY, BROKEN, Engine, HANGS, LATENCY, PANICS, counter, in_time};
 use tokio::{task::JoinSet, time::Instant};
-use weir_coalesce::{Coalescing, GATHERING, Shared};
+use weir_aws::{Batched, Batching, GATHERING};
 use weir_core::{
     Counter, Hour, Increment,
     counts::{KeyCount, KeysRequest},
@@ -15,7 +12,7 @@ use weir_core::{
 };
 
 fn live(engine: &Arc<Engine>) -> Arc<dyn LiveCounts> {
-    Coalescing::new().live_counts(engine.clone())
+    Batching::default().live_counts(engine.clone())
 }
 
 /// Runs all tasks that can go on without waiting.
@@ -39,8 +36,8 @@ fn reading(
 
 #[tokio::test(start_paused = true)]
 async fn ten_thousand_reads_of_twenty_counters_take_at_most_sixty_queries() {
-    let (engine, coalescing) = (Engine::new(), Coalescing::new());
-    let counts = coalescing.live_counts(engine.clone());
+    let (engine, batching) = (Engine::new(), Batching::default());
+    let counts = batching.live_counts(engine.clone());
     let counters: Vec<Counter> =
         (0..20).map(|n| counter("ann", "click", Some(&format!("button-{n}")))).collect();
     for (by, counter) in (1..).zip(&counters) {
@@ -58,8 +55,8 @@ async fn ten_thousand_reads_of_twenty_counters_take_at_most_sixty_queries() {
     let queries = engine.reads.lock().unwrap().len();
     assert!((1..=60).contains(&queries), "{queries} queries");
     let calls = u64::try_from(queries).unwrap();
-    assert_eq!(coalescing.take_work().reads, Shared { requests: 10_000, calls });
-    assert_eq!(coalescing.take_work().reads, Shared::default(), "what was taken is not told again");
+    assert_eq!(batching.take_stats().reads, Batched { requests: 10_000, calls });
+    assert_eq!(batching.take_stats().reads, Batched::default(), "what was taken is not told again");
 }
 
 #[tokio::test(start_paused = true)]
@@ -121,7 +118,7 @@ async fn a_query_that_hangs_holds_up_who_comes_then_for_milliseconds_only() {
 #[tokio::test(start_paused = true)]
 async fn what_gathers_leaves_once_the_query_before_is_back() {
     let engine = Engine::new();
-    let counts = Coalescing::new().gathering_for(Duration::from_hours(1)).live_counts(engine.clone());
+    let counts = Batching::default().gathering_for(Duration::from_hours(1)).live_counts(engine.clone());
     let begun = Instant::now();
     let first = reading(&counts, counter("ann", "click", None));
     settle().await;
@@ -172,7 +169,7 @@ async fn a_query_has_each_counter_once_and_a_hundred_at_the_most() {
 async fn a_caller_gives_up_after_its_time_and_the_query_goes_on_for_the_others() {
     let engine = Engine::new();
     let limit = LATENCY + LATENCY / 2;
-    let counts = Coalescing::new()
+    let counts = Batching::default()
         .gathering_for(Duration::from_hours(1))
         .reading_within(limit)
         .live_counts(engine.clone());
@@ -242,10 +239,10 @@ async fn a_count_that_is_broken_is_told_to_nobody_who_reads_another() {
 
 #[tokio::test(start_paused = true)]
 async fn equal_requests_of_other_kinds_share_a_query_and_different_ones_do_not() {
-    let (engine, coalescing) = (Engine::new(), Coalescing::new());
-    let live = coalescing.live_counts(engine.clone());
-    let settled = coalescing.settled_counts(engine.clone());
-    let rejected = coalescing.recent_rejected(engine.clone());
+    let (engine, batching) = (Engine::new(), Batching::default());
+    let live = batching.live_counts(engine.clone());
+    let settled = batching.settled_counts(engine.clone());
+    let rejected = batching.recent_rejected(engine.clone());
     let hour = |n| Hour::from_epoch(498_000 + n).unwrap();
     let mut readers = JoinSet::new();
     for n in 0..30_usize {
@@ -275,6 +272,6 @@ async fn equal_requests_of_other_kinds_share_a_query_and_different_ones_do_not()
     asked.dedup();
     // For each of two users: totals, settled totals, keys from two places, three spans of hours, three limits.
     assert_eq!((asked.len(), queries), (2 * (1 + 1 + 2 + 3 + 3), asked.len()), "{asked:?}");
-    let work = coalescing.take_work().reads;
-    assert_eq!(work, Shared { requests: 150, calls: queries as u64 });
+    let work = batching.take_stats().reads;
+    assert_eq!(work, Batched { requests: 150, calls: queries as u64 });
 }

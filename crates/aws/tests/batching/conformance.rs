@@ -1,9 +1,9 @@
-//! Coalescing ports keep every promise of the ports that they wrap. Here they wrap the embedded engine; the AWS engine
-//! has the same test in its own crate.
+//! Batched ports keep every promise of the ports that they wrap. Here they wrap the embedded engine; in `batched.rs`, the
+//! AWS engine.
 
 use std::{sync::Arc, time::Duration};
 
-use weir_coalesce::Coalescing;
+use weir_aws::Batching;
 use weir_core::{
     SystemClock, conformance as suite,
     ports::{LiveCounts, RecentRejected, SettledCounts, Stream},
@@ -17,12 +17,12 @@ fn engine() -> (tempfile::TempDir, Embedded, Deliveries, Ports) {
     let flush = Flush { every: Duration::from_millis(50), size: 1 << 20 };
     let (engine, deliveries) =
         Embedded::open(folder.path(), flush, Arc::new(SystemClock)).expect("it is a new folder");
-    let (inner, coalescing) = (Arc::new(engine.clone()), Coalescing::new());
+    let (inner, batching) = (Arc::new(engine.clone()), Batching::default());
     let ports = (
-        coalescing.stream(inner.clone()),
-        coalescing.live_counts(inner.clone()),
-        coalescing.settled_counts(inner.clone()),
-        coalescing.recent_rejected(inner),
+        batching.stream(inner.clone()),
+        batching.live_counts(inner.clone()),
+        batching.settled_counts(inner.clone()),
+        batching.recent_rejected(inner),
     );
     (folder, engine, deliveries, ports)
 }
