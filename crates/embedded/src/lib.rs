@@ -40,7 +40,6 @@ mod follow;
 mod journal;
 mod live_counts;
 mod lock;
-mod log_tail;
 mod objects;
 mod overlay;
 mod presence;
@@ -175,7 +174,7 @@ impl Embedded {
         folder.clear_temporary().map_err(at(path.join("tmp")))?;
 
         let store = path.join("events.db");
-        let mut connection = open_events(&store)?;
+        let mut connection = store::open(&store)?;
         stray_batches::take_up(&mut connection, &path.join("raw"), clock.now()).map_err(
             |error| match error {
                 TakeUpError::Store(error) => store::at(&store)(error).into(),
@@ -255,26 +254,6 @@ impl Embedded {
     pub async fn stop(&self) -> Result<(), PortError> {
         self.inner.journal.stop_appending().await
     }
-}
-
-/// Opens `events.db`. If the end of its log is not whole, that is logged, and the log is begun anew, so that it is logged
-/// once.
-fn open_events(store: &Path) -> Result<rusqlite::Connection, StoreError> {
-    // SQLite reports a log that cannot be read.
-    let torn = log_tail::torn_bytes(store).unwrap_or(0);
-    let connection = store::open(store)?;
-    if torn > 0 {
-        tracing::warn!(
-            file = %Path::new(&log_tail::path_of(store)).display(),
-            bytes = torn,
-            "the end of the log is not whole, and was dropped. After a crash, or on a full disk, that is what was being written, and \
-             was not acknowledged. If it was cut or damaged in another way, acknowledged events are gone: put back a copy of \
-             the folder"
-        );
-        // A failure only repeats the message at the next start.
-        let _ = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
-    }
-    Ok(connection)
 }
 
 /// Returns how many events of a data folder are durable but not filed in the lake yet, as seen from outside the process that

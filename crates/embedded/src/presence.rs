@@ -10,8 +10,6 @@ use std::{
 
 use weir_core::ports::PortError;
 
-use crate::log_tail;
-
 /// A lost file, and what is wrong with it.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{} {what}", .path.display())]
@@ -69,7 +67,8 @@ impl Lookout {
     /// Begins with the folder and the files of its store, which is open.
     pub(crate) fn begin(store: &Path, presence: Presence) -> io::Result<Self> {
         // For a symbolic link, SQLite keeps the log beside the target.
-        let log = log_tail::path_of(&store.canonicalize()?);
+        let mut log = store.canonicalize()?.into_os_string();
+        log.push("-wal");
         let folder = store.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let watched = [
             Watched::note(folder.to_owned())?,

@@ -6,7 +6,7 @@
 
 use std::{collections::HashMap, hash::Hash, sync::Arc, time::Duration};
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, FutureExt};
 use parking_lot::Mutex;
 use tokio::{
     sync::{AcquireError, OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
@@ -126,9 +126,8 @@ where
                 waiting.retain(|request| request.since.elapsed() < patience);
                 continue;
             };
-            while let Ok(request) = requests.try_recv() {
-                waiting.push(request);
-            }
+            // Takes what gathered meanwhile, and waits for no more.
+            let _ = requests.recv_many(&mut waiting, usize::MAX).now_or_never();
             let batch = waiting.drain(..self.fitting(&waiting)).collect();
             tokio::spawn(self.clone().make_call(key.clone(), batch, permit));
         }
