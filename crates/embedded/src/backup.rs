@@ -29,10 +29,9 @@ use serde::{Deserialize, Serialize};
 use weir_core::Clock;
 
 use crate::{
-    folder::sync_folder,
-    private::create_private,
+    folder::{private::create_private, sync_folder},
+    objects::batches,
     store::{self, StoreError},
-    stray_batches,
 };
 use files::create_file;
 use moment::Moment;
@@ -182,7 +181,7 @@ pub fn back_up(
     // Batches in raw before the snapshot that the snapshot does not know are strays: they belong to it.
     let raw = data.join("raw");
     let known = moment::known(&store).map_err(store::at(&store))?;
-    let strays = stray_batches::behind(&raw, known, stray_batches::Hours::All).map_err(at(&raw))?;
+    let strays = batches::behind(&raw, known, batches::Hours::All).map_err(at(&raw))?;
     let events = staging.path().join("events.db");
     snapshot(&store, &events)?;
     let moment =

@@ -5,17 +5,17 @@ use std::{
     fs::File,
     io,
     path::Path,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::atomic::{AtomicUsize, Ordering},
     thread,
 };
 
+use parking_lot::Mutex;
+
 use super::{BackupError, Size, Watch, at};
-use crate::{
-    folder::{Folder, sync_folder},
+use crate::folder::{
+    Folder,
     private::{create_private, private_file},
+    sync_folder,
 };
 
 /// How many names are listed at a time.
@@ -72,7 +72,7 @@ fn copy_page(source: &Path, target: &Path, names: &[String], watch: &Watch<'_>) 
             if let Ok(Some(bytes)) = done {
                 (watch.copied)(bytes);
             }
-            let mut outcome = outcome.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut outcome = outcome.lock();
             match (&mut *outcome, done) {
                 (Ok(copied), Ok(Some(bytes))) => {
                     copied.files += 1;
@@ -94,7 +94,7 @@ fn copy_page(source: &Path, target: &Path, names: &[String], watch: &Watch<'_>) 
         }
         work();
     });
-    outcome.into_inner().unwrap_or_else(PoisonError::into_inner)
+    outcome.into_inner()
 }
 
 /// Copies one file, and returns its size; `None` if it was removed since it was listed, as an operator removes old batches.

@@ -11,10 +11,11 @@ use super::{
     files::{self, create_file},
     parent_of, refuse_occupied, snapshot,
 };
-use crate::{
-    folder::{RESTORING, sync_folder},
+use crate::folder::{
+    RESTORING,
     lock::{LOCK, lock_folder},
     private::create_private,
+    sync_folder,
 };
 
 /// Copies a backup into a data folder that is empty or does not exist. While it copies, and if it breaks off, the folder

@@ -1,10 +1,13 @@
 //! The commands to the writer's thread, and the replies to them.
 
+use std::sync::mpsc;
+
 use rusqlite::Connection;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use weir_core::ports::PortError;
 
-use crate::{append::Append, store::port_error};
+use super::append::Append;
+use crate::store::port_error;
 
 /// The indexes of an append's records that were stored before.
 pub(crate) type Duplicates = Vec<usize>;
@@ -23,30 +26,30 @@ impl AppendReply {
     }
 }
 
-/// Work to do in a transaction of the writer's, besides appending.
-pub(crate) trait Work: Send {
+/// A job to do in a transaction of the writer's, besides appending.
+pub(crate) trait Job: Send {
     fn run(&mut self, db: &Connection);
-    /// Returns the error of the work, if it failed.
+    /// Returns the error of the job, if it failed.
     fn failure(&mut self) -> Option<rusqlite::Error>;
     /// Answers the caller, once the transaction is over.
     fn finish(self: Box<Self>, committed: Result<(), PortError>);
 }
 
-pub(crate) struct Asked<F, T> {
+/// A job, and the channel for its answer.
+struct JobWithReply<F, T> {
     what: &'static str,
     work: Option<F>,
     answer: Option<rusqlite::Result<T>>,
     reply: oneshot::Sender<Result<T, PortError>>,
 }
 
-impl<F, T> Asked<F, T> {
-    /// Pairs work with the channel for its answer.
-    pub(crate) fn new(what: &'static str, work: F, reply: oneshot::Sender<Result<T, PortError>>) -> Self {
+impl<F, T> JobWithReply<F, T> {
+    fn new(what: &'static str, work: F, reply: oneshot::Sender<Result<T, PortError>>) -> Self {
         Self { what, work: Some(work), answer: None, reply }
     }
 }
 
-impl<T: Send, F: FnOnce(&Connection) -> rusqlite::Result<T> + Send> Work for Asked<F, T> {
+impl<T: Send, F: FnOnce(&Connection) -> rusqlite::Result<T> + Send> Job for JobWithReply<F, T> {
     fn run(&mut self, db: &Connection) {
         let Some(work) = self.work.take() else { return };
         // A savepoint: work that fails half-way leaves nothing in the shared transaction.
@@ -84,7 +87,7 @@ pub(crate) enum Command {
         append: Append,
         reply: AppendReply,
     },
-    Work(Box<dyn Work>),
+    Run(Box<dyn Job>),
     /// Cut a batch; the reply comes once all batches up to it are in raw.
     Flush(oneshot::Sender<Result<(), PortError>>),
     /// Take no more events, and end the deliveries.
@@ -95,4 +98,22 @@ pub(crate) enum Command {
 
 pub(crate) fn closed(what: &'static str) -> PortError {
     PortError::unavailable(what, "the store is closed")
+}
+
+/// Sends jobs to the writer.
+#[derive(Clone)]
+pub(crate) struct WriterHandle(pub(crate) mpsc::Sender<Command>);
+
+impl WriterHandle {
+    /// Runs `work` in a transaction of the writer's; the answer comes once it is durable.
+    pub(crate) fn run<T: Send + 'static>(
+        &self,
+        what: &'static str,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> oneshot::Receiver<Result<T, PortError>> {
+        let (reply, answer) = oneshot::channel();
+        // If the writer has ended, the reply is dropped, which the caller sees as an error.
+        let _ = self.0.send(Command::Run(Box::new(JobWithReply::new(what, work, reply))));
+        answer
+    }
 }

@@ -5,15 +5,15 @@
 //! not do either: some file systems and systems do not lock folders, and earlier versions check the file.
 
 use std::{
-    fmt,
     fs::{self, File, TryLockError},
     io::{self, Write},
-    path::{Path, PathBuf},
+    path::Path,
     thread,
     time::Duration,
 };
 
-use crate::{OpenError, private::private_file};
+use super::private::private_file;
+use crate::error::{InUse, OpenError};
 
 /// The file that is locked beside the folder. It has the id of the process that holds the lock.
 pub(crate) const LOCK: &str = "lock";
@@ -21,22 +21,6 @@ pub(crate) const LOCK: &str = "lock";
 /// How often, and after which pauses, locking is retried while other processes only check the lock.
 const TRIES: u32 = 1000;
 const PAUSE: Duration = Duration::from_millis(1);
-
-/// A data folder that another process serves.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InUse {
-    /// The folder.
-    pub path: PathBuf,
-    /// The process, if the system or the lock file names it.
-    pub pid: Option<u32>,
-}
-
-impl fmt::Display for InUse {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{} is in use by another weir process", self.path.display())?;
-        self.pid.map_or(Ok(()), |pid| write!(formatter, " (pid {pid})"))
-    }
-}
 
 /// The lock. The system releases it when the process ends, even by a crash.
 pub(crate) struct Lock {

@@ -1,33 +1,31 @@
-//! Events on their way to the writer, packed for the journal.
+//! Events on their way to the writer, row for the journal.
 
 use rusqlite::Connection;
 use weir_core::{Increment, Record, counts};
 
-use crate::{
-    recent_ids::{self, Id, RecentIds},
-    recent_rejected::Noted,
-};
+use super::rejected::RejectedRow;
+use crate::ids::recent::{self, Id, RecentIds};
 
 /// The records of one call.
 pub(crate) struct Append {
-    packed: Packed,
+    row: Row,
     /// All of the records if some may repeat an earlier one: repeats are left out.
     records: Vec<(Record, Option<Id>)>,
     /// The indexes of the records that were left out.
     duplicates: Vec<usize>,
     /// The newest of the rejected records. A rejected record never repeats another, so none is left out.
-    rejected: Vec<Noted>,
+    rejected: Vec<RejectedRow>,
 }
 
-/// Lines, and the increments that they mean.
+/// What a row of the journal has of one call: lines, and the increments that they mean.
 #[derive(Default)]
-pub(crate) struct Packed {
+pub(crate) struct Row {
     pub(crate) lines: Vec<u8>,
     pub(crate) events: u64,
     pub(crate) increments: Vec<Increment>,
 }
 
-impl Packed {
+impl Row {
     fn of<'a>(records: impl Iterator<Item = &'a Record> + Clone) -> Self {
         let mut lines = Vec::with_capacity(records.clone().map(|record| record.line().len()).sum());
         let mut events = 0;
@@ -41,22 +39,22 @@ impl Packed {
 
 impl Append {
     pub(crate) fn of(records: Vec<Record>) -> Self {
-        let (packed, rejected) = (Packed::of(records.iter()), Noted::of(&records));
+        let (row, rejected) = (Row::of(records.iter()), RejectedRow::of(&records));
         let records = if records.iter().any(Record::may_repeat) {
             let with_id = |record: Record| {
-                let id = record.identity().to_remember().map(|identity| recent_ids::digest(&identity));
+                let id = record.identity().to_remember().map(|identity| recent::digest(&identity));
                 (record, id)
             };
             records.into_iter().map(with_id).collect()
         } else {
             Vec::new()
         };
-        Self { packed, records, duplicates: Vec::new(), rejected }
+        Self { row, records, duplicates: Vec::new(), rejected }
     }
 
     /// Returns the bytes of all lines.
     pub(crate) fn bytes(&self) -> usize {
-        self.packed.lines.len()
+        self.row.lines.len()
     }
 
     /// Returns whether some of the events may have come before.
@@ -76,16 +74,16 @@ impl Append {
         if !self.duplicates.is_empty() {
             let is_new = |index: &usize| self.duplicates.binary_search(index).is_err();
             let left = self.records.iter().enumerate().filter(|(index, _)| is_new(index));
-            self.packed = Packed::of(left.map(|(_, (record, _))| record));
+            self.row = Row::of(left.map(|(_, (record, _))| record));
         }
         Ok(())
     }
 
-    pub(crate) fn take_packed(&mut self) -> Packed {
-        std::mem::take(&mut self.packed)
+    pub(crate) fn take_row(&mut self) -> Row {
+        std::mem::take(&mut self.row)
     }
 
-    pub(crate) fn take_rejected(&mut self) -> Vec<Noted> {
+    pub(crate) fn take_rejected(&mut self) -> Vec<RejectedRow> {
         std::mem::take(&mut self.rejected)
     }
 

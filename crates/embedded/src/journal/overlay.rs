@@ -6,12 +6,13 @@
 //! only the generations beyond it: a generation that is applied meanwhile counts once, in the store. So no reader waits for a
 //! commit, and every reader counts each event exactly once.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, RwLock},
-};
+use std::{collections::BTreeMap, sync::Arc};
 
+use parking_lot::{Mutex, MutexGuard, RwLock};
 use weir_core::{Counter, EventType, Increment, Key, Username};
+
+/// A generation of the overlay is closed at this size: one transaction applies it to the stored counts.
+pub(crate) const SLICE_BYTES: u64 = 1 << 20;
 
 #[derive(Debug)]
 pub(crate) struct Overlay {
@@ -69,13 +70,13 @@ impl Overlay {
         let open = self.open();
         let last = open.content().last;
         if last >= open.first {
-            self.generations.write().expect(LOCK).push(Arc::new(Generation::starting_at(last + 1)));
+            self.generations.write().push(Arc::new(Generation::starting_at(last + 1)));
         }
     }
 
     /// Returns the earliest generation, if it is closed and ends at `last` or before: the next to be applied.
     pub(crate) fn earliest_up_to(&self, last: u64) -> Option<Slice> {
-        let earliest = match &self.generations.read().expect(LOCK)[..] {
+        let earliest = match &self.generations.read()[..] {
             [earliest, _, ..] => Arc::clone(earliest),
             _ => return None,
         };
@@ -90,7 +91,7 @@ impl Overlay {
 
     /// Drops the generations that end at `applied` or before: the stored counts have them.
     pub(crate) fn drop_applied(&self, applied: u64) {
-        self.generations.write().expect(LOCK).retain(|generation| {
+        self.generations.write().retain(|generation| {
             let last = generation.content().last;
             last < generation.first || last > applied
         });
@@ -98,16 +99,14 @@ impl Overlay {
 
     /// Returns the overlay of this moment: it must be taken before the stored counts are read.
     pub(crate) fn snapshot(&self) -> Snapshot {
-        Snapshot(self.generations.read().expect(LOCK).clone())
+        Snapshot(self.generations.read().clone())
     }
 
     fn open(&self) -> Arc<Generation> {
-        let generations = self.generations.read().expect(LOCK);
+        let generations = self.generations.read();
         Arc::clone(generations.last().expect("there is always an open generation"))
     }
 }
-
-const LOCK: &str = "no holder of the lock panics";
 
 impl Generation {
     fn starting_at(first: u64) -> Self {
@@ -115,7 +114,7 @@ impl Generation {
     }
 
     fn content(&self) -> MutexGuard<'_, Content> {
-        self.content.lock().expect(LOCK)
+        self.content.lock()
     }
 }
 

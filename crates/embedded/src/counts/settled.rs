@@ -10,7 +10,8 @@ use weir_core::{
     ports::{PortError, Settled, SettledCounts},
 };
 
-use crate::{Embedded, live_counts::name};
+use super::stored::hour;
+use crate::{engine::Embedded, store::name};
 
 #[async_trait]
 impl SettledCounts for Embedded {
@@ -62,12 +63,6 @@ impl SettledCounts for Embedded {
         };
         self.inner.readers.read("reading settled counts", query).await
     }
-}
-
-fn hour(since_epoch: u64) -> rusqlite::Result<Hour> {
-    Hour::from_epoch(since_epoch).map_err(|error| {
-        rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Integer, error.into())
-    })
 }
 
 fn settle(

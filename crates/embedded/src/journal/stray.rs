@@ -8,41 +8,18 @@
 //! A batch whose file was gone from raw is given up (`give_up`), and taken up again at a start that finds the file.
 
 use std::{
-    fs,
     io::{self, BufRead, Read},
     path::{Path, PathBuf},
 };
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
-use weir_core::{BatchKey, Timestamp};
+use weir_core::Timestamp;
 
-use crate::{comparison, folder::SUFFIX, returning_ids};
-
-/// Returns the events of a batch by its name: from the first to the last of the sequence.
-pub(crate) fn range(raw_key: &str) -> Option<(u64, u64)> {
-    let name = raw_key.rsplit('/').next()?.strip_suffix(SUFFIX)?.strip_suffix('.')?;
-    let (first, last) = name.split_once('-')?;
-    let number = |digits: &str| -> Option<u64> {
-        let plain = digits.len() == 20 && digits.bytes().all(|digit| digit.is_ascii_digit());
-        // SQLite counts in i64; no store has half as many events.
-        digits.parse().ok().filter(|number| plain && (1..=u64::MAX >> 2).contains(number))
-    };
-    let (first, last) = (number(first)?, number(last)?);
-    (first <= last).then_some((first, last))
-}
-
-/// Returns the events of the batch that an object of the lake or of quarantine comes from, by its name.
-pub(crate) fn range_of_object(name: &str) -> Option<(u64, u64)> {
-    let (name, _digest) =
-        name.rsplit('/').next()?.strip_suffix(SUFFIX)?.strip_suffix('.')?.rsplit_once('-')?;
-    range(&format!("{name}.{SUFFIX}"))
-}
-
-/// Returns how many events a batch was cut with; `None` for a file that Weir did not put into raw.
-#[must_use]
-pub fn events_in(batch: &BatchKey) -> Option<u64> {
-    range(batch.as_str()).map(|(first, last)| last - first + 1)
-}
+use crate::{
+    folder::gzip,
+    ids::returning,
+    objects::batches::{Hours, behind, folder_of, raw_key},
+};
 
 /// Takes up the batches in raw behind everything that the store knows, and given-up batches that are back.
 pub(crate) fn take_up(db: &mut Connection, raw: &Path, now: Timestamp) -> Result<(), TakeUpError> {
@@ -94,7 +71,7 @@ pub(crate) fn take_up(db: &mut Connection, raw: &Path, now: Timestamp) -> Result
     }
     db.execute("UPDATE progress SET in_raw = ?1", [last])?;
     let raw_keys: Vec<&str> = strays.iter().map(|(.., raw_key)| raw_key.as_str()).collect();
-    returning_ids::remember(&db, raw, &raw_keys, now)?;
+    returning::remember(&db, raw, &raw_keys, now)?;
     Ok(db.commit()?)
 }
 
@@ -113,7 +90,7 @@ fn journal_agrees(db: &Transaction<'_>, (first, last): (u64, u64), batch: &Path)
         let mut holds = || -> io::Result<bool> {
             let file = match &mut file {
                 Some(file) => file,
-                none => none.insert(comparison::lines(batch)?),
+                none => none.insert(gzip::lines(batch)?),
             };
             for _ in next..row_first {
                 file.skip_until(b'\n')?;
@@ -133,18 +110,14 @@ fn journal_agrees(db: &Transaction<'_>, (first, last): (u64, u64), batch: &Path)
 
 /// Cuts a batch of the events in the journal that are before a stray and in no batch: its file is not in raw. Without that
 /// they would count as part of the stray, and be removed from the journal with it.
-fn cut_before(db: &Transaction<'_>, known: u64, stray: u64, raw_key: &str) -> rusqlite::Result<()> {
+fn cut_before(db: &Transaction<'_>, known: u64, stray: u64, stray_key: &str) -> rusqlite::Result<()> {
     let events = "SELECT min(first), max(last) FROM journal WHERE first > ?1 AND last < ?2";
     let (first, last): (Option<u64>, Option<u64>) =
         db.query_row(events, [known, stray], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let (Some(first), Some(last)) = (first, last) else { return Ok(()) };
-    let folder = raw_key.rsplit_once('/').map_or("", |(folder, _)| folder);
-    let raw_key = format!("{folder}/{first:020}-{last:020}.{SUFFIX}");
-    db.execute(
-        "INSERT INTO batches (first, last, raw_key) VALUES (?1, ?2, ?3)",
-        params![first, last, raw_key],
-    )
-    .map(drop)
+    let own = raw_key(folder_of(stray_key), first, last);
+    db.execute("INSERT INTO batches (first, last, raw_key) VALUES (?1, ?2, ?3)", params![first, last, own])
+        .map(drop)
 }
 
 /// Why the batches in raw cannot be known.
@@ -189,113 +162,4 @@ pub(crate) fn give_up(db: &Connection, raw_key: &str, reason: &str) -> rusqlite:
         [raw_key, reason],
     )?;
     db.execute("DELETE FROM batches WHERE raw_key = ?1 AND written", [raw_key]).map(drop)
-}
-
-/// Which of raw's hour folders are searched.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Hours {
-    /// All of them. The clock may have been set back, so the number in a name decides and not the hour of its folder.
-    All,
-    /// From the latest one back to the first that has nothing new: enough to find a batch that was just cut.
-    Latest,
-}
-
-/// Returns the batches in raw that have events behind `known`, in order.
-pub(crate) fn behind(raw: &Path, known: u64, hours: Hours) -> io::Result<Vec<(u64, u64, String)>> {
-    let mut found = Vec::new();
-    look(raw, "", 4, known, hours, &mut found)?;
-    found.sort_unstable();
-    Ok(found)
-}
-
-/// Searches folders this many levels above the files, latest first; returns whether to go on with earlier ones.
-fn look(
-    folder: &Path,
-    prefix: &str,
-    levels: u8,
-    known: u64,
-    hours: Hours,
-    found: &mut Vec<(u64, u64, String)>,
-) -> io::Result<bool> {
-    let mut names = Vec::new();
-    match fs::read_dir(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
-        entries => {
-            for entry in entries? {
-                let entry = entry?;
-                if entry.file_type()?.is_dir() == (levels > 0) {
-                    names.extend(entry.file_name().into_string());
-                }
-            }
-        }
-    }
-    names.sort_unstable();
-    if levels > 0 {
-        for name in names.iter().rev() {
-            if !look(&folder.join(name), &format!("{prefix}{name}/"), levels - 1, known, hours, found)? {
-                return Ok(false);
-            }
-        }
-        return Ok(true);
-    }
-    let (before, mut any_known) = (found.len(), false);
-    for name in names {
-        if let Some((first, last)) = range(&name) {
-            any_known |= last <= known;
-            if last > known {
-                found.push((first, last, format!("{prefix}{name}")));
-            }
-        }
-    }
-    Ok(hours == Hours::All || !any_known || found.len() > before)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_batch_is_found_by_its_number_in_whatever_hour_it_lies() {
-        let raw = tempfile::tempdir().unwrap();
-        let name = |hour: &str, first: u64, last: u64| format!("{hour}/{first:020}-{last:020}.{SUFFIX}");
-        // The clock was set back between the second batch and the third.
-        let names = [
-            name("2026/11/20/13", 1, 20),
-            name("2026/11/20/15", 21, 40),
-            name("2026/11/20/12", 41, 60),
-            name("2025/01/01/00", 61, 80),
-        ];
-        for name in &names {
-            fs::create_dir_all(raw.path().join(name).parent().unwrap()).unwrap();
-            fs::write(raw.path().join(name), "").unwrap();
-        }
-        let found = |known| {
-            let found = behind(raw.path(), known, Hours::All).unwrap();
-            found.into_iter().map(|(.., name)| name).collect::<Vec<_>>()
-        };
-        for (index, known) in [0, 20, 40, 60].into_iter().enumerate() {
-            assert_eq!(found(known), names[index..]);
-        }
-        assert_eq!(found(70), names[3..]);
-        assert!(found(80).is_empty());
-    }
-
-    #[test]
-    fn only_our_own_names_are_ranges() {
-        let key = |name: &str| events_in(&BatchKey::new(name));
-        assert_eq!(key("2026/11/20/13/00000000000000000003-00000000000000000007.json.gz"), Some(5));
-        for strange in [
-            "",
-            "x.json.gz",
-            "00000000000000000003.json.gz",
-            "00000000000000000007-00000000000000000003.json.gz",
-            "00000000000000000000-00000000000000000003.json.gz",
-            "3-7.json.gz",
-            "+0000000000000000003-00000000000000000007.json.gz",
-            "00000000000000000003-00000000000000000007.json",
-            "00000000000000000003-18446744073709551615.json.gz",
-        ] {
-            assert_eq!(key(strange), None, "{strange}");
-        }
-    }
 }

@@ -4,18 +4,20 @@
 
 use std::{
     collections::BTreeSet,
-    fs::File,
-    io::{self, BufRead, BufReader, Read},
+    io::{self, BufRead, Read},
     path::Path,
 };
 
-use flate2::read::MultiGzDecoder;
 use rusqlite::Connection;
 use weir_core::{MAX_RECORD_BYTES, RecordHead, Timestamp};
 
-use crate::recent_ids::{self, RecentIds};
+use super::recent::{self, RecentIds};
+use crate::{
+    folder::gzip,
+    objects::batches::{folder_of, hour_folder},
+};
 
-/// How far back ids are recovered: as long as [`recent_ids`] promises.
+/// How far back ids are recovered: as long as [`recent`] promises.
 const REMEMBERED_MILLIS: u64 = 24 * 60 * 60 * 1000;
 
 /// Remembers the ids of the events in these batches, which are in the order of the sequence, as far as they may be of the
@@ -28,12 +30,12 @@ pub(crate) fn remember(
     batches: &[&str],
     now: Timestamp,
 ) -> rusqlite::Result<()> {
-    let (this_hour, unset) = (folder_of(now), folder_of(Timestamp::FIRST_VERSION));
+    let (this_hour, unset) = (hour_folder(now), hour_folder(Timestamp::FIRST_VERSION));
     // The hour of each batch, or of the next batch written with a set clock; `None` if there is no such batch.
     let mut hours = vec![None; batches.len()];
     let mut next = None;
     for (hour, batch) in hours.iter_mut().zip(batches).rev() {
-        next = Some(hour_folder(batch)).filter(|folder| **folder >= *unset).or(next);
+        next = Some(folder_of(batch)).filter(|folder| **folder >= *unset).or(next);
         *hour = next;
     }
     let newest = hours.iter().flatten().max().copied().unwrap_or(&this_hour);
@@ -45,7 +47,7 @@ pub(crate) fn remember(
     for batch in &batches[first..] {
         let mut found = BTreeSet::new();
         let read = each_id(&raw.join(batch), |id| {
-            found.insert(recent_ids::digest(&id));
+            found.insert(recent::digest(&id));
         });
         if let Err(error) = read {
             tracing::warn!(batch, %error, "the ids of a batch are remembered as far as it can be read");
@@ -57,11 +59,6 @@ pub(crate) fn remember(
     Ok(())
 }
 
-/// Returns the folders of a batch's key: year, month, day and hour, which sort by time.
-fn hour_folder(raw_key: &str) -> &str {
-    raw_key.rsplit_once('/').map_or("", |(folder, _)| folder)
-}
-
 /// Returns the folder of the hour a day and an hour before: a batch is in the folder of the hour in which it was cut, up to
 /// an hour after its events came in.
 fn a_day_before(folder: &str) -> Option<String> {
@@ -69,18 +66,12 @@ fn a_day_before(folder: &str) -> Option<String> {
     let [year, month, day, hour] = [(); 4].map(|()| parts.next().unwrap_or_default());
     let text = format!("{year}-{month}-{day}T{hour}:00:00Z");
     let then = Timestamp::from_rfc3339(&text).ok()?.millis().saturating_sub(REMEMBERED_MILLIS + 3_600_000);
-    Some(folder_of(Timestamp::saturating(then)))
-}
-
-/// Returns the folder of this hour.
-fn folder_of(time: Timestamp) -> String {
-    let [year, month, day, hour] = time.hour().parts();
-    format!("{year}/{month:02}/{day:02}/{hour:02}")
+    Some(hour_folder(Timestamp::saturating(then)))
 }
 
 /// Passes on the identity of each event in a batch to which its client gave an id.
 fn each_id(path: &Path, mut take: impl FnMut(String)) -> io::Result<()> {
-    let mut lines = BufReader::with_capacity(1 << 16, MultiGzDecoder::new(BufReader::new(File::open(path)?)));
+    let mut lines = gzip::lines(path)?;
     let mut line = Vec::new();
     loop {
         line.clear();

@@ -9,33 +9,16 @@ use std::{
 };
 
 use flate2::{Compression, GzBuilder};
-use rusqlite::{Connection, params};
-use tokio::sync::{mpsc as async_mpsc, oneshot};
-use weir_core::{BatchKey, Increment, ports::PortError};
+use rusqlite::Connection;
+use tokio::sync::mpsc as async_mpsc;
+use weir_core::{BatchKey, ports::PortError};
 
-use crate::{
-    OpenError,
-    journal::Works,
-    objects::RawFolder,
+use super::{
+    batches::{Batch, Delivery},
+    commands::WriterHandle,
     overlay::{Overlay, Slice},
-    store,
 };
-
-/// A range of the sequence that is, or becomes, one object in raw.
-#[derive(Debug, Clone)]
-pub(crate) struct Batch {
-    pub(crate) first: u64,
-    pub(crate) last: u64,
-    pub(crate) raw_key: String,
-    /// Whether its file is in raw; its rows may then be gone from the journal.
-    pub(crate) written: bool,
-}
-
-pub(crate) enum Delivery {
-    Batch(Batch),
-    /// A request that is answered once everything before it was delivered.
-    Barrier(oneshot::Sender<Result<(), PortError>>),
-}
+use crate::{counts::stored, error::OpenError, objects::RawFolder, store};
 
 /// The batches that are in raw and not in the lake yet: those that an earlier process left, then new ones.
 pub struct Deliveries(async_mpsc::UnboundedReceiver<BatchKey>);
@@ -55,7 +38,7 @@ const COMPRESSION: Compression = Compression::new(1);
 
 /// Starts the thread; it ends when the sender is dropped and all was delivered, or when the writer is gone.
 pub(crate) fn start(
-    works: Works,
+    writer: WriterHandle,
     overlay: Arc<Overlay>,
     raw: RawFolder,
     unfinished: Vec<Batch>,
@@ -67,7 +50,7 @@ pub(crate) fn start(
     let reader = store::open_reader(store).map_err(store::at(store))?;
     // SQLite opens the log at the first read: reading now lets batches be written even if it is removed later.
     reader.query_row("SELECT 1 FROM progress", [], |_| Ok(())).map_err(store::at(store))?;
-    let courier = Courier { works, overlay, raw, reader, ready };
+    let courier = Courier { writer, overlay, raw, reader, ready };
     thread::Builder::new()
         .name("weir-delivery".to_owned())
         .spawn(move || {
@@ -102,7 +85,7 @@ enum DeliveryError {
 }
 
 struct Courier {
-    works: Works,
+    writer: WriterHandle,
     overlay: Arc<Overlay>,
     raw: RawFolder,
     reader: Connection,
@@ -152,7 +135,7 @@ impl Courier {
         while let Some(slice) = self.overlay.earliest_up_to(batch.last) {
             let applied = slice.last;
             let key = batch.raw_key.clone();
-            let answer = self.works.ask("applying counts", move |db| apply(db, &slice, &key));
+            let answer = self.writer.run("applying counts", move |db| apply(db, &slice, &key));
             match answer.blocking_recv() {
                 Ok(Ok(())) => self.overlay.drop_applied(applied),
                 Ok(Err(error)) => return Ok(Err(error.into())),
@@ -200,28 +183,8 @@ fn apply(db: &Connection, slice: &Slice, raw_key: &str) -> rusqlite::Result<()> 
     }
     // From here on the file must not be written again: the first slice removes rows.
     db.prepare_cached("UPDATE batches SET written = 1 WHERE raw_key = ?1")?.execute([raw_key])?;
-    raise(db, &slice.sums)?;
+    stored::raise(db, &slice.sums)?;
     db.prepare_cached("DELETE FROM journal WHERE first <= ?1")?.execute([slice.last])?;
     db.prepare_cached("UPDATE progress SET applied = ?1")?.execute([slice.last])?;
-    Ok(())
-}
-
-/// Adds increments to the stored counts.
-pub(crate) fn raise(db: &Connection, increments: &[Increment]) -> rusqlite::Result<()> {
-    let mut total = db.prepare_cached(
-        "INSERT INTO live_totals VALUES (?1, ?2, ?3)
-         ON CONFLICT (username, event_type) DO UPDATE SET count = count + excluded.count",
-    )?;
-    let mut keyed = db.prepare_cached(
-        "INSERT INTO live_keys VALUES (?1, ?2, ?3, ?4)
-         ON CONFLICT (username, event_type, key) DO UPDATE SET count = count + excluded.count",
-    )?;
-    for Increment { counter, by } in increments {
-        let (username, event_type) = (counter.username.as_str(), counter.event_type.as_str());
-        match &counter.key {
-            None => total.execute(params![username, event_type, by])?,
-            Some(key) => keyed.execute(params![username, event_type, key.as_str(), by])?,
-        };
-    }
     Ok(())
 }

@@ -1,18 +1,17 @@
 //! Compares two gzip files by their lines: two versions of a compressor may write the same lines in other bytes.
 
 use std::{
-    fs::File,
-    io::{self, BufRead, BufReader},
+    io::{self, BufRead},
     path::Path,
 };
 
-use flate2::bufread::MultiGzDecoder;
+use super::gzip::lines;
 
 /// How a new file differs from an earlier one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Comparison {
     /// The same lines.
-    Same,
+    Equal,
     /// All lines of the earlier file in their order, and more.
     Grown,
     /// The earlier file cannot be read to its end.
@@ -52,12 +51,7 @@ pub(crate) fn compare(earlier: &Path, new: &Path) -> io::Result<Comparison> {
     }
     line.clear();
     grown |= new_lines.read_until(b'\n', &mut line)? > 0;
-    Ok(if grown { Comparison::Grown } else { Comparison::Same })
-}
-
-/// Opens a gzip file, to read its text by lines.
-pub(crate) fn lines(path: &Path) -> io::Result<impl BufRead + use<>> {
-    Ok(BufReader::new(MultiGzDecoder::new(BufReader::with_capacity(1 << 16, File::open(path)?))))
+    Ok(if grown { Comparison::Grown } else { Comparison::Equal })
 }
 
 /// Returns whether a decoder's error is about the bytes read, and not about reading them.
@@ -91,8 +85,8 @@ mod tests {
     #[test]
     fn files_are_compared_by_their_lines_and_not_by_their_bytes() {
         let text = "one\ntwo\nthree\n".repeat(100);
-        assert_eq!(compared(&gzip(&text, 1), &gzip(&text, 1)), Comparison::Same);
-        assert_eq!(compared(&gzip(&text, 0), &gzip(&text, 9)), Comparison::Same);
+        assert_eq!(compared(&gzip(&text, 1), &gzip(&text, 1)), Comparison::Equal);
+        assert_eq!(compared(&gzip(&text, 0), &gzip(&text, 9)), Comparison::Equal);
         for more in [format!("{text}four\n"), format!("zero\n{text}"), text.replacen("two\n", "two\nx\n", 1)]
         {
             assert_eq!(compared(&gzip(&text, 1), &gzip(&more, 1)), Comparison::Grown);

@@ -3,14 +3,12 @@
 
 use std::{
     path::PathBuf,
-    sync::{
-        Mutex,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
     time::{Duration, Instant},
 };
 
 use bytesize::ByteSize;
+use parking_lot::Mutex;
 use weir_core::ports::PortError;
 
 /// How long the system's answer is cached. A disk takes some hundred megabytes in this time at the most.
@@ -51,7 +49,7 @@ impl Space {
         if kept == 0 {
             return Ok(());
         }
-        let mut last = self.last.lock().expect("no holder of the lock panics");
+        let mut last = self.last.lock();
         if last.as_ref().is_none_or(|(at, _)| at.elapsed() >= BELIEVED) {
             let now = self.look(kept);
             let was_low = matches!(&*last, Some((_, Err(_))));

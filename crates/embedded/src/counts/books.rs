@@ -6,16 +6,17 @@ use std::{collections::BTreeSet, path::Path};
 use async_trait::async_trait;
 use rusqlite::{Connection, Error, params};
 use weir_core::{
-    BatchKey, Counter, EventType, Hour, Increment, Username,
+    BatchKey, Counter, EventType, Increment, Username,
     books::{Correction, TypeCounts, UnderWay},
     ports::{Books, BooksAdmin, PortError},
 };
 
+use super::stored::hour;
 use crate::{
-    Embedded, LakeFolder, RawFolder,
+    engine::Embedded,
     folder::Folder,
-    live_counts::name,
-    store::{self, Readers, StoreError},
+    objects::{LakeFolder, RawFolder},
+    store::{self, Readers, StoreError, name},
 };
 
 const WHAT: &str = "reading the counts";
@@ -138,12 +139,6 @@ fn each_journal_row(db: &Connection, mut take: impl FnMut(u64, Vec<Increment>)) 
         take(row.get(0)?, increments);
     }
     Ok(())
-}
-
-fn hour(since_epoch: u64) -> rusqlite::Result<Hour> {
-    let malformed =
-        |error| Error::FromSqlConversionFailure(0, rusqlite::types::Type::Integer, Box::new(error));
-    Hour::from_epoch(since_epoch).map_err(malformed)
 }
 
 fn correct(db: &Connection, corrections: &[Correction]) -> rusqlite::Result<()> {

@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 use weir_core::{
     Counter, EventType, Increment, Key, Username,
     counts::{KeyCount, KeysRequest},
     ports::{LiveCounts, PortError},
 };
 
-use crate::{Embedded, delivery};
+use super::stored::{self, applied};
+use crate::{engine::Embedded, store::name};
 
 const WHAT: &str = "reading counts";
 
@@ -20,7 +21,7 @@ impl LiveCounts for Embedded {
     /// what it stores.
     async fn raise(&self, increments: &[Increment]) -> Result<(), PortError> {
         let increments = increments.to_vec();
-        self.inner.journal.work("raising counts", move |db| delivery::raise(db, &increments)).await
+        self.inner.journal.work("raising counts", move |db| stored::raise(db, &increments)).await
     }
 
     async fn read(&self, counters: &[Counter]) -> Result<Vec<u64>, PortError> {
@@ -28,7 +29,7 @@ impl LiveCounts for Embedded {
         let snapshot = self.inner.overlay.snapshot();
         let query = move |db: &Connection| {
             let applied = applied(db)?;
-            let add = |counter| Ok(stored(db, counter)? + snapshot.count(counter, applied));
+            let add = |counter| Ok(stored::count(db, counter)? + snapshot.count(counter, applied));
             counters.iter().map(add).collect()
         };
         self.inner.readers.read(WHAT, query).await
@@ -68,25 +69,6 @@ impl LiveCounts for Embedded {
     }
 }
 
-/// Returns the watermark of the stored counts: the last event in them.
-fn applied(db: &Connection) -> rusqlite::Result<u64> {
-    db.prepare_cached("SELECT applied FROM progress")?.query_row([], |row| row.get(0))
-}
-
-fn stored(db: &Connection, Counter { username, event_type, key }: &Counter) -> rusqlite::Result<u64> {
-    let count = match key {
-        None => db
-            .prepare_cached("SELECT count FROM live_totals WHERE username = ?1 AND event_type = ?2")?
-            .query_row([username.as_str(), event_type.as_str()], |row| row.get(0)),
-        Some(key) => db
-            .prepare_cached(
-                "SELECT count FROM live_keys WHERE username = ?1 AND event_type = ?2 AND key = ?3",
-            )?
-            .query_row([username.as_str(), event_type.as_str(), key.as_str()], |row| row.get(0)),
-    };
-    count.optional().map(Option::unwrap_or_default)
-}
-
 /// Returns a page of keys. Keys in `moving` are placed by the sum of both parts; the others are in the index in their final
 /// order already, so that reading a page's worth of them is enough.
 fn largest_keys(
@@ -120,20 +102,10 @@ fn largest_keys(
     }
     for (key, more) in moving {
         let counter = Counter { username: username.clone(), event_type: event_type.clone(), key: Some(key) };
-        let count = stored(db, &counter)? + more;
+        let count = stored::count(db, &counter)? + more;
         page.extend(counter.key.map(|key| KeyCount { key, count }).filter(behind));
     }
     page.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.key.cmp(&b.key)));
     page.truncate(request.limit);
     Ok(page)
-}
-
-/// Reads a column that has a parsed name.
-pub(crate) fn name<T: std::str::FromStr>(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<T>
-where
-    T::Err: std::error::Error + Send + Sync + 'static,
-{
-    row.get_ref(column)?.as_str()?.parse().map_err(|error: T::Err| {
-        rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, error.into())
-    })
 }

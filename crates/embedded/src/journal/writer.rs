@@ -11,25 +11,23 @@ use rusqlite::{Connection, ToSql, Transaction, TransactionBehavior, params};
 use tokio::sync::oneshot;
 use weir_core::{Clock, Counter, Increment, ports::PortError};
 
+use super::{
+    append::{Append, Row},
+    batches::{Batch, Delivery, Flush},
+    commands::{AppendReply, Command, Job, closed},
+    overlay::{Overlay, SLICE_BYTES},
+    rejected::{self, RejectedRow},
+};
 use crate::{
-    Flush,
-    append::{Append, Packed},
-    commands::{AppendReply, Command, Work, closed},
-    delivery::{Batch, Delivery},
-    folder,
-    overlay::Overlay,
-    presence::Lookout,
-    recent_ids::RecentIds,
-    recent_rejected::{self, Noted},
+    folder::presence::Lookout,
+    ids::recent::RecentIds,
+    objects::batches::{hour_folder, raw_key},
     store::{self, port_error},
 };
 
 /// A commit takes no more waiting events once it has this many bytes: enough to share an fsync among many, little enough not
 /// to keep them waiting for each other.
 const COMMIT_BYTES: u64 = 1 << 20;
-
-/// A generation of the overlay is closed at this size: one transaction applies it to the stored counts.
-pub(crate) const SLICE_BYTES: u64 = 1 << 20;
 
 /// The events that are in no batch yet.
 pub(crate) struct OpenBatch {
@@ -53,18 +51,18 @@ pub(crate) struct Writer {
     pub(crate) lookout: Lookout,
 }
 
-/// The work of one round of the writer.
+/// What one round of the writer commits.
 #[derive(Default)]
 struct Round {
     lines: Vec<u8>,
     events: u64,
     increments: BTreeMap<Counter, u64>,
     appended: Vec<AppendReply>,
-    rejected: Vec<Noted>,
+    rejected: Vec<RejectedRow>,
     /// Events that may have come before: the transaction looks them up, and adds the new ones.
     repeating: Vec<(Append, AppendReply)>,
     repeating_bytes: u64,
-    works: Vec<Box<dyn Work>>,
+    jobs: Vec<Box<dyn Job>>,
     flushed: Vec<oneshot::Sender<Result<(), PortError>>>,
     end: bool,
 }
@@ -79,18 +77,18 @@ impl Round {
             }
             Command::Append { mut append, reply } if appending => {
                 self.rejected.append(&mut append.take_rejected());
-                self.add(append.take_packed());
+                self.add(append.take_row());
                 self.appended.push(reply);
             }
             Command::Append { reply, .. } => reply.send(Err(closed("storing events"))),
-            Command::Work(work) => self.works.push(work),
+            Command::Run(job) => self.jobs.push(job),
             Command::Flush(reply) => self.flushed.push(reply),
             Command::StopAppending => {}
             Command::End => self.end = true,
         }
     }
 
-    fn add(&mut self, Packed { lines, events, increments }: Packed) {
+    fn add(&mut self, Row { lines, events, increments }: Row) {
         // The usual round of one request costs no copy.
         if self.lines.is_empty() {
             self.lines = lines;
@@ -108,7 +106,7 @@ impl Round {
         let mut repeating = std::mem::take(&mut self.repeating);
         let left_out = repeating.iter_mut().try_for_each(|(append, _)| {
             append.leave_out_repeats(ids, db)?;
-            self.add(append.take_packed());
+            self.add(append.take_row());
             Ok(())
         });
         self.repeating = repeating;
@@ -118,8 +116,8 @@ impl Round {
 
     /// Answers the round's appends with an error; everything else in it stays.
     fn refuse(&mut self, error: &PortError) {
-        let (works, flushed) = (std::mem::take(&mut self.works), std::mem::take(&mut self.flushed));
-        let rest = Self { works, flushed, end: self.end, ..Self::default() };
+        let (jobs, flushed) = (std::mem::take(&mut self.jobs), std::mem::take(&mut self.flushed));
+        let rest = Self { jobs, flushed, end: self.end, ..Self::default() };
         let refused = std::mem::replace(self, rest);
         let repeating = refused.repeating.into_iter().map(|(_, reply)| reply);
         for reply in refused.appended.into_iter().chain(repeating) {
@@ -197,9 +195,9 @@ impl Writer {
         }
         self.ids.turn_to(self.clock.elapsed());
         let committed = self.transact(&mut round);
-        let nobody_told = round.appended.is_empty() && round.repeating.is_empty() && round.works.is_empty();
+        let no_caller = round.appended.is_empty() && round.repeating.is_empty() && round.jobs.is_empty();
         let batch = committed.as_ref().ok().and_then(|committed| committed.batch.clone());
-        let result = committed.map(|committed| self.note(&mut round, &committed));
+        let result = committed.map(|committed| self.remember(&mut round, &committed));
         // An event in files that the next start does not find is not durable.
         let durable = result.clone().and_then(|()| self.lookout.look(WHAT));
         for reply in round.appended {
@@ -208,8 +206,8 @@ impl Writer {
         for (append, reply) in round.repeating {
             reply.send(durable.clone().map(|()| append.into_duplicates()));
         }
-        for work in round.works {
-            work.finish(result.clone());
+        for job in round.jobs {
+            job.finish(result.clone());
         }
         match (&self.outbox, &result) {
             // The receiving thread lives as long as this one.
@@ -228,11 +226,11 @@ impl Writer {
             }
         }
         if let Err(error) = result {
-            if nobody_told {
+            if no_caller {
                 tracing::error!(%error, "a batch cannot be cut yet; its events stay in the journal");
             }
             // Most failures here (a full disk) last: do not spin on them.
-            thread::sleep(if nobody_told { Duration::from_secs(1) } else { Duration::from_millis(20) });
+            thread::sleep(if no_caller { Duration::from_secs(1) } else { Duration::from_millis(20) });
         }
     }
 
@@ -246,7 +244,7 @@ impl Writer {
         (due && last >= self.first && self.outbox.is_some()).then(|| Batch {
             first: self.first,
             last,
-            raw_key: raw_key(self.clock.now(), self.first, last),
+            raw_key: raw_key(&hour_folder(self.clock.now()), self.first, last),
             written: false,
         })
     }
@@ -268,19 +266,19 @@ impl Writer {
                     .execute(params![self.next, last, round.increments(), round.lines])?;
                 doing.old_ids = self.ids.forget(&transaction, round.events)?;
                 self.ids.save(&transaction)?;
-                recent_rejected::note(&transaction, &round.rejected)?;
+                rejected::store(&transaction, &round.rejected)?;
             }
             if let Some(Batch { first, last, raw_key, .. }) = &doing.batch {
                 transaction
                     .prepare_cached("INSERT INTO batches (first, last, raw_key) VALUES (?1, ?2, ?3)")?
                     .execute(params![first, last, raw_key])?;
             }
-            for work in &mut round.works {
-                work.run(&transaction);
+            for job in &mut round.jobs {
+                job.run(&transaction);
                 // A full disk makes SQLite roll the whole transaction back by itself. Work that came after would then run,
                 // and take effect, in one of its own, although all callers of this round get an error.
                 if transaction.is_autocommit() {
-                    return Err(work.failure().unwrap_or(rusqlite::Error::ExecuteReturnedResults));
+                    return Err(job.failure().unwrap_or(rusqlite::Error::ExecuteReturnedResults));
                 }
             }
             transaction.commit()
@@ -325,7 +323,7 @@ impl Writer {
     }
 
     /// Updates the memory after a commit.
-    fn note(&mut self, round: &mut Round, done: &Committed) {
+    fn remember(&mut self, round: &mut Round, done: &Committed) {
         let (bytes, cut) = (round.bytes(), done.batch.is_some());
         if round.events > 0 {
             self.ids.committed(!done.old_ids);
@@ -343,10 +341,4 @@ impl Writer {
             self.first = self.next;
         }
     }
-}
-
-/// Returns a batch's key in raw: foldered by hour as Firehose does, named by its range.
-fn raw_key(now: weir_core::Timestamp, first: u64, last: u64) -> String {
-    let [year, month, day, hour] = now.hour().parts();
-    format!("{year}/{month:02}/{day:02}/{hour:02}/{first:020}-{last:020}.{}", folder::SUFFIX)
 }

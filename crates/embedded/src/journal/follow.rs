@@ -5,17 +5,16 @@
 //! meanwhile, their events are read from its file, which existed before the rows were removed; its name gives their numbers.
 
 use std::{
-    fs::File,
-    io::{self, BufRead, BufReader},
+    io::{self, BufRead},
     path::{Path, PathBuf},
 };
 
-use flate2::read::MultiGzDecoder;
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::{
+    folder::gzip,
+    objects::batches::{self, Hours},
     store::{self, StoreError, at},
-    stray_batches::{self, Hours},
 };
 
 /// The bytes of lines read in one transaction, a row more or less: lines are passed on only after it, as their consumer may
@@ -158,7 +157,7 @@ impl Follower {
         take: &mut impl FnMut(Followed<'_>) -> io::Result<()>,
     ) -> Result<(), FollowError> {
         let earliest = |hours| -> Result<_, FollowError> {
-            let batches = stray_batches::behind(&self.raw, self.next - 1, hours);
+            let batches = batches::behind(&self.raw, self.next - 1, hours);
             let batches = batches.map_err(|source| FollowError::Raw { path: self.raw.clone(), source })?;
             Ok(batches.into_iter().next().filter(|(first, ..)| *first <= until))
         };
@@ -171,11 +170,8 @@ impl Follower {
         if first > self.next {
             self.skip(first - 1, take)?;
         }
-        match File::open(self.raw.join(raw_key)) {
-            Ok(file) => {
-                let mut lines = BufReader::new(MultiGzDecoder::new(BufReader::new(file)));
-                self.hand_over(first, last, &mut lines, take)
-            }
+        match gzip::lines(&self.raw.join(raw_key)) {
+            Ok(mut lines) => self.hand_over(first, last, &mut lines, take),
             Err(_) => self.skip(last, take),
         }
     }
@@ -300,6 +296,6 @@ mod tests {
     }
 
     fn batch(folder: &Path, index: usize) -> String {
-        stray_batches::behind(&folder.join("raw"), 0, Hours::Latest).unwrap().remove(index).2
+        batches::behind(&folder.join("raw"), 0, Hours::Latest).unwrap().remove(index).2
     }
 }
