@@ -16,8 +16,8 @@
 //! - **A lone caller is dispatched at once.** A call leaves at once if none of its kind is under way. Requests that
 //!   come meanwhile gather, and leave when that call is back or after [`GATHERING`], whichever is sooner. Requests that
 //!   are more than one call takes do not gather any longer.
-//! - **Calls under way are bounded** by permits ([`AT_ONCE`] of a kind). That is backpressure: requests without a
-//!   permit gather. One that gets none within [`PATIENCE`] fails, and was not sent.
+//! - **Calls under way are bounded** by permits (128 of a kind). That is backpressure: requests without a
+//!   permit gather. One that gets none within 2 seconds fails, and was not sent.
 //! - **Each caller gets its own answer.** Only the callers who share a failed call share its error, which is passed on
 //!   unchanged.
 //! - **A caller that goes away cancels nothing.** A shared call runs in a task of its own.
@@ -31,36 +31,21 @@ mod batcher;
 mod increments;
 mod ports;
 mod reads;
+mod settings;
 mod single_flight;
 mod stats;
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::Semaphore;
 use weir_core::ports::{LiveCounts, RecentRejected, SettledCounts, Stream};
 
-use crate::{DynamoCounts, FirehoseStream};
+use crate::{counts::table::DynamoCounts, stream::FirehoseStream};
 use appends::BatchedStream;
-use batcher::Limits;
 use ports::{BatchedLiveCounts, BatchedRecentRejected, BatchedSettledCounts};
-use stats::Stats;
+use settings::Settings;
 
+pub use settings::GATHERING;
 pub use stats::{Batched, BatchingStats};
-
-/// The longest that requests gather while a call of their kind is under way. Measured with 10,000 reads of 20 counters
-/// over one second, from an engine that answers after 20 ms (`weir-bench batching --over 1000 --latency 20 --gathering
-/// N`, two busy cores, not optimised): 1 ms took 405 calls and half of the callers 24 ms or less; 2 ms 287 and 26; 5 ms
-/// 153 and 26; 10 ms 89 and 30; 20 ms 49 and 37.
-pub const GATHERING: Duration = Duration::from_millis(5);
-
-/// The default limit on how long a caller waits for a read.
-const READ_WITHIN: Duration = Duration::from_secs(10);
-
-/// The most calls of one kind under way at once.
-const AT_ONCE: u32 = 128;
-
-/// How long a request waits for a permit before it fails: a stored event must be acknowledged in time.
-const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The engine's ports that the collector calls for every request.
 pub struct Ports {
@@ -96,65 +81,46 @@ impl Ports {
 
 /// Wraps ports so that callers share calls, and counts the calls saved. All ports that one of these makes are counted
 /// together.
-#[derive(Clone)]
-pub struct Batching {
-    gathering: Duration,
-    read_within: Duration,
-    stats: Arc<Stats>,
-}
-
-impl Default for Batching {
-    fn default() -> Self {
-        Self { gathering: GATHERING, read_within: READ_WITHIN, stats: Arc::default() }
-    }
-}
+#[derive(Clone, Default)]
+pub struct Batching(Settings);
 
 impl Batching {
     /// Sets the longest that requests gather.
     #[must_use]
     pub fn gathering_for(self, gathering: Duration) -> Self {
-        Self { gathering, ..self }
+        Self(Settings { gathering, ..self.0 })
     }
 
     /// Sets how long a caller waits for a read at the most; it then gets the error that the engine is not available.
     /// The call goes on for the others.
     #[must_use]
     pub fn reading_within(self, read_within: Duration) -> Self {
-        Self { read_within, ..self }
+        Self(Settings { read_within, ..self.0 })
     }
 
     /// Wraps live counts so that callers share reads and increments.
     pub fn live_counts(&self, inner: Arc<dyn LiveCounts>) -> Arc<dyn LiveCounts> {
-        Arc::new(BatchedLiveCounts::new(inner, self))
+        Arc::new(BatchedLiveCounts::new(inner, &self.0))
     }
 
     /// Wraps settled counts so that callers share reads.
     pub fn settled_counts(&self, inner: Arc<dyn SettledCounts>) -> Arc<dyn SettledCounts> {
-        Arc::new(BatchedSettledCounts::new(inner, self))
+        Arc::new(BatchedSettledCounts::new(inner, &self.0))
     }
 
     /// Wraps recent rejected events so that callers share reads.
     pub fn recent_rejected(&self, inner: Arc<dyn RecentRejected>) -> Arc<dyn RecentRejected> {
-        Arc::new(BatchedRecentRejected::new(inner, self))
+        Arc::new(BatchedRecentRejected::new(inner, &self.0))
     }
 
     /// Wraps a stream so that callers share appends.
     pub fn stream(&self, inner: Arc<dyn Stream>) -> Arc<dyn Stream> {
-        Arc::new(BatchedStream::new(inner, self))
+        Arc::new(BatchedStream::new(inner, &self.0))
     }
 
     /// Returns the requests and calls counted since the last time, and resets them.
     #[must_use]
     pub fn take_stats(&self) -> BatchingStats {
-        self.stats.take()
-    }
-
-    fn limits(&self) -> Limits {
-        Limits {
-            gathering: self.gathering,
-            of_a_key: AT_ONCE,
-            permits: Arc::new(Semaphore::new(AT_ONCE as usize)),
-            patience: PATIENCE,
-        }
+        self.0.stats.take()
     }
 }

@@ -14,20 +14,15 @@
 //! [`Aws`] makes them all from one configuration; make it once, before the first invocation.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod backoff;
 mod batching;
-mod books;
 mod counts;
+mod dedup;
 mod errors;
 mod health;
-mod live_counts;
 mod objects;
-mod packing;
-mod recent_ids;
 mod recent_rejected;
-mod service_clock;
-mod settled_counts;
 mod stream;
-mod upload;
 mod users;
 
 use std::{env, num::NonZeroU16, sync::Arc, time::Duration};
@@ -42,16 +37,18 @@ use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use weir_core::{Clock, Random, SystemClock, SystemRandom};
 
 pub use batching::{Batched, Batching, BatchingStats, GATHERING, Ports};
-pub use counts::DynamoCounts;
+pub use counts::table::DynamoCounts;
+pub use dedup::RecentIds;
 pub use errors::explained;
 pub use health::AwsHealth;
 pub use objects::{QUARANTINE_PREFIX, RAW_PREFIX, S3Lake, S3Quarantine, S3Raw};
-pub use packing::{Entry, pack};
-pub use recent_ids::RecentIds;
-pub use stream::FirehoseStream;
+pub use stream::{
+    FirehoseStream,
+    packing::{Entry, pack},
+};
 pub use users::DynamoUsers;
 
-use service_clock::ServiceClock;
+use dedup::service_clock::ServiceClock;
 
 /// The clients of the services that Weir uses.
 #[derive(Clone)]

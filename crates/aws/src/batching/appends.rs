@@ -12,8 +12,8 @@ use weir_core::{
 };
 
 use super::{
-    AT_ONCE, Batching,
     batcher::{Batcher, Limits},
+    settings::{AT_ONCE, Settings},
     stats::Stats,
 };
 
@@ -44,13 +44,13 @@ pub(super) struct BatchedStream {
 }
 
 impl BatchedStream {
-    pub(super) fn new(inner: Arc<dyn Stream>, batching: &Batching) -> Self {
-        let (shared, stats) = (inner.clone(), batching.stats.clone());
-        let limits = Limits { of_a_key: AT_ONCE / 2, ..batching.limits() };
+    pub(super) fn new(inner: Arc<dyn Stream>, settings: &Settings) -> Self {
+        let (shared, stats) = (inner.clone(), settings.stats.clone());
+        let limits = Limits { of_a_key: AT_ONCE / 2, ..settings.limits() };
         let batcher = Batcher::new(limits, fitting, move |_, requests| {
             Box::pin(append(shared.clone(), requests, stats.clone()))
         });
-        Self { inner, batcher, stats: batching.stats.clone() }
+        Self { inner, batcher, stats: settings.stats.clone() }
     }
 }
 

@@ -12,8 +12,8 @@ use weir_core::{
 };
 
 use super::{
-    Batching,
     batcher::{Batcher, Dropped, Limits},
+    settings::Settings,
 };
 
 const RAISING: &str = "raising counts";
@@ -24,13 +24,13 @@ const OF_A_COUNTER: u32 = 4;
 /// Increments that share calls.
 pub(super) struct Increments {
     batcher: Batcher<Counter, u64, Result<(), PortError>>,
-    batching: Batching,
+    settings: Settings,
 }
 
 impl Increments {
-    pub(super) fn new(inner: Arc<dyn LiveCounts>, batching: &Batching) -> Self {
-        let stats = batching.stats.clone();
-        let limits = Limits { of_a_key: OF_A_COUNTER, ..batching.limits() };
+    pub(super) fn new(inner: Arc<dyn LiveCounts>, settings: &Settings) -> Self {
+        let stats = settings.stats.clone();
+        let limits = Limits { of_a_key: OF_A_COUNTER, ..settings.limits() };
         let batcher = Batcher::new(limits, fitting, move |counter, requests: Vec<u64>| {
             let (inner, stats) = (inner.clone(), stats.clone());
             Box::pin(async move {
@@ -39,12 +39,12 @@ impl Increments {
                 vec![raised; requests.len()]
             })
         });
-        Self { batcher, batching: batching.clone() }
+        Self { batcher, settings: settings.clone() }
     }
 
     pub(super) async fn raise(&self, increments: &[Increment]) -> Result<(), PortError> {
         let raising = increments.iter().map(|increment| {
-            self.batching.stats.increments.request();
+            self.settings.stats.increments.request();
             self.batcher.ask(increment.counter.clone(), increment.by)
         });
         // Waits for all of them, even if some fail; the first failure is returned.

@@ -10,7 +10,7 @@ use weir_core::{
     rejected::RejectedEvent,
 };
 
-use super::{Batching, increments::Increments, reads::Reads, single_flight::SingleFlight};
+use super::{increments::Increments, reads::Reads, settings::Settings, single_flight::SingleFlight};
 
 const COUNTS: &str = "reading counts";
 const REJECTED: &str = "reading rejected events";
@@ -27,14 +27,14 @@ pub(super) struct BatchedLiveCounts {
 }
 
 impl BatchedLiveCounts {
-    pub(super) fn new(inner: Arc<dyn LiveCounts>, batching: &Batching) -> Self {
+    pub(super) fn new(inner: Arc<dyn LiveCounts>, settings: &Settings) -> Self {
         Self {
-            reads: Reads::new(inner.clone(), batching),
-            increments: Increments::new(inner.clone(), batching),
-            totals: SingleFlight::new(batching, COUNTS, inner.clone(), |inner, username| {
+            reads: Reads::new(inner.clone(), settings),
+            increments: Increments::new(inner.clone(), settings),
+            totals: SingleFlight::new(settings, COUNTS, inner.clone(), |inner, username| {
                 Box::pin(async move { inner.totals(&username).await })
             }),
-            keys: SingleFlight::new(batching, COUNTS, inner, |inner, key| Box::pin(keys(inner, key))),
+            keys: SingleFlight::new(settings, COUNTS, inner, |inner, key| Box::pin(keys(inner, key))),
         }
     }
 }
@@ -80,12 +80,12 @@ pub(super) struct BatchedSettledCounts {
 }
 
 impl BatchedSettledCounts {
-    pub(super) fn new(inner: Arc<dyn SettledCounts>, batching: &Batching) -> Self {
+    pub(super) fn new(inner: Arc<dyn SettledCounts>, settings: &Settings) -> Self {
         Self {
-            totals: SingleFlight::new(batching, COUNTS, inner.clone(), |inner, username| {
+            totals: SingleFlight::new(settings, COUNTS, inner.clone(), |inner, username| {
                 Box::pin(async move { inner.totals(&username).await })
             }),
-            hours: SingleFlight::new(batching, COUNTS, inner.clone(), |inner, key| {
+            hours: SingleFlight::new(settings, COUNTS, inner.clone(), |inner, key| {
                 let (username, event_type, first, last) = key;
                 Box::pin(async move { inner.hours(&username, &event_type, first, last).await })
             }),
@@ -126,8 +126,8 @@ pub(super) struct BatchedRecentRejected {
 }
 
 impl BatchedRecentRejected {
-    pub(super) fn new(inner: Arc<dyn RecentRejected>, batching: &Batching) -> Self {
-        let latest = SingleFlight::new(batching, REJECTED, inner.clone(), |inner, (username, limit)| {
+    pub(super) fn new(inner: Arc<dyn RecentRejected>, settings: &Settings) -> Self {
+        let latest = SingleFlight::new(settings, REJECTED, inner.clone(), |inner, (username, limit)| {
             Box::pin(async move { inner.latest(&username, limit).await })
         });
         Self { inner, latest }

@@ -11,7 +11,7 @@ use weir_core::{
     ports::{LiveCounts, PortError},
 };
 
-use super::{Batching, batcher::Batcher, single_flight::answered, stats::Stats};
+use super::{batcher::Batcher, settings::Settings, single_flight::answered, stats::Stats};
 
 const READING: &str = "reading counts";
 
@@ -25,22 +25,22 @@ const APART: usize = 16;
 /// Reads that share calls.
 pub(super) struct Reads {
     batcher: Batcher<(), Vec<Counter>, Result<Vec<u64>, PortError>>,
-    batching: Batching,
+    settings: Settings,
 }
 
 impl Reads {
-    pub(super) fn new(inner: Arc<dyn LiveCounts>, batching: &Batching) -> Self {
-        let stats = batching.stats.clone();
-        let batcher = Batcher::new(batching.limits(), fitting, move |(), requests| {
+    pub(super) fn new(inner: Arc<dyn LiveCounts>, settings: &Settings) -> Self {
+        let stats = settings.stats.clone();
+        let batcher = Batcher::new(settings.limits(), fitting, move |(), requests| {
             Box::pin(read(inner.clone(), requests, stats.clone()))
         });
-        Self { batcher, batching: batching.clone() }
+        Self { batcher, settings: settings.clone() }
     }
 
     pub(super) async fn read(&self, counters: &[Counter]) -> Result<Vec<u64>, PortError> {
         let parts = counters.chunks(MOST).map(|part| {
-            self.batching.stats.reads.request();
-            answered(READING, self.batching.read_within, self.batcher.ask((), part.to_vec()))
+            self.settings.stats.reads.request();
+            answered(READING, self.settings.read_within, self.batcher.ask((), part.to_vec()))
         });
         Ok(try_join_all(parts).await?.concat())
     }

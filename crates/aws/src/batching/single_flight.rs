@@ -7,15 +7,15 @@ use tokio::time::timeout;
 use weir_core::ports::PortError;
 
 use super::{
-    Batching,
     batcher::{Batcher, Dropped},
+    settings::Settings,
 };
 
 /// Requests of one kind; those with equal keys are the same.
 pub(super) struct SingleFlight<K, T> {
     batcher: Batcher<K, (), Result<T, PortError>>,
     what: &'static str,
-    batching: Batching,
+    settings: Settings,
 }
 
 impl<K, T> SingleFlight<K, T>
@@ -24,14 +24,14 @@ where
     T: Clone + Send + 'static,
 {
     pub(super) fn new<P: Send + Sync + ?Sized + 'static>(
-        batching: &Batching,
+        settings: &Settings,
         what: &'static str,
         port: Arc<P>,
         ask: impl Fn(Arc<P>, K) -> BoxFuture<'static, Result<T, PortError>> + Send + Sync + 'static,
     ) -> Self {
-        let stats = batching.stats.clone();
+        let stats = settings.stats.clone();
         let batcher = Batcher::new(
-            batching.limits(),
+            settings.limits(),
             |callers| callers.count(),
             move |key, callers: Vec<()>| {
                 stats.reads.call();
@@ -39,12 +39,12 @@ where
                 Box::pin(async move { vec![answer.await; callers.len()] })
             },
         );
-        Self { batcher, what, batching: batching.clone() }
+        Self { batcher, what, settings: settings.clone() }
     }
 
     pub(super) async fn ask(&self, key: K) -> Result<T, PortError> {
-        self.batching.stats.reads.request();
-        answered(self.what, self.batching.read_within, self.batcher.ask(key, ())).await
+        self.settings.stats.reads.request();
+        answered(self.what, self.settings.read_within, self.batcher.ask(key, ())).await
     }
 }
 

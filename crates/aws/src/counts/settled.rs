@@ -17,8 +17,9 @@ use weir_core::{
     ports::{PortError, Settled, SettledCounts},
 };
 
+use super::table::{DynamoCounts, Item, Place, event_type, hour_key, number, settled_hours, settled_totals};
 use crate::{
-    counts::{DynamoCounts, Item, Place, event_type, hour_key, number, settled_hours, settled_totals},
+    backoff::Backoff,
     errors::{is_throttled_part, malformed, port_error},
 };
 
@@ -28,9 +29,9 @@ const READING: &str = "reading settled counts";
 /// A transaction's items, less the marker.
 const MAX_COUNTS: usize = 99;
 
-/// How often a transaction is tried that conflicts with another one on the same items, and the longest wait between two
-/// tries.
+/// How often a transaction is tried that conflicts with another one on the same items, and the waits between two tries.
 const TRIES: u32 = 10;
+const FIRST_WAIT: Duration = Duration::from_millis(20);
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
 /// Splits the counts into chunks, in an order that depends on the tallies only. A type's total is in every chunk that has
@@ -68,13 +69,12 @@ impl DynamoCounts {
         counts: &BTreeMap<Place, u64>,
         now: Timestamp,
     ) -> Result<Settled, PortError> {
-        let mut wait = Duration::from_millis(20);
+        let mut backoff = Backoff::new(&self.random, FIRST_WAIT, LONGEST_WAIT);
         for _ in 0..TRIES {
             if let Tried::Done(settled) = self.try_chunk(marker, counts, now).await? {
                 return Ok(settled);
             }
-            tokio::time::sleep(wait / 2 + wait * u32::from(self.below(512)) / 1024).await;
-            wait = (wait * 2).min(LONGEST_WAIT);
+            tokio::time::sleep(backoff.next()).await;
         }
         Err(PortError::unavailable(SETTLING, "other transactions are on the same counts"))
     }

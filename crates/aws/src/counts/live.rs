@@ -17,8 +17,9 @@ use weir_core::{
     ports::{LiveCounts, PortError},
 };
 
+use super::table::{DynamoCounts, Place, event_type, live_keys, live_totals, number};
 use crate::{
-    counts::{DynamoCounts, Place, event_type, live_keys, live_totals, number},
+    backoff::Backoff,
     errors::{Effect, effect, malformed, port_error},
 };
 
@@ -28,9 +29,10 @@ const READING: &str = "reading counts";
 /// The most increments of a request that are under way at once.
 const CONCURRENT: usize = 32;
 
-/// How often an increment without effect is tried, and the wait between two tries.
+/// How often an increment without effect is tried, and a read that returns nothing; and the waits between two tries.
 const TRIES: u32 = 5;
-const WAIT: Duration = Duration::from_millis(40);
+const FIRST_WAIT: Duration = Duration::from_millis(60);
+const LONGEST_WAIT: Duration = Duration::from_millis(240);
 
 /// `BatchGetItem` takes at most 100 keys.
 const MAX_GET: usize = 100;
@@ -38,7 +40,7 @@ const MAX_GET: usize = 100;
 impl DynamoCounts {
     async fn add(&self, increment: &Increment) -> Result<(), PortError> {
         let place = Place::live(&increment.counter, self.below(self.shards.get()));
-        let mut tried = 0;
+        let (mut tries, mut backoff) = (0, self.backoff());
         loop {
             let added = self
                 .once
@@ -50,13 +52,16 @@ impl DynamoCounts {
                 .send()
                 .await;
             let Err(error) = added else { return Ok(()) };
-            tried += 1;
-            if tried >= TRIES || effect(&error) != Effect::None {
+            tries += 1;
+            if tries >= TRIES || effect(&error) != Effect::None {
                 return Err(port_error(RAISING, &error));
             }
-            let share = u32::from(self.below(512));
-            tokio::time::sleep(WAIT * tried + WAIT * share / 512).await;
+            tokio::time::sleep(backoff.next()).await;
         }
+    }
+
+    fn backoff(&self) -> Backoff {
+        Backoff::new(&self.random, FIRST_WAIT, LONGEST_WAIT)
     }
 
     /// Returns the counts in any number of places; places without a count are left out.
@@ -71,7 +76,7 @@ impl DynamoCounts {
     async fn get(&self, places: &[Place]) -> Result<HashMap<Place, u64>, PortError> {
         let mut found = HashMap::new();
         let mut wanted: Vec<_> = places.iter().map(Place::key).collect();
-        let mut empty_rounds = 0;
+        let (mut empty_rounds, mut backoff) = (0, self.backoff());
         while !wanted.is_empty() {
             let keys = KeysAndAttributes::builder().set_keys(Some(wanted)).consistent_read(true).build();
             let keys = keys.map_err(|error| malformed(READING, error.to_string()))?;
@@ -91,10 +96,10 @@ impl DynamoCounts {
             // Unprocessed keys are another form of throttling.
             if !wanted.is_empty() && items.is_empty() {
                 empty_rounds += 1;
-                if empty_rounds >= 5 {
+                if empty_rounds >= TRIES {
                     return Err(PortError::unavailable(READING, "throttled"));
                 }
-                tokio::time::sleep(WAIT * empty_rounds).await;
+                tokio::time::sleep(backoff.next()).await;
             }
         }
         Ok(found)

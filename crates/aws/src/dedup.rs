@@ -15,6 +15,8 @@
 //! Claims of several processes are compared, so they go by DynamoDB's clock (`service_clock`). A process that has had no
 //! answer yet reads before it claims: the answer carries the time.
 
+pub(crate) mod service_clock;
+
 use std::{collections::HashMap, future::Future, sync::Arc, time::Duration};
 
 use aws_sdk_dynamodb::{
@@ -29,10 +31,8 @@ use weir_core::{
     ports::{Appended, PortError},
 };
 
-use crate::{
-    errors::{explained, port_error},
-    service_clock::ServiceClock,
-};
+use crate::errors::{explained, port_error};
+use service_clock::ServiceClock;
 
 const WHAT: &str = "claiming an event's id";
 

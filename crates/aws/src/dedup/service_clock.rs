@@ -9,11 +9,7 @@
 //! monotonic one may stand still while Lambda freezes a process or a laptop sleeps. While both agree, the last answer still
 //! counts; where they differ, another answer is needed.
 
-use std::{
-    fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{fmt, sync::Arc, time::Duration};
 
 use aws_smithy_runtime_api::{
     box_error::BoxError,
@@ -23,6 +19,7 @@ use aws_smithy_runtime_api::{
     },
 };
 use aws_smithy_types::{DateTime, config_bag::ConfigBag, date_time::Format};
+use parking_lot::Mutex;
 use weir_core::{Clock, Timestamp};
 
 /// How far the two clocks may differ.
@@ -57,7 +54,7 @@ impl ServiceClock {
 
     /// Returns the time by the last answer, or by the machine's clock if there was none.
     pub(crate) fn now(&self) -> Timestamp {
-        match *self.seen() {
+        match *self.seen.lock() {
             Seen::Nothing | Seen::NoDate => self.local.now(),
             Seen::Date { service, elapsed, .. } => {
                 let passed = self.local.elapsed().saturating_sub(elapsed).as_millis();
@@ -69,7 +66,7 @@ impl ServiceClock {
     /// Returns whether [`now`](Self::now) can be compared with other processes' times: an answer has come, and neither of the
     /// machine's clocks has jumped or stood still since.
     pub(crate) fn is_set(&self) -> bool {
-        match *self.seen() {
+        match *self.seen.lock() {
             Seen::Nothing => false,
             Seen::NoDate => true,
             Seen::Date { wall, elapsed, .. } => {
@@ -87,7 +84,7 @@ impl ServiceClock {
         let millis =
             date.and_then(|date| date.to_millis().ok()).and_then(|millis| u64::try_from(millis).ok());
         let (is_set, now) = (self.is_set(), self.now());
-        let mut seen = self.seen();
+        let mut seen = self.seen.lock();
         match (millis, *seen) {
             (Some(millis), before) => {
                 let mut service = Timestamp::saturating(millis);
@@ -100,11 +97,6 @@ impl ServiceClock {
             (None, Seen::Nothing) => *seen = Seen::NoDate,
             (None, Seen::NoDate | Seen::Date { .. }) => {}
         }
-    }
-
-    fn seen(&self) -> MutexGuard<'_, Seen> {
-        // No panic under this lock leaves a change half done.
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -12,11 +12,8 @@ use weir_core::{
     ports::{Books, BooksAdmin, LiveCounts, PortError, SettledCounts},
 };
 
-use crate::{
-    counts::{DynamoCounts, Item, Place},
-    errors::{malformed, port_error},
-    recent_rejected::REJECTED,
-};
+use super::table::{DynamoCounts, Item, Place, REJECTED};
+use crate::errors::{malformed, port_error};
 
 const READING: &str = "reading the counts";
 const CORRECTING: &str = "correcting a count";
