@@ -4,12 +4,13 @@
 use std::{
     mem,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
 };
 
+use parking_lot::Mutex;
 use tokio::{sync::Notify, time::timeout};
 use tracing::{Subscriber, level_filters::LevelFilter};
 use tracing_subscriber::{
@@ -56,23 +57,18 @@ struct Outbox {
 }
 
 impl Outbox {
-    fn spans(&self) -> MutexGuard<'_, Vec<Finished>> {
-        self.spans.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn is_paused(&self) -> bool {
-        let paused = self.paused.lock().unwrap_or_else(PoisonError::into_inner);
-        paused.is_some_and(|until| Instant::now() < until)
+        self.paused.lock().is_some_and(|until| Instant::now() < until)
     }
 
     fn pause(&self) {
-        *self.paused.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + PAUSE);
+        *self.paused.lock() = Some(Instant::now() + PAUSE);
     }
 }
 
 impl Take for Outbox {
     fn take(&self, span: Finished) {
-        let mut spans = self.spans();
+        let mut spans = self.spans.lock();
         if spans.len() < WAITING {
             spans.push(span);
         }
@@ -106,7 +102,7 @@ impl Traces {
 
     /// Sends the ended spans within this time; unsent spans are then dropped.
     pub async fn flush(&self, within: Duration) {
-        let spans = mem::take(&mut *self.outbox.spans());
+        let spans = mem::take(&mut *self.outbox.spans.lock());
         if spans.is_empty() || self.outbox.is_paused() {
             return;
         }

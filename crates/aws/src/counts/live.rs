@@ -158,14 +158,7 @@ impl LiveCounts for DynamoCounts {
             let key = key.parse().map_err(|error| malformed(READING, format!("{error}")))?;
             *sums.entry(key).or_default() += count;
         }
-        let behind = |count: &KeyCount| request.after.as_ref().is_none_or(|after| after.precedes(count));
-        let mut page: Vec<KeyCount> = sums
-            .into_iter()
-            .map(|(key, count)| KeyCount { key, count })
-            .filter(|it| it.count > 0 && behind(it))
-            .collect();
-        page.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.key.cmp(&b.key)));
-        page.truncate(request.limit);
-        Ok(page)
+        let counts = sums.into_iter().map(|(key, count)| KeyCount { key, count });
+        Ok(request.page(counts.filter(|it| it.count > 0)))
     }
 }

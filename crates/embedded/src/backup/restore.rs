@@ -7,9 +7,9 @@ use std::{
 };
 
 use super::{
-    BackupError, FORM, MANIFEST, Manifest, PARTS, Watch, at,
-    files::{self, create_file},
-    parent_of, refuse_occupied, snapshot,
+    database::snapshot,
+    files::{self, create_file, parent_of, refuse_occupied},
+    manifest::{BackupError, FORM, MANIFEST, Manifest, PARTS, Watch, at},
 };
 use crate::folder::{
     RESTORING,

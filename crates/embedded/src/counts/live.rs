@@ -78,7 +78,6 @@ fn largest_keys(
     moving: BTreeMap<Key, u64>,
     request: &KeysRequest,
 ) -> rusqlite::Result<Vec<KeyCount>> {
-    let behind = |count: &KeyCount| request.after.as_ref().is_none_or(|after| after.precedes(count));
     let mut page: Vec<KeyCount> = Vec::new();
     let still = |key: &Key| !moving.contains_key(key);
     let after = request.after.as_ref();
@@ -103,9 +102,7 @@ fn largest_keys(
     for (key, more) in moving {
         let counter = Counter { username: username.clone(), event_type: event_type.clone(), key: Some(key) };
         let count = stored::count(db, &counter)? + more;
-        page.extend(counter.key.map(|key| KeyCount { key, count }).filter(behind));
+        page.extend(counter.key.map(|key| KeyCount { key, count }));
     }
-    page.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.key.cmp(&b.key)));
-    page.truncate(request.limit);
-    Ok(page)
+    Ok(request.page(page))
 }

@@ -24,8 +24,11 @@ pub(crate) fn digest(identity: &str) -> Id {
     id
 }
 
+/// How many hours an identity is remembered at least.
+pub(super) const REMEMBERED_HOURS: u64 = 24;
+
 /// How long a generation is the current one.
-const GENERATION: Duration = Duration::from_hours(24);
+const GENERATION: Duration = Duration::from_hours(REMEMBERED_HOURS);
 
 /// The age of a generation is written this often. After a crash the generation lasts longer by as much.
 const SAVED_EVERY: Duration = Duration::from_mins(1);

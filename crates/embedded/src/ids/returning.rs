@@ -11,14 +11,11 @@ use std::{
 use rusqlite::Connection;
 use weir_core::{MAX_RECORD_BYTES, RecordHead, Timestamp};
 
-use super::recent::{self, RecentIds};
+use super::recent::{self, REMEMBERED_HOURS, RecentIds};
 use crate::{
     folder::gzip,
-    objects::batches::{folder_of, hour_folder},
+    objects::batches::{folder_of, hour_folder, hour_of},
 };
-
-/// How far back ids are recovered: as long as [`recent`] promises.
-const REMEMBERED_MILLIS: u64 = 24 * 60 * 60 * 1000;
 
 /// Remembers the ids of the events in these batches, which are in the order of the sequence, as far as they may be of the
 /// last 24 hours. Wall clocks may have been wrong while the batches were written, and may be wrong now: batches count as
@@ -30,7 +27,7 @@ pub(crate) fn remember(
     batches: &[&str],
     now: Timestamp,
 ) -> rusqlite::Result<()> {
-    let (this_hour, unset) = (hour_folder(now), hour_folder(Timestamp::FIRST_VERSION));
+    let (this_hour, unset) = (hour_folder(now.hour()), hour_folder(Timestamp::FIRST_VERSION.hour()));
     // The hour of each batch, or of the next batch written with a set clock; `None` if there is no such batch.
     let mut hours = vec![None; batches.len()];
     let mut next = None;
@@ -62,11 +59,7 @@ pub(crate) fn remember(
 /// Returns the folder of the hour a day and an hour before: a batch is in the folder of the hour in which it was cut, up to
 /// an hour after its events came in.
 fn a_day_before(folder: &str) -> Option<String> {
-    let mut parts = folder.splitn(4, '/');
-    let [year, month, day, hour] = [(); 4].map(|()| parts.next().unwrap_or_default());
-    let text = format!("{year}-{month}-{day}T{hour}:00:00Z");
-    let then = Timestamp::from_rfc3339(&text).ok()?.millis().saturating_sub(REMEMBERED_MILLIS + 3_600_000);
-    Some(hour_folder(Timestamp::saturating(then)))
+    Some(hour_folder(hour_of(folder)?.minus(REMEMBERED_HOURS + 1)))
 }
 
 /// Passes on the identity of each event in a batch to which its client gave an id.

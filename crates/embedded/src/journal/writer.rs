@@ -244,7 +244,7 @@ impl Writer {
         (due && last >= self.first && self.outbox.is_some()).then(|| Batch {
             first: self.first,
             last,
-            raw_key: raw_key(&hour_folder(self.clock.now()), self.first, last),
+            raw_key: raw_key(&hour_folder(self.clock.now().hour()), self.first, last),
             written: false,
         })
     }

@@ -5,14 +5,21 @@
 
 use std::{fs, io, path::Path};
 
-use weir_core::{BatchKey, Timestamp};
+use weir_core::{BatchKey, Hour};
 
 use crate::folder::SUFFIX;
 
-/// Returns the folder of batches that are cut at this time: year, month, day and hour, which sort by time.
-pub(crate) fn hour_folder(time: Timestamp) -> String {
-    let [year, month, day, hour] = time.hour().parts();
+/// Returns the folder of batches that are cut in this hour: year, month, day and hour, which sort by time.
+pub(crate) fn hour_folder(hour: Hour) -> String {
+    let [year, month, day, hour] = hour.parts();
     format!("{year}/{month:02}/{day:02}/{hour:02}")
+}
+
+/// Returns the hour of a folder.
+pub(crate) fn hour_of(folder: &str) -> Option<Hour> {
+    let mut parts = folder.splitn(4, '/');
+    let (year, month) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+    Hour::of_date(year, month, parts.next()?.parse().ok()?, parts.next()?.parse().ok()?)
 }
 
 /// Returns the folder of a batch.
