@@ -3,7 +3,8 @@
 use std::{env, num::NonZeroU16, time::Duration};
 
 use anyhow::{Context, Result, bail};
-use weir_aws::{Aws, AwsHealth, Batching, DynamoCounts, DynamoUsers, Ports, S3Lake, S3Quarantine, S3Raw};
+use weir_aws::{Aws, Batching, DynamoCounts, DynamoUsers, Names, S3Lake, S3Quarantine, S3Raw};
+use weir_core::ports::Ports;
 
 use crate::query::athena::Athena;
 
@@ -15,20 +16,20 @@ pub(crate) struct Serving {
     pub(crate) ports: Ports,
     pub(crate) batching: Batching,
     pub(crate) users: DynamoUsers,
-    pub(crate) health: AwsHealth,
 }
 
 pub(crate) async fn serving() -> Result<Serving> {
-    let (stream, counts, users) =
-        (name("WEIR_STREAM")?, name("WEIR_COUNTS_TABLE")?, name("WEIR_USERS_TABLE")?);
-    let ids = name("WEIR_IDS_TABLE")?;
+    let names = Names {
+        stream: name("WEIR_STREAM")?,
+        recent_ids: name("WEIR_IDS_TABLE")?,
+        counts: name("WEIR_COUNTS_TABLE")?,
+        shards: shards()?,
+    };
+    let users = name("WEIR_USERS_TABLE")?;
     let aws = Aws::from_env().await;
-    let ids = aws.recent_ids(&ids);
-    let health = aws.health(&stream, &counts);
-    let stream = aws.stream(&stream, GIVE_UP_AFTER).remembering(ids);
+    let (ports, _) = aws.ports(&names, GIVE_UP_AFTER);
     let batching = Batching::default();
-    let ports = Ports::new(stream, aws.counts(&counts, shards()?)).batched(&batching);
-    Ok(Serving { ports, batching, users: aws.users(&users), health })
+    Ok(Serving { ports: batching.ports(ports), batching, users: aws.users(&users) })
 }
 
 /// Returns each kind of operation with the requests and the calls since the last time.

@@ -37,47 +37,14 @@ mod stats;
 
 use std::{sync::Arc, time::Duration};
 
-use weir_core::ports::{LiveCounts, RecentRejected, SettledCounts, Stream};
+use weir_core::ports::{LiveCounts, Ports, RecentRejected, SettledCounts, Stream};
 
-use crate::{counts::table::DynamoCounts, stream::FirehoseStream};
 use appends::BatchedStream;
 use ports::{BatchedLiveCounts, BatchedRecentRejected, BatchedSettledCounts};
 use settings::Settings;
 
 pub use settings::GATHERING;
 pub use stats::{Batched, BatchingStats};
-
-/// The engine's ports that the collector calls for every request.
-pub struct Ports {
-    /// The delivery stream.
-    pub stream: Arc<dyn Stream>,
-    /// Live counts.
-    pub live: Arc<dyn LiveCounts>,
-    /// Settled counts.
-    pub settled: Arc<dyn SettledCounts>,
-    /// Recent rejected events.
-    pub rejected: Arc<dyn RecentRejected>,
-}
-
-impl Ports {
-    /// Returns the ports on a stream and a table of counts.
-    #[must_use]
-    pub fn new(stream: FirehoseStream, counts: DynamoCounts) -> Self {
-        let counts = Arc::new(counts);
-        Self { stream: Arc::new(stream), live: counts.clone(), settled: counts.clone(), rejected: counts }
-    }
-
-    /// Returns ports in front of these that share calls.
-    #[must_use]
-    pub fn batched(self, batching: &Batching) -> Self {
-        Self {
-            stream: batching.stream(self.stream),
-            live: batching.live_counts(self.live),
-            settled: batching.settled_counts(self.settled),
-            rejected: batching.recent_rejected(self.rejected),
-        }
-    }
-}
 
 /// Wraps ports so that callers share calls, and counts the calls saved. All ports that one of these makes are counted
 /// together.
@@ -96,6 +63,18 @@ impl Batching {
     #[must_use]
     pub fn reading_within(self, read_within: Duration) -> Self {
         Self(Settings { read_within, ..self.0 })
+    }
+
+    /// Wraps the collector's ports.
+    #[must_use]
+    pub fn ports(&self, inner: Ports) -> Ports {
+        Ports {
+            stream: self.stream(inner.stream),
+            live: self.live_counts(inner.live),
+            settled: self.settled_counts(inner.settled),
+            rejected: self.recent_rejected(inner.rejected),
+            health: inner.health,
+        }
     }
 
     /// Wraps live counts so that callers share reads and increments.

@@ -475,7 +475,9 @@ mod tests {
             event["headers"]["content-encoding"] = json!(encoding);
             event["isBase64Encoded"] = json!(is_base64);
             let (request, _) = super::read(event.as_object().unwrap().clone()).unwrap();
-            let read = crate::body::read(&request.headers().clone(), request.into_body()).await;
+            let read =
+                crate::body::read(&crate::Limits::default(), &request.headers().clone(), request.into_body())
+                    .await;
             let is_told = matches!(read, Err(crate::problem::Problem::CompressedAsText));
             assert_eq!(is_told, is_broken, "{encoding}, base64: {is_base64}");
         }

@@ -2,10 +2,10 @@
 
 use std::{num::NonZeroU16, process::ExitCode, sync::Arc, time::Duration};
 
-use collector::{Collector, Drift, Gateway, GatewayAuthentication, Observe, Origins, Taken};
+use collector::{Collector, Drift, Gateway, GatewayAuthentication, Host, Limits, Observe, Origins, Taken};
 use mimalloc::MiMalloc;
 use parking_lot::Mutex;
-use weir_aws::{Aws, Batching, BatchingStats, FirehoseStream, Ports};
+use weir_aws::{Aws, Batching, BatchingStats, Names, Retries};
 use weir_core::{Catalog, Clock, SystemClock, SystemRandom, Timestamp};
 use weir_lambda::{Environment, Metrics, StartError};
 
@@ -45,40 +45,33 @@ async fn main() -> ExitCode {
 }
 
 fn gateway(environment: &Environment) -> Result<(Gateway, Option<Arc<Sharing>>), StartError> {
-    let stream = environment.text("WEIR_STREAM")?;
-    let ids_table = environment.text("WEIR_IDS_TABLE")?;
-    let counts_table = environment.text("WEIR_COUNTS_TABLE")?;
-    let shards = environment.or("WEIR_COUNTER_SHARDS", NonZeroU16::MIN)?;
+    let names = Names {
+        stream: environment.text("WEIR_STREAM")?,
+        recent_ids: environment.text("WEIR_IDS_TABLE")?,
+        counts: environment.text("WEIR_COUNTS_TABLE")?,
+        shards: environment.or("WEIR_COUNTER_SHARDS", NonZeroU16::MIN)?,
+    };
     let origins = environment.or("WEIR_ALLOW_ORIGINS", Origins::Any)?;
     let clock = Arc::new(SystemClock);
     let metrics = Metrics::of_function(environment, clock.clone())?;
 
-    let aws = Aws::on_lambda();
-    let health = aws.health(&stream, &counts_table);
-    let ids = aws.recent_ids(&ids_table);
-    let stream = aws.stream(&stream, GIVE_UP_AFTER).remembering(ids);
-    let mut ports = Ports::new(stream.clone(), aws.counts(&counts_table, shards));
+    let (mut ports, retries) = Aws::on_lambda().ports(&names, GIVE_UP_AFTER);
     // A single invocation at a time has no other to share calls with.
-    let batching = (environment.invocations_at_once() > 1).then(Batching::default);
-    if let Some(batching) = &batching {
-        ports = ports.batched(batching);
-    }
-    let collector = Collector {
-        catalog: Arc::new(Catalog::built_in()?),
-        stream: ports.stream,
-        live: ports.live,
-        settled: ports.settled,
-        rejected: ports.rejected,
-        health: Arc::new(health),
+    let sharing = (environment.invocations_at_once() > 1).then(|| {
+        let batching = Batching::default();
+        ports = batching.ports(ports.clone());
+        let (metrics, clock) = (metrics.clone(), clock.clone());
+        Arc::new(Sharing { metrics, batching, clock, last_report: Mutex::new(Timestamp::saturating(0)) })
+    });
+    let host = Host {
         authenticate: Arc::new(GatewayAuthentication::new(clock.clone())),
-        observe: Arc::new(Measure { metrics: metrics.clone(), stream }),
-        clock: clock.clone(),
+        observe: Arc::new(Measure { metrics, retries }),
+        clock,
         random: Arc::new(SystemRandom),
         counted_within: Some(COUNTED_WITHIN),
     };
-    let sharing = batching.map(|batching| {
-        Arc::new(Sharing { metrics, batching, clock, last_report: Mutex::new(Timestamp::saturating(0)) })
-    });
+    let catalog = Arc::new(Catalog::built_in()?);
+    let collector = Collector { catalog, ports, host, limits: Limits::default() };
     // API Gateway answers preflight requests by the same list. Posts that need no preflight are checked here.
     Ok((Gateway::new(collector::router(collector, &origins)), sharing))
 }
@@ -86,19 +79,19 @@ fn gateway(environment: &Environment) -> Result<(Gateway, Option<Arc<Sharing>>),
 /// Emits metrics of the outcomes of events, and of the difference between live and settled counts.
 struct Measure {
     metrics: Metrics,
-    stream: FirehoseStream,
+    retries: Retries,
 }
 
 impl Observe for Measure {
     /// Where several invocations share calls, the retries of the stream are those of all of them.
     fn taken(&self, taken: &Taken) {
         self.metrics.count(&[
-            ("EventsAccepted", taken.accepted as u64),
-            ("EventsDuplicate", taken.duplicates as u64),
-            ("EventsRejected", taken.rejected as u64),
-            ("EventsNotStored", taken.not_stored as u64),
+            ("EventsAccepted", taken.events.stored as u64),
+            ("EventsDuplicate", taken.events.duplicates as u64),
+            ("EventsRejected", taken.events.rejected as u64),
+            ("EventsNotStored", taken.events.not_stored as u64),
             ("CountFailures", taken.count_failures as u64),
-            ("StreamRetries", self.stream.take_retries()),
+            ("StreamRetries", self.retries.take()),
         ]);
     }
 

@@ -10,7 +10,6 @@ use weir_core::{
     Catalog, Key, Timestamp,
     catalog::Definition,
     event::{MAX_EVENT_BYTES, STAMPED},
-    occurred::SECONDS,
 };
 
 use crate::{
@@ -124,6 +123,7 @@ fn schemas(catalog: &Catalog) -> Value {
                 },
                 "event_id": {"type": "string"},
                 "errors": {"type": "array", "items": {"$ref": "#/components/schemas/Violation"}},
+                "warnings": warnings(),
             },
         },
         "Outcomes": {
@@ -172,13 +172,13 @@ fn event_schema(definition: &Definition) -> Value {
         });
         properties["occurred_at"] = json!({
             "anyOf": [
-                {"type": "integer", "minimum": 0, "maximum": SECONDS.start - 1},
-                {"type": "integer", "minimum": SECONDS.end, "maximum": Timestamp::MAX_MILLIS},
+                {"type": "integer", "minimum": 0, "maximum": Timestamp::MAX_MILLIS},
                 {"type": "string", "format": "date-time", "pattern": "^(19[7-9][0-9]|[2-9][0-9]{3})-"},
                 {"type": "null"},
             ],
-            "description": "When it happened: milliseconds since 1970, or RFC 3339. Milliseconds in UTC are kept. A number \
-                that looks like seconds, microseconds or nanoseconds is refused.",
+            "description": "When it happened: milliseconds since 1970, or RFC 3339. Milliseconds in UTC are kept. It is \
+                the event's time if it is at most 400 days before and 10 minutes after its arrival; otherwise the time of \
+                arrival is, and the answer has a warning.",
         });
         properties["event_type"] =
             json!({"type": ["string", "null"], "enum": [definition.event_type(), null]});
@@ -232,6 +232,14 @@ fn post_events(catalog: &Catalog) -> Value {
     })
 }
 
+fn warnings() -> Value {
+    json!({
+        "type": "array", "items": {"type": "string"},
+        "description": "What is odd about a stored event: an occurred_at out of bounds, so that the event is filed by its \
+            time of arrival. Missing where there is nothing to say.",
+    })
+}
+
 fn post_typed(definition: &Definition) -> Value {
     let name = definition.event_type().as_str();
     let mut responses = errors(Of::OneEvent, &[400, 401, 403, 408, 413, 415, 422, 429, 503]);
@@ -246,6 +254,7 @@ fn post_typed(definition: &Definition) -> Value {
                 "status": {"const": "duplicate", "description": "The event was stored earlier, with the same \
                     event_id, and not again. A stored event's answer has the message alone."},
                 "event_id": {"type": "string", "description": "The id that both have."},
+                "warnings": warnings(),
             },
         }}},
     });

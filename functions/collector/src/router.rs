@@ -18,7 +18,7 @@ use tower_http::{
     catch_panic::CatchPanicLayer,
     cors::{AllowHeaders, AllowOrigin, CorsLayer},
 };
-use weir_core::{Clock, Random, catalog::Definition};
+use weir_core::{Clock, NameError, Random, catalog::Definition};
 
 use crate::{
     Collector,
@@ -51,24 +51,24 @@ impl Origins {
     }
 }
 
-/// The text is no list of origins.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("an origin is like https://example.com: no path, no slash at its end; or * for all")]
-pub struct OriginsError;
+const NOT_AN_ORIGIN: NameError =
+    NameError::new("an origin", "is like https://example.com: no path, no slash at its end; or * for all");
 
 impl FromStr for Origins {
-    type Err = OriginsError;
+    type Err = NameError;
 
     /// Reads `*`, or a comma-separated list of origins.
-    fn from_str(text: &str) -> Result<Self, OriginsError> {
+    fn from_str(text: &str) -> Result<Self, NameError> {
         if text.trim() == "*" {
             return Ok(Self::Any);
         }
         let origin = |text: &str| {
-            let host =
-                text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).ok_or(OriginsError)?;
+            let host = text
+                .strip_prefix("https://")
+                .or_else(|| text.strip_prefix("http://"))
+                .ok_or(NOT_AN_ORIGIN)?;
             let plain = !host.is_empty() && !host.contains(['/', '?', '#', '@', ' ', '*']);
-            if plain { HeaderValue::from_str(text).map_err(|_| OriginsError) } else { Err(OriginsError) }
+            if plain { HeaderValue::from_str(text).map_err(|_| NOT_AN_ORIGIN) } else { Err(NOT_AN_ORIGIN) }
         };
         text.split(',').map(|text| origin(text.trim())).collect::<Result<_, _>>().map(Self::Only)
     }
@@ -79,7 +79,7 @@ pub fn router(collector: Collector, origins: &Origins) -> Router {
     // Built at the first request: a starting function has no time for it.
     let catalog = Arc::clone(&collector.catalog);
     let document = Arc::new(LazyLock::new(move || openapi::text(&catalog)));
-    let ids = Source { clock: collector.clock.clone(), random: collector.random.clone() };
+    let ids = Source { clock: collector.host.clock.clone(), random: collector.host.random.clone() };
     let mut router = Router::new()
         .route("/events", post(events))
         .route("/counts", get(read::all))
@@ -185,7 +185,7 @@ mod tests {
         };
         assert_eq!(two, ["https://a.example", "http://localhost:3000"]);
         for bad in ["", "example.com", "https://", "https://a/", "https://*.a", "https://a b", "ftp://a"] {
-            assert_eq!(bad.parse::<Origins>(), Err(OriginsError), "{bad}");
+            assert_eq!(bad.parse::<Origins>(), Err(NOT_AN_ORIGIN), "{bad}");
         }
     }
 }

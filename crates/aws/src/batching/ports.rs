@@ -4,9 +4,9 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
 use weir_core::{
-    BatchId, Counter, EventType, Hour, Increment, Key, Partition, Record, Username,
+    Counter, EventType, Hour, Increment, Key, Record, Username,
     counts::{KeyCount, KeysRequest, SettledTotals},
-    ports::{LiveCounts, PortError, RecentRejected, Settled, SettledCounts},
+    ports::{LiveCounts, PortError, RecentRejected, SettledCounts},
     rejected::RejectedEvent,
 };
 
@@ -74,7 +74,6 @@ impl LiveCounts for BatchedLiveCounts {
 
 /// Settled counts that share reads.
 pub(super) struct BatchedSettledCounts {
-    inner: Arc<dyn SettledCounts>,
     totals: SingleFlight<Username, SettledTotals>,
     hours: SingleFlight<(Username, EventType, Hour, Hour), BTreeMap<Hour, u64>>,
 }
@@ -85,25 +84,16 @@ impl BatchedSettledCounts {
             totals: SingleFlight::new(settings, COUNTS, inner.clone(), |inner, username| {
                 Box::pin(async move { inner.totals(&username).await })
             }),
-            hours: SingleFlight::new(settings, COUNTS, inner.clone(), |inner, key| {
+            hours: SingleFlight::new(settings, COUNTS, inner, |inner, key| {
                 let (username, event_type, first, last) = key;
                 Box::pin(async move { inner.hours(&username, &event_type, first, last).await })
             }),
-            inner,
         }
     }
 }
 
 #[async_trait]
 impl SettledCounts for BatchedSettledCounts {
-    async fn settle(
-        &self,
-        batch: &BatchId,
-        tallies: &BTreeMap<Partition, u64>,
-    ) -> Result<Settled, PortError> {
-        self.inner.settle(batch, tallies).await
-    }
-
     async fn totals(&self, username: &Username) -> Result<SettledTotals, PortError> {
         self.totals.ask(username.clone()).await
     }

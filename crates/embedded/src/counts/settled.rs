@@ -1,4 +1,4 @@
-//! [`SettledCounts`]: the counts and the mark that the batch is settled change in one transaction.
+//! [`Settlement`] and [`SettledCounts`]: the counts and the mark that the batch is settled change in one transaction.
 
 use std::collections::BTreeMap;
 
@@ -7,14 +7,14 @@ use rusqlite::{Connection, params};
 use weir_core::{
     BatchId, EventType, Hour, Partition, Timestamp, Username,
     counts::SettledTotals,
-    ports::{PortError, Settled, SettledCounts},
+    ports::{PortError, Settled, SettledCounts, Settlement},
 };
 
 use super::stored::hour;
 use crate::{engine::Embedded, store::name};
 
 #[async_trait]
-impl SettledCounts for Embedded {
+impl Settlement for Embedded {
     async fn settle(
         &self,
         batch: &BatchId,
@@ -23,7 +23,10 @@ impl SettledCounts for Embedded {
         let (batch, tallies, now) = (batch.clone(), tallies.clone(), self.inner.clock.now());
         self.inner.journal.work("settling a batch", move |db| settle(db, &batch, &tallies, now)).await
     }
+}
 
+#[async_trait]
+impl SettledCounts for Embedded {
     async fn totals(&self, username: &Username) -> Result<SettledTotals, PortError> {
         let username = username.clone();
         let query = move |db: &Connection| {

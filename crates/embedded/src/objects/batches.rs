@@ -5,9 +5,7 @@
 
 use std::{fs, io, path::Path};
 
-use weir_core::{BatchKey, Hour};
-
-use crate::folder::SUFFIX;
+use weir_core::{BatchKey, Format, Hour};
 
 /// Returns the folder of batches that are cut in this hour: year, month, day and hour, which sort by time.
 pub(crate) fn hour_folder(hour: Hour) -> String {
@@ -27,14 +25,18 @@ pub(crate) fn folder_of(raw_key: &str) -> &str {
     raw_key.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
 
-/// Returns the name of a batch in raw.
+/// Returns the key of a batch in a folder of raw, named by its range.
 pub(crate) fn raw_key(folder: &str, first: u64, last: u64) -> String {
-    format!("{folder}/{first:020}-{last:020}.{SUFFIX}")
+    format!("{folder}/{}", Format::default().file(format_args!("{first:020}-{last:020}")))
 }
 
 /// Returns the events of a batch by its name: from the first to the last of the sequence.
 pub(crate) fn range(raw_key: &str) -> Option<(u64, u64)> {
-    let name = raw_key.rsplit('/').next()?.strip_suffix(SUFFIX)?.strip_suffix('.')?;
+    let (name, _) = Format::of_file(raw_key.rsplit('/').next()?)?;
+    range_in(name)
+}
+
+fn range_in(name: &str) -> Option<(u64, u64)> {
     let (first, last) = name.split_once('-')?;
     let number = |digits: &str| -> Option<u64> {
         let plain = digits.len() == 20 && digits.bytes().all(|digit| digit.is_ascii_digit());
@@ -47,9 +49,9 @@ pub(crate) fn range(raw_key: &str) -> Option<(u64, u64)> {
 
 /// Returns the events of the batch that an object of the lake or of quarantine comes from, by its name.
 pub(crate) fn range_of_object(name: &str) -> Option<(u64, u64)> {
-    let (name, _digest) =
-        name.rsplit('/').next()?.strip_suffix(SUFFIX)?.strip_suffix('.')?.rsplit_once('-')?;
-    range(&format!("{name}.{SUFFIX}"))
+    let (name, _) = Format::of_file(name.rsplit('/').next()?)?;
+    let (name, _digest) = name.rsplit_once('-')?;
+    range_in(name)
 }
 
 /// Returns how many events a batch was cut with; `None` for a file that Weir did not put into raw.
@@ -124,7 +126,7 @@ mod tests {
     #[test]
     fn a_batch_is_found_by_its_number_in_whatever_hour_it_lies() {
         let raw = tempfile::tempdir().unwrap();
-        let name = |hour: &str, first: u64, last: u64| format!("{hour}/{first:020}-{last:020}.{SUFFIX}");
+        let name = raw_key;
         // The clock was set back between the second batch and the third.
         let names = [
             name("2026/11/20/13", 1, 20),
