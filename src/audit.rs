@@ -27,7 +27,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use weir_core::{
     EventType, SystemClock, Username,
-    books::{Correction, Tally},
+    books::{Breakdown, Correction},
     ports::{Books, BooksAdmin},
 };
 use weir_embedded::{Embedded, Flush};
@@ -292,7 +292,7 @@ impl Audit {
     }
 }
 
-fn sum(mut one: Tally, other: Tally) -> Tally {
+fn sum(mut one: Breakdown, other: Breakdown) -> Breakdown {
     one.total += other.total;
     for (key, count) in other.keys {
         *one.keys.entry(key).or_default() += count;

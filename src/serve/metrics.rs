@@ -72,6 +72,7 @@ pub(super) struct FilingMetrics {
     pub(super) filed: Counter,
     pub(super) failed: Counter,
     pub(super) given_up: Counter,
+    pub(super) damaged: Counter,
     pub(super) quarantined_lines: Counter,
 }
 
@@ -81,6 +82,7 @@ impl FilingMetrics {
             filed: counter("batches_filed", "Batches that were filed in the lake"),
             failed: counter("batches_failed", "Times that a batch could not be filed, and is tried again"),
             given_up: counter("batches_given_up", "Batches that are gone from raw before they were filed"),
+            damaged: counter("batches_damaged", "Batches that are damaged, so that nothing of them is filed"),
             quarantined_lines: counter("quarantined_lines", "Lines that could not be filed"),
         }
     }

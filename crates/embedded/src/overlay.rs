@@ -11,7 +11,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, RwLock},
 };
 
-use weir_core::{Counter, EventType, Increment, Key, Username};
+use weir_core::{CountedValue, Counter, EventType, Increment, Username};
 
 #[derive(Debug)]
 pub(crate) struct Overlay {
@@ -157,7 +157,7 @@ impl Snapshot {
         username: &Username,
         event_type: &EventType,
         applied: u64,
-    ) -> BTreeMap<Key, u64> {
+    ) -> BTreeMap<CountedValue, u64> {
         let total = Counter { username: username.clone(), event_type: event_type.clone(), key: None };
         let mut keys = BTreeMap::new();
         for content in self.beyond(applied) {

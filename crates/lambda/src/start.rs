@@ -1,12 +1,15 @@
 //! Starts a function, and hands it its invocations.
 
-use std::{any::type_name, env, error::Error, fmt::Display, future::Future, process::ExitCode};
+use std::{
+    any::type_name, env, error::Error, fmt::Display, future::Future, process::ExitCode, time::Duration,
+};
 
 use lambda_runtime::{Diagnostic, LambdaEvent, Runtime, service_fn};
 use lambda_runtime_api_client::{PooledClient, build_request};
 use serde::Serialize;
 use serde_json::{Value, json};
 use tracing::Instrument;
+use weir_core::{Clock, SystemClock};
 
 use crate::{Environment, logs};
 
@@ -25,6 +28,22 @@ where
     A: Serialize + Send + 'static,
     E: Display + Send + 'static,
 {
+    run_in_time(|environment| {
+        let handler = make(environment)?;
+        Ok(move |event, _: Option<Duration>| handler(event))
+    })
+    .await
+}
+
+/// Works like [`run`], for a handler that gets the time, too, after which Lambda ends the invocation. The time is `None` if it is
+/// over before it begins: then the machine's clock is wrong.
+pub async fn run_in_time<H, F, A, E>(make: impl FnOnce(&Environment) -> Result<H, StartError>) -> ExitCode
+where
+    H: Fn(Value, Option<Duration>) -> F + Clone + Send + 'static,
+    F: Future<Output = Result<A, E>> + Send + 'static,
+    A: Serialize + Send + 'static,
+    E: Display + Send + 'static,
+{
     let environment = Environment::of_process();
     logs::start(environment.text("WEIR_LOG").ok().as_deref());
     let handler = match make(&environment) {
@@ -38,7 +57,8 @@ where
     };
     let service = service_fn(move |event: LambdaEvent<Value>| {
         let invocation = tracing::error_span!("invocation", request_id = event.context.request_id);
-        let answer = handler(event.payload);
+        let left = event.context.deadline.saturating_sub(SystemClock.now().millis());
+        let answer = handler(event.payload, (left > 0).then(|| Duration::from_millis(left)));
         async move {
             answer.await.map_err(|error| Diagnostic {
                 error_type: type_name::<E>().to_owned(),
