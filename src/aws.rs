@@ -3,7 +3,8 @@
 use std::{env, num::NonZeroU16, time::Duration};
 
 use anyhow::{Context, Result, bail};
-use weir_aws::{Aws, AwsHealth, DynamoCounts, DynamoUsers, FirehoseStream, S3Lake, S3Quarantine, S3Raw};
+use weir_aws::{Aws, DynamoCounts, DynamoUsers, Names, S3Lake, S3Quarantine, S3Raw};
+use weir_core::ports::Ports;
 
 use crate::query::athena::Athena;
 
@@ -12,21 +13,21 @@ const GIVE_UP_AFTER: Duration = Duration::from_secs(8);
 
 /// The stores for serving.
 pub(crate) struct Serving {
-    pub(crate) stream: FirehoseStream,
-    pub(crate) counts: DynamoCounts,
+    pub(crate) ports: Ports,
     pub(crate) users: DynamoUsers,
-    pub(crate) health: AwsHealth,
 }
 
 pub(crate) async fn serving() -> Result<Serving> {
-    let (stream, counts, users) =
-        (name("WEIR_STREAM")?, name("WEIR_COUNTS_TABLE")?, name("WEIR_USERS_TABLE")?);
-    let ids = name("WEIR_IDS_TABLE")?;
+    let names = Names {
+        stream: name("WEIR_STREAM")?,
+        recent_ids: name("WEIR_IDS_TABLE")?,
+        counts: name("WEIR_COUNTS_TABLE")?,
+        shards: shards()?,
+    };
+    let users = name("WEIR_USERS_TABLE")?;
     let aws = Aws::from_env().await;
-    let ids = aws.recent_ids(&ids);
-    let health = aws.health(&stream, &counts);
-    let stream = aws.stream(&stream, GIVE_UP_AFTER).remembering(ids);
-    Ok(Serving { stream, counts: aws.counts(&counts, shards()?), users: aws.users(&users), health })
+    let (ports, _) = aws.ports(&names, GIVE_UP_AFTER);
+    Ok(Serving { ports, users: aws.users(&users) })
 }
 
 pub(crate) async fn users() -> Result<DynamoUsers> {

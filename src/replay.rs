@@ -7,7 +7,7 @@ use fan_out::FanOut;
 use indicatif::{ProgressBar, ProgressStyle};
 use weir_core::{
     BatchKey, SystemClock,
-    ports::{Raw, Settled},
+    ports::{RawObjects, Settled},
 };
 use weir_embedded::{Embedded, Flush};
 
@@ -48,7 +48,7 @@ pub(crate) async fn run(args: &ReplayArgs) -> Result<ExitCode> {
 }
 
 /// Files the batches of a range; continues past failures, and reports them at the end.
-async fn replay(raw: &dyn Raw, fan_out: &FanOut, args: &ReplayArgs, prefix: &str) -> Result<ExitCode> {
+async fn replay(raw: &dyn RawObjects, fan_out: &FanOut, args: &ReplayArgs, prefix: &str) -> Result<ExitCode> {
     // Paths may be typed as they appear below raw, with or without the bucket's prefix.
     let bound = |path: &String| format!("{prefix}{}", path.strip_prefix(prefix).unwrap_or(path));
     let (from, to) = (args.from.as_ref().map(bound), args.to.as_ref().map(bound));
@@ -87,7 +87,7 @@ async fn replay(raw: &dyn Raw, fan_out: &FanOut, args: &ReplayArgs, prefix: &str
 }
 
 /// Returns the batches from `from` (inclusive) to `to` (exclusive).
-async fn list(raw: &dyn Raw, from: Option<&str>, to: Option<&str>) -> Result<Vec<BatchKey>> {
+async fn list(raw: &dyn RawObjects, from: Option<&str>, to: Option<&str>) -> Result<Vec<BatchKey>> {
     let mut batches: Vec<BatchKey> = Vec::new();
     loop {
         let page = raw.list(batches.last(), PAGE).await?;

@@ -177,6 +177,9 @@ impl Sending {
         if ended.is_ok() || !report.is_empty() {
             // If the reader has gone, the summary is lost.
             let _ = writeln!(std::io::stdout(), "{}", report.summary(rejected.path()));
+            if let Some(warned) = report.warned() {
+                eprintln!("weir: {warned}");
+            }
         }
         let how_on = |path: &PathBuf| {
             format!("the same command goes on behind what is done, as {} says", path.display())

@@ -16,7 +16,7 @@ use std::{net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 use anyhow::{Context, Result};
 use authorizer::Authorizer;
 use axum::middleware;
-use collector::Collector;
+use collector::{Collector, Host, Limits};
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 use weir_core::{Catalog, Clock, SystemClock, SystemRandom, ports::Users};
 use weir_embedded::{Embedded, Flush};
@@ -98,21 +98,10 @@ async fn embedded(catalog: Arc<Catalog>, args: ServeArgs) -> Result<ExitCode> {
     let signals = Signals::listen(Some(LIMIT))?;
     let clock = Arc::new(SystemClock);
     welcome::print(data, args.catalog.folder(), &catalog, listener.local_addr()?, &engine.users()).await?;
-    let shared = Arc::new(engine.clone());
-    let metrics = Metrics::new(&catalog, Some(&engine), None, clock.clone());
-    let collector = Collector {
-        catalog,
-        stream: shared.clone(),
-        live: shared.clone(),
-        settled: shared.clone(),
-        rejected: shared.clone(),
-        health: shared,
-        authenticate: authenticate(Arc::new(engine.users()), &args, &metrics, clock.clone()),
-        observe: metrics.clone(),
-        clock,
-        random: Arc::new(SystemRandom),
-        counted_within: None,
-    };
+    let limits = Limits::default();
+    let metrics = Metrics::new(&catalog, Some(&engine), None, limits.clone(), clock.clone());
+    let host = host(Arc::new(engine.users()), &args, &metrics, clock);
+    let collector = Collector { catalog, ports: engine.ports(), host, limits };
     let filing = Filing::start(engine.clone(), deliveries, metrics.filing.clone())?;
     let signals = serve(
         listener,
@@ -145,26 +134,16 @@ async fn embedded(catalog: Arc<Catalog>, args: ServeArgs) -> Result<ExitCode> {
 #[cfg(feature = "aws")]
 async fn on_aws(catalog: Arc<Catalog>, args: ServeArgs) -> Result<ExitCode> {
     let coalescing = weir_coalesce::Coalescing::new();
-    let metrics = Metrics::new(&catalog, None, Some(coalescing.clone()), Arc::new(SystemClock));
-    let crate::aws::Serving { stream, counts, users, health } = crate::aws::serving().await?;
+    let limits = Limits::default();
+    let clock = Arc::new(SystemClock);
+    let metrics = Metrics::new(&catalog, None, Some(coalescing.clone()), limits.clone(), clock.clone());
+    let crate::aws::Serving { ports, users } = crate::aws::serving().await?;
     let listener = listen(args.listen, "--listen")?;
     let for_metrics = listen_for_metrics(&args)?;
     let signals = Signals::listen(Some(LIMIT))?;
     println!("Weir is listening on http://{} and keeps everything on AWS", listener.local_addr()?);
-    let (counts, clock) = (Arc::new(counts), Arc::new(SystemClock));
-    let collector = Collector {
-        catalog,
-        stream: coalescing.stream(Arc::new(stream)),
-        live: coalescing.live_counts(counts.clone()),
-        settled: coalescing.settled_counts(counts.clone()),
-        rejected: coalescing.recent_rejected(counts),
-        health: Arc::new(health),
-        authenticate: authenticate(Arc::new(users), &args, &metrics, clock.clone()),
-        observe: metrics.clone(),
-        clock,
-        random: Arc::new(SystemRandom),
-        counted_within: None,
-    };
+    let host = host(Arc::new(users), &args, &metrics, clock);
+    let collector = Collector { catalog, ports: coalescing.ports(ports), host, limits };
     let stopping = "stopping: answering the last requests; once more ends at once and cuts them off";
     serve(listener, for_metrics, collector, metrics, &args, signals, stopping).await.abort();
     Ok(ExitCode::SUCCESS)
@@ -181,6 +160,17 @@ fn listen_for_metrics(args: &ServeArgs) -> Result<Option<TcpListener>> {
     let listener = listen(address, "--metrics-listen")?;
     tracing::info!("metrics are at http://{}/metrics", listener.local_addr()?);
     Ok(Some(listener))
+}
+
+/// Returns this process as the host of a collector.
+fn host(users: Arc<dyn Users>, args: &ServeArgs, metrics: &Arc<Metrics>, clock: Arc<dyn Clock>) -> Host {
+    Host {
+        authenticate: authenticate(users, args, metrics, clock.clone()),
+        observe: metrics.clone(),
+        clock,
+        random: Arc::new(SystemRandom),
+        counted_within: None,
+    }
 }
 
 fn authenticate(
@@ -293,7 +283,8 @@ mod tests {
         user.add(access_key, now).unwrap();
         let (users, clock) = (Arc::new(One(Mutex::new(Some(user)))), Arc::new(ManualClock::at(now)));
         let args = Cli::parse_from(["weir"]).serve;
-        let metrics = Metrics::new(&Catalog::built_in().unwrap(), None, None, clock.clone());
+        let metrics =
+            Metrics::new(&Catalog::built_in().unwrap(), None, None, Limits::default(), clock.clone());
         let door = authenticate(users.clone(), &args, &metrics, clock.clone());
         let header = format!("Basic {}", BASE64_STANDARD.encode(format!("ann:{}", secret.reveal())));
         let request =

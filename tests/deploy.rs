@@ -136,7 +136,7 @@ fn an_event_is_counted_stored_and_filed_once_and_unchanged() {
     let (batch, stored) = batches.first_key_value().unwrap();
     let line = text(stored);
     let received_at = serde_json::from_str::<Value>(&line).unwrap()["received_at"].as_i64().unwrap();
-    let expected = sent.replace(
+    let expected = sent.replacen('{', &format!(r#"{{"time":{received_at},"#), 1).replace(
         r#""session_id""#,
         &format!(
             r#""username":"way-ann","event_type":"button_click","received_at":{received_at},"session_id""#

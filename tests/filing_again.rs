@@ -10,7 +10,7 @@ use harness::{Value, Weir, json};
 use weir_core::{
     SystemClock,
     counts::SettledTotals,
-    ports::{Raw, Settled, SettledCounts},
+    ports::{RawObjects, Settled, SettledCounts},
 };
 use weir_embedded::{Embedded, Flush};
 

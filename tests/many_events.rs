@@ -4,6 +4,7 @@
 mod harness;
 
 use harness::{Value, Weir, gzip, json};
+use weir_core::{Clock, SystemClock, Timestamp};
 
 fn event(n: usize) -> Value {
     json!({"event_type": "button_click", "session_id": format!("s{n}"), "button_id": format!("b{}", n % 7), "n": n})
@@ -270,13 +271,13 @@ fn of_occurred_at_milliseconds_in_utc_are_kept_and_what_cannot_be_a_time_of_them
         (json!(1_795_179_600_123_u64), 1_795_179_600_123),
         (json!(1_795_179_600_124.0), 1_795_179_600_124),
         (json!(0), 0),
+        (json!(1_795_744_958), 1_795_744_958),
     ];
     let refused = [
         (json!("2026-11-20T13:00:60Z"), "RFC 3339"),
         (json!("2026-11-20T13:00:00+25:00"), "RFC 3339"),
         (json!("2026-11-20T24:00:00Z"), "RFC 3339"),
         (json!("2026-02-30T13:00:00Z"), "RFC 3339"),
-        (json!(1_795_744_958), "this looks like seconds"),
         (json!(1_795_744_958.5), "this looks like seconds"),
         (json!(1_795_744_958_123_456_u64), "this looks like microseconds"),
         (json!(1_795_744_958_123_456_789_u64), "this looks like nanoseconds"),
@@ -299,5 +300,76 @@ fn of_occurred_at_milliseconds_in_utc_are_kept_and_what_cannot_be_a_time_of_them
         .map(|line| line["occurred_at"].as_u64().unwrap())
         .collect();
     found.sort_unstable();
-    assert_eq!(found, [0, 1_795_179_600_123, 1_795_179_600_123, 1_795_179_600_124]);
+    assert_eq!(found, [0, 1_795_744_958, 1_795_179_600_123, 1_795_179_600_123, 1_795_179_600_124]);
+}
+
+#[test]
+fn an_event_is_filed_and_settled_in_the_hour_in_which_it_happened_if_that_can_be() {
+    const DAY: u64 = 24 * 60 * 60 * 1000;
+    let weir = Weir::start();
+    let now = SystemClock.now().millis();
+    let long_ago = now - 300 * DAY;
+    // By their own time, and by their arrival; and what is said of the latter.
+    let happened = [long_ago, now - 399 * DAY, now + 60_000];
+    let arrived = [
+        (Value::Null, None),
+        (json!(now - 401 * DAY), Some("more than 400 days before")),
+        (json!(now + 2 * DAY), Some("more than 10 minutes after")),
+        (json!(now / 1000), Some("looks like seconds")),
+    ];
+    let at = |number: usize, time: &Value| {
+        let mut event = event(number);
+        event["occurred_at"] = time.clone();
+        event
+    };
+    let times = happened.iter().map(|time| json!(time)).chain(arrived.iter().map(|(time, _)| time.clone()));
+    let lines: String = times.enumerate().map(|(n, time)| at(n, &time).to_string() + "\n").collect();
+    let answer = weir.post("/events", lines);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let outcomes = answer.json()["outcomes"].clone();
+    for outcome in &outcomes.as_array().unwrap()[..=happened.len()] {
+        assert_eq!(outcome.get("warnings"), None, "{outcome}");
+    }
+    for (outcome, (_, said)) in outcomes.as_array().unwrap()[happened.len()..].iter().zip(&arrived) {
+        if let Some(said) = said {
+            let warnings = outcome["warnings"].as_array().unwrap();
+            assert!(warnings.len() == 1 && warnings[0].as_str().unwrap().contains(said), "{outcome}");
+        }
+    }
+    let typed = |time: u64| weir.post("/button/click", at(9, &json!(time)).to_string()).json();
+    assert_eq!(typed(long_ago), json!({"message": "Received"}));
+    let odd = typed(now / 1000);
+    assert_eq!((&odd["message"], odd["warnings"].as_array().unwrap().len()), (&json!("Received"), 1));
+    weir.wait_until_filed();
+
+    let lines = weir.lines("lake/username=demo/button_click");
+    let mut found: Vec<u64> = lines.iter().map(|line| line["time"].as_u64().unwrap()).collect();
+    found.sort_unstable();
+    assert_eq!((found[0], found[1], found[2]), (now - 399 * DAY, long_ago, long_ago));
+    for line in &lines {
+        let [time, received] = ["time", "received_at"].map(|name| line[name].as_u64().unwrap());
+        assert!(happened.contains(&time) || time == received, "{line}");
+    }
+    let [year, month, day, hour] = Timestamp::saturating(long_ago).hour().parts();
+    let folder = format!("lake/username=demo/button_click/year={year}/month={month}/day={day}/hour={hour}");
+    assert_eq!(weir.lines(&folder).len(), 2);
+
+    let hour = Timestamp::saturating(long_ago).hour();
+    let path = format!("/counts/button_click/hours?from={hour}&to={hour}");
+    assert_eq!(weir.get(&path).json()["hours"], json!([{"hour": hour.to_string(), "count": 2}]));
+    let counts = weir.get("/counts/button_click").json();
+    assert_eq!((&counts["total"], &counts["settled"]), (&json!(9), &json!(9)));
+    let asked = format!("SELECT count(*) AS n FROM button_click WHERE year = {year} AND time = {long_ago}");
+    assert_eq!(weir.query(&asked), [json!({"n": 2})]);
+    assert_eq!(weir.run(&["audit"]).status.code(), Some(0));
+}
+
+#[test]
+fn the_time_that_weir_stamps_cannot_be_sent_and_the_reason_names_what_can() {
+    let weir = Weir::start();
+    let answer =
+        weir.post("/button/click", r#"{"session_id":"s","button_id":"b","time":"2026-11-20T13:00:00Z"}"#);
+    let errors = answer.problem(422, "invalid-event")["errors"].clone();
+    assert_eq!(errors[0]["path"], "/time");
+    assert!(errors[0]["message"].as_str().unwrap().ends_with("as occurred_at"), "{errors}");
 }

@@ -21,6 +21,7 @@ use std::{
 };
 
 use harness::{Value, Weir, eventually, gzip, json};
+use weir_core::{Clock, Day, SystemClock, Timestamp};
 
 /// A folder with files to be sent.
 struct Files(tempfile::TempDir);
@@ -192,6 +193,33 @@ fn a_named_source_may_grow_and_be_corrected() {
 }
 
 #[test]
+fn an_export_of_last_year_is_in_last_years_days_and_what_is_too_old_for_that_is_told() {
+    const DAY: u64 = 24 * 60 * 60 * 1000;
+    let (weir, files) = (Weir::start(), Files::new());
+    let now = SystemClock.now().millis();
+    let row = |number: u64, days: u64| format!("s,b{number},{}\n", now - days * DAY);
+    let rows: String = (0..200).map(|number| row(number, 100 + number)).collect();
+    let text = format!("session_id,button_id,occurred_at\n{rows}{}{}", row(200, 401), row(201, 1000));
+    files.write("year.csv", text);
+    let sent = send(&weir, &files, &["--type", "button_click", "year.csv"]);
+    assert_eq!(sent.status.code(), Some(0), "{}", said(&sent));
+    assert!(
+        printed(&sent).starts_with("year.csv: 202 sent, 0 duplicates, 0 rejected in "),
+        "{}",
+        printed(&sent)
+    );
+    let told =
+        "weir: year.csv: 2 events stored with a warning, first line 202: occurred_at is more than 400 days";
+    assert!(said(&sent).starts_with(told), "{}", said(&sent));
+    weir.wait_until_filed();
+    let day = |days: u64| Day::of(Timestamp::saturating(now - days * DAY).hour());
+    let days = weir.get(&format!("/counts/button_click/days?from={}&to={}", day(299), day(100))).json();
+    let days = days["days"].as_array().unwrap();
+    assert_eq!(days.len(), 200);
+    assert!(days.iter().all(|day| day["count"] == 1));
+}
+
+#[test]
 fn a_csv_file_has_the_types_of_the_servers_catalog() {
     let (weir, files) = (Weir::start(), Files::new());
     let rows = "prediction_id,model,label,score,features,note,occurred_at\r\n\
@@ -211,7 +239,7 @@ fn a_csv_file_has_the_types_of_the_servers_catalog() {
     let mut events = weir.lines("lake/username=demo/prediction");
     events.sort_by_key(|event| event["prediction_id"].to_string());
     for event in &mut events {
-        for stamped in ["event_id", "received_at", "username", "event_type"] {
+        for stamped in ["time", "event_id", "received_at", "username", "event_type"] {
             assert!(event.as_object_mut().unwrap().remove(stamped).is_some());
         }
     }

@@ -50,7 +50,7 @@ impl Mixture {
             let id = EventId::generate(Timestamp::saturating(at), &random);
             line.clear();
             line += &format!(
-                "{{\"event_id\":\"{id}\",\"username\":\"user{}\",\"event_type\":\"type_{}\",\"received_at\":{at},\
+                "{{\"time\":{at},\"event_id\":\"{id}\",\"username\":\"user{}\",\"event_type\":\"type_{}\",\"received_at\":{at},\
                  \"session_id\":\"{:08x}\",\"button_id\":\"b{}\"",
                 number % self.users,
                 number / self.users % self.types,

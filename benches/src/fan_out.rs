@@ -27,9 +27,8 @@ use flate2::{Compression, read::GzDecoder, write::GzEncoder};
 use futures_util::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
 use weir_core::{
-    BatchId, BatchKey, EventType, Hour, Partition, Username,
-    counts::SettledTotals,
-    ports::{Content, Lake, PortError, Quarantine, Raw, Settled, SettledCounts},
+    BatchId, BatchKey, Partition,
+    ports::{Content, Lake, PortError, Quarantine, Raw, Settled, Settlement},
 };
 
 use crate::{
@@ -259,24 +258,12 @@ impl Raw for Ports {
         });
         Ok(Box::pin(pieces))
     }
-
-    async fn list(&self, _: Option<&BatchKey>, _: usize) -> Result<Vec<BatchKey>, PortError> {
-        Err(nobody_asks())
-    }
 }
 
 #[async_trait]
 impl Lake for Ports {
     async fn put(&self, _: &Partition, _: &BatchId, length: u64, content: Content) -> Result<(), PortError> {
         self.drain(length, content).await
-    }
-
-    async fn open(&self, _: &Partition, _: &BatchId) -> Result<Content, PortError> {
-        Err(nobody_asks())
-    }
-
-    async fn list(&self, _: Option<&str>, _: usize) -> Result<Vec<String>, PortError> {
-        Err(nobody_asks())
     }
 }
 
@@ -285,33 +272,11 @@ impl Quarantine for Ports {
     async fn put(&self, _: &BatchId, length: u64, content: Content) -> Result<(), PortError> {
         self.drain(length, content).await
     }
-
-    async fn open(&self, _: &BatchId) -> Result<Content, PortError> {
-        Err(nobody_asks())
-    }
 }
 
 #[async_trait]
-impl SettledCounts for Ports {
+impl Settlement for Ports {
     async fn settle(&self, _: &BatchId, _: &BTreeMap<Partition, u64>) -> Result<Settled, PortError> {
         Ok(Settled::Now)
     }
-
-    async fn totals(&self, _: &Username) -> Result<SettledTotals, PortError> {
-        Err(nobody_asks())
-    }
-
-    async fn hours(
-        &self,
-        _: &Username,
-        _: &EventType,
-        _: Hour,
-        _: Hour,
-    ) -> Result<BTreeMap<Hour, u64>, PortError> {
-        Err(nobody_asks())
-    }
-}
-
-fn nobody_asks() -> PortError {
-    PortError::broken(WHAT, "the fan-out does not ask for this")
 }

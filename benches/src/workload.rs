@@ -154,7 +154,7 @@ pub(crate) fn fan_out() -> Workload {
     for number in 0..1000 {
         let user = number % 10;
         let line = format!(
-            "{{\"username\":\"user{user}\",\"event_type\":\"button_click\",\"event_id\":\"event-{number}\",\
+            "{{\"time\":{NOW},\"username\":\"user{user}\",\"event_type\":\"button_click\",\"event_id\":\"event-{number}\",\
              \"received_at\":{NOW},\"session_id\":\"session-{number}\",\"button_id\":\"b{user}\"}}\n"
         );
         gzip.write_all(line.as_bytes()).expect("memory takes it");

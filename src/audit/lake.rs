@@ -16,7 +16,7 @@ use tokio::{
     task::JoinSet,
 };
 use weir_core::{
-    BatchKey, Catalog, EventType, Hour, Key, Partition, RecordHead, Username,
+    BatchKey, Catalog, EventType, Format, Hour, Key, LakeObject, Partition, RecordHead, Username,
     books::Tally,
     ports::{LakeObjects, PortError, Raw},
 };
@@ -114,9 +114,8 @@ impl Recounter {
         let (mut users, mut strays) = (BTreeSet::new(), Vec::new());
         let mut after = None;
         while let Some(path) = self.lake.list(after.as_deref(), 1).await?.pop() {
-            let folder = path.split_once('/').and_then(|(folder, _)| folder.strip_prefix("username="));
-            after = Some(if let Some(user) = folder.and_then(|name| name.parse::<Username>().ok()) {
-                let behind = behind(&format!("username={user}"));
+            after = Some(if let Some(user) = Partition::user_of(&path) {
+                let behind = behind(&Partition::folder_of_user(&user));
                 users.insert(user);
                 behind
             } else {
@@ -135,11 +134,8 @@ impl Recounter {
         let (mut types, mut strays) = (BTreeSet::new(), Vec::new());
         let mut after = None;
         while let Some(path) = self.lake.list_of(user, after.as_deref(), 1).await?.pop() {
-            let mut segments = path.splitn(3, '/');
-            let (_, name, below) = (segments.next(), segments.next(), segments.next());
-            let event_type = name.filter(|_| below.is_some()).and_then(|name| name.parse::<EventType>().ok());
-            after = Some(if let Some(event_type) = event_type {
-                let behind = behind(&format!("username={user}/{event_type}"));
+            after = Some(if let Some(event_type) = Partition::type_of(&path) {
+                let behind = behind(&Partition::folder_of_type(user, &event_type));
                 types.insert(event_type);
                 behind
             } else {
@@ -158,8 +154,8 @@ impl Recounter {
         hours: Hours,
         but: &[BatchKey],
     ) -> Result<Found> {
-        let folder = format!("username={user}/{event_type}/");
-        let but: BTreeSet<String> = but.iter().map(|batch| format!("{}.json.gz", batch.id())).collect();
+        let folder = format!("{}/", Partition::folder_of_type(user, event_type));
+        let but: BTreeSet<String> = but.iter().map(|batch| batch.id().to_string()).collect();
         let mut found = Found::default();
         let mut reading: JoinSet<Result<(String, Hour, Recounted)>> = JoinSet::new();
         let mut after = folder.clone();
@@ -171,10 +167,9 @@ impl Recounter {
                 if !path.starts_with(&folder) {
                     break 'pages;
                 }
-                let (partition, file) = path.rsplit_once('/').unwrap_or_default();
-                match partition.parse::<Partition>() {
-                    Ok(_) if but.contains(file) => {}
-                    Ok(partition) if file.ends_with(".json.gz") => {
+                match LakeObject::at(&path) {
+                    Some(object) if but.contains(object.batch) => {}
+                    Some(LakeObject { partition, format: Format::JsonGz, .. }) => {
                         if hours.have(partition.hour) {
                             let place = Arc::clone(&self.places).acquire_owned().await?;
                             let (lake, catalog) = (Arc::clone(&self.lake), Arc::clone(&self.catalog));
@@ -185,7 +180,7 @@ impl Recounter {
                             });
                         }
                     }
-                    _ => found.bad.push(BadObject { path, fault: None }),
+                    None => found.bad.push(BadObject { path, fault: None }),
                 }
                 while let Some(done) = reading.try_join_next() {
                     self.add(&mut found, done??);

@@ -11,12 +11,9 @@ use std::{
 };
 
 use serde_json::Value;
-use weir_core::{Catalog, EventType, catalog::Definition};
+use weir_core::{Catalog, EventType, Format, Partition, catalog::Definition};
 
 use super::duckdb::literal;
-
-/// The folders of a partition, below that of its type.
-const FOLDERS: [&str; 4] = ["year=", "month=", "day=", "hour="];
 
 /// A column: its name, the type it is read as, and its expression.
 struct Column {
@@ -84,6 +81,11 @@ pub(super) fn setup(catalog: &Catalog, lake: &Path) -> io::Result<String> {
     for name in filled.iter().filter(|name| !known(name)) {
         let columns = [
             Column::of_whole("event_id", "VARCHAR", "json ->> 'event_id'"),
+            Column::of_whole(
+                "time",
+                "BIGINT",
+                "COALESCE(TRY_CAST(json ->> 'time' AS BIGINT), TRY_CAST(json ->> 'received_at' AS BIGINT))",
+            ),
             Column::of_whole("received_at", "BIGINT", "TRY_CAST(json ->> 'received_at' AS BIGINT)"),
             Column::of_whole("occurred_at", "BIGINT", "TRY_CAST(json ->> 'occurred_at' AS BIGINT)"),
             Column::of_whole("event", "JSON", "json"),
@@ -101,10 +103,16 @@ pub(super) fn setup(catalog: &Catalog, lake: &Path) -> io::Result<String> {
     Ok(sql)
 }
 
+/// The stamped columns. Events that were stored before `time` was stamped are of `received_at`, and a `time` in them can be
+/// anything, as it is their client's.
 fn stamped() -> Vec<Column> {
-    ["event_id", "received_at", "occurred_at"]
-        .map(|name| Column::plain(name, if name == "event_id" { "VARCHAR" } else { "BIGINT" }))
-        .into()
+    let time = "COALESCE(TRY_CAST(CAST(\"time\" AS VARCHAR) AS BIGINT), received_at) AS \"time\"";
+    vec![
+        Column::plain("event_id", "VARCHAR"),
+        Column { name: "time".to_owned(), read_as: "JSON", shown_as: time.to_owned() },
+        Column::plain("received_at", "BIGINT"),
+        Column::plain("occurred_at", "BIGINT"),
+    ]
 }
 
 fn columns_of(definition: &Definition) -> Vec<Column> {
@@ -114,7 +122,8 @@ fn columns_of(definition: &Definition) -> Vec<Column> {
 
 /// A view over the files of one type's folders (or of all, for `*`).
 fn table(view: &str, folder: &str, has_files: bool, reader: &str, columns: &[Column]) -> String {
-    const PARTITION: &str = "username, year, month, day, hour";
+    let partition =
+        Partition::COLUMNS.map(|column| (column, if column == "username" { "VARCHAR" } else { "BIGINT" }));
     let shown: Vec<&str> = columns.iter().map(|column| column.shown_as.as_str()).collect();
     let shown = shown.join(", ");
     if !has_files {
@@ -123,36 +132,45 @@ fn table(view: &str, folder: &str, has_files: bool, reader: &str, columns: &[Col
             columns.iter().map(|column| format!("NULL::{} AS {}", column.read_as, quoted(&column.name)));
         let nothing: Vec<String> = nothing.chain(["NULL::JSON AS json".to_owned()]).collect();
         return format!(
-            "CREATE VIEW {} AS SELECT {shown}, NULL::VARCHAR AS username, NULL::BIGINT AS year, \
-             NULL::BIGINT AS month, NULL::BIGINT AS day, NULL::BIGINT AS hour FROM (SELECT {}) WHERE false;\n",
+            "CREATE VIEW {} AS SELECT {shown}, {} FROM (SELECT {}) WHERE false;\n",
             quoted(view),
+            partition.map(|(column, read_as)| format!("NULL::{read_as} AS {column}")).join(", "),
             nothing.join(", "),
         );
     }
-    let files = format!("username=*/{folder}/year=*/month=*/day=*/hour=*/*.json.gz");
+    let files = Partition::pattern(folder, Format::JsonGz);
     let read_as = columns.iter().map(|column| format!("{}: '{}'", literal(&column.name), column.read_as));
     let columns = match reader {
         "read_json" => format!(", columns = {{{}}}", read_as.collect::<Vec<_>>().join(", ")),
         _ => String::new(),
     };
     format!(
-        "CREATE VIEW {} AS SELECT {shown}, {PARTITION} FROM {reader}({}, format = 'newline_delimited', \
-         compression = 'gzip'{columns}, hive_partitioning = true, hive_types = {{username: VARCHAR, \
-         year: BIGINT, month: BIGINT, day: BIGINT, hour: BIGINT}});\n",
+        "CREATE VIEW {} AS SELECT {shown}, {} FROM {reader}({}, {}{columns}, hive_partitioning = true, \
+         hive_types = {{{}}});\n",
         quoted(view),
+        Partition::COLUMNS.join(", "),
         literal(&files),
+        read_as_format(Format::JsonGz),
+        partition.map(|(column, read_as)| format!("{column}: {read_as}")).join(", "),
     )
+}
+
+/// Returns the options with which DuckDB's readers of JSON read files of a format.
+fn read_as_format(format: Format) -> &'static str {
+    match format {
+        Format::JsonGz => "format = 'newline_delimited', compression = 'gzip'",
+    }
 }
 
 /// Returns the types of which any user has a file. A folder alone does not count: it may have been emptied.
 fn types_with_files(lake: &Path) -> io::Result<BTreeSet<String>> {
     let mut found = BTreeSet::new();
-    for user in entries(lake)?.iter().filter(|user| has_prefix(user, "username=")) {
+    for user in entries(lake)?.iter().filter(|user| has_prefix(user, Partition::PREFIX)) {
         for folder in entries(&user.path())? {
             // Weir creates no other folder there; a stray one by another hand is skipped.
             let name = folder.file_name().into_string().ok().filter(|name| name.parse::<EventType>().is_ok());
             if let Some(name) = name.filter(|name| !found.contains(name))
-                && has_a_file(&folder.path(), &FOLDERS)?
+                && has_a_file(&folder.path(), &Partition::HOUR_FOLDERS)?
             {
                 found.insert(name);
             }
@@ -165,7 +183,7 @@ fn types_with_files(lake: &Path) -> io::Result<BTreeSet<String>> {
 fn has_a_file(folder: &Path, below: &[&str]) -> io::Result<bool> {
     let entries = entries(folder)?;
     let Some((prefix, below)) = below.split_first() else {
-        return Ok(entries.iter().any(|file| file.file_name().to_string_lossy().ends_with(".json.gz")));
+        return Ok(entries.iter().any(|file| Format::of_file(&file.file_name().to_string_lossy()).is_some()));
     };
     for entry in entries.iter().filter(|entry| has_prefix(entry, prefix)) {
         if has_a_file(&entry.path(), below)? {

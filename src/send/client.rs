@@ -83,7 +83,10 @@ pub(super) enum Reply {
 #[derive(Debug, Deserialize)]
 #[serde(tag = "status", rename_all = "snake_case")]
 pub(super) enum Outcome {
-    Stored,
+    Stored {
+        #[serde(default)]
+        warnings: Vec<String>,
+    },
     Duplicate,
     Rejected {
         #[serde(default)]

@@ -180,6 +180,7 @@ impl Delivery<'_> {
         self.beginning.take(settled);
         self.report.sent += settled.sent;
         self.report.duplicates += settled.duplicates;
+        self.report.warn(&settled.warned);
         self.report.rejected += settled.rejected.len() as u64;
         self.done = last;
         Ok(())

@@ -11,7 +11,8 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::counted::counted;
+use super::sender::Warned;
+use crate::{counted::counted, terminal::on_one_line};
 
 /// How often the bar is drawn.
 const TICK: Duration = Duration::from_millis(200);
@@ -26,6 +27,8 @@ pub(super) struct Report {
     pub(super) duplicates: u64,
     /// Includes those of interrupted runs.
     pub(super) rejected: u64,
+    warned: u64,
+    first_warning: Option<(u64, String)>,
     /// How many lines an interrupted run had done.
     before: u64,
 }
@@ -44,7 +47,26 @@ impl Report {
             ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),
         );
         bar.enable_steady_tick(TICK);
-        Self { name, begin: Instant::now(), bar, read, sent: 0, duplicates: 0, rejected: 0, before: 0 }
+        Self {
+            name,
+            begin: Instant::now(),
+            bar,
+            read,
+            sent: 0,
+            duplicates: 0,
+            rejected: 0,
+            warned: 0,
+            first_warning: None,
+            before: 0,
+        }
+    }
+
+    /// Adds events that were stored with a warning. The first warning is shown at the end.
+    pub(super) fn warn(&mut self, warned: &Warned) {
+        self.warned += warned.events;
+        if self.first_warning.is_none() {
+            self.first_warning.clone_from(&warned.first);
+        }
     }
 
     /// Adds the progress of an interrupted run.
@@ -101,5 +123,13 @@ impl Report {
             self.begin.elapsed().as_secs_f64(),
             self.per_second()
         )
+    }
+    /// Returns how many events were stored with a warning, and the first warning; `None` without any.
+    pub(super) fn warned(&self) -> Option<String> {
+        let (line, warning) = self.first_warning.as_ref()?;
+        let events = counted(self.warned, "event", "events");
+        // The server is not trusted with the terminal.
+        let warning = on_one_line(warning);
+        Some(format!("{}: {events} stored with a warning, first line {line}: {warning}", self.name))
     }
 }

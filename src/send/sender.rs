@@ -33,11 +33,28 @@ pub(super) struct Rejection {
     pub(super) cut: bool,
 }
 
+/// The events that were stored with a warning.
+#[derive(Debug, Default)]
+pub(super) struct Warned {
+    pub(super) events: u64,
+    /// The first one's line, and its warning.
+    pub(super) first: Option<(u64, String)>,
+}
+
+impl Warned {
+    fn add(&mut self, line: u64, warnings: Vec<String>) {
+        let Some(warning) = warnings.into_iter().next() else { return };
+        self.events += 1;
+        self.first.get_or_insert((line, warning));
+    }
+}
+
 /// The outcomes of a batch.
 #[derive(Debug, Default)]
 pub(super) struct Settled {
     pub(super) sent: u64,
     pub(super) duplicates: u64,
+    pub(super) warned: Warned,
     /// In the order of their lines.
     pub(super) rejected: Vec<Rejection>,
 }
@@ -148,7 +165,10 @@ fn note(
     let mut again = Vec::new();
     for ((item, event), outcome) in waiting.into_iter().zip(outcomes) {
         match outcome {
-            Outcome::Stored => settled.sent += 1,
+            Outcome::Stored { warnings } => {
+                settled.sent += 1;
+                settled.warned.add(item.number, warnings);
+            }
             Outcome::Duplicate => settled.duplicates += 1,
             Outcome::Rejected { errors } => settled.rejected.push(rejection(item, errors)),
             Outcome::NotStored => again.push((item, event)),

@@ -18,7 +18,7 @@ mod sharing;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use collector::{Drift, Fate, Observe, Taken};
+use collector::{ByFate, Drift, Fate, Limits, Observe, Taken};
 use prometheus_client::{
     encoding::text,
     metrics::{counter::Counter, family::Family, gauge::Gauge, info::Info},
@@ -40,8 +40,8 @@ pub(crate) struct Metrics {
     registry: Registry,
     looked: Looked,
     sharing: Option<Sharing>,
-    events: BTreeMap<EventType, ByFate>,
-    other_events: ByFate,
+    events: BTreeMap<EventType, ByFate<Counter>>,
+    other_events: ByFate<Counter>,
     body_bytes: Counter,
     /// Live counts not raised for stored events.
     pub(crate) count_failures: Counter,
@@ -51,15 +51,6 @@ pub(crate) struct Metrics {
     pub(super) connections: ConnectionMetrics,
     pub(super) refused: RefusedMetrics,
     pub(super) filing: FilingMetrics,
-}
-
-/// Events of a type by fate.
-#[derive(Default)]
-struct ByFate {
-    accepted: Counter,
-    duplicate: Counter,
-    rejected: Counter,
-    not_stored: Counter,
 }
 
 /// Connection metrics.
@@ -105,12 +96,13 @@ impl Metrics {
         catalog: &Catalog,
         engine: Option<&Embedded>,
         coalescing: Option<Coalescing>,
+        limits: Limits,
         clock: Arc<dyn Clock>,
     ) -> Arc<Self> {
         let mut registry = Registry::default();
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("weir_build", "Which version of Weir this is", build);
-        let looked = Looked::register(&mut registry, engine.cloned(), clock);
+        let looked = Looked::register(&mut registry, engine.cloned(), limits, clock);
         let weir = registry.sub_registry_with_prefix("weir");
 
         let sharing = coalescing.map(|coalescing| Sharing::register(weir, coalescing));
@@ -125,8 +117,8 @@ impl Metrics {
                 ])
             };
             ByFate {
-                accepted: of("accepted"),
-                duplicate: of("duplicate"),
+                stored: of("accepted"),
+                duplicates: of("duplicate"),
                 rejected: of("rejected"),
                 not_stored: of("not_stored"),
             }
@@ -218,13 +210,7 @@ impl Observe for Metrics {
 
     fn event(&self, event_type: Option<&EventType>, fate: Fate) {
         let events = event_type.and_then(|known| self.events.get(known)).unwrap_or(&self.other_events);
-        let counter = match fate {
-            Fate::Accepted => &events.accepted,
-            Fate::Duplicate => &events.duplicate,
-            Fate::Rejected => &events.rejected,
-            Fate::NotStored => &events.not_stored,
-        };
-        counter.inc();
+        events[fate].inc();
     }
 
     fn body(&self, bytes: usize) {

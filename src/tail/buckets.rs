@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, io::Write, time::Duration};
 
 use anyhow::{Context, Result};
-use weir_core::{BatchKey, Clock, ports::Raw};
+use weir_core::{BatchKey, Clock, ports::RawObjects};
 
 use super::{filter::Tail, readers};
 use crate::audit::objects::read_batch;
@@ -19,7 +19,7 @@ const PAGE: usize = 1000;
 
 /// Follows the batches below a prefix, until the reader has gone.
 pub(super) async fn follow<W: Write>(
-    raw: &dyn Raw,
+    raw: &dyn RawObjects,
     prefix: &str,
     clock: &dyn Clock,
     tail: &mut Tail<W>,
@@ -45,7 +45,7 @@ pub(super) async fn follow<W: Write>(
 }
 
 /// Returns the batches of the last hours, in the order of their keys and so of their times.
-async fn recent(raw: &dyn Raw, prefix: &str, clock: &dyn Clock) -> Result<BTreeSet<BatchKey>> {
+async fn recent(raw: &dyn RawObjects, prefix: &str, clock: &dyn Clock) -> Result<BTreeSet<BatchKey>> {
     let now = clock.now();
     let since = weir_core::Timestamp::saturating(now.millis().saturating_sub(LATE_HOURS * 3_600_000));
     let [year, month, day, hour] = since.hour().parts();
@@ -64,7 +64,7 @@ async fn recent(raw: &dyn Raw, prefix: &str, clock: &dyn Clock) -> Result<BTreeS
     }
 }
 
-async fn print<W: Write>(raw: &dyn Raw, batch: &BatchKey, tail: &mut Tail<W>) -> Result<()> {
+async fn print<W: Write>(raw: &dyn RawObjects, batch: &BatchKey, tail: &mut Tail<W>) -> Result<()> {
     let content = raw.open(batch).await?;
     let mut printed = Ok(());
     let seen = read_batch(content, |line| {

@@ -24,6 +24,8 @@ pub(super) fn of_line(line: &[u8], coloured: bool) -> String {
         members.iter().find(|(found, _)| found == name).map_or(Cow::Borrowed(""), |(_, value)| shown(value))
     };
     let time = find("received_at");
+    // Stamped, if it is the first member; elsewhere it is a client's.
+    let stamped = members.first().is_some_and(|(name, _)| name == "time");
     let time = time.parse().ok().and_then(|millis| Timestamp::from_millis(millis).ok());
     let time = time.map_or_else(String::new, |time: Timestamp| time.to_string());
     let event_type = find("event_type");
@@ -37,7 +39,7 @@ pub(super) fn of_line(line: &[u8], coloured: bool) -> String {
         find("username"),
         find("event_id")
     );
-    for (name, value) in &members {
+    for (name, value) in members.iter().skip(usize::from(stamped)) {
         match name.as_str() {
             "event_id" | "username" | "event_type" | "received_at" => {}
             "errors" if is_rejected => out += &format!(" {bad}{}{bad:#}", reasons(value)),

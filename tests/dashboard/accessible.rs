@@ -24,7 +24,7 @@ fn weir_with_much_to_show() -> Weir {
 /// Shows all of that, opened, and an answer.
 fn show_all(browser: &Browser) {
     browser.until_contains("#keys-list", "buy");
-    browser.until_contains(".chart:last-child .readout", "3 events filed");
+    browser.until_contains(".chart:nth-child(2) .readout", "3 events filed");
     browser.until_contains("#latest-list", "/session_id");
     browser.fill("#try-field-0", "");
     browser.click("#try-send");

@@ -1,6 +1,9 @@
 //! What somebody does on the page: sign in, look, send events, sign out.
 
+use weir_core::{Clock, SystemClock};
+
 use super::{
+    browser::Browser,
     harness::{Value, Weir, basic, click, eventually, json},
     visit::{
         EVENT_REFUSED, NOT_ALLOWED, NOT_SIGNED_IN, TOO_MANY, everything, no_errors_but, sign_in, signed_in,
@@ -53,8 +56,35 @@ fn what_others_send_moves_the_numbers_without_a_reload() {
         text == "just now" || text.ends_with(" ago")
     });
     browser.until_contains(".chart:first-child .readout", "3 events filed");
-    browser.until_contains(".chart:last-child .readout", "3 events filed");
+    browser.until_contains(".chart:nth-child(2) .readout", "3 events filed");
     assert_eq!(browser.run("return window.stillHere", &json!([])), true);
+    no_errors_but(&browser, &[]);
+}
+
+#[test]
+fn events_of_last_year_have_bars_by_month_which_are_hidden_without_them() {
+    const DAY: u64 = 24 * 60 * 60 * 1000;
+    let weir = Weir::start();
+    let browser = signed_in(&weir);
+    browser.until_is("#accepted", "0");
+    let is_hidden = |browser: &Browser| {
+        browser.run("return document.querySelector('.chart:nth-child(3)').hidden", &json!([]))
+    };
+    assert_eq!(weir.post("/button/click", click("s", "b")).status, 200);
+    browser.until_contains(".chart:nth-child(2) .readout", "1 event filed");
+    assert_eq!(is_hidden(&browser), true);
+    let now = SystemClock.now().millis();
+    let event = |days: u64| json!({"session_id": "s", "button_id": "b", "occurred_at": now - days * DAY});
+    for days in [89, 120, 120, 395] {
+        assert_eq!(weir.post("/button/click", event(days).to_string()).status, 200);
+    }
+    browser.until_contains(".chart:nth-child(3) .readout", "3 events filed");
+    browser.until_contains(".chart:nth-child(2) .readout", "2 events filed");
+    browser.until_contains(".chart:first-child .readout", "1 event filed");
+    assert_eq!(is_hidden(&browser), false);
+    let bars = "return document.querySelectorAll('.chart:nth-child(3) .bars > span').length";
+    let bars = browser.run(bars, &json!([])).as_u64().unwrap();
+    assert!((9..=11).contains(&bars), "{bars} months lie between 395 and 120 days ago");
     no_errors_but(&browser, &[]);
 }
 

@@ -29,6 +29,18 @@ pub(crate) fn keys() -> [&'static str; 4] {
     ["a", "b#1", "ü/ä", "https://a.example/?q=1"]
 }
 
+/// When an event happened, by its client's clock: lately, long ago, or at a time that cannot be.
+fn happened(dice: &Dice, now: u64) -> u64 {
+    const DAY: u64 = 24 * 60 * 60 * 1000;
+    match dice.range(0..10) {
+        0 => now - 400 * DAY - dice.range(0..DAY),
+        1 => now - dice.range(0..401 * DAY),
+        2 => now + dice.range(0..1_200_000),
+        3 => now / 1000,
+        _ => now - dice.range(0..9_000_000),
+    }
+}
+
 /// Makes an event with this number; `of` is the type, where the request is for one type's own route.
 pub(crate) fn make(
     dice: &Dice,
@@ -56,7 +68,7 @@ pub(crate) fn make(
         return Sent { username: username.to_owned(), text, form: Form::Invalid };
     }
     let event_id = dice.chance(700).then(|| format!("id-{username}-{number}"));
-    let occurred_at = dice.chance(400).then(|| now - dice.range(0..9_000_000));
+    let occurred_at = dice.chance(400).then(|| happened(dice, now));
     let mut rest = String::new();
     let mut fields = vec![marker, others.to_owned(), format!("\"{count_by}\":\"{key}\"")];
     if dice.chance(600) {

@@ -53,7 +53,9 @@ pub(crate) enum Bug {
     FirstWriteWins,
     /// Partitions are made by the time of filing.
     PartitionedByFiling,
-    /// Partitions are made by the client's time.
+    /// Partitions are made by the time of arrival.
+    PartitionedByArrival,
+    /// Partitions are made by the client's time, however far off it is.
     PartitionedByOccurrence,
     /// A batch is noted as filed before it is.
     NotedBeforeFiled,
@@ -92,7 +94,7 @@ pub(crate) enum Bug {
 }
 
 /// All of them: the check that finds it, and the seed from which on it is looked for.
-pub(crate) const ALL: [(Bug, &str, u64); 39] = [
+pub(crate) const ALL: [(Bug, &str, u64); 40] = [
     (Bug::AcknowledgedUnstored, "acknowledged is stored", 6),
     (Bug::WholeBatchAgain, "stored once", 97),
     (Bug::PartialFailureIgnored, "acknowledged is stored", 2),
@@ -114,6 +116,7 @@ pub(crate) const ALL: [(Bug, &str, u64); 39] = [
     (Bug::NamesShared, "lake is what was delivered", 1),
     (Bug::FirstWriteWins, "lake is what was delivered", 24),
     (Bug::PartitionedByFiling, "lake's places", 3),
+    (Bug::PartitionedByArrival, "lake's places", 1),
     (Bug::PartitionedByOccurrence, "lake's places", 1),
     (Bug::NotedBeforeFiled, "lake is what was delivered", 3),
     (Bug::NoMarker, "settled counts", 2),

@@ -4,10 +4,10 @@
 use std::{num::NonZeroU16, sync::Arc, time::Duration};
 
 use authorizer::Authorizer;
-use collector::{Collector, Gateway, GatewayAuthentication, Origins};
+use collector::{Collector, Gateway, GatewayAuthentication, Host, Limits, Origins};
 use fan_out::FanOut;
-use weir_aws::{Aws, DynamoCounts, DynamoUsers};
-use weir_core::Catalog;
+use weir_aws::{Aws, DynamoCounts, DynamoUsers, Names};
+use weir_core::{Catalog, ports::Ports};
 
 use crate::{
     clock::WrongClock,
@@ -71,23 +71,31 @@ impl Weir {
     /// A collector behind its gateway, on a machine whose clocks go wrong in some runs where they `may`: what it claims must
     /// hold all the same. What it stamps is by a clock that is right, as the checks go by that.
     pub(crate) fn gateway(&self, may: bool) -> Gateway {
-        let counts = Arc::new(self.counts());
+        let names = Names {
+            stream: "weir".to_owned(),
+            recent_ids: "recent".to_owned(),
+            counts: "counts".to_owned(),
+            shards: SHARDS,
+        };
+        let (ports, _) = self.aws.ports(&names, GIVE_UP_AFTER);
         let ids = if may { self.aws_of_another_machine("collector") } else { self.aws.clone() }
             .recent_ids("recent");
         let stream = self.aws.stream("weir", GIVE_UP_AFTER).remembering(ids);
-        let collector = Collector {
-            catalog: self.catalog.clone(),
-            stream: planted::stream(&self.world, Arc::new(stream), counts.clone()),
-            live: planted::live(&self.world, counts.clone()),
-            settled: counts.clone(),
-            rejected: planted::rejected(&self.world, counts),
-            health: Arc::new(self.aws.health("weir", "counts")),
+        let ports = Ports {
+            stream: planted::stream(&self.world, Arc::new(stream), ports.live.clone()),
+            live: planted::live(&self.world, ports.live),
+            rejected: planted::rejected(&self.world, ports.rejected),
+            ..ports
+        };
+        let host = Host {
             authenticate: Arc::new(GatewayAuthentication::new(Arc::new(self.world.clock))),
             observe: Arc::new(()),
             clock: Arc::new(self.world.clock),
             random: self.random.clone(),
             counted_within: Some(COUNTED_WITHIN),
         };
+        let catalog = self.catalog.clone();
+        let collector = Collector { catalog, ports, host, limits: Limits::default() };
         Gateway::new(collector::router(collector, &Origins::Any))
     }
 

@@ -1,6 +1,7 @@
 //! What runs, what it is told, and what wakes it.
 
 use serde_json::Map;
+use weir_core::Format;
 
 use super::{
     harness::{Value, json},
@@ -131,7 +132,7 @@ fn batches_wake_the_fan_out_and_nothing_that_it_writes_does() {
     assert_eq!(stream["Prefix"], "raw/!{timestamp:yyyy/MM/dd/HH}/");
     assert_eq!(
         (&stream["CompressionFormat"], &stream["FileExtension"]),
-        (&json!("GZIP"), &json!(".json.gz"))
+        (&json!("GZIP"), &json!(format!(".{}", Format::JsonGz.extension())))
     );
     assert!(!text(&stream["ErrorOutputPrefix"]).starts_with("raw/"));
     for (action, on) in template.permissions("FanOutRole") {

@@ -14,7 +14,7 @@ type Column = (String, String);
 
 /// The columns that stamped members become, in every table.
 fn stamped() -> Vec<Column> {
-    [("event_id", "string"), ("received_at", "bigint"), ("occurred_at", "bigint")]
+    [("event_id", "string"), ("time", "bigint"), ("received_at", "bigint"), ("occurred_at", "bigint")]
         .map(|(name, kind)| (name.to_owned(), kind.to_owned()))
         .into()
 }
@@ -73,9 +73,8 @@ fn athena_has_a_table_for_every_type_of_the_catalog_with_the_fields_of_its_schem
             .collect();
         // In their order, too: it is that of the catalog's file, as everywhere.
         assert_eq!(*columns, found, "the columns of {name} in template.yaml should be\n{wanted}");
-        let partition_keys = ["username", "year", "month", "day", "hour"];
         let mut all = found;
-        all.retain(|(column, _)| partition_keys.contains(&column.as_str()));
+        all.retain(|(column, _)| Partition::COLUMNS.contains(&column.as_str()));
         assert!(
             all.is_empty(),
             "{name} has fields that are the lake's folders: {all:?}; Athena refuses that"

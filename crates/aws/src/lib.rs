@@ -4,7 +4,7 @@
 //! | --- | --- | --- |
 //! | `Stream` | [`FirehoseStream`] | a request's events packed into few Firehose records; only refused ones sent again |
 //! | | [`RecentIds`] | one item an event whose client gave it an id: what comes again is not stored again |
-//! | `LiveCounts`, `SettledCounts`, `Books` | [`DynamoCounts`] | one item a counter; a batch settles in transactions with markers |
+//! | `LiveCounts`, `Settlement`, `SettledCounts`, `Books` | [`DynamoCounts`] | one item a counter; a batch settles in transactions with markers |
 //! | `RecentRejected` | [`DynamoCounts`] | one item a request, gone after a week |
 //! | `Users`, `UserAdmin` | [`DynamoUsers`] | one item a user, saved on the version that was read |
 //! | `Raw`, `Lake`, `Quarantine` | [`S3Raw`], [`S3Lake`], [`S3Quarantine`] | streamed both ways |
@@ -37,7 +37,7 @@ use aws_config::{
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_smithy_http_client::tls;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
-use weir_core::{Clock, Random, SystemClock, SystemRandom};
+use weir_core::{Clock, Random, SystemClock, SystemRandom, ports::Ports};
 
 pub use counts::DynamoCounts;
 pub use errors::explained;
@@ -45,7 +45,7 @@ pub use health::AwsHealth;
 pub use objects::{QUARANTINE_PREFIX, RAW_PREFIX, S3Lake, S3Quarantine, S3Raw};
 pub use packing::{Entry, pack};
 pub use recent_ids::RecentIds;
-pub use stream::FirehoseStream;
+pub use stream::{FirehoseStream, Retries};
 pub use users::DynamoUsers;
 
 use service_clock::ServiceClock;
@@ -56,6 +56,19 @@ pub struct Aws {
     config: SdkConfig,
     random: Arc<dyn Random>,
     clock: Arc<dyn Clock>,
+}
+
+/// The names of what the collector's ports are made of.
+#[derive(Debug, Clone)]
+pub struct Names {
+    /// The delivery stream.
+    pub stream: String,
+    /// The table of recent ids.
+    pub recent_ids: String,
+    /// The table of counts.
+    pub counts: String,
+    /// The number of items that a hot counter is spread over (see [`Aws::counts`]).
+    pub shards: NonZeroU16,
 }
 
 /// The time limits for connecting, and for one attempt of a call: a call to a slower service is retried.
@@ -125,6 +138,23 @@ impl Aws {
     #[must_use]
     pub fn counts(&self, table: &str, shards: NonZeroU16) -> DynamoCounts {
         DynamoCounts::new(&self.config, table, shards, self.random.clone(), self.clock.clone())
+    }
+
+    /// Returns the collector's ports, and the retries of its stream, which gives up storing after `give_up_after`.
+    #[must_use]
+    pub fn ports(&self, names: &Names, give_up_after: Duration) -> (Ports, Retries) {
+        let stream =
+            self.stream(&names.stream, give_up_after).remembering(self.recent_ids(&names.recent_ids));
+        let retries = stream.retries();
+        let counts = Arc::new(self.counts(&names.counts, names.shards));
+        let ports = Ports {
+            stream: Arc::new(stream),
+            live: counts.clone(),
+            settled: counts.clone(),
+            rejected: counts,
+            health: Arc::new(self.health(&names.stream, &names.counts)),
+        };
+        (ports, retries)
     }
 
     /// Returns a table of users.

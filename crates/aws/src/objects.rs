@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use aws_sdk_s3::{Client, operation::get_object::GetObjectError, primitives::ByteStream};
 use futures_util::stream;
 use weir_core::{
-    BatchId, BatchKey, Partition, Username,
-    ports::{Content, Lake, LakeObjects, PortError, Quarantine, Raw},
+    BatchId, BatchKey, Format, Partition, Username,
+    ports::{Content, Lake, LakeObjects, PortError, Quarantine, QuarantineObjects, Raw, RawObjects},
 };
 
 use crate::{errors::port_error, upload};
@@ -18,9 +18,6 @@ pub const RAW_PREFIX: &str = "raw/";
 /// The prefix, in the raw bucket, of batches that could not be filed: outside [`RAW_PREFIX`], whose objects start the
 /// fan-out.
 pub const QUARANTINE_PREFIX: &str = "quarantine/";
-
-/// The prefix of all of the lake's keys.
-const LAKE_PREFIX: &str = "username=";
 
 /// The bucket of batches.
 #[derive(Clone)]
@@ -83,7 +80,10 @@ impl Raw for S3Raw {
     async fn open(&self, batch: &BatchKey) -> Result<Content, PortError> {
         open(&self.client, &self.bucket, batch.as_str()).await
     }
+}
 
+#[async_trait]
+impl RawObjects for S3Raw {
     async fn list(&self, after: Option<&BatchKey>, limit: usize) -> Result<Vec<BatchKey>, PortError> {
         let keys = list(&self.client, &self.bucket, RAW_PREFIX, after.map(BatchKey::as_str), limit).await?;
         Ok(keys.into_iter().map(BatchKey::new).collect())
@@ -103,19 +103,14 @@ impl Lake for S3Lake {
         let buckets: Vec<&str> = own.as_deref().into_iter().chain([self.bucket.as_str()]).collect();
         upload::put(&self.client, &buckets, &partition.object(batch), length, content).await
     }
-
-    async fn open(&self, partition: &Partition, batch: &BatchId) -> Result<Content, PortError> {
-        self.open_of(Some(&partition.username), &partition.object(batch)).await
-    }
-
-    /// Lists the shared bucket only.
-    async fn list(&self, after: Option<&str>, limit: usize) -> Result<Vec<String>, PortError> {
-        list(&self.client, &self.bucket, LAKE_PREFIX, after, limit).await
-    }
 }
 
 #[async_trait]
 impl LakeObjects for S3Lake {
+    /// Lists the shared bucket only.
+    async fn list(&self, after: Option<&str>, limit: usize) -> Result<Vec<String>, PortError> {
+        list(&self.client, &self.bucket, Partition::PREFIX, after, limit).await
+    }
     /// Lists the user's own bucket and the shared one.
     async fn list_of(
         &self,
@@ -123,7 +118,7 @@ impl LakeObjects for S3Lake {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<String>, PortError> {
-        let prefix = format!("{LAKE_PREFIX}{username}/");
+        let prefix = format!("{}/", Partition::folder_of_user(username));
         let mut keys = list(&self.client, &self.bucket, &prefix, after, limit).await?;
         if let Some(own) = self.own_bucket(username) {
             match list(&self.client, &own, &prefix, after, limit).await {
@@ -141,8 +136,7 @@ impl LakeObjects for S3Lake {
     }
 
     async fn open_path(&self, path: &str) -> Result<Content, PortError> {
-        let username = path.strip_prefix(LAKE_PREFIX).and_then(|rest| rest.split('/').next());
-        self.open_of(username.and_then(|name| name.parse().ok()).as_ref(), path).await
+        self.open_of(Partition::user_of(path).as_ref(), path).await
     }
 }
 
@@ -151,14 +145,17 @@ impl Quarantine for S3Quarantine {
     async fn put(&self, batch: &BatchId, length: u64, content: Content) -> Result<(), PortError> {
         upload::put(&self.client, &[&self.bucket], &quarantine_key(batch), length, content).await
     }
+}
 
+#[async_trait]
+impl QuarantineObjects for S3Quarantine {
     async fn open(&self, batch: &BatchId) -> Result<Content, PortError> {
         open(&self.client, &self.bucket, &quarantine_key(batch)).await
     }
 }
 
 fn quarantine_key(batch: &BatchId) -> String {
-    format!("{QUARANTINE_PREFIX}{batch}.json.gz")
+    format!("{QUARANTINE_PREFIX}{}", Format::default().file(batch))
 }
 
 async fn open(client: &Client, bucket: &str, key: &str) -> Result<Content, PortError> {

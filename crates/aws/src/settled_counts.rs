@@ -1,4 +1,4 @@
-//! [`SettledCounts`] on DynamoDB.
+//! [`Settlement`] and [`SettledCounts`] on DynamoDB.
 //!
 //! A transaction takes 100 items: the marker of a chunk of the batch, which must not exist yet, and up to 99 counts. The
 //! chunks follow from the tallies alone, so settling is idempotent: settling the batch again makes the same chunks and finds
@@ -14,7 +14,7 @@ use aws_sdk_dynamodb::{
 use weir_core::{
     BatchId, EventType, Hour, Partition, Timestamp, Username,
     counts::SettledTotals,
-    ports::{PortError, Settled, SettledCounts},
+    ports::{PortError, Settled, SettledCounts, Settlement},
 };
 
 use crate::{
@@ -136,7 +136,7 @@ impl DynamoCounts {
 }
 
 #[async_trait]
-impl SettledCounts for DynamoCounts {
+impl Settlement for DynamoCounts {
     async fn settle(
         &self,
         batch: &BatchId,
@@ -150,7 +150,10 @@ impl SettledCounts for DynamoCounts {
         }
         Ok(last)
     }
+}
 
+#[async_trait]
+impl SettledCounts for DynamoCounts {
     async fn totals(&self, username: &Username) -> Result<SettledTotals, PortError> {
         let mut totals = SettledTotals::default();
         for (sk, item) in self.items(READING, settled_totals(username), None).await? {

@@ -49,13 +49,25 @@ pub struct FirehoseStream {
     name: String,
     give_up_after: Duration,
     random: Arc<dyn Random>,
-    retries: Arc<AtomicU64>,
+    retries: Retries,
     ids: Option<RecentIds>,
+}
+
+/// The number of a stream's retries.
+#[derive(Debug, Clone, Default)]
+pub struct Retries(Arc<AtomicU64>);
+
+impl Retries {
+    /// Returns the retries since the last time, and resets their number.
+    #[must_use]
+    pub fn take(&self) -> u64 {
+        self.0.swap(0, Ordering::Relaxed)
+    }
 }
 
 impl FirehoseStream {
     pub(crate) fn new(client: Client, name: &str, give_up_after: Duration, random: Arc<dyn Random>) -> Self {
-        Self { client, name: name.to_owned(), give_up_after, random, retries: Arc::default(), ids: None }
+        Self { client, name: name.to_owned(), give_up_after, random, retries: Retries::default(), ids: None }
     }
 
     /// Returns the same stream with dedup: an event that is sent again is stored once.
@@ -64,10 +76,10 @@ impl FirehoseStream {
         Self { ids: Some(ids), ..self }
     }
 
-    /// Returns the retries since the last time, and resets their number.
+    /// Returns the number of retries, which goes on rising.
     #[must_use]
-    pub fn take_retries(&self) -> u64 {
-        self.retries.swap(0, Ordering::Relaxed)
+    pub fn retries(&self) -> Retries {
+        self.retries.clone()
     }
 
     /// Sends the entries of one call until all are accepted or time is up; returns the outcome of each entry.
@@ -106,7 +118,7 @@ impl FirehoseStream {
             }
             tokio::time::sleep(wait).await;
             backoff = (backoff * 2).min(LONGEST_BACKOFF);
-            self.retries.fetch_add(1, Ordering::Relaxed);
+            self.retries.0.fetch_add(1, Ordering::Relaxed);
             entries = refused.into_iter().map(|(entry, _)| entry).collect();
         }
     }

@@ -61,9 +61,9 @@ async fn counts() {
         suite::live_counts::keys_are_paged_largest_first(&*live).await;
         if number == 1 {
             let settled = coalescing.settled_counts(counts.clone());
-            suite::settled_counts::batches_add_up(&*settled).await;
-            suite::settled_counts::a_batch_settles_once(&*settled).await;
-            suite::settled_counts::the_time_of_the_last_batch_is_known(&*settled).await;
+            suite::settled_counts::batches_add_up(&*counts, &*settled).await;
+            suite::settled_counts::a_batch_settles_once(&*counts, &*settled).await;
+            suite::settled_counts::the_time_of_the_last_batch_is_known(&*counts, &*settled).await;
             let stream = coalescing.stream(Arc::new(emulator.aws().stream(STREAM, PATIENCE)));
             let rejected = coalescing.recent_rejected(counts);
             suite::recent_rejected::the_latest_are_listed_newest_first(&*stream, &*rejected).await;

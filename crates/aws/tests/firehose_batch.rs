@@ -18,7 +18,7 @@ use flate2::{Compression, read::MultiGzDecoder, write::GzEncoder};
 use serde_json::{Value, json};
 use weir_core::{
     BatchKey,
-    ports::{Lake, Settled, SettledCounts},
+    ports::{LakeObjects, Settled, SettledCounts},
 };
 
 const HOUR: u64 = 3_600_000;

@@ -24,7 +24,7 @@ use axum::{
     body::Body,
     http::{Request, request::Parts},
 };
-use collector::{Authenticate, Caller, Collector, NotAuthenticated, Origins};
+use collector::{Authenticate, Caller, Collector, Host, Limits, NotAuthenticated, Origins};
 use emulator::{COUNTS, Emulator, IDS, LAKE, RAW, STREAM, shards};
 use fan_out::FanOut;
 use faulty::{Fault, Faulty, Plan};
@@ -32,10 +32,10 @@ use futures_util::StreamExt;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tower::ServiceExt;
-use weir_aws::Aws;
+use weir_aws::{Aws, Names};
 use weir_core::{
     BatchKey, Catalog, SeededRandom, SystemClock, SystemRandom,
-    ports::{Content, Lake, Raw, SettledCounts},
+    ports::{Content, LakeObjects, Raw, RawObjects, SettledCounts},
     users::Scope,
 };
 
@@ -53,23 +53,27 @@ impl Authenticate for Door {
 /// The claim of a request that failed ends soon, so that its client need not wait.
 const LEASE: Duration = Duration::from_secs(3);
 
+const GIVE_UP_AFTER: Duration = Duration::from_secs(4);
+
 fn api(aws: &Aws) -> axum::Router {
-    let counts = Arc::new(aws.counts(COUNTS, shards(2)));
-    let collector = Collector {
-        catalog: Arc::new(Catalog::built_in().unwrap()),
-        stream: Arc::new(
-            aws.stream(STREAM, Duration::from_secs(4)).remembering(aws.recent_ids(IDS).claiming_for(LEASE)),
-        ),
-        live: counts.clone(),
-        settled: counts.clone(),
-        rejected: counts,
-        health: Arc::new(aws.health(STREAM, COUNTS)),
+    let names = Names {
+        stream: STREAM.to_owned(),
+        recent_ids: IDS.to_owned(),
+        counts: COUNTS.to_owned(),
+        shards: shards(2),
+    };
+    let (mut ports, _) = aws.ports(&names, GIVE_UP_AFTER);
+    let ids = aws.recent_ids(IDS).claiming_for(LEASE);
+    ports.stream = Arc::new(aws.stream(STREAM, GIVE_UP_AFTER).remembering(ids));
+    let host = Host {
         authenticate: Arc::new(Door),
+        observe: Arc::new(()),
         clock: Arc::new(SystemClock),
         random: Arc::new(SystemRandom),
-        observe: Arc::new(()),
         counted_within: None,
     };
+    let catalog = Arc::new(Catalog::built_in().unwrap());
+    let collector = Collector { catalog, ports, host, limits: Limits::default() };
     collector::router(collector, &Origins::Any)
 }
 

@@ -35,7 +35,7 @@ mod work;
 
 use std::{sync::Arc, time::Duration};
 
-use weir_core::ports::{LiveCounts, RecentRejected, SettledCounts, Stream};
+use weir_core::ports::{LiveCounts, Ports, RecentRejected, SettledCounts, Stream};
 
 use lanes::Rules;
 use ports::{SharedLiveCounts, SharedRecentRejected, SharedSettledCounts};
@@ -85,6 +85,18 @@ impl Coalescing {
     #[must_use]
     pub fn reading_within(self, read_within: Duration) -> Self {
         Self { read_within, ..self }
+    }
+
+    /// Wraps the collector's ports.
+    #[must_use]
+    pub fn ports(&self, inner: Ports) -> Ports {
+        Ports {
+            stream: self.stream(inner.stream),
+            live: self.live_counts(inner.live),
+            settled: self.settled_counts(inner.settled),
+            rejected: self.recent_rejected(inner.rejected),
+            health: inner.health,
+        }
     }
 
     /// Wraps live counts so that they share reads and increments.

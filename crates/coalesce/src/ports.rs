@@ -5,9 +5,9 @@ use std::{collections::BTreeMap, sync::Arc};
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use weir_core::{
-    BatchId, Counter, EventType, Hour, Increment, Key, Partition, Record, Username,
+    Counter, EventType, Hour, Increment, Key, Record, Username,
     counts::{KeyCount, KeysRequest, SettledTotals},
-    ports::{LiveCounts, PortError, RecentRejected, Settled, SettledCounts},
+    ports::{LiveCounts, PortError, RecentRejected, SettledCounts},
     rejected::RejectedEvent,
 };
 
@@ -80,7 +80,6 @@ impl LiveCounts for SharedLiveCounts {
 
 /// Settled counts that share reads.
 pub(crate) struct SharedSettledCounts {
-    inner: Arc<dyn SettledCounts>,
     totals: Same<Username, SettledTotals>,
     hours: Same<(Username, EventType, Hour, Hour), BTreeMap<Hour, u64>>,
     counted: Arc<Counted>,
@@ -93,15 +92,13 @@ impl SharedSettledCounts {
             let inner = for_totals.clone();
             async move { inner.totals(&username).await }
         };
-        let for_hours = inner.clone();
         let hours = move |(username, event_type, first, last)| {
-            let inner = for_hours.clone();
+            let inner = inner.clone();
             async move { inner.hours(&username, &event_type, first, last).await }
         };
         Self {
             totals: same(coalescing, COUNTS, totals),
             hours: same(coalescing, COUNTS, hours),
-            inner,
             counted: coalescing.counted.clone(),
         }
     }
@@ -109,14 +106,6 @@ impl SharedSettledCounts {
 
 #[async_trait]
 impl SettledCounts for SharedSettledCounts {
-    async fn settle(
-        &self,
-        batch: &BatchId,
-        tallies: &BTreeMap<Partition, u64>,
-    ) -> Result<Settled, PortError> {
-        self.inner.settle(batch, tallies).await
-    }
-
     async fn totals(&self, username: &Username) -> Result<SettledTotals, PortError> {
         self.counted.reads.request();
         self.totals.ask(username.clone()).await

@@ -61,12 +61,12 @@ async fn live_counts() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn settled_counts() {
-    let (_folder, _engine, _deliveries, (_, _, settled, _)) = engine();
-    suite::settled_counts::batches_add_up(&*settled).await;
-    suite::settled_counts::a_batch_settles_once(&*settled).await;
-    suite::settled_counts::a_race_settles_once(&*settled).await;
-    suite::settled_counts::a_batch_of_any_number_of_partitions_settles(&*settled).await;
-    suite::settled_counts::the_time_of_the_last_batch_is_known(&*settled).await;
+    let (_folder, engine, _deliveries, (_, _, settled, _)) = engine();
+    suite::settled_counts::batches_add_up(&engine, &*settled).await;
+    suite::settled_counts::a_batch_settles_once(&engine, &*settled).await;
+    suite::settled_counts::a_race_settles_once(&engine, &*settled).await;
+    suite::settled_counts::a_batch_of_any_number_of_partitions_settles(&engine, &*settled).await;
+    suite::settled_counts::the_time_of_the_last_batch_is_known(&engine, &*settled).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

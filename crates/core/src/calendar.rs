@@ -2,17 +2,12 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::{Hour, Timestamp};
+use crate::{Hour, NameError, Timestamp};
 
-/// A text that is no hour.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("an hour is like 2026-11-20T13, in UTC, between the years 1970 and 9999")]
-pub struct HourError;
-
-/// A text that is no day.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a day is like 2026-11-20, in UTC, between the years 1970 and 9999")]
-pub struct DayError;
+const NOT_AN_HOUR: NameError =
+    NameError::new("an hour", "is like 2026-11-20T13, in UTC, between the years 1970 and 9999");
+const NOT_A_DAY: NameError =
+    NameError::new("a day", "is like 2026-11-20, in UTC, between the years 1970 and 9999");
 
 /// A UTC day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -73,14 +68,14 @@ impl fmt::Display for Hour {
 }
 
 impl FromStr for Hour {
-    type Err = HourError;
+    type Err = NameError;
 
-    fn from_str(text: &str) -> Result<Self, HourError> {
+    fn from_str(text: &str) -> Result<Self, NameError> {
         let read = || {
             let (date, hour) = text.split_once('T')?;
             hour_of(date, digits(hour, 2)?)
         };
-        read().ok_or(HourError)
+        read().ok_or(NOT_AN_HOUR)
     }
 }
 
@@ -92,10 +87,10 @@ impl fmt::Display for Day {
 }
 
 impl FromStr for Day {
-    type Err = DayError;
+    type Err = NameError;
 
-    fn from_str(text: &str) -> Result<Self, DayError> {
-        hour_of(text, 0).map(Self::of).ok_or(DayError)
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        hour_of(text, 0).map(Self::of).ok_or(NOT_A_DAY)
     }
 }
 
@@ -160,7 +155,7 @@ mod tests {
             "２026-11-20T13",
             "20261120T13",
         ] {
-            assert_eq!(bad.parse::<Hour>(), Err(HourError), "{bad}");
+            assert_eq!(bad.parse::<Hour>(), Err(NOT_AN_HOUR), "{bad}");
         }
         for bad in [
             "",
@@ -172,7 +167,7 @@ mod tests {
             "2026-11-20-",
             "9999-12-31",
         ] {
-            assert_eq!(bad.parse::<Day>(), Err(DayError), "{bad}");
+            assert_eq!(bad.parse::<Day>(), Err(NOT_A_DAY), "{bad}");
         }
     }
 

@@ -11,7 +11,7 @@ use crate::{EventId, EventType, Timestamp, json, looks, occurred};
 pub const MAX_EVENT_BYTES: usize = 256 * 1024;
 
 /// The names that Weir stamps onto an event and that a client cannot set.
-pub const STAMPED: [&str; 2] = ["username", "received_at"];
+pub const STAMPED: [&str; 3] = ["username", "received_at", "time"];
 
 /// The names that a client may send beside its fields and that no schema can define.
 pub const ENVELOPE: [&str; 3] = ["event_type", "event_id", "occurred_at"];
@@ -77,8 +77,9 @@ impl<'a> Event<'a> {
         let mut violations = Vec::new();
         for name in STAMPED {
             if object.contains_key(name) {
-                violations
-                    .push(Violation::new(format!("/{name}"), "is set by the collector and cannot be sent"));
+                let hint = if name == "time" { ": send when the event happened as occurred_at" } else { "" };
+                let message = format!("is set by the collector and cannot be sent{hint}");
+                violations.push(Violation::new(format!("/{name}"), message));
             }
         }
         let event_type = envelope(object.remove("event_type"), "event_type", &mut violations, |value| {

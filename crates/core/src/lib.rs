@@ -5,7 +5,8 @@
 //!
 //! - names that are made by parsing and then cannot be wrong: [`Username`], [`EventType`], [`Key`], [`EventId`], [`BatchId`],
 //!   [`Partition`];
-//! - events as clients send them, and as they are stored: [`event`], [`Record`];
+//! - the files of events and their formats: [`LakeObject`], [`Format`];
+//! - events as clients send them, and as they are stored: [`event`], [`Record`]; the time that decides where: [`event_time`];
 //! - the event types: [`catalog`];
 //! - users and their access keys: [`users`];
 //! - counts: [`counts`], all of them beside each other: [`books`], and their hours and days: [`Hour`], [`Day`];
@@ -22,10 +23,12 @@ mod clock;
 pub mod conformance;
 pub mod counts;
 pub mod event;
+pub mod event_time;
+mod format;
 mod json;
 pub mod looks;
 mod names;
-pub mod occurred;
+mod occurred;
 mod partition;
 pub mod ports;
 mod random;
@@ -37,13 +40,14 @@ pub mod trace;
 pub mod users;
 
 pub use batch::{BatchId, BatchKey};
-pub use calendar::{Day, DayError, HourError};
+pub use calendar::Day;
 pub use catalog::Catalog;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use counts::{Counter, Increment};
 pub use event::{Event, Violation};
+pub use format::Format;
 pub use names::{EventId, EventType, Key, NameError, Username};
-pub use partition::{Partition, PartitionError};
+pub use partition::{LakeObject, Partition};
 pub use random::{Random, SeededRandom, SystemRandom};
 pub use record::{MAX_RECORD_BYTES, Record, RecordHead, RecordHeadError, Stamp};
-pub use timestamp::{Hour, Timestamp, TimestampError};
+pub use timestamp::{Hour, Timestamp};

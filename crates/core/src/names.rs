@@ -9,12 +9,21 @@ use std::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-/// Why a text is not a valid name. The message gives the rule.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{what} must be {rule}")]
+/// The error of a text, or a number, that is not what it should be. The message says what that is, and its rule: "a label
+/// must be 1 to 40 printable characters".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{what} {rule}")]
 pub struct NameError {
     what: &'static str,
     rule: &'static str,
+}
+
+impl NameError {
+    /// Makes the error of a text that should have been `what`; `rule` goes on from there, with its verb.
+    #[must_use]
+    pub const fn new(what: &'static str, rule: &'static str) -> Self {
+        Self { what, rule }
+    }
 }
 
 /// A newtype over a shared string that only [`FromStr`] can make; cloning costs a reference count.
@@ -38,8 +47,9 @@ macro_rules! parsed_name {
 
             #[inline]
             fn from_str(text: &str) -> Result<Self, NameError> {
+                const NOT_ONE: NameError = NameError::new($what, concat!("must be ", $rule));
                 let accepts: fn(&str) -> bool = $accepts;
-                if accepts(text) { Ok(Self(text.into())) } else { Err(NameError { what: $what, rule: $rule }) }
+                if accepts(text) { Ok(Self(text.into())) } else { Err(NOT_ONE) }
             }
         }
 

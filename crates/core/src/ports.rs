@@ -5,12 +5,15 @@
 //! | --- | --- | --- | --- |
 //! | [`Stream`] | collector | Firehose | the store's journal |
 //! | [`LiveCounts`] | collector | DynamoDB | the store and an overlay in memory |
-//! | [`SettledCounts`] | fan-out (and read by the collector) | DynamoDB | the store |
+//! | [`Settlement`] | fan-out | DynamoDB | the store |
+//! | [`SettledCounts`] | collector, audit | DynamoDB | the store |
 //! | [`RecentRejected`] | collector | DynamoDB | the store |
 //! | [`Users`], [`UserAdmin`] | authorizer; `weir user` | DynamoDB | the store |
-//! | [`Raw`] | fan-out, replay | S3 | a folder |
+//! | [`Raw`] | fan-out, audit | S3 | a folder |
+//! | [`RawObjects`] | replay, tail | S3 | a folder |
 //! | [`Lake`], [`Quarantine`] | fan-out | S3 | folders |
 //! | [`LakeObjects`] | audit | S3 | folders |
+//! | [`QuarantineObjects`] | tests | S3 | a folder |
 //! | [`Books`], [`BooksAdmin`] | audit | DynamoDB | the store |
 //! | [`Health`] | collector | all of the above | all of the above |
 
@@ -172,15 +175,19 @@ pub enum Settled {
     Before,
 }
 
-/// Counts of the events in the lake, by user, type and hour: exact.
+/// Raises the settled counts, once a batch.
 #[async_trait]
-pub trait SettledCounts: Send + Sync {
+pub trait Settlement: Send + Sync {
     /// Raises the counts of a batch's partitions, idempotently: a second call, at the same time or years later, changes
     /// nothing. `tallies` must be the same whenever the batch is. The time of the first call is remembered for all users that
     /// have events in it.
     async fn settle(&self, batch: &BatchId, tallies: &BTreeMap<Partition, u64>)
     -> Result<Settled, PortError>;
+}
 
+/// Counts of the events in the lake, by user, type and hour: exact.
+#[async_trait]
+pub trait SettledCounts: Send + Sync {
     /// Returns the totals of all of a user's types, and when they changed last.
     async fn totals(&self, username: &Username) -> Result<SettledTotals, PortError>;
 
@@ -269,12 +276,16 @@ pub type Content = Pin<Box<dyn AsyncStream<Item = io::Result<Bytes>> + Send>>;
 pub trait Raw: Send + Sync {
     /// Opens a batch.
     async fn open(&self, batch: &BatchKey) -> Result<Content, PortError>;
+}
 
+/// Batches, and which there are.
+#[async_trait]
+pub trait RawObjects: Raw {
     /// Returns the keys of batches behind `after` (`None`: from the first), in the order of their bytes: at most `limit`.
     async fn list(&self, after: Option<&BatchKey>, limit: usize) -> Result<Vec<BatchKey>, PortError>;
 }
 
-/// All partitions.
+/// Takes the events of all partitions.
 #[async_trait]
 pub trait Lake: Send + Sync {
     /// Puts the events of a batch for a partition into its object; whole or not at all. `content` has `length` bytes. Putting
@@ -286,17 +297,14 @@ pub trait Lake: Send + Sync {
         length: u64,
         content: Content,
     ) -> Result<(), PortError>;
-
-    /// Opens the events of a batch for a partition.
-    async fn open(&self, partition: &Partition, batch: &BatchId) -> Result<Content, PortError>;
-
-    /// Returns the paths of objects behind `after` (`None`: from the first), in the order of their bytes: at most `limit`.
-    async fn list(&self, after: Option<&str>, limit: usize) -> Result<Vec<String>, PortError>;
 }
 
 /// The lake's objects as they are, including files that Weir did not put there.
 #[async_trait]
-pub trait LakeObjects: Lake {
+pub trait LakeObjects: Send + Sync {
+    /// Returns the paths of objects behind `after` (`None`: from the first), in the order of their bytes: at most `limit`.
+    async fn list(&self, after: Option<&str>, limit: usize) -> Result<Vec<String>, PortError>;
+
     /// Returns the paths of one user's objects behind `after` (`None`: from the first), wherever the user's events are filed,
     /// in the order of their bytes: at most `limit`.
     async fn list_of(
@@ -310,15 +318,51 @@ pub trait LakeObjects: Lake {
     async fn open_path(&self, path: &str) -> Result<Content, PortError>;
 }
 
-/// The store for lines that cannot be filed, with the reason.
+/// Takes what cannot be filed, with the reason.
 #[async_trait]
 pub trait Quarantine: Send + Sync {
     /// Puts the lines of a batch that could not be filed; whole or not at all. `content` has `length` bytes. Putting again
     /// replaces the object.
     async fn put(&self, batch: &BatchId, length: u64, content: Content) -> Result<(), PortError>;
+}
 
+/// What lies in quarantine.
+#[async_trait]
+pub trait QuarantineObjects: Send + Sync {
     /// Opens the lines of a batch that could not be filed.
     async fn open(&self, batch: &BatchId) -> Result<Content, PortError>;
+}
+
+/// The ports of an engine that the collector calls.
+#[derive(Clone)]
+pub struct Ports {
+    /// The store of events.
+    pub stream: Arc<dyn Stream>,
+    /// The counts that rise at once.
+    pub live: Arc<dyn LiveCounts>,
+    /// The counts of events in the lake.
+    pub settled: Arc<dyn SettledCounts>,
+    /// The latest invalid events.
+    pub rejected: Arc<dyn RecentRejected>,
+    /// The engine's health check.
+    pub health: Arc<dyn Health>,
+}
+
+impl Ports {
+    /// Makes them of an engine that has all of them.
+    #[must_use]
+    pub fn of<E>(engine: Arc<E>) -> Self
+    where
+        E: Stream + LiveCounts + SettledCounts + RecentRejected + Health + 'static,
+    {
+        Self {
+            stream: engine.clone(),
+            live: engine.clone(),
+            settled: engine.clone(),
+            rejected: engine.clone(),
+            health: engine,
+        }
+    }
 }
 
 /// The health check of the engine.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Counter, Event, EventId, EventType, Key, Partition, Random, Timestamp, Username, Violation,
+    Counter, Event, EventId, EventType, Key, Partition, Random, Timestamp, Username, Violation, event_time,
     repeats::Identity,
 };
 
@@ -14,15 +14,16 @@ use crate::{
 /// (<https://docs.aws.amazon.com/firehose/latest/dev/limits.html>), and Weir leaves room below it.
 pub const MAX_RECORD_BYTES: usize = 900 * 1024;
 
-/// A stamped event: the line that the stream stores, and the counter that it raises. Its line has `event_id`, `username`,
-/// `event_type`, `received_at` (ms), `occurred_at` (ms, if the client gave it), then the client's fields with their values
-/// exactly as sent. Cloning it is cheap.
+/// A stamped event: the line that the stream stores, and the counter that it raises. Its line has `time` (ms), `event_id`,
+/// `username`, `event_type`, `received_at` (ms), `occurred_at` (ms, if the client gave it), then the client's fields with
+/// their values exactly as sent. Cloning it is cheap.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
     counter: Counter,
     event_id: EventId,
     is_given: bool,
     received_at: Timestamp,
+    time: Timestamp,
     line: Bytes,
 }
 
@@ -64,7 +65,8 @@ impl Record {
     /// Makes the record of a valid event. `key` is the key that it counts under, in its type's counts.
     #[must_use]
     pub fn accepted(event: &Event<'_>, event_type: &EventType, key: Option<Key>, stamp: Stamp) -> Self {
-        let mut line = head(&stamp, event_type);
+        let time = event_time::of(event.occurred_at, stamp.received_at);
+        let mut line = head(&stamp, time, event_type);
         if let Some(occurred_at) = event.occurred_at {
             line.extend_from_slice(b",\"occurred_at\":");
             write_json(&mut line, &occurred_at);
@@ -78,7 +80,7 @@ impl Record {
         }
         line.extend_from_slice(b"}\n");
         let is_given = event.event_id.as_ref() == Some(&stamp.event_id);
-        Self { is_given, ..Self::of(stamp, event_type.clone(), key, line) }
+        Self { is_given, ..Self::of(stamp, time, event_type.clone(), key, line) }
     }
 
     /// Makes the record of an event that failed validation, kept so that it can be looked at and sent again: `body` is the
@@ -95,7 +97,7 @@ impl Record {
                 }
                 Err(_) => (None, Some(base64::Engine::encode(&base64::prelude::BASE64_STANDARD, body))),
             };
-            let mut line = head(&stamp, &EventType::rejected());
+            let mut line = head(&stamp, stamp.received_at, &EventType::rejected());
             line.push(b',');
             let start = line.len();
             write_json(&mut line, &Rejected { claimed, errors, body: text, body_base64: encoded, truncated });
@@ -111,13 +113,14 @@ impl Record {
             kept = kept * (MAX_RECORD_BYTES / 1024) / (line.len() / 1024 + 1) * 9 / 10;
             line = write(&body[..kept], errors, true);
         }
-        Self::of(stamp, EventType::rejected(), None, line)
+        let time = stamp.received_at;
+        Self::of(stamp, time, EventType::rejected(), None, line)
     }
 
-    fn of(stamp: Stamp, event_type: EventType, key: Option<Key>, line: Vec<u8>) -> Self {
+    fn of(stamp: Stamp, time: Timestamp, event_type: EventType, key: Option<Key>, line: Vec<u8>) -> Self {
         let Stamp { username, event_id, received_at } = stamp;
         let counter = Counter { username, event_type, key };
-        Self { counter, event_id, is_given: false, received_at, line: line.into() }
+        Self { counter, event_id, is_given: false, received_at, time, line: line.into() }
     }
 
     /// Returns the counter that the event raises.
@@ -163,6 +166,13 @@ impl Record {
         self.received_at
     }
 
+    /// Returns the event time, which decides the event's hour in the lake: `occurred_at` within the bounds of
+    /// [`event_time`], or else the time of arrival.
+    #[must_use]
+    pub fn time(&self) -> Timestamp {
+        self.time
+    }
+
     /// Returns the record's JSON and the newline behind it.
     #[must_use]
     pub fn line(&self) -> &Bytes {
@@ -182,10 +192,12 @@ struct Rejected<'a> {
     truncated: bool,
 }
 
-fn head(stamp: &Stamp, event_type: &EventType) -> Vec<u8> {
+fn head(stamp: &Stamp, time: Timestamp, event_type: &EventType) -> Vec<u8> {
     let mut line = Vec::with_capacity(256);
-    // The four values are of alphabets that need no escape.
-    line.extend_from_slice(b"{\"event_id\":\"");
+    // Texts are of alphabets that need no escape.
+    line.extend_from_slice(TIME.as_bytes());
+    write_json(&mut line, &time);
+    line.extend_from_slice(b",\"event_id\":\"");
     line.extend_from_slice(stamp.event_id.as_str().as_bytes());
     line.extend_from_slice(b"\",\"username\":\"");
     line.extend_from_slice(stamp.username.as_str().as_bytes());
@@ -198,6 +210,17 @@ fn head(stamp: &Stamp, event_type: &EventType) -> Vec<u8> {
 
 fn write_json(line: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
     serde_json::to_writer(line, value).expect("writing plain data to memory cannot fail");
+}
+
+/// The beginning of a line with a stamped `time`. Lines that were stored before `time` was stamped begin with `event_id`; a
+/// `time` elsewhere in one of them is a field of its client.
+const TIME: &str = "{\"time\":";
+
+/// Reads the stamped `time` of a line; `None` if it has none.
+#[inline]
+fn stamped_time(line: &str) -> Option<Timestamp> {
+    let (time, _) = line.strip_prefix(TIME)?.split_once(',')?;
+    Timestamp::from_millis(time.parse().ok()?).ok()
 }
 
 /// The part of a stored line that the fan-out needs to route it. The rest of the line is carried unchanged.
@@ -254,7 +277,7 @@ impl RecordHead {
             partition: Partition {
                 username: stamped.username.parse()?,
                 event_type: stamped.event_type.parse()?,
-                hour: stamped.received_at.hour(),
+                hour: stamped_time(text).unwrap_or(stamped.received_at).hour(),
             },
             event_id: stamped.event_id.parse()?,
             received_at: stamped.received_at,
@@ -276,7 +299,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::event::MAX_EVENT_BYTES;
+    use crate::event::{ENVELOPE, MAX_EVENT_BYTES, STAMPED};
 
     fn stamp() -> Stamp {
         Stamp {
@@ -296,7 +319,7 @@ mod tests {
             stored("{\"n\": 123456789012345678901234567890,\r\n \"x\":{\n\"y\": 1.10}, \"s\":\"a\\nb\"}");
         assert_eq!(
             std::str::from_utf8(record.line()).unwrap(),
-            "{\"event_id\":\"e-1\",\"username\":\"ethan\",\"event_type\":\"button_click\",\"received_at\":1795179605007,\
+            "{\"time\":1795179605007,\"event_id\":\"e-1\",\"username\":\"ethan\",\"event_type\":\"button_click\",\"received_at\":1795179605007,\
              \"n\":123456789012345678901234567890,\"x\":{\"y\": 1.10},\"s\":\"a\\nb\"}\n"
         );
     }
@@ -364,6 +387,34 @@ mod tests {
     }
 
     #[test]
+    fn an_event_belongs_to_the_hour_in_which_it_happened_and_the_line_says_so() {
+        let record = stored(r#"{"occurred_at":1767603900000,"x":1}"#);
+        assert_eq!(record.time().millis(), 1_767_603_900_000);
+        let line = std::str::from_utf8(record.line()).unwrap();
+        assert!(line.starts_with(r#"{"time":1767603900000,"event_id":"#), "{line}");
+        let head = RecordHead::read(line.as_bytes()).unwrap();
+        assert_eq!(head.partition.hour.parts(), [2026, 1, 5, 9]);
+        assert_eq!(head.received_at, stamp().received_at);
+        let rejected = Record::rejected(br#"{"occurred_at":1767603900000}"#, None, &[], stamp());
+        let head = RecordHead::read(rejected.line()).unwrap();
+        assert_eq!(head.partition.hour, stamp().received_at.hour());
+    }
+
+    #[test]
+    fn a_line_stored_without_a_time_is_of_its_arrival_whatever_its_client_calls_time() {
+        let arrived = r#""event_id":"1","username":"x","event_type":"t","received_at":1795179605007"#;
+        for time in ["", r#","time":1767603900000"#, r#","time":"noon""#, r#","time":null,"time":[1]"#] {
+            let head = RecordHead::read(format!("{{{arrived}{time}}}").as_bytes()).unwrap();
+            assert_eq!(head.partition.hour, stamp().received_at.hour(), "{time}");
+        }
+        // Weir stamps none of these.
+        for time in ["1e3", "-1", "\"1\"", "253402207200001", " 1767603900000", ""] {
+            let head = RecordHead::read(format!("{{\"time\":{time},{arrived}}}").as_bytes());
+            assert!(head.is_err() || head.unwrap().partition.hour == stamp().received_at.hour(), "{time}");
+        }
+    }
+
+    #[test]
     fn only_an_accepted_event_whose_client_gave_it_an_id_is_remembered() {
         let identity = stored(r#"{"event_id":"e-1"}"#).identity().to_remember();
         assert_eq!(identity.as_deref(), Some("ethan/e-1"));
@@ -381,14 +432,14 @@ mod tests {
         fn every_event_that_reads_is_stored_as_one_line_that_says_the_same(
             name in "\\PC{1,10}", text in "\\PC{0,30}", number in any::<f64>(), spaces in "[ \n\r\t]{0,4}",
         ) {
-            prop_assume!(!["event_type", "event_id", "occurred_at", "username", "received_at"].contains(&&*name));
+            prop_assume!(!STAMPED.iter().chain(&ENVELOPE).any(|own| *own == name));
             let fields = json!({name: [text, {"n": number}]});
             let pretty = format!("{spaces}{}{spaces}", serde_json::to_string_pretty(&fields).unwrap());
             let record = stored(&pretty);
             prop_assert_eq!(record.line().split(|b| *b == b'\n').count(), 2);
             let mut line: Value = serde_json::from_slice(record.line()).unwrap();
             let object = line.as_object_mut().unwrap();
-            for stamped in ["event_id", "username", "event_type", "received_at"] { object.remove(stamped).unwrap(); }
+            for stamped in ["time", "event_id", "username", "event_type", "received_at"] { object.remove(stamped).unwrap(); }
             prop_assert_eq!(line, fields);
             let head = RecordHead::read(record.line()).unwrap();
             prop_assert_eq!(head.event_id.as_str(), "e-1");

@@ -4,15 +4,18 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::NameError;
+
 /// A point in time: milliseconds since 1970-01-01 UTC, up to the end of the year 9999, but for its last day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "u64", into = "u64")]
 pub struct Timestamp(u64);
 
-/// A number of milliseconds beyond the year 9999, or a text that is not an RFC 3339 time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a time must be milliseconds since 1970 or an RFC 3339 text, between the years 1970 and 9999")]
-pub struct TimestampError;
+/// The error of milliseconds beyond the year 9999, and of a text that is not an RFC 3339 time.
+pub(crate) const NOT_A_TIME: NameError = NameError::new(
+    "a time",
+    "must be milliseconds since 1970 or an RFC 3339 text, between the years 1970 and 9999",
+);
 
 impl Timestamp {
     /// The last: 9999-12-30T22:00Z, the last that jiff knows; RFC 3339 and Hive partitions end a day later.
@@ -22,8 +25,8 @@ impl Timestamp {
     pub const FIRST_VERSION: Self = Self(1_767_225_600_000);
 
     /// Returns the point in time `millis` milliseconds after 1970-01-01 UTC.
-    pub fn from_millis(millis: u64) -> Result<Self, TimestampError> {
-        if millis <= Self::MAX_MILLIS { Ok(Self(millis)) } else { Err(TimestampError) }
+    pub fn from_millis(millis: u64) -> Result<Self, NameError> {
+        if millis <= Self::MAX_MILLIS { Ok(Self(millis)) } else { Err(NOT_A_TIME) }
     }
 
     /// Works like [`Self::from_millis`], but returns the last possible time for everything behind it.
@@ -34,7 +37,7 @@ impl Timestamp {
 
     /// Reads an RFC 3339 text, such as `2026-11-20T13:05:00.250Z` or `2026-11-20T14:05:00+01:00`. Fractions of a millisecond
     /// are cut off. A leap second (`:60`) has no milliseconds of its own since 1970, and is refused.
-    pub fn from_rfc3339(text: &str) -> Result<Self, TimestampError> {
+    pub fn from_rfc3339(text: &str) -> Result<Self, NameError> {
         // Jiff reads more than RFC 3339 (a bare `2026-11-20T13Z`, a zone in brackets, a leap second as the one before, an
         // offset of more than a day), so check its outline first.
         let outline = text.len() >= 20
@@ -45,11 +48,11 @@ impl Timestamp {
             && !text.contains(',')
             && has_a_possible_offset(&text.as_bytes()[19..]);
         let parsed: jiff::Timestamp = if outline {
-            text.parse().map_err(|_| TimestampError)?
+            text.parse().map_err(|_| NOT_A_TIME)?
         } else {
-            return Err(TimestampError);
+            return Err(NOT_A_TIME);
         };
-        u64::try_from(parsed.as_millisecond()).map_err(|_| TimestampError).and_then(Self::from_millis)
+        u64::try_from(parsed.as_millisecond()).map_err(|_| NOT_A_TIME).and_then(Self::from_millis)
     }
 
     /// Returns the milliseconds since 1970-01-01 UTC.
@@ -91,9 +94,9 @@ fn has_a_possible_offset(end: &[u8]) -> bool {
 }
 
 impl TryFrom<u64> for Timestamp {
-    type Error = TimestampError;
+    type Error = NameError;
 
-    fn try_from(millis: u64) -> Result<Self, TimestampError> {
+    fn try_from(millis: u64) -> Result<Self, NameError> {
         Self::from_millis(millis)
     }
 }
@@ -131,7 +134,7 @@ impl Hour {
     }
 
     /// Returns the hour that is `hours` after 1970-01-01T00 UTC.
-    pub fn from_epoch(hours: u64) -> Result<Self, TimestampError> {
+    pub fn from_epoch(hours: u64) -> Result<Self, NameError> {
         Timestamp::from_millis(hours.saturating_mul(Self::MILLIS)).map(Timestamp::hour)
     }
 
@@ -172,7 +175,7 @@ mod tests {
     #[test]
     fn times_behind_the_year_9999_are_refused() {
         assert!(Timestamp::from_millis(Timestamp::MAX_MILLIS).is_ok());
-        assert_eq!(Timestamp::from_millis(Timestamp::MAX_MILLIS + 1), Err(TimestampError));
+        assert_eq!(Timestamp::from_millis(Timestamp::MAX_MILLIS + 1), Err(NOT_A_TIME));
         assert_eq!(Timestamp::saturating(u64::MAX).hour().parts(), [9999, 12, 30, 22]);
     }
 
@@ -186,7 +189,7 @@ mod tests {
         for bad in
             ["", "now", "2026-11-20", "2026-11-20T13:00:05", "2026-13-20T13:00:05Z", "1969-12-31T23:59:59Z"]
         {
-            assert_eq!(Timestamp::from_rfc3339(bad), Err(TimestampError), "{bad}");
+            assert_eq!(Timestamp::from_rfc3339(bad), Err(NOT_A_TIME), "{bad}");
         }
     }
 
@@ -214,7 +217,7 @@ mod tests {
             "2026-11-20T13:00:00+1:00",
             "2026-11-20T13:00:00+",
         ] {
-            assert_eq!(Timestamp::from_rfc3339(bad), Err(TimestampError), "{bad}");
+            assert_eq!(Timestamp::from_rfc3339(bad), Err(NOT_A_TIME), "{bad}");
         }
         for good in [
             "2024-02-29T13:00:59.999Z",

@@ -6,7 +6,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-pub use secret::{PasswordError, Secret, SecretHash, SecretHashError};
+pub use secret::{PasswordError, Secret, SecretHash};
 
 use crate::{NameError, Random, Timestamp, Username};
 
@@ -40,19 +40,16 @@ impl Scope {
     }
 }
 
-/// A text that is no scope.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a scope is write, read or both")]
-pub struct ScopeError;
+const NOT_A_SCOPE: NameError = NameError::new("a scope", "is write, read or both");
 
 impl FromStr for Scope {
-    type Err = ScopeError;
+    type Err = NameError;
 
-    fn from_str(text: &str) -> Result<Self, ScopeError> {
+    fn from_str(text: &str) -> Result<Self, NameError> {
         [Self::Write, Self::Read, Self::Both]
             .into_iter()
             .find(|scope| scope.as_str() == text)
-            .ok_or(ScopeError)
+            .ok_or(NOT_A_SCOPE)
     }
 }
 
@@ -67,10 +64,7 @@ impl fmt::Display for Scope {
 #[serde(try_from = "String", into = "String")]
 pub struct Label(String);
 
-/// A text that is no label.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a label must be 1 to 40 printable characters")]
-pub struct LabelError;
+const NOT_A_LABEL: NameError = NameError::new("a label", "must be 1 to 40 printable characters");
 
 impl Label {
     /// Returns the label as text.
@@ -81,18 +75,18 @@ impl Label {
 }
 
 impl TryFrom<String> for Label {
-    type Error = LabelError;
+    type Error = NameError;
 
-    fn try_from(text: String) -> Result<Self, LabelError> {
+    fn try_from(text: String) -> Result<Self, NameError> {
         let fits = (1..=40).contains(&text.chars().count()) && !text.contains(char::is_control);
-        if fits { Ok(Self(text)) } else { Err(LabelError) }
+        if fits { Ok(Self(text)) } else { Err(NOT_A_LABEL) }
     }
 }
 
 impl FromStr for Label {
-    type Err = LabelError;
+    type Err = NameError;
 
-    fn from_str(text: &str) -> Result<Self, LabelError> {
+    fn from_str(text: &str) -> Result<Self, NameError> {
         text.to_owned().try_into()
     }
 }
@@ -315,6 +309,6 @@ mod tests {
         assert!(Scope::Both.allows(Scope::Read) && Scope::Both.allows(Scope::Write));
         assert!(!Scope::Write.allows(Scope::Read) && !Scope::Read.allows(Scope::Write));
         assert_eq!("both".parse(), Ok(Scope::Both));
-        assert_eq!("all".parse::<Scope>(), Err(ScopeError));
+        assert_eq!("all".parse::<Scope>(), Err(NOT_A_SCOPE));
     }
 }

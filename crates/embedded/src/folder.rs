@@ -18,9 +18,6 @@ use crate::{
 /// The folder that a restore copies to first. A data folder that has it is not whole.
 pub(crate) const RESTORING: &str = "restoring";
 
-/// The extension of batches and of objects in the lake.
-pub(crate) const SUFFIX: &str = "json.gz";
-
 /// What happens to an earlier file of the same name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Earlier {

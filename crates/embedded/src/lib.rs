@@ -68,7 +68,7 @@ use async_trait::async_trait;
 use weir_core::{
     BatchKey, Catalog, Clock, Record,
     catalog::Breakage,
-    ports::{Appended, Health, PortError, Stream},
+    ports::{Appended, Health, PortError, Ports, Stream},
 };
 
 pub use backup::{BackupError, Manifest, Size, Watch, back_up, restore};
@@ -214,6 +214,12 @@ impl Embedded {
     #[must_use]
     pub fn folders(&self) -> (RawFolder, LakeFolder, QuarantineFolder) {
         (self.inner.raw.clone(), self.inner.lake.clone(), self.inner.quarantine.clone())
+    }
+
+    /// Returns the collector's ports.
+    #[must_use]
+    pub fn ports(&self) -> Ports {
+        Ports::of(Arc::new(self.clone()))
     }
 
     /// Returns the users.

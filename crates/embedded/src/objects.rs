@@ -11,11 +11,11 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use weir_core::{
-    BatchId, BatchKey, Partition, Username,
-    ports::{Content, Lake, LakeObjects, PortError, Quarantine, Raw},
+    BatchId, BatchKey, Format, Partition, Username,
+    ports::{Content, Lake, LakeObjects, PortError, Quarantine, QuarantineObjects, Raw, RawObjects},
 };
 
-use crate::folder::{Earlier, Folder, SUFFIX};
+use crate::folder::{Earlier, Folder};
 
 /// The bytes of a file read at a time.
 const PIECE: usize = 1 << 16;
@@ -69,7 +69,10 @@ impl Raw for RawFolder {
     async fn open(&self, batch: &BatchKey) -> Result<Content, PortError> {
         open(&self.0, "the batch", batch.as_str())
     }
+}
 
+#[async_trait]
+impl RawObjects for RawFolder {
     async fn list(&self, after: Option<&BatchKey>, limit: usize) -> Result<Vec<BatchKey>, PortError> {
         let names = self.0.list(after.map(BatchKey::as_str), limit);
         let names = names.map_err(|error| PortError::unavailable("listing raw", error))?;
@@ -89,25 +92,21 @@ impl Lake for LakeFolder {
         put(&self.0, "writing to the lake", &partition.object(batch), length, content, Earlier::IsMended)
             .await
     }
-
-    async fn open(&self, partition: &Partition, batch: &BatchId) -> Result<Content, PortError> {
-        open(&self.0, "the object", &partition.object(batch))
-    }
-
-    async fn list(&self, after: Option<&str>, limit: usize) -> Result<Vec<String>, PortError> {
-        self.0.list(after, limit).map_err(|error| PortError::unavailable("listing the lake", error))
-    }
 }
 
 #[async_trait]
 impl LakeObjects for LakeFolder {
+    async fn list(&self, after: Option<&str>, limit: usize) -> Result<Vec<String>, PortError> {
+        self.0.list(after, limit).map_err(|error| PortError::unavailable("listing the lake", error))
+    }
     async fn list_of(
         &self,
         username: &Username,
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<String>, PortError> {
-        let prefix = format!("username={username}/");
+        let folder = Partition::folder_of_user(username);
+        let prefix = format!("{folder}/");
         let after = match after {
             Some(after) if after > prefix.as_str() => match after.strip_prefix(&prefix) {
                 Some(below) => Some(below),
@@ -116,7 +115,7 @@ impl LakeObjects for LakeFolder {
             },
             _ => None,
         };
-        let own = self.0.sub(prefix.trim_end_matches('/'));
+        let own = self.0.sub(&folder);
         let names =
             own.list(after, limit).map_err(|error| PortError::unavailable("listing the lake", error))?;
         Ok(names.into_iter().map(|name| format!("{prefix}{name}")).collect())
@@ -130,12 +129,15 @@ impl LakeObjects for LakeFolder {
 #[async_trait]
 impl Quarantine for QuarantineFolder {
     async fn put(&self, batch: &BatchId, length: u64, content: Content) -> Result<(), PortError> {
-        let name = format!("{batch}.{SUFFIX}");
+        let name = Format::default().file(batch);
         put(&self.0, "writing to quarantine", &name, length, content, Earlier::IsReplaced).await
     }
+}
 
+#[async_trait]
+impl QuarantineObjects for QuarantineFolder {
     async fn open(&self, batch: &BatchId) -> Result<Content, PortError> {
-        open(&self.0, "the quarantined object", &format!("{batch}.{SUFFIX}"))
+        open(&self.0, "the quarantined object", &Format::default().file(batch))
     }
 }
 

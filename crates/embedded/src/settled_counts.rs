@@ -1,4 +1,4 @@
-//! [`SettledCounts`]: the counts and the mark that the batch is settled change in one transaction.
+//! [`Settlement`] and [`SettledCounts`]: the counts and the mark that the batch is settled change in one transaction.
 
 use std::collections::BTreeMap;
 
@@ -7,13 +7,13 @@ use rusqlite::{Connection, params};
 use weir_core::{
     BatchId, EventType, Hour, Partition, Timestamp, Username,
     counts::SettledTotals,
-    ports::{PortError, Settled, SettledCounts},
+    ports::{PortError, Settled, SettledCounts, Settlement},
 };
 
 use crate::{Embedded, live_counts::name};
 
 #[async_trait]
-impl SettledCounts for Embedded {
+impl Settlement for Embedded {
     async fn settle(
         &self,
         batch: &BatchId,
@@ -22,7 +22,10 @@ impl SettledCounts for Embedded {
         let (batch, tallies, now) = (batch.clone(), tallies.clone(), self.inner.clock.now());
         self.inner.journal.work("settling a batch", move |db| settle(db, &batch, &tallies, now)).await
     }
+}
 
+#[async_trait]
+impl SettledCounts for Embedded {
     async fn totals(&self, username: &Username) -> Result<SettledTotals, PortError> {
         let username = username.clone();
         let query = move |db: &Connection| {

@@ -14,13 +14,22 @@ use std::{
 };
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
-use weir_core::{BatchKey, Timestamp};
+use weir_core::{BatchKey, Format, Timestamp};
 
-use crate::{comparison, folder::SUFFIX, returning_ids};
+use crate::{comparison, returning_ids};
+
+/// Returns the key of a batch in a folder of raw, named by its range.
+pub(crate) fn raw_key_in(folder: &str, first: u64, last: u64) -> String {
+    format!("{folder}/{}", Format::default().file(format_args!("{first:020}-{last:020}")))
+}
 
 /// Returns the events of a batch by its name: from the first to the last of the sequence.
 pub(crate) fn range(raw_key: &str) -> Option<(u64, u64)> {
-    let name = raw_key.rsplit('/').next()?.strip_suffix(SUFFIX)?.strip_suffix('.')?;
+    let (name, _) = Format::of_file(raw_key.rsplit('/').next()?)?;
+    range_in(name)
+}
+
+fn range_in(name: &str) -> Option<(u64, u64)> {
     let (first, last) = name.split_once('-')?;
     let number = |digits: &str| -> Option<u64> {
         let plain = digits.len() == 20 && digits.bytes().all(|digit| digit.is_ascii_digit());
@@ -33,9 +42,9 @@ pub(crate) fn range(raw_key: &str) -> Option<(u64, u64)> {
 
 /// Returns the events of the batch that an object of the lake or of quarantine comes from, by its name.
 pub(crate) fn range_of_object(name: &str) -> Option<(u64, u64)> {
-    let (name, _digest) =
-        name.rsplit('/').next()?.strip_suffix(SUFFIX)?.strip_suffix('.')?.rsplit_once('-')?;
-    range(&format!("{name}.{SUFFIX}"))
+    let (name, _) = Format::of_file(name.rsplit('/').next()?)?;
+    let (name, _digest) = name.rsplit_once('-')?;
+    range_in(name)
 }
 
 /// Returns how many events a batch was cut with; `None` for a file that Weir did not put into raw.
@@ -139,7 +148,7 @@ fn cut_before(db: &Transaction<'_>, known: u64, stray: u64, raw_key: &str) -> ru
         db.query_row(events, [known, stray], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let (Some(first), Some(last)) = (first, last) else { return Ok(()) };
     let folder = raw_key.rsplit_once('/').map_or("", |(folder, _)| folder);
-    let raw_key = format!("{folder}/{first:020}-{last:020}.{SUFFIX}");
+    let raw_key = raw_key_in(folder, first, last);
     db.execute(
         "INSERT INTO batches (first, last, raw_key) VALUES (?1, ?2, ?3)",
         params![first, last, raw_key],
@@ -257,7 +266,7 @@ mod tests {
     #[test]
     fn a_batch_is_found_by_its_number_in_whatever_hour_it_lies() {
         let raw = tempfile::tempdir().unwrap();
-        let name = |hour: &str, first: u64, last: u64| format!("{hour}/{first:020}-{last:020}.{SUFFIX}");
+        let name = raw_key_in;
         // The clock was set back between the second batch and the third.
         let names = [
             name("2026/11/20/13", 1, 20),

@@ -16,12 +16,12 @@ use crate::{
     append::{Append, Packed},
     commands::{AppendReply, Command, Work, closed},
     delivery::{Batch, Delivery},
-    folder,
     overlay::Overlay,
     presence::Lookout,
     recent_ids::RecentIds,
     recent_rejected::{self, Noted},
     store::{self, port_error},
+    stray_batches::raw_key_in,
 };
 
 /// A commit takes no more waiting events once it has this many bytes: enough to share an fsync among many, little enough not
@@ -348,5 +348,5 @@ impl Writer {
 /// Returns a batch's key in raw: foldered by hour as Firehose does, named by its range.
 fn raw_key(now: weir_core::Timestamp, first: u64, last: u64) -> String {
     let [year, month, day, hour] = now.hour().parts();
-    format!("{year}/{month:02}/{day:02}/{hour:02}/{first:020}-{last:020}.{}", folder::SUFFIX)
+    raw_key_in(&format!("{year}/{month:02}/{day:02}/{hour:02}"), first, last)
 }

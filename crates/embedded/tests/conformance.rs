@@ -50,11 +50,11 @@ async fn live_counts() {
 #[tokio::test(flavor = "multi_thread")]
 async fn settled_counts() {
     let (_folder, engine, _deliveries) = engine();
-    suite::settled_counts::batches_add_up(&engine).await;
-    suite::settled_counts::a_batch_settles_once(&engine).await;
-    suite::settled_counts::a_race_settles_once(&engine).await;
-    suite::settled_counts::a_batch_of_any_number_of_partitions_settles(&engine).await;
-    suite::settled_counts::the_time_of_the_last_batch_is_known(&engine).await;
+    suite::settled_counts::batches_add_up(&engine, &engine).await;
+    suite::settled_counts::a_batch_settles_once(&engine, &engine).await;
+    suite::settled_counts::a_race_settles_once(&engine, &engine).await;
+    suite::settled_counts::a_batch_of_any_number_of_partitions_settles(&engine, &engine).await;
+    suite::settled_counts::the_time_of_the_last_batch_is_known(&engine, &engine).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,9 +10,11 @@ use axum::{
     http::{HeaderMap, header},
 };
 use http_body_util::BodyExt;
-use tokio::sync::{Semaphore, SemaphorePermit};
 
-use crate::problem::Problem;
+use crate::{
+    limits::{Limits, Room},
+    problem::Problem,
+};
 
 /// The largest body as sent. Lambda takes 6 MB of base64
 /// (<https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>); the limit is the same on every host.
@@ -23,10 +25,6 @@ pub(crate) const MAX_DECOMPRESSED: usize = 16 << 20;
 
 /// The largest zstd window, as a power of two: 8 MiB, which RFC 8878 asks every decoder to support.
 const ZSTD_WINDOW_LOG: u32 = 23;
-
-/// The most bytes of bodies in memory in the process, each from its arrival until its answer: 64 of the largest. Load
-/// shedding: a further body is refused, to be retried.
-static ROOM: Semaphore = Semaphore::const_new(64 * MAX_SENT);
 
 /// A host's error for a body that its client sends too slowly (a slow loris). The client learns the reason.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
@@ -47,12 +45,6 @@ enum Encoding {
 
 /// From this size on, a body takes milliseconds of work.
 const LARGE: usize = 64 * 1024;
-
-/// A body's share of [`ROOM`]; dropping it frees the share.
-#[derive(Debug)]
-pub(crate) struct Room(
-    #[expect(dead_code, reason = "dropping it is what it is for")] Option<SemaphorePermit<'static>>,
-);
 
 /// A body as it was sent.
 #[derive(Debug)]
@@ -90,12 +82,8 @@ impl Sent {
 }
 
 /// Reads the body, whatever its content type.
-pub(crate) async fn read(headers: &HeaderMap, body: Body) -> Result<(Sent, Room), Problem> {
-    read_into(&ROOM, headers, body).await
-}
-
-async fn read_into(
-    room: &'static Semaphore,
+pub(crate) async fn read(
+    limits: &Limits,
     headers: &HeaderMap,
     mut body: Body,
 ) -> Result<(Sent, Room), Problem> {
@@ -106,7 +94,7 @@ async fn read_into(
         return Err(too_large());
     }
     let (mut parts, mut length) = (Vec::new(), 0);
-    let mut taken: Option<SemaphorePermit<'static>> = None;
+    let mut room = limits.room();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| {
             if is::<BodyTooSlow>(&error) {
@@ -122,18 +110,12 @@ async fn read_into(
         if length > MAX_SENT {
             return Err(too_large());
         }
-        // The length is at most MAX_SENT, so it fits.
-        let more = u32::try_from(part.len()).ok().and_then(|bytes| room.try_acquire_many(bytes).ok());
-        let more = more.ok_or(Problem::Busy)?;
-        match &mut taken {
-            Some(taken) => taken.merge(more),
-            None => taken = Some(more),
-        }
+        room.grow(part.len())?;
         parts.push(part);
     }
     // Most bodies have one part, which is not copied.
     let bytes = if parts.len() == 1 { parts.swap_remove(0) } else { parts.concat().into() };
-    Ok((Sent { bytes, encoding }, Room(taken)))
+    Ok((Sent { bytes, encoding }, room))
 }
 
 /// Returns whether the host's error is a `T`, whatever it was wrapped in.
@@ -194,6 +176,10 @@ mod tests {
         }
     }
 
+    async fn read(headers: &HeaderMap, body: Body) -> Result<(Sent, Room), Problem> {
+        super::read(&Limits::default(), headers, body).await
+    }
+
     #[tokio::test]
     async fn a_bomb_is_refused_at_the_limit() {
         let zeros = io::repeat(0).take(MAX_DECOMPRESSED as u64 + 1);
@@ -223,30 +209,30 @@ mod tests {
 
     #[tokio::test]
     async fn bodies_take_room_until_they_are_answered_and_who_finds_none_is_told_to_come_again() {
-        static ROOM: Semaphore = Semaphore::const_new(10);
-        let read = async |bytes: &'static str| read_into(&ROOM, &headers(&[]), Body::from(bytes)).await;
+        let limits = Limits::of_bytes(10);
+        let read = async |bytes: &'static str| super::read(&limits, &headers(&[]), Body::from(bytes)).await;
         let (sent, room) = read("seven b").await.unwrap();
         assert!(matches!(read("four").await, Err(Problem::Busy)));
         assert_eq!(sent.decode().unwrap(), "seven b");
         assert!(matches!(read("four").await, Err(Problem::Busy)), "its events may still be in memory");
         drop(room);
         assert!(read("four").await.is_ok());
-        assert_eq!(ROOM.available_permits(), 10);
+        assert_eq!(limits.bytes_left(), 10);
     }
 
     #[tokio::test]
     async fn a_body_in_parts_is_put_together_and_takes_room_for_all_of_them() {
-        static ROOM: Semaphore = Semaphore::const_new(10);
+        let limits = Limits::of_bytes(10);
         let body = |parts: &[&'static str]| {
             let parts: Vec<_> = parts.iter().map(|part| Ok::<_, BodyTooSlow>(*part)).collect();
             Body::from_stream(futures_util::stream::iter(parts))
         };
-        let (sent, _room) = read_into(&ROOM, &headers(&[]), body(&["in ", "two ", "s"])).await.unwrap();
+        let (sent, _room) = super::read(&limits, &headers(&[]), body(&["in ", "two ", "s"])).await.unwrap();
         assert_eq!(sent.decode().unwrap(), "in two s");
-        assert_eq!(ROOM.available_permits(), 2);
-        let too_many = read_into(&ROOM, &headers(&[]), body(&["a", "bc"])).await;
+        assert_eq!(limits.bytes_left(), 2);
+        let too_many = super::read(&limits, &headers(&[]), body(&["a", "bc"])).await;
         assert!(matches!(too_many, Err(Problem::Busy)));
-        assert_eq!(ROOM.available_permits(), 2, "what was taken for a part of it is given back");
+        assert_eq!(limits.bytes_left(), 2, "what was taken for a part of it is given back");
     }
 
     #[tokio::test]

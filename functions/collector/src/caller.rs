@@ -68,10 +68,10 @@ impl Writer {
     /// Checks the right to write again if a moment has passed since: the body, or the wait for a place, may have taken
     /// minutes, in which the access key was removed or expired.
     pub(crate) async fn still(&self, request: &Parts, collector: &Collector) -> Result<(), Problem> {
-        if collector.clock.now() == self.found_at {
+        if collector.host.clock.now() == self.found_at {
             return Ok(());
         }
-        let caller = collector.authenticate.still(request).await.map_err(Problem::from)?;
+        let caller = collector.host.authenticate.still(request).await.map_err(Problem::from)?;
         if caller.username != self.username {
             return Err(Problem::Unauthorized(NotAuthenticated::Refused));
         }
@@ -87,7 +87,7 @@ impl FromRequestParts<Arc<Collector>> for Writer {
 
     async fn from_request_parts(parts: &mut Parts, collector: &Arc<Collector>) -> Result<Self, Problem> {
         // The time before the check: its result may be that old.
-        let found_at = collector.clock.now();
+        let found_at = collector.host.clock.now();
         caller_with(Scope::Write, parts, collector).await.map(|username| Self { username, found_at })
     }
 }
@@ -102,7 +102,7 @@ impl FromRequestParts<Arc<Collector>> for Reader {
 
 async fn caller_with(needed: Scope, parts: &Parts, collector: &Collector) -> Result<Username, Problem> {
     let authenticating = tracing::debug_span!(target: TRACED, "authenticate");
-    let caller = collector.authenticate.caller(parts).instrument(authenticating).await;
+    let caller = collector.host.authenticate.caller(parts).instrument(authenticating).await;
     with(needed, caller.map_err(Problem::from)?)
 }
 

@@ -22,7 +22,8 @@ use crate::{
 pub(crate) const HOURS: u64 = 48;
 pub(crate) const MAX_HOURS: u64 = 744;
 pub(crate) const DAYS: u64 = 90;
-pub(crate) const MAX_DAYS: u64 = 366;
+/// As long ago as an event may have happened when it arrives, 400 days, and a month.
+pub(crate) const MAX_DAYS: u64 = 431;
 
 /// `GET /counts/{event_type}/hours`.
 pub(crate) async fn hours(
@@ -33,7 +34,7 @@ pub(crate) async fn hours(
 ) -> Result<Response, Problem> {
     let event_type = known(&collector, event_type)?;
     let (from, to) = asked::<Hour>(pairs(query)?)?;
-    let to = to.unwrap_or_else(|| collector.clock.now().hour());
+    let to = to.unwrap_or_else(|| collector.host.clock.now().hour());
     let from = from.unwrap_or_else(|| to.minus(HOURS - 1));
     check([from, to], [from, to].map(Hour::since_epoch), MAX_HOURS, "hours")?;
     let counts = settled(&collector, &username, &event_type, from, to).await?;
@@ -54,7 +55,7 @@ pub(crate) async fn days(
 ) -> Result<Response, Problem> {
     let event_type = known(&collector, event_type)?;
     let (from, to) = asked::<Day>(pairs(query)?)?;
-    let to = to.unwrap_or_else(|| Day::of(collector.clock.now().hour()));
+    let to = to.unwrap_or_else(|| Day::of(collector.host.clock.now().hour()));
     let from = from.unwrap_or_else(|| to.minus(DAYS - 1));
     check([from, to], [from, to].map(Day::since_epoch), MAX_DAYS, "days")?;
     let mut sums: BTreeMap<Day, u64> = BTreeMap::new();
@@ -78,7 +79,7 @@ async fn settled(
     first: Hour,
     last: Hour,
 ) -> Result<BTreeMap<Hour, u64>, Problem> {
-    let counts = collector.settled.hours(username, event_type, first, last).await;
+    let counts = collector.ports.settled.hours(username, event_type, first, last).await;
     counts.map_err(|error| Problem::of_engine(&error))
 }
 

@@ -1,58 +1,16 @@
 //! The intake: validates, stamps, stores and counts events. It knows nothing of HTTP.
 
-use serde::{Serialize, Serializer, ser::SerializeMap};
 use tokio::time::{Instant, timeout_at};
 use tracing::{Instrument, field::Empty};
 use weir_core::{
     Catalog, Event, EventId, EventType, MAX_RECORD_BYTES, Record, Stamp, Timestamp, Username, Violation,
     catalog::{Budget, Definition, Refusal},
-    counts, looks,
+    counts, event_time, looks,
     ports::{Appended, PortError},
     trace::TRACED,
 };
 
-use crate::reason::Reason;
-use crate::{Collector, Fate, Taken};
-
-/// The outcome of one event.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    /// The event is durable.
-    Stored { event_id: EventId },
-    /// A duplicate: an event with the same id from this client was stored before, so this one was not stored again.
-    Duplicate { event_id: EventId },
-    /// The event is not valid, and was put aside.
-    Rejected { errors: Vec<Violation> },
-    /// The event may not be durable, and must be sent again. `event_id` is the client's, if it gave one.
-    NotStored { event_id: Option<EventId>, reason: Reason },
-}
-
-impl Serialize for Outcome {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        match self {
-            Self::Stored { event_id } => {
-                map.serialize_entry("status", "stored")?;
-                map.serialize_entry("event_id", event_id)?;
-            }
-            Self::Duplicate { event_id } => {
-                map.serialize_entry("status", "duplicate")?;
-                map.serialize_entry("event_id", event_id)?;
-            }
-            Self::Rejected { errors } => {
-                map.serialize_entry("status", "rejected")?;
-                map.serialize_entry("errors", errors)?;
-            }
-            Self::NotStored { event_id, .. } => {
-                map.serialize_entry("status", "not_stored")?;
-                if let Some(event_id) = event_id {
-                    map.serialize_entry("event_id", event_id)?;
-                }
-            }
-        }
-        map.end()
-    }
-}
+use crate::{Collector, Taken, outcome::Outcome, reason::Reason};
 
 /// The most reasons in one answer; beyond them, each event has one. Otherwise the answer to thousands of bad events could
 /// be many times their size.
@@ -74,6 +32,7 @@ pub(crate) struct Prepared {
 enum Verdict {
     Valid {
         client_id: Option<EventId>,
+        warning: Option<&'static str>,
     },
     /// `claimed` is the type that the event names, if it names one.
     Invalid {
@@ -95,7 +54,7 @@ impl Collector {
         events: &[&[u8]],
         expected: Option<&EventType>,
     ) -> Prepared {
-        let received_at = self.clock.now();
+        let received_at = self.host.clock.now();
         let mut errors_left = MAX_ERRORS;
         let mut budget = Budget::of_a_request();
         let mut prepared = Prepared {
@@ -104,9 +63,9 @@ impl Collector {
         };
         for body in events {
             match self.accept(username, body, expected, received_at, &mut budget) {
-                Ok((record, client_id)) => {
+                Ok((record, verdict)) => {
                     prepared.records.push(record);
-                    prepared.verdicts.push(Verdict::Valid { client_id });
+                    prepared.verdicts.push(verdict);
                 }
                 Err(NotAccepted::Unchecked { client_id, claimed }) => {
                     prepared.verdicts.push(Verdict::Unchecked { client_id, claimed });
@@ -133,7 +92,7 @@ impl Collector {
 
     /// Prepares a body without recognisable events: one rejected event, or several with its parts if one cannot hold it.
     pub(crate) fn prepare_malformed(&self, username: &Username, body: &[u8], error: &Violation) -> Prepared {
-        let received_at = self.clock.now();
+        let received_at = self.host.clock.now();
         let parts = parts(body);
         let prepare = |(number, part): (usize, &&[u8])| {
             let mut errors = vec![error.clone()];
@@ -148,7 +107,7 @@ impl Collector {
         Prepared { records, verdicts }
     }
 
-    /// Makes the record of a valid event.
+    /// Makes the record of a valid event, and the verdict on it.
     fn accept(
         &self,
         username: &Username,
@@ -156,7 +115,7 @@ impl Collector {
         expected: Option<&EventType>,
         received_at: Timestamp,
         budget: &mut Budget,
-    ) -> Result<(Record, Option<EventId>), NotAccepted> {
+    ) -> Result<(Record, Verdict), NotAccepted> {
         let text = std::str::from_utf8(body).map_err(|error| {
             let looks = looks::of_bytes(body).map(|looks| format!(": {looks}")).unwrap_or_default();
             let message = format!("not valid UTF-8, from byte {} on{looks}", error.valid_up_to());
@@ -177,18 +136,20 @@ impl Collector {
             None => None,
         };
         let stamp = self.stamp(username, event.event_id.clone(), received_at);
-        Ok((Record::accepted(&event, &event_type, key, stamp), event.event_id))
+        let warning = event_time::warning(event.occurred_at, stamp.received_at);
+        let record = Record::accepted(&event, &event_type, key, stamp);
+        Ok((record, Verdict::Valid { client_id: event.event_id, warning }))
     }
 
     fn stamp(&self, username: &Username, event_id: Option<EventId>, received_at: Timestamp) -> Stamp {
-        Stamp::new(username.clone(), event_id, received_at, &*self.random)
+        Stamp::new(username.clone(), event_id, received_at, &*self.host.random)
     }
 
     /// Stores prepared events and counts them. Returns the outcome of each, and reports all of them to the observer.
     pub(crate) async fn store(&self, Prepared { records, verdicts }: Prepared) -> Vec<Outcome> {
         let began = Instant::now();
         let storing = tracing::debug_span!(target: TRACED, "store", weir.events = records.len());
-        let appended = self.stream.append(records.clone()).instrument(storing).await;
+        let appended = self.ports.stream.append(records.clone()).instrument(storing).await;
         let stored =
             records.iter().zip(&appended).filter(|(_, appended)| matches!(appended, Appended::Stored));
         let count_failures = self.count(began, stored.map(|(record, _)| record)).await;
@@ -214,17 +175,11 @@ impl Collector {
             let event_type =
                 claimed.and_then(|claimed| self.catalog.get(claimed)).map(Definition::event_type);
             let outcome = outcome(verdict, checked);
-            let (fate, number) = match &outcome {
-                Outcome::Stored { .. } => (Fate::Accepted, &mut taken.accepted),
-                Outcome::Duplicate { .. } => (Fate::Duplicate, &mut taken.duplicates),
-                Outcome::Rejected { .. } => (Fate::Rejected, &mut taken.rejected),
-                Outcome::NotStored { .. } => (Fate::NotStored, &mut taken.not_stored),
-            };
-            *number += 1;
-            self.observe.event(event_type, fate);
+            taken.events[outcome.fate()] += 1;
+            self.host.observe.event(event_type, outcome.fate());
             outcomes.push(outcome);
         }
-        self.observe.taken(&taken);
+        self.host.observe.taken(&taken);
         outcomes
     }
 
@@ -238,15 +193,15 @@ impl Collector {
         let rejected: Vec<Record> = stored.filter(|record| record.is_rejected()).cloned().collect();
         let noting = async {
             if !rejected.is_empty()
-                && let Err(error) = self.rejected.note(&rejected).await
+                && let Err(error) = self.ports.rejected.note(&rejected).await
             {
                 tracing::warn!(%error, "rejected events are stored, and not in the list of the latest");
             }
         };
         let counting = tracing::debug_span!(target: TRACED, "count", weir.counters = increments.len(), otel.error = Empty);
         let both =
-            async { tokio::join!(self.live.raise(&increments).instrument(counting.clone()), noting).0 };
-        let raised = match self.counted_within {
+            async { tokio::join!(self.ports.live.raise(&increments).instrument(counting.clone()), noting).0 };
+        let raised = match self.host.counted_within {
             None => both.await,
             Some(within) => timeout_at(began + within, both)
                 .await
@@ -291,16 +246,16 @@ fn outcome(verdict: Verdict, checked: Option<(&Record, &Appended)>) -> Outcome {
         (Verdict::Invalid { .. }, Some((_, Appended::Refused(error)))) => not_stored(None, error.into()),
         (Verdict::Invalid { errors, .. }, Some(_)) => Outcome::Rejected { errors },
         (Verdict::Invalid { .. }, None) => not_stored(None, Reason::Unavailable),
-        (Verdict::Valid { client_id }, Some((_, Appended::Refused(error)))) => {
+        (Verdict::Valid { client_id, .. }, Some((_, Appended::Refused(error)))) => {
             not_stored(client_id, error.into())
         }
-        (Verdict::Valid { client_id }, None) => not_stored(client_id, Reason::Unavailable),
+        (Verdict::Valid { client_id, .. }, None) => not_stored(client_id, Reason::Unavailable),
         (Verdict::Unchecked { client_id, .. }, _) => not_stored(client_id, Reason::TooMuchWork),
         (Verdict::Valid { .. }, Some((record, Appended::Duplicate))) => {
             Outcome::Duplicate { event_id: record.event_id().clone() }
         }
-        (Verdict::Valid { .. }, Some((record, Appended::Counted | Appended::Stored))) => {
-            Outcome::Stored { event_id: record.event_id().clone() }
+        (Verdict::Valid { warning, .. }, Some((record, Appended::Counted | Appended::Stored))) => {
+            Outcome::Stored { event_id: record.event_id().clone(), warnings: warning.into_iter().collect() }
         }
     }
 }

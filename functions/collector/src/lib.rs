@@ -6,9 +6,11 @@
 //! - `routes`: the list of routes; `router`: the middleware around them;
 //! - `post`: the steps of a request that stores events: `body` (bytes, bounded and decompressed), `framing` (one text for
 //!   each event; `elements` for arrays with invalid JSON), `intake` (validate, stamp, store, count), and the answer;
+//! - `outcome`: what became of an event, for the answer and the metrics;
 //! - `read`: counts; `history`: the same by hour and day; `rejected`: the latest rejected events;
 //! - `etag`: conditional requests;
 //! - `problem`: all errors, and the only place that knows HTTP statuses;
+//! - `limits`: load shedding, by the bodies in memory;
 //! - `leftover`: drains unread bodies;
 //! - `caller`: authentication and authorization;
 //! - `pages`: which requests of web pages are refused;
@@ -32,8 +34,10 @@ mod gateway;
 mod history;
 mod intake;
 mod leftover;
+mod limits;
 mod observe;
 mod openapi;
+mod outcome;
 mod page;
 mod pages;
 mod parameters;
@@ -52,38 +56,37 @@ mod unreadable;
 
 use std::{sync::Arc, time::Duration};
 
-use weir_core::{
-    Catalog, Clock, Random,
-    ports::{Health, LiveCounts, RecentRejected, SettledCounts, Stream},
-};
+use weir_core::{Catalog, Clock, Random, ports::Ports};
 
 pub use body::BodyTooSlow;
 pub use caller::{Authenticate, Caller, NotAuthenticated};
 #[cfg(feature = "lambda")]
 pub use gateway::{Gateway, GatewayAuthentication, GatewayError};
 pub use leftover::{OnlyLeftover, TellOnlyLeftover};
-pub use observe::{Drift, Fate, Observe, Taken};
+pub use limits::Limits;
+pub use observe::{Drift, Observe, Taken};
+pub use outcome::{ByFate, Fate};
 pub use path::tidy;
-pub use post::bodies_waiting;
 pub use request_id::RequestId;
-pub use router::{Origins, OriginsError, no_room, router};
+pub use router::{Origins, no_room, router};
 pub use unreadable::Unreadable;
 
-/// The dependencies of a collector.
+/// A collector: what it takes, where it keeps it, and where it runs.
 #[derive(Clone)]
 pub struct Collector {
     /// The event types.
     pub catalog: Arc<Catalog>,
-    /// The store of events.
-    pub stream: Arc<dyn Stream>,
-    /// The counts that rise at once.
-    pub live: Arc<dyn LiveCounts>,
-    /// The counts of events in the lake.
-    pub settled: Arc<dyn SettledCounts>,
-    /// The latest invalid events.
-    pub rejected: Arc<dyn RecentRejected>,
-    /// The engine's health check.
-    pub health: Arc<dyn Health>,
+    /// The engine.
+    pub ports: Ports,
+    /// The process around it.
+    pub host: Host,
+    /// The most that it takes in at once.
+    pub limits: Limits,
+}
+
+/// What differs by where a collector runs.
+#[derive(Clone)]
+pub struct Host {
     /// The authentication.
     pub authenticate: Arc<dyn Authenticate>,
     /// The observer of each request's outcomes; `()` for none.

@@ -7,9 +7,9 @@ use std::{
     time::Duration,
 };
 
-use collector::{Collector, Drift, Gateway, GatewayAuthentication, Observe, Origins, Taken};
+use collector::{Collector, Drift, Gateway, GatewayAuthentication, Host, Limits, Observe, Origins, Taken};
 use mimalloc::MiMalloc;
-use weir_aws::{Aws, FirehoseStream};
+use weir_aws::{Aws, Names, Retries};
 use weir_coalesce::{Coalescing, Work};
 use weir_core::{Catalog, Clock, SystemClock, SystemRandom, Timestamp};
 use weir_lambda::{Environment, Metrics, StartError};
@@ -50,41 +50,33 @@ async fn main() -> ExitCode {
 }
 
 fn gateway(environment: &Environment) -> Result<(Gateway, Option<Arc<Sharing>>), StartError> {
-    let stream = environment.text("WEIR_STREAM")?;
-    let ids_table = environment.text("WEIR_IDS_TABLE")?;
-    let counts_table = environment.text("WEIR_COUNTS_TABLE")?;
-    let shards = environment.or("WEIR_COUNTER_SHARDS", NonZeroU16::MIN)?;
+    let names = Names {
+        stream: environment.text("WEIR_STREAM")?,
+        recent_ids: environment.text("WEIR_IDS_TABLE")?,
+        counts: environment.text("WEIR_COUNTS_TABLE")?,
+        shards: environment.or("WEIR_COUNTER_SHARDS", NonZeroU16::MIN)?,
+    };
     let origins = environment.or("WEIR_ALLOW_ORIGINS", Origins::Any)?;
     let clock = Arc::new(SystemClock);
     let metrics = Metrics::of_function(environment, clock.clone())?;
 
-    let aws = Aws::on_lambda();
-    let health = aws.health(&stream, &counts_table);
-    let ids = aws.recent_ids(&ids_table);
-    let stream = aws.stream(&stream, GIVE_UP_AFTER).remembering(ids);
-    let counts = Arc::new(aws.counts(&counts_table, shards));
-    let mut collector = Collector {
-        catalog: Arc::new(Catalog::built_in()?),
-        stream: Arc::new(stream.clone()),
-        live: counts.clone(),
-        settled: counts.clone(),
-        rejected: counts,
-        health: Arc::new(health),
-        authenticate: Arc::new(GatewayAuthentication::new(clock.clone())),
-        observe: Arc::new(Measure { metrics: metrics.clone(), stream }),
-        clock: clock.clone(),
-        random: Arc::new(SystemRandom),
-        counted_within: Some(COUNTED_WITHIN),
-    };
+    let (mut ports, retries) = Aws::on_lambda().ports(&names, GIVE_UP_AFTER);
     // A single invocation at a time has no other to share calls with.
     let sharing = (environment.invocations_at_once() > 1).then(|| {
         let coalescing = Coalescing::new();
-        collector.stream = coalescing.stream(collector.stream.clone());
-        collector.live = coalescing.live_counts(collector.live.clone());
-        collector.settled = coalescing.settled_counts(collector.settled.clone());
-        collector.rejected = coalescing.recent_rejected(collector.rejected.clone());
+        ports = coalescing.ports(ports.clone());
+        let (metrics, clock) = (metrics.clone(), clock.clone());
         Arc::new(Sharing { metrics, coalescing, clock, told: Mutex::new(Timestamp::saturating(0)) })
     });
+    let host = Host {
+        authenticate: Arc::new(GatewayAuthentication::new(clock.clone())),
+        observe: Arc::new(Measure { metrics, retries }),
+        clock,
+        random: Arc::new(SystemRandom),
+        counted_within: Some(COUNTED_WITHIN),
+    };
+    let catalog = Arc::new(Catalog::built_in()?);
+    let collector = Collector { catalog, ports, host, limits: Limits::default() };
     // API Gateway answers preflight requests by the same list. Posts that need no preflight are checked here.
     Ok((Gateway::new(collector::router(collector, &origins)), sharing))
 }
@@ -92,19 +84,19 @@ fn gateway(environment: &Environment) -> Result<(Gateway, Option<Arc<Sharing>>),
 /// Emits metrics of the outcomes of events, and of the difference between live and settled counts.
 struct Measure {
     metrics: Metrics,
-    stream: FirehoseStream,
+    retries: Retries,
 }
 
 impl Observe for Measure {
     /// Where several invocations share calls, the retries of the stream are those of all of them.
     fn taken(&self, taken: &Taken) {
         self.metrics.count(&[
-            ("EventsAccepted", taken.accepted as u64),
-            ("EventsDuplicate", taken.duplicates as u64),
-            ("EventsRejected", taken.rejected as u64),
-            ("EventsNotStored", taken.not_stored as u64),
+            ("EventsAccepted", taken.events.stored as u64),
+            ("EventsDuplicate", taken.events.duplicates as u64),
+            ("EventsRejected", taken.events.rejected as u64),
+            ("EventsNotStored", taken.events.not_stored as u64),
             ("CountFailures", taken.count_failures as u64),
-            ("StreamRetries", self.stream.take_retries()),
+            ("StreamRetries", self.retries.take()),
         ]);
     }
 

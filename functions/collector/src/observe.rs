@@ -2,17 +2,13 @@
 
 use weir_core::EventType;
 
-/// The outcomes of one request's events, as numbers of events.
+use crate::outcome::{ByFate, Fate};
+
+/// What became of one request's events.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Taken {
-    /// Stored.
-    pub accepted: usize,
-    /// Stored before, and not again.
-    pub duplicates: usize,
-    /// Not valid.
-    pub rejected: usize,
-    /// Valid, and possibly not stored.
-    pub not_stored: usize,
+    /// The number of events by fate.
+    pub events: ByFate<usize>,
     /// Live counts that may miss some of the stored events.
     pub count_failures: usize,
 }
@@ -26,25 +22,12 @@ pub struct Drift {
     pub missing: u64,
 }
 
-/// The outcome of one event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
-    /// The event is stored.
-    Accepted,
-    /// The event was stored before, and not again.
-    Duplicate,
-    /// The event is not valid.
-    Rejected,
-    /// The event may not be stored.
-    NotStored,
-}
-
 /// Observes requests. It is called before the answer, so it must return quickly.
 pub trait Observe: Send + Sync {
     /// Takes the outcomes of a request's events.
     fn taken(&self, taken: &Taken);
 
-    /// Takes the outcome of one event and its type; `None` if the event names no type of the catalog.
+    /// Takes the fate of one event and its type; `None` if the event names no type of the catalog.
     fn event(&self, _: Option<&EventType>, _: Fate) {}
 
     /// Takes the size of a body that was read, in bytes as sent.

@@ -11,7 +11,6 @@ use weir_core::{
     Catalog, Key, Timestamp,
     catalog::Definition,
     event::{MAX_EVENT_BYTES, STAMPED},
-    occurred::SECONDS,
 };
 
 use crate::{
@@ -131,6 +130,7 @@ fn schemas(catalog: &Catalog) -> Value {
                 },
                 "event_id": {"type": "string"},
                 "errors": {"type": "array", "items": {"$ref": "#/components/schemas/Violation"}},
+                "warnings": warnings(),
             },
         },
         "Outcomes": {
@@ -179,13 +179,13 @@ fn event_schema(definition: &Definition) -> Value {
         });
         properties["occurred_at"] = json!({
             "anyOf": [
-                {"type": "integer", "minimum": 0, "maximum": SECONDS.start - 1},
-                {"type": "integer", "minimum": SECONDS.end, "maximum": Timestamp::MAX_MILLIS},
+                {"type": "integer", "minimum": 0, "maximum": Timestamp::MAX_MILLIS},
                 {"type": "string", "format": "date-time", "pattern": "^(19[7-9][0-9]|[2-9][0-9]{3})-"},
                 {"type": "null"},
             ],
-            "description": "When it happened: milliseconds since 1970, or RFC 3339. Milliseconds in UTC are kept. A number \
-                that looks like seconds, microseconds or nanoseconds is refused.",
+            "description": "When it happened: milliseconds since 1970, or RFC 3339. Milliseconds in UTC are kept. It is \
+                the event's time if it is at most 400 days before and 10 minutes after its arrival; otherwise the time of \
+                arrival is, and the answer has a warning.",
         });
         properties["event_type"] =
             json!({"type": ["string", "null"], "enum": [definition.event_type(), null]});
@@ -240,6 +240,14 @@ pub(crate) fn post_events(catalog: &Catalog) -> Value {
     })
 }
 
+fn warnings() -> Value {
+    json!({
+        "type": "array", "items": {"type": "string"},
+        "description": "What is odd about a stored event: an occurred_at out of bounds, so that the event is filed by its \
+            time of arrival. Missing where there is nothing to say.",
+    })
+}
+
 /// Describes `POST` on a type's own route.
 pub(crate) fn post_typed(definition: &Definition) -> Value {
     let name = definition.event_type().as_str();
@@ -255,6 +263,7 @@ pub(crate) fn post_typed(definition: &Definition) -> Value {
                 "status": {"const": "duplicate", "description": "The event was stored earlier, with the same \
                     event_id, and not again. A stored event's answer has the message alone."},
                 "event_id": {"type": "string", "description": "The id that both have."},
+                "warnings": warnings(),
             },
         }}},
     });
@@ -395,6 +404,6 @@ mod tests {
         let others: Vec<&String> = routes.difference(&described).collect();
         assert_eq!(others, ["get /docs/", "get /docs/{file}"]);
         // The router adds the routes of the two lists, in two loops, and no other.
-        assert_eq!(include_str!("router.rs").matches(".route(").count(), 2);
+        assert_eq!(include_str!("router.rs").matches("router.route(").count(), 2);
     }
 }

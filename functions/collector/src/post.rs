@@ -10,15 +10,16 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde_json::{Map, Value, json};
-use tokio::sync::{Semaphore, SemaphorePermit};
 use weir_core::EventType;
 
 use crate::{
     Collector,
-    body::{self, Room, Sent},
+    body::{self, Sent},
     caller::Writer,
     framing::{self, Framed},
-    intake::{Outcome, Prepared},
+    intake::Prepared,
+    limits::{Place, Room},
+    outcome::{ByFate, Outcome},
     problem::Problem,
     reason::Reason,
 };
@@ -26,40 +27,10 @@ use crate::{
 /// The most events of one request.
 pub(crate) const MAX_EVENTS: usize = 10_000;
 
-/// The number of large bodies that are processed at once, from decompression until their events are stored. Each may take
-/// several times its decompressed size; the others wait as sent.
-static LARGE_AT_ONCE: Semaphore = Semaphore::const_new(AT_ONCE);
-const AT_ONCE: usize = 4;
-
-/// The number of large bodies, with the waiting ones: some seconds' worth. Load shedding: any more are refused, to be
-/// retried.
-static LARGE: Semaphore = Semaphore::const_new(ADMITTED);
-const ADMITTED: usize = AT_ONCE + 128;
-
-/// Returns the number of large bodies that wait for their turn.
-#[must_use]
-pub fn bodies_waiting() -> usize {
-    let admitted = ADMITTED.saturating_sub(LARGE.available_permits());
-    admitted.saturating_sub(AT_ONCE.saturating_sub(LARGE_AT_ONCE.available_permits()))
-}
-
 /// The permits of a request until its events are stored: its body's share of memory and, for a large body, its place.
 struct Held {
     _room: Room,
-    _place: Option<[SemaphorePermit<'static>; 2]>,
-}
-
-/// Waits for a place if the body is large.
-async fn place(body: &Sent, room: Room, at_once: usize) -> Result<Held, Problem> {
-    let place = if body.is_large(at_once) {
-        let admitted = LARGE.try_acquire().map_err(|_| Problem::Busy)?;
-        // The semaphore is never closed, so it always gives a permit.
-        let turn = LARGE_AT_ONCE.acquire().await.map_err(|_| Problem::Busy)?;
-        Some([admitted, turn])
-    } else {
-        None
-    };
-    Ok(Held { _room: room, _place: place })
+    _place: Option<Place>,
 }
 
 /// `POST /events`: one event or many, of any types.
@@ -100,7 +71,12 @@ pub(crate) async fn typed(
     };
     let (prepared, _held) = aside(&collector, body, held, prepare).await?;
     match collector.store(prepared).await.pop() {
-        Some(Outcome::Stored { .. }) => Ok(Json(json!({"message": "Received"})).into_response()),
+        Some(Outcome::Stored { warnings, .. }) if warnings.is_empty() => {
+            Ok(Json(json!({"message": "Received"})).into_response())
+        }
+        Some(Outcome::Stored { warnings, .. }) => {
+            Ok(Json(json!({"message": "Received", "warnings": warnings})).into_response())
+        }
         // A client that sends an event again because it got no answer gets the message that it missed.
         Some(Outcome::Duplicate { event_id }) => {
             let answer = json!({"message": "Received", "status": "duplicate", "event_id": event_id});
@@ -119,11 +95,12 @@ async fn whole(
     parts: &Parts,
     body: Body,
 ) -> Result<(Sent, Held), Problem> {
-    let (body, room) = body::read(&parts.headers, body).await?;
-    collector.observe.body(body.length());
-    let held = place(&body, room, collector.catalog.bytes_checked_at_once()).await?;
+    let (body, room) = body::read(&collector.limits, &parts.headers, body).await?;
+    collector.host.observe.body(body.length());
+    let is_large = body.is_large(collector.catalog.bytes_checked_at_once());
+    let place = if is_large { Some(collector.limits.place().await?) } else { None };
     writer.still(parts, collector).await?;
-    Ok((body, held))
+    Ok((body, Held { _room: room, _place: place }))
 }
 
 /// Returns whether the content type announces one event a line. No content type is required, and no other one matters.
@@ -160,27 +137,22 @@ async fn aside(
 /// The answer of `POST /events`: 200 all stored, now or before, 207 some, 422 none valid, 503 none stored that should have
 /// been.
 fn answer(outcomes: &[Outcome]) -> Result<Response, Problem> {
-    let count = |wanted: fn(&Outcome) -> bool| outcomes.iter().filter(|outcome| wanted(outcome)).count();
-    let stored = count(|outcome| matches!(outcome, Outcome::Stored { .. }));
-    let duplicates = count(|outcome| matches!(outcome, Outcome::Duplicate { .. }));
-    let rejected = count(|outcome| matches!(outcome, Outcome::Rejected { .. }));
-    let durable = stored + duplicates;
-    let not_stored = outcomes.len() - durable - rejected;
-    let all = outcomes.len();
+    let events: ByFate<usize> = outcomes.iter().map(Outcome::fate).collect();
+    let durable = events.stored + events.duplicates;
     let answer: Map<String, Value> = [
-        ("stored".to_owned(), json!(stored)),
-        ("duplicates".to_owned(), json!(duplicates)),
-        ("rejected".to_owned(), json!(rejected)),
-        ("not_stored".to_owned(), json!(not_stored)),
+        ("stored".to_owned(), json!(events.stored)),
+        ("duplicates".to_owned(), json!(events.duplicates)),
+        ("rejected".to_owned(), json!(events.rejected)),
+        ("not_stored".to_owned(), json!(events.not_stored)),
         ("outcomes".to_owned(), json!(outcomes)),
     ]
     .into_iter()
     .collect();
-    if durable == all {
+    if durable == outcomes.len() {
         Ok((StatusCode::OK, Json(answer)).into_response())
     } else if durable > 0 {
         Ok((StatusCode::MULTI_STATUS, Json(answer)).into_response())
-    } else if not_stored > 0 {
+    } else if events.not_stored > 0 {
         let reason = outcomes.iter().find_map(|outcome| match outcome {
             Outcome::NotStored { reason, .. } => Some(*reason),
             _ => None,

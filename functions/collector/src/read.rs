@@ -25,7 +25,7 @@ pub(crate) const MAX_PAGE: usize = 1000;
 
 /// `GET /health`.
 pub(crate) async fn health(State(collector): State<Arc<Collector>>) -> Result<Response, Problem> {
-    match collector.health.check().await {
+    match collector.ports.health.check().await {
         Ok(()) => Ok(Json(json!({"status": "ok"})).into_response()),
         Err(error) => Err(Problem::of_engine(&error)),
     }
@@ -42,7 +42,7 @@ pub(crate) async fn typed_count(
     let count_by = definition.and_then(Definition::count_by);
     let key = asked_for(pairs(query)?, count_by, definition)?.map(|value| Key::of(&value));
     let counter = Counter { username, event_type: (*event_type).clone(), key };
-    let counts = collector.live.read(&[counter]).await.map_err(|error| Problem::of_engine(&error))?;
+    let counts = collector.ports.live.read(&[counter]).await.map_err(|error| Problem::of_engine(&error))?;
     Ok(Json(json!({"count": counts.first().copied().unwrap_or_default()})).into_response())
 }
 
@@ -80,7 +80,8 @@ fn asked_for(
 }
 
 /// Fields that every event has: a query that names one is no accident either.
-const OF_EVERY_EVENT: [&str; 5] = ["username", "event_type", "event_id", "occurred_at", "received_at"];
+const OF_EVERY_EVENT: [&str; 6] =
+    ["username", "event_type", "event_id", "occurred_at", "received_at", "time"];
 
 /// `GET /counts`: all of the user's counts.
 pub(crate) async fn all(
@@ -88,7 +89,7 @@ pub(crate) async fn all(
     Reader(username): Reader,
 ) -> Result<Response, Problem> {
     let totals = Totals::read(&collector, &username).await?;
-    collector.observe.drift(&totals.drift());
+    collector.host.observe.drift(&totals.drift());
     let types: Vec<Value> =
         collector.catalog.iter().map(|definition| totals.of(definition.event_type())).collect();
     // Types of an earlier catalog.
@@ -118,6 +119,7 @@ pub(crate) async fn one(
     let request = keys_request(pairs(query)?)?;
     let totals = Totals::read(&collector, &username).await?;
     let mut keys = collector
+        .ports
         .live
         .keys(&username, &event_type, &KeysRequest { limit: request.limit + 1, ..request.clone() })
         .await
@@ -152,7 +154,7 @@ struct Totals {
 impl Totals {
     async fn read(collector: &Collector, username: &Username) -> Result<Self, Problem> {
         let (live, settled) =
-            tokio::join!(collector.live.totals(username), collector.settled.totals(username));
+            tokio::join!(collector.ports.live.totals(username), collector.ports.settled.totals(username));
         let failed = |error| Problem::of_engine(&error);
         let (live, settled) = (live.map_err(failed)?, settled.map_err(failed)?);
         Ok(Self { live, settled: settled.by_type, settled_at: settled.settled_at })

@@ -35,7 +35,7 @@ pub(crate) async fn latest(
         let read = value.parse().ok().filter(|limit| (1..=MAX_SHOWN).contains(limit));
         limit = read.ok_or_else(|| not_in_range(MAX_SHOWN))?;
     }
-    let latest = collector.rejected.latest(&username, limit).await;
+    let latest = collector.ports.rejected.latest(&username, limit).await;
     let mut latest = latest.map_err(|error| Problem::of_engine(&error))?;
     for event in &mut latest {
         // A client's name for a type outside the catalog is no type here.

@@ -12,7 +12,7 @@ use tower_http::{
     catch_panic::CatchPanicLayer,
     cors::{AllowHeaders, AllowOrigin, CorsLayer},
 };
-use weir_core::{Catalog, Clock, Random};
+use weir_core::{Catalog, Clock, NameError, Random};
 
 use crate::{
     Collector, etag, leftover, pages,
@@ -41,24 +41,24 @@ impl Origins {
     }
 }
 
-/// The text is no list of origins.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("an origin is like https://example.com: no path, no slash at its end; or * for all")]
-pub struct OriginsError;
+const NOT_AN_ORIGIN: NameError =
+    NameError::new("an origin", "is like https://example.com: no path, no slash at its end; or * for all");
 
 impl FromStr for Origins {
-    type Err = OriginsError;
+    type Err = NameError;
 
     /// Reads `*`, or a comma-separated list of origins.
-    fn from_str(text: &str) -> Result<Self, OriginsError> {
+    fn from_str(text: &str) -> Result<Self, NameError> {
         if text.trim() == "*" {
             return Ok(Self::Any);
         }
         let origin = |text: &str| {
-            let host =
-                text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).ok_or(OriginsError)?;
+            let host = text
+                .strip_prefix("https://")
+                .or_else(|| text.strip_prefix("http://"))
+                .ok_or(NOT_AN_ORIGIN)?;
             let plain = !host.is_empty() && !host.contains(['/', '?', '#', '@', ' ', '*']);
-            if plain { HeaderValue::from_str(text).map_err(|_| OriginsError) } else { Err(OriginsError) }
+            if plain { HeaderValue::from_str(text).map_err(|_| NOT_AN_ORIGIN) } else { Err(NOT_AN_ORIGIN) }
         };
         text.split(',').map(|text| origin(text.trim())).collect::<Result<_, _>>().map(Self::Only)
     }
@@ -66,7 +66,7 @@ impl FromStr for Origins {
 
 /// Makes the API.
 pub fn router(collector: Collector, origins: &Origins) -> Router {
-    let ids = Source { clock: collector.clock.clone(), random: collector.random.clone() };
+    let ids = Source { clock: collector.host.clock.clone(), random: collector.host.random.clone() };
     let users = with_routes(Router::new(), &collector.catalog, Access::Users).route_layer((
         middleware::from_fn_with_state(Arc::new(origins.clone()), pages::keep_out),
         middleware::from_fn(etag::keep_private),
@@ -153,7 +153,7 @@ mod tests {
         };
         assert_eq!(two, ["https://a.example", "http://localhost:3000"]);
         for bad in ["", "example.com", "https://", "https://a/", "https://*.a", "https://a b", "ftp://a"] {
-            assert_eq!(bad.parse::<Origins>(), Err(OriginsError), "{bad}");
+            assert_eq!(bad.parse::<Origins>(), Err(NOT_AN_ORIGIN), "{bad}");
         }
     }
 }

@@ -15,15 +15,16 @@ use axum::{
     body::Body,
     http::{Request, StatusCode, request::Parts},
 };
-use collector::{Authenticate, Caller, Collector, NotAuthenticated, Observe, Origins, Taken};
+use collector::{
+    Authenticate, ByFate, Caller, Collector, Host, Limits, NotAuthenticated, Observe, Origins, Taken,
+};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 use weir_core::{
-    BatchId, Catalog, Counter, EventType, Hour, Increment, ManualClock, Partition, Record, SeededRandom,
-    Timestamp, Username,
+    Catalog, Counter, EventType, Hour, Increment, ManualClock, Record, SeededRandom, Timestamp, Username,
     counts::{KeyCount, KeysRequest, SettledTotals},
-    ports::{Appended, Health, LiveCounts, PortError, RecentRejected, Settled, SettledCounts, Stream},
+    ports::{Appended, Health, LiveCounts, PortError, Ports, RecentRejected, SettledCounts, Stream},
     rejected::RejectedEvent,
     users::Scope,
 };
@@ -96,10 +97,6 @@ impl LiveCounts for Script {
 
 #[async_trait]
 impl SettledCounts for Script {
-    async fn settle(&self, _: &BatchId, _: &BTreeMap<Partition, u64>) -> Result<Settled, PortError> {
-        Err(down())
-    }
-
     async fn totals(&self, _: &Username) -> Result<SettledTotals, PortError> {
         Err(down())
     }
@@ -159,20 +156,20 @@ impl Authenticate for Door {
 }
 
 fn api(script: &Arc<Script>, stuck: bool) -> Router {
-    let collector = Collector {
-        catalog: Arc::new(Catalog::built_in().unwrap()),
-        stream: script.clone(),
-        live: script.clone(),
-        settled: script.clone(),
-        rejected: script.clone(),
-        health: script.clone(),
+    let host = Host {
         authenticate: Arc::new(Door { stuck }),
         observe: script.clone(),
         clock: Arc::new(ManualClock::at(Timestamp::saturating(1_795_179_605_007))),
         random: Arc::new(SeededRandom::new(1)),
         counted_within: Some(Duration::from_secs(13)),
     };
+    let catalog = Arc::new(Catalog::built_in().unwrap());
+    let collector = Collector { catalog, ports: Ports::of(script.clone()), host, limits: Limits::default() };
     collector::router(collector, &Origins::Any)
+}
+
+fn taken(events: ByFate<usize>, count_failures: usize) -> Taken {
+    Taken { events, count_failures }
 }
 
 struct Answer {
@@ -205,8 +202,8 @@ async fn each_event_is_told_its_own_fate_when_the_stream_refuses_some() {
     assert_eq!(outcomes[0], json!({"status": "not_stored", "event_id": "mine"}));
     assert_eq!((&outcomes[1]["status"], &outcomes[2]["status"]), (&json!("stored"), &json!("rejected")));
     assert_eq!(script.stored.lock().unwrap().len(), 2);
-    let taken = Taken { accepted: 1, rejected: 1, not_stored: 1, ..Taken::default() };
-    assert_eq!(*script.taken.lock().unwrap(), [taken]);
+    let expected = taken(ByFate { stored: 1, rejected: 1, not_stored: 1, ..ByFate::default() }, 0);
+    assert_eq!(*script.taken.lock().unwrap(), [expected]);
 }
 
 #[tokio::test]
@@ -234,7 +231,7 @@ async fn what_was_stored_before_is_acknowledged_and_not_counted() {
 
     let raised: u64 = script.raised.lock().unwrap().iter().map(|increment| increment.by).sum();
     assert_eq!(raised, 3, "one event, for its type and its button, and a rejected one");
-    let duplicates: usize = script.taken.lock().unwrap().iter().map(|taken| taken.duplicates).sum();
+    let duplicates: usize = script.taken.lock().unwrap().iter().map(|taken| taken.events.duplicates).sum();
     assert_eq!(duplicates, 6);
 }
 
@@ -267,8 +264,8 @@ async fn a_count_that_cannot_be_raised_is_no_error_for_a_stored_event() {
     assert_eq!(ask(&script, "POST", "/button/click", body).await.body, json!({"message": "Received"}));
     assert_eq!(script.stored.lock().unwrap().len(), 2);
     // The type's counter and the button's.
-    let taken = Taken { accepted: 1, count_failures: 2, ..Taken::default() };
-    assert_eq!(*script.taken.lock().unwrap(), [taken, taken]);
+    let expected = taken(ByFate { stored: 1, ..ByFate::default() }, 2);
+    assert_eq!(*script.taken.lock().unwrap(), [expected, expected]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -276,8 +273,8 @@ async fn counting_that_takes_longer_than_the_request_may_is_given_up_and_what_is
     let script = Arc::new(Script { never_counts: true, ..Script::default() });
     let answer = ask(&script, "POST", "/events", clicks(&["a", "b"])).await;
     assert_eq!((answer.status, &answer.body["stored"]), (StatusCode::OK, &json!(2)));
-    let taken = Taken { accepted: 2, count_failures: 3, ..Taken::default() };
-    assert_eq!(*script.taken.lock().unwrap(), [taken]);
+    let expected = taken(ByFate { stored: 2, ..ByFate::default() }, 3);
+    assert_eq!(*script.taken.lock().unwrap(), [expected]);
 }
 
 #[tokio::test]
@@ -310,7 +307,7 @@ async fn a_rejected_event_that_cannot_be_noted_is_no_error() {
     let answer = ask(&script, "POST", "/events", r#"[{"event_type":"button_click"}]"#).await;
     assert_eq!((answer.status, &answer.body["rejected"]), (StatusCode::UNPROCESSABLE_ENTITY, &json!(1)));
     assert_eq!((script.stored.lock().unwrap().len(), script.raised.lock().unwrap().len()), (1, 1));
-    assert_eq!(*script.taken.lock().unwrap(), [Taken { rejected: 1, ..Taken::default() }]);
+    assert_eq!(*script.taken.lock().unwrap(), [taken(ByFate { rejected: 1, ..ByFate::default() }, 0)]);
 }
 
 #[tokio::test]

@@ -31,7 +31,7 @@ use tokio::sync::Semaphore;
 use tracing::{Instrument, field::Empty};
 use weir_core::{
     BatchKey, Partition,
-    ports::{Lake, PortError, Quarantine, Raw, Settled, SettledCounts},
+    ports::{Lake, PortError, Quarantine, Raw, Settled, Settlement},
     trace::TRACED,
 };
 
@@ -61,7 +61,7 @@ pub struct FanOut {
     raw: Arc<dyn Raw>,
     lake: Arc<dyn Lake>,
     quarantine: Arc<dyn Quarantine>,
-    settled: Arc<dyn SettledCounts>,
+    settlement: Arc<dyn Settlement>,
 }
 
 /// What became of a batch.
@@ -86,15 +86,15 @@ pub struct Filed {
 }
 
 impl FanOut {
-    /// A fan-out from `raw` to `lake`, `quarantine` and `settled`.
+    /// A fan-out from `raw` to `lake`, `quarantine` and `settlement`.
     #[must_use]
     pub fn new(
         raw: Arc<dyn Raw>,
         lake: Arc<dyn Lake>,
         quarantine: Arc<dyn Quarantine>,
-        settled: Arc<dyn SettledCounts>,
+        settlement: Arc<dyn Settlement>,
     ) -> Self {
-        Self { raw, lake, quarantine, settled }
+        Self { raw, lake, quarantine, settlement }
     }
 
     /// Files a batch; filing it again, or at the same time, changes nothing.
@@ -171,7 +171,7 @@ impl FanOut {
             answer.map_err(|source| FanOutError::Quarantine { batch: batch.clone(), source })?;
         }
 
-        let settled = self.settled.settle(&id, &tallies).await;
+        let settled = self.settlement.settle(&id, &tallies).await;
         Ok(Filed {
             events: tallies.values().sum(),
             partitions: tallies.len(),

@@ -13,9 +13,8 @@ use futures_util::{StreamExt, stream};
 use proptest::sample::Index;
 use serde_json::Value;
 use weir_core::{
-    BatchId, BatchKey, EventType, Hour, Partition, Username,
-    counts::SettledTotals,
-    ports::{Content, Lake, PortError, Quarantine, Raw, Settled, SettledCounts},
+    BatchId, BatchKey, Hour, Partition, Username,
+    ports::{Content, Lake, PortError, Quarantine, Raw, Settled, Settlement},
 };
 
 use crate::FanOut;
@@ -197,10 +196,6 @@ impl Raw for Memory {
             .collect();
         Ok(Box::pin(stream::iter(contents)))
     }
-
-    async fn list(&self, _: Option<&BatchKey>, _: usize) -> Result<Vec<BatchKey>, PortError> {
-        unreachable!("the fan-out does not list")
-    }
 }
 
 #[async_trait]
@@ -219,14 +214,6 @@ impl Lake for Memory {
         let place = (partition.clone(), batch.clone());
         self.call(|inner| inner.state.lake.insert(place, bytes)).await.map(drop)
     }
-
-    async fn open(&self, _: &Partition, _: &BatchId) -> Result<Content, PortError> {
-        unreachable!("the fan-out does not read the lake")
-    }
-
-    async fn list(&self, _: Option<&str>, _: usize) -> Result<Vec<String>, PortError> {
-        unreachable!("the fan-out does not list")
-    }
 }
 
 #[async_trait]
@@ -239,14 +226,10 @@ impl Quarantine for Memory {
         })
         .await
     }
-
-    async fn open(&self, _: &BatchId) -> Result<Content, PortError> {
-        unreachable!("the fan-out does not read quarantine")
-    }
 }
 
 #[async_trait]
-impl SettledCounts for Memory {
+impl Settlement for Memory {
     async fn settle(
         &self,
         batch: &BatchId,
@@ -269,19 +252,5 @@ impl SettledCounts for Memory {
             }
         })
         .await
-    }
-
-    async fn totals(&self, _: &Username) -> Result<SettledTotals, PortError> {
-        unreachable!("the fan-out does not read counts")
-    }
-
-    async fn hours(
-        &self,
-        _: &Username,
-        _: &EventType,
-        _: Hour,
-        _: Hour,
-    ) -> Result<BTreeMap<Hour, u64>, PortError> {
-        unreachable!("the fan-out does not read counts")
     }
 }

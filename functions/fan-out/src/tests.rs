@@ -466,10 +466,6 @@ impl Raw for Changing {
         let object = self.0.lock().unwrap().pop().unwrap();
         Ok(Box::pin(stream::iter([Ok(Bytes::from(object))])))
     }
-
-    async fn list(&self, _: Option<&BatchKey>, _: usize) -> Result<Vec<BatchKey>, PortError> {
-        unreachable!()
-    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, atomic::AtomicU64};
 
+use collector::Limits;
 use prometheus_client::{metrics::gauge::Gauge, registry::Registry};
 use weir_core::Clock;
 use weir_embedded::Embedded;
@@ -13,6 +14,7 @@ type Fraction = Gauge<f64, AtomicU64>;
 pub(super) struct Looked {
     clock: Arc<dyn Clock>,
     engine: Option<Embedded>,
+    limits: Limits,
     bodies_waiting: Gauge,
     oldest_not_filed: Fraction,
     free: Gauge,
@@ -20,7 +22,12 @@ pub(super) struct Looked {
 }
 
 impl Looked {
-    pub(super) fn register(registry: &mut Registry, engine: Option<Embedded>, clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn register(
+        registry: &mut Registry,
+        engine: Option<Embedded>,
+        limits: Limits,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         let [bodies_waiting, free, resident] = [Gauge::default(), Gauge::default(), Gauge::default()];
         let (oldest_not_filed, started) = (Fraction::default(), Fraction::default());
         registry.register(
@@ -46,12 +53,12 @@ impl Looked {
             let help = "Memory that the process has in use";
             registry.register("process_resident_memory_bytes", help, resident.clone());
         }
-        Self { clock, engine, bodies_waiting, oldest_not_filed, free, resident }
+        Self { clock, engine, limits, bodies_waiting, oldest_not_filed, free, resident }
     }
 
     /// Refreshes the values.
     pub(super) async fn look(&self) {
-        self.bodies_waiting.set(whole(collector::bodies_waiting() as u64));
+        self.bodies_waiting.set(whole(self.limits.bodies_waiting() as u64));
         self.resident.set(whole(resident_bytes().unwrap_or_default()));
         let Some(engine) = &self.engine else { return };
         self.free.set(whole(engine.free_space().unwrap_or_default()));

@@ -12,7 +12,7 @@ use weir_core::{
     ports::{LiveCounts, SettledCounts},
 };
 
-use super::{Broken, Lake, count, text};
+use super::{Broken, Lake, count, stored::event_time, text};
 use crate::{
     events::TYPES,
     faults::Origin,
@@ -165,7 +165,7 @@ pub(super) async fn live_and_settled(world: &Arc<World>, weir: &Weir, lake: &Lak
     let mut filed = Settled::new();
     for (_, record) in lake.lines() {
         let (username, of) = (text(&record, "username").to_owned(), text(&record, "event_type").to_owned());
-        let hour = Timestamp::saturating(record["received_at"].as_u64().unwrap()).hour().since_epoch();
+        let hour = Timestamp::saturating(event_time(&record)).hour().since_epoch();
         count(&mut filed, (username.clone(), of.clone(), Some(hour)), 1);
         count(&mut filed, (username, of, None), 1);
     }

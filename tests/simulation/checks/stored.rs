@@ -128,6 +128,10 @@ fn one_as_sent(
     let event = marked(&record).ok_or("nobody sent it")?;
     let sent = ledger.events.get(event).ok_or("nobody sent it")?;
     let received = record["received_at"].as_u64().ok_or("not stamped")?;
+    let time = event_time(&record);
+    if record["time"] != time {
+        return Err("it has another time");
+    }
     let id = text(&record, "event_id");
     if record["username"] != sent.username.as_str() {
         return Err("somebody else sent it");
@@ -141,7 +145,7 @@ fn one_as_sent(
     match &sent.form {
         Form::Valid { event_type, event_id, rest, .. } => {
             let expected = format!(
-                "{{\"event_id\":\"{id}\",\"username\":\"{}\",\"event_type\":\"{event_type}\",\"received_at\":{received}{rest}",
+                "{{\"time\":{time},\"event_id\":\"{id}\",\"username\":\"{}\",\"event_type\":\"{event_type}\",\"received_at\":{received}{rest}",
                 sent.username
             );
             if expected.as_bytes() != line {
@@ -196,13 +200,16 @@ pub(super) fn lake_is_what_was_delivered(world: &World, ledger: &Ledger, lake: &
 
 /// Where a record belongs.
 fn place(record: &Value) -> String {
-    let received = Timestamp::saturating(record["received_at"].as_u64().unwrap());
-    format!(
-        "username={}/{}/{}",
-        text(record, "username"),
-        text(record, "event_type"),
-        folders(received.hour())
-    )
+    let hour = Timestamp::saturating(event_time(record)).hour();
+    format!("username={}/{}/{}", text(record, "username"), text(record, "event_type"), folders(hour))
+}
+
+/// When a record's event happened, in milliseconds, worked out from what its client said and from its arrival.
+pub(crate) fn event_time(record: &Value) -> u64 {
+    const DAY: u64 = 24 * 60 * 60 * 1000;
+    let received = record["received_at"].as_u64().unwrap();
+    let stated = record["occurred_at"].as_u64().filter(|_| record["event_type"] != "rejected");
+    stated.filter(|at| *at + 400 * DAY >= received && *at <= received + 600_000).unwrap_or(received)
 }
 
 fn folders(hour: Hour) -> String {

@@ -8,7 +8,7 @@ use futures_util::TryStreamExt;
 use serde_json::Value;
 use weir_core::{
     BatchId, BatchKey, Clock, Partition, Timestamp,
-    ports::{Content, Lake, PortError},
+    ports::{Content, Lake, LakeObjects, PortError},
 };
 
 use super::{
@@ -20,18 +20,22 @@ use crate::world::World;
 struct Buggy {
     world: Arc<World>,
     inner: Arc<dyn Lake>,
+    objects: Arc<dyn LakeObjects>,
 }
 
-pub(crate) fn lake(world: &Arc<World>, inner: Arc<dyn Lake>) -> Arc<dyn Lake> {
-    const HERE: [Bug; 5] = [
+pub(crate) fn lake(world: &Arc<World>, inner: Arc<impl Lake + LakeObjects + 'static>) -> Arc<dyn Lake> {
+    const HERE: [Bug; 6] = [
         Bug::RandomNames,
         Bug::NamesShared,
         Bug::FirstWriteWins,
         Bug::PartitionedByFiling,
+        Bug::PartitionedByArrival,
         Bug::PartitionedByOccurrence,
     ];
     match world.bug {
-        Some(bug) if HERE.contains(&bug) => Arc::new(Buggy { world: world.clone(), inner }),
+        Some(bug) if HERE.contains(&bug) => {
+            Arc::new(Buggy { world: world.clone(), inner: inner.clone(), objects: inner })
+        }
         _ => inner,
     }
 }
@@ -63,7 +67,7 @@ impl Lake for Buggy {
             }
             Bug::NamesShared => self.write(partition, &BatchKey::new("raw/batch").id(), &text).await,
             Bug::FirstWriteWins => {
-                if self.inner.open(partition, batch).await.is_ok() {
+                if self.objects.open_path(&partition.object(batch)).await.is_ok() {
                     return Ok(());
                 }
                 let first = text.iter().position(|byte| *byte == b'\n').unwrap() + 1;
@@ -74,11 +78,13 @@ impl Lake for Buggy {
                 let partition = Partition { hour: self.world.clock.now().hour(), ..partition.clone() };
                 self.write(&partition, batch, &text).await
             }
-            _ => {
+            bug => {
                 let mut hours: BTreeMap<_, Vec<u8>> = BTreeMap::new();
                 for line in text.split_inclusive(|byte| *byte == b'\n') {
                     let event: Value = serde_json::from_slice(line).unwrap();
-                    let at = event["occurred_at"].as_u64().or(event["received_at"].as_u64()).unwrap();
+                    let stated =
+                        event["occurred_at"].as_u64().filter(|_| bug == Bug::PartitionedByOccurrence);
+                    let at = stated.or(event["received_at"].as_u64()).unwrap();
                     hours.entry(Timestamp::saturating(at).hour()).or_default().extend_from_slice(line);
                 }
                 for (hour, text) in hours {
@@ -87,13 +93,5 @@ impl Lake for Buggy {
                 Ok(())
             }
         }
-    }
-
-    async fn open(&self, partition: &Partition, batch: &BatchId) -> Result<Content, PortError> {
-        self.inner.open(partition, batch).await
-    }
-
-    async fn list(&self, after: Option<&str>, limit: usize) -> Result<Vec<String>, PortError> {
-        self.inner.list(after, limit).await
     }
 }

@@ -198,10 +198,6 @@ impl Raw for Buggy<dyn Raw> {
         }
         Ok(content(zipped(&text)))
     }
-
-    async fn list(&self, after: Option<&BatchKey>, limit: usize) -> Result<Vec<BatchKey>, PortError> {
-        self.inner.list(after, limit).await
-    }
 }
 
 #[async_trait]
@@ -211,10 +207,6 @@ impl Quarantine for Buggy<dyn Quarantine> {
             Bug::BadLineFails => Err(PortError::broken("filing a bad line", "planted")),
             _ => Ok(()),
         }
-    }
-
-    async fn open(&self, batch: &BatchId) -> Result<Content, PortError> {
-        self.inner.open(batch).await
     }
 }
 

@@ -13,9 +13,9 @@ use std::{
 
 use async_trait::async_trait;
 use weir_core::{
-    BatchId, Counter, Event, EventType, Hour, Increment, Partition, Record, Stamp, Timestamp, Username,
+    Counter, Event, EventType, Hour, Increment, Record, Stamp, Timestamp, Username,
     counts::{KeyCount, KeysRequest, SettledTotals},
-    ports::{Appended, LiveCounts, PortError, RecentRejected, Settled, SettledCounts, Stream},
+    ports::{Appended, LiveCounts, PortError, RecentRejected, SettledCounts, Stream},
     rejected::RejectedEvent,
 };
 
@@ -119,10 +119,6 @@ impl LiveCounts for Engine {
 
 #[async_trait]
 impl SettledCounts for Engine {
-    async fn settle(&self, _: &BatchId, _: &BTreeMap<Partition, u64>) -> Result<Settled, PortError> {
-        Ok(Settled::Now)
-    }
-
     async fn totals(&self, username: &Username) -> Result<SettledTotals, PortError> {
         self.other(format!("settled totals of {username}")).await
     }

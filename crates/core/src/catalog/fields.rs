@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use super::locate::names_of;
-use crate::event::{ENVELOPE, STAMPED};
-
-/// The columns that come from the lake's folders.
-const PARTITION_COLUMNS: [&str; 4] = ["year", "month", "day", "hour"];
+use crate::{
+    Partition,
+    event::{ENVELOPE, STAMPED},
+};
 
 /// The longest name of a column that AWS Glue takes.
 const MAX_NAME_BYTES: usize = 255;
@@ -41,7 +41,7 @@ pub(super) fn refused<'a>(names: impl Iterator<Item = &'a String>) -> Option<(&'
             ))
         } else if name.chars().any(char::is_control) {
             Some(format!("{shown} has a control character in it, which no column of SQL can have"))
-        } else if STAMPED.iter().chain(&ENVELOPE).chain(&PARTITION_COLUMNS).any(|own| *own == column) {
+        } else if STAMPED.iter().chain(&ENVELOPE).chain(&Partition::COLUMNS).any(|own| *own == column) {
             Some(format!("{shown} is a column of Weir's own and cannot be defined"))
         } else {
             seen.insert(column, name).map(|other| {
@@ -85,6 +85,7 @@ mod tests {
         for own in [
             "username",
             "received_at",
+            "time",
             "event_id",
             "event_type",
             "occurred_at",

@@ -9,7 +9,7 @@ use crate::{
     Counter, Hour, Increment, Partition, Username,
     books::Correction,
     counts::KeysRequest,
-    ports::{Books, BooksAdmin, LiveCounts, SettledCounts},
+    ports::{Books, BooksAdmin, LiveCounts, Settlement},
 };
 
 fn counter(username: &Username, key: Option<&str>) -> Counter {
@@ -30,11 +30,7 @@ fn correction(username: &Username, key: Option<&str>, by: i64) -> Correction {
 }
 
 /// The books have all counts, live and settled, and none of other users.
-pub async fn the_books_have_every_count(
-    books: &dyn Books,
-    live: &dyn LiveCounts,
-    settled: &dyn SettledCounts,
-) {
+pub async fn the_books_have_every_count(books: &dyn Books, live: &dyn LiveCounts, settled: &dyn Settlement) {
     let (user, other, only_settled) = (somebody(), somebody(), somebody());
     raise(live, &user, "x", 2).await;
     raise(live, &user, "y#é", 3).await;

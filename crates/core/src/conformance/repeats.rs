@@ -1,4 +1,4 @@
-//! [`Stream`] and repeated events (dedup), with the [`Raw`] that it delivers into.
+//! [`Stream`] and repeated events (dedup), with the [`RawObjects`] that it delivers into.
 
 use futures_util::future::join_all;
 
@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     Event, Record, Timestamp, Username,
-    ports::{Appended, Raw, Stream},
+    ports::{Appended, RawObjects, Stream},
     record::Stamp,
 };
 
@@ -36,7 +36,7 @@ fn told(outcomes: &[Appended]) -> String {
 }
 
 /// Checks that the user's lines in raw are those of these records, once each, and stay so.
-async fn arrived(raw: &dyn Raw, username: &Username, records: &[Record]) {
+async fn arrived(raw: &dyn RawObjects, username: &Username, records: &[Record]) {
     let lines = eventually(raw, username, records.len()).await;
     let expected: Vec<(Vec<u8>, usize)> = lines.keys().map(|line| (line.clone(), 1)).collect();
     assert_eq!(lines.into_iter().collect::<Vec<_>>(), expected);
@@ -45,7 +45,7 @@ async fn arrived(raw: &dyn Raw, username: &Username, records: &[Record]) {
 }
 
 /// An event that is sent again is a duplicate and not stored, even if its content differs.
-pub async fn what_was_stored_is_a_duplicate_when_it_comes_again(stream: &dyn Stream, raw: &dyn Raw) {
+pub async fn what_was_stored_is_a_duplicate_when_it_comes_again(stream: &dyn Stream, raw: &dyn RawObjects) {
     let user = somebody();
     let (one, two) = (event(&user, "one", "first"), event(&user, "two", ""));
     assert_eq!(told(&stream.append(vec![one.clone()]).await), "n");
@@ -57,7 +57,7 @@ pub async fn what_was_stored_is_a_duplicate_when_it_comes_again(stream: &dyn Str
 }
 
 /// Of the records of one append that are the same event, the first is stored.
-pub async fn repeats_in_one_append_are_duplicates_of_the_first(stream: &dyn Stream, raw: &dyn Raw) {
+pub async fn repeats_in_one_append_are_duplicates_of_the_first(stream: &dyn Stream, raw: &dyn RawObjects) {
     let user = somebody();
     let records: Vec<Record> =
         (0..300).map(|n| event(&user, &format!("e-{}", n % 100), &n.to_string())).collect();
@@ -67,7 +67,7 @@ pub async fn repeats_in_one_append_are_duplicates_of_the_first(stream: &dyn Stre
 }
 
 /// Of any number of concurrent appends of the same event, one stores it.
-pub async fn of_concurrent_repeats_one_is_stored(stream: &dyn Stream, raw: &dyn Raw) {
+pub async fn of_concurrent_repeats_one_is_stored(stream: &dyn Stream, raw: &dyn RawObjects) {
     let user = somebody();
     let records: Vec<Record> = (0..10).map(|n| event(&user, &format!("e-{n}"), "")).collect();
     let answers: Vec<String> = join_all((0..8).map(|n| {
@@ -94,7 +94,7 @@ pub async fn of_concurrent_repeats_one_is_stored(stream: &dyn Stream, raw: &dyn 
 }
 
 /// The same id of two users names two events.
-pub async fn users_do_not_share_ids(stream: &dyn Stream, raw: &dyn Raw) {
+pub async fn users_do_not_share_ids(stream: &dyn Stream, raw: &dyn RawObjects) {
     let (ann, bob) = (somebody(), somebody());
     for user in [&ann, &bob] {
         assert_eq!(told(&stream.append(vec![event(user, "e:1", "")]).await), "n");
@@ -107,7 +107,7 @@ pub async fn users_do_not_share_ids(stream: &dyn Stream, raw: &dyn Raw) {
 
 /// Events without an id of the client's, and rejected ones, are stored however often they come; and rejecting an event does
 /// not keep it from being stored once it is corrected.
-pub async fn records_without_an_identity_are_all_stored(stream: &dyn Stream, raw: &dyn Raw) {
+pub async fn records_without_an_identity_are_all_stored(stream: &dyn Stream, raw: &dyn RawObjects) {
     let user = somebody();
     let nameless =
         |id: &str| Record::accepted(&Event::read("{}").unwrap(), &event_type("a"), None, stamp(&user, id));
@@ -122,7 +122,11 @@ pub async fn records_without_an_identity_are_all_stored(stream: &dyn Stream, raw
 
 /// A refused event is not remembered: once the stream works, it is stored. `broken` is a second stream with the same memory
 /// that refuses every event.
-pub async fn what_was_refused_can_be_sent_again(broken: &dyn Stream, stream: &dyn Stream, raw: &dyn Raw) {
+pub async fn what_was_refused_can_be_sent_again(
+    broken: &dyn Stream,
+    stream: &dyn Stream,
+    raw: &dyn RawObjects,
+) {
     let user = somebody();
     let records: Vec<Record> = (0..3).map(|n| event(&user, &format!("e-{n}"), "")).collect();
     assert_eq!(told(&stream.append(vec![records[0].clone()]).await), "n");

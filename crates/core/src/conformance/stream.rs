@@ -1,4 +1,4 @@
-//! [`Stream`], with the [`Raw`] that it delivers into. Repeated events are tested in `repeats`.
+//! [`Stream`], with the [`RawObjects`] that it delivers into. Repeated events are tested in `repeats`.
 
 use std::{collections::BTreeMap, io::Read, time::Duration};
 
@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use super::{event_type, read_all, some_batch, somebody};
 use crate::{
     Event, Record, Timestamp, Username,
-    ports::{Appended, PortError, Raw, Stream},
+    ports::{Appended, PortError, RawObjects, Stream},
     record::Stamp,
 };
 
@@ -22,7 +22,7 @@ fn record(username: &Username, n: usize, padding: usize) -> Record {
 }
 
 /// Returns the user's lines in raw so far, each with how often it is there.
-pub(super) async fn delivered(raw: &dyn Raw, username: &Username) -> BTreeMap<Vec<u8>, usize> {
+pub(super) async fn delivered(raw: &dyn RawObjects, username: &Username) -> BTreeMap<Vec<u8>, usize> {
     let (mut lines, mut after) = (BTreeMap::new(), None);
     loop {
         let page = raw.list(after.as_ref(), 100).await.unwrap();
@@ -49,7 +49,7 @@ pub(super) async fn delivered(raw: &dyn Raw, username: &Username) -> BTreeMap<Ve
 
 /// Waits, for five minutes at the most, until as many of the user's lines are in raw.
 pub(super) async fn eventually(
-    raw: &dyn Raw,
+    raw: &dyn RawObjects,
     username: &Username,
     wanted: usize,
 ) -> BTreeMap<Vec<u8>, usize> {
@@ -64,7 +64,7 @@ pub(super) async fn eventually(
 }
 
 /// Every record that is reported durable arrives in raw, as its line.
-pub async fn durable_records_arrive_in_raw(stream: &dyn Stream, raw: &dyn Raw) {
+pub async fn durable_records_arrive_in_raw(stream: &dyn Stream, raw: &dyn RawObjects) {
     let user = somebody();
     let records: Vec<Record> = (0..1200).map(|n| record(&user, n, n % 50)).collect();
     let outcomes = stream.append(records.clone()).await;
@@ -77,7 +77,7 @@ pub async fn durable_records_arrive_in_raw(stream: &dyn Stream, raw: &dyn Raw) {
 }
 
 /// Large records, and more of them than one call of any service takes, arrive whole.
-pub async fn large_records_arrive_whole(stream: &dyn Stream, raw: &dyn Raw) {
+pub async fn large_records_arrive_whole(stream: &dyn Stream, raw: &dyn RawObjects) {
     let user = somebody();
     let records: Vec<Record> = (0..40).map(|n| record(&user, n, 250 * 1024)).collect();
     assert!(stream.append(records.clone()).await.iter().all(Appended::is_durable));
@@ -86,7 +86,7 @@ pub async fn large_records_arrive_whole(stream: &dyn Stream, raw: &dyn Raw) {
 }
 
 /// Concurrent appends all arrive, and each gets the outcomes of its own records.
-pub async fn concurrent_appends_all_arrive(stream: &dyn Stream, raw: &dyn Raw) {
+pub async fn concurrent_appends_all_arrive(stream: &dyn Stream, raw: &dyn RawObjects) {
     let user = somebody();
     let answers =
         join_all((0..50).map(|n| stream.append((0..=n % 3).map(|m| record(&user, n * 10 + m, 9)).collect())))
@@ -105,6 +105,6 @@ pub async fn appending_nothing_is_fine(stream: &dyn Stream) {
 }
 
 /// A batch that is not in raw is not found.
-pub async fn a_missing_batch_is_not_found(raw: &dyn Raw) {
+pub async fn a_missing_batch_is_not_found(raw: &dyn RawObjects) {
     assert!(matches!(raw.open(&some_batch()).await, Err(PortError::NotFound { .. })));
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::Random;
+use crate::{NameError, Random};
 
 /// The secret half of credentials. It is never printed by `Debug` and never stored.
 #[derive(Clone, PartialEq, Eq)]
@@ -90,10 +90,8 @@ pub enum SecretHash {
     },
 }
 
-/// A stored hash that cannot be read.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("not a stored secret")]
-pub struct SecretHashError;
+const NOT_A_HASH: NameError =
+    NameError::new("a stored secret", "must be the name of its hash, the salt and the digest");
 
 impl SecretHash {
     const SALT_BYTES: usize = 16;
@@ -185,11 +183,11 @@ impl From<SecretHash> for String {
 }
 
 impl TryFrom<String> for SecretHash {
-    type Error = SecretHashError;
+    type Error = NameError;
 
-    fn try_from(text: String) -> Result<Self, SecretHashError> {
+    fn try_from(text: String) -> Result<Self, NameError> {
         let bytes = |text: &str, lengths: std::ops::RangeInclusive<usize>| {
-            BASE64.decode(text).ok().filter(|bytes| lengths.contains(&bytes.len())).ok_or(SecretHashError)
+            BASE64.decode(text).ok().filter(|bytes| lengths.contains(&bytes.len())).ok_or(NOT_A_HASH)
         };
         match text.split('$').collect::<Vec<_>>()[..] {
             ["sha256", salt, digest] => {
@@ -198,17 +196,17 @@ impl TryFrom<String> for SecretHash {
             ["argon2id", cost, salt, digest] => {
                 let cost: Vec<u32> = cost.split(',').filter_map(|n| n.parse().ok()).collect();
                 let [memory, passes, lanes] = cost[..] else {
-                    return Err(SecretHashError);
+                    return Err(NOT_A_HASH);
                 };
                 // 1 GiB and 100 passes: beyond any sensible setting, below what would stall the process.
                 let sane = memory <= 1 << 20 && passes <= 100 && lanes <= 16;
                 if !sane || Params::new(memory, passes, lanes, Some(32)).is_err() {
-                    return Err(SecretHashError);
+                    return Err(NOT_A_HASH);
                 }
                 let (salt, digest) = (bytes(salt, 8..=64)?, bytes(digest, 32..=32)?);
                 Ok(Self::Password { cost: (memory, passes, lanes), salt, digest })
             }
-            _ => Err(SecretHashError),
+            _ => Err(NOT_A_HASH),
         }
     }
 }

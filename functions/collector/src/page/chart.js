@@ -104,6 +104,10 @@ const series = (from, to, step, counts) => {
 };
 
 const hourMillis = (text) => Date.parse(`${text}:00:00Z`);
+/** The days of the chart by day, and those that are read: events can be of 400 days ago. */
+const DAYS = 90;
+const DAYS_READ = 401;
+
 const dayMillis = (text) => Date.parse(`${text}T00:00:00Z`);
 
 const hourChart = () =>
@@ -124,8 +128,41 @@ const dayChart = () =>
     sum: (sum) => `${plural(sum, "event")} filed`,
   });
 
+/** For events that happened, by their own time, before the days that `dayChart` shows. */
+const monthChart = () =>
+  new Chart({
+    title: "Before that, by month",
+    step: "Month (UTC)",
+    name: (millis) => shownMonth(millis),
+    axis: (millis) => shownMonth(millis),
+    sum: (sum) => `${plural(sum, "event")} filed`,
+  });
+
 const hourPoints = ({ from, to, hours }) =>
   series(hourMillis(from), hourMillis(to), HOUR, new Map(hours.map(({ hour, count }) => [hourMillis(hour), count])));
 
-const dayPoints = ({ from, to, days }) =>
-  series(dayMillis(from), dayMillis(to), DAY, new Map(days.map(({ day, count }) => [dayMillis(day), count])));
+const dayPoints = ({ to, days }) =>
+  series(dayMillis(to) - (DAYS - 1) * DAY, dayMillis(to), DAY, new Map(days.map(({ day, count }) => [dayMillis(day), count])));
+
+/** The months with days that are older than the days shown; undefined if no event is. */
+const monthPoints = ({ to, days }) => {
+  const older = days.filter(({ day }) => dayMillis(day) <= dayMillis(to) - DAYS * DAY);
+  if (older.length === 0) return undefined;
+  const counts = new Map();
+  for (const { day, count } of older) counts.set(day.slice(0, 7), (counts.get(day.slice(0, 7)) ?? 0) + count);
+  const points = [];
+  const last = older.at(-1).day.slice(0, 7);
+  for (let month = older[0].day.slice(0, 7); month <= last; month = monthAfter(month)) {
+    points.push({ millis: dayMillis(`${month}-01`), count: counts.get(month) ?? 0 });
+  }
+  return points;
+};
+
+/** The day, in UTC, so many days ago. */
+const dayBefore = (days) => new Date(Date.now() - days * DAY).toISOString().slice(0, 10);
+
+const monthAfter = (month) => {
+  const date = new Date(`${month}-01T00:00:00Z`);
+  date.setUTCMonth(date.getUTCMonth() + 1);
+  return date.toISOString().slice(0, 7);
+};

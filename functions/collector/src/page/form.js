@@ -135,10 +135,11 @@ const startTrying = (types, api, sent) => {
     const { title, route } = types.get(choice.value);
     const sentForm = form;
     try {
-      await api.post(route, form.text);
+      const { warnings = [] } = (await api.post(route, form.text)) ?? {};
       stored += 1;
       sentForm.mark([]);
-      show("good", "Stored", `: ${visible(title)}. ${number(stored)} since you signed in.`);
+      const said = warnings.map((warning) => make("p", {}, visible(warning)));
+      show("good", "Stored", `: ${visible(title)}. ${number(stored)} since you signed in.`, ...said);
     } catch (failure) {
       if (api.ended) return;
       sentForm.mark(failure.errors);

@@ -19,11 +19,12 @@ class TypePanel {
   #api;
   #hours = hourChart();
   #days = dayChart();
+  #months = monthChart();
   #shown = { type: "", live: "", settled: "" };
 
   constructor(api) {
     this.#api = api;
-    byId("charts").append(this.#hours.element, this.#days.element);
+    byId("charts").append(this.#hours.element, this.#days.element, this.#months.element);
   }
 
   /** Reads again what has changed: keys with the live count, bars with the settled one and with the hour. */
@@ -36,13 +37,16 @@ class TypePanel {
     const [keys, hours, days] = await Promise.all([
       read(is.live !== was.live, `?limit=${KEYS}`),
       read(is.settled !== was.settled, "/hours"),
-      read(is.settled !== was.settled, "/days"),
+      read(is.settled !== was.settled, `/days?from=${dayBefore(DAYS_READ - 1)}`),
     ]);
     if (this.#api.ended) return;
     this.#shown = is;
     if (keys !== false) this.#showKeys(keys);
     if (hours !== false) this.#showChart(this.#hours, hours && hourPoints(hours));
-    if (days !== false) this.#showChart(this.#days, days && dayPoints(days));
+    if (days !== false) {
+      this.#showChart(this.#days, days && dayPoints(days));
+      this.#showChart(this.#months, days && monthPoints(days));
+    }
     byId("charts").hidden = this.#hours.element.hidden && this.#days.element.hidden;
   }
 

@@ -52,6 +52,7 @@ const dateFormat = (options) => {
 };
 const shownDay = dateFormat({ weekday: "short", day: "numeric", month: "short" });
 const shownShortDay = dateFormat({ day: "numeric", month: "short" });
+const shownMonth = dateFormat({ month: "short", year: "numeric" });
 const shownHour = dateFormat({ hour: "2-digit", minute: "2-digit" });
 const shownLocally = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "medium" });
 

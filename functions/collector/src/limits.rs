@@ -1,0 +1,93 @@
+//! Load shedding: the most that a collector takes in at once.
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::{body::MAX_SENT, problem::Problem};
+
+/// The most bytes of bodies in memory, each from its arrival until its answer: 64 of the largest. A further body is refused,
+/// to be retried.
+const ROOM: usize = 64 * MAX_SENT;
+
+/// The number of large bodies that are processed at once, from decompression until their events are stored. Each may take
+/// several times its decompressed size; the others wait as sent.
+const AT_ONCE: usize = 4;
+
+/// The number of large bodies, with the waiting ones: some seconds' worth. Any more are refused, to be retried.
+const ADMITTED: usize = AT_ONCE + 128;
+
+/// Limits on the bodies in memory. Clones share them, so a process has one.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    room: Arc<Semaphore>,
+    admitted: Arc<Semaphore>,
+    at_once: Arc<Semaphore>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self::of_bytes(ROOM)
+    }
+}
+
+impl Limits {
+    /// Returns limits with room for this many bytes of bodies.
+    pub(crate) fn of_bytes(bytes: usize) -> Self {
+        let semaphore = |permits| Arc::new(Semaphore::new(permits));
+        Self { room: semaphore(bytes), admitted: semaphore(ADMITTED), at_once: semaphore(AT_ONCE) }
+    }
+
+    /// Returns the number of large bodies that wait for their turn.
+    #[must_use]
+    pub fn bodies_waiting(&self) -> usize {
+        let admitted = ADMITTED.saturating_sub(self.admitted.available_permits());
+        admitted.saturating_sub(AT_ONCE.saturating_sub(self.at_once.available_permits()))
+    }
+
+    /// Returns the share of a body whose bytes are still to come.
+    pub(crate) fn room(&self) -> Room {
+        Room { all: self.room.clone(), taken: None }
+    }
+
+    /// Waits for the place of a large body, unless too many wait already.
+    pub(crate) async fn place(&self) -> Result<Place, Problem> {
+        let admitted = self.admitted.clone().try_acquire_owned().map_err(|_| Problem::Busy)?;
+        // The semaphore is never closed, so it always gives a permit.
+        let turn = self.at_once.clone().acquire_owned().await.map_err(|_| Problem::Busy)?;
+        Ok(Place { _admitted: admitted, _turn: turn })
+    }
+
+    #[cfg(test)]
+    pub(crate) fn bytes_left(&self) -> usize {
+        self.room.available_permits()
+    }
+}
+
+/// A body's share of the memory for bodies; dropping it frees the share.
+#[derive(Debug)]
+pub(crate) struct Room {
+    all: Arc<Semaphore>,
+    taken: Option<OwnedSemaphorePermit>,
+}
+
+impl Room {
+    /// Takes room for more bytes of the body.
+    pub(crate) fn grow(&mut self, bytes: usize) -> Result<(), Problem> {
+        let more =
+            u32::try_from(bytes).ok().and_then(|bytes| self.all.clone().try_acquire_many_owned(bytes).ok());
+        let more = more.ok_or(Problem::Busy)?;
+        match &mut self.taken {
+            Some(taken) => taken.merge(more),
+            None => self.taken = Some(more),
+        }
+        Ok(())
+    }
+}
+
+/// The place of a large body; dropping it lets the next one in.
+#[derive(Debug)]
+pub(crate) struct Place {
+    _admitted: OwnedSemaphorePermit,
+    _turn: OwnedSemaphorePermit,
+}
