@@ -201,9 +201,8 @@ impl Raw for Buggy<dyn Raw> {
                 text.split_inclusive(|byte| *byte == b'\n').filter(&mut is_new).flatten().copied().collect();
         }
         if self.bug == Bug::BadLineEnds {
-            let mut good = text
-                .split_inclusive(|byte| *byte == b'\n')
-                .take_while(|line| line.starts_with(b"{\"time"));
+            let mut good =
+                text.split_inclusive(|byte| *byte == b'\n').take_while(|line| line.starts_with(b"{\"time"));
             text = good.by_ref().flatten().copied().collect();
         }
         Ok(content(zipped(&text)))
