@@ -21,7 +21,7 @@ RUN cargo build --profile serve --locked --package weir --features "$FEATURES" \
     && chmod 1777 /image/tmp
 
 FROM scratch
-# For TLS, which only the engine on AWS speaks.
+# For TLS: traces, `weir send`, and the engine on AWS.
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 # The data folder, and one for temporary files, which the fan-out needs.
 COPY --from=build --chown=10001:10001 /image/ /

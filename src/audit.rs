@@ -27,7 +27,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use weir_core::{
     EventType, SystemClock, Username,
-    books::{Correction, Tally},
+    books::{Breakdown, Correction},
     ports::{Books, BooksAdmin},
 };
 use weir_embedded::{Embedded, Flush};
@@ -37,7 +37,7 @@ use crate::{
     cli::{AuditArgs, EngineName},
     counted::counted,
     data,
-    names::Asked,
+    names::Selection,
     table,
 };
 use compare::{Difference, Reading, Terms, Which};
@@ -59,7 +59,7 @@ pub(crate) async fn run(args: &AuditArgs) -> Result<ExitCode> {
     let (engine, data) = (args.place.engine, args.place.data.as_path());
     let catalog_folder = args.catalog.folder();
     let (user, event_type) = (args.user.as_ref(), args.event_type.as_ref());
-    let asked = Asked { engine, data, catalog: catalog_folder, user, event_type };
+    let asked = Selection { engine, data, catalog: catalog_folder, user, event_type };
     match engine {
         EngineName::Embedded => embedded(asked, args).await,
         #[cfg(feature = "aws")]
@@ -80,7 +80,7 @@ pub(crate) async fn run(args: &AuditArgs) -> Result<ExitCode> {
 }
 
 /// On one machine the pending batches are known, so nothing has to stand still to be compared.
-async fn embedded(asked: Asked<'_>, args: &AuditArgs) -> Result<ExitCode> {
+async fn embedded(asked: Selection<'_>, args: &AuditArgs) -> Result<ExitCode> {
     let data = asked.data;
     // A bad catalog is reported before anything else.
     let named = asked.catalog.map(|folder| catalog::read(Some(folder))).transpose()?;
@@ -156,7 +156,7 @@ impl Audit {
         quiet: Option<Quiet>,
         admin: Option<&dyn BooksAdmin>,
         args: &AuditArgs,
-        asked: Asked<'_>,
+        asked: Selection<'_>,
     ) -> Result<ExitCode> {
         let (scope, strays) = self.scope(args).await?;
         if scope.is_empty() {
@@ -207,12 +207,12 @@ impl Audit {
         let in_doubt = audited.iter().filter(in_doubt).count();
         let no_ones = strays.into_iter().chain(bad_batches).map(|bad| Finding::of_object(None, bad));
         let found: Vec<Finding> = no_ones.chain(audited.into_iter().flat_map(findings_of)).collect();
-        let told = Told::of(&found);
+        let summary = Summary::of(&found);
         findings::print(found, args.format)?;
 
         let progress = &self.recounter.progress;
-        eprintln!("weir: {}; {} in {:.1} s", told.summary(), read(progress), took.as_secs_f64());
-        told.explain(self.hours, admin.is_some());
+        eprintln!("weir: {}; {} in {:.1} s", summary.differences(), read(progress), took.as_secs_f64());
+        summary.explain(self.hours, admin.is_some());
         if in_doubt > 0 && admin.is_some() {
             eprintln!(
                 "weir: live counts of {in_doubt} of a user's types were left as they are: what lies in the lake of them is \
@@ -223,7 +223,7 @@ impl Audit {
             let corrected = counted(corrected as u64, "live count was", "live counts were");
             eprintln!("weir: {corrected} corrected");
         }
-        Ok(if told.wrong > corrected { ExitCode::from(DIFFERENT) } else { ExitCode::SUCCESS })
+        Ok(if summary.wrong > corrected { ExitCode::from(DIFFERENT) } else { ExitCode::SUCCESS })
     }
 
     /// Returns the users' types to audit: all in the lake, and all with a count.
@@ -292,7 +292,7 @@ impl Audit {
     }
 }
 
-fn sum(mut one: Tally, other: Tally) -> Tally {
+fn sum(mut one: Breakdown, other: Breakdown) -> Breakdown {
     one.total += other.total;
     for (key, count) in other.keys {
         *one.keys.entry(key).or_default() += count;
@@ -309,14 +309,14 @@ fn findings_of(Audited { whose, differences, bad }: Audited) -> Vec<Finding> {
 
 /// Remarks printed beside the findings.
 #[derive(Debug, Default)]
-struct Told {
+struct Summary {
     wrong: usize,
     settled: bool,
     or_lost: bool,
     live: bool,
 }
 
-impl Told {
+impl Summary {
     fn of(findings: &[Finding]) -> Self {
         let has = |of: &str| findings.iter().any(|it| it.what.starts_with(of));
         Self {
@@ -327,7 +327,7 @@ impl Told {
         }
     }
 
-    fn summary(&self) -> String {
+    fn differences(&self) -> String {
         match self.wrong {
             0 => "no differences".to_owned(),
             some => counted(some as u64, "difference", "differences"),

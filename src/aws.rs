@@ -1,4 +1,7 @@
-//! The engine on AWS, configured by the environment: the stack's outputs print these variables.
+//! The engine on AWS, configured by the environment: the stack's outputs print these variables. `cached_grants` clears API
+//! Gateway's cache.
+
+mod cached_grants;
 
 use std::{env, num::NonZeroU16, time::Duration};
 
@@ -6,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use weir_aws::{Aws, Batching, DynamoCounts, DynamoUsers, Names, S3Lake, S3Quarantine, S3Raw};
 use weir_core::ports::Ports;
 
-use crate::query::athena::Athena;
+pub(crate) use cached_grants::CachedGrants;
 
 /// How long storing events is retried before the client is asked to retry.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(8);
@@ -69,10 +72,17 @@ pub(crate) async fn filing() -> Result<(S3Raw, S3Lake, S3Quarantine, DynamoCount
     Ok((aws.raw(&raw), aws.lake(&lake, per_user), aws.quarantine(&raw), aws.counts(&counts, shards()?)))
 }
 
-/// Returns the workgroup and the database of the tables for queries.
-pub(crate) async fn athena() -> Result<Athena> {
+/// Where Athena answers queries.
+pub(crate) struct Queries {
+    pub(crate) aws: Aws,
+    pub(crate) workgroup: String,
+    /// The database of the tables.
+    pub(crate) database: String,
+}
+
+pub(crate) async fn queries() -> Result<Queries> {
     let (workgroup, database) = (name("WEIR_WORKGROUP")?, name("WEIR_GLUE_DATABASE")?);
-    Ok(Athena::new(&Aws::from_env().await, workgroup, database))
+    Ok(Queries { aws: Aws::from_env().await, workgroup, database })
 }
 
 fn name(variable: &str) -> Result<String> {

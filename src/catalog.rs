@@ -24,7 +24,8 @@ pub(crate) fn read(folder: Option<&Path>) -> Result<Catalog> {
         bail!("the catalog {} has no event types: files that end in .json", folder.display());
     }
     files.sort();
-    let read = Catalog::read(files.iter().map(|(name, text)| (name.as_str(), text.as_str())));
+    let read = Catalog::read(files.iter().map(|(name, text)| (name.as_str(), text.as_str())))
+        .and_then(|catalog| collector::check_routes(&catalog).map(|()| catalog));
     Ok(read.map_err(|error| in_folder(folder, error))?)
 }
 

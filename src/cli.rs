@@ -1,10 +1,11 @@
-//! What can be typed: the commands, and the options that several of them share. Each command's own are in a file below, the
+//! What can be typed: the commands. Each command's own options are in a file below, those that several share in `options`, the
 //! values that options take in `values`, and words that stand before their command are put behind it by `order`.
 
 mod audit;
 mod backup;
 mod counts;
 mod health;
+mod options;
 mod order;
 mod query;
 mod replay;
@@ -14,26 +15,20 @@ mod tail;
 mod user;
 mod values;
 
-use std::path::{Path, PathBuf};
-
-use clap::{Args, ColorChoice, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{ColorChoice, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 pub(crate) use audit::AuditArgs;
 pub(crate) use backup::{BackupArgs, RestoreArgs};
 pub(crate) use counts::CountsArgs;
 pub(crate) use health::HealthArgs;
+pub(crate) use options::{EngineName, Format};
 pub(crate) use query::QueryArgs;
 pub(crate) use replay::ReplayArgs;
 pub(crate) use send::{FileFormat, SendArgs};
 pub(crate) use serve::ServeArgs;
 pub(crate) use tail::{TailArgs, TailFormat};
 pub(crate) use user::UserCommand;
-
-/// Groups of help for options that several commands have.
-const DATA: &str = "Data";
-const TYPES: &str = "Event types";
-const OUTPUT: &str = "Output";
 
 /// Collects events over HTTP, counts them live and files them for SQL, in one process.
 ///
@@ -50,47 +45,6 @@ pub(crate) struct Cli {
     pub(crate) command: Option<Command>,
     #[command(flatten)]
     pub(crate) serve: ServeArgs,
-}
-
-/// Where the events are.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct Place {
-    /// The folder that holds everything. The first `weir serve` makes it.
-    #[arg(long, help_heading = DATA, env = "WEIR_DATA", value_name = "DIR", default_value = "./data")]
-    pub(crate) data: PathBuf,
-    /// What keeps the events: this machine's data folder, or AWS (named by the WEIR_* variables that the stack prints).
-    #[arg(long, help_heading = DATA, env = "WEIR_ENGINE", value_enum, default_value = "embedded")]
-    pub(crate) engine: EngineName,
-}
-
-#[derive(Debug, Clone, Args)]
-pub(crate) struct CatalogArgs {
-    /// A folder of event types (one JSON Schema each) in place of the built-in ones. Commands beside a data folder use the
-    /// one that it was served with.
-    #[arg(long, help_heading = TYPES, env = "WEIR_CATALOG", value_name = "DIR")]
-    catalog: Option<PathBuf>,
-}
-
-impl CatalogArgs {
-    /// The folder, unless it is the built-in catalog.
-    pub(crate) fn folder(&self) -> Option<&Path> {
-        self.catalog.as_deref()
-    }
-}
-
-#[derive(Debug, Clone, Args)]
-pub(crate) struct ColorArgs {
-    /// When to colour what is printed. With auto: on terminals, unless NO_COLOR is set.
-    #[arg(long, help_heading = OUTPUT, value_enum, value_name = "WHEN", default_value = "auto")]
-    pub(crate) color: ColorChoice,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum EngineName {
-    /// SQLite and folders below --data.
-    Embedded,
-    /// Firehose, DynamoDB, S3 and Athena.
-    Aws,
 }
 
 #[derive(Debug, Subcommand)]
@@ -138,16 +92,6 @@ impl Command {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
-    /// For people.
-    Table,
-    /// An array of objects.
-    Json,
-    /// RFC 4180, with a header line.
-    Csv,
-}
-
 /// The answer where this build has no AWS engine.
 #[cfg(not(feature = "aws"))]
 pub(crate) fn without_aws() -> anyhow::Error {
@@ -170,10 +114,34 @@ pub(crate) fn parse() -> Command {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsString;
+
+    use clap::error::ErrorKind;
+
     use super::*;
 
     #[test]
     fn the_command_line_is_well_formed() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn an_option_of_serve_is_refused_in_front_of_another_command() {
+        let weir = command();
+        let refused = |option: &str| {
+            let words = ["weir", option, "user", "list"].map(OsString::from).to_vec();
+            let error = weir.clone().try_get_matches_from(order::behind_their_command(words, &weir)).err()?;
+            Some(error.kind())
+        };
+        let mut count = 0;
+        for option in weir.get_arguments().filter_map(clap::Arg::get_long) {
+            if ["data", "engine"].contains(&option) {
+                assert_eq!(refused(&format!("--{option}=embedded")), None, "{option}");
+            } else {
+                assert_eq!(refused(&format!("--{option}=1")), Some(ErrorKind::UnknownArgument), "{option}");
+                count += 1;
+            }
+        }
+        assert!(count > 10, "{count}");
     }
 }

@@ -7,12 +7,12 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use weir_core::{EventType, Key, Username, books::TypeCounts, ports::Books};
+use weir_core::{CountedValue, EventType, Username, books::TypeCounts, ports::Books};
 
 use crate::{
     cli::{CountsArgs, EngineName, Format},
     data,
-    names::Asked,
+    names::Selection,
     query::rows::{Column, Kind, Printer, Row},
     table,
 };
@@ -24,7 +24,7 @@ pub(crate) async fn run(args: &CountsArgs) -> Result<ExitCode> {
         data::must_have_events(data)?;
     }
     let (user, event_type) = (args.user.as_ref(), args.event_type.as_ref());
-    Asked { engine, data, catalog: args.catalog.folder(), user, event_type }.check().await?;
+    Selection { engine, data, catalog: args.catalog.folder(), user, event_type }.check().await?;
     match engine {
         EngineName::Embedded => {
             let (books, _raw, _lake) = weir_embedded::open_books(data)?;
@@ -55,7 +55,7 @@ async fn print(books: &dyn Books, args: &CountsArgs) -> Result<ExitCode> {
 
 /// Returns a row for the total, and rows for the largest keys below it.
 fn rows_of(user: &Username, event_type: &EventType, counts: &TypeCounts, keys: usize) -> Vec<Row> {
-    let row = |key: Option<&Key>, live: u64, settled: Option<u64>| {
+    let row = |key: Option<&CountedValue>, live: u64, settled: Option<u64>| {
         vec![
             Some(user.to_string()),
             Some(event_type.to_string()),
@@ -64,7 +64,8 @@ fn rows_of(user: &Username, event_type: &EventType, counts: &TypeCounts, keys: u
             settled.map(|settled| settled.to_string()),
         ]
     };
-    let mut largest: Vec<(&Key, u64)> = counts.live.keys.iter().map(|(key, count)| (key, *count)).collect();
+    let mut largest: Vec<(&CountedValue, u64)> =
+        counts.live.keys.iter().map(|(key, count)| (key, *count)).collect();
     largest.sort_by_key(|(key, count)| (Reverse(*count), *key));
     largest.truncate(keys);
     let total = row(None, counts.live.total, Some(counts.settled));

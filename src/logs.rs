@@ -1,9 +1,6 @@
 //! Logs to standard error: INFO and above, or as `WEIR_LOG` asks. Also traces.
 
-use std::{
-    io::{self, IsTerminal},
-    sync::Arc,
-};
+use std::io::{self, IsTerminal};
 
 use clap::ColorChoice;
 use tracing::{Subscriber, level_filters::LevelFilter};
@@ -14,14 +11,12 @@ use tracing_subscriber::{
     registry::LookupSpan,
     util::SubscriberInitExt,
 };
-use weir_core::{SystemClock, SystemRandom};
-use weir_traces::{Settings, Traces};
+
+use crate::{color, traces::Traces};
 
 /// Weir's own crates. Even their most detailed logs contain no secret and no event.
-const OWN: [&str; 8] =
-    ["authorizer", "collector", "fan_out", "weir", "weir_aws", "weir_core", "weir_embedded", "weir_traces"];
-
-use crate::color;
+const OWN: [&str; 7] =
+    ["authorizer", "collector", "fan_out", "weir", "weir_aws", "weir_core", "weir_embedded"];
 
 /// Sets up logging, and traces if they are wanted and OpenTelemetry's variables ask for them.
 pub(crate) fn start(choice: ColorChoice, with_traces: bool) -> Option<Traces> {
@@ -30,11 +25,8 @@ pub(crate) fn start(choice: ColorChoice, with_traces: bool) -> Option<Traces> {
         Some(filter) => (filter, false),
         None => (EnvFilter::new("info"), true),
     };
-    let variable = |name: &str| std::env::var(name).ok();
-    let settings = if with_traces { Settings::read(variable, "weir") } else { Ok(None) };
-    let (settings, unusable) = settings.map_or_else(|error| (None, Some(error)), |settings| (settings, None));
-    let traces =
-        settings.map(|settings| Traces::new(settings, Arc::new(SystemClock), Arc::new(SystemRandom)));
+    let traces = if with_traces { Traces::start() } else { Ok(None) };
+    let (traces, unusable) = traces.map_or_else(|error| (None, Some(error)), |traces| (traces, None));
     match &traces {
         // A single global filter is the fastest.
         None => tracing_subscriber::registry().with(filter).with(allowed()).with(lines(choice)).init(),
@@ -51,7 +43,7 @@ pub(crate) fn start(choice: ColorChoice, with_traces: bool) -> Option<Traces> {
         );
     }
     if let Some(error) = unusable {
-        tracing::warn!(%error, "there are no traces");
+        tracing::warn!(error = %format_args!("{error:#}"), "there are no traces");
     }
     traces
 }

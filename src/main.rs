@@ -22,7 +22,7 @@
 //! - `table`: lays out rows of text for a terminal;
 //! - `terminal`: escapes untrusted text for a terminal;
 //! - `color`: decides when output is coloured;
-//! - `logs`: the log on standard error, and traces.
+//! - `logs`: the log on standard error; `traces`: spans for OpenTelemetry.
 
 mod address;
 mod audit;
@@ -47,6 +47,7 @@ mod signals;
 mod table;
 mod tail;
 mod terminal;
+mod traces;
 mod trust;
 mod user;
 

@@ -16,7 +16,7 @@ const LISTED: usize = 12;
 
 /// A user and a type named in a command, and where to look them up.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Asked<'a> {
+pub(crate) struct Selection<'a> {
     pub(crate) engine: EngineName,
     pub(crate) data: &'a Path,
     pub(crate) catalog: Option<&'a Path>,
@@ -24,7 +24,7 @@ pub(crate) struct Asked<'a> {
     pub(crate) event_type: Option<&'a EventType>,
 }
 
-impl Asked<'_> {
+impl Selection<'_> {
     /// Refuses a type that is neither in the catalog nor counted, and a user without an account and without events.
     pub(crate) async fn check(self) -> Result<()> {
         if let Some(event_type) = self.event_type.filter(|event_type| !event_type.is_rejected()) {

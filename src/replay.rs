@@ -65,7 +65,7 @@ async fn replay(raw: &dyn RawObjects, fan_out: &FanOut, args: &ReplayArgs, prefi
             Ok(done) => {
                 events += done.events;
                 quarantined += done.quarantined_lines;
-                newly += u64::from(done.settled == Settled::Now);
+                newly += u64::from(done.settled == Some(Settled::Now));
             }
             Err(error) => {
                 failed += 1;

@@ -1,7 +1,7 @@
 //! `weir send`: imports files over HTTP, into any Weir.
 //!
-//! - `input`: opens a file and detects its format; `lines` and `rows` parse NDJSON and CSV, `columns` types the cells,
-//!   `header` and `quoting` recognise what is not CSV of a type;
+//! - `input`: opens a file and detects its format; `lines` and `rows` parse NDJSON and CSV into the items of a
+//!   `source`, `columns` types the cells, `header` and `quoting` recognise what is not CSV of a type;
 //! - `event_ids`: ids for events that have none;
 //! - `beginning`: decides from a file's first lines whether to continue;
 //! - `delivery`: concurrent batches, recorded in the file's order; `sender` sends one of them, `client` is the HTTP below;
@@ -21,6 +21,7 @@ mod rejected;
 mod report;
 mod rows;
 mod sender;
+mod source;
 mod state;
 mod stop;
 
@@ -43,10 +44,11 @@ use client::{Client, Credentials};
 use columns::Columns;
 use delivery::{Delivery, Ended, Limits};
 use event_ids::{Ids, Stamper};
-use input::{Input, Place, Source};
+use input::{Input, Place};
 use rejected::RejectedFile;
 use report::Report;
 use sender::Sender;
+use source::Source;
 use state::{Bound, StateFile, with_suffix};
 use stop::Stop;
 

@@ -20,13 +20,13 @@ use collector::{Collector, Host, Limits};
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 use weir_core::{Catalog, Clock, SystemClock, SystemRandom, ports::Users};
 use weir_embedded::{Embedded, Flush};
-use weir_traces::Traces;
 
 use crate::{
     catalog,
     cli::{EngineName, ServeArgs},
     data,
     signals::Signals,
+    traces::{self, Traces},
 };
 use authenticate::BasicAuthentication;
 use connection::Patience;
@@ -56,9 +56,6 @@ const METRICS_CONNECTIONS: usize = 16;
 
 /// Serves until a signal to stop.
 pub(crate) async fn run(args: ServeArgs, traces: Option<Traces>) -> Result<ExitCode> {
-    if let Some(traces) = traces.clone() {
-        tokio::spawn(traces.keep_sending());
-    }
     let catalog = Arc::new(catalog::read(args.catalog.folder())?);
     catalog::warn(args.catalog.folder(), &catalog);
     let ended = match args.place.engine {
@@ -69,7 +66,7 @@ pub(crate) async fn run(args: ServeArgs, traces: Option<Traces>) -> Result<ExitC
         EngineName::Aws => Err(crate::cli::without_aws()),
     };
     if let Some(traces) = traces {
-        traces.flush(LAST_TRACES).await;
+        traces.end(LAST_TRACES).await;
     }
     ended
 }
@@ -197,7 +194,7 @@ async fn serve(
 ) -> JoinHandle<()> {
     let (stop, stopped) = oneshot::channel();
     let signals = wait_for(signals, stop, stopping);
-    let app = collector::router(collector, &args.allow_origins)
+    let app = traces::continued(collector::router(collector, &args.allow_origins))
         .layer(middleware::from_fn_with_state(metrics.requests.clone(), metrics::count));
     let no_room = collector::no_room(&args.allow_origins, Arc::new(SystemClock), Arc::new(SystemRandom));
     let unreadable =

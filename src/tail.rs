@@ -26,7 +26,7 @@ use weir_embedded::{FollowError, Followed, Follower};
 use crate::{
     cli::{EngineName, TailArgs},
     color, data,
-    names::Asked,
+    names::Selection,
 };
 use filter::Tail;
 
@@ -44,7 +44,7 @@ pub(crate) async fn run(args: &TailArgs) -> Result<ExitCode> {
     }
     // A rejected event may have been sent as any type.
     let event_type = args.event_type.as_ref().filter(|_| !args.rejected);
-    Asked { engine, data, catalog: args.catalog.folder(), user: args.user.as_ref(), event_type }
+    Selection { engine, data, catalog: args.catalog.folder(), user: args.user.as_ref(), event_type }
         .check()
         .await?;
     let coloured = color::wanted(args.color.color, io::stdout().is_terminal());

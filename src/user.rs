@@ -28,7 +28,14 @@ pub(crate) async fn run(command: UserCommand) -> Result<ExitCode> {
             with(&UserStore::open(&place.data)?, command).await
         }
         #[cfg(feature = "aws")]
-        EngineName::Aws => with(&crate::aws::users().await?, command).await,
+        EngineName::Aws => {
+            let ends_a_key = matches!(command, UserCommand::Remove { .. } | UserCommand::Rotate { .. });
+            let code = with(&crate::aws::users().await?, command).await?;
+            if ends_a_key {
+                eprintln!("{}", crate::aws::CachedGrants::clear().await);
+            }
+            Ok(code)
+        }
         #[cfg(not(feature = "aws"))]
         EngineName::Aws => Err(crate::cli::without_aws()),
     }
@@ -49,7 +56,7 @@ async fn with(users: &dyn UserAdmin, command: UserCommand) -> Result<ExitCode> {
             eprintln!("{name} {what}, labelled {label}, with the scope {scope}.");
             secret.hand_over(&name)?;
         }
-        UserCommand::Rotate { name, label, keep_old, password_stdin, place: _ } => {
+        UserCommand::Rotate { name, label, keep_old, password_stdin, place } => {
             let secret = Chosen::read(password_stdin)?;
             let hash = secret.hash()?;
             let keep = u64::try_from(keep_old.as_millis()).unwrap_or(u64::MAX);
@@ -57,10 +64,10 @@ async fn with(users: &dyn UserAdmin, command: UserCommand) -> Result<ExitCode> {
                 user.rotate(&label, hash.clone(), now.plus_millis(keep), now)
             })
             .await?;
-            let until = if keep_old == Duration::ZERO {
-                "is refused within 5 seconds"
-            } else {
-                "stays good meanwhile"
+            let until = match place.engine {
+                _ if keep_old > Duration::ZERO => "stays good meanwhile",
+                EngineName::Embedded => "is refused within 5 seconds",
+                EngineName::Aws => "is not good any more",
             };
             eprintln!("{name} has a new secret for {label}; the old one {until}.");
             secret.hand_over(&name)?;

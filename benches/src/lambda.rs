@@ -9,7 +9,6 @@ use std::{
 
 use anyhow::Context;
 use clap::Args;
-use serde_json::Value;
 use weir_lambda::testing::{Function, StubAws};
 
 use crate::{
@@ -161,10 +160,4 @@ fn millis(duration: Duration) -> f64 {
 #[expect(clippy::cast_precision_loss, reason = "figures for people, far below 2^53")]
 fn as_f64(number: u64) -> f64 {
     number as f64
-}
-
-/// Whether an answer of an API Gateway function has status 200.
-pub(crate) fn is_ok(answer: &Value) -> anyhow::Result<()> {
-    anyhow::ensure!(answer["statusCode"] == 200, "not status 200");
-    Ok(())
 }

@@ -1,5 +1,6 @@
 //! `weir-bench`: what Weir costs and how fast it is. Each command prints what it measured as a table or, with `--json`,
-//! as JSON; with `--check` it fails where a target is missed, and names it.
+//! as JSON; with `--check` it fails where a target is missed, and names it. `soak` measures nothing: it looks whether anything
+//! gets lost.
 
 mod batch;
 mod batching;
@@ -16,6 +17,7 @@ mod prices;
 mod process;
 mod report;
 mod run;
+mod soak;
 mod usage;
 mod workload;
 
@@ -55,6 +57,9 @@ enum Command {
     FileBatch(fan_out::One),
     /// Asks for the same many times at once, through the ports and over HTTP: calls of AWS, and how long each waits.
     Batching(batching::Options),
+    /// Sends events to `weir serve` while it is killed, its clock jumps, its disk fails and backups are restored, and compares
+    /// what it acknowledged with the lake every minute.
+    Soak(soak::Options),
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -69,6 +74,13 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::FileBatch(one) => {
             fan_out::file_batch(one)?;
             return Ok(ExitCode::SUCCESS);
+        }
+        Command::Soak(options) => {
+            let built = match &options.built {
+                Some(program) => program.clone(),
+                None => bootstraps::build_host(&[])?,
+            };
+            return Ok(soak::exit_code(&soak::run(options, &built)?));
         }
     };
     if cli.json {

@@ -7,14 +7,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use weir_core::{
-    Counter, EventType, Hour, Key, Username,
-    books::{Correction, Tally, TypeCounts},
+    CountedValue, Counter, EventType, Hour, Username,
+    books::{Breakdown, Correction, TypeCounts},
 };
 
 /// The result of recounting the lake.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct InLake {
-    pub(super) tally: Tally,
+    pub(super) breakdown: Breakdown,
     pub(super) hours: BTreeMap<Hour, u64>,
 }
 
@@ -23,7 +23,7 @@ pub(super) struct InLake {
 pub(super) struct Reading {
     pub(super) counts: TypeCounts,
     /// The part of the live counts not yet settled; `None` if unknown.
-    pub(super) under_way: Option<Tally>,
+    pub(super) under_way: Option<Breakdown>,
 }
 
 /// Which comparisons apply.
@@ -42,7 +42,7 @@ pub(super) struct Terms {
 pub(super) enum Place {
     Total,
     Hour(Hour),
-    Key(Key),
+    Key(CountedValue),
 }
 
 /// Its live or its settled count.
@@ -79,7 +79,7 @@ pub(super) fn compare(lake: &InLake, before: &Reading, after: &Reading, terms: T
     if terms.all_hours {
         found.extend(settled(
             Place::Total,
-            lake.tally.total,
+            lake.breakdown.total,
             first.settled,
             last.settled,
             Some(last.live.total),
@@ -98,8 +98,8 @@ pub(super) fn compare(lake: &InLake, before: &Reading, after: &Reading, terms: T
     }
     if terms.all_hours && terms.keys {
         let under_way = [before, after].into_iter().filter_map(|reading| reading.under_way.as_ref());
-        let tallies = [&lake.tally, &first.live, &last.live].into_iter().chain(under_way);
-        let keys: BTreeSet<&Key> = tallies.flat_map(|tally| tally.keys.keys()).collect();
+        let breakdowns = [&lake.breakdown, &first.live, &last.live].into_iter().chain(under_way);
+        let keys: BTreeSet<&CountedValue> = breakdowns.flat_map(|breakdown| breakdown.keys.keys()).collect();
         found.extend(
             keys.into_iter().filter_map(|key| live(Place::Key(key.clone()), lake, before, after, terms)),
         );
@@ -109,11 +109,11 @@ pub(super) fn compare(lake: &InLake, before: &Reading, after: &Reading, terms: T
 
 /// Compares one live count.
 fn live(place: Place, lake: &InLake, before: &Reading, after: &Reading, terms: Terms) -> Option<Difference> {
-    let of = |tally: &Tally| match &place {
-        Place::Key(key) => tally.key(key),
-        _ => tally.total,
+    let of = |breakdown: &Breakdown| match &place {
+        Place::Key(key) => breakdown.key(key),
+        _ => breakdown.total,
     };
-    let lies = of(&lake.tally);
+    let lies = of(&lake.breakdown);
     let counted = of(&after.counts.live);
     let settled = |reading: &Reading| {
         let under_way = reading.under_way.as_ref().map_or(0, of);
@@ -181,9 +181,10 @@ mod tests {
 
     const ALL: Terms = Terms { all_hours: true, keys: true, still: false };
 
-    fn tally(keys: &[(&str, u64)]) -> Tally {
-        let keys: BTreeMap<Key, u64> = keys.iter().map(|(key, n)| (key.parse().unwrap(), *n)).collect();
-        Tally { total: keys.values().sum(), keys }
+    fn breakdown(keys: &[(&str, u64)]) -> Breakdown {
+        let keys: BTreeMap<CountedValue, u64> =
+            keys.iter().map(|(key, n)| (key.parse().unwrap(), *n)).collect();
+        Breakdown { total: keys.values().sum(), keys }
     }
 
     fn hours(hours: &[u64]) -> BTreeMap<Hour, u64> {
@@ -191,8 +192,8 @@ mod tests {
     }
 
     /// Counts that are right if nothing is in flight.
-    fn right(lake: &InLake, under_way: Option<Tally>) -> Reading {
-        let mut live = lake.tally.clone();
+    fn right(lake: &InLake, under_way: Option<Breakdown>) -> Reading {
+        let mut live = lake.breakdown.clone();
         if let Some(more) = &under_way {
             live.total += more.total;
             for (key, n) in &more.keys {
@@ -200,20 +201,20 @@ mod tests {
             }
         }
         let settled_hours = lake.hours.clone();
-        let counts = TypeCounts { live, settled: lake.tally.total, settled_hours, under_way: None };
+        let counts = TypeCounts { live, settled: lake.breakdown.total, settled_hours, under_way: None };
         Reading { counts, under_way }
     }
 
     fn lake(keys: &[(&str, u64)]) -> InLake {
-        let tally = tally(keys);
-        let hours = hours(&[tally.total / 2, tally.total - tally.total / 2]);
-        InLake { tally, hours }
+        let breakdown = breakdown(keys);
+        let hours = hours(&[breakdown.total / 2, breakdown.total - breakdown.total / 2]);
+        InLake { breakdown, hours }
     }
 
     #[test]
     fn what_is_right_differs_in_nothing() {
         let lake = lake(&[("a", 3), ("b", 4)]);
-        for under_way in [None, Some(Tally::default()), Some(tally(&[("a", 2), ("c", 9)]))] {
+        for under_way in [None, Some(Breakdown::default()), Some(breakdown(&[("a", 2), ("c", 9)]))] {
             let reading = right(&lake, under_way);
             assert_eq!(compare(&lake, &reading, &reading, ALL), []);
         }
@@ -228,17 +229,17 @@ mod tests {
     fn a_surplus_of_live_counts_is_a_difference_only_where_nothing_can_be_under_way() {
         let lake = lake(&[("a", 3)]);
         let mut reading = right(&lake, None);
-        reading.counts.live = tally(&[("a", 5)]);
+        reading.counts.live = breakdown(&[("a", 5)]);
         let found = |terms| {
             let found = compare(&lake, &reading, &reading, terms);
             found.iter().map(|it| (it.which, it.by, it.under_way)).collect::<Vec<_>>()
         };
         assert_eq!(found(ALL), [(Which::UnderWayOrLost, 2, Some(2)); 2]);
         assert_eq!(found(Terms { still: true, ..ALL }), [(Which::Live, 2, None); 2]);
-        reading.under_way = Some(Tally::default());
+        reading.under_way = Some(Breakdown::default());
         assert_eq!(compare(&lake, &reading, &reading, ALL).len(), 2);
         let mut too_low = right(&lake, None);
-        too_low.counts.live = Tally::default();
+        too_low.counts.live = Breakdown::default();
         let found = compare(&lake, &too_low, &too_low, ALL);
         assert!(
             found.iter().all(|it| it.which == Which::Live && it.by == -3) && found.len() == 2,
@@ -250,7 +251,7 @@ mod tests {
     fn only_the_hours_are_compared_where_not_all_of_them_were_recounted() {
         let lake = lake(&[("a", 3)]);
         let mut reading = right(&lake, None);
-        reading.counts.live = tally(&[("b", 50)]);
+        reading.counts.live = breakdown(&[("b", 50)]);
         reading.counts.settled = 7;
         let terms = Terms { all_hours: false, ..ALL };
         assert_eq!(compare(&lake, &reading, &reading, terms), []);
@@ -264,18 +265,18 @@ mod tests {
         assert!(found.iter().all(|it| it.place == Place::Total), "{found:?}");
     }
 
-    fn tallies() -> impl Strategy<Value = Tally> {
+    fn breakdowns() -> impl Strategy<Value = Breakdown> {
         proptest::collection::btree_map("[a-c]", 0u64..5, 0..4).prop_map(|keys| {
             let keys: Vec<(&str, u64)> = keys.iter().map(|(key, n)| (key.as_str(), *n)).collect();
-            tally(&keys)
+            breakdown(&keys)
         })
     }
 
     proptest! {
         /// Corrections make live counts right, whatever they were.
         #[test]
-        fn what_is_corrected_differs_in_nothing(lies in tallies(), counted in tallies(), under_way in proptest::option::of(tallies())) {
-            let lake = InLake { hours: hours(&[lies.total]), tally: lies };
+        fn what_is_corrected_differs_in_nothing(lies in breakdowns(), counted in breakdowns(), under_way in proptest::option::of(breakdowns())) {
+            let lake = InLake { hours: hours(&[lies.total]), breakdown: lies };
             let mut reading = right(&lake, under_way);
             reading.counts.live = counted;
             let terms = Terms { still: true, ..ALL };
@@ -295,8 +296,8 @@ mod tests {
         /// However far filing has come at each of the three moments, no false difference is found.
         #[test]
         fn events_that_come_in_meanwhile_are_no_difference(filed in 0u64..50, then in 0u64..5, later in 0u64..5, waiting in 0u64..5) {
-            let at = |total: u64| InLake { tally: tally(&[("a", total)]), hours: hours(&[total]) };
-            let under_way = |n: u64| Some(tally(&[("a", n)]));
+            let at = |total: u64| InLake { breakdown: breakdown(&[("a", total)]), hours: hours(&[total]) };
+            let under_way = |n: u64| Some(breakdown(&[("a", n)]));
             let before = right(&at(filed), under_way(waiting));
             let after = right(&at(filed + then + later), under_way(0));
             prop_assert_eq!(compare(&at(filed + then), &before, &after, ALL), []);
@@ -305,8 +306,8 @@ mod tests {
         #[test]
         fn a_settled_count_that_is_wrong_is_found_and_keeps_live_counts_as_they_are(lies in 0u64..9, settled in 0u64..9) {
             prop_assume!(lies != settled);
-            let lake = InLake { tally: tally(&[("a", lies)]), hours: hours(&[lies]) };
-            let mut reading = right(&lake, Some(Tally::default()));
+            let lake = InLake { breakdown: breakdown(&[("a", lies)]), hours: hours(&[lies]) };
+            let mut reading = right(&lake, Some(Breakdown::default()));
             reading.counts.settled_hours = hours(&[settled]);
             let found = compare(&lake, &reading, &reading, ALL);
             prop_assert_eq!(found.iter().map(|it| it.by).collect::<Vec<_>>(), [i128::from(settled) - i128::from(lies)]);

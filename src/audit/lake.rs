@@ -16,8 +16,8 @@ use tokio::{
     task::JoinSet,
 };
 use weir_core::{
-    BatchKey, Catalog, EventType, Format, Hour, Key, LakeObject, Partition, RecordHead, Username,
-    books::Tally,
+    BatchKey, Catalog, CountedValue, EventType, Format, Hour, LakeObject, Partition, RecordHead, Username,
+    books::Breakdown,
     ports::{LakeObjects, PortError, Raw},
 };
 
@@ -76,8 +76,8 @@ pub(super) struct Progress {
     pub(super) bytes: AtomicU64,
 }
 
-/// Tallies by user and type.
-type Tallies = BTreeMap<(Username, EventType), Tally>;
+/// Breakdowns by user and type.
+type Breakdowns = BTreeMap<(Username, EventType), Breakdown>;
 
 pub(super) struct Recounter {
     pub(super) lake: Arc<dyn LakeObjects>,
@@ -86,7 +86,7 @@ pub(super) struct Recounter {
     pub(super) progress: Arc<Progress>,
     places: Arc<Semaphore>,
     /// The contents of unsettled batches: there are few of them, and each is read once.
-    unsettled: AsyncMutex<HashMap<BatchKey, Tallies>>,
+    unsettled: AsyncMutex<HashMap<BatchKey, Breakdowns>>,
     /// The batches that could not be read.
     pub(super) bad_batches: Mutex<Vec<BadObject>>,
 }
@@ -204,26 +204,30 @@ impl Recounter {
             .extend(faults.into_iter().map(|fault| BadObject { path: path.clone(), fault: Some(fault) }));
         if events > 0 {
             *found.in_lake.hours.entry(hour).or_default() += events;
-            found.in_lake.tally.total += events;
+            found.in_lake.breakdown.total += events;
         }
         for (key, count) in keys {
             // A key that `key_of_stored` found always parses.
-            if let Ok(key) = key.parse::<Key>() {
-                *found.in_lake.tally.keys.entry(key).or_default() += count;
+            if let Ok(key) = key.parse::<CountedValue>() {
+                *found.in_lake.breakdown.keys.entry(key).or_default() += count;
             }
         }
     }
 
     /// Returns what some raw batches hold of one user's type.
-    pub(super) async fn in_batches(&self, batches: &[BatchKey], of: &(Username, EventType)) -> Result<Tally> {
-        let mut sum = Tally::default();
+    pub(super) async fn in_batches(
+        &self,
+        batches: &[BatchKey],
+        of: &(Username, EventType),
+    ) -> Result<Breakdown> {
+        let mut sum = Breakdown::default();
         for batch in batches {
             let mut known = self.unsettled.lock().await;
             if !known.contains_key(batch) {
-                let tallies = self.read_batch(batch).await?;
-                known.insert(batch.clone(), tallies);
+                let breakdowns = self.read_batch(batch).await?;
+                known.insert(batch.clone(), breakdowns);
             }
-            if let Some(own) = known.get(batch).and_then(|tallies| tallies.get(of)) {
+            if let Some(own) = known.get(batch).and_then(|breakdowns| breakdowns.get(of)) {
                 sum.total += own.total;
                 for (key, count) in &own.keys {
                     *sum.keys.entry(key.clone()).or_default() += count;
@@ -233,8 +237,8 @@ impl Recounter {
         Ok(sum)
     }
 
-    async fn read_batch(&self, batch: &BatchKey) -> Result<Tallies> {
-        let mut tallies = Tallies::new();
+    async fn read_batch(&self, batch: &BatchKey) -> Result<Breakdowns> {
+        let mut breakdowns = Breakdowns::new();
         let bad = |kind, detail: String| {
             let fault = Some(Fault { kind, lines: None, detail });
             let path = format!("raw/{batch}");
@@ -243,7 +247,7 @@ impl Recounter {
         let content = match self.raw.open(batch).await {
             Err(error @ PortError::NotFound { .. }) => {
                 bad(FaultKind::Damaged, error.to_string());
-                return Ok(tallies);
+                return Ok(breakdowns);
             }
             content => content?,
         };
@@ -251,17 +255,17 @@ impl Recounter {
             let Ok(RecordHead { partition, .. }) = RecordHead::read(line) else { return };
             let definition = self.catalog.get(&partition.event_type);
             let key = definition.and_then(|definition| definition.key_of_stored(line));
-            let tally = tallies.entry((partition.username, partition.event_type)).or_default();
-            tally.total += 1;
-            if let Some(key) = key.and_then(|key| key.parse::<Key>().ok()) {
-                *tally.keys.entry(key).or_default() += 1;
+            let breakdown = breakdowns.entry((partition.username, partition.event_type)).or_default();
+            breakdown.total += 1;
+            if let Some(key) = key.and_then(|key| key.parse::<CountedValue>().ok()) {
+                *breakdown.keys.entry(key).or_default() += 1;
             }
         });
         let seen = seen.await.with_context(|| format!("reading the batch {batch}"))?;
         if let Err(damage) = seen.sound {
             bad(FaultKind::Damaged, damage);
         }
-        Ok(tallies)
+        Ok(breakdowns)
     }
 }
 

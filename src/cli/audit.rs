@@ -6,7 +6,7 @@ use clap::Args;
 use weir_core::{EventType, Hour, Username};
 
 use super::{
-    CatalogArgs, ColorArgs, Format, Place,
+    options::{CatalogArgs, ColorArgs, Format, Place},
     values::{duration, hour},
 };
 

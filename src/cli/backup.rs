@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{DATA, EngineName};
+use super::options::{DATA, EngineName};
 
 #[derive(Debug, Args)]
 #[command(

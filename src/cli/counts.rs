@@ -3,7 +3,7 @@
 use clap::Args;
 use weir_core::{EventType, Username};
 
-use super::{CatalogArgs, Format, Place};
+use super::options::{CatalogArgs, Format, Place};
 
 #[derive(Debug, Args)]
 #[command(

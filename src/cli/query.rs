@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{CatalogArgs, Format, Place, values::duration};
+use super::{
+    options::{CatalogArgs, Format, Place},
+    values::duration,
+};
 
 #[derive(Debug, Args)]
 #[command(

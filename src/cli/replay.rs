@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::{ColorArgs, Place};
+use super::options::{ColorArgs, Place};
 
 #[derive(Debug, Args)]
 #[command(

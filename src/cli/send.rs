@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum, value_parser};
 use weir_core::EventType;
 
 use super::{
-    CatalogArgs, OUTPUT, TYPES,
+    options::{CatalogArgs, OUTPUT, TYPES},
     values::{Server, some_time},
 };
 use crate::address::Base;

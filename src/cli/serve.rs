@@ -6,7 +6,7 @@ use clap::{Args, value_parser};
 use collector::Origins;
 
 use super::{
-    CatalogArgs, ColorArgs, Place,
+    options::{CatalogArgs, ColorArgs, Place},
     values::{duration, size, size_or_none, some_time},
 };
 use crate::address;

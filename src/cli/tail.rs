@@ -3,7 +3,7 @@
 use clap::{Args, ValueEnum};
 use weir_core::{EventType, Username};
 
-use super::{CatalogArgs, ColorArgs, Place};
+use super::options::{CatalogArgs, ColorArgs, Place};
 
 #[derive(Debug, Args)]
 #[command(

@@ -8,7 +8,7 @@ use weir_core::{
     users::{Label, Scope},
 };
 
-use super::{Place, values::duration};
+use super::{options::Place, values::duration};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum UserCommand {

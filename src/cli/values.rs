@@ -3,7 +3,7 @@
 use std::{ffi::OsStr, time::Duration};
 
 use clap::{Arg, Command, Error, builder::TypedValueParser, error::ErrorKind};
-use weir_core::Hour;
+use weir_core::{Day, Hour};
 
 use crate::address::Base;
 
@@ -26,15 +26,8 @@ impl TypedValueParser for Server {
 
 /// Reads an hour such as 2026-11-20T13, or the first of a day.
 pub(super) fn hour(text: &str) -> Result<Hour, String> {
-    let (date, hour) = text.split_once('T').unwrap_or((text, "0"));
-    let mut numbers = date.splitn(3, '-');
-    let mut number = || numbers.next().and_then(|number| number.parse::<u16>().ok());
-    let small = |number: Option<u16>| number.and_then(|number| u8::try_from(number).ok());
-    let (year, month, day) = (number(), small(number()), small(number()));
-    let found = match (year, month, day, hour.parse().ok()) {
-        (Some(year), Some(month), Some(day), Some(hour)) => Hour::of_date(year, month, day, hour),
-        _ => None,
-    };
+    let first_of_day = || text.parse().map(Day::first_hour).ok();
+    let found = text.parse().ok().or_else(first_of_day);
     found.ok_or_else(|| "an hour is like 2026-11-20T13, or 2026-11-20 for the first of a day".to_owned())
 }
 
@@ -77,9 +70,19 @@ mod tests {
         let parts = |text| hour(text).map(Hour::parts);
         assert_eq!(parts("2026-11-20T13"), Ok([2026, 11, 20, 13]));
         assert_eq!(parts("2026-11-20"), Ok([2026, 11, 20, 0]));
-        for bad in
-            ["", "2026", "2026-11", "2026-13-01", "2026-11-20T24", "2026-11-20T", "2026-11-20T13:00", "x-y-z"]
-        {
+        for bad in [
+            "",
+            "2026",
+            "2026-11",
+            "2026-13-01",
+            "2026-11-20T24",
+            "2026-11-20T",
+            "2026-11-20T13:00",
+            "2026-11-20T1",
+            "2026-1-2",
+            "+026-11-20",
+            "x-y-z",
+        ] {
             assert!(hour(bad).is_err(), "{bad}");
         }
     }

@@ -17,10 +17,15 @@ use aws_sdk_athena::{
 };
 use bytesize::ByteSize;
 use indicatif::{ProgressBar, ProgressStyle};
-use weir_aws::Aws;
 
 use super::rows::{Column, Kind, Printer, Row};
-use crate::{cli::Format, counted::counted, signals::Signals, table};
+use crate::{
+    aws::{self, Queries},
+    cli::Format,
+    counted::counted,
+    signals::Signals,
+    table,
+};
 
 /// The first and the longest polling interval.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -36,7 +41,7 @@ const PAGE: Duration = Duration::from_mins(2);
 const LIMIT: &str = "Bytes scanned limit was exceeded";
 
 /// A workgroup, and the database that queries see.
-pub(crate) struct Athena {
+struct Athena {
     client: Client,
     /// A client for answers, which may be large.
     reading: Client,
@@ -54,7 +59,7 @@ enum Ended {
 /// Prints Athena's answer.
 pub(super) async fn answer(sql: &str, format: Format) -> Result<ExitCode> {
     refuse_unless_select(sql)?;
-    let athena = crate::aws::athena().await?;
+    let athena = Athena::new(aws::queries().await?);
     // From here on a signal does not end the process by itself: no abandoned query may keep running.
     let mut signals = Signals::listen(None)?;
     let progress = Progress::new();
@@ -115,7 +120,7 @@ fn beginning(mut sql: &str) -> &str {
 }
 
 impl Athena {
-    pub(crate) fn new(aws: &Aws, workgroup: String, database: String) -> Self {
+    fn new(Queries { aws, workgroup, database }: Queries) -> Self {
         let timeouts = TimeoutConfig::builder().operation_attempt_timeout(PAGE).build();
         let reading = Builder::from(aws.config()).timeout_config(timeouts).build();
         Self { client: Client::new(aws.config()), reading: Client::from_conf(reading), workgroup, database }

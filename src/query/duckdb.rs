@@ -125,7 +125,7 @@ impl DuckDb {
         let check = format!(
             "SELECT coalesce(tree ->> 'error_message', repeat('+', json_array_length(tree -> 'statements')::BIGINT)) \
              FROM (SELECT json_serialize_sql({})::JSON AS tree)",
-            literal(sql)
+            tables::literal(sql)
         );
         let output = self.command().args(["-csv", "-noheader", "-nullvalue", "", "-c", &check]).output();
         let output = output.map_err(|error| self.missing(error))?;
@@ -254,9 +254,4 @@ fn print_fitted(answer: impl Read, width: Option<usize>, waiting: &Waiting) -> i
 /// Quotes a text for one of the DuckDB shell's own commands.
 fn argument(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
-}
-
-/// Quotes a text as an SQL literal.
-pub(super) fn literal(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
 }

@@ -13,8 +13,6 @@ use std::{
 use serde_json::Value;
 use weir_core::{Catalog, EventType, Format, Partition, catalog::Definition};
 
-use super::duckdb::literal;
-
 /// A column: its name, the type it is read as, and its expression.
 struct Column {
     name: String,
@@ -212,4 +210,8 @@ fn entries(folder: &Path) -> io::Result<Vec<DirEntry>> {
 /// Quotes any name as an SQL identifier.
 fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
+}
+/// Quotes a text as an SQL literal.
+pub(super) fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
 }

@@ -15,10 +15,10 @@ use anyhow::{Context, Result};
 
 use super::{
     beginning::Beginning,
-    input::{Item, Source},
     rejected::RejectedFile,
     report::Report,
     sender::{BODY_BYTES, Failure, Sender, Settled},
+    source::{Item, Source},
     state::StateFile,
 };
 

@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use flate2::read::MultiGzDecoder;
-use weir_core::{Random, Violation, looks};
+use weir_core::{Random, looks};
 
 use super::{
     event_ids::{Seed, Stamper},
@@ -24,25 +24,6 @@ use crate::cli::FileFormat;
 
 /// How much of an input is read ahead, to detect its format.
 const HEAD: usize = 64 << 10;
-
-/// One line of a file, or one row, which may span several lines.
-#[derive(Debug)]
-pub(super) struct Item {
-    /// The number of its first line, from 1.
-    pub(super) number: u64,
-    /// The original text, without its line end.
-    pub(super) original: Vec<u8>,
-    /// The event, or why it cannot be sent.
-    pub(super) event: Result<Vec<u8>, Violation>,
-    /// Whether the original was cut to the longest text kept.
-    pub(super) cut: bool,
-}
-
-/// The contents of a file, in the order of its lines.
-pub(super) trait Source: Send {
-    /// Returns the next line that is not blank; `None` at the end.
-    fn next(&mut self) -> Result<Option<Item>>;
-}
 
 /// Where the input comes from.
 #[derive(Debug, Clone)]

@@ -7,7 +7,7 @@ use weir_core::Violation;
 
 use super::{
     event_ids::Stamper,
-    input::{Item, Source},
+    source::{Item, Source},
 };
 
 /// The longest line that is sent, and the most that is kept of a longer one. The server rejects an event long before that,

@@ -12,9 +12,9 @@ use weir_core::Violation;
 use super::{
     columns::Columns,
     event_ids::Stamper,
-    input::{Item, Source},
     lines::LONGEST,
     quoting::check_row,
+    source::{Item, Source},
 };
 use crate::counted::counted;
 

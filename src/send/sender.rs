@@ -10,7 +10,7 @@ use weir_core::Random;
 
 use super::{
     client::{Client, Outcome, Reply},
-    input::Item,
+    source::Item,
     stop::Stop,
 };
 

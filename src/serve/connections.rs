@@ -112,7 +112,7 @@ impl Connections {
     }
 
     async fn accept(&self, listener: &TcpListener) -> std::convert::Infallible {
-        let (mut full, mut failed) = (Told::default(), Told::default());
+        let (mut full, mut failed) = (RateLimit::default(), RateLimit::default());
         loop {
             match listener.accept().await {
                 Ok((stream, peer)) => {
@@ -269,15 +269,15 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }
 
-/// When a frequent message was last logged.
+/// Limits how often a message is logged, by when it last was.
 #[derive(Default)]
-struct Told(Option<Instant>);
+struct RateLimit(Option<Instant>);
 
-impl Told {
-    fn once_in_a_while(&mut self, tell: impl FnOnce()) {
+impl RateLimit {
+    fn once_in_a_while(&mut self, log: impl FnOnce()) {
         if self.0.is_none_or(|last| last.elapsed() >= TELL_EVERY) {
             self.0 = Some(Instant::now());
-            tell();
+            log();
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use std::{io, sync::Arc, thread, time::Duration};
 
-use fan_out::{FanOut, FanOutError, Filed};
+use fan_out::{Damage, FanOut, FanOutError};
 use tokio::{runtime::Builder, sync::oneshot};
 use weir_core::BatchKey;
 use weir_embedded::{Deliveries, Embedded};
@@ -57,6 +57,15 @@ async fn file(fan_out: &FanOut, engine: &Embedded, batch: &BatchKey, metrics: &F
     loop {
         let filed = match fan_out.file(batch).await {
             Ok(filed) => engine.filed(batch).await.map(|()| filed).map_err(|error| error.to_string()),
+            // Trying again would find the same damage.
+            Err(FanOutError::Damaged { damage, .. }) => match engine.filed(batch).await {
+                Ok(()) => {
+                    metrics.damaged.inc();
+                    tell_of_damage(batch, 0, Some(damage));
+                    return false;
+                }
+                Err(error) => Err(error.to_string()),
+            },
             Err(error @ FanOutError::NoSuchBatch { .. }) => {
                 match engine.give_up(batch, &error.to_string()).await {
                     Ok(()) => {
@@ -73,11 +82,11 @@ async fn file(fan_out: &FanOut, engine: &Embedded, batch: &BatchKey, metrics: &F
             Ok(filed) => {
                 metrics.filed.inc();
                 metrics.quarantined_lines.inc_by(filed.quarantined_lines);
-                let (lines, bytes) = (filed.quarantined_lines, filed.quarantined_bytes);
-                if lines + bytes > 0 {
-                    tracing::error!(%batch, lines, bytes, "a part could not be filed: see quarantine");
+                let lines = filed.quarantined_lines;
+                if lines > 0 {
+                    tracing::error!(%batch, lines, "a part could not be filed: see quarantine");
                 }
-                tell_of_damage(batch, &filed);
+                tell_of_damage(batch, filed.events + filed.repeats + lines, None);
                 tracing::debug!(%batch, events = filed.events, partitions = filed.partitions, "filed");
                 return true;
             }
@@ -99,14 +108,13 @@ fn tell_of_missing(batch: &BatchKey) {
     );
 }
 
-/// Logs a damaged batch: what it lacks was acknowledged.
-fn tell_of_damage(batch: &BatchKey, filed: &Filed) {
-    let found = filed.events + filed.repeats + filed.quarantined_lines;
+/// Logs a batch that is damaged, or has fewer events than its name says: the missing ones were acknowledged.
+fn tell_of_damage(batch: &BatchKey, found: u64, damage: Option<Damage>) {
     let missing = weir_embedded::events_in(batch).map_or(0, |events| events.saturating_sub(found));
-    if missing == 0 && filed.damage.is_none() {
+    if missing == 0 && damage.is_none() {
         return;
     }
-    let damage = filed.damage.map(|damage| damage.to_string());
+    let damage = damage.map(|damage| damage.to_string());
     tracing::error!(
         %batch,
         missing,

@@ -5,14 +5,14 @@
 //!
 //! - here: every metric, and what counts it;
 //! - `requests`: metrics of each request;
-//! - `look`: gauges read at scrape time, instead of being counted;
+//! - `gauges`: gauges read at scrape time, instead of being counted;
 //! - `sharing`: operations asked of the engine, and the calls they take;
 //! - `endpoint`: access to `/metrics`;
 //! - `exposition`: the text format of the answer.
 
 pub(super) mod endpoint;
 mod exposition;
-mod look;
+mod gauges;
 mod requests;
 mod sharing;
 
@@ -27,17 +27,14 @@ use prometheus_client::{
 use weir_core::{Catalog, Clock, EventType};
 use weir_embedded::Embedded;
 
-use look::Looked;
+use gauges::Gauges;
 pub(super) use requests::{Requests, count};
-use sharing::{Sharing, TakeStats};
-
-/// One label and its value.
-type Label = [(&'static str, &'static str); 1];
+use sharing::{Label, Sharing, TakeStats};
 
 /// All metrics of a server.
 pub(crate) struct Metrics {
     registry: Registry,
-    looked: Looked,
+    gauges: Gauges,
     sharing: Option<Sharing>,
     events: BTreeMap<EventType, ByFate<Counter>>,
     other_events: ByFate<Counter>,
@@ -74,6 +71,7 @@ pub(super) struct FilingMetrics {
     pub(super) filed: Counter,
     pub(super) failed: Counter,
     pub(super) given_up: Counter,
+    pub(super) damaged: Counter,
     pub(super) quarantined_lines: Counter,
 }
 
@@ -83,6 +81,7 @@ impl FilingMetrics {
             filed: counter("batches_filed", "Batches that were filed in the lake"),
             failed: counter("batches_failed", "Times that a batch could not be filed, and is tried again"),
             given_up: counter("batches_given_up", "Batches that are gone from raw before they were filed"),
+            damaged: counter("batches_damaged", "Batches that are damaged, so that nothing of them is filed"),
             quarantined_lines: counter("quarantined_lines", "Lines that could not be filed"),
         }
     }
@@ -101,7 +100,7 @@ impl Metrics {
         let mut registry = Registry::default();
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("weir_build", "Which version of Weir this is", build);
-        let looked = Looked::register(&mut registry, engine.cloned(), limits, clock);
+        let gauges = Gauges::register(&mut registry, engine.cloned(), limits, clock);
         let weir = registry.sub_registry_with_prefix("weir");
 
         let sharing = batching.map(|take_stats| Sharing::register(weir, take_stats));
@@ -174,7 +173,7 @@ impl Metrics {
         let other_events = by_fate("");
         Arc::new(Self {
             registry,
-            looked,
+            gauges,
             sharing,
             events: known,
             other_events,
@@ -191,9 +190,9 @@ impl Metrics {
 
     /// Renders all metrics for Prometheus.
     async fn text(&self) -> String {
-        self.looked.look().await;
+        self.gauges.refresh().await;
         if let Some(sharing) = &self.sharing {
-            sharing.look();
+            sharing.refresh();
         }
         let mut text = String::new();
         // Writing to a string cannot fail.

@@ -5,11 +5,11 @@ use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 use weir_lambda::testing::{Call, StubAws};
 
 use super::{
-    harness::{json, try_request},
     local_aws::LocalAws,
     sam,
     stack::{FIRST_USER, Stack},
 };
+use crate::harness::{json, try_request};
 
 #[test]
 fn one_command_deploys_adds_a_user_sends_an_event_and_prints_lines_that_work() {
@@ -154,7 +154,7 @@ fn an_account_with_few_functions_at_once_is_told_so_and_a_failed_first_deploymen
 }
 
 /// The fault is a name that is taken: a log group's, a queue's and a bucket's, as by another project of the account. The local AWS
-/// takes back what it had made under any deletion policy; that AWS does, too, is what `tests/template/kept.rs` reads.
+/// takes back what it had made under any deletion policy; that AWS does, too, is what `tests/it/template/kept.rs` reads.
 #[test]
 fn a_first_deployment_that_fails_half_way_is_removed_and_made_again_under_the_same_name() {
     // Its functions are built by then.

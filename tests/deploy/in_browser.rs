@@ -1,11 +1,8 @@
 //! What a person sees works behind API Gateway as it does on one machine: the dashboard and the API's documentation, in a
 //! browser.
 
-use super::{
-    browser::Browser,
-    harness::{Value, gunzip, json},
-    stack::Stack,
-};
+use super::stack::Stack;
+use crate::harness::{Value, browser::Browser, gunzip, json};
 
 fn no_errors(browser: &Browser) {
     let severe: Vec<Value> =

@@ -7,10 +7,8 @@ use std::{
     time::Instant,
 };
 
-use super::{
-    harness::{Answer, PATIENCE, Value, json, try_request},
-    port::Port,
-};
+use super::port::Port;
+use crate::harness::{Answer, PATIENCE, Value, json, try_request};
 
 /// A running local AWS. It ends with this process, however this process ends.
 pub struct LocalAws {

@@ -1,9 +1,7 @@
 //! What the local CloudFormation hands on differently than AWS's, put right after a deployment.
 
-use super::{
-    harness::{Value, json},
-    local_aws::LocalAws,
-};
+use super::local_aws::LocalAws;
+use crate::harness::{Value, json};
 
 /// CORS: on AWS the template's `AllowOrigins` is the API's `allowOrigins`. Here it keeps its capital, and nobody finds it.
 pub fn cors(aws: &LocalAws, api: &str) {

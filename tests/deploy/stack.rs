@@ -2,11 +2,8 @@
 
 use std::{collections::BTreeMap, process::Command, sync::LazyLock};
 
-use super::{
-    harness::{Answer, Value, gunzip, json, try_request},
-    local_aws::LocalAws,
-    mended, sam,
-};
+use super::{local_aws::LocalAws, mended, sam};
+use crate::harness::{Answer, Value, gunzip, json, try_request};
 
 /// The stack, with its outputs by name.
 pub struct Stack {

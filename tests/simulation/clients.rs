@@ -1,7 +1,7 @@
 //! Clients: they send events in every form, lose patience, try again, use wrong and old credentials, and read counts.
 
 use std::{
-    io::Write,
+    io,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -15,10 +15,10 @@ use crate::{
     checks,
     clock::wait,
     dice::Dice,
-    events::{self, TYPES},
+    events,
     gateway::{Api, Request},
-    ledger::{Exchange, Form, Ledger, Said, Sent, said},
-    operator::USERS,
+    ledger::{Exchange, Form, KeyLife, Ledger, Said, Sent, said},
+    operations::{Event, Id, Is, Key, Op, Page, Read, To, What, Who, Write},
     world::World,
 };
 
@@ -31,24 +31,22 @@ pub(crate) struct Site {
     pub(crate) served: Mutex<JoinSet<()>>,
 }
 
-/// One client.
+/// A client, who does one thing.
 pub(crate) struct Client {
     pub(crate) site: Arc<Site>,
-    pub(crate) dice: Dice,
-    pub(crate) name: usize,
 }
 
 impl Site {
     /// Sends a request; what the client learns of it is nothing, if that takes too long or is lost.
     pub(crate) async fn send(
         self: &Arc<Self>,
-        name: String,
+        who: Who,
         request: Request,
         needs: Scope,
         about: Vec<usize>,
         patience: u64,
     ) -> Option<(Option<u16>, Value)> {
-        let origin = self.world.origin(name, true);
+        let origin = self.world.origin(who, true);
         let (tell, told) = oneshot::channel();
         let site = self.clone();
         let before = checks::raised(&self.world, true);
@@ -58,7 +56,7 @@ impl Site {
             let asked = (request.method == "GET").then(|| (request.path.clone(), request.query.clone()));
             let reply = site.api.serve(request, &origin).await;
             let said = said(reply.status, &reply.body, about.len());
-            site.world.note(&format!("{}: {:?} {:?} {said:?}", origin.name, reply.verdict, reply.status));
+            site.world.note(&format!("{}: {:?} {:?} {said:?}", origin.who, reply.verdict, reply.status));
             let mut ledger = site.ledger.lock().unwrap();
             if let Some((path, query)) = asked.filter(|_| reply.status == Some(200)) {
                 let username = username.as_deref().unwrap_or_default();
@@ -82,81 +80,80 @@ impl Site {
         });
         let reply = timeout(Duration::from_millis(patience), told).await.ok()?.ok()?;
         // The answer is lost on its way.
-        (!self.world.faults.chance(50)).then_some(reply)
+        (!self.world.faults.chance(who, What::AnswerLost, 50)).then_some(reply)
     }
 }
 
 impl Client {
-    /// Sends and reads until `until`.
-    pub(crate) async fn work(self, until: u64) {
-        for number in 0.. {
-            wait(self.dice.range(1_000..120_000)).await;
-            if self.site.world.clock.millis() >= until {
-                return;
-            }
-            let username = *self.dice.pick(&USERS);
-            let name = format!("client {}.{number}", self.name);
-            match self.dice.range(0..10) {
-                0 | 1 => self.read(name, username).await,
-                _ => self.write(name, username).await,
-            }
+    /// Does what the operation says, when it says.
+    pub(crate) async fn work(self, op: Op) {
+        match op {
+            Op::Write(write) => self.write(&write).await,
+            Op::Read(read) => self.read(&read).await,
+            other => panic!("no client does this: {other:?}"),
         }
     }
 
-    /// Credentials of a user: mostly good ones, sometimes old, somebody else's, invented, or none.
-    fn credentials(&self, username: &str, scope: Scope) -> Option<(String, String)> {
+    /// Credentials of a user.
+    fn credentials(&self, n: u32, username: &str, key: Key, scope: Scope) -> Option<(String, String)> {
         let ledger = self.site.ledger.lock().unwrap();
-        let fit =
-            |secret: &&crate::ledger::KeyLife| secret.username == username && secret.scope.allows(scope);
-        let live: Vec<_> = ledger.keys.iter().filter(fit).filter(|key| key.dead.is_none()).collect();
-        let any: Vec<_> = ledger.keys.iter().filter(|key| key.username == username).collect();
-        let others: Vec<_> = ledger.keys.iter().filter(|key| key.username != username).collect();
-        let secret = match self.dice.range(0..40) {
-            0..3 => self.dice.pick(&any).secret.clone(),
-            3 => self.dice.pick(&others).secret.clone(),
-            4 => format!("weir_{:032x}", self.dice.next()),
-            5 => return None,
-            _ => match live.len() {
-                0 => self.dice.pick(&any).secret.clone(),
-                _ => self.dice.pick(&live).secret.clone(),
-            },
+        let fit = |key: &KeyLife| key.username == username && key.scope.allows(scope) && key.dead.is_none();
+        let of = |which: &dyn Fn(&KeyLife) -> bool, place: usize| {
+            let found: Vec<&KeyLife> = ledger.keys.iter().filter(|key| which(key)).collect();
+            (!found.is_empty()).then(|| found[place % found.len()].secret.clone())
+        };
+        let any = |key: &KeyLife| key.username == username;
+        let secret = match key {
+            Key::Good(place) => of(&fit, place).or_else(|| of(&any, place)).unwrap(),
+            Key::Any(place) => of(&any, place).unwrap(),
+            Key::Guest => of(&|key| any(key) && key.ends.is_some(), 0).unwrap(),
+            Key::Others(place) => of(&|key| key.username != username, place).unwrap(),
+            Key::Invented => format!("weir_{:032x}", Dice::new(u64::from(n), "invented").next()),
+            Key::Missing => return None,
         };
         Some((username.to_owned(), secret))
     }
 
-    async fn write(&self, name: String, username: &'static str) {
-        let of = self.dice.chance(400).then(|| self.dice.index(TYPES.len()));
-        let large = of.is_none() && self.dice.chance(40) && self.site.api.may_be_large();
-        let number = match of {
-            Some(_) => 1,
-            None if large => 6,
-            None => usize::try_from(self.dice.range(1..8)).unwrap(),
+    /// The events of a write.
+    fn events(&self, write: &Write) -> Vec<Event> {
+        let of = |op: &Op| match op {
+            Op::Event(event) if event.of == write.n => Some(*event),
+            _ => None,
         };
+        self.site.world.luck.people().iter().filter_map(of).collect()
+    }
+
+    async fn write(&self, write: &Write) {
+        self.site.world.clock.until(write.at).await;
+        let (username, route) = (write.user, write.to == To::Route);
+        let large = write.large && self.site.api.may_be_large();
+        let events = self.events(write);
+        let Some(first) = events.first() else { return };
+        let path = if route { events::of_type(first.kind).1 } else { "/events" };
         let now = self.site.world.clock.millis();
         let mut left: Vec<usize> = {
             let mut ledger = self.site.ledger.lock().unwrap();
-            let first = ledger.events.len();
-            for number in first..first + number {
-                let mut event = events::make(&self.dice, number, username, now, of, large);
-                self.reuse_a_told_id(&mut event, &mut ledger.told_ids, username);
-                ledger.events.push(event);
+            let before = ledger.events.len();
+            for (nth, event) in events.iter().enumerate() {
+                let mut sent = events::make(event, (before + nth, nth), username, now, route, large);
+                if event.id == Id::Told {
+                    reuse_a_told_id(&mut sent, &mut ledger.told_ids, username);
+                }
+                ledger.events.push(sent);
             }
-            (first..first + number).collect()
+            (before..ledger.events.len()).collect()
         };
-        // The same event twice in one request.
-        if of.is_none() && self.dice.chance(50) {
+        if write.twice {
             left.push(left[0]);
         }
-        // Half of the clients never give up.
-        let tries = if self.dice.chance(500) { 8 } else { self.dice.range(1..4) };
-        let credentials = self.credentials(username, Scope::Write);
-        let form = self.dice.range(0..3);
-        for tried in 0..tries {
-            let request = self.request(&left, of, form, credentials.clone());
-            let patience = self.dice.range(500..25_000);
+        let credentials = self.credentials(write.n, username, write.key, Scope::Write);
+        let luck = &self.site.world.luck;
+        for tried in 0..write.tries {
+            let who = Who::Request(write.n, tried);
+            let request = self.request(&left, path, write, credentials.clone());
+            let patience = luck.number(who, What::Patience, 25_000, |dice| dice.range(500..25_000));
             let about = left.clone();
-            let reply =
-                self.site.send(format!("{name}.{tried}"), request, Scope::Write, about, patience).await;
+            let reply = self.site.send(who, request, Scope::Write, about, patience).await;
             let again = match reply {
                 None => true,
                 Some((status, body)) => {
@@ -169,24 +166,9 @@ impl Client {
             if !again || !self.site.world.faults.on() {
                 return;
             }
-            wait(self.dice.range(200..*self.dice.pick(&[5_000, 60_000]))).await;
+            let pause = |dice: &Dice| dice.range(200..*dice.pick(&[5_000, 60_000]));
+            wait(luck.number(who, What::Pause, 1_000, pause)).await;
         }
-    }
-
-    /// Gives an event an id that Weir made for an earlier one of the same user, once in a while: most often soon, so that
-    /// both are in one batch.
-    fn reuse_a_told_id(
-        &self,
-        event: &mut Sent,
-        told: &mut Vec<(&'static str, String)>,
-        username: &'static str,
-    ) {
-        let Form::Valid { event_id, .. } = &mut event.form else { return };
-        let Some(given) = event_id.as_ref().filter(|_| self.dice.chance(300)).cloned() else { return };
-        let Some(at) = told.iter().rposition(|(whose, _)| *whose == username) else { return };
-        let (_, id) = told.remove(at);
-        event.text = event.text.replacen(&given, &id, 1);
-        *event_id = Some(id);
     }
 
     /// Notes the ids that Weir made for stored events, as the answer tells them.
@@ -206,23 +188,23 @@ impl Client {
     fn request(
         &self,
         about: &[usize],
-        of: Option<usize>,
-        form: u64,
+        path: &str,
+        write: &Write,
         credentials: Option<(String, String)>,
     ) -> Request {
         let ledger = self.site.ledger.lock().unwrap();
         let texts: Vec<&str> = about.iter().map(|event| ledger.events[*event].text.as_str()).collect();
-        let (path, text, ndjson) = match (of, form) {
-            (Some(of), _) => (TYPES[of].1, texts[0].to_owned(), false),
-            (None, 0) if texts.len() == 1 => ("/events", texts[0].to_owned(), false),
-            (None, 0 | 1) => ("/events", format!("[{}]", texts.join(" ,\n")), false),
-            _ => ("/events", texts.join("\n"), true),
+        let text = match write.to {
+            To::Route => texts[0].to_owned(),
+            To::Object if texts.len() == 1 => texts[0].to_owned(),
+            To::Object | To::Array => format!("[{}]", texts.join(" ,\n")),
+            To::Lines => texts.join("\n"),
         };
         drop(ledger);
-        let gzip = self.dice.chance(150) && self.site.api.may_be_large();
+        let gzip = write.gzip && self.site.api.may_be_large();
         let body = if gzip {
             let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
-            gzip.write_all(text.as_bytes()).unwrap();
+            io::Write::write_all(&mut gzip, text.as_bytes()).unwrap();
             gzip.finish().unwrap()
         } else {
             text.into_bytes()
@@ -232,43 +214,59 @@ impl Client {
             path: path.to_owned(),
             query: String::new(),
             gzip,
-            ndjson,
+            ndjson: write.to == To::Lines,
             body,
             credentials,
         }
     }
 
-    async fn read(&self, name: String, username: &'static str) {
-        let (event_type, route, count_by, _) = *self.dice.pick(&TYPES);
-        let (path, query) = match self.dice.range(0..6) {
-            0 => ("/counts".to_owned(), String::new()),
-            1 => (format!("/counts/{event_type}"), String::new()),
-            2 => (format!("{route}/count"), String::new()),
-            3 => ("/rejected".to_owned(), format!("limit={}", self.dice.range(1..51))),
-            4 => (format!("/counts/{event_type}/hours"), String::new()),
-            _ => (format!("{route}/count"), format!("{count_by}=a")),
+    async fn read(&self, read: &Read) {
+        self.site.world.clock.until(read.at).await;
+        let (event_type, route, count_by, _) = events::of_type(read.kind);
+        let (path, query) = match read.what {
+            Page::Counts => ("/counts".to_owned(), String::new()),
+            Page::CountsOfType => (format!("/counts/{event_type}"), String::new()),
+            Page::Count => (format!("{route}/count"), String::new()),
+            Page::CountOfKey => (format!("{route}/count"), format!("{count_by}=a")),
+            Page::Hours => (format!("/counts/{event_type}/hours"), String::new()),
+            Page::Rejected { limit } => ("/rejected".to_owned(), format!("limit={limit}")),
         };
-        let credentials = self.credentials(username, Scope::Read);
+        let credentials = self.credentials(read.n, read.user, read.key, Scope::Read);
         let request =
             Request { method: "GET", path, query, gzip: false, ndjson: false, body: Vec::new(), credentials };
-        self.site.send(name, request, Scope::Read, Vec::new(), 30_000).await;
+        self.site.send(Who::Request(read.n, 0), request, Scope::Read, Vec::new(), 30_000).await;
     }
 }
 
+/// Gives an event an id that Weir made for an earlier one of the same user, the latest of which no other has: most often both
+/// are in one batch.
+fn reuse_a_told_id(event: &mut Sent, told: &mut Vec<(&'static str, String)>, username: &'static str) {
+    let Form::Valid { event_id: Some(given), .. } = &mut event.form else { return };
+    let Some(at) = told.iter().rposition(|(whose, _)| *whose == username) else { return };
+    let (_, id) = told.remove(at);
+    event.text = event.text.replacen(&*given, &id, 1);
+    *given = id;
+}
+
 /// Sends one event that must pass, when nothing goes wrong any more.
-pub(crate) async fn send_fresh(site: &Arc<Site>, dice: &Dice) {
+pub(crate) async fn send_fresh(site: &Arc<Site>) {
     let now = site.world.clock.millis();
+    let fresh = Event {
+        of: 0,
+        kind: "button_click",
+        key: "a",
+        is: Is::Valid,
+        named: true,
+        id: Id::Own,
+        ago: None,
+        odd: None,
+    };
     let (event, credentials) = {
         let mut ledger = site.ledger.lock().unwrap();
         let number = ledger.events.len();
         let key = ledger.keys.iter().find(|key| key.label == "main" && key.dead.is_none()).unwrap();
         let credentials = (key.username.clone(), key.secret.clone());
-        let event = loop {
-            let event = events::make(dice, number, &credentials.0, now, None, false);
-            if matches!(event.form, Form::Valid { .. }) {
-                break event;
-            }
-        };
+        let event = events::make(&fresh, (number, 0), &credentials.0, now, false, false);
         ledger.events.push(event);
         (number, credentials)
     };
@@ -283,7 +281,7 @@ pub(crate) async fn send_fresh(site: &Arc<Site>, dice: &Dice) {
         body,
         credentials: Some(credentials),
     };
-    let reply = site.send("fresh".to_owned(), request, Scope::Write, vec![event], 30_000).await;
+    let reply = site.send(Who::Fresh, request, Scope::Write, vec![event], 30_000).await;
     if !matches!(reply, Some((Some(200), _))) {
         site.ledger.lock().unwrap().fault("a fresh event passes", format!("{reply:?}"));
     }

@@ -6,7 +6,7 @@ use aws_smithy_async::time::TimeSource;
 use tokio::time::Instant;
 use weir_core::{Clock, Timestamp};
 
-use crate::dice::Dice;
+use crate::{luck::Luck, operations::Machine};
 
 /// In milliseconds.
 const DAY: i64 = 24 * 60 * 60 * 1000;
@@ -27,6 +27,11 @@ impl SimulatedClock {
     /// Milliseconds since 1970.
     pub(crate) fn millis(&self) -> u64 {
         self.at_start + u64::try_from(self.start.elapsed().as_millis()).unwrap()
+    }
+
+    /// Waits until so many milliseconds have passed since the start.
+    pub(crate) async fn until(&self, since_start: u64) {
+        tokio::time::sleep_until(self.start + Duration::from_millis(since_start)).await;
     }
 }
 
@@ -58,26 +63,27 @@ pub(crate) struct WrongClock {
 }
 
 impl WrongClock {
-    /// A clock that is right in some runs, in others is off by days from the start or from some moment on, and in others
-    /// stands still for a while.
-    pub(crate) fn drawn(right: SimulatedClock, dice: &Dice) -> Self {
-        let off = *dice.pick(&[240_000, 2 * DAY, -2 * DAY]);
-        let (ahead, still) = *dice.pick(&[
-            ([0, 0], 0),
-            ([off, off], 0),
-            ([0, off], 0),
-            ([off, 0], 0),
-            ([0, 0], 600),
-            ([off, 2 * off], 600),
-        ]);
-        Self { ahead, stands_still: Duration::from_secs(still), ..Self::ahead_at_first(right, dice) }
-    }
-
-    /// A clock that is ahead at first, and then is set right.
-    pub(crate) fn ahead_at_first(right: SimulatedClock, dice: &Dice) -> Self {
-        let ahead = [*dice.pick(&[0, 30_000, 240_000, 2 * DAY]), 0];
-        let jumps_at = Duration::from_secs(dice.range(60..1_200));
-        Self { right, ahead, jumps_at, stands_still: Duration::ZERO }
+    /// The clock of a machine: right in some runs; in others off by days from the start or from some moment on, or standing
+    /// still for a while. The authorizer's is ahead at first, and then is set right.
+    pub(crate) fn of(machine: Machine, right: SimulatedClock, luck: &Luck) -> Self {
+        let (ahead, jumps_at, still) = luck.clock(machine, |dice| {
+            let off = *dice.pick(&[240_000, 2 * DAY, -2 * DAY]);
+            let wrong = [
+                ([0, 0], 0),
+                ([off, off], 0),
+                ([0, off], 0),
+                ([off, 0], 0),
+                ([0, 0], 600),
+                ([off, 2 * off], 600),
+            ];
+            let (ahead, still) = match machine {
+                Machine::Authorizer => ([*dice.pick(&[0, 30_000, 240_000, 2 * DAY]), 0], 0),
+                _ => *dice.pick(&wrong),
+            };
+            (ahead, dice.range(60..1_200), still)
+        });
+        let [jumps_at, stands_still] = [jumps_at, still].map(Duration::from_secs);
+        Self { right, ahead, jumps_at, stands_still }
     }
 }
 

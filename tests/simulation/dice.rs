@@ -1,6 +1,9 @@
 //! All chance of a run: sequences that follow from its seed and from what they are for.
 
-use std::ops::Range;
+use std::{
+    hash::{Hash, Hasher},
+    ops::Range,
+};
 
 use weir_core::{Random, SeededRandom};
 
@@ -11,6 +14,13 @@ pub(crate) struct Dice(SeededRandom);
 impl Dice {
     pub(crate) fn new(seed: u64, purpose: &str) -> Self {
         Self(SeededRandom::new(fnv(fnv(0xcbf2_9ce4_8422_2325, &seed.to_le_bytes()), purpose.as_bytes())))
+    }
+
+    /// The sequence for what has this name, among very many.
+    pub(crate) fn of(seed: u64, name: &impl Hash) -> Self {
+        let mut hash = Fnv(fnv(0xcbf2_9ce4_8422_2325, &seed.to_le_bytes()));
+        name.hash(&mut hash);
+        Self(SeededRandom::new(hash.0))
     }
 
     pub(crate) fn next(&self) -> u64 {
@@ -47,6 +57,19 @@ impl Dice {
 impl Random for Dice {
     fn fill(&self, bytes: &mut [u8]) {
         self.0.fill(bytes);
+    }
+}
+
+/// Hashes what a sequence is for.
+struct Fnv(u64);
+
+impl Hasher for Fnv {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = fnv(self.0, bytes);
     }
 }
 

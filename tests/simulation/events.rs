@@ -1,8 +1,8 @@
 //! The events that clients make: valid ones of all types, with fields that no schema names, and broken ones.
 
 use crate::{
-    dice::Dice,
     ledger::{Form, Sent},
+    operations::{Event, Id, Is},
     operator::USERS,
 };
 
@@ -15,7 +15,7 @@ pub(crate) const TYPES: [(&str, &str, &str, &str); 4] = [
 ];
 
 /// Texts of values that a careless writer would change.
-const ODD: [&str; 7] = [
+pub(crate) const ODD: [&str; 7] = [
     "\"odd\":1.0e5",
     "\"odd\":12345678901234567890123",
     "\"odd\":\"\\u00e9 \\n \\\"q\\\" \\/\"",
@@ -25,55 +25,51 @@ const ODD: [&str; 7] = [
     "\"user\":\"carl-1\",\"odd\":{}",
 ];
 
+/// The type of this name.
+pub(crate) fn of_type(name: &str) -> (&'static str, &'static str, &'static str, &'static str) {
+    *TYPES.iter().find(|(known, ..)| *known == name).unwrap()
+}
+
 pub(crate) fn keys() -> [&'static str; 4] {
     ["a", "b#1", "ü/ä", "https://a.example/?q=1"]
 }
 
-/// When an event happened, by its client's clock: lately, long ago, or at a time that cannot be.
-fn happened(dice: &Dice, now: u64) -> u64 {
-    const DAY: u64 = 24 * 60 * 60 * 1000;
-    match dice.range(0..10) {
-        0 => now - 400 * DAY - dice.range(0..DAY),
-        1 => now - dice.range(0..401 * DAY),
-        2 => now + dice.range(0..1_200_000),
-        3 => now / 1000,
-        _ => now - dice.range(0..9_000_000),
-    }
-}
-
-/// Makes an event with this number; `of` is the type, where the request is for one type's own route.
+/// Makes an event with this number, which is the `nth` of its write; in a request for one type's own `route`, or with others.
 pub(crate) fn make(
-    dice: &Dice,
-    number: usize,
+    event: &Event,
+    (number, nth): (usize, usize),
     username: &str,
     now: u64,
-    of: Option<usize>,
+    route: bool,
     large: bool,
 ) -> Sent {
-    let (event_type, _, count_by, others) = TYPES[of.unwrap_or_else(|| dice.index(TYPES.len()))];
-    let key = *dice.pick(&keys());
+    let (event_type, _, count_by, others) = of_type(event.kind);
+    let key = event.key;
     let marker = format!("\"marker\":\"e{number}\"");
-    let named = of.is_none() || dice.chance(300);
+    let named = !route || event.named;
     let envelope = if named { format!("\"event_type\":\"{event_type}\",") } else { String::new() };
-    if !large && dice.chance(150) {
-        let text = match dice.range(0..5) {
-            0 => format!("{{{envelope}{marker},\"{count_by}\":7}}"),
-            1 => {
-                format!("{{{envelope}{marker},\"username\":\"{}\",{others},\"{count_by}\":\"a\"}}", USERS[0])
-            }
-            2 => format!("{{{marker},\"event_type\":\"no_such_type\"}}"),
-            3 => format!("{{{envelope}{marker},{others},\"{count_by}\":\"a\",\"received_at\":1}}"),
-            _ => format!("{{{envelope}{marker},{others}}}"),
-        };
+    let invalid = match event.is {
+        _ if large => None,
+        Is::Valid => None,
+        Is::OfAnotherKind => Some(format!("{{{envelope}{marker},\"{count_by}\":7}}")),
+        Is::NamingAUser => Some(format!(
+            "{{{envelope}{marker},\"username\":\"{}\",{others},\"{count_by}\":\"a\"}}",
+            USERS[0]
+        )),
+        Is::OfNoType => Some(format!("{{{marker},\"event_type\":\"no_such_type\"}}")),
+        Is::Stamped => {
+            Some(format!("{{{envelope}{marker},{others},\"{count_by}\":\"a\",\"received_at\":1}}"))
+        }
+        Is::WithoutItsKey => Some(format!("{{{envelope}{marker},{others}}}")),
+    };
+    if let Some(text) = invalid {
         return Sent { username: username.to_owned(), text, form: Form::Invalid };
     }
-    let event_id = dice.chance(700).then(|| format!("id-{username}-{number}"));
-    let occurred_at = dice.chance(400).then(|| happened(dice, now));
+    let event_id = (event.id != Id::Without).then(|| format!("id-{username}-{}-{nth}", event.of));
+    let occurred_at = event.ago.map(|ago| now.saturating_add_signed(-ago));
     let mut rest = String::new();
     let mut fields = vec![marker, others.to_owned(), format!("\"{count_by}\":\"{key}\"")];
-    if dice.chance(600) {
-        fields.push((*dice.pick(&ODD)).to_owned());
-    }
+    fields.extend(event.odd.map(|odd| ODD[odd].to_owned()));
     if large {
         fields.push(format!("\"filler\":\"{}\"", "x".repeat(210_000)));
     }

@@ -3,6 +3,7 @@
 
 use std::{
     future::pending,
+    ops::Range,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
@@ -11,7 +12,11 @@ use std::{
 
 use tokio::sync::Notify;
 
-use crate::dice::Dice;
+use crate::{
+    dice::Dice,
+    luck::Luck,
+    operations::{What, Who},
+};
 
 tokio::task_local! {
     /// On whose behalf a call is made.
@@ -40,11 +45,14 @@ pub(crate) enum Fault {
 /// How much goes wrong in a run.
 pub(crate) struct Faults {
     on: AtomicBool,
-    dice: Dice,
+    luck: Arc<Luck>,
     /// Of 1,000 calls: to Firehose, DynamoDB, S3.
     rates: [u64; 3],
     /// Of 1,000 requests and invocations: how many die.
     deaths: u64,
+    /// Of 1,000 invocations of the fan-out: how many Lambda throttles, and how many have too little time for a large batch.
+    throttled: u64,
+    hurried: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,11 +64,14 @@ pub(crate) enum Service {
 
 impl Faults {
     /// Some runs are calm, some have trouble with one service, some with all of them.
-    pub(crate) fn new(seed: u64) -> Self {
-        let dice = Dice::new(seed, "faults");
+    pub(crate) fn new(luck: &Arc<Luck>) -> Self {
+        let dice = luck.dice("faults").unwrap_or_else(|| Dice::new(0, "faults"));
         let rates = [(); 3].map(|()| *dice.pick(&[0, 20, 100, 250, 500]));
         let deaths = *dice.pick(&[0, 30, 150]);
-        Self { on: AtomicBool::new(true), dice, rates, deaths }
+        let lambda = luck.dice("faults of Lambda").unwrap_or_else(|| Dice::new(0, "faults of Lambda"));
+        let throttled = *lambda.pick(&[0, 0, 100, 600]);
+        let hurried = *lambda.pick(&[0, 100, 500]);
+        Self { on: AtomicBool::new(true), luck: luck.clone(), rates, deaths, throttled, hurried }
     }
 
     pub(crate) fn stop(&self) {
@@ -75,44 +86,73 @@ impl Faults {
         self.on.load(Ordering::SeqCst)
     }
 
-    /// Whether something else goes wrong that does so often of 1,000 times.
-    pub(crate) fn chance(&self, of_1000: u64) -> bool {
-        self.on() && self.dice.chance(of_1000)
+    /// What goes wrong, as a number; 0, where nothing does.
+    pub(crate) fn number(&self, of: Who, what: What, draw: impl FnOnce(&Dice) -> u64) -> u64 {
+        let number = self.luck.number(of, what, 0, |dice| if self.on() { draw(dice) } else { 0 });
+        if self.on() { number } else { 0 }
     }
 
-    pub(crate) fn draw(&self, service: Service, operation: &str) -> Option<Fault> {
-        if !self.chance(self.rates[service as usize]) {
-            return None;
-        }
-        let after = self.dice.chance(500);
-        let millis = self.dice.range(100..8000);
-        Some(match (self.dice.range(0..7), operation) {
-            (0, _) => Fault::Throttle,
-            (1, _) => Fault::ServerError { after },
-            (2 | 3, _) => Fault::Break { after },
-            (4 | 5, "PutRecordBatch") => Fault::Partial,
-            (4, "TransactWriteItems") => Fault::Conflict,
-            (4, "GetObject") => Fault::Torn,
-            _ => Fault::Slow { after, millis },
-        })
+    /// Whether something goes wrong that does so often of 1,000 times.
+    pub(crate) fn chance(&self, of: Who, what: What, of_1000: u64) -> bool {
+        self.number(of, what, |dice| u64::from(dice.chance(of_1000))) > 0
+    }
+
+    /// Whether Lambda has no concurrency left for an invocation.
+    pub(crate) fn is_throttled(&self, who: Who) -> bool {
+        self.chance(who, What::Throttled, self.throttled)
+    }
+
+    /// How many milliseconds an invocation has that has too little time for a large batch.
+    pub(crate) fn hurry(&self, who: Who, range: Range<u64>) -> Option<u64> {
+        let hurried = |dice: &Dice| if dice.chance(self.hurried) { dice.range(range) } else { 0 };
+        Some(self.number(who, What::Hurried, hurried)).filter(|millis| *millis > 0)
+    }
+
+    /// What goes wrong with a call that is made on behalf of somebody.
+    pub(crate) fn draw(&self, of: Who, service: Service, operation: &str) -> Option<Fault> {
+        let fault = self.luck.fault(of, |dice| {
+            if !self.on() || !dice.chance(self.rates[service as usize]) {
+                return None;
+            }
+            let after = dice.chance(500);
+            let millis = dice.range(100..8000);
+            Some(match (dice.range(0..7), operation) {
+                (0, _) => Fault::Throttle,
+                (1, _) => Fault::ServerError { after },
+                (2 | 3, _) => Fault::Break { after },
+                (4 | 5, "PutRecordBatch") => Fault::Partial,
+                (4, "TransactWriteItems") => Fault::Conflict,
+                (4, "GetObject") => Fault::Torn,
+                _ => Fault::Slow { after, millis },
+            })
+        });
+        fault.filter(|_| self.on())
     }
 
     /// A new origin; some are doomed, if `may_die`.
-    pub(crate) fn origin(&self, name: String, may_die: bool) -> Arc<Origin> {
-        let doomed = may_die && self.chance(self.deaths);
-        let life = if doomed {
-            i64::try_from(self.dice.range(0..*self.dice.pick(&[8, 20, 60]))).unwrap()
-        } else {
-            i64::MAX
+    pub(crate) fn origin(&self, who: Who, may_die: bool) -> Arc<Origin> {
+        let doomed = |dice: &Dice| {
+            if dice.chance(self.deaths) { 1 + dice.range(0..*dice.pick(&[8, 20, 60])) } else { 0 }
         };
-        Arc::new(Origin { name, life: AtomicI64::new(life), ..Origin::default() })
+        let dies_at = if may_die { self.number(who, What::Dies, doomed) } else { 0 };
+        let life = if dies_at > 0 { i64::try_from(dies_at - 1).unwrap() } else { i64::MAX };
+        Arc::new(Origin {
+            who,
+            disturbed: AtomicU64::new(0),
+            life: AtomicI64::new(life),
+            death: Notify::new(),
+            appended: Mutex::default(),
+            claimed: Mutex::default(),
+            tried_to_mark: Mutex::default(),
+            marked: Mutex::default(),
+            raised: Mutex::default(),
+        })
     }
 }
 
 /// A request, or an invocation, on whose behalf AWS is called.
-#[derive(Default)]
 pub(crate) struct Origin {
-    pub(crate) name: String,
+    pub(crate) who: Who,
     disturbed: AtomicU64,
     /// How many boundaries of calls it has left to live.
     life: AtomicI64,

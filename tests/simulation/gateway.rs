@@ -17,7 +17,7 @@ use collector::Gateway;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use crate::{faults::Origin, ledger::Verdict, planted::Bug, weir::Weir, world::World};
+use crate::{faults::Origin, ledger::Verdict, operations::What, planted::Bug, weir::Weir, world::World};
 
 /// As in `template.yaml`: how long answers of the authorizer are kept, and how long the functions may take.
 pub(crate) const KEPT: u64 = 300_000;
@@ -84,12 +84,17 @@ impl Api {
             return self.reply(Verdict::Denied, Some(403), Value::Null);
         }
         let decided = self.world.clock.millis();
-        let event = event(&request, &header, &said["context"]);
+        let mut context = said["context"].clone();
+        if self.world.has(Bug::OwnEndIgnored) {
+            context["expires_at"] = Value::Null;
+        }
+        let event = event(&request, &header, &context);
         let large = request.gzip || request.body.len() >= 60_000;
         if large {
             self.large.store(true, Ordering::SeqCst);
         }
-        let gateway = &self.gateways[self.world.dice.index(2)];
+        let gateway = self.world.luck.number(origin.who, What::Served, 0, |dice| dice.range(0..2));
+        let gateway = &self.gateways[usize::try_from(gateway).unwrap()];
         let answer =
             timeout(COLLECTOR_TIMEOUT, origin.run(self.undivided(large, gateway.answer(event)))).await;
         if large {
@@ -121,7 +126,7 @@ impl Api {
         {
             return Some(said.clone());
         }
-        let authorizer = self.environment();
+        let authorizer = self.environment(origin);
         let event = json!({
             "version": "2.0",
             "type": "REQUEST",
@@ -139,11 +144,14 @@ impl Api {
         Some(said)
     }
 
-    fn environment(&self) -> Arc<Authorizer> {
+    fn environment(&self, origin: &Origin) -> Arc<Authorizer> {
         let mut environments = self.authorizers.lock().unwrap();
-        let at = self.world.dice.index(environments.len());
+        let at = self.world.luck.number(origin.who, What::Authorized, 0, |dice| dice.range(0..2));
+        let at = usize::try_from(at).unwrap();
         // One that believes forever is one that lives long.
-        if self.world.faults.chance(100) && !self.world.has(Bug::BelievedForever) {
+        if self.world.faults.chance(origin.who, What::AuthorizedAnew, 100)
+            && !self.world.has(Bug::BelievedForever)
+        {
             environments[at] = self.weir.authorizer();
         }
         environments[at].clone()

@@ -32,6 +32,8 @@ pub(crate) struct KeyLife {
     pub(crate) scope: Scope,
     pub(crate) born: (u64, u64),
     pub(crate) dead: Option<(u64, u64)>,
+    /// The end that the key was made with.
+    pub(crate) ends: Option<u64>,
 }
 
 /// An event that a client made.

@@ -9,10 +9,15 @@ mod events;
 mod faults;
 mod filing;
 mod gateway;
+mod kept;
 mod ledger;
+mod luck;
+mod operations;
 mod operator;
+mod people;
 mod planted;
 mod run;
+mod shrink;
 mod stranger;
 mod trace;
 mod weir;
@@ -25,17 +30,14 @@ use std::{
     time::Instant,
 };
 
-use run::run;
+use operations::Op;
+use planted::Bug;
+use run::{replay, run};
+use shrink::shrink;
 
 /// A variable's number.
 fn number(name: &str, otherwise: u64) -> u64 {
     env::var(name).map_or(otherwise, |text| text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
-}
-
-/// Seeds that found something once.
-fn regressions() -> Vec<u64> {
-    let lines = include_str!("regressions.txt").lines().filter(|line| !line.starts_with('#'));
-    lines.filter_map(|line| line.split_whitespace().next()).map(|seed| seed.parse().unwrap()).collect()
 }
 
 /// Runs seeds on all cores; answers with those of them for which there is something to say.
@@ -58,12 +60,12 @@ fn on_all_cores<T: Send>(seeds: &[u64], work: impl Fn(u64) -> Option<T> + Sync) 
 #[test]
 fn every_promise_is_kept_in_every_run() {
     let first = number("WEIR_SIM_FIRST", 1);
-    let mut seeds = regressions();
-    seeds.extend(first..first + number("WEIR_SIM_SEEDS", 12));
+    let seeds: Vec<u64> = (first..first + number("WEIR_SIM_SEEDS", 12)).collect();
     let keeps_trace = env::var_os("WEIR_SIM_TRACE").is_some();
+    let bug = env::var("WEIR_SIM_BUG").ok().map(|name| planted::named(&name));
     let (began, events, calls) = (Instant::now(), AtomicU64::new(0), AtomicU64::new(0));
     let failed = on_all_cores(&seeds, |seed| {
-        let outcome = run(seed, None, keeps_trace);
+        let outcome = run(seed, bug, keeps_trace);
         events.fetch_add(outcome.events as u64, Ordering::SeqCst);
         calls.fetch_add(outcome.calls, Ordering::SeqCst);
         (!outcome.broken.is_empty()).then_some(outcome)
@@ -84,6 +86,17 @@ fn every_promise_is_kept_in_every_run() {
             "WEIR_SIM_TRACE=1 WEIR_SIM_SEEDS=1 WEIR_SIM_FIRST={seed} cargo test --test simulation every_promise"
         );
     }
+    // One of them says enough, and each takes some hundred runs.
+    if let Some((seed, outcome)) = failed.first() {
+        let check = outcome.broken[0].0;
+        let shrunk = shrink(&outcome.list, check, bug);
+        println!(
+            "seed {seed}: {check}: of {} operations, these are needed ({} runs):",
+            outcome.list.len(),
+            shrunk.runs
+        );
+        shrunk.list.iter().for_each(|op| println!("        Op::{op:?},"));
+    }
     assert!(failed.is_empty(), "{} runs broke a promise: {:?}", failed.len(), seeds_of(&failed));
 }
 
@@ -102,6 +115,35 @@ fn a_run_is_repeated_to_the_letter() {
             "{differ:#?}"
         );
     }
+}
+
+#[test]
+fn the_list_of_a_run_is_the_run() {
+    for seed in 1..5 {
+        let drawn = run(seed, None, true);
+        let replayed = replay(&drawn.list, None, true);
+        let differ = drawn.trace.iter().zip(&replayed.trace).find(|(drawn, replayed)| drawn != replayed);
+        assert_eq!((drawn.hash, &drawn.list), (replayed.hash, &replayed.list), "{differ:#?}");
+    }
+}
+
+#[test]
+fn a_list_that_breaks_a_promise_is_shrunk_to_what_is_needed() {
+    let bug = Some(Bug::AcknowledgedUnstored);
+    let check = "acknowledged is stored";
+    let breaks = |list: &[Op]| replay(list, bug, false).broken.iter().any(|(found, _)| *found == check);
+    let seed =
+        (1..1 + ENOUGH).find(|seed| run(*seed, bug, false).broken.iter().any(|(found, _)| *found == check));
+    let list = run(seed.unwrap(), bug, false).list;
+    let shrunk = shrink(&list, check, bug);
+    println!("{} of {} operations, {} runs: {:#?}", shrunk.list.len(), list.len(), shrunk.runs, shrunk.list);
+    assert!(breaks(&shrunk.list));
+    for left_out in 0..shrunk.list.len() {
+        let mut shorter = shrunk.list.clone();
+        shorter.remove(left_out);
+        assert!(!breaks(&shorter), "{:?} is not needed", shrunk.list[left_out]);
+    }
+    assert!(replay(&shrunk.list, None, false).broken.is_empty());
 }
 
 /// So many seeds are tried at the most until a planted bug is found.

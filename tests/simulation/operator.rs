@@ -13,11 +13,16 @@ use crate::{
     clock::wait,
     dice::Dice,
     ledger::{KeyLife, Ledger},
+    operations::{Change, Op, What, Who},
     world::World,
 };
 
 pub(crate) const USERS: [&str; 3] = ["anna", "ben", "carl-1"];
-const KEYS: [(&str, Scope); 3] = [("main", Scope::Both), ("web", Scope::Write), ("report", Scope::Read)];
+pub(crate) const KEYS: [(&str, Scope); 3] =
+    [("main", Scope::Both), ("web", Scope::Write), ("report", Scope::Read)];
+
+/// The label of a key that is made with an end.
+pub(crate) const GUEST: &str = "guest";
 
 /// Somebody who manages users.
 pub(crate) struct Operator {
@@ -31,7 +36,7 @@ impl Operator {
     /// Makes all users with their keys, while nothing goes wrong yet.
     pub(crate) async fn begin(&self) {
         for username in USERS {
-            let origin = self.world.origin(format!("making {username}"), false);
+            let origin = self.world.origin(Who::MakingUsers, false);
             let now = self.world.clock.now();
             let mut user = User::new(username.parse().unwrap());
             for (label, scope) in KEYS {
@@ -44,33 +49,45 @@ impl Operator {
                     scope,
                     born: (now.millis(), now.millis()),
                     dead: None,
+                    ends: None,
                 });
             }
+            let (mut guest, secret) = generate(GUEST.parse().unwrap(), Scope::Both, now, &self.dice);
+            let after = |dice: &Dice| dice.range(120_000..1_200_000);
+            let after = self.world.luck.number(Who::MakingUsers, What::GuestEnds, 600_000, after);
+            let ends = now.millis() + after;
+            guest.expires_at = Some(Timestamp::saturating(ends));
+            user.add(guest, now).unwrap();
+            self.ledger.lock().unwrap().keys.push(KeyLife {
+                username: username.to_owned(),
+                label: GUEST.to_owned(),
+                secret: secret.reveal().to_owned(),
+                scope: Scope::Both,
+                born: (now.millis(), now.millis()),
+                // The authorizer's clock may be ahead, so the key may be refused at any time.
+                dead: Some((now.millis(), ends)),
+                ends: Some(ends),
+            });
             let saved = origin.run(self.users.save(&user)).await;
             assert!(matches!(saved, Some(Ok(Saved::Yes))), "{saved:?}");
         }
     }
 
-    /// Rotates and removes keys, until `until`.
-    pub(crate) async fn work(self, until: u64) {
-        for change in 0.. {
-            wait(self.dice.range(60_000..400_000)).await;
-            if self.world.clock.millis() >= until {
-                return;
-            }
-            let origin = self.world.origin(format!("change {change}"), false);
-            let username = *self.dice.pick(&USERS);
-            let (label, scope) = *self.dice.pick(&KEYS);
-            // The main keys stay, though they are rotated: somebody must be able to go on.
-            let remove = label != "main" && self.dice.chance(400);
-            origin.run(self.change(username, label, scope, remove)).await;
+    /// Rotates and removes keys, one after the other.
+    pub(crate) async fn work(self) {
+        for op in self.world.luck.people() {
+            let Op::Change(change) = op else { continue };
+            self.world.clock.until(change.at).await;
+            let origin = self.world.origin(Who::Changing(change.n), false);
+            origin.run(self.change(change)).await;
         }
     }
 
     /// Tries until it is done: what is not known to be saved is read again.
-    async fn change(&self, username: &str, label: &str, scope: Scope, remove: bool) {
+    async fn change(&self, change: &Change) {
+        let Change { user: username, label, remove, grace, .. } = *change;
+        let (_, scope) = *KEYS.iter().find(|(known, _)| *known == label).unwrap();
         let began = self.world.clock.millis();
-        let grace = *self.dice.pick(&[0, 30_000]);
         loop {
             let now = self.world.clock.now();
             let old = self.life(username, label);
@@ -138,6 +155,7 @@ impl Operator {
             scope,
             born: (now, u64::MAX),
             dead: Some((now, u64::MAX)),
+            ends: None,
         });
         ledger.keys.len() - 1
     }

@@ -91,48 +91,69 @@ pub(crate) enum Bug {
     UserFromEvent,
     /// Fields that the schema does not name are dropped.
     FieldsDropped,
+    /// Of a damaged batch, the lines before the damage are filed.
+    DamageFiledInPart,
+    /// Messages that Lambda has throttled are taken for handled.
+    ThrottledTakenForDone,
+    /// A batch for which there was no time is taken for filed.
+    OutOfTimeTakenForDone,
+    /// A user's bucket that belongs to a stranger fails the batch.
+    StrangersBucketFails,
+    /// The collector believes API Gateway's cache although the key has ended.
+    OwnEndIgnored,
 }
 
 /// All of them: the check that finds it, and the seed from which on it is looked for.
-pub(crate) const ALL: [(Bug, &str, u64); 40] = [
-    (Bug::AcknowledgedUnstored, "acknowledged is stored", 6),
-    (Bug::WholeBatchAgain, "stored once", 97),
-    (Bug::PartialFailureIgnored, "acknowledged is stored", 2),
-    (Bug::AnswersMixedUp, "acknowledged is stored", 97),
-    (Bug::ClaimTakenForStored, "acknowledged is stored", 6),
-    (Bug::MarkedWhenClaimed, "acknowledged is stored", 6),
+pub(crate) const ALL: [(Bug, &str, u64); 45] = [
+    (Bug::AcknowledgedUnstored, "acknowledged is stored", 1),
+    (Bug::WholeBatchAgain, "stored once", 1),
+    (Bug::PartialFailureIgnored, "acknowledged is stored", 1),
+    (Bug::AnswersMixedUp, "acknowledged is stored", 1),
+    (Bug::ClaimTakenForStored, "acknowledged is stored", 1),
+    (Bug::MarkedWhenClaimed, "acknowledged is stored", 1),
     (Bug::NotMarked, "stored once", 1),
     (Bug::ClaimedTwice, "stored once", 1),
-    (Bug::ClaimedForever, "failures have a cause", 6),
-    (Bug::WallClockTrusted, "stored once", 80),
-    (Bug::FirstClaimUntimed, "failures have a cause", 2),
+    (Bug::ClaimedForever, "failures have a cause", 1),
+    (Bug::WallClockTrusted, "stored once", 1),
+    (Bug::FirstClaimUntimed, "failures have a cause", 1),
     (Bug::RejectedNotKept, "acknowledged is stored", 1),
-    (Bug::RaisedAgain, "live counts", 4),
+    (Bug::RaisedAgain, "live counts", 1),
     (Bug::CountedBeforeStored, "live counts", 1),
     (Bug::CountedOnce, "live counts", 1),
-    (Bug::CountsOfAnother, "reads", 2),
-    (Bug::RejectedOfAnother, "reads", 4),
+    (Bug::CountsOfAnother, "reads", 1),
+    (Bug::RejectedOfAnother, "reads", 1),
     (Bug::RandomNames, "lake is what was delivered", 1),
     (Bug::NamesShared, "lake is what was delivered", 1),
-    (Bug::FirstWriteWins, "lake is what was delivered", 24),
-    (Bug::PartitionedByFiling, "lake's places", 3),
+    (Bug::FirstWriteWins, "lake is what was delivered", 1),
+    (Bug::PartitionedByFiling, "lake's places", 1),
     (Bug::PartitionedByArrival, "lake's places", 1),
     (Bug::PartitionedByOccurrence, "lake's places", 1),
-    (Bug::NotedBeforeFiled, "lake is what was delivered", 3),
-    (Bug::NoMarker, "settled counts", 2),
-    (Bug::MarkerApart, "settled counts", 12),
-    (Bug::ConflictTakenForDone, "settled counts", 70),
-    (Bug::FirstRecordOnly, "lake is what was delivered", 6),
-    (Bug::FailuresIgnored, "lake is what was delivered", 3),
-    (Bug::DeletedFirst, "lake is what was delivered", 13),
+    (Bug::NotedBeforeFiled, "lake is what was delivered", 1),
+    (Bug::NoMarker, "settled counts", 1),
+    (Bug::MarkerApart, "settled counts", 1),
+    (Bug::ConflictTakenForDone, "settled counts", 1),
+    (Bug::FirstRecordOnly, "lake is what was delivered", 1),
+    (Bug::FailuresIgnored, "lake is what was delivered", 1),
+    (Bug::DeletedFirst, "lake is what was delivered", 1),
     (Bug::BadLineFails, "everything drains", 1),
-    (Bug::BadLineEnds, "lake is what was delivered", 4),
+    (Bug::BadLineEnds, "lake is what was delivered", 1),
     (Bug::BadLineDropped, "quarantine", 1),
-    (Bug::FirstMemberOnly, "lake is what was delivered", 4),
-    (Bug::TornTakenForWhole, "lake is what was delivered", 34),
+    (Bug::FirstMemberOnly, "lake is what was delivered", 1),
+    (Bug::TornTakenForWhole, "lake is what was delivered", 1),
     (Bug::ToldIdTakenForRepeat, "acknowledged is stored", 1),
     (Bug::CachedByUsername, "credentials", 1),
-    (Bug::BelievedForever, "credentials", 35),
+    (Bug::BelievedForever, "credentials", 1),
     (Bug::UserFromEvent, "stored is as sent", 1),
     (Bug::FieldsDropped, "stored is as sent", 1),
+    (Bug::DamageFiledInPart, "everything drains", 1),
+    (Bug::ThrottledTakenForDone, "lake is what was delivered", 1),
+    (Bug::OutOfTimeTakenForDone, "lake is what was delivered", 1),
+    (Bug::StrangersBucketFails, "everything drains", 1),
+    (Bug::OwnEndIgnored, "credentials", 1),
 ];
+
+/// The bug of this name.
+pub(crate) fn named(name: &str) -> Bug {
+    let found = ALL.iter().find(|(bug, ..)| format!("{bug:?}") == name);
+    found.unwrap_or_else(|| panic!("no planted bug is named {name}")).0
+}

@@ -16,6 +16,8 @@ use crate::{
     filing::Filing,
     gateway::Api,
     ledger::Ledger,
+    luck::{self, Luck},
+    operations::{Op, What, Who},
     operator::Operator,
     planted::Bug,
     stranger,
@@ -31,6 +33,8 @@ pub(crate) struct Outcome {
     pub(crate) trace: Vec<String>,
     pub(crate) events: usize,
     pub(crate) calls: u64,
+    /// All that happened, to be replayed.
+    pub(crate) list: Vec<Op>,
 }
 
 /// 2026-11-20T13:00Z.
@@ -41,25 +45,36 @@ const REST: Duration = Duration::from_hours(3);
 
 /// Runs a seed, with a bug planted or without.
 pub(crate) fn run(seed: u64, bug: Option<Bug>, keeps_trace: bool) -> Outcome {
-    // The SDK takes the jitter of its waits from here.
-    fastrand::seed(seed);
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    runtime.block_on(simulate(seed, bug, keeps_trace))
+    run_with(Luck::of_seed(seed), bug, keeps_trace)
 }
 
-async fn simulate(seed: u64, bug: Option<Bug>, keeps_trace: bool) -> Outcome {
+/// Runs a list.
+pub(crate) fn replay(list: &[Op], bug: Option<Bug>, keeps_trace: bool) -> Outcome {
+    run_with(Luck::of_list(list), bug, keeps_trace)
+}
+
+fn run_with(luck: Luck, bug: Option<Bug>, keeps_trace: bool) -> Outcome {
+    let luck = Arc::new(luck);
+    let randomness = luck.number(Who::Run, What::Randomness, 0, |dice| dice.range(0..1_000_000));
+    // The SDK takes the jitter of its waits from here.
+    fastrand::seed(randomness);
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(simulate(&luck, randomness, bug, keeps_trace))
+}
+
+async fn simulate(luck: &Arc<Luck>, randomness: u64, bug: Option<Bug>, keeps_trace: bool) -> Outcome {
     static CATALOG: LazyLock<Arc<Catalog>> = LazyLock::new(|| Arc::new(Catalog::built_in().unwrap()));
-    let dice = Dice::new(seed, "run");
-    let clock = SimulatedClock::starting(START + dice.range(0..3_600_000));
-    let world = World::new(seed, clock, bug, keeps_trace);
-    let weir = Weir::new(seed, &world, &CATALOG);
+    let begins = luck.number(Who::Run, What::Begins, 0, |dice| dice.range(0..3_600_000));
+    let clock = SimulatedClock::starting(START + begins);
+    let world = World::new(luck, clock, bug, keeps_trace);
+    let weir = Weir::new(randomness, &world, &CATALOG);
     let ledger = Arc::new(Mutex::new(Ledger::default()));
     let operator = Operator {
         world: world.clone(),
         users: weir.users(),
         ledger: ledger.clone(),
-        dice: Dice::new(seed, "operator"),
+        dice: Dice::new(randomness, "operator"),
     };
     let faulty = world.faults.on();
     world.faults.stop();
@@ -75,25 +90,27 @@ async fn simulate(seed: u64, bug: Option<Bug>, keeps_trace: bool) -> Outcome {
     });
     let filing = Arc::new(Filing::new(&world, weir.fan_out()));
     let mut always: Vec<JoinHandle<()>> = vec![tokio::spawn(firehose::deliver(world.clone()))];
-    always.extend((0..2).map(|name| tokio::spawn(filing.clone().poll(name))));
+    always.push(tokio::spawn(firehose::repair(world.clone())));
+    always.extend((0..2u32).map(|name| tokio::spawn(filing.clone().poll(name))));
 
     let tested = serde_json::json!({"Service": "Amazon S3", "Event": "s3:TestEvent"});
     world.queue.lock().unwrap().send(&tested, 0);
-    let until = clock.millis() + dice.range(300_000..1_500_000);
+    firehose::deliver_backlog(&world);
     let mut work = JoinSet::new();
-    for name in 0..3 {
-        let client = Client { site: site.clone(), dice: Dice::new(seed, &format!("client {name}")), name };
-        work.spawn(client.work(until));
+    for op in luck.people().iter().filter(|op| matches!(op, Op::Write(_) | Op::Read(_))) {
+        work.spawn(Client { site: site.clone() }.work(*op));
     }
-    work.spawn(operator.work(until));
-    work.spawn(stranger::work(world.clone(), ledger.clone(), Dice::new(seed, "stranger"), until));
+    work.spawn(operator.work());
+    work.spawn(stranger::work(world.clone(), ledger.clone()));
+    let lasts = luck.number(Who::Run, What::Lasts, 900_000, luck::lasts);
     // Filing goes on while things still go wrong.
-    wait(until - clock.millis() + *dice.pick(&[0, 600_000, 4_000_000])).await;
+    let goes_on = luck.number(Who::Run, What::GoesOn, 0, |dice| *dice.pick(&[0, 600_000, 4_000_000]));
+    clock.until(lasts + goes_on).await;
     world.faults.stop();
     world.note("nothing goes wrong any more");
     joined(&mut work).await;
     rest(&world, &site, &ledger, &always).await;
-    clients::send_fresh(&site, &dice).await;
+    clients::send_fresh(&site).await;
     rest(&world, &site, &ledger, &always).await;
 
     let mut broken = std::mem::take(&mut ledger.lock().unwrap().broken);
@@ -117,6 +134,7 @@ async fn simulate(seed: u64, bug: Option<Bug>, keeps_trace: bool) -> Outcome {
         trace: world.trace.lines(),
         events: ledger.events.len(),
         calls,
+        list: luck.happened(),
     }
 }
 

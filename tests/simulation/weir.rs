@@ -12,8 +12,9 @@ use weir_core::{Catalog, ports::Ports};
 use crate::{
     clock::WrongClock,
     dice::Dice,
+    operations::Machine,
     planted::{self, Bug},
-    world::{LAKE, RAW, World},
+    world::{LAKE, RAW, World, s3},
 };
 
 /// As in the programs of the functions.
@@ -32,23 +33,18 @@ pub(crate) struct Weir {
     aws: Aws,
     catalog: Arc<Catalog>,
     random: Arc<Dice>,
-    seed: u64,
 }
 
 impl Weir {
-    pub(crate) fn new(seed: u64, world: &Arc<World>, catalog: &Arc<Catalog>) -> Self {
-        let random = Arc::new(Dice::new(seed, "weir"));
+    pub(crate) fn new(randomness: u64, world: &Arc<World>, catalog: &Arc<Catalog>) -> Self {
+        let random = Arc::new(Dice::new(randomness, "weir"));
         let aws = Aws::new(world.config(), random.clone(), Arc::new(world.clock));
-        Self { world: world.clone(), aws, catalog: catalog.clone(), random, seed }
-    }
-
-    fn dice(&self, purpose: &str) -> Dice {
-        Dice::new(self.seed, purpose)
+        Self { world: world.clone(), aws, catalog: catalog.clone(), random }
     }
 
     /// AWS as seen by a machine whose clocks go wrong in some runs.
-    fn aws_of_another_machine(&self, name: &str) -> Aws {
-        let clock = WrongClock::drawn(self.world.clock, &self.dice(&format!("clock of the {name}")));
+    fn aws_of_another_machine(&self, machine: Machine) -> Aws {
+        let clock = WrongClock::of(machine, self.world.clock, &self.world.luck);
         Aws::new(self.world.config(), self.random.clone(), Arc::new(clock))
     }
 
@@ -63,8 +59,7 @@ impl Weir {
     pub(crate) fn authorizer(&self) -> Arc<Authorizer> {
         let cached =
             if self.world.has(Bug::BelievedForever) { Duration::from_hours(24) } else { CREDENTIALS_CACHED };
-        let clock = WrongClock::ahead_at_first(self.world.clock, &self.dice("authorizer's clock"));
-        let clock = Arc::new(clock);
+        let clock = Arc::new(WrongClock::of(Machine::Authorizer, self.world.clock, &self.world.luck));
         Arc::new(Authorizer::new(Arc::new(self.users()), clock, &*self.random, cached))
     }
 
@@ -78,7 +73,7 @@ impl Weir {
             shards: SHARDS,
         };
         let (ports, _) = self.aws.ports(&names, GIVE_UP_AFTER);
-        let ids = if may { self.aws_of_another_machine("collector") } else { self.aws.clone() }
+        let ids = if may { self.aws_of_another_machine(Machine::Collector) } else { self.aws.clone() }
             .recent_ids("recent");
         let stream = self.aws.stream("weir", GIVE_UP_AFTER).remembering(ids);
         let ports = Ports {
@@ -102,9 +97,12 @@ impl Weir {
     pub(crate) fn fan_out(&self) -> FanOut {
         FanOut::new(
             planted::raw(&self.world, Arc::new(self.aws.raw(RAW))),
-            planted::lake(&self.world, Arc::new(self.aws.lake(LAKE, false))),
+            planted::lake(
+                &self.world,
+                Arc::new(self.aws.lake(LAKE, s3::has_bucket_per_user(&self.world.luck))),
+            ),
             planted::quarantine(&self.world, Arc::new(self.aws.quarantine(RAW))),
-            Arc::new(self.aws_of_another_machine("fan-out").counts("counts", NonZeroU16::MIN)),
+            Arc::new(self.aws_of_another_machine(Machine::FanOut).counts("counts", NonZeroU16::MIN)),
         )
     }
 }

@@ -39,6 +39,8 @@ use crate::{
     clock::{SimulatedClock, wait},
     dice::Dice,
     faults::{Fault, Faults, ORIGIN, Origin, Raised, Service, Taken},
+    luck::Luck,
+    operations::{What, Who},
     planted::Bug,
     trace::Trace,
 };
@@ -49,6 +51,8 @@ pub(crate) const LAKE: &str = "weir-lake";
 /// Everything outside of Weir.
 pub(crate) struct World {
     pub(crate) clock: SimulatedClock,
+    pub(crate) luck: Arc<Luck>,
+    /// For planted bugs.
     pub(crate) dice: Dice,
     pub(crate) faults: Faults,
     pub(crate) trace: Trace,
@@ -63,16 +67,22 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new(seed: u64, clock: SimulatedClock, bug: Option<Bug>, keeps_trace: bool) -> Arc<Self> {
+    pub(crate) fn new(
+        luck: &Arc<Luck>,
+        clock: SimulatedClock,
+        bug: Option<Bug>,
+        keeps_trace: bool,
+    ) -> Arc<Self> {
         Arc::new(Self {
             clock,
-            dice: Dice::new(seed, "world"),
-            faults: Faults::new(seed),
+            luck: luck.clone(),
+            dice: Dice::new(0, "planted"),
+            faults: Faults::new(luck),
             trace: Trace::new(keeps_trace),
             bug,
             tables: Mutex::default(),
             stream: Mutex::default(),
-            objects: Mutex::default(),
+            objects: Mutex::new(s3::Objects::new(luck)),
             queue: Mutex::default(),
             origins: Mutex::default(),
             calls: AtomicU64::new(0),
@@ -87,8 +97,8 @@ impl World {
         self.bug == Some(bug)
     }
 
-    pub(crate) fn origin(&self, name: String, may_die: bool) -> Arc<Origin> {
-        let origin = self.faults.origin(name, may_die);
+    pub(crate) fn origin(&self, who: Who, may_die: bool) -> Arc<Origin> {
+        let origin = self.faults.origin(who, may_die);
         self.origins.lock().unwrap().push(origin.clone());
         origin
     }
@@ -132,10 +142,10 @@ impl World {
         self.calls.fetch_add(1, Ordering::SeqCst);
         let origin = ORIGIN.with(Arc::clone);
         let call = Call::read(&request);
-        let fault = self.faults.draw(call.service, call.operation());
+        let fault = self.faults.draw(origin.who, call.service, call.operation());
         self.note(&format!(
             "{}: {call} {}",
-            origin.name,
+            origin.who,
             fault.map_or_else(String::new, |fault| format!("{fault:?}"))
         ));
         if fault.is_some() {
@@ -145,7 +155,7 @@ impl World {
             let id = call.body["Key"]["id"]["S"].as_str().unwrap();
             origin.tried_to_mark.lock().unwrap().push(id.to_owned());
         }
-        wait(self.dice.range(1..12)).await;
+        wait(self.luck.number(origin.who, What::Arrives, 5, |dice| dice.range(1..12))).await;
         origin.boundary().await;
         match fault {
             Some(Fault::Throttle) => return Ok(call.throttled()),
@@ -159,7 +169,7 @@ impl World {
         }
         let (answer, done) = self.apply(&call, &origin, fault).await;
         origin.boundary().await;
-        wait(self.dice.range(1..6)).await;
+        wait(self.luck.number(origin.who, What::Returns, 3, |dice| dice.range(1..6))).await;
         match fault {
             Some(Fault::ServerError { after: true }) => return Ok(call.failed()),
             Some(Fault::Break { after: true }) => return Err(broken()),
@@ -190,7 +200,8 @@ impl World {
         match call.service {
             Service::Firehose => {
                 let body = self.planted_in_records(call);
-                let refuse = || fault == Some(Fault::Partial) && self.faults.chance(500);
+                let refuse =
+                    || fault == Some(Fault::Partial) && self.faults.chance(origin.who, What::Refused, 500);
                 let (mut answer, lines) = self.stream.lock().unwrap().take(&body, now, refuse);
                 if answer["FailedPutCount"] != 0 {
                     self.planted_in_answer(&mut answer);
@@ -226,8 +237,11 @@ impl World {
                 (answer, note)
             }
             Service::S3 => {
-                let (status, body) =
+                let (mut status, mut body) =
                     self.objects.lock().unwrap().call(call.s3.as_ref().unwrap(), &call.bytes);
+                if status == 403 && self.has(Bug::StrangersBucketFails) {
+                    (status, body) = (400, s3::error("InvalidRequest"));
+                }
                 let body = if fault == Some(Fault::Torn) && body.len() > 1 {
                     torn(&body)
                 } else {

@@ -117,7 +117,7 @@ async fn every_line_of_a_real_batch_is_where_it_belongs_and_memory_stays_small()
         .collect();
     assert_eq!(kept, broken);
 
-    assert_eq!(fan_out.file(&key).await.unwrap().settled, Settled::Before);
+    assert_eq!(fan_out.file(&key).await.unwrap().settled, Some(Settled::Before));
     for user in 0..10 {
         let user = format!("user-{user}");
         let settled: u64 = counts.totals(&user.parse().unwrap()).await.unwrap().by_type.values().sum();

@@ -2,18 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use crate::{BatchKey, Counter, Hour, Increment, Key};
+use crate::{BatchKey, CountedValue, Counter, Hour, Increment};
 
 /// A number of events in total, and by key.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Tally {
+pub struct Breakdown {
     /// The number of all events.
     pub total: u64,
     /// The number of events with each key.
-    pub keys: BTreeMap<Key, u64>,
+    pub keys: BTreeMap<CountedValue, u64>,
 }
 
-impl Tally {
+impl Breakdown {
     /// Adds an increment, of any user and type.
     pub fn raise(&mut self, increment: &Increment) {
         match &increment.counter.key {
@@ -24,7 +24,7 @@ impl Tally {
 
     /// Returns how many events have a key.
     #[must_use]
-    pub fn key(&self, key: &Key) -> u64 {
+    pub fn key(&self, key: &CountedValue) -> u64 {
         self.keys.get(key).copied().unwrap_or_default()
     }
 }
@@ -33,7 +33,7 @@ impl Tally {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TypeCounts {
     /// The live counts.
-    pub live: Tally,
+    pub live: Breakdown,
     /// The settled total.
     pub settled: u64,
     /// The settled counts by hour.
@@ -46,7 +46,7 @@ pub struct TypeCounts {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct UnderWay {
     /// Events that are in no batch yet.
-    pub in_stream: Tally,
+    pub in_stream: Breakdown,
     /// The batches in raw whose counts are not settled, of all users and types.
     pub unsettled: Vec<BatchKey>,
 }

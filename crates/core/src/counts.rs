@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{EventType, Key, Record, Timestamp, Username};
+use crate::{CountedValue, EventType, Record, Timestamp, Username};
 
 /// One live count: a user's events of a type, or those of them that have one key.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -14,7 +14,7 @@ pub struct Counter {
     /// The type of the events.
     pub event_type: EventType,
     /// The key of the events; `None` counts all of the type.
-    pub key: Option<Key>,
+    pub key: Option<CountedValue>,
 }
 
 impl Counter {
@@ -84,7 +84,7 @@ impl KeysRequest {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyCount {
     /// The key.
-    pub key: Key,
+    pub key: CountedValue,
     /// The number of events that have the key.
     pub count: u64,
 }

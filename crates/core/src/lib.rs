@@ -3,7 +3,7 @@
 //! Everything here is a value or a promise; nothing reads a file, opens a socket or reads the clock by itself. Read in this
 //! order:
 //!
-//! - names that are made by parsing and then cannot be wrong: [`Username`], [`EventType`], [`Key`], [`EventId`], [`BatchId`],
+//! - names that are made by parsing and then cannot be wrong: [`Username`], [`EventType`], [`CountedValue`], [`EventId`], [`BatchId`],
 //!   [`Partition`];
 //! - the files of events and their formats: [`LakeObject`], [`Format`];
 //! - events as clients send them, and as they are stored: [`event`], [`Record`]; the time that decides where: [`event_time`];
@@ -46,7 +46,7 @@ pub use clock::{Clock, ManualClock, SystemClock};
 pub use counts::{Counter, Increment};
 pub use event::{Event, Violation};
 pub use format::Format;
-pub use names::{EventId, EventType, Key, NameError, Username};
+pub use names::{CountedValue, EventId, EventType, NameError, Username};
 pub use partition::{LakeObject, Partition};
 pub use random::{Random, SeededRandom, SystemRandom};
 pub use record::{MAX_RECORD_BYTES, Record, RecordHead, RecordHeadError, Stamp};

@@ -127,13 +127,13 @@ parsed_name!(
     /// The key that a count is broken down by: a value of the field that the catalog names as `count_by`. Any text of at most
     /// 512 bytes; with the names before it, it must fit the 1,024 bytes of a DynamoDB sort key
     /// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html>).
-    Key,
+    CountedValue,
     "a counted value",
     "at most 512 bytes long",
-    |text| text.len() <= Key::MAX_BYTES
+    |text| text.len() <= CountedValue::MAX_BYTES
 );
 
-impl Key {
+impl CountedValue {
     /// The longest key, in bytes of UTF-8.
     pub const MAX_BYTES: usize = 512;
 
@@ -150,8 +150,9 @@ impl Key {
 fn shortened(value: &str) -> String {
     const MARK: &str = "…sha256:";
     let digest = Sha256::digest(value.as_bytes());
-    let beginning = &value[..value.floor_char_boundary(Key::MAX_BYTES - MARK.len() - 2 * digest.len())];
-    let mut key = String::with_capacity(Key::MAX_BYTES);
+    let beginning =
+        &value[..value.floor_char_boundary(CountedValue::MAX_BYTES - MARK.len() - 2 * digest.len())];
+    let mut key = String::with_capacity(CountedValue::MAX_BYTES);
     key.extend([beginning, MARK]);
     for byte in digest {
         // Writing to a string cannot fail.
@@ -259,27 +260,27 @@ mod tests {
 
     #[test]
     fn a_key_is_any_text_up_to_512_bytes() {
-        assert!("".parse::<Key>().is_ok());
-        assert!("../é\0\n".parse::<Key>().is_ok());
-        assert!("é".repeat(256).parse::<Key>().is_ok());
-        assert!("é".repeat(257).parse::<Key>().is_err());
+        assert!("".parse::<CountedValue>().is_ok());
+        assert!("../é\0\n".parse::<CountedValue>().is_ok());
+        assert!("é".repeat(256).parse::<CountedValue>().is_ok());
+        assert!("é".repeat(257).parse::<CountedValue>().is_err());
     }
 
     #[test]
     fn the_key_of_a_long_value_is_its_beginning_and_a_digest_of_the_whole() {
         for value in ["", "x", &"é".repeat(256)] {
-            assert_eq!(Key::of(value).as_str(), value);
+            assert_eq!(CountedValue::of(value).as_str(), value);
         }
         for value in
             ["x".repeat(513), "é".repeat(257), "漢".repeat(200_000), format!("a{}", "😀".repeat(128))]
         {
-            let key = Key::of(&value);
-            assert!((500..=Key::MAX_BYTES).contains(&key.as_str().len()), "{key}");
-            assert_eq!(key.as_str().parse::<Key>().as_ref(), Ok(&key));
-            assert_eq!(Key::of(key.as_str()), key, "the shortened form stands for the same count");
+            let key = CountedValue::of(&value);
+            assert!((500..=CountedValue::MAX_BYTES).contains(&key.as_str().len()), "{key}");
+            assert_eq!(key.as_str().parse::<CountedValue>().as_ref(), Ok(&key));
+            assert_eq!(CountedValue::of(key.as_str()), key, "the shortened form stands for the same count");
             let (beginning, digest) = key.as_str().split_once("…sha256:").unwrap();
             assert!(value.starts_with(beginning) && digest.len() == 64, "{key}");
-            assert_ne!(Key::of(&format!("{value}1")), Key::of(&format!("{value}2")));
+            assert_ne!(CountedValue::of(&format!("{value}1")), CountedValue::of(&format!("{value}2")));
         }
     }
 

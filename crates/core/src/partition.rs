@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use crate::{BatchId, EventType, Format, Hour, NameError, Username};
 
-/// One user's events of one type and one UTC hour of arrival. Its text form is the folder below the lake:
+/// One user's events of one type and one UTC hour. Its text form is the folder below the lake:
 /// `username=ethan/button_click/year=2026/month=11/day=20/hour=13`, numbers unpadded.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Partition {
@@ -12,7 +12,7 @@ pub struct Partition {
     pub username: Username,
     /// Their type.
     pub event_type: EventType,
-    /// The hour of `received_at`.
+    /// The hour of their event time ([`event_time`](crate::event_time)).
     pub hour: Hour,
 }
 
@@ -88,9 +88,6 @@ impl FromStr for Partition {
         let [username, event_type, year, month, day, hour] = segments[..] else {
             return Err(NOT_A_PARTITION);
         };
-        fn value<'a>(segment: &'a str, name: &str) -> Result<&'a str, NameError> {
-            segment.strip_prefix(name).ok_or(NOT_A_PARTITION)
-        }
         let hour = Hour::of_date(
             number(value(year, HOUR[0])?)?,
             number(value(month, HOUR[1])?)?,
@@ -124,6 +121,11 @@ impl<'a> LakeObject<'a> {
         let (batch, format) = Format::of_file(file)?;
         Some(Self { partition: folder.parse().ok()?, batch, format })
     }
+}
+
+/// Returns the rest of a folder's name that begins so.
+fn value<'a>(folder: &'a str, name: &str) -> Result<&'a str, NameError> {
+    folder.strip_prefix(name).ok_or(NOT_A_PARTITION)
 }
 
 /// Parses a number in its only spelling, so that a partition has one path.

@@ -179,10 +179,9 @@ pub enum Settled {
 #[async_trait]
 pub trait Settlement: Send + Sync {
     /// Raises the counts of a batch's partitions, idempotently: a second call, at the same time or years later, changes
-    /// nothing. `tallies` must be the same whenever the batch is. The time of the first call is remembered for all users that
-    /// have events in it.
-    async fn settle(&self, batch: &BatchId, tallies: &BTreeMap<Partition, u64>)
-    -> Result<Settled, PortError>;
+    /// nothing. `events`, their number in each partition, must be the same whenever the batch is. The time of the first call
+    /// is remembered for all users that have events in it.
+    async fn settle(&self, batch: &BatchId, events: &BTreeMap<Partition, u64>) -> Result<Settled, PortError>;
 }
 
 /// Counts of the events in the lake, by user, type and hour: exact.

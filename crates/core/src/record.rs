@@ -6,8 +6,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Counter, Event, EventId, EventType, Key, Partition, Random, Timestamp, Username, Violation, event_time,
-    repeats::Identity,
+    CountedValue, Counter, Event, EventId, EventType, Partition, Random, Timestamp, Username, Violation,
+    event_time, repeats::Identity,
 };
 
 /// The longest record with its newline, in bytes: a Firehose record has at most 1,000 KiB
@@ -64,7 +64,12 @@ impl Stamp {
 impl Record {
     /// Makes the record of a valid event. `key` is the key that it counts under, in its type's counts.
     #[must_use]
-    pub fn accepted(event: &Event<'_>, event_type: &EventType, key: Option<Key>, stamp: Stamp) -> Self {
+    pub fn accepted(
+        event: &Event<'_>,
+        event_type: &EventType,
+        key: Option<CountedValue>,
+        stamp: Stamp,
+    ) -> Self {
         let time = event_time::of(event.occurred_at, stamp.received_at);
         let mut line = head(&stamp, time, event_type);
         if let Some(occurred_at) = event.occurred_at {
@@ -117,7 +122,13 @@ impl Record {
         Self::of(stamp, time, EventType::rejected(), None, line)
     }
 
-    fn of(stamp: Stamp, time: Timestamp, event_type: EventType, key: Option<Key>, line: Vec<u8>) -> Self {
+    fn of(
+        stamp: Stamp,
+        time: Timestamp,
+        event_type: EventType,
+        key: Option<CountedValue>,
+        line: Vec<u8>,
+    ) -> Self {
         let Stamp { username, event_id, received_at } = stamp;
         let counter = Counter { username, event_type, key };
         Self { counter, event_id, is_given: false, received_at, time, line: line.into() }

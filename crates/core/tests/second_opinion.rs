@@ -8,7 +8,7 @@
 //! | stored lines | `serde_json`'s own tree | `src/record.rs` |
 //! | bodies of many events | the list that they were made of | `functions/collector/src/framing.rs` |
 //! | requests from API Gateway | none: no panic | `functions/collector/src/gateway.rs` |
-//! | the whole API | Schemathesis, by `/openapi.json` | `tests/openapi.rs` |
+//! | the whole API | Schemathesis, by `/openapi.json` | `tests/it/openapi.rs` |
 //! | `Authorization` headers | what was encoded | `functions/authorizer/src/basic.rs` |
 //! | events of an authorizer | only right credentials are allowed anything | `functions/authorizer/src/answer.rs` |
 //! | batches | `flate2`'s decoder | `functions/fan-out/src/reader.rs` |

@@ -100,7 +100,7 @@ fn set_keys_aside(db: &Connection, event_type: &EventType, field: Option<&str>) 
          ON CONFLICT DO UPDATE SET count = count + excluded.count",
     )?;
     for Increment { counter, by } in take_from_journal(db, event_type)? {
-        let key = counter.key.as_ref().map(weir_core::Key::as_str);
+        let key = counter.key.as_ref().map(weir_core::CountedValue::as_str);
         add.execute(params![counter.username.as_str(), event_type.as_str(), field, key, by])?;
     }
     db.execute(

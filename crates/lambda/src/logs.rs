@@ -11,7 +11,6 @@ use tracing_subscriber::{
     registry::LookupSpan,
     util::SubscriberInitExt,
 };
-use weir_traces::Traces;
 
 /// Weir's own crates. At their finest level they log each action, never with its secret or event.
 const OWN: [&str; 6] = ["authorizer", "collector", "fan_out", "weir_aws", "weir_core", "weir_lambda"];
@@ -19,17 +18,14 @@ const OWN: [&str; 6] = ["authorizer", "collector", "fan_out", "weir_aws", "weir_
 /// The default level.
 const USUAL: LevelFilter = LevelFilter::INFO;
 
-/// Sets logging up; `wanted` is the value of `WEIR_LOG`. `traces`, if any, collect spans beside it.
-pub(crate) fn start(wanted: Option<&str>, traces: Option<&Traces>) {
+/// Sets logging up; `wanted` is the value of `WEIR_LOG`.
+pub(crate) fn start(wanted: Option<&str>) {
     let (filter, unreadable) = match wanted.map(str::parse::<Targets>) {
         None => (usual(), None),
         Some(Ok(filter)) => (filter, None),
         Some(Err(error)) => (usual(), Some(error)),
     };
-    match traces {
-        None => subscriber(filter, io::stderr).init(),
-        Some(traces) => subscriber(filter, io::stderr).with(traces.layer()).init(),
-    }
+    subscriber(filter, io::stderr).init();
     // A panic is an error of the invocation that it ended; its place is logged here, and only here.
     panic::set_hook(Box::new(|info| {
         let location = info.location().map(ToString::to_string);

@@ -1,22 +1,17 @@
 //! Starts a function, and hands it its invocations.
 
 use std::{
-    any::type_name, env, error::Error, fmt::Display, future::Future, process::ExitCode, sync::Arc,
-    time::Duration,
+    any::type_name, env, error::Error, fmt::Display, future::Future, process::ExitCode, time::Duration,
 };
 
 use lambda_runtime::{Diagnostic, LambdaEvent, Runtime, service_fn};
 use lambda_runtime_api_client::{PooledClient, build_request};
 use serde::Serialize;
 use serde_json::{Value, json};
-use tracing::{Instrument, field::Empty};
-use weir_core::{SystemClock, SystemRandom, trace::TRACED};
-use weir_traces::{Settings, Traces, Unusable};
+use tracing::Instrument;
+use weir_core::{Clock, SystemClock};
 
 use crate::{Environment, logs};
-
-/// How long an invocation's answer may wait for its spans to be sent. After a timeout, sending pauses for a while.
-const SEND_WITHIN: Duration = Duration::from_millis(500);
 
 /// Why a function cannot start, as its log shows it: a missing setting by its name.
 pub type StartError = Box<dyn Error + Send + Sync>;
@@ -33,13 +28,24 @@ where
     A: Serialize + Send + 'static,
     E: Display + Send + 'static,
 {
+    run_in_time(|environment| {
+        let handler = make(environment)?;
+        Ok(move |event, _: Option<Duration>| handler(event))
+    })
+    .await
+}
+
+/// Works like [`run`], for a handler that gets the time, too, after which Lambda ends the invocation. The time is `None` if it is
+/// over before it begins: then the machine's clock is wrong.
+pub async fn run_in_time<H, F, A, E>(make: impl FnOnce(&Environment) -> Result<H, StartError>) -> ExitCode
+where
+    H: Fn(Value, Option<Duration>) -> F + Clone + Send + 'static,
+    F: Future<Output = Result<A, E>> + Send + 'static,
+    A: Serialize + Send + 'static,
+    E: Display + Send + 'static,
+{
     let environment = Environment::of_process();
-    let traces = traces(&environment);
-    logs::start(environment.text("WEIR_LOG").ok().as_deref(), traces.as_ref().ok().and_then(Option::as_ref));
-    let traces = traces.unwrap_or_else(|error| {
-        tracing::warn!(%error, "there are no traces");
-        None
-    });
+    logs::start(environment.text("WEIR_LOG").ok().as_deref());
     let handler = match make(&environment) {
         Ok(handler) => handler,
         Err(error) => {
@@ -50,36 +56,16 @@ where
         }
     };
     let service = service_fn(move |event: LambdaEvent<Value>| {
-        let invocation = tracing::debug_span!(
-            target: TRACED,
-            "invocation",
-            otel.kind = "server",
-            otel.parent = traceparent(&event.payload),
-            faas.invocation_id = event.context.request_id,
-            aws.xray.trace_header = event.context.xray_trace_id,
-            otel.error = Empty,
-        );
-        let logged =
-            invocation.in_scope(|| tracing::error_span!("invocation", request_id = event.context.request_id));
-        let answer = handler(event.payload);
-        let traces = traces.clone();
+        let invocation = tracing::error_span!("invocation", request_id = event.context.request_id);
+        let left = event.context.deadline.saturating_sub(SystemClock.now().millis());
+        let answer = handler(event.payload, (left > 0).then(|| Duration::from_millis(left)));
         async move {
-            let answer = async {
-                let answer = answer.await.map_err(|error| Diagnostic {
-                    error_type: type_name::<E>().to_owned(),
-                    error_message: error.to_string(),
-                });
-                invocation.record("otel.error", answer.is_err());
-                answer
-            };
-            let answer = answer.instrument(logged).instrument(invocation.clone()).await;
-            drop(invocation);
-            // Lambda freezes the process once it has the answer.
-            if let Some(traces) = traces {
-                traces.flush(SEND_WITHIN).await;
-            }
-            answer
+            answer.await.map_err(|error| Diagnostic {
+                error_type: type_name::<E>().to_owned(),
+                error_message: error.to_string(),
+            })
         }
+        .instrument(invocation)
     });
     match Runtime::new(service).run_concurrent().await {
         Ok(()) => ExitCode::SUCCESS,
@@ -88,20 +74,6 @@ where
             ExitCode::FAILURE
         }
     }
-}
-
-/// Returns the traces, if OpenTelemetry's variables ask for them.
-fn traces(environment: &Environment) -> Result<Option<Traces>, Unusable> {
-    let function = environment.text("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_else(|_| "weir".to_owned());
-    let settings = Settings::read(|name| environment.found(name), &function)?;
-    Ok(settings.map(|settings| Traces::new(settings, Arc::new(SystemClock), Arc::new(SystemRandom))))
-}
-
-/// Returns the trace of a request behind API Gateway, by its header. REST APIs leave headers as the client wrote them.
-fn traceparent(event: &Value) -> Option<&str> {
-    let headers = event["headers"].as_object()?;
-    let named = |(name, _): &(&String, &Value)| name.eq_ignore_ascii_case("traceparent");
-    headers.iter().find(named).and_then(|(_, value)| value.as_str())
 }
 
 /// Reports to Lambda why the function cannot start, so that its callers get the reason, too. The log has it already, so

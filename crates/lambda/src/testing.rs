@@ -67,12 +67,14 @@ pub enum Outcome {
     Error(Value),
     /// The function reported that it cannot start, and why.
     CannotStart(Value),
+    /// The function had not answered when its time was over, and was ended.
+    TimedOut,
 }
 
 /// A running function.
 pub struct Function {
     child: Child,
-    events: tokio::sync::mpsc::UnboundedSender<Value>,
+    events: tokio::sync::mpsc::UnboundedSender<(Value, Duration)>,
     /// The number of events that it was handed.
     handed: u64,
     outcomes: Receiver<(String, Outcome)>,
@@ -166,6 +168,17 @@ impl Function {
         self.outcome()
     }
 
+    /// Hands it an event, and ends the function if it has not answered within this time, as Lambda does.
+    pub fn invoke_within(&mut self, event: Value, time: Duration) -> Outcome {
+        self.hand_for(event, time);
+        if let Ok((_, outcome)) = self.outcomes.recv_timeout(time) {
+            return outcome;
+        }
+        // It may have ended already.
+        let _ = self.child.kill();
+        Outcome::TimedOut
+    }
+
     /// Hands it events without waiting in between, as Lambda does if it takes several at once; returns the outcome of each,
     /// in their order.
     pub fn invoke_all(&mut self, events: impl IntoIterator<Item = Value>) -> Vec<Outcome> {
@@ -177,7 +190,11 @@ impl Function {
 
     /// Hands it an event; returns the invocation's id.
     fn hand(&mut self, event: Value) -> String {
-        self.events.send(event).expect("the Runtime API runs as long as the function");
+        self.hand_for(event, Duration::from_secs(30))
+    }
+
+    fn hand_for(&mut self, event: Value, time: Duration) -> String {
+        self.events.send((event, time)).expect("the Runtime API runs as long as the function");
         self.handed += 1;
         invocation(self.handed)
     }
@@ -293,7 +310,7 @@ fn lines(output: Option<impl Read + Send + 'static>) -> (Lines, JoinHandle<()>) 
 #[derive(Clone)]
 struct RuntimeApi {
     /// The number of events handed out, and the events that wait.
-    queue: Arc<AsyncMutex<(u64, tokio::sync::mpsc::UnboundedReceiver<Value>)>>,
+    queue: Arc<AsyncMutex<(u64, tokio::sync::mpsc::UnboundedReceiver<(Value, Duration)>)>>,
     /// The channel for the outcome of each invocation.
     tell: Sender<(String, Outcome)>,
     /// When it was first asked for an event.
@@ -308,8 +325,9 @@ async fn next(State(api): State<RuntimeApi>) -> Response {
         queue.0 += 1;
         (queue.0, queue.1.recv().await)
     };
-    let Some(event) = event else { return StatusCode::GONE.into_response() };
-    let deadline = SystemClock.now().plus_millis(30_000).millis();
+    let Some((event, time)) = event else { return StatusCode::GONE.into_response() };
+    let time = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let deadline = SystemClock.now().plus_millis(time).millis();
     let headers = [
         ("lambda-runtime-aws-request-id", invocation(number)),
         ("lambda-runtime-deadline-ms", deadline.to_string()),

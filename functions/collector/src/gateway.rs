@@ -1,26 +1,38 @@
-//! The API behind API Gateway: it turns events into requests, and responses into objects.
+//! The API behind API Gateway, by `lambda_http`: it makes requests of events, and objects of answers.
 //!
-//! REST APIs send payload format 1.0, HTTP APIs 2.0 or, if they are set to, 1.0. They differ in where they keep the
-//! method, the path, the query and the headers, and agree on the rest:
+//! REST APIs send payload format 1.0, HTTP APIs 2.0 or, if they are set to, 1.0:
 //! <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html>.
 //!
-//! An event is read leniently: a missing part is empty, and a malformed part (a header, the body) is an error of that part
-//! only. A body that is declared base64 and is not breaks off when it is read, which the API answers like any incomplete
-//! body. `verdict` has what the authorizer says of the caller.
+//! `lambda_http` panics or refuses the whole event where a part of it is odd. So [`normalise`] reads the event leniently,
+//! gives `lambda_http` the parts that it can take, and keeps the others aside: the authorizer's verdict (`verdict`), the host,
+//! the URI, and the body. A body that is declared base64 and is not breaks off when it is read, which the API answers like
+//! any incomplete body. A malformed header is left out.
 
 mod verdict;
 
-use std::{error::Error, fmt::Write};
+use std::error::Error;
 
 use axum::{
     Router,
     body::{Body, Bytes, to_bytes},
-    http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, response::Response, uri::PathAndQuery},
+    http::{
+        HeaderMap, HeaderName, HeaderValue, Method, Request, Uri,
+        header::{HOST, SET_COOKIE},
+        response::Response,
+        uri::PathAndQuery,
+    },
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
+use http_body_util::Full;
+use lambda_http::{
+    Adapter, Context, LambdaEvent,
+    aws_lambda_events::apigw::{ApiGatewayProxyRequest, ApiGatewayV2httpRequest},
+    request::LambdaRequest,
+    service_fn,
+};
 use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use tower::ServiceExt;
 
 use crate::{
@@ -56,110 +68,86 @@ impl Gateway {
         Self { router }
     }
 
-    /// Answers an event.
-    pub async fn answer(&self, event: Value) -> Result<GatewayAnswer, GatewayError> {
-        let Value::Object(event) = event else { return Err(GatewayError::NotARequest("it is no object")) };
-        let (request, format) = read(event)?;
-        let answer = match self.router.clone().oneshot(request).await {
-            Ok(answer) => answer,
-            Err(never) => match never {},
-        };
-        GatewayAnswer::new(answer, format).await
+    /// Answers an event in its own format.
+    pub async fn answer(&self, event: Value) -> Result<impl Serialize + Send + use<>, GatewayError> {
+        let (event, aside) = normalise(event)?;
+        let (router, mut aside) = (self.router.clone(), Some(aside));
+        let api = service_fn(move |request: lambda_http::Request| {
+            // The adapter calls once.
+            let request = aside.take().map(|aside| whole(request, aside)).unwrap_or_default();
+            let answer = router.clone().oneshot(request);
+            async { for_gateway(answer.await.unwrap_or_else(|never| match never {})).await }
+        });
+        Adapter::from(api).oneshot(LambdaEvent::new(event, Context::default())).await
     }
 }
 
-/// The payload format of an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Format {
-    V1,
-    V2,
+/// Adds the parts that were kept aside to the request that `lambda_http` made of the others.
+fn whole(request: lambda_http::Request, aside: Request<Body>) -> Request<Body> {
+    let (parts, body) = aside.into_parts();
+    let mut request = request.map(|_empty| body);
+    *request.uri_mut() = parts.uri;
+    request.headers_mut().extend(parts.headers);
+    request.extensions_mut().extend(parts.extensions);
+    request
 }
 
-/// An answer as API Gateway expects it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct GatewayAnswer {
-    status_code: u16,
-    #[serde(flatten)]
-    headers: Headers,
-    body: String,
-    is_base64_encoded: bool,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-enum Headers {
-    /// For format 1.0, where a header may have several values.
-    MultiValueHeaders(Map<String, Value>),
-    /// For format 2.0, where a header has one value.
-    Headers(Map<String, Value>),
-}
-
-impl GatewayAnswer {
-    async fn new(answer: Response<Body>, format: Format) -> Result<Self, GatewayError> {
-        let (parts, body) = answer.into_parts();
-        let body =
-            to_bytes(body, usize::MAX).await.map_err(|error| GatewayError::Answer(error.to_string()))?;
-        let (body, is_base64_encoded) = match String::from_utf8(body.into()) {
-            Ok(text) => (text, false),
-            Err(bytes) => (BASE64_STANDARD.encode(bytes.as_bytes()), true),
-        };
-        let headers = match format {
-            Format::V1 => Headers::MultiValueHeaders(headers(&parts.headers, Value::from)),
-            Format::V2 => Headers::Headers(headers(&parts.headers, |values| values.join(", ").into())),
-        };
-        Ok(Self { status_code: parts.status.as_u16(), headers, body, is_base64_encoded })
+/// Reads the body, as `lambda_http` panics where one breaks off, and joins repeated headers, of which it would give an HTTP
+/// API the first one only.
+async fn for_gateway(answer: Response<Body>) -> Result<Response<Full<Bytes>>, GatewayError> {
+    let (mut parts, body) = answer.into_parts();
+    let body = to_bytes(body, usize::MAX).await.map_err(|error| GatewayError::Answer(error.to_string()))?;
+    let names: Vec<HeaderName> = parts.headers.keys().filter(|name| **name != SET_COOKIE).cloned().collect();
+    for name in names {
+        let values: Vec<&[u8]> = parts.headers.get_all(&name).iter().map(HeaderValue::as_bytes).collect();
+        if values.len() > 1
+            && let Ok(value) = HeaderValue::from_bytes(&values.join(&b", "[..]))
+        {
+            parts.headers.insert(name, value);
+        }
     }
+    Ok(Response::from_parts(parts, body.into()))
 }
 
-fn headers(headers: &HeaderMap, value: impl Fn(Vec<String>) -> Value) -> Map<String, Value> {
-    let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
-    let values = |name| headers.get_all(name).iter().map(text).collect();
-    headers.keys().map(|name| (name.to_string(), value(values(name)))).collect()
-}
-
-/// Reads an event.
-fn read(mut event: Map<String, Value>) -> Result<(Request<Body>, Format), GatewayError> {
-    let (sent, is_base64) = (event.remove("body"), event.get("isBase64Encoded") == Some(&Value::Bool(true)));
-    let event = Value::Object(event);
-    let headers = request_headers(&event);
-    let body = body(sent, is_base64, is_compressed(&headers));
+/// Reads an event of either format. Returns what `lambda_http` takes of it, and a request with the parts to be kept aside.
+fn normalise(mut event: Value) -> Result<(LambdaRequest, Request<Body>), GatewayError> {
+    let sent = event.get_mut("body").map(Value::take).unwrap_or_default();
     let context = &event["requestContext"];
-    let (format, method) = match (&context["http"]["method"], &event["httpMethod"]) {
-        (Value::String(method), _) => (Format::V2, method),
-        (_, Value::String(method)) => (Format::V1, method),
+    let (is_v2, method) = match (&context["http"]["method"], &event["httpMethod"]) {
+        (Value::String(method), _) => (true, method),
+        (_, Value::String(method)) => (false, method),
         _ => return Err(GatewayError::NotARequest("it names no method")),
     };
-    let mut request = Request::new(body);
-    *request.method_mut() = Method::from_bytes(method.as_bytes())
+    let method = Method::from_bytes(method.as_bytes())
         .map_err(|_| GatewayError::NotARequest("its method is none of HTTP"))?;
-    *request.uri_mut() = uri(&event, format)?;
-    tidy(request.uri_mut());
-    *request.headers_mut() = headers;
-    request.extensions_mut().insert(Verdict::of(&context["authorizer"]));
-    if let Some(id) = context["requestId"].as_str().and_then(RequestId::of_host) {
-        request.extensions_mut().insert(id);
+    let mut headers = headers(&event);
+    let mut aside = Request::new(body(sent, event["isBase64Encoded"] == true, is_compressed(&headers)));
+    *aside.uri_mut() = uri(&event, is_v2)?;
+    if let Some(host) = headers.remove(HOST) {
+        aside.headers_mut().insert(HOST, host);
     }
-    Ok((request, format))
+    aside.extensions_mut().insert(Verdict::of(&context["authorizer"]));
+    if let Some(id) = context["requestId"].as_str().and_then(RequestId::of_host) {
+        aside.extensions_mut().insert(id);
+    }
+    let taken = if is_v2 {
+        let mut taken = ApiGatewayV2httpRequest::default();
+        taken.request_context.http.method = method;
+        taken.headers = headers;
+        LambdaRequest::ApiGatewayV2(taken)
+    } else {
+        let mut taken = ApiGatewayProxyRequest::default();
+        taken.http_method = method;
+        taken.multi_value_headers = headers;
+        LambdaRequest::ApiGatewayV1(taken)
+    };
+    Ok((taken, aside))
 }
 
 /// The characters of a path that are escaped for a URI. A percent sign is not: AWS does not document whether API Gateway
 /// decodes the path, and no path of the API needs one.
-const PATH: &AsciiSet = &CONTROLS
-    .add(b' ')
-    .add(b'"')
-    .add(b'#')
-    .add(b'<')
-    .add(b'>')
-    .add(b'?')
-    .add(b'[')
-    .add(b'\\')
-    .add(b']')
-    .add(b'^')
-    .add(b'`')
-    .add(b'{')
-    .add(b'|')
-    .add(b'}');
+const PATH: &AsciiSet =
+    &QUERY.add(b'?').add(b'[').add(b'\\').add(b']').add(b'^').add(b'`').add(b'{').add(b'|').add(b'}');
 
 /// The same for a query as the client wrote it.
 const QUERY: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<').add(b'>');
@@ -167,65 +155,44 @@ const QUERY: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<').add(b
 /// The characters with a meaning in a query.
 const IN_QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-fn uri(event: &Value, format: Format) -> Result<Uri, GatewayError> {
-    let path = match format {
-        Format::V1 => &event["path"],
-        Format::V2 => &event["rawPath"],
+/// Returns the path below the stage and the query as they came: `lambda_http` would resolve `..` in a path, put a stage
+/// before it, and shuffle the query of format 1.0, whose names and values are decoded.
+fn uri(event: &Value, is_v2: bool) -> Result<Uri, GatewayError> {
+    let path = event[if is_v2 { "rawPath" } else { "path" }].as_str().unwrap_or_default();
+    let path = below_stage(path, &event["requestContext"]);
+    let slash = if path.starts_with('/') { "" } else { "/" };
+    let query = if is_v2 {
+        utf8_percent_encode(event["rawQueryString"].as_str().unwrap_or_default(), QUERY).to_string()
+    } else {
+        let parameter = |(name, value)| {
+            format!("{}={}", utf8_percent_encode(name, IN_QUERY), utf8_percent_encode(value, IN_QUERY))
+        };
+        let parameters = pairs(event, "multiValueQueryStringParameters", "queryStringParameters");
+        parameters.map(parameter).collect::<Vec<_>>().join("&")
     };
-    let path = without_stage(path.as_str().unwrap_or("/"), &event["requestContext"]);
-    let mut text = String::new();
-    if !path.starts_with('/') {
-        text.push('/');
-    }
-    text.extend(utf8_percent_encode(path, PATH));
-    let query = match format {
-        Format::V1 => query(event),
-        Format::V2 => {
-            utf8_percent_encode(event["rawQueryString"].as_str().unwrap_or_default(), QUERY).to_string()
-        }
-    };
-    if !query.is_empty() {
-        text.push('?');
-        text += &query;
-    }
-    let path = PathAndQuery::try_from(text).map_err(|_| GatewayError::NotARequest("its path is no path"))?;
-    Ok(Uri::from(path))
+    let mark = if query.is_empty() { "" } else { "?" };
+    let text = format!("{slash}{}{mark}{query}", utf8_percent_encode(path, PATH));
+    let text = PathAndQuery::try_from(text).map_err(|_| GatewayError::NotARequest("its path is no path"))?;
+    let mut uri = Uri::from(text);
+    tidy(&mut uri);
+    Ok(uri)
 }
 
 /// Returns the path below the stage. An HTTP API's path begins with its named stage; a REST API's never does. So a REST
 /// API's path that begins like the stage stays as it is, where the event shows that: `requestContext.path` has the stage
 /// before it.
-fn without_stage<'a>(path: &'a str, context: &Value) -> &'a str {
-    let stage = match context["stage"].as_str() {
-        None | Some("" | "$default") => return path,
-        Some(stage) => stage,
+fn below_stage<'a>(path: &'a str, context: &'a Value) -> &'a str {
+    let Some(stage) = context["stage"].as_str().filter(|stage| !["", "$default"].contains(stage)) else {
+        return path;
     };
     let below = |path: &'a str| path.strip_prefix('/')?.strip_prefix(stage);
-    let is_below_already = context["path"]
-        .as_str()
-        .and_then(|whole| whole.strip_prefix('/')?.strip_prefix(stage))
-        .is_some_and(|rest| rest == path);
-    match below(path) {
-        _ if is_below_already => path,
-        Some("") => "/",
-        Some(rest) if rest.starts_with('/') => rest,
-        _ => path,
-    }
-}
-
-/// Returns the query of format 1.0, whose names and values are decoded.
-fn query(event: &Value) -> String {
-    let mut query = String::new();
-    for (name, value) in pairs(event, "multiValueQueryStringParameters", "queryStringParameters") {
-        let (name, value) = (utf8_percent_encode(name, IN_QUERY), utf8_percent_encode(value, IN_QUERY));
-        // Writing to a string cannot fail.
-        let _ = write!(query, "{}{name}={value}", if query.is_empty() { "" } else { "&" });
-    }
-    query
+    let is_below_already = context["path"].as_str().and_then(below) == Some(path);
+    let is_path = |rest: &&str| !is_below_already && (rest.is_empty() || rest.starts_with('/'));
+    below(path).filter(is_path).unwrap_or(path)
 }
 
 /// Returns the headers without malformed ones, of which none can matter.
-fn request_headers(event: &Value) -> HeaderMap {
+fn headers(event: &Value) -> HeaderMap {
     let header = |(name, value): (&str, &str)| {
         Some((HeaderName::from_bytes(name.as_bytes()).ok()?, HeaderValue::from_bytes(value.as_bytes()).ok()?))
     };
@@ -241,28 +208,20 @@ fn pairs<'a>(event: &'a Value, several: &str, single: &str) -> impl Iterator<Ite
     let several = event[several].as_object().filter(|object| !object.is_empty());
     let object = several.or_else(|| event[single].as_object());
     object.into_iter().flatten().flat_map(|(name, value)| {
-        let values = match value {
-            Value::Array(values) => values.as_slice(),
-            value => std::slice::from_ref(value),
-        };
+        let values = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
         values.iter().filter_map(Value::as_str).map(move |value| (name.as_str(), value))
     })
 }
 
 /// Returns the body as the client sent it. API Gateway decides by the content type whether it is text: a compressed body of
 /// a text type has lost its non-text bytes, and fails when it is read.
-fn body(body: Option<Value>, is_base64: bool, is_compressed: bool) -> Body {
-    match body {
-        None | Some(Value::Null) => Body::empty(),
-        Some(Value::String(text)) if !is_base64 && is_compressed && !text.is_empty() => {
-            broken(CompressedAsText)
-        }
-        Some(Value::String(text)) if !is_base64 => text.into(),
-        Some(Value::String(text)) => match BASE64_STANDARD.decode(text) {
-            Ok(bytes) => bytes.into(),
-            Err(error) => broken(error),
-        },
-        Some(_) => broken("the body is no text"),
+fn body(sent: Value, is_base64: bool, is_compressed: bool) -> Body {
+    match sent {
+        Value::Null => Body::empty(),
+        Value::String(text) if is_base64 => BASE64_STANDARD.decode(text).map_or_else(broken, Body::from),
+        Value::String(text) if is_compressed && !text.is_empty() => broken(CompressedAsText),
+        Value::String(text) => text.into(),
+        _ => broken("the body is no text"),
     }
 }
 
@@ -273,7 +232,10 @@ fn broken(reason: impl Into<Box<dyn Error + Send + Sync>>) -> Body {
 
 #[cfg(test)]
 mod tests {
-    use axum::{extract::Request, http::request::Parts, response::IntoResponse};
+    use axum::{
+        extract::Request,
+        response::{AppendHeaders, IntoResponse},
+    };
     use proptest::prelude::*;
     use serde_json::json;
 
@@ -316,19 +278,24 @@ mod tests {
         })
     }
 
-    fn read(event: Value) -> Result<(Parts, Format), GatewayError> {
-        let Value::Object(event) = event else { panic!() };
-        super::read(event).map(|(request, format)| (request.into_parts().0, format))
+    /// The request, as `lambda_http` and `whole` make it.
+    fn read(event: Value) -> Result<Request, GatewayError> {
+        normalise(event).map(|(taken, aside)| whole(taken.into(), aside))
     }
 
     fn path(event: &Value) -> String {
-        read(event.clone()).unwrap().0.uri.to_string()
+        read(event.clone()).unwrap().uri().to_string()
     }
 
     async fn echo(request: Request) -> impl IntoResponse {
         let body = to_bytes(request.into_body(), usize::MAX).await;
         match body {
-            Ok(bytes) => ([("x-one", "1"), ("x-two", "2")], bytes.to_vec()).into_response(),
+            Ok(bytes) => {
+                let is_text = std::str::from_utf8(&bytes).is_ok();
+                let kind = if is_text { "text/plain" } else { "application/octet-stream" };
+                let headers = [("x-one", "1"), ("x-two", "2"), ("x-two", "3"), ("content-type", kind)];
+                (AppendHeaders(headers), bytes.to_vec()).into_response()
+            }
             Err(error) => (axum::http::StatusCode::BAD_REQUEST, error.to_string()).into_response(),
         }
     }
@@ -340,18 +307,34 @@ mod tests {
 
     #[test]
     fn both_formats_become_the_request_that_the_client_sent() {
-        let (parts, format) = read(v2()).unwrap();
-        assert_eq!((parts.method, format), (Method::POST, Format::V2));
-        assert_eq!(parts.uri, "/events?a=1&b=%C3%A9");
+        let request = read(v2()).unwrap();
         assert_eq!(
-            (&parts.headers["content-type"], parts.headers.len()),
+            (request.method(), request.uri().to_string()),
+            (&Method::POST, "/events?a=1&b=%C3%A9".into())
+        );
+        assert_eq!(
+            (&request.headers()["content-type"], request.headers().len()),
             (&"application/json".parse().unwrap(), 2)
         );
 
-        let (parts, format) = read(v1()).unwrap();
-        assert_eq!((parts.method, format), (Method::POST, Format::V1));
-        assert_eq!(parts.uri, "/events?a%20b=c%26c&a%20b=d&%C3%A9=%2B");
-        assert_eq!(parts.headers.get_all("x-many").iter().collect::<Vec<_>>(), ["a", "b"]);
+        let request = read(v1()).unwrap();
+        assert_eq!(request.method(), Method::POST);
+        assert_eq!(request.uri(), "/events?a%20b=c%26c&a%20b=d&%C3%A9=%2B");
+        assert_eq!(request.headers().get_all("x-many").iter().collect::<Vec<_>>(), ["a", "b"]);
+    }
+
+    #[test]
+    fn the_host_is_a_header_like_any_other_however_odd_it_is() {
+        for host in ["weir.example", "weir.example:443", "a b:c:d", "[", "256.256.256.256", "xn--a", ""] {
+            for (mut event, headers) in [(v2(), "headers"), (v1(), "multiValueHeaders")] {
+                event[headers]["Host"] = json!(host);
+                event[headers]["X-Forwarded-Proto"] = json!("no scheme://");
+                event["requestContext"]["domainName"] = json!("[");
+                let request = read(event).unwrap();
+                assert_eq!(request.headers()["host"], host);
+                assert!(request.uri().authority().is_none() && request.uri().path() == "/events");
+            }
+        }
     }
 
     #[test]
@@ -360,8 +343,11 @@ mod tests {
             let mut event = v1();
             event["multiValueHeaders"] = nothing.clone();
             event["multiValueQueryStringParameters"] = nothing;
-            let (parts, _) = read(event).unwrap();
-            assert_eq!((parts.uri.query(), &parts.headers["x-many"]), (Some("b=d"), &"b".parse().unwrap()));
+            let request = read(event).unwrap();
+            assert_eq!(
+                (request.uri().query(), &request.headers()["x-many"]),
+                (Some("b=d"), &"b".parse().unwrap())
+            );
         }
     }
 
@@ -411,6 +397,8 @@ mod tests {
             ("//events", "", "/events"),
             ("", "", "/"),
             ("x", "", "/x"),
+            ("/counts/../events", "", "/counts/../events"),
+            ("/counts/%2e%2E/events", "", "/counts/%2e%2E/events"),
         ] {
             event["rawPath"] = json!(raw);
             event["rawQueryString"] = json!(query);
@@ -452,16 +440,25 @@ mod tests {
     #[tokio::test]
     async fn an_answer_has_the_form_of_its_request() {
         let second = answer(v2()).await;
-        assert_eq!((&second["headers"]["x-one"], &second["multiValueHeaders"]), (&json!("1"), &json!(null)));
+        assert_eq!((&second["headers"]["x-one"], &second["headers"]["x-two"]), (&json!("1"), &json!("2, 3")));
+        assert_eq!(second["multiValueHeaders"], json!({}));
         let first = answer(v1()).await;
-        assert_eq!((&first["multiValueHeaders"]["x-two"], &first["headers"]), (&json!(["2"]), &json!(null)));
+        assert_eq!((&first["multiValueHeaders"]["x-two"], &first["headers"]), (&json!(["2, 3"]), &json!({})));
     }
 
     #[tokio::test]
     async fn what_is_no_request_is_an_error() {
         let gateway = Gateway::new(Router::new());
-        for event in [json!(null), json!([]), json!({}), json!({"Records": []}), json!({"httpMethod": "A B"})]
-        {
+        let too_long = json!({"httpMethod": "GET", "path": "/".repeat(70_000)});
+        for event in [
+            json!(null),
+            json!([]),
+            json!({}),
+            json!({"Records": []}),
+            json!({"httpMethod": "A B"}),
+            json!({"httpMethod": ""}),
+            too_long,
+        ] {
             assert!(matches!(gateway.answer(event).await, Err(GatewayError::NotARequest(_))));
         }
     }
@@ -474,10 +471,9 @@ mod tests {
             let mut event = v2();
             event["headers"]["content-encoding"] = json!(encoding);
             event["isBase64Encoded"] = json!(is_base64);
-            let (request, _) = super::read(event.as_object().unwrap().clone()).unwrap();
-            let read =
-                crate::body::read(&crate::Limits::default(), &request.headers().clone(), request.into_body())
-                    .await;
+            let request = read(event).unwrap();
+            let limits = crate::Limits::default();
+            let read = crate::body::read(&limits, &request.headers().clone(), request.into_body()).await;
             let is_told = matches!(read, Err(crate::problem::Problem::CompressedAsText));
             assert_eq!(is_told, is_broken, "{encoding}, base64: {is_base64}");
         }
@@ -508,8 +504,15 @@ mod tests {
             replaced in prop::collection::vec((any::<prop::sample::Index>(), any_json()), 0..6),
             stage in any_json(),
             whole in any_json(),
+            host in any_json(),
+            scheme in any_json(),
         ) {
             let mut event = [v1(), v2()][which].clone();
+            for name in ["headers", "multiValueHeaders"] {
+                event[name]["host"] = host.clone();
+                event[name]["x-forwarded-proto"] = scheme.clone();
+            }
+            event["requestContext"]["domainName"] = host;
             event["requestContext"]["stage"] = stage;
             event["requestContext"]["path"] = whole;
             let names: Vec<String> = event.as_object().unwrap().keys().cloned().collect();

@@ -148,7 +148,8 @@ impl Collector {
     /// Stores prepared events and counts them. Returns the outcome of each, and reports all of them to the observer.
     pub(crate) async fn store(&self, Prepared { records, verdicts }: Prepared) -> Vec<Outcome> {
         let began = Instant::now();
-        let storing = tracing::debug_span!(target: TRACED, "store", weir.events = records.len());
+        let storing =
+            tracing::debug_span!(target: TRACED, "store", weir.events = records.len().cast_signed());
         let appended = self.ports.stream.append(records.clone()).instrument(storing).await;
         let stored =
             records.iter().zip(&appended).filter(|(_, appended)| matches!(appended, Appended::Stored));
@@ -198,7 +199,9 @@ impl Collector {
                 tracing::warn!(%error, "rejected events are stored, and not in the list of the latest");
             }
         };
-        let counting = tracing::debug_span!(target: TRACED, "count", weir.counters = increments.len(), otel.error = Empty);
+        let counters = increments.len().cast_signed();
+        let counting =
+            tracing::debug_span!(target: TRACED, "count", weir.counters = counters, otel.status_code = Empty);
         let both =
             async { tokio::join!(self.ports.live.raise(&increments).instrument(counting.clone()), noting).0 };
         let raised = match self.host.counted_within {
@@ -207,7 +210,7 @@ impl Collector {
                 .await
                 .unwrap_or_else(|late| Err(PortError::unavailable("raising counts", late))),
         };
-        counting.record("otel.error", raised.is_err());
+        counting.record("otel.status_code", raised.is_err().then_some("ERROR"));
         let Err(error) = raised else { return 0 };
         tracing::warn!(%error, counters = increments.len(), "live counts were not raised for stored events");
         increments.len()

@@ -3,7 +3,7 @@
 //! [`router`] makes it from a catalog, an engine's ports and an authentication; it runs under any host that can serve an
 //! axum [`Router`](axum::Router). Read in this order:
 //!
-//! - `router`: the routes;
+//! - `router`: the routes; `reserved`: those that no event type may have;
 //! - `post`: the steps of a request that stores events: `body` (bytes, bounded and decompressed), `framing` (one text for
 //!   each event; `elements` for arrays with invalid JSON), `intake` (validate, stamp, store, count), and the answer;
 //! - `outcome`: what became of an event, for the answer and the metrics;
@@ -48,6 +48,7 @@ mod read;
 mod reason;
 mod rejected;
 mod request_id;
+mod reserved;
 mod router;
 mod script;
 mod served;
@@ -60,13 +61,14 @@ use weir_core::{Catalog, Clock, Random, ports::Ports};
 pub use body::BodyTooSlow;
 pub use caller::{Authenticate, Caller, NotAuthenticated};
 #[cfg(feature = "lambda")]
-pub use gateway::{Gateway, GatewayAnswer, GatewayAuthentication, GatewayError};
+pub use gateway::{Gateway, GatewayAuthentication, GatewayError};
 pub use leftover::{OnlyLeftover, TellOnlyLeftover};
 pub use limits::Limits;
 pub use observe::{Drift, Observe, Taken};
 pub use outcome::{ByFate, Fate};
 pub use path::tidy;
 pub use request_id::RequestId;
+pub use reserved::check_routes;
 pub use router::{Origins, no_room, router};
 pub use unreadable::Unreadable;
 

@@ -71,6 +71,7 @@ fn gateway(environment: &Environment) -> Result<(Gateway, Option<Arc<Sharing>>),
         counted_within: Some(COUNTED_WITHIN),
     };
     let catalog = Arc::new(Catalog::built_in()?);
+    collector::check_routes(&catalog)?;
     let collector = Collector { catalog, ports, host, limits: Limits::default() };
     // API Gateway answers preflight requests by the same list. Posts that need no preflight are checked here.
     Ok((Gateway::new(collector::router(collector, &origins)), sharing))

@@ -7,7 +7,7 @@ mod order;
 
 use serde_json::{Map, Value, json};
 use weir_core::{
-    Catalog, Key, Timestamp,
+    Catalog, CountedValue, Timestamp,
     catalog::Definition,
     event::{MAX_EVENT_BYTES, STAMPED},
 };
@@ -287,7 +287,7 @@ fn get_typed_count(definition: &Definition) -> Value {
             let description = format!(
                 "Count events with this value only. A value longer than {} bytes is listed in /counts/{name} by a shortened \
                  form, which is taken here as well.",
-                Key::MAX_BYTES
+                CountedValue::MAX_BYTES
             );
             json!({"name": field, "in": "query", "description": description, "schema": {"type": "string"}})
         })

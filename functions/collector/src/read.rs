@@ -9,7 +9,7 @@ use axum::{
 };
 use serde_json::{Value, json};
 use weir_core::{
-    Counter, EventType, Key, Timestamp, Username,
+    CountedValue, Counter, EventType, Timestamp, Username,
     catalog::Definition,
     counts::{KeyCount, KeysRequest},
 };
@@ -40,7 +40,7 @@ pub(crate) async fn typed_count(
 ) -> Result<Response, Problem> {
     let definition = collector.catalog.get(&event_type);
     let count_by = definition.and_then(Definition::count_by);
-    let key = asked_for(pairs(query)?, count_by, definition)?.map(|value| Key::of(&value));
+    let key = asked_for(pairs(query)?, count_by, definition)?.map(|value| CountedValue::of(&value));
     let counter = Counter { username, event_type: (*event_type).clone(), key };
     let counts = collector.ports.live.read(&[counter]).await.map_err(|error| Problem::of_engine(&error))?;
     Ok(Json(json!({"count": counts.first().copied().unwrap_or_default()})).into_response())

@@ -60,20 +60,19 @@ pub(crate) async fn identify(State(source): State<Source>, mut request: Request,
         target: TRACED,
         "request",
         otel.kind = "server",
-        otel.parent = request.headers().get("traceparent").and_then(|value| value.to_str().ok()),
         http.request.method = method(request.method()),
         http.route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str),
         weir.request_id = id.as_str(),
         http.response.status_code = Empty,
-        otel.error = Empty,
+        otel.status_code = Empty,
     );
     let logged = traced.in_scope(|| tracing::error_span!("request", request_id = id.as_str()));
     let header = id.0.clone();
     let mut answer = CURRENT.scope(id, next.run(request)).instrument(logged).instrument(traced.clone()).await;
     if !traced.is_disabled() {
         let status = answer.status();
-        traced.record("http.response.status_code", status.as_u16());
-        traced.record("otel.error", status.is_server_error());
+        traced.record("http.response.status_code", i64::from(status.as_u16()));
+        traced.record("otel.status_code", status.is_server_error().then_some("ERROR"));
     }
     answer.headers_mut().insert(X_REQUEST_ID, header);
     answer

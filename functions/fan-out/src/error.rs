@@ -4,6 +4,8 @@ use std::io;
 
 use weir_core::{BatchKey, Partition, ports::PortError};
 
+use crate::Damage;
+
 /// Why a batch could not be filed. Whatever of it was filed already stays, and filing it again completes it.
 #[derive(Debug, thiserror::Error)]
 pub enum FanOutError {
@@ -29,11 +31,14 @@ pub enum FanOutError {
         /// What raw said.
         source: io::Error,
     },
-    /// The batch was found damaged, and not to be so when it was read again.
-    #[error("batch {batch} changed while it was read")]
-    Changed {
+    /// The batch's object is damaged: nothing of it is filed, and quarantine has its name with the reason. Once the object is
+    /// repaired, filing it again files it.
+    #[error("batch {batch} is damaged, so nothing of it is filed: {damage}")]
+    Damaged {
         /// Which.
         batch: BatchKey,
+        /// The flaw.
+        damage: Damage,
     },
     /// The temporary file could not be written.
     #[error("the temporary file for batch {batch} could not be written: {source}")]
@@ -76,8 +81,8 @@ impl FanOutError {
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::NoSuchBatch { .. } => false,
-            Self::Read { .. } | Self::Changed { .. } | Self::Spool { .. } => true,
+            Self::NoSuchBatch { .. } | Self::Damaged { .. } => false,
+            Self::Read { .. } | Self::Spool { .. } => true,
             Self::Open { source, .. }
             | Self::Lake { source, .. }
             | Self::Quarantine { source, .. }

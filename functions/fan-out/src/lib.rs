@@ -6,17 +6,23 @@
 //! compressor, the bytes may be others, the lines never); the catalog is not asked. So a run that died
 //! anywhere, was repeated, or ran beside another, is made good by running once more.
 //!
-//! Where to read on: `reader` finds the lines in an object, whatever state it is in; `splitter` sorts them
-//! into partitions in bounded memory, without those that `repeats` has seen; `object` and `spool` make gzip of them; `aside` is what goes to
-//! quarantine. `notification` finds the batches in the events that AWS sends.
+//! A damaged object is filed not at all: quarantine names it with the reason, raw keeps its bytes, and filing it again once it is
+//! repaired files it.
+//!
+//! Where to read on: `reader` decompresses an object, and `lines` finds the lines in its text; `splitter` sorts them into
+//! partitions in bounded memory, without those that `repeats` has seen; `object` and `spool` make gzip of them; `quarantined` is
+//! the form of what goes to quarantine. `notification` finds the batches in the events that Lambda gets from the queue, and
+//! `messages` files them in time.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
-mod aside;
 mod error;
+mod lines;
 #[cfg(test)]
 mod memory;
+mod messages;
 mod notification;
 mod object;
+mod quarantined;
 mod reader;
 mod repeats;
 mod splitter;
@@ -36,10 +42,13 @@ use weir_core::{
 };
 
 pub use error::FanOutError;
-pub use notification::{Mention, Message, Notification, NotificationError, RawPlace};
+pub use messages::NotFiled;
+pub use notification::{Message, NotificationError, RawPlace};
+use object::Draft;
 pub use reader::{Damage, Flaw};
-use reader::{Halt, Reader, Seen};
+use reader::{ReadError, Reader};
 use splitter::{Limits, Split, Splitter};
+use spool::Compressor;
 
 /// The most puts under way at once: permits of a semaphore. A put to S3 takes about 100 ms however small the object is, and a batch
 /// may have tens of thousands of partitions.
@@ -75,14 +84,10 @@ pub struct Filed {
     pub repeats: u64,
     /// How many lines lie in quarantine.
     pub quarantined_lines: u64,
-    /// How many bytes of a damaged object lie there, because nobody knows what lines they hold.
-    pub quarantined_bytes: u64,
     /// How many bytes the batch's object has.
     pub bytes_read: u64,
-    /// What is wrong with the object, if anything is.
-    pub damage: Option<Damage>,
-    /// Whether the counts were raised by this run, or had been by another.
-    pub settled: Settled,
+    /// Whether the counts were raised by this run, or had been by another; `None` if there are no events to count.
+    pub settled: Option<Settled>,
 }
 
 impl FanOut {
@@ -110,32 +115,29 @@ impl FanOut {
             weir.events = Empty,
             weir.partitions = Empty,
             weir.quarantined_lines = Empty,
-            otel.error = Empty,
+            otel.status_code = Empty,
         );
         let filed = self.read_and_put(batch).instrument(filing.clone()).await;
         match &filed {
             Ok(filed) => {
-                filing.record("weir.events", filed.events);
-                filing.record("weir.partitions", filed.partitions);
-                filing.record("weir.quarantined_lines", filed.quarantined_lines);
+                filing.record("weir.events", filed.events.cast_signed());
+                filing.record("weir.partitions", filed.partitions.cast_signed());
+                filing.record("weir.quarantined_lines", filed.quarantined_lines.cast_signed());
             }
             Err(_) => {
-                filing.record("otel.error", true);
+                filing.record("otel.status_code", "ERROR");
             }
         }
         filed
     }
 
     async fn read_and_put(&self, batch: &BatchKey) -> Result<Filed, FanOutError> {
-        let (seen, split) = match self.split(batch, None).await? {
-            Attempt::Through(seen, split) => (seen, split),
-            // What went into the first splitter may be wrong. The second stops where the damage begins.
-            Attempt::Damaged(damage) => match self.split(batch, Some(damage)).await? {
-                Attempt::Through(seen, split) => (seen, split),
-                Attempt::Damaged(_) => return Err(FanOutError::Changed { batch: batch.clone() }),
-            },
+        let (bytes_read, split) = match self.split(batch).await {
+            // Nothing of it is in the lake yet.
+            Err(FanOutError::Damaged { damage, .. }) => return self.quarantine_object(batch, damage).await,
+            other => other?,
         };
-        let Split { partitions, quarantine, spool, quarantined_lines, quarantined_bytes, repeats } = split;
+        let Split { partitions, quarantine, spool, quarantined_lines, repeats } = split;
         if repeats > 0 {
             tracing::debug!(%batch, repeats, "lines that came again were dropped");
         }
@@ -151,7 +153,7 @@ impl FanOut {
                 target: TRACED,
                 "partition",
                 weir.event_type = partition.event_type.as_str(),
-                weir.lines = object.lines(),
+                weir.lines = object.lines().cast_signed(),
             );
             async move {
                 let _permits = puts_under_way.acquire_many(permits(object.length())).await;
@@ -171,59 +173,63 @@ impl FanOut {
             answer.map_err(|source| FanOutError::Quarantine { batch: batch.clone(), source })?;
         }
 
-        let settled = self.settlement.settle(&id, &tallies).await;
+        // A batch without events may be an object that lost its first bytes, and with them all of its form: it must be possible
+        // to file it once it is repaired.
+        let settled = match tallies.len() {
+            0 => None,
+            _ => Some(self.settlement.settle(&id, &tallies).await)
+                .transpose()
+                .map_err(|source| FanOutError::Settle { batch: batch.clone(), source })?,
+        };
         Ok(Filed {
             events: tallies.values().sum(),
             partitions: tallies.len(),
             repeats,
             quarantined_lines,
-            quarantined_bytes,
-            bytes_read: seen.bytes,
-            damage: seen.damage,
-            settled: settled.map_err(|source| FanOutError::Settle { batch: batch.clone(), source })?,
+            bytes_read,
+            settled,
         })
     }
 
-    /// Reads a batch, whose damage may be known, and splits it.
-    async fn split(&self, batch: &BatchKey, known: Option<Damage>) -> Result<Attempt, FanOutError> {
+    /// Reads a batch and splits it; returns how many bytes it has, too.
+    async fn split(&self, batch: &BatchKey) -> Result<(u64, Split), FanOutError> {
         let content = self.raw.open(batch).await;
         let mut content = content.map_err(|source| match source {
             PortError::NotFound { .. } => FanOutError::NoSuchBatch { batch: batch.clone() },
             source => FanOutError::Open { batch: batch.clone(), source },
         })?;
-        let halted = |halt| match halt {
-            Halt::Damaged(damage) => Ok(Attempt::Damaged(damage)),
-            Halt::Changed => Err(FanOutError::Changed { batch: batch.clone() }),
-            Halt::Sink(source) => Err(FanOutError::Spool { batch: batch.clone(), source }),
+        let spool = |source| FanOutError::Spool { batch: batch.clone(), source };
+        let failed = |error| match error {
+            ReadError::Damaged(damage) => FanOutError::Damaged { batch: batch.clone(), damage },
+            ReadError::Sink(source) => spool(source),
         };
-        let mut splitter = Splitter::new(batch, Limits::USUAL);
-        let mut reader = Reader::new(known);
+        let (mut reader, mut splitter) = (Reader::new(), Splitter::new(batch, Limits::USUAL));
         while let Some(bytes) = content.next().await {
             let bytes = bytes.map_err(|source| FanOutError::Read { batch: batch.clone(), source })?;
-            if let Err(halt) = reader.push(&bytes, &mut splitter) {
-                return halted(halt);
-            }
+            reader.push(&bytes, &mut splitter).map_err(failed)?;
+            // Where bytes come faster than they are read, nothing else would let the invocation's end come through.
+            tokio::task::coop::consume_budget().await;
         }
-        match reader.finish(&mut splitter) {
-            Ok(seen) => {
-                let split = splitter.finish();
-                let split = split.map_err(|source| FanOutError::Spool { batch: batch.clone(), source })?;
-                Ok(Attempt::Through(seen, split))
-            }
-            Err(halt) => halted(halt),
-        }
+        let bytes_read = reader.finish(&mut splitter).map_err(failed)?;
+        Ok((bytes_read, splitter.finish().map_err(spool)?))
+    }
+
+    /// Puts the name of a damaged batch into quarantine, with the reason. Its bytes stay in raw.
+    async fn quarantine_object(&self, batch: &BatchKey, damage: Damage) -> Result<Filed, FanOutError> {
+        let mut entry = Vec::new();
+        quarantined::write_object(batch.as_str(), &damage.to_string(), &mut entry);
+        let (mut draft, mut compressor) = (Draft::default(), Compressor::new());
+        draft.add(&entry);
+        let object = draft.finish(&mut compressor);
+        let object = object.map_err(|source| FanOutError::Spool { batch: batch.clone(), source })?;
+        let content = (object.length(), object.into_content(&compressor.into_spool()));
+        let answer = self.quarantine.put(&batch.id(), content.0, content.1).await;
+        answer.map_err(|source| FanOutError::Quarantine { batch: batch.clone(), source })?;
+        Err(FanOutError::Damaged { batch: batch.clone(), damage })
     }
 }
 
 /// Returns the permits that a put of so many bytes takes.
 fn permits(length: u64) -> u32 {
     u32::try_from(length.div_ceil(BYTES_A_PERMIT)).unwrap_or(MOST_PERMITS).clamp(1, MOST_PERMITS)
-}
-
-/// What came of reading a batch.
-enum Attempt {
-    /// It was read to its end.
-    Through(Seen, Split),
-    /// It is damaged.
-    Damaged(Damage),
 }

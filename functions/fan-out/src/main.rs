@@ -1,11 +1,11 @@
 //! The fan-out on Lambda: files the batches that S3 says were created.
 //!
-//! A message that fails comes again, and in the end lies in the dead-letter queue, where somebody sees it. That holds
-//! for what trying again cannot help, too: a batch that is not there may be one that was lost.
+//! A message that fails comes again, and in the end lies in the dead-letter queue, which has an alarm. That holds for a batch
+//! that is not there, too, although trying again cannot help: it may be one that was lost.
 
-use std::{num::NonZeroU16, process::ExitCode, sync::Arc};
+use std::{num::NonZeroU16, process::ExitCode, sync::Arc, time::Duration};
 
-use fan_out::{FanOut, Filed, Mention, Notification, RawPlace};
+use fan_out::{FanOut, FanOutError, Filed, Message, NotFiled, NotificationError, RawPlace};
 use serde_json::{Value, json};
 use weir_aws::{Aws, RAW_PREFIX};
 use weir_core::{BatchKey, SystemClock, ports::Settled};
@@ -14,11 +14,11 @@ use weir_lambda::{Environment, Metrics, StartError};
 /// Two threads: one reads and writes what the other works on.
 #[tokio::main(worker_threads = 2)]
 async fn main() -> ExitCode {
-    weir_lambda::run(|environment| {
+    weir_lambda::run_in_time(|environment| {
         let function = Arc::new(Function::new(environment)?);
-        Ok(move |event: Value| {
+        Ok(move |event: Value, left: Option<Duration>| {
             let function = function.clone();
-            async move { function.answer(&event).await }
+            async move { function.answer(&event, left).await }
         })
     })
     .await
@@ -29,11 +29,6 @@ struct Function {
     raw: RawPlace,
     metrics: Metrics,
 }
-
-/// What an invocation outside of a queue ends with, so that Lambda tries it again.
-#[derive(Debug, thiserror::Error)]
-#[error("{0} of the invocation's batches could not be filed; the log says why")]
-struct NotFiled(u64);
 
 impl Function {
     fn new(environment: &Environment) -> Result<Self, StartError> {
@@ -54,53 +49,24 @@ impl Function {
         Ok(Self { fan_out, raw: RawPlace { bucket: raw, prefix: RAW_PREFIX }, metrics })
     }
 
-    async fn answer(&self, event: &Value) -> Result<Value, NotFiled> {
+    async fn answer(&self, event: &Value, left: Option<Duration>) -> Result<Value, NotificationError> {
+        let messages = Message::read_all(event, &self.raw).inspect_err(|error| {
+            tracing::error!(%error, "a notification is not understood");
+        })?;
         let mut sum = Sum::default();
-        let answer = match Notification::read(event, &self.raw) {
-            Notification::Direct(batches) => match self.file(batches, &mut sum).await {
-                0 => Ok(json!({})),
-                failed => Err(NotFiled(failed)),
-            },
-            Notification::Queue(messages) => {
-                let mut failed = Vec::new();
-                for message in messages {
-                    if self.file(message.batches, &mut sum).await > 0 {
-                        failed.push(json!({"itemIdentifier": message.id}));
-                    }
-                }
-                Ok(json!({"batchItemFailures": failed}))
-            }
-        };
+        let failed =
+            self.fan_out.file_messages(messages, left, |batch, outcome| sum.add(batch, outcome)).await;
         self.metrics.count(&[
             ("BatchesFiled", sum.batches),
             ("BatchesFailed", sum.failed),
             ("EventsFiled", sum.events),
             ("PartitionsWritten", sum.partitions),
             ("RepeatsDropped", sum.repeats),
-            ("BatchesQuarantined", sum.partly),
-            ("LinesQuarantined", sum.quarantined),
+            ("BatchesQuarantined", sum.quarantined_batches),
+            ("LinesQuarantined", sum.quarantined_lines),
         ]);
-        answer
-    }
-
-    /// Files batches, one after the other: each takes much memory. Says how many could not be filed.
-    async fn file(&self, mentions: Vec<Mention>, sum: &mut Sum) -> u64 {
-        let mut failed = 0;
-        for mention in mentions {
-            match mention {
-                Ok(batch) => match self.fan_out.file(&batch).await {
-                    Ok(done) => {
-                        sum.add(&batch, &done);
-                        continue;
-                    }
-                    Err(error) => tracing::error!(%batch, %error, "a batch cannot be filed"),
-                },
-                Err(error) => tracing::error!(%error, "a notification is not understood"),
-            }
-            failed += 1;
-        }
-        sum.failed += failed;
-        failed
+        let failed: Vec<Value> = failed.into_iter().map(|id| json!({"itemIdentifier": id})).collect();
+        Ok(json!({"batchItemFailures": failed}))
     }
 }
 
@@ -112,28 +78,46 @@ struct Sum {
     events: u64,
     partitions: u64,
     repeats: u64,
-    /// Batches of which a part, lines or bytes, lies in quarantine.
-    partly: u64,
-    quarantined: u64,
+    /// Batches that are damaged, or of which some lines are in quarantine.
+    quarantined_batches: u64,
+    quarantined_lines: u64,
 }
 
 impl Sum {
-    fn add(&mut self, batch: &BatchKey, filed: &Filed) {
-        let &Filed {
-            events, partitions, quarantined_lines: lines, quarantined_bytes: bytes, bytes_read, ..
-        } = filed;
-        let again = filed.settled == Settled::Before;
-        tracing::info!(%batch, events, partitions, bytes_read, again, "filed");
-        if lines + bytes > 0 {
-            tracing::error!(%batch, lines, bytes, damage = ?filed.damage, "a part could not be filed: see quarantine");
+    /// Logs and adds the outcome of a batch.
+    fn add(&mut self, batch: Option<&BatchKey>, outcome: Result<&Filed, &NotFiled>) {
+        let batch = batch.map_or("", BatchKey::as_str);
+        match outcome {
+            Ok(filed) => self.add_filed(batch, filed),
+            Err(NotFiled::Failed(FanOutError::Damaged { damage, .. })) => {
+                tracing::error!(batch, %damage, "a batch is damaged: nothing of it is filed");
+                self.quarantined_batches += 1;
+            }
+            Err(NotFiled::Notification(error)) => {
+                tracing::error!(%error, "a notification is not understood");
+                self.failed += 1;
+            }
+            Err(error) => {
+                tracing::error!(batch, %error, "a batch cannot be filed");
+                self.failed += 1;
+            }
+        }
+    }
+
+    fn add_filed(&mut self, batch: &str, filed: &Filed) {
+        let &Filed { events, partitions, quarantined_lines: lines, bytes_read, .. } = filed;
+        let again = filed.settled == Some(Settled::Before);
+        tracing::info!(batch, events, partitions, bytes_read, again, "filed");
+        if lines > 0 {
+            tracing::error!(batch, lines, "a part could not be filed: see quarantine");
         }
         self.partitions += partitions as u64;
         if !again {
             self.batches += 1;
             self.events += events;
             self.repeats += filed.repeats;
-            self.partly += u64::from(lines + bytes > 0);
-            self.quarantined += lines;
+            self.quarantined_batches += u64::from(lines > 0);
+            self.quarantined_lines += lines;
         }
     }
 }

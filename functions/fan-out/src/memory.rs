@@ -119,6 +119,11 @@ impl Memory {
         Arc::new(memory)
     }
 
+    /// Replaces a batch in raw.
+    pub(crate) fn replace(&self, batch: &BatchKey, object: &[u8]) {
+        self.inner().batches.insert(batch.clone(), vec![Bytes::copy_from_slice(object)]);
+    }
+
     pub(crate) fn fan_out(self: &Arc<Self>) -> FanOut {
         FanOut::new(self.clone(), self.clone(), self.clone(), self.clone())
     }

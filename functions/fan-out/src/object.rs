@@ -8,7 +8,7 @@ use futures_util::stream;
 use memchr::memchr;
 use weir_core::ports::Content;
 
-use crate::spool::{Extent, Press, Spool};
+use crate::spool::{Compressor, Extent, Spool};
 
 /// RFC 1952: deflate, no flags, no time, no word about the compressor or the system, so that nothing in it
 /// differs from one run to the next.
@@ -66,13 +66,13 @@ impl Draft {
     }
 
     /// Makes a segment of what waits, and frees its memory.
-    pub(crate) fn flush(&mut self, press: &mut Press) -> io::Result<()> {
+    pub(crate) fn flush(&mut self, compressor: &mut Compressor) -> io::Result<()> {
         if self.waiting.is_empty() {
             return Ok(());
         }
         let text = std::mem::take(&mut self.waiting);
         self.memory = 0;
-        let extent = press.press(&text)?;
+        let extent = compressor.compress(&text)?;
         self.crc.update(&text);
         self.text_bytes += text.len() as u64;
         match self.extents.last_mut() {
@@ -83,8 +83,8 @@ impl Draft {
     }
 
     /// The finished object.
-    pub(crate) fn finish(mut self, press: &mut Press) -> io::Result<Object> {
-        self.flush(press)?;
+    pub(crate) fn finish(mut self, compressor: &mut Compressor) -> io::Result<Object> {
+        self.flush(compressor)?;
         let mut trailer = [0; TRAILER_BYTES];
         trailer[..2].copy_from_slice(&LAST_BLOCK);
         trailer[2..6].copy_from_slice(&self.crc.sum().to_le_bytes());
@@ -186,22 +186,22 @@ mod tests {
 
     /// An object of segments of lines.
     fn made(segments: &[Vec<Vec<u8>>]) -> Vec<u8> {
-        let (mut press, mut draft, mut other) = (Press::new(), Draft::default(), Draft::default());
+        let (mut compressor, mut draft, mut other) = (Compressor::new(), Draft::default(), Draft::default());
         for segment in segments {
             for line in segment {
                 draft.add(line);
                 assert!(draft.waiting() <= draft.memory());
                 assert!(draft.waiting.capacity() <= draft.memory());
             }
-            draft.flush(&mut press).unwrap();
+            draft.flush(&mut compressor).unwrap();
             // Another object's segments lie between.
             other.add(b"other");
-            other.flush(&mut press).unwrap();
+            other.flush(&mut compressor).unwrap();
         }
-        let object = draft.finish(&mut press).unwrap();
+        let object = draft.finish(&mut compressor).unwrap();
         assert_eq!(object.lines(), segments.iter().map(|segment| segment.len() as u64).sum::<u64>());
         let length = object.length();
-        let pieces: Vec<_> = run(object.into_content(&press.into_spool()).collect());
+        let pieces: Vec<_> = run(object.into_content(&compressor.into_spool()).collect());
         let bytes: Vec<u8> = pieces.into_iter().flat_map(Result::unwrap).collect();
         assert_eq!(bytes.len() as u64, length);
         bytes
@@ -234,7 +234,7 @@ mod tests {
     fn nothing_follows_what_cannot_be_read() {
         let gone = vec![Extent { offset: 0, length: 10 }, Extent { offset: 10, length: 10 }];
         let object = Object { extents: gone, trailer: [0; TRAILER_BYTES], lines: 1 };
-        let pieces: Vec<_> = run(object.into_content(&Press::new().into_spool()).collect());
+        let pieces: Vec<_> = run(object.into_content(&Compressor::new().into_spool()).collect());
         assert!(matches!(&pieces[..], [Err(_)]));
     }
 

@@ -9,11 +9,11 @@ use std::{cmp::Reverse, collections::BTreeMap, io};
 use weir_core::{BatchKey, Partition, RecordHead, RecordHeadError};
 
 use crate::{
-    aside::{Aside, Place},
+    lines::Sink,
     object::{Draft, Object},
-    reader::Sink,
+    quarantined::BadLine,
     repeats::Repeats,
-    spool::{Press, Spool},
+    spool::{Compressor, Spool},
 };
 
 /// When buffers are emptied.
@@ -36,7 +36,7 @@ impl Limits {
 pub(crate) struct Splitter {
     limits: Limits,
     batch: String,
-    press: Press,
+    compressor: Compressor,
     partitions: BTreeMap<Partition, Draft>,
     quarantine: Draft,
     repeats: Repeats,
@@ -44,7 +44,6 @@ pub(crate) struct Splitter {
     /// The memory that the buffers take.
     buffered: usize,
     quarantined_lines: u64,
-    quarantined_bytes: u64,
     /// A line for quarantine, while it is written.
     entry: Vec<u8>,
 }
@@ -59,8 +58,6 @@ pub(crate) struct Split {
     pub(crate) spool: Spool,
     /// How many lines are in quarantine.
     pub(crate) quarantined_lines: u64,
-    /// How many bytes are there that could not be decoded to lines.
-    pub(crate) quarantined_bytes: u64,
     /// How many lines are nowhere, as their events are in the lake already.
     pub(crate) repeats: u64,
 }
@@ -70,29 +67,27 @@ impl Splitter {
         Self {
             limits,
             batch: batch.as_str().to_owned(),
-            press: Press::new(),
+            compressor: Compressor::new(),
             partitions: BTreeMap::new(),
             quarantine: Draft::default(),
             repeats: Repeats::of(batch),
             dropped: 0,
             buffered: 0,
             quarantined_lines: 0,
-            quarantined_bytes: 0,
             entry: Vec::new(),
         }
     }
 
     pub(crate) fn finish(mut self) -> io::Result<Split> {
-        let press = &mut self.press;
-        let finish = |(partition, draft): (Partition, Draft)| Ok((partition, draft.finish(press)?));
+        let compressor = &mut self.compressor;
+        let finish = |(partition, draft): (Partition, Draft)| Ok((partition, draft.finish(compressor)?));
         let partitions = self.partitions.into_iter().map(finish).collect::<io::Result<_>>()?;
-        let quarantine = self.quarantine.finish(&mut self.press)?;
+        let quarantine = self.quarantine.finish(&mut self.compressor)?;
         Ok(Split {
             partitions,
             quarantine: (quarantine.lines() > 0).then_some(quarantine),
-            spool: self.press.into_spool(),
+            spool: self.compressor.into_spool(),
             quarantined_lines: self.quarantined_lines,
-            quarantined_bytes: self.quarantined_bytes,
             repeats: self.dropped,
         })
     }
@@ -112,7 +107,7 @@ impl Splitter {
                 break;
             }
             self.buffered -= draft.memory();
-            draft.flush(&mut self.press)?;
+            draft.flush(&mut self.compressor)?;
         }
         Ok(())
     }
@@ -124,12 +119,12 @@ fn add(
     line: &[u8],
     buffered: usize,
     segment: usize,
-    press: &mut Press,
+    compressor: &mut Compressor,
 ) -> io::Result<usize> {
     let before = draft.memory();
     draft.add(line);
     if draft.waiting() >= segment {
-        draft.flush(press)?;
+        draft.flush(compressor)?;
     }
     Ok(buffered - before + draft.memory())
 }
@@ -139,8 +134,7 @@ impl Sink for Splitter {
         let head = match route(line) {
             Ok(head) => head,
             Err(reason) => {
-                let place = Place::Line { number, part: None };
-                return self.aside(&Aside { place, reason: &reason, bytes: line });
+                return self.bad_line(&BadLine { number, part: None, reason: &reason, bytes: line });
             }
         };
         if self.repeats.has(&head) {
@@ -148,20 +142,18 @@ impl Sink for Splitter {
             return Ok(());
         }
         let draft = self.partitions.entry(head.partition).or_default();
-        self.buffered = add(draft, line, self.buffered, self.limits.segment, &mut self.press)?;
+        self.buffered = add(draft, line, self.buffered, self.limits.segment, &mut self.compressor)?;
         self.keep_to_budget()
     }
 
-    fn aside(&mut self, aside: &Aside<'_>) -> io::Result<()> {
-        match aside.place {
-            Place::Line { part: None | Some(1), .. } => self.quarantined_lines += 1,
-            // Another part of a line that was counted with its first.
-            Place::Line { .. } => {}
-            Place::Object { .. } => self.quarantined_bytes += aside.bytes.len() as u64,
+    fn bad_line(&mut self, line: &BadLine<'_>) -> io::Result<()> {
+        // A line that comes in parts counts with its first.
+        if matches!(line.part, None | Some(1)) {
+            self.quarantined_lines += 1;
         }
-        aside.write(&self.batch, &mut self.entry);
+        line.write(&self.batch, &mut self.entry);
         let draft = &mut self.quarantine;
-        self.buffered = add(draft, &self.entry, self.buffered, self.limits.segment, &mut self.press)?;
+        self.buffered = add(draft, &self.entry, self.buffered, self.limits.segment, &mut self.compressor)?;
         self.keep_to_budget()
     }
 }
@@ -242,12 +234,10 @@ mod tests {
         let mut splitter = splitter(Limits { segment: 1 << 20, budget: 1_000 });
         let line = record("ethan", "a", 1, "e").replace('é', &"x".repeat(5_000));
         splitter.line(1, line.as_bytes()).unwrap();
-        splitter
-            .aside(&Aside { place: Place::Object { offset: 0 }, reason: "", bytes: &[0; 5_000] })
-            .unwrap();
+        splitter.bad_line(&BadLine { number: 2, part: None, reason: "", bytes: &[0; 5_000] }).unwrap();
         assert_eq!(splitter.buffered, 0);
         let split = splitter.finish().unwrap();
-        assert_eq!(split.quarantined_bytes, 5_000);
+        assert_eq!(split.quarantined_lines, 1);
         assert_eq!(lines(&objects(split)[0]), [line]);
     }
 

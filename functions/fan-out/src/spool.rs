@@ -26,15 +26,15 @@ pub(crate) struct Extent {
 
 /// Takes segments in: each is compressed by itself, so that any of them can stand behind any other in one
 /// stream of deflate, and one compressor serves all objects.
-pub(crate) struct Press {
+pub(crate) struct Compressor {
     deflate: Compress,
     /// Room for a compressed segment; what is behind it is of earlier ones.
-    pressed: Vec<u8>,
+    compressed: Vec<u8>,
     file: SpooledTempFile,
     length: u64,
 }
 
-impl Press {
+impl Compressor {
     pub(crate) fn new() -> Self {
         Self::keeping(IN_MEMORY)
     }
@@ -42,43 +42,43 @@ impl Press {
     fn keeping(in_memory: usize) -> Self {
         Self {
             deflate: Compress::new(Compression::new(LEVEL), false),
-            pressed: Vec::new(),
+            compressed: Vec::new(),
             file: SpooledTempFile::new(in_memory),
             length: 0,
         }
     }
 
     /// Compresses a segment into the spool. What it becomes depends on nothing but its bytes.
-    pub(crate) fn press(&mut self, segment: &[u8]) -> io::Result<Extent> {
+    pub(crate) fn compress(&mut self, segment: &[u8]) -> io::Result<Extent> {
         self.deflate.reset();
         let (mut rest, mut made) = (segment, 0);
         loop {
             // Deflate never adds more than this, so that the loop is run once. It is not made anew for each segment: that
             // would be to clear it for nothing.
             let room = made + rest.len() + rest.len() / 4 + 64;
-            if self.pressed.len() < room {
-                self.pressed.resize(room, 0);
+            if self.compressed.len() < room {
+                self.compressed.resize(room, 0);
             }
             let (before_in, before_out) = (self.deflate.total_in(), self.deflate.total_out());
             let status = self
                 .deflate
-                .compress(rest, &mut self.pressed[made..], FlushCompress::Sync)
+                .compress(rest, &mut self.compressed[made..], FlushCompress::Sync)
                 .map_err(io::Error::other)?;
             // Both differences are at most as long as the slices given.
             let taken = usize::try_from(self.deflate.total_in() - before_in).unwrap_or(rest.len());
             made += usize::try_from(self.deflate.total_out() - before_out).unwrap_or_default();
             rest = &rest[taken..];
             // The flush, which ends the segment on a whole byte, is complete once there was room to spare.
-            if rest.is_empty() && made < self.pressed.len() {
+            if rest.is_empty() && made < self.compressed.len() {
                 break;
             }
             if status != Status::Ok {
                 return Err(io::Error::other("the compressor came to a halt"));
             }
         }
-        let pressed = &self.pressed[..made];
-        self.file.write_all(pressed)?;
-        let extent = Extent { offset: self.length, length: pressed.len() as u64 };
+        let compressed = &self.compressed[..made];
+        self.file.write_all(compressed)?;
+        let extent = Extent { offset: self.length, length: compressed.len() as u64 };
         self.length += extent.length;
         Ok(extent)
     }
@@ -126,10 +126,10 @@ mod tests {
             repeats in 1..40usize,
             in_memory in prop_oneof![Just(0), Just(2000), Just(1 << 24)],
         ) {
-            let mut press = Press::keeping(in_memory);
+            let mut compressor = Compressor::keeping(in_memory);
             let segments: Vec<_> = segments.iter().map(|segment| segment.repeat(repeats)).collect();
-            let extents: Vec<_> = segments.iter().map(|segment| press.press(segment).unwrap()).collect();
-            let spool = press.into_spool();
+            let extents: Vec<_> = segments.iter().map(|segment| compressor.compress(segment).unwrap()).collect();
+            let spool = compressor.into_spool();
             let mut stream: Vec<_> = extents.iter().flat_map(|extent| read(&spool, *extent)).collect();
             stream.extend([3, 0]);
             let mut text = Vec::new();
@@ -144,13 +144,13 @@ mod tests {
             repeats in 1..20usize,
         ) {
             let segment = segment.repeat(repeats);
-            let mut fresh = Press::new();
-            let expected = fresh.press(&segment).unwrap();
-            let mut used = Press::new();
+            let mut fresh = Compressor::new();
+            let expected = fresh.compress(&segment).unwrap();
+            let mut used = Compressor::new();
             for other in before {
-                used.press(&other).unwrap();
+                used.compress(&other).unwrap();
             }
-            let extent = used.press(&segment).unwrap();
+            let extent = used.compress(&segment).unwrap();
             prop_assert!(read(&used.into_spool(), extent) == read(&fresh.into_spool(), expected));
         }
     }

@@ -1,16 +1,13 @@
 //! The promises of filing a whole batch.
 
-use std::{collections::BTreeMap, io, sync::Arc};
+use std::{collections::BTreeMap, io};
 
-use async_trait::async_trait;
 use base64::{Engine, prelude::BASE64_STANDARD};
-use bytes::Bytes;
-use futures_util::stream;
 use proptest::prelude::*;
-use serde_json::Value;
+use serde_json::json;
 use weir_core::{
     BatchKey,
-    ports::{Content, PortError, Raw, Settled},
+    ports::{PortError, Settled},
 };
 
 use crate::{
@@ -39,14 +36,13 @@ fn file_in_pieces(pieces: &[&[u8]]) -> (Filed, State) {
 fn consistent(filed: &Filed, state: &State) {
     let lake = state.lake_lines();
     let counts: BTreeMap<_, _> = lake.iter().map(|(at, lines)| (at.clone(), lines.len() as u64)).collect();
-    assert_eq!(state.settled[&batch().id()], counts);
+    assert_eq!(state.settled.get(&batch().id()).cloned().unwrap_or_default(), counts);
+    assert_eq!(filed.settled.is_some(), !counts.is_empty());
     assert_eq!(filed.events, counts.values().sum::<u64>());
     assert_eq!(filed.partitions, counts.len());
     let quarantined = state.quarantined();
-    let lines = quarantined.iter().filter(|entry| !entry["line"].is_null());
-    let lines = lines.filter(|entry| entry["part"].is_null() || entry["part"] == 1);
+    let lines = quarantined.iter().filter(|entry| entry["part"].is_null() || entry["part"] == 1);
     assert_eq!(filed.quarantined_lines, lines.count() as u64);
-    assert_eq!(filed.quarantined_bytes, rest(&quarantined).len() as u64);
     for entry in &quarantined {
         assert_eq!(entry["batch"], batch().as_str());
         assert!(!entry["reason"].as_str().unwrap().is_empty());
@@ -54,19 +50,6 @@ fn consistent(filed: &Filed, state: &State) {
     // An object that holds nothing is not written.
     assert_eq!(state.quarantine.len(), usize::from(!quarantined.is_empty()));
     assert!(lake.values().all(|lines| !lines.is_empty()));
-}
-
-/// The bytes of the object that were put aside undecoded; they must be a single stretch.
-fn rest(quarantined: &[Value]) -> Vec<u8> {
-    let mut rest = Vec::new();
-    let mut start = None;
-    for entry in quarantined.iter().filter(|entry| entry["base64"].is_string() && !entry["offset"].is_null())
-    {
-        let offset = entry["offset"].as_u64().unwrap();
-        assert_eq!(offset, *start.get_or_insert(offset) + rest.len() as u64);
-        rest.extend(BASE64_STANDARD.decode(entry["base64"].as_str().unwrap()).unwrap());
-    }
-    rest
 }
 
 /// Three events of two partitions.
@@ -103,10 +86,8 @@ fn a_batch_becomes_one_object_per_user_type_and_hour() {
         partitions: 5,
         repeats: 0,
         quarantined_lines: 0,
-        quarantined_bytes: 0,
         bytes_read: object.len() as u64,
-        damage: None,
-        settled: Settled::Now,
+        settled: Some(Settled::Now),
     };
     assert_eq!(filed, report);
 }
@@ -130,10 +111,6 @@ fn an_event_that_comes_again_in_a_batch_is_filed_and_counted_once() {
     assert_eq!(state.lines(&partition("maria", "button_click", 498_661)), [of_maria]);
     assert_eq!(state.settled[&batch().id()].values().sum::<u64>(), 5);
     assert_eq!(file(&object).1, state);
-    // Damage makes it read the batch twice: nothing is a repeat of its own first reading.
-    let (damaged, state) = file(&[&object[..], b"garbage"].concat());
-    assert_eq!((damaged.events, damaged.repeats), (5, 5));
-    assert_eq!(state.lake, file(&object).1.lake);
 }
 
 #[test]
@@ -167,13 +144,13 @@ fn the_same_events_become_the_same_bytes_in_whatever_form_they_come() {
 }
 
 #[test]
-fn an_object_of_nothing_settles_and_writes_nothing() {
+fn an_object_of_nothing_is_no_damage_and_writes_and_settles_nothing() {
     for object in
         [&b""[..], b"\n", b"\r\n\n", b"\xef\xbb\xbf", b"\xef\xbb\xbf\n", &gzip(b""), &gzip(b"\n").repeat(3)]
     {
         let (filed, state) = file(object);
-        assert_eq!((filed.events, filed.settled, filed.damage), (0, Settled::Now, None));
-        assert!(state.lake.is_empty() && state.quarantine.is_empty());
+        assert_eq!((filed.events, filed.settled), (0, None));
+        assert_eq!(state, State::default());
     }
     assert_eq!(file_in_pieces(&[]).0.bytes_read, 0);
     assert_eq!(file_in_pieces(&[b"", b""]).0.events, 0);
@@ -249,68 +226,72 @@ fn no_carriage_return_reaches_the_lake() {
     assert_eq!(state.lake_lines().values().flatten().collect::<Vec<_>>(), [&sample()[0]]);
 }
 
-#[test]
-fn an_object_cut_short_anywhere_loses_no_line_that_is_there() {
-    let [a, b, c] = sample();
-    let [first, second] = [format!("{a}\n{b}"), format!("\n{c}\n")];
-    let (head, tail) = (gzip(first.as_bytes()), gzip(second.as_bytes()));
-    let object = [head.clone(), tail].concat();
-    for length in 0..object.len() {
-        let (filed, state) = file(&object[..length]);
-        let lines: Vec<_> = state.lake_lines().into_values().flatten().collect();
-        let quarantined = state.quarantined();
-        let incomplete: Vec<_> = quarantined.iter().filter_map(|entry| entry["text"].as_str()).collect();
-        // Whatever text was decoded is a beginning of the whole, and each byte of it in one place.
-        let mut rest = format!("{first}{second}");
-        for line in [&a, &b, &c] {
-            if lines.contains(line) {
-                rest = rest.replacen(line, "", 1);
-            }
-        }
-        assert_eq!(lines.len() as u64, filed.events);
-        if length == head.len() {
-            assert_eq!((filed.damage, lines.len()), (None, 2));
-        } else if length == 1 {
-            assert_eq!(incomplete, ["\u{1f}"]);
-        } else if length > 1 {
-            assert!(filed.damage.is_some() && !quarantined.is_empty());
-            assert!(incomplete.len() <= 1);
-            assert!(
-                rest.trim_start().starts_with(incomplete.first().copied().unwrap_or_default()),
-                "{length}"
-            );
-            // Behind the first member, its text is there.
-            assert!(length < head.len() || incomplete == [b.as_str()] || lines.contains(&b), "{length}");
-        }
+/// Filing the object must find it damaged: quarantine names it, and nothing else is anywhere.
+fn assert_damaged(object: &[u8], expected: Damage) {
+    let memory = Memory::with(&batch(), &[object]);
+    for _ in 0..2 {
+        let error = run(memory.fan_out().file(&batch())).unwrap_err();
+        assert!(matches!(error, FanOutError::Damaged { damage, .. } if damage == expected), "{error}");
+        let state = memory.state();
+        let entry = json!({"batch": batch().as_str(), "reason": expected.to_string()});
+        assert_eq!(state.quarantined(), [entry]);
+        assert_eq!((state.lake.len(), state.settled.len()), (0, 0));
     }
 }
 
 #[test]
-fn what_stands_behind_a_gzip_member_goes_to_quarantine() {
-    let text = sample().join("\n");
-    let member = gzip(format!("{text}\n").as_bytes());
-    let garbage = [&b"\x1f\x00"[..], &b"abc".repeat(300_000)].concat();
-    let (filed, state) = file(&[&member[..], &garbage].concat());
-    assert_eq!(filed.damage, Some(Damage { offset: member.len() as u64, flaw: Flaw::NotGzip }));
-    assert_eq!(filed.events, 3);
-    assert_eq!(filed.bytes_read, (member.len() + garbage.len()) as u64);
-    assert!(rest(&state.quarantined()) == garbage);
+fn a_damaged_object_is_quarantined_whole_whatever_its_flaw() {
+    let [a, b, c] = sample();
+    let sound = gzip(format!("{a}\n{b}\n").as_bytes());
+    let last = gzip(format!("{c}\n").as_bytes());
+    let at = |offset: usize, flaw| Damage { offset: offset as u64, flaw };
+    for length in 2..last.len() {
+        assert_damaged(&last[..length], at(0, Flaw::CutShort));
+        assert_damaged(&[&sound[..], &last[..length]].concat(), at(sound.len(), Flaw::CutShort));
+    }
+    let mut checksum = last.clone();
+    checksum[last.len() - 5] ^= 1;
+    let mut length = last.clone();
+    length[last.len() - 1] ^= 1;
+    let mut method = last.clone();
+    method[2] = 7;
+    for damaged in [checksum, length, method] {
+        assert_damaged(&damaged, at(0, Flaw::Corrupt));
+        assert_damaged(&[&sound[..], &damaged, &sound].concat(), at(sound.len(), Flaw::Corrupt));
+    }
+    for garbage in [&b"abc".repeat(300_000)[..], &last[2..], b"\n\n", format!("{c}\n").as_bytes()] {
+        assert_damaged(&[&sound[..], garbage].concat(), at(sound.len(), Flaw::Corrupt));
+    }
 }
 
 #[test]
-fn a_member_that_is_not_what_its_checksum_says_goes_to_quarantine_whole() {
-    let [a, b, c] = sample();
-    let sound = gzip(format!("{a}\n{b}").as_bytes());
-    let mut damaged = gzip(format!("\n{c}\n").as_bytes());
-    let checksum = damaged.len() - 5;
-    damaged[checksum] ^= 1;
-    let later = gzip(c.as_bytes());
-    let (filed, state) = file(&[&sound[..], &damaged, &later].concat());
-    assert_eq!(filed.damage, Some(Damage { offset: sound.len() as u64, flaw: Flaw::Corrupt }));
-    assert_eq!(state.lake_lines().into_values().flatten().collect::<Vec<_>>(), [a]);
-    let quarantined = state.quarantined();
-    assert_eq!((&quarantined[0]["line"], &quarantined[0]["text"]), (&2.into(), &b.as_str().into()));
-    assert!(rest(&quarantined) == [damaged, later].concat());
+fn a_damaged_object_is_filed_like_any_other_once_it_is_repaired() {
+    let text = format!("{}\nbroken\n", sample().join("\n"));
+    let object = gzip(text.as_bytes());
+    let expected = file(&object).1;
+    let mut without_beginning = object.clone();
+    without_beginning[..10].fill(0);
+    for damaged in [&object[..object.len() - 1], &without_beginning, b""] {
+        let memory = Memory::with(&batch(), &[damaged]);
+        let _ = run(memory.fan_out().file(&batch()));
+        assert_eq!((memory.state().lake.len(), memory.state().settled.len()), (0, 0));
+        memory.replace(&batch(), &object);
+        let filed = run(memory.fan_out().file(&batch())).unwrap();
+        assert_eq!((filed.events, filed.settled), (3, Some(Settled::Now)));
+        assert_eq!(memory.state(), expected);
+    }
+}
+
+#[test]
+fn damage_that_cannot_be_quarantined_is_found_again() {
+    let object = [&gzip(sample()[0].as_bytes())[..], b"garbage"].concat();
+    let memory = Memory::with(&batch(), &[&object]);
+    memory.fail_after(2, Failure::Undone);
+    let error = run(memory.fan_out().file(&batch())).unwrap_err();
+    assert!(matches!(error, FanOutError::Quarantine { .. }) && error.is_retryable(), "{error}");
+    assert_eq!(memory.state(), State::default());
+    let error = run(memory.fan_out().file(&batch())).unwrap_err();
+    assert!(matches!(error, FanOutError::Damaged { .. }), "{error}");
 }
 
 #[test]
@@ -321,17 +302,17 @@ fn filing_again_changes_nothing() {
     let state = memory.state();
     for _ in 0..3 {
         let again = run(memory.fan_out().file(&batch())).unwrap();
-        assert_eq!(again, Filed { settled: Settled::Before, ..first.clone() });
+        assert_eq!(again, Filed { settled: Some(Settled::Before), ..first.clone() });
         assert_eq!(memory.state(), state);
     }
 }
 
-/// An object with many partitions, a line that is no record, a last one that may be incomplete, and damage.
+/// An object with many partitions, a line that is no record, and several members.
 fn varied() -> Vec<u8> {
     let good = (0..40).map(|n| record("ethan", ["a", "b", "c"][n % 3], n as u64 % 7, &format!("e-{n}")));
     let mut text = good.collect::<Vec<_>>().join("\n");
-    text.push_str("\nbroken\nincomplete");
-    [&gzip(text.as_bytes())[..], b"garbage"].concat()
+    text.push_str("\nbroken\n");
+    gzip(text.as_bytes()).repeat(2)
 }
 
 #[test]
@@ -339,18 +320,15 @@ fn dying_at_any_call_and_filing_again_ends_as_if_nothing_had_happened() {
     let object = varied();
     let pieces: Vec<_> = object.chunks(100).collect();
     let undisturbed = Memory::with(&batch(), &pieces);
-    let filed = run(undisturbed.fan_out().file(&batch())).unwrap();
-    assert!(filed.damage.is_some());
+    run(undisturbed.fan_out().file(&batch())).unwrap();
     let (calls, expected) = (undisturbed.calls(), undisturbed.state());
     assert!(calls > 30 && expected.quarantine.len() == 1);
     for failing in 0..calls {
         for failure in [Failure::Undone, Failure::Done] {
             let memory = Memory::with(&batch(), &pieces);
             memory.fail_after(failing, failure);
-            // A piece may lie behind the damage and not be asked for in the first reading.
-            if let Err(error) = run(memory.fan_out().file(&batch())) {
-                assert!(error.is_retryable(), "{error}");
-            }
+            let error = run(memory.fan_out().file(&batch())).unwrap_err();
+            assert!(error.is_retryable(), "{error}");
             // It may die a second time.
             memory.fail_after(failing, failure);
             let _ = run(memory.fan_out().file(&batch()));
@@ -418,7 +396,7 @@ fn many_at_once_on_one_batch_file_it_once() {
     let key = batch();
     let runs = fan_outs.iter().map(|fan_out| fan_out.file(&key));
     let filed: Vec<_> = run(futures_util::future::join_all(runs)).into_iter().map(Result::unwrap).collect();
-    assert_eq!(filed.iter().filter(|filed| filed.settled == Settled::Now).count(), 1);
+    assert_eq!(filed.iter().filter(|filed| filed.settled == Some(Settled::Now)).count(), 1);
     assert_eq!(memory.state(), expected);
 }
 
@@ -454,40 +432,8 @@ fn only_failures_that_may_pass_are_worth_another_try() {
     let source = || io::Error::other("x");
     assert!(FanOutError::Read { batch: batch(), source: source() }.is_retryable());
     assert!(FanOutError::Spool { batch: batch(), source: source() }.is_retryable());
-    assert!(FanOutError::Changed { batch: batch() }.is_retryable());
-}
-
-/// Answers with another content every time.
-struct Changing(std::sync::Mutex<Vec<Vec<u8>>>);
-
-#[async_trait]
-impl Raw for Changing {
-    async fn open(&self, _: &BatchKey) -> Result<Content, PortError> {
-        let object = self.0.lock().unwrap().pop().unwrap();
-        Ok(Box::pin(stream::iter([Ok(Bytes::from(object))])))
-    }
-}
-
-#[test]
-fn an_object_that_changes_while_it_is_read_is_not_filed() {
-    let member = gzip(sample().join("\n").as_bytes());
-    let damaged = [&member[..], b"garbage"].concat();
-    let mut damaged_earlier = damaged.clone();
-    damaged_earlier[20] ^= 0x55;
-    for second in [
-        member.clone(),
-        damaged_earlier,
-        b"plain".repeat(100),
-        Vec::new(),
-        member.repeat(2)[..member.len() - 1].into(),
-    ] {
-        let memory = Memory::with(&batch(), &[]);
-        let raw = Changing(vec![second, damaged.clone()].into());
-        let fan_out = FanOut::new(Arc::new(raw), memory.clone(), memory.clone(), memory.clone());
-        let error = run(fan_out.file(&batch())).unwrap_err();
-        assert!(matches!(error, FanOutError::Changed { .. }), "{error}");
-        assert_eq!(memory.state(), State::default());
-    }
+    let damage = Damage { offset: 0, flaw: Flaw::Corrupt };
+    assert!(!FanOutError::Damaged { batch: batch(), damage }.is_retryable());
 }
 
 proptest! {
@@ -524,7 +470,7 @@ proptest! {
         let pieces = cut(&object, &cuts);
 
         let (filed, state) = file_in_pieces(&pieces);
-        prop_assert_eq!(filed.damage, None);
+        prop_assert_eq!(filed.bytes_read, object.len() as u64);
         prop_assert_eq!(state.lake_lines(), lake);
         let quarantined: Vec<_> = state.quarantined().iter()
             .map(|entry| (entry["line"].as_u64().unwrap(), entry["text"].as_str().unwrap().to_owned()))

@@ -2,7 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
-use std::{io::Write, time::Duration};
+use std::{
+    io::Write,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use flate2::{Compression, write::GzEncoder};
 use serde_json::{Value, json};
@@ -96,7 +103,7 @@ fn a_missing_variable_is_named() {
 fn a_batch_is_filed_and_measured() {
     let aws = aws();
     let mut function = function(&aws);
-    assert_eq!(function.answer(s3(&["raw/a.gz"])), json!({}));
+    assert_eq!(function.answer(sqs(&[("one", s3(&["raw/a.gz"]))])), json!({"batchItemFailures": []}));
     let puts = puts(&aws);
     let folder = "button_click/year=2026/month=11/day=20/hour=13/a-";
     assert_eq!(puts.len(), 3, "{puts:?}");
@@ -195,48 +202,67 @@ fn a_batch_of_thousands_of_users_is_filed_in_a_part_of_the_functions_time() {
 }
 
 #[test]
-fn called_directly_it_fails_if_a_batch_does_and_has_filed_the_others() {
-    let aws = aws();
-    let mut function = function(&aws);
-    assert_eq!(function.answer(test_event()), json!({}));
-    assert!(aws.calls().is_empty());
-    let Outcome::Error(error) = function.invoke(s3(&["raw/no-such.gz", "raw/a.gz"])) else { panic!() };
-    assert!(error["errorMessage"].as_str().unwrap().starts_with("1 of "), "{error}");
-    assert_eq!(puts(&aws).len(), 3);
-
-    let event = json!({
-        "source": "aws.s3",
-        "detail-type": "Object Created",
-        "detail": {"bucket": {"name": "weir-raw"}, "object": {"key": "raw/a b+c.gz"}},
+fn a_damaged_batch_is_quarantined_alarms_and_is_not_tried_again() {
+    let aws = StubAws::start(|call: &Call| match call.method.as_str() {
+        "GET" => (200, batch()[..100].to_vec()),
+        _ => (200, b"{}".to_vec()),
     });
-    assert_eq!(function.answer(event), json!({}));
-    assert_eq!(puts(&aws).len(), 6);
+    let mut function = function(&aws);
+    let answer = function.answer(sqs(&[("one", s3(&["raw/a.gz"]))]));
+    assert_eq!(answer, json!({"batchItemFailures": []}));
+    let puts = puts(&aws);
+    assert!(puts.len() == 1 && puts[0].starts_with("/weir-raw/quarantine/a-"), "{puts:?}");
+    assert!(aws.calls().iter().all(|call| call.target.is_empty()), "nothing is settled");
+    assert_eq!(function.measured(|_| true)["BatchesQuarantined"], 1);
+    let error = function.logged(|line| line["level"] == "ERROR");
+    assert_eq!(error["message"], "a batch is damaged: nothing of it is filed");
+    assert_eq!((&error["batch"], error["damage"].is_string()), (&json!("raw/a.gz"), true));
 }
 
 #[test]
-fn a_batch_and_its_partitions_are_traced_and_nobody_in_them_is_named() {
-    let (aws, collector) = (aws(), StubAws::start(|_| (200, b"{}".to_vec())));
-    let (url, endpoint) = (aws.url(), collector.url());
-    let traced = [("AWS_ENDPOINT_URL", url.as_str()), ("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint)];
-    let variables: Vec<_> = VARIABLES.into_iter().chain(traced).collect();
-    let mut function = Function::start(PROGRAM, &variables);
-    function.answer(s3(&["raw/a.gz"]));
-    let calls = collector.calls();
-    let of_call =
-        |call: &Call| call.json()["resourceSpans"][0]["scopeSpans"][0]["spans"].as_array().unwrap().clone();
-    let spans: Vec<Value> = calls.iter().flat_map(of_call).collect();
-    let of_name = |name: &str| -> Vec<&Value> { spans.iter().filter(|span| span["name"] == name).collect() };
-    let [invocation] = of_name("invocation")[..] else { panic!("{spans:?}") };
-    let [batch] = of_name("batch")[..] else { panic!("{spans:?}") };
-    let partitions = of_name("partition");
-    assert_eq!((&batch["parentSpanId"], partitions.len()), (&invocation["spanId"], 2));
-    assert!(partitions.iter().all(|span| span["parentSpanId"] == batch["spanId"]));
-    for call in calls {
-        let text = String::from_utf8_lossy(&call.body).into_owned();
-        assert!(text.contains(r#"{"key":"weir.quarantined_lines","value":{"intValue":"1"}}"#), "{text}");
-        // An id may have the letters of a short name.
-        for private in ["ethan", "\"ada", "=ada", "broken"] {
-            assert!(!text.contains(private), "{private} is told: {text}");
-        }
+fn a_function_whose_time_is_over_ends_by_itself_and_the_message_comes_again_and_is_filed() {
+    let line = |user: usize| {
+        format!(
+            r#"{{"username":"user{user}","event_type":"button_click","event_id":"{user}","received_at":1795179605007,"button_id":"b"}}"#
+        ) + "\n"
+    };
+    let object = zipped(&(0..300).map(line).collect::<String>());
+    // No put is answered in the first invocation.
+    let is_first = Arc::new(AtomicBool::new(true));
+    let hangs = is_first.clone();
+    let wait = move |call: &Call| match call.method.as_str() {
+        "PUT" if hangs.load(Ordering::SeqCst) => Duration::from_secs(60),
+        _ => Duration::ZERO,
+    };
+    let aws = StubAws::start_after(wait, move |call: &Call| match call.method.as_str() {
+        "GET" => (200, object.clone()),
+        _ => (200, b"{}".to_vec()),
+    });
+    let mut function = function(&aws);
+    let event = sqs(&[("one", s3(&["raw/a.gz"])), ("two", s3(&["raw/b.gz"]))]);
+    let failed = json!({"batchItemFailures": [{"itemIdentifier": "one"}, {"itemIdentifier": "two"}]});
+    assert_eq!(function.invoke_within(event.clone(), Duration::from_secs(6)), Outcome::Answer(failed));
+    let error = function.logged(|line| line["level"] == "ERROR");
+    assert_eq!(error["message"], "a batch cannot be filed");
+    assert_eq!(error["error"], "the time of the invocation was over before it was filed");
+    assert_eq!(function.measured(|_| true)["BatchesFailed"], 2);
+    assert!(aws.calls().iter().all(|call| call.target.is_empty()), "nothing is settled");
+
+    is_first.store(false, Ordering::SeqCst);
+    let before = puts(&aws).len();
+    let done = json!({"batchItemFailures": []});
+    assert_eq!(function.invoke_within(event, Duration::from_secs(30)), Outcome::Answer(done));
+    assert_eq!(puts(&aws).len() - before, 600);
+}
+
+#[test]
+fn an_event_that_is_not_of_a_queue_is_an_error() {
+    let aws = aws();
+    let mut function = function(&aws);
+    for event in [s3(&["raw/a.gz"]), test_event(), json!("hello")] {
+        let Outcome::Error(error) = function.invoke(event) else { panic!() };
+        assert_eq!(error["errorMessage"], "the event is not one of an SQS queue");
     }
+    assert!(aws.calls().is_empty());
+    function.logged(|line| line["level"] == "ERROR" && line["message"] == "a notification is not understood");
 }

@@ -5,9 +5,10 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::Label;
-
 type ByKind = Family<Label, Counter>;
+
+/// One label and its value.
+pub(super) type Label = [(&'static str, &'static str); 1];
 
 /// Returns each kind of operation with the requests and the calls since the last time.
 pub(in crate::serve) type TakeStats = Box<dyn Fn() -> [(&'static str, u64, u64); 3] + Send + Sync>;
@@ -32,12 +33,12 @@ impl Sharing {
             "Calls that these took: requests that come together share them",
             sharing.calls.clone(),
         );
-        sharing.look();
+        sharing.refresh();
         sharing
     }
 
     /// Refreshes the values.
-    pub(super) fn look(&self) {
+    pub(super) fn refresh(&self) {
         for (kind, requests, calls) in (self.take_stats)() {
             self.requests.get_or_create(&[("kind", kind)]).inc_by(requests);
             self.calls.get_or_create(&[("kind", kind)]).inc_by(calls);

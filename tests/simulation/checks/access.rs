@@ -26,6 +26,13 @@ pub(super) fn credentials(ledger: &Ledger, broken: &mut Broken) {
             (Verdict::Allowed, Some(key)) if !may_be_believed(key, exchange, believed) => {
                 "a key was accepted that is no longer good"
             }
+            // The collector goes by the key's own end, whatever API Gateway still believes.
+            (Verdict::Allowed, Some(key))
+                if key.ends.is_some_and(|end| end <= exchange.decided)
+                    && !matches!(exchange.status, Some(401) | None) =>
+            {
+                "a key was accepted after its own end"
+            }
             // API Gateway still believes in it, and the collector knows that it has ended by itself.
             (Verdict::Allowed, Some(key)) if exchange.status == Some(401) => {
                 if !is_good(key, exchange) {
@@ -42,7 +49,7 @@ pub(super) fn credentials(ledger: &Ledger, broken: &mut Broken) {
             (Verdict::Denied, Some(key)) if is_good(key, exchange) => "a good key was refused",
             _ => continue,
         };
-        broken.push(("credentials", format!("{}: {why}", exchange.origin.name)));
+        broken.push(("credentials", format!("{}: {why}", exchange.origin.who)));
     }
 }
 
@@ -79,7 +86,7 @@ pub(super) fn failures_have_a_cause(ledger: &Ledger, broken: &mut Broken) {
                 && ((same_credentials && other.origin.was_disturbed() && lately) || claimed())
         });
         if failed && !exchange.origin.was_disturbed() && !shared {
-            let details = format!("{}: {:?} {:?}", exchange.origin.name, exchange.status, exchange.said);
+            let details = format!("{}: {:?} {:?}", exchange.origin.who, exchange.status, exchange.said);
             broken.push(("failures have a cause", details));
         }
     }

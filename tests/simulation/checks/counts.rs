@@ -116,7 +116,7 @@ pub(super) fn live_of_each_request(ledger: &Ledger, broken: &mut Broken) {
         for (counter, by) in &all {
             if *by > get(&stored, counter) {
                 let stored = get(&stored, counter);
-                let name = &exchange.origin.name;
+                let name = &exchange.origin.who;
                 broken
                     .push(("live counts", format!("{name} stored {stored} of {counter:?} and counted {by}")));
             }
@@ -125,7 +125,7 @@ pub(super) fn live_of_each_request(ledger: &Ledger, broken: &mut Broken) {
             let excused = exchange.origin.was_disturbed() && !told.contains_key(&counter);
             if get(&all, &counter) < by && !excused {
                 let counted = get(&all, &counter);
-                let name = &exchange.origin.name;
+                let name = &exchange.origin.who;
                 broken.push((
                     "live counts",
                     format!("{name} acknowledged {by} of {counter:?}, counted {counted}"),
@@ -156,7 +156,7 @@ fn count_event(ledger: &Ledger, event: usize, counts: &mut Counts) {
 
 /// Reads all counts as Weir reads them.
 pub(super) async fn live_and_settled(world: &Arc<World>, weir: &Weir, lake: &Lake, broken: &mut Broken) {
-    let origin = world.origin("reading all counts".to_owned(), false);
+    let origin = world.origin(crate::operations::Who::Check, false);
     let (live, settled) = origin.run(all(weir)).await.unwrap();
     let raised = raised(world, false);
     if live != raised {

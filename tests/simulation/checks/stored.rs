@@ -10,7 +10,7 @@ use super::{Broken, count, text, unzipped};
 use crate::{
     ledger::{Exchange, Form, Ledger, marked},
     stranger,
-    world::{LAKE, RAW, World},
+    world::{RAW, World},
 };
 
 /// All objects of the lake and of quarantine.
@@ -25,7 +25,7 @@ impl Lake {
         let objects = world.objects.lock().unwrap();
         let quarantine =
             objects.of(RAW).into_iter().filter(|(key, _)| key.starts_with("quarantine/")).collect();
-        Self { objects: objects.of(LAKE), quarantine }
+        Self { objects: objects.lake(), quarantine }
     }
 
     /// The lines of all objects, with their paths.
@@ -47,7 +47,7 @@ pub(super) fn acknowledged_is_stored(ledger: &Ledger, lake: &Lake, broken: &mut 
     for exchange in &ledger.exchanges {
         for (event, said) in exchange.events.iter().zip(&exchange.said) {
             if said.is_acknowledged() && !stored.contains(event) {
-                let name = &exchange.origin.name;
+                let name = &exchange.origin.who;
                 broken.push(("acknowledged is stored", format!("{name} was told {said:?} of e{event}")));
             }
         }
@@ -63,7 +63,7 @@ pub(super) fn stored_once(ledger: &Ledger, broken: &mut Broken) {
         }
         if let Some((line, times)) = told.iter().find(|(_, times)| **times > 1) {
             let line = String::from_utf8_lossy(&line[..line.len().min(200)]);
-            broken.push(("stored once", format!("{} stored {times} times: {line}", exchange.origin.name)));
+            broken.push(("stored once", format!("{} stored {times} times: {line}", exchange.origin.who)));
         }
     }
 }
@@ -92,7 +92,7 @@ pub(super) fn stored_once_in_all(ledger: &Ledger, broken: &mut Broken) {
             let failed = origin.was_disturbed() && origin.tried_to_mark.lock().unwrap().contains(&id);
             let died = exchange.status.is_none();
             if *told && (marked || !(failed || died)) {
-                let details = format!("{id} was stored by {} (marked: {marked}), and again", origin.name);
+                let details = format!("{id} was stored by {} (marked: {marked}), and again", origin.who);
                 broken.push(("stored once", details));
             }
         }
@@ -108,8 +108,9 @@ pub(super) fn as_sent(world: &World, ledger: &Ledger, broken: &mut Broken) {
         }
     }
     let garbage: BTreeSet<&Vec<u8>> = ledger.garbage.iter().collect();
-    for line in world.stream.lock().unwrap().batches.values().flatten() {
-        if garbage.contains(line) {
+    let stream = world.stream.lock().unwrap();
+    for line in stream.batches.values().flatten() {
+        if garbage.contains(line) || stream.backlog.contains(line) {
             continue;
         }
         if let Err(why) = one_as_sent(ledger, &times, line) {
@@ -225,7 +226,7 @@ pub(super) fn places(lake: &Lake, broken: &mut Broken) {
     }
 }
 
-/// What a stranger wrote lies in quarantine, with a reason, and nothing else does.
+/// What a stranger wrote is in quarantine, and the name of each batch that was damaged, with a reason; and nothing else is.
 pub(super) fn quarantine(world: &World, ledger: &Ledger, broken: &mut Broken) {
     let garbage: BTreeSet<&Vec<u8>> = ledger.garbage.iter().collect();
     let mut expected: BTreeMap<String, u64> = BTreeMap::new();
@@ -233,6 +234,10 @@ pub(super) fn quarantine(world: &World, ledger: &Ledger, broken: &mut Broken) {
         lines.iter().filter(|line| garbage.contains(line)).for_each(|line| {
             count(&mut expected, format!("{key} {:?}", String::from_utf8_lossy(line)), 1);
         });
+    }
+    // A damaged batch is named, with no line.
+    for key in &world.stream.lock().unwrap().were_damaged {
+        count(&mut expected, format!("{key} {:?}", ""), 1);
     }
     for key in &ledger.junk {
         count(&mut expected, format!("{key} {:?}", stranger::JUNK), 1);

@@ -104,7 +104,7 @@ impl World {
                 wait(5).await;
                 origin.boundary().await;
                 // The second call may go wrong by itself; whoever tries again finds the marker.
-                if self.faults.draw(Service::DynamoDb, "TransactWriteItems").is_some() {
+                if self.faults.draw(origin.who, Service::DynamoDb, "TransactWriteItems").is_some() {
                     return nothing(&body);
                 }
             }

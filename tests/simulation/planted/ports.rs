@@ -58,7 +58,13 @@ pub(crate) fn rejected(world: &World, inner: Arc<dyn RecentRejected>) -> Arc<dyn
 }
 
 pub(crate) fn raw(world: &World, inner: Arc<dyn Raw>) -> Arc<dyn Raw> {
-    let bugs = [Bug::BadLineEnds, Bug::FirstMemberOnly, Bug::TornTakenForWhole, Bug::ToldIdTakenForRepeat];
+    let bugs = [
+        Bug::BadLineEnds,
+        Bug::FirstMemberOnly,
+        Bug::TornTakenForWhole,
+        Bug::ToldIdTakenForRepeat,
+        Bug::DamageFiledInPart,
+    ];
     match bug_of(world, &bugs) {
         Some(bug) => Arc::new(Buggy { bug, inner, live: None }),
         None => inner,
@@ -178,6 +184,10 @@ impl Raw for Buggy<dyn Raw> {
             _ => MultiGzDecoder::new(&object[..]).read_to_end(&mut text),
         };
         if read.is_err() {
+            if self.bug == Bug::DamageFiledInPart && !text.is_empty() {
+                text.truncate(text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1));
+                return Ok(content(zipped(&text)));
+            }
             return Ok(content(object));
         }
         if self.bug == Bug::ToldIdTakenForRepeat {

@@ -4,10 +4,16 @@
 use serde_json::{Value, json};
 
 use super::{RAW, World};
-use crate::dice::Dice;
+use crate::{
+    dice::Dice,
+    luck::Luck,
+    operations::{What, Who},
+};
 
 /// As in `template.yaml`.
-const VISIBILITY: u64 = 720_000;
+const VISIBILITY: u64 = 960_000;
+
+/// Fewer than in `template.yaml`, so that messages get into the dead-letter queue within a run.
 const MAX_RECEIVES: u32 = 5;
 
 #[derive(Debug, Clone)]
@@ -25,6 +31,7 @@ pub(crate) struct Queue {
     sent: u64,
     /// Keys of batches that no message names yet.
     held_back: Vec<String>,
+    announcements: u32,
 }
 
 /// What S3 says of objects that were created.
@@ -47,18 +54,19 @@ impl Queue {
         self.messages.push(Message { id, body: body.to_string(), visible_at, receives: 0 });
     }
 
-    /// Hands out a message; it comes again if it is not deleted.
-    pub(crate) fn receive(&mut self, now: u64, dice: &Dice) -> Option<Message> {
+    /// Hands out a message to somebody; it comes again if it is not deleted.
+    pub(crate) fn receive(&mut self, now: u64, who: Who, luck: &Luck) -> Option<Message> {
         let visible = self.messages.iter().enumerate().filter(|(_, message)| message.visible_at <= now);
         let visible: Vec<usize> = visible.map(|(at, _)| at).collect();
         if visible.is_empty() {
             return None;
         }
-        let at = *dice.pick(&visible);
+        let picked = luck.number(who, What::Picked, 0, |dice| dice.range(0..visible.len() as u64));
+        let at = visible[usize::try_from(picked).unwrap() % visible.len()];
         let message = &mut self.messages[at];
         if message.receives >= MAX_RECEIVES {
             self.dead.push(self.messages.remove(at));
-            return self.receive(now, dice);
+            return self.receive(now, who, luck);
         }
         message.receives += 1;
         message.visible_at = now + VISIBILITY;
@@ -94,16 +102,22 @@ impl World {
     pub(crate) fn announce(&self, key: &str) {
         let now = self.clock.millis();
         let mut queue = self.queue.lock().unwrap();
+        let who = Who::Announcement(queue.announcements);
+        queue.announcements += 1;
         queue.held_back.push(key.to_owned());
-        if self.faults.chance(250) {
+        if self.faults.chance(who, What::HeldBack, 250) {
             return;
         }
         let mut keys = std::mem::take(&mut queue.held_back);
-        self.dice.shuffle(&mut keys);
-        let times = if self.faults.chance(150) { 2 } else { 1 };
+        if keys.len() > 1 {
+            let order = self.luck.number(who, What::Mixed, 0, |dice| dice.range(0..1_000_000));
+            Dice::new(order, "mixed").shuffle(&mut keys);
+        }
+        let times = if self.faults.chance(who, What::Twice, 150) { 2 } else { 1 };
         for _ in 0..times {
-            let late =
-                if self.faults.chance(300) { self.dice.range(0..900_000) } else { self.dice.range(0..2_000) };
+            let soon = self.luck.number(who, What::After, 1_000, |dice| dice.range(0..2_000));
+            let late = |dice: &Dice| if dice.chance(300) { dice.range(1..900_000) } else { 0 };
+            let late = soon + self.faults.number(who, What::Late, late);
             queue.send(&notification(&keys), now + late);
         }
     }

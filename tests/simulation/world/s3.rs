@@ -5,6 +5,13 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use percent_encoding::percent_decode_str;
 
+use super::LAKE;
+use crate::{
+    luck::Luck,
+    operations::{What, Who},
+    operator::USERS,
+};
+
 /// A call to S3.
 pub(crate) struct Call {
     pub(crate) operation: &'static str,
@@ -16,6 +23,24 @@ pub(crate) struct Call {
 #[derive(Default)]
 pub(crate) struct Objects {
     buckets: BTreeMap<String, BTreeMap<String, Bytes>>,
+    /// The users' own buckets, where users have any.
+    owned: BTreeMap<String, Owner>,
+}
+
+/// The account that has the bucket with a user's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Owner {
+    /// This one.
+    Us,
+    /// A stranger's.
+    Stranger,
+    /// None: there is no such bucket.
+    Nobody,
+}
+
+/// Whether events go into a bucket of each user, where there is one.
+pub(crate) fn has_bucket_per_user(luck: &Luck) -> bool {
+    luck.number(Who::Run, What::BucketPerUser, 0, |dice| u64::from(dice.chance(300))) > 0
 }
 
 impl Call {
@@ -45,6 +70,25 @@ impl Call {
 }
 
 impl Objects {
+    /// Draws whose the buckets with users' names are.
+    pub(crate) fn new(luck: &Luck) -> Self {
+        let owner = |user: &&str| {
+            let owner = match luck.number(Who::Run, What::BucketOwner, 0, |dice| dice.range(0..3)) {
+                0 => Owner::Us,
+                1 => Owner::Stranger,
+                _ => Owner::Nobody,
+            };
+            (format!("{user}-raw-events"), owner)
+        };
+        Self { owned: USERS.iter().map(owner).collect(), ..Self::default() }
+    }
+
+    /// The objects of the lake: of the shared bucket, and of users' own.
+    pub(crate) fn lake(&self) -> BTreeMap<String, Bytes> {
+        let own = self.owned.keys().flat_map(|bucket| self.of(bucket));
+        self.of(LAKE).into_iter().chain(own).collect()
+    }
+
     pub(crate) fn put(&mut self, bucket: &str, key: &str, object: Bytes) {
         self.buckets.entry(bucket.to_owned()).or_default().insert(key.to_owned(), object);
     }
@@ -57,6 +101,12 @@ impl Objects {
     /// Does a call; answers with the status and the body.
     pub(crate) fn call(&mut self, call: &Call, body: &[u8]) -> (u16, Bytes) {
         match call.operation {
+            "PutObject" if self.owned.get(&call.bucket) == Some(&Owner::Stranger) => {
+                (403, error("AccessDenied"))
+            }
+            "PutObject" if self.owned.get(&call.bucket) == Some(&Owner::Nobody) => {
+                (404, error("NoSuchBucket"))
+            }
             "PutObject" => {
                 self.put(&call.bucket, &call.key, Bytes::copy_from_slice(body));
                 (200, Bytes::new())

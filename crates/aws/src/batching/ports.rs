@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
 use weir_core::{
-    Counter, EventType, Hour, Increment, Key, Record, Username,
+    CountedValue, Counter, EventType, Hour, Increment, Record, Username,
     counts::{KeyCount, KeysRequest, SettledTotals},
     ports::{LiveCounts, PortError, RecentRejected, SettledCounts},
     rejected::RejectedEvent,
@@ -16,7 +16,7 @@ const COUNTS: &str = "reading counts";
 const REJECTED: &str = "reading rejected events";
 
 /// The user, the type, the key to go on behind, and the limit.
-type KeysRead = (Username, EventType, Option<(Key, u64)>, usize);
+type KeysRead = (Username, EventType, Option<(CountedValue, u64)>, usize);
 
 /// Live counts that share reads and increments.
 pub(super) struct BatchedLiveCounts {

@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::{operation::update_item::UpdateItemError, types::Attribute
 use futures_util::future::try_join;
 use weir_core::{
     Counter, EventType, Hour, Increment, Timestamp, Username,
-    books::{Correction, Tally, TypeCounts},
+    books::{Breakdown, Correction, TypeCounts},
     counts::KeysRequest,
     ports::{Books, BooksAdmin, LiveCounts, PortError, SettledCounts},
 };
@@ -70,7 +70,7 @@ impl Books for DynamoCounts {
         let settled = try_join(settled_total, hours(self, username, event_type, first, last));
         let ((totals, keys), (settled, settled_hours)) = try_join(live, settled).await?;
         let keys = keys.into_iter().map(|count| (count.key, count.count)).collect();
-        let live = Tally { total: totals.first().copied().unwrap_or_default(), keys };
+        let live = Breakdown { total: totals.first().copied().unwrap_or_default(), keys };
         Ok(TypeCounts { live, settled, settled_hours, under_way: None })
     }
 }

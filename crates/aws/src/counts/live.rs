@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 use futures_util::{StreamExt, TryStreamExt, future::try_join_all, stream};
 use weir_core::{
-    Counter, EventType, Increment, Key, Username,
+    CountedValue, Counter, EventType, Increment, Username,
     counts::{KeyCount, KeysRequest},
     ports::{LiveCounts, PortError},
 };
@@ -152,7 +152,7 @@ impl LiveCounts for DynamoCounts {
         request: &KeysRequest,
     ) -> Result<Vec<KeyCount>, PortError> {
         let shards = self.all_shards().map(|shard| self.query(READING, live_keys(username, of, shard), None));
-        let mut sums: BTreeMap<Key, u64> = BTreeMap::new();
+        let mut sums: BTreeMap<CountedValue, u64> = BTreeMap::new();
         for (sk, count) in try_join_all(shards).await?.into_iter().flatten() {
             let key = sk.strip_prefix("key#").unwrap_or(&sk);
             let key = key.parse().map_err(|error| malformed(READING, format!("{error}")))?;

@@ -1,8 +1,8 @@
 //! [`Settlement`] and [`SettledCounts`] on DynamoDB.
 //!
 //! A transaction takes 100 items: the marker of a chunk of the batch, which must not exist yet, and up to 99 counts. The
-//! chunks follow from the tallies alone, so settling is idempotent: settling the batch again makes the same chunks and finds
-//! their markers.
+//! chunks follow from the numbers of events alone, so settling is idempotent: settling the batch again makes the same
+//! chunks and finds their markers.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -34,11 +34,11 @@ const TRIES: u32 = 10;
 const FIRST_WAIT: Duration = Duration::from_millis(20);
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
-/// Splits the counts into chunks, in an order that depends on the tallies only. A type's total is in every chunk that has
+/// Splits the counts into chunks, in an order that depends on those numbers only. A type's total is in every chunk that has
 /// hours of it, with their sum.
-fn chunks(tallies: &BTreeMap<Partition, u64>) -> Vec<BTreeMap<Place, u64>> {
+fn chunks(events: &BTreeMap<Partition, u64>) -> Vec<BTreeMap<Place, u64>> {
     let mut chunks = vec![BTreeMap::new()];
-    for (Partition { username, event_type, hour }, tally) in tallies {
+    for (Partition { username, event_type, hour }, count) in events {
         let total = Place::settled_total(username, event_type);
         let hour = Place::settled_hour(username, event_type, *hour);
         let full = |chunk: &BTreeMap<Place, u64>| {
@@ -48,8 +48,8 @@ fn chunks(tallies: &BTreeMap<Partition, u64>) -> Vec<BTreeMap<Place, u64>> {
             chunks.push(BTreeMap::new());
         }
         if let Some(chunk) = chunks.last_mut() {
-            *chunk.entry(total).or_default() += tally;
-            *chunk.entry(hour).or_default() += tally;
+            *chunk.entry(total).or_default() += count;
+            *chunk.entry(hour).or_default() += count;
         }
     }
     chunks
@@ -137,13 +137,9 @@ impl DynamoCounts {
 
 #[async_trait]
 impl Settlement for DynamoCounts {
-    async fn settle(
-        &self,
-        batch: &BatchId,
-        tallies: &BTreeMap<Partition, u64>,
-    ) -> Result<Settled, PortError> {
+    async fn settle(&self, batch: &BatchId, events: &BTreeMap<Partition, u64>) -> Result<Settled, PortError> {
         let (mut last, now) = (Settled::Before, self.clock.now());
-        for (number, counts) in chunks(tallies).iter().enumerate() {
+        for (number, counts) in chunks(events).iter().enumerate() {
             let marker = Place { pk: format!("batch#{batch}"), sk: format!("chunk#{number}") };
             // The batch is settled with its last chunk: the call that settled that chunk settled the batch.
             last = self.settle_chunk(&marker, counts, now).await?;
@@ -198,7 +194,7 @@ mod tests {
 
     #[test]
     fn chunks_fit_a_transaction_and_add_up() {
-        let mut tallies = BTreeMap::new();
+        let mut events = BTreeMap::new();
         for user in 0..3 {
             for of in ["a", "b"] {
                 for hour in 0..70 {
@@ -207,20 +203,20 @@ mod tests {
                         event_type: of.parse().unwrap(),
                         hour: Hour::from_epoch(498_000 + hour).unwrap(),
                     };
-                    tallies.insert(partition, hour + 1);
+                    events.insert(partition, hour + 1);
                 }
             }
         }
-        let chunks = chunks(&tallies);
+        let chunks = chunks(&events);
         assert!(chunks.iter().all(|chunk| chunk.len() <= 99));
         let sum = |wanted: &str| -> u64 {
             chunks.iter().flatten().filter(|(place, _)| place.sk.starts_with(wanted)).map(|(_, by)| by).sum()
         };
-        let all: u64 = tallies.values().sum();
+        let all: u64 = events.values().sum();
         assert_eq!((sum("hour#"), sum("type#")), (all, all));
         let places: Vec<&Place> =
             chunks.iter().flat_map(BTreeMap::keys).filter(|place| place.sk.starts_with("hour#")).collect();
-        assert_eq!(places.len(), tallies.len());
+        assert_eq!(places.len(), events.len());
     }
 
     #[test]

@@ -9,7 +9,7 @@ use serde::{
 use serde_json::value::RawValue;
 
 use super::Definition;
-use crate::Key;
+use crate::CountedValue;
 
 impl Definition {
     /// Returns the key of a stored line of this type: the one that [`Definition::check`] returned when the event came, as
@@ -20,7 +20,11 @@ impl Definition {
         let mut json = serde_json::Deserializer::from_slice(line);
         let raw = json.deserialize_map(Member(field)).ok().flatten()?;
         let Text(text) = serde_json::from_str(raw.get()).ok()?;
-        Some(if text.len() <= Key::MAX_BYTES { text } else { Key::of(&text).as_str().to_owned().into() })
+        Some(if text.len() <= CountedValue::MAX_BYTES {
+            text
+        } else {
+            CountedValue::of(&text).as_str().to_owned().into()
+        })
     }
 }
 
@@ -55,7 +59,7 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
-    use crate::{Catalog, Event, Key, Record, Stamp, Timestamp};
+    use crate::{Catalog, CountedValue, Event, Record, Stamp, Timestamp};
 
     fn stored(event: &str) -> (Option<String>, Option<String>) {
         let catalog = Catalog::built_in().unwrap();
@@ -93,7 +97,7 @@ mod tests {
             for key in [key.clone(), key.repeat(30), key.repeat(300)] {
                 let event = json!({"session_id": other, "button_id": key, "n": {"button_id": "not this"}}).to_string();
                 let (counted, found) = stored(&event);
-                prop_assert_eq!(&counted, &Some(Key::of(&key).to_string()));
+                prop_assert_eq!(&counted, &Some(CountedValue::of(&key).to_string()));
                 prop_assert_eq!(found, counted);
             }
         }

@@ -40,13 +40,13 @@ pub async fn the_books_have_every_count(books: &dyn Books, live: &dyn LiveCounts
         event_type: event_type(of),
         hour: Hour::from_epoch(498_000 + hour).unwrap(),
     };
-    let tallies = BTreeMap::from([
+    let events = BTreeMap::from([
         (at(&user, "a", 0), 3),
         (at(&user, "a", 7), 1),
         (at(&user, "b", 0), 9),
         (at(&only_settled, "a", 0), 1),
     ]);
-    settled.settle(&some_batch().id(), &tallies).await.unwrap();
+    settled.settle(&some_batch().id(), &events).await.unwrap();
 
     let counts = books.counts_of(&user, &event_type("a")).await.unwrap();
     assert_eq!((counts.live.total, counts.settled), (5, 4));

@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 
 use super::{event_type, somebody};
 use crate::{
-    Counter, Increment, Key, Username,
+    CountedValue, Counter, Increment, Username,
     counts::{KeyCount, KeysRequest},
     ports::LiveCounts,
 };
@@ -76,7 +76,7 @@ pub async fn users_do_not_see_each_other(counts: &dyn LiveCounts) {
 pub async fn any_text_is_a_key_of_its_own(counts: &dyn LiveCounts) {
     let user = somebody();
     let long = "é".repeat(256);
-    let [shortened, other] = ["1", "2"].map(|end| Key::of(&("é".repeat(5000) + end)));
+    let [shortened, other] = ["1", "2"].map(|end| CountedValue::of(&("é".repeat(5000) + end)));
     let keys = [
         "",
         " ",
@@ -112,7 +112,7 @@ pub async fn any_text_is_a_key_of_its_own(counts: &dyn LiveCounts) {
 pub async fn keys_are_paged_largest_first(counts: &dyn LiveCounts) {
     let user = somebody();
     let mut expected: Vec<KeyCount> = (0..57)
-        .map(|n| KeyCount { key: format!("k{n:02}").parse::<Key>().unwrap(), count: 1 + n % 7 })
+        .map(|n| KeyCount { key: format!("k{n:02}").parse::<CountedValue>().unwrap(), count: 1 + n % 7 })
         .collect();
     for count in &expected {
         let counter = counter(&user, "a", Some(count.key.as_str()));

@@ -47,10 +47,10 @@ pub async fn batches_add_up(settlement: &dyn Settlement, counts: &dyn SettledCou
 /// Settling a batch again changes nothing, and the answer says so.
 pub async fn a_batch_settles_once(settlement: &dyn Settlement, counts: &dyn SettledCounts) {
     let (user, batch) = (somebody(), some_batch().id());
-    let tallies = BTreeMap::from([(partition(&user, "a", 0), 3)]);
-    assert_eq!(settlement.settle(&batch, &tallies).await.unwrap(), Settled::Now);
+    let events = BTreeMap::from([(partition(&user, "a", 0), 3)]);
+    assert_eq!(settlement.settle(&batch, &events).await.unwrap(), Settled::Now);
     for _ in 0..3 {
-        assert_eq!(settlement.settle(&batch, &tallies).await.unwrap(), Settled::Before);
+        assert_eq!(settlement.settle(&batch, &events).await.unwrap(), Settled::Before);
     }
     assert_eq!(total(counts, &user, "a").await, 3);
 }
@@ -61,9 +61,9 @@ pub async fn the_time_of_the_last_batch_is_known(settlement: &dyn Settlement, co
     let (user, other) = (somebody(), somebody());
     let settled_at = async |user: &Username| counts.totals(user).await.unwrap().settled_at;
     let first = some_batch().id();
-    let tallies = BTreeMap::from([(partition(&user, "a", 0), 3), (partition(&user, "b", 0), 1)]);
+    let events = BTreeMap::from([(partition(&user, "a", 0), 3), (partition(&user, "b", 0), 1)]);
     let before = SystemClock.now();
-    settlement.settle(&first, &tallies).await.unwrap();
+    settlement.settle(&first, &events).await.unwrap();
     let at = settled_at(&user).await.unwrap();
     assert!(before <= at && at <= SystemClock.now(), "{before} {at}");
     assert_eq!(settled_at(&other).await, None);
@@ -76,7 +76,7 @@ pub async fn the_time_of_the_last_batch_is_known(settlement: &dyn Settlement, co
         now
     };
     tick();
-    assert_eq!(settlement.settle(&first, &tallies).await.unwrap(), Settled::Before);
+    assert_eq!(settlement.settle(&first, &events).await.unwrap(), Settled::Before);
     settlement.settle(&some_batch().id(), &BTreeMap::from([(partition(&other, "a", 0), 1)])).await.unwrap();
     assert_eq!(settled_at(&user).await, Some(at));
     let later: Timestamp = tick();
@@ -87,12 +87,12 @@ pub async fn the_time_of_the_last_batch_is_known(settlement: &dyn Settlement, co
 /// Five concurrent calls settle one batch: it counts once.
 pub async fn a_race_settles_once(settlement: &dyn Settlement, counts: &dyn SettledCounts) {
     let (user, batch) = (somebody(), some_batch().id());
-    let tallies: BTreeMap<_, _> = (0..130).map(|n| (partition(&user, "a", n), 1)).collect();
-    let answers = join_all((0..5).map(|_| settlement.settle(&batch, &tallies))).await;
+    let events: BTreeMap<_, _> = (0..130).map(|n| (partition(&user, "a", n), 1)).collect();
+    let answers = join_all((0..5).map(|_| settlement.settle(&batch, &events))).await;
     // The losers of a race may also get an error that asks for a retry; the retry must then find the batch settled.
     let now = answers.iter().filter(|answer| matches!(answer, Ok(Settled::Now))).count();
     assert!(now <= 1, "{answers:?}");
-    settlement.settle(&batch, &tallies).await.unwrap();
+    settlement.settle(&batch, &events).await.unwrap();
     assert_eq!(total(counts, &user, "a").await, 130);
     assert_eq!(counts.hours(&user, &event_type("a"), hour(0), hour(200)).await.unwrap().len(), 130);
 }
@@ -104,13 +104,13 @@ pub async fn a_batch_of_any_number_of_partitions_settles(
 ) {
     let users: Vec<_> = (0..5).map(|_| somebody()).collect();
     let partitions = users.iter().flat_map(|user| (0..70).map(move |n| partition(user, "a", n)));
-    let tallies: BTreeMap<_, _> = partitions.zip(1..).collect();
+    let events: BTreeMap<_, _> = partitions.zip(1..).collect();
     let batch = some_batch().id();
-    assert_eq!(settlement.settle(&batch, &tallies).await.unwrap(), Settled::Now);
-    assert_eq!(settlement.settle(&batch, &tallies).await.unwrap(), Settled::Before);
+    assert_eq!(settlement.settle(&batch, &events).await.unwrap(), Settled::Now);
+    assert_eq!(settlement.settle(&batch, &events).await.unwrap(), Settled::Before);
     for user in &users {
         let hours = counts.hours(user, &event_type("a"), hour(0), hour(69)).await.unwrap();
-        let expected: u64 = tallies.iter().filter(|(at, _)| at.username == *user).map(|(_, n)| n).sum();
+        let expected: u64 = events.iter().filter(|(at, _)| at.username == *user).map(|(_, n)| n).sum();
         assert_eq!((hours.len(), hours.values().sum::<u64>()), (70, expected));
         assert_eq!(total(counts, user, "a").await, expected);
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use rusqlite::{Connection, params};
 use weir_core::{
-    Counter, EventType, Increment, Key, Username,
+    CountedValue, Counter, EventType, Increment, Username,
     counts::{KeyCount, KeysRequest},
     ports::{LiveCounts, PortError},
 };
@@ -75,11 +75,11 @@ fn largest_keys(
     db: &Connection,
     username: &Username,
     event_type: &EventType,
-    moving: BTreeMap<Key, u64>,
+    moving: BTreeMap<CountedValue, u64>,
     request: &KeysRequest,
 ) -> rusqlite::Result<Vec<KeyCount>> {
     let mut page: Vec<KeyCount> = Vec::new();
-    let still = |key: &Key| !moving.contains_key(key);
+    let still = |key: &CountedValue| !moving.contains_key(key);
     let after = request.after.as_ref();
     // SQLite counts in i64.
     let from = after.map_or(i64::MAX, |after| i64::try_from(after.count).unwrap_or(i64::MAX));

@@ -15,13 +15,9 @@ use crate::{engine::Embedded, store::name};
 
 #[async_trait]
 impl Settlement for Embedded {
-    async fn settle(
-        &self,
-        batch: &BatchId,
-        tallies: &BTreeMap<Partition, u64>,
-    ) -> Result<Settled, PortError> {
-        let (batch, tallies, now) = (batch.clone(), tallies.clone(), self.inner.clock.now());
-        self.inner.journal.work("settling a batch", move |db| settle(db, &batch, &tallies, now)).await
+    async fn settle(&self, batch: &BatchId, events: &BTreeMap<Partition, u64>) -> Result<Settled, PortError> {
+        let (batch, events, now) = (batch.clone(), events.clone(), self.inner.clock.now());
+        self.inner.journal.work("settling a batch", move |db| settle(db, &batch, &events, now)).await
     }
 }
 
@@ -71,7 +67,7 @@ impl SettledCounts for Embedded {
 fn settle(
     db: &Connection,
     batch: &BatchId,
-    tallies: &BTreeMap<Partition, u64>,
+    events: &BTreeMap<Partition, u64>,
     now: Timestamp,
 ) -> rusqlite::Result<Settled> {
     let new =
@@ -88,9 +84,9 @@ fn settle(
          ON CONFLICT (username, event_type)
          DO UPDATE SET count = count + excluded.count, settled_at = excluded.settled_at",
     )?;
-    for (Partition { username, event_type, hour }, tally) in tallies {
-        hours.execute(params![username.as_str(), event_type.as_str(), hour.since_epoch(), tally])?;
-        totals.execute(params![username.as_str(), event_type.as_str(), tally, now.millis()])?;
+    for (Partition { username, event_type, hour }, count) in events {
+        hours.execute(params![username.as_str(), event_type.as_str(), hour.since_epoch(), count])?;
+        totals.execute(params![username.as_str(), event_type.as_str(), count, now.millis()])?;
     }
     Ok(Settled::Now)
 }

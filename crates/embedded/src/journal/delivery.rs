@@ -127,7 +127,7 @@ impl Courier {
         written: &mut bool,
     ) -> Result<Result<(), DeliveryError>, WriterGone> {
         if !*written {
-            if let Err(error) = self.write(batch) {
+            if let Err(error) = write(&self.raw, &self.reader, batch) {
                 return Ok(Err(error));
             }
             *written = true;
@@ -144,18 +144,22 @@ impl Courier {
         }
         Ok(Ok(()))
     }
+}
 
-    /// Writes the batch's file. Idempotent: its bytes depend on its rows only.
-    fn write(&self, batch: &Batch) -> Result<(), DeliveryError> {
-        let mut read = Ok(());
-        let wrote = self.raw.write(&batch.raw_key, |file| {
-            let mut gzip = GzBuilder::new().write(io::BufWriter::with_capacity(1 << 16, file), COMPRESSION);
-            read = each_row(&self.reader, batch, |lines| gzip.write_all(lines));
-            gzip.finish()?.flush()
-        });
-        read?;
-        wrote.map_err(|error| DeliveryError::File(error, batch.raw_key.clone()))
-    }
+/// Writes the batch's file. Idempotent: its bytes depend on its rows only. If reading them breaks off, there is no file: a
+/// part of a batch under its name would never be replaced by the whole.
+fn write(raw: &RawFolder, reader: &Connection, batch: &Batch) -> Result<(), DeliveryError> {
+    let mut read = Ok(());
+    let wrote = raw.write(&batch.raw_key, |file| {
+        let mut gzip = GzBuilder::new().write(io::BufWriter::with_capacity(1 << 16, file), COMPRESSION);
+        read = each_row(reader, batch, |lines| gzip.write_all(lines));
+        if read.is_err() {
+            return Err(io::Error::other("the batch could not be read"));
+        }
+        gzip.finish()?.flush()
+    });
+    read?;
+    wrote.map_err(|error| DeliveryError::File(error, batch.raw_key.clone()))
 }
 
 /// Passes the lines of each of the batch's rows to a function.
@@ -187,4 +191,35 @@ fn apply(db: &Connection, slice: &Slice, raw_key: &str) -> rusqlite::Result<()> 
     db.prepare_cached("DELETE FROM journal WHERE first <= ?1")?.execute([slice.last])?;
     db.prepare_cached("UPDATE progress SET applied = ?1")?.execute([slice.last])?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, io::Read};
+
+    use flate2::read::MultiGzDecoder;
+
+    use super::*;
+    use crate::folder::Folder;
+
+    #[test]
+    fn a_batch_whose_reading_breaks_off_leaves_no_file_and_is_written_whole_by_the_next_try() {
+        let folder = tempfile::tempdir().unwrap();
+        let raw = RawFolder::new(Folder::open(folder.path()).unwrap().sub("raw"));
+        let db = Connection::open_in_memory().unwrap();
+        db.execute_batch(
+            "CREATE TABLE journal (first INTEGER PRIMARY KEY, lines);
+             INSERT INTO journal VALUES (1, CAST('one\n' AS BLOB)), (2, 'unreadable')",
+        )
+        .unwrap();
+        let batch = Batch { first: 1, last: 2, raw_key: "batch.json.gz".to_owned(), written: false };
+        let path = folder.path().join("raw").join(&batch.raw_key);
+        assert!(matches!(write(&raw, &db, &batch), Err(DeliveryError::Store(_))));
+        assert!(!path.exists());
+        db.execute("UPDATE journal SET lines = CAST('two\n' AS BLOB) WHERE first = 2", []).unwrap();
+        assert!(write(&raw, &db, &batch).is_ok());
+        let mut text = String::new();
+        MultiGzDecoder::new(fs::File::open(path).unwrap()).read_to_string(&mut text).unwrap();
+        assert_eq!(text, "one\ntwo\n");
+    }
 }

@@ -9,7 +9,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use parking_lot::{Mutex, MutexGuard, RwLock};
-use weir_core::{Counter, EventType, Increment, Key, Username};
+use weir_core::{CountedValue, Counter, EventType, Increment, Username};
 
 /// A generation of the overlay is closed at this size: one transaction applies it to the stored counts.
 pub(crate) const SLICE_BYTES: u64 = 1 << 20;
@@ -156,7 +156,7 @@ impl Snapshot {
         username: &Username,
         event_type: &EventType,
         applied: u64,
-    ) -> BTreeMap<Key, u64> {
+    ) -> BTreeMap<CountedValue, u64> {
         let total = Counter { username: username.clone(), event_type: event_type.clone(), key: None };
         let mut keys = BTreeMap::new();
         for content in self.beyond(applied) {

@@ -1,0 +1,53 @@
+//! The routes that no event type may have, as the API uses them itself.
+
+use weir_core::{Catalog, catalog::CatalogError};
+
+/// First segments that the API itself uses, now or in a version to come.
+const RESERVED: [&str; 9] =
+    ["admin", "counts", "docs", "events", "health", "metrics", "openapi.json", "rejected", "weir.js"];
+
+/// Refuses a catalog in which an event type has one of the API's own routes. The error names the file and the line.
+pub fn check_routes(catalog: &Catalog) -> Result<(), CatalogError> {
+    for definition in catalog.iter() {
+        let route = definition.route().as_str();
+        let first = route.split('/').nth(1).unwrap_or_default();
+        if RESERVED.contains(&first) {
+            let rule = format!("must not begin with /{first}, which the API itself uses");
+            return Err(definition.refused_route(&rule));
+        }
+        if route.ends_with("/count") {
+            return Err(definition.refused_route("must not end in /count, which is where counts are read"));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checked(route: &str) -> Result<(), String> {
+        let text = format!("{{\"type\": \"object\",\n\"x-weir\": {{\n\"route\": \"{route}\"}}}}");
+        let catalog = Catalog::read([("a.json", text.as_str())]).map_err(|error| error.to_string())?;
+        check_routes(&catalog).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn no_route_of_an_event_type_is_one_of_the_apis_own() {
+        for own in ["counts", "docs", "events", "health", "metrics", "rejected"] {
+            for route in [format!("/{own}"), format!("/{own}/x"), format!("/{own}/x/y")] {
+                let expected =
+                    format!("a.json:3: the route must not begin with /{own}, which the API itself uses");
+                assert_eq!(checked(&route), Err(expected));
+            }
+        }
+        // A dot is in no route.
+        assert!(checked("/openapi.json").is_err() && checked("/weir.js").is_err());
+        for route in ["/count", "/x/count"] {
+            let expected = "a.json:3: the route must not end in /count, which is where counts are read";
+            assert_eq!(checked(route), Err(expected.to_owned()));
+        }
+        assert!(checked("/web/docs").is_ok() && checked("/my-rejected").is_ok());
+        assert!(check_routes(&Catalog::built_in().unwrap()).is_ok());
+    }
+}

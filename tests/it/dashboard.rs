@@ -1,0 +1,7 @@
+//! The dashboard does in a browser what is promised of it: Chromium looks at a real `weir serve`.
+
+mod accessible;
+mod contained;
+mod pictures;
+mod used;
+mod visit;

@@ -1,0 +1,315 @@
+//! What somebody does on the page: sign in, look, send events, sign out.
+
+use weir_core::{Clock, SystemClock};
+
+use super::visit::{
+    EVENT_REFUSED, NOT_ALLOWED, NOT_SIGNED_IN, TOO_MANY, everything, no_errors_but, sign_in, signed_in, tile,
+    visit,
+};
+use crate::harness::{Value, Weir, basic, browser::Browser, click, eventually, json};
+
+#[test]
+fn whoever_signs_in_and_clicks_the_button_sees_the_count_go_up_by_one() {
+    let weir = Weir::start();
+    assert_eq!(weir.post("/button/click", click("s1", "abc")).status, 200);
+    let browser = signed_in(&weir);
+    browser.until_is("#session .who", "demo");
+    browser.until_is("#accepted", "1");
+    for clicks in 1..=3 {
+        browser.click("#try-send");
+        browser
+            .until_contains("#try-answer", &format!("Stored: Button click. {clicks} since you signed in."));
+        browser.until_is("#accepted", &(1 + clicks).to_string());
+        browser.until_is(&tile(0), &(1 + clicks).to_string());
+    }
+    browser.until_contains("#keys-list", "abc\n4");
+    assert_eq!(weir.get("/button/click/count?button_id=abc").json(), json!({"count": 4}));
+    browser.until_contains("#tile-0", "all filed");
+    no_errors_but(&browser, &[]);
+}
+
+#[test]
+fn credentials_that_are_pasted_as_weir_prints_them_sign_in() {
+    let weir = Weir::start();
+    let browser = visit(&weir);
+    browser.fill("#username", &format!("{}\u{e007}", weir.credentials));
+    browser.until_is("#session .who", "demo");
+    no_errors_but(&browser, &[]);
+}
+
+#[test]
+fn what_others_send_moves_the_numbers_without_a_reload() {
+    let weir = Weir::start();
+    let browser = signed_in(&weir);
+    browser.until_is("#accepted", "0");
+    browser.run("window.stillHere = true", &json!([]));
+    let events = [click("s1", "abc"), click("s2", "abc"), click("s3", "def")].join("\n");
+    assert_eq!(weir.post("/button/click", &events).status, 422);
+    assert_eq!(weir.post("/events", events.replace('{', "{\"event_type\": \"button_click\", ")).status, 200);
+    browser.until_is("#accepted", "3");
+    browser.until_is("#rejected", "1");
+    browser.until_contains("#keys-list", "abc\n2\ndef\n1");
+    browser.until("#settled-at time", "it says when something was filed", |text| {
+        text == "just now" || text.ends_with(" ago")
+    });
+    browser.until_contains(".chart:first-child .readout", "3 events filed");
+    browser.until_contains(".chart:nth-child(2) .readout", "3 events filed");
+    assert_eq!(browser.run("return window.stillHere", &json!([])), true);
+    no_errors_but(&browser, &[]);
+}
+
+#[test]
+fn events_of_last_year_have_bars_by_month_which_are_hidden_without_them() {
+    const DAY: u64 = 24 * 60 * 60 * 1000;
+    let weir = Weir::start();
+    let browser = signed_in(&weir);
+    browser.until_is("#accepted", "0");
+    let is_hidden = |browser: &Browser| {
+        browser.run("return document.querySelector('.chart:nth-child(3)').hidden", &json!([]))
+    };
+    assert_eq!(weir.post("/button/click", click("s", "b")).status, 200);
+    browser.until_contains(".chart:nth-child(2) .readout", "1 event filed");
+    assert_eq!(is_hidden(&browser), true);
+    let now = SystemClock.now().millis();
+    let event = |days: u64| json!({"session_id": "s", "button_id": "b", "occurred_at": now - days * DAY});
+    for days in [89, 120, 120, 395] {
+        assert_eq!(weir.post("/button/click", event(days).to_string()).status, 200);
+    }
+    browser.until_contains(".chart:nth-child(3) .readout", "3 events filed");
+    browser.until_contains(".chart:nth-child(2) .readout", "2 events filed");
+    browser.until_contains(".chart:first-child .readout", "1 event filed");
+    assert_eq!(is_hidden(&browser), false);
+    let bars = "return document.querySelectorAll('.chart:nth-child(3) .bars > span').length";
+    let bars = browser.run(bars, &json!([])).as_u64().unwrap();
+    assert!((9..=11).contains(&bars), "{bars} months lie between 395 and 120 days ago");
+    no_errors_but(&browser, &[]);
+}
+
+#[test]
+fn an_invalid_event_from_the_form_is_answered_with_its_reason_and_is_among_the_latest_rejected() {
+    let weir = Weir::start();
+    let browser = signed_in(&weir);
+    browser.until_contains("#latest-none", "Nothing so far");
+    browser.fill("#try-field-1", "");
+    browser.click("#try-send");
+    browser.until_is("#try-answer", "Rejected\n/button_id is required");
+    browser.until_is("#rejected", "1");
+    browser.until_contains("#latest-list", "Button click just now\n/button_id is required");
+    browser.click("#latest-list summary");
+    browser.until_is("#latest-list pre", r#"{"session_id": "s1"}"#);
+
+    // A number that is none is sent as it was typed.
+    browser.choose("#try-type", "prediction");
+    browser.until_is("#try-about", "POST /ml/prediction");
+    for (field, value) in [("score", "high"), ("features", "{\"visits\": 12}")] {
+        let found = format!(
+            "return [...document.querySelectorAll('#try-fields label')].find((label) => \
+            label.textContent.startsWith('{field}')).htmlFor"
+        );
+        let id = browser.run(&found, &json!([]));
+        browser.fill(&format!("#{}", id.as_str().unwrap()), value);
+    }
+    browser.click("#try-send");
+    browser.until_contains("#try-answer", "/score");
+    browser.until_contains("#latest-list li:first-child", "Prediction");
+
+    // And anything at all as JSON, which begins with what the form has.
+    browser.click("#try-raw");
+    let raw = browser.run("return document.querySelector('#try-json').value", &json!([]));
+    let raw: Value = serde_json::from_str(raw.as_str().unwrap()).unwrap();
+    assert_eq!(raw["score"], "high");
+    assert_eq!(raw["features"], json!({"visits": 12}));
+    browser.fill("#try-json", "no JSON");
+    browser.click("#try-send");
+    browser.until_contains("#try-answer", "not valid JSON");
+    browser.until_is("#rejected", "3");
+    no_errors_but(&browser, &[EVENT_REFUSED]);
+}
+
+#[test]
+fn every_type_of_the_catalog_can_be_sent_as_its_example_is() {
+    let weir = Weir::start();
+    let browser = signed_in(&weir);
+    for (place, event_type) in ["button_click", "outcome", "page_view", "prediction"].iter().enumerate() {
+        browser.choose("#try-type", event_type);
+        browser.click("#try-send");
+        browser.until_contains("#try-answer", "Stored");
+        browser.until_is(&tile(place), "1");
+    }
+    weir.wait_until_filed();
+    let score = weir.query("SELECT score FROM prediction");
+    assert_eq!(score, [json!({"score": 0.93})]);
+    no_errors_but(&browser, &[]);
+}
+
+#[test]
+fn another_type_shows_its_own_numbers_by_mouse_and_by_keyboard() {
+    let weir = Weir::start();
+    let view = |url: &str| json!({"event_type": "page_view", "session_id": "s1", "url": url}).to_string();
+    let events =
+        [view("https://a.example/"), view("https://a.example/"), view("https://b.example/")].join("\n");
+    assert_eq!(weir.post("/events", events).status, 200);
+    assert_eq!(weir.post("/button/click", click("s1", "abc")).status, 200);
+    weir.wait_until_filed();
+    let browser = signed_in(&weir);
+    browser.until_contains("#keys-list", "abc\n1");
+    browser.click("#tile-2");
+    browser.until_is("#keys-list", "https://a.example/\n2\nhttps://b.example/\n1");
+    browser.until_contains(".chart .readout", "3 events filed");
+    assert_eq!(browser.run("return document.querySelector('[aria-selected=true]').id", &json!([])), "tile-2");
+
+    // Two to the left, and from the first on to the last.
+    browser.keys("#tile-2", "\u{e012}");
+    browser.keys("#tile-1", "\u{e012}");
+    browser.until_contains("#keys-list", "abc\n1");
+    browser.keys("#tile-0", "\u{e012}");
+    browser.until_contains("#keys-note", "not counted by key");
+    assert_eq!(browser.run("return document.activeElement.id", &json!([])), "tile-4");
+
+    // The newest hour has the focus first, and the arrows go on from there.
+    browser.keys("#tile-4", "\u{e011}");
+    browser.until_contains("#keys-list", "abc\n1");
+    browser.until_contains(".chart .readout", "1 event filed");
+    browser.keys(".chart .bars", "\u{e010}");
+    browser.until_contains(".chart .readout", "UTC: 1 event");
+    browser.keys(".chart .bars", "\u{e011}");
+    browser.until_contains(".chart .readout", "UTC: 0 events");
+    no_errors_but(&browser, &[]);
+}
+
+#[test]
+fn signing_out_leaves_nothing_of_the_data_in_the_page() {
+    let weir = Weir::start();
+    let (_, secret) = weir.credentials.split_once(':').unwrap();
+    assert_eq!(weir.post("/button/click", click("session-qvist", "button-qvist")).status, 200);
+    assert_eq!(weir.post("/button/click", r#"{"button_id": "rejected-qvist"}"#).status, 422);
+    let browser = signed_in(&weir);
+    browser.until_contains("#keys-list", "button-qvist");
+    browser.fill("#try-field-1", "typed-qvist");
+    browser.until_contains("#latest-list", "is required");
+    let shown = everything(&browser);
+    for part in ["typed-qvist", "rejected-qvist", "demo"] {
+        assert!(shown.contains(part), "{part} is missing: {shown}");
+    }
+    assert!(!shown.contains(secret), "the secret is nowhere on the page");
+
+    let kept = "return [localStorage.length, sessionStorage.length, document.cookie, \
+        (await indexedDB.databases()).length, (await caches.keys()).length]";
+    assert_eq!(browser.run_to_its_end(kept, &json!([])), json!([0, 0, "", 0, 0]));
+    browser.click("#session button");
+    browser.until_contains("#sign-in-title", "See your events arrive");
+    let shown = everything(&browser);
+    for mark in ["qvist", "demo", secret, &basic(&weir.credentials)[6..]] {
+        assert!(!shown.contains(mark), "{mark}: {shown}");
+    }
+    assert_eq!(browser.run_to_its_end(kept, &json!([])), json!([0, 0, "", 0, 0]));
+    // The browser's cache has no answer either.
+    let cached = "return await fetch('counts', { cache: 'only-if-cached', mode: 'same-origin' }) \
+        .then(({ status }) => status, () => 'none')";
+    assert_eq!(browser.run_to_its_end(cached, &json!([])), "none");
+
+    // A page that is loaded again knows nobody.
+    sign_in(&browser, &weir.credentials);
+    browser.until_contains("#keys-list", "button-qvist");
+    browser.open(&format!("{}/", weir.url()));
+    browser.until_contains("#sign-in-title", "See your events arrive");
+    assert!(!everything(&browser).contains("qvist"));
+    no_errors_but(&browser, &["net::ERR_CACHE_MISS"]);
+}
+
+#[test]
+fn who_cannot_sign_in_is_told_why() {
+    let weir = Weir::start_with(&["--flush-every", "100ms", "--failed-sign-ins", "1"]);
+    let writer = weir.output(&["user", "add", "demo", "--label", "page", "--scope", "write"]);
+    let browser = visit(&weir);
+    sign_in(&browser, writer.trim());
+    browser.until_contains("#sign-in-problem", "This access key may send events, and may not read.");
+    sign_in(&browser, "demo:wrong");
+    browser.until_contains("#sign-in-problem", "The username or the secret is wrong.");
+    assert_eq!(browser.run("return document.querySelector('#secret').value", &json!([])), "");
+    sign_in(&browser, "demo:wrong");
+    browser.until_contains("#sign-in-problem", "Too many failed sign-ins. Try again in ");
+    sign_in(&browser, &weir.credentials);
+    browser.until_is("#accepted", "0");
+    no_errors_but(&browser, &[NOT_SIGNED_IN, NOT_ALLOWED, TOO_MANY]);
+}
+
+#[test]
+fn whose_access_key_is_removed_is_signed_out_and_told_so() {
+    let weir = Weir::start();
+    let second = weir.output(&["user", "add", "demo", "--label", "second", "--scope", "read"]);
+    assert_eq!(weir.post("/button/click", click("s1", "button-qvist")).status, 200);
+    let browser = visit(&weir);
+    sign_in(&browser, second.trim());
+    browser.until_contains("#keys-list", "button-qvist");
+    // It may read, and sending is refused.
+    browser.click("#try-send");
+    browser.until_contains("#try-answer", "Not stored\nThis needs an access key with the scope write.");
+    weir.output(&["user", "remove", "demo", "--label", "second"]);
+    browser.until_contains("#sign-in-problem", "You were signed out. The username or the secret is wrong.");
+    assert!(!everything(&browser).contains("qvist"));
+    no_errors_but(&browser, &[NOT_SIGNED_IN, NOT_ALLOWED]);
+}
+
+#[test]
+fn who_is_cut_off_is_told_so_and_goes_on_by_itself() {
+    let weir = Weir::start();
+    let browser = signed_in(&weir);
+    browser.until_is("#accepted", "0");
+    let connected = |connected: bool| {
+        let conditions =
+            json!({"offline": !connected, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1});
+        browser.chromium("Network.emulateNetworkConditions", &conditions);
+    };
+    connected(false);
+    browser.until_contains("#notice", "Weir cannot be reached.");
+    browser.click("#try-send");
+    browser.until_is("#try-answer", "Not stored\nWeir cannot be reached.");
+    assert_eq!(weir.post("/button/click", click("s1", "abc")).status, 200);
+    connected(true);
+    browser.until_is("#accepted", "1");
+    browser.until("#notice", "it is gone", str::is_empty);
+    no_errors_but(&browser, &["net::ERR_INTERNET_DISCONNECTED"]);
+}
+
+#[test]
+fn who_sends_while_nothing_can_be_stored_is_told_when_to_try_again() {
+    let weir = Weir::start_with(&["--flush-every", "100ms", "--keep-free", "8EiB"]);
+    let browser = signed_in(&weir);
+    browser.click("#try-send");
+    browser.until_is("#try-answer", "Not stored\nWeir cannot answer now. Try again in 1 second.");
+    browser.until_is("#accepted", "0");
+    no_errors_but(&browser, &["responded with a status of 503"]);
+}
+
+#[test]
+fn who_reads_more_often_than_allowed_is_told_so() {
+    let weir = Weir::start_with(&["--flush-every", "100ms", "--requests-per-second", "1"]);
+    let browser = visit(&weir);
+    sign_in(&browser, &weir.credentials);
+    // The page asks for several things at once, and begins anew after the time that it is told.
+    browser.until_contains("body", "Too many requests. Try again in 1 second.");
+    no_errors_but(&browser, &[TOO_MANY]);
+}
+
+#[test]
+fn a_page_that_nobody_looks_at_asks_nothing_until_somebody_does() {
+    let weir = Weir::start();
+    let browser = signed_in(&weir);
+    browser.until_is("#accepted", "0");
+    let look = |hidden: bool| {
+        let script = "Object.defineProperty(document, 'hidden', { configurable: true, value: arguments[0] }); \
+            document.dispatchEvent(new Event('visibilitychange'))";
+        browser.run(script, &json!([hidden]));
+    };
+    look(true);
+    // What was under way may come to its end; after that, nothing is asked for longer than it takes otherwise.
+    let asked = "const before = performance.getEntriesByType('resource').length; \
+        await new Promise((done) => setTimeout(done, 2500)); \
+        return performance.getEntriesByType('resource').length - before";
+    eventually("nothing is asked", || browser.run_to_its_end(asked, &json!([])) == json!(0));
+    assert_eq!(weir.post("/button/click", click("s1", "abc")).status, 200);
+    look(false);
+    browser.until_is("#accepted", "1");
+    no_errors_but(&browser, &[]);
+}

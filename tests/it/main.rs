@@ -1,0 +1,54 @@
+//! The end-to-end tests: each module runs the real `weir` as its users do, and holds one of the promises.
+//!
+//! They are one program, so that one link instead of forty follows a change, and they run beside each other in it: a test
+//! changes nothing of its own process (environment, folder, signals) and takes every port, folder and server for itself.
+//! `cargo test --test it lake::` runs one module.
+#![allow(unreachable_pub, reason = "modules of one program")]
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+#[path = "../harness/mod.rs"]
+mod harness;
+
+mod audit;
+#[cfg(feature = "aws")]
+mod aws_engine;
+mod backup;
+mod catalog;
+mod clients;
+mod completions;
+mod counts;
+mod crash;
+mod dashboard;
+mod dashboard_routes;
+#[cfg(target_os = "linux")]
+mod disk;
+mod docs;
+#[cfg(target_os = "linux")]
+mod exhaustion;
+mod exit_codes;
+mod filing_again;
+mod first_try;
+mod flood;
+#[cfg(target_os = "linux")]
+mod hostile_catalog;
+mod image_and_unit;
+mod lake;
+#[cfg(target_os = "linux")]
+mod lost_files;
+mod many_events;
+mod metrics;
+mod openapi;
+mod operate;
+mod progress;
+mod promises;
+mod readme;
+mod refusals;
+mod request_ids;
+mod retries;
+mod security;
+mod send;
+mod tail;
+mod template;
+mod tenants;
+mod traces;
+mod users;

@@ -1,0 +1,90 @@
+//! Requests that are right but for a trifle, as people and libraries write them: they are answered, and not refused.
+
+use crate::harness::{Weir, click, json};
+
+#[test]
+fn a_parameter_that_no_route_knows_changes_nothing_and_a_misspelt_one_is_named() {
+    let weir = Weir::start();
+    for button in ["abc", "abc", "other"] {
+        assert_eq!(weir.post("/button/click", click("s", button)).status, 200);
+    }
+    let count = |query: &str| weir.get(&format!("/button/click/count?{query}")).json()["count"].clone();
+    assert_eq!(count("button_id=abc&_=1699"), 2);
+    assert_eq!(count("utm_source=mail&button_id=abc&fbclid=x&buton_id=other"), 2);
+    assert_eq!(count("_=1699"), 3);
+    for path in [
+        "/counts?_=1",
+        "/counts/button_click?_=1&limit=5",
+        "/counts/button_click/hours?cb=1",
+        "/counts/button_click/days?gclid=1",
+        "/rejected?nocache",
+    ] {
+        let with = weir.get(path);
+        assert_eq!(with.status, 200, "{path}: {}", with.text());
+    }
+    for (path, meant) in [
+        ("/button/click/count?buton_id=abc", "button_id"),
+        ("/button/click/count?buttonId=abc&_=1", "button_id"),
+        ("/counts/button_click?limt=1", "limit"),
+        ("/counts/button_click?After=1", "after"),
+        ("/counts/button_click/hours?form=2026-11-20T13", "from"),
+        ("/counts/button_click/days?from_day=2026-11-20", "from"),
+        ("/rejected?limits=1", "limit"),
+    ] {
+        let problem = weir.get(path).problem(422, "invalid-query");
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.contains(&format!("is {meant} meant?")), "{path}: {detail}");
+    }
+}
+
+#[test]
+fn a_path_with_a_slash_too_many_is_taken_as_the_route_with_its_body_and_its_query() {
+    let weir = Weir::start();
+    let event = json!({"event_type": "button_click", "session_id": "s", "button_id": "abc"}).to_string();
+    for path in ["/events/", "//events", "//events//", "/button/click/", "/button//click", "//button/click"] {
+        assert_eq!(weir.post(path, &event).status, 200, "{path}");
+    }
+    for path in
+        ["/button/click/count/?button_id=abc", "//button/click/count?button_id=abc", "/button/click//count/"]
+    {
+        assert_eq!(weir.get(path).json(), json!({"count": 6}), "{path}");
+    }
+    for path in ["/counts/", "//counts/button_click/", "/counts/button_click/hours/", "/rejected/"] {
+        assert_eq!(weir.get(path).status, 200, "{path}");
+        weir.request("GET", None, path, &[], b"").problem(401, "unauthorized");
+    }
+    for path in ["//", "/health/", "//health", "/openapi.json/", "//docs", "/docs//start.js", "//weir.js"] {
+        assert_eq!(weir.request("GET", None, path, &[], b"").status, 200, "{path}");
+    }
+    let metrics = weir.request("GET", None, "//metrics", &[], b"").text();
+    assert!(metrics.contains(r#"route="/events",status="2xx"} 3"#), "{metrics}");
+    for path in ["/events%2F", "/%2Fevents", "/events/x", "//events/x/"] {
+        weir.post(path, &event).problem(404, "not-found");
+    }
+}
+
+#[test]
+fn a_page_may_send_the_headers_that_tracing_and_error_libraries_add() {
+    let weir = Weir::start_with(&["--allow-origins", "https://a.example"]);
+    let origin = ("origin", "https://a.example");
+    for names in [
+        "authorization,baggage",
+        "authorization,content-type,sentry-trace,baggage,traceparent,tracestate",
+        "authorization,request-id,request-context,x-requested-with,x-of-a-library-to-come",
+    ] {
+        for (method, path) in [("POST", "/events"), ("GET", "/counts")] {
+            let asks = [
+                origin,
+                ("access-control-request-method", method),
+                ("access-control-request-headers", names),
+            ];
+            let preflight = weir.request("OPTIONS", None, path, &asks, b"");
+            assert_eq!(preflight.status, 200);
+            let allowed = preflight.header("access-control-allow-headers").unwrap().to_lowercase();
+            let allowed: Vec<&str> = allowed.split(',').map(str::trim).collect();
+            assert!(names.split(',').all(|name| allowed.contains(&name)), "{names}: {allowed:?}");
+        }
+    }
+    let sent = [origin, ("baggage", "a=b"), ("traceparent", "x"), ("x-requested-with", "XMLHttpRequest")];
+    assert_eq!(weir.post_with("/button/click", click("s", "b"), &sent).status, 200);
+}

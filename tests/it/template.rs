@@ -1,0 +1,9 @@
+//! What `template.yaml` makes on AWS is what is promised of it. Nothing is deployed here: the template is read.
+
+mod api;
+mod functions;
+mod kept;
+mod permissions;
+mod reader;
+mod sql;
+mod watching;

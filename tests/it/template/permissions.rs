@@ -1,0 +1,124 @@
+//! What may be done, by whom, and on what.
+
+use super::reader::{Template, list, text};
+use crate::harness::json;
+
+/// Patterns of names where no name can be known, with the reason.
+const PATTERNS: [(&str, &str); 1] = [(
+    "arn:${AWS::Partition}:s3:::*-raw-events/username=*",
+    "buckets of users are made after the stack; never outside the account, which a condition says",
+)];
+
+#[test]
+fn no_permission_is_on_everything_or_for_everything() {
+    let template = Template::read();
+    for role in template.all("AWS::IAM::Role").into_keys() {
+        for (action, on) in template.permissions(role) {
+            assert!(!action.contains('*'), "{role} may {action}");
+            // Its own, by ARN, and perhaps a part of it.
+            let (own, part) = on.split_once(".Arn}").unwrap_or((&on, ""));
+            let is_own =
+                own.starts_with("${") && !own.contains('*') && (part.is_empty() || part.starts_with('/'));
+            let is_known = PATTERNS.iter().any(|(pattern, _)| on == *pattern);
+            assert!(is_own || is_known, "{role} may {action} on {on}");
+        }
+        let properties = template.properties(role);
+        assert!(properties.get("ManagedPolicyArns").is_none(), "{role}: managed policies allow *");
+    }
+    let whole = template.0.to_string();
+    let condition = json!({"StringEquals": {"s3:ResourceAccount": {"Ref": "AWS::AccountId"}}});
+    assert!(whole.contains(&condition.to_string()), "the pattern is for buckets of this account");
+    for (name, function) in template.functions() {
+        // SAM adds managed policies of its own to roles that it makes, and for traces.
+        let properties = &function["Properties"];
+        assert!(properties["Role"].is_object(), "{name} has a role that is written out");
+        assert!(properties.get("Policies").is_none() && properties.get("Tracing").is_none(), "{name}");
+    }
+}
+
+#[test]
+fn each_role_may_do_what_its_work_needs_and_no_more() {
+    let template = Template::read();
+    let expected = [
+        ("AuthorizerRole", &[("dynamodb:GetItem", "${UsersTable.Arn}")][..]),
+        (
+            "CollectorRole",
+            &[
+                ("dynamodb:BatchGetItem", "${CountsTable.Arn}"),
+                ("dynamodb:DeleteItem", "${RecentIdsTable.Arn}"),
+                ("dynamodb:GetItem", "${CountsTable.Arn}"),
+                ("dynamodb:GetItem", "${RecentIdsTable.Arn}"),
+                ("dynamodb:PutItem", "${RecentIdsTable.Arn}"),
+                ("dynamodb:Query", "${CountsTable.Arn}"),
+                ("dynamodb:UpdateItem", "${CountsTable.Arn}"),
+                ("dynamodb:UpdateItem", "${RecentIdsTable.Arn}"),
+                ("firehose:ListTagsForDeliveryStream", "${Stream.Arn}"),
+                ("firehose:PutRecordBatch", "${Stream.Arn}"),
+            ],
+        ),
+        (
+            "FanOutRole",
+            &[
+                ("dynamodb:PutItem", "${CountsTable.Arn}"),
+                ("dynamodb:UpdateItem", "${CountsTable.Arn}"),
+                ("s3:AbortMultipartUpload", "${LakeBucket.Arn}/username=*"),
+                ("s3:AbortMultipartUpload", "${RawBucket.Arn}/quarantine/*"),
+                ("s3:AbortMultipartUpload", PATTERNS[0].0),
+                ("s3:GetObject", "${RawBucket.Arn}/raw/*"),
+                ("s3:ListBucket", "${RawBucket.Arn}"),
+                ("s3:PutObject", "${LakeBucket.Arn}/username=*"),
+                ("s3:PutObject", "${RawBucket.Arn}/quarantine/*"),
+                ("s3:PutObject", PATTERNS[0].0),
+                ("sqs:DeleteMessage", "${RawQueue.Arn}"),
+                ("sqs:GetQueueAttributes", "${RawQueue.Arn}"),
+                ("sqs:ReceiveMessage", "${RawQueue.Arn}"),
+            ],
+        ),
+        (
+            "StreamRole",
+            &[
+                ("s3:AbortMultipartUpload", "${RawBucket.Arn}/firehose-errors/*"),
+                ("s3:AbortMultipartUpload", "${RawBucket.Arn}/raw/*"),
+                ("s3:GetBucketLocation", "${RawBucket.Arn}"),
+                ("s3:ListBucket", "${RawBucket.Arn}"),
+                ("s3:ListBucketMultipartUploads", "${RawBucket.Arn}"),
+                ("s3:PutObject", "${RawBucket.Arn}/firehose-errors/*"),
+                ("s3:PutObject", "${RawBucket.Arn}/raw/*"),
+            ],
+        ),
+    ];
+    let names: Vec<&str> = expected.iter().map(|(role, _)| *role).collect();
+    assert_eq!(template.all("AWS::IAM::Role").into_keys().collect::<Vec<_>>(), names);
+    for (role, permissions) in expected {
+        let logs = format!("${{{}Logs.Arn}}", role.strip_suffix("Role").unwrap());
+        let (writes_logs, others): (Vec<_>, Vec<_>) =
+            template.permissions(role).into_iter().partition(|(action, _)| action.starts_with("logs:"));
+        assert!(
+            writes_logs.iter().all(|(_, on)| *on == logs),
+            "{role} writes logs elsewhere: {writes_logs:?}"
+        );
+        let others: Vec<_> = others.iter().map(|(action, on)| (action.as_str(), on.as_str())).collect();
+        assert_eq!(others, permissions, "{role}");
+    }
+}
+
+#[test]
+fn others_may_only_use_what_they_are_wired_to() {
+    let template = Template::read();
+    for (name, permission) in template.all("AWS::Lambda::Permission") {
+        let properties = &permission["Properties"];
+        assert_eq!(properties["Principal"], "apigateway.amazonaws.com", "{name}");
+        assert!(text(&properties["SourceArn"]).contains(":${Api}/"), "{name}: for this API only");
+    }
+    for (name, policy) in template.all("AWS::SQS::QueuePolicy") {
+        for statement in list(&policy["Properties"]["PolicyDocument"]["Statement"]) {
+            assert_eq!(statement["Action"], "sqs:SendMessage", "{name}");
+            assert_eq!(statement["Principal"], json!({"Service": "s3.amazonaws.com"}), "{name}");
+            let source = text(&statement["Condition"]["ArnEquals"]["aws:SourceArn"]);
+            let bucket = text(&template.properties("RawBucket")["BucketName"]);
+            assert_eq!(source, format!("arn:${{AWS::Partition}}:s3:::{bucket}"), "{name}");
+            let account = &statement["Condition"]["StringEquals"]["aws:SourceAccount"];
+            assert_eq!(text(account), "${AWS::AccountId}", "{name}: bucket names are the whole world's");
+        }
+    }
+}
