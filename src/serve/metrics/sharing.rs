@@ -9,6 +9,7 @@ type ByKind = Family<Label, Counter>;
 
 /// One label and its value.
 pub(super) type Label = [(&'static str, &'static str); 1];
+
 /// Returns each kind of operation with the requests and the calls since the last time.
 pub(in crate::serve) type TakeStats = Box<dyn Fn() -> [(&'static str, u64, u64); 3] + Send + Sync>;
 
