@@ -15,11 +15,12 @@
 //! - `caller`: authentication and authorization;
 //! - `pages`: which requests of web pages are refused;
 //! - `page`: the dashboard, which uses this API like any other user;
-//! - `openapi`: the API's description, made from the routes and the catalog; `examples`: its errors; `docs`: the same for people;
+//! - `openapi`: the API's description, made from the routes and the catalog; `examples`: its errors; `docs`: the same for
+//!   people;
 //! - `script`: the script with which web pages send events; `served`: files for browsers;
 //! - `observe`: the metrics of all that;
 //! - `request_id`: the id of a request, in its answer and its log lines;
-//! - `gateway`: the API behind API Gateway, which turns events into requests and responses into objects.
+//! - `gateway`: the API behind API Gateway, by `lambda_http`.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod body;
