@@ -74,7 +74,7 @@ pub enum Outcome {
 /// A running function.
 pub struct Function {
     child: Child,
-    events: tokio::sync::mpsc::UnboundedSender<(Value, Duration)>,
+    events: tokio::sync::mpsc::UnboundedSender<Timed>,
     /// The number of events that it was handed.
     handed: u64,
     outcomes: Receiver<(String, Outcome)>,
@@ -85,6 +85,9 @@ pub struct Function {
     polled: Arc<OnceLock<Instant>>,
     _runtime_api: Server,
 }
+
+/// An event, and the time that its invocation has.
+type Timed = (Value, Duration);
 
 /// The lines that a program wrote.
 type Lines = Arc<Mutex<Vec<String>>>;
@@ -310,7 +313,7 @@ fn lines(output: Option<impl Read + Send + 'static>) -> (Lines, JoinHandle<()>) 
 #[derive(Clone)]
 struct RuntimeApi {
     /// The number of events handed out, and the events that wait.
-    queue: Arc<AsyncMutex<(u64, tokio::sync::mpsc::UnboundedReceiver<(Value, Duration)>)>>,
+    queue: Arc<AsyncMutex<(u64, tokio::sync::mpsc::UnboundedReceiver<Timed>)>>,
     /// The channel for the outcome of each invocation.
     tell: Sender<(String, Outcome)>,
     /// When it was first asked for an event.

@@ -47,12 +47,12 @@ impl FanOut {
         for Message { id, batches } in messages {
             let mut is_done = true;
             for batch in batches {
-                let filed = match &batch {
+                let outcome = match &batch {
                     Ok(batch) => self.file_until(batch, end).await,
                     Err(error) => Err(error.clone().into()),
                 };
-                is_done &= filed.as_ref().err().is_none_or(NotFiled::is_final);
-                observe(batch.as_ref().ok(), filed.as_ref());
+                is_done &= outcome.as_ref().err().is_none_or(NotFiled::is_final);
+                observe(batch.as_ref().ok(), outcome.as_ref());
             }
             if !is_done {
                 failed.push(id);
