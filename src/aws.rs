@@ -6,7 +6,7 @@ mod cached_grants;
 use std::{env, num::NonZeroU16, time::Duration};
 
 use anyhow::{Context, Result, bail};
-use weir_aws::{Aws, DynamoCounts, DynamoUsers, Names, S3Lake, S3Quarantine, S3Raw};
+use weir_aws::{Aws, Batching, DynamoCounts, DynamoUsers, Names, S3Lake, S3Quarantine, S3Raw};
 use weir_core::ports::Ports;
 
 pub(crate) use cached_grants::CachedGrants;
@@ -14,9 +14,10 @@ pub(crate) use cached_grants::CachedGrants;
 /// How long storing events is retried before the client is asked to retry.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(8);
 
-/// The stores for serving.
+/// The stores for serving. Concurrent requests share calls.
 pub(crate) struct Serving {
     pub(crate) ports: Ports,
+    pub(crate) batching: Batching,
     pub(crate) users: DynamoUsers,
 }
 
@@ -30,7 +31,15 @@ pub(crate) async fn serving() -> Result<Serving> {
     let users = name("WEIR_USERS_TABLE")?;
     let aws = Aws::from_env().await;
     let (ports, _) = aws.ports(&names, GIVE_UP_AFTER);
-    Ok(Serving { ports, users: aws.users(&users) })
+    let batching = Batching::default();
+    Ok(Serving { ports: batching.ports(ports), batching, users: aws.users(&users) })
+}
+
+/// Returns each kind of operation with the requests and the calls since the last time.
+pub(crate) fn take_stats(batching: &Batching) -> [(&'static str, u64, u64); 3] {
+    let stats = batching.take_stats();
+    [("read", stats.reads), ("increment", stats.increments), ("append", stats.appends)]
+        .map(|(kind, batched)| (kind, batched.requests, batched.calls))
 }
 
 pub(crate) async fn users() -> Result<DynamoUsers> {

@@ -130,17 +130,17 @@ async fn embedded(catalog: Arc<Catalog>, args: ServeArgs) -> Result<ExitCode> {
 /// calls.
 #[cfg(feature = "aws")]
 async fn on_aws(catalog: Arc<Catalog>, args: ServeArgs) -> Result<ExitCode> {
-    let coalescing = weir_coalesce::Coalescing::new();
     let limits = Limits::default();
     let clock = Arc::new(SystemClock);
-    let metrics = Metrics::new(&catalog, None, Some(coalescing.clone()), limits.clone(), clock.clone());
-    let crate::aws::Serving { ports, users } = crate::aws::serving().await?;
+    let crate::aws::Serving { ports, batching, users } = crate::aws::serving().await?;
+    let take_stats = Box::new(move || crate::aws::take_stats(&batching));
+    let metrics = Metrics::new(&catalog, None, Some(take_stats), limits.clone(), clock.clone());
     let listener = listen(args.listen, "--listen")?;
     let for_metrics = listen_for_metrics(&args)?;
     let signals = Signals::listen(Some(LIMIT))?;
     println!("Weir is listening on http://{} and keeps everything on AWS", listener.local_addr()?);
     let host = host(Arc::new(users), &args, &metrics, clock);
-    let collector = Collector { catalog, ports: coalescing.ports(ports), host, limits };
+    let collector = Collector { catalog, ports, host, limits };
     let stopping = "stopping: answering the last requests; once more ends at once and cuts them off";
     serve(listener, for_metrics, collector, metrics, &args, signals, stopping).await.abort();
     Ok(ExitCode::SUCCESS)

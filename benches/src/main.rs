@@ -3,9 +3,9 @@
 //! gets lost.
 
 mod batch;
+mod batching;
 mod bill;
 mod bootstraps;
-mod coalesce;
 mod cost;
 #[cfg(test)]
 mod cost_tests;
@@ -56,7 +56,7 @@ enum Command {
     #[command(hide = true)]
     FileBatch(fan_out::One),
     /// Asks for the same many times at once, through the ports and over HTTP: calls of AWS, and how long each waits.
-    Coalesce(coalesce::Options),
+    Batching(batching::Options),
     /// Sends events to `weir serve` while it is killed, its clock jumps, its disk fails and backups are restored, and compares
     /// what it acknowledged with the lake every minute.
     Soak(soak::Options),
@@ -70,7 +70,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::Cost(options) => Box::new(cost::run(options)?),
         Command::FanOut(options) => Box::new(fan_out::run(options)?),
         Command::Grow(options) => Box::new(grow::run(options)?),
-        Command::Coalesce(options) => Box::new(coalesce::run(options)?),
+        Command::Batching(options) => Box::new(batching::run(options)?),
         Command::FileBatch(one) => {
             fan_out::file_batch(one)?;
             return Ok(ExitCode::SUCCESS);

@@ -24,13 +24,12 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, info::Info},
     registry::Registry,
 };
-use weir_coalesce::Coalescing;
 use weir_core::{Catalog, Clock, EventType};
 use weir_embedded::Embedded;
 
 use gauges::Gauges;
 pub(super) use requests::{Requests, count};
-use sharing::{Label, Sharing};
+use sharing::{Label, Sharing, TakeStats};
 
 /// All metrics of a server.
 pub(crate) struct Metrics {
@@ -94,7 +93,7 @@ impl Metrics {
     pub(super) fn new(
         catalog: &Catalog,
         engine: Option<&Embedded>,
-        coalescing: Option<Coalescing>,
+        batching: Option<TakeStats>,
         limits: Limits,
         clock: Arc<dyn Clock>,
     ) -> Arc<Self> {
@@ -104,7 +103,7 @@ impl Metrics {
         let gauges = Gauges::register(&mut registry, engine.cloned(), limits, clock);
         let weir = registry.sub_registry_with_prefix("weir");
 
-        let sharing = coalescing.map(|coalescing| Sharing::register(weir, coalescing));
+        let sharing = batching.map(|take_stats| Sharing::register(weir, take_stats));
         let requests = Requests::register(weir);
         let events = Family::<[(&'static str, String); 2], Counter>::default();
         weir.register("events", "Events by type, and by what became of them", events.clone());

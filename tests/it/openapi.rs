@@ -1,7 +1,10 @@
 //! The API does what its own description says, whatever is sent: Schemathesis makes requests from `/openapi.json`, good
 //! ones and bad ones, and looks at each answer.
 
-use std::process::{Command, Stdio};
+use std::{
+    collections::BTreeSet,
+    process::{Command, Stdio},
+};
 
 use crate::harness::{Weir, path_with_venv};
 
@@ -33,4 +36,58 @@ fn every_answer_is_one_that_the_description_has() {
     let all = format!("{operations} selected / {operations} total");
     assert!(said.contains(&all) && said.contains("No issues found"), "{said}");
     assert!(!weir.log().contains("ERROR"), "{}", weir.log());
+}
+
+/// Each described operation is served with its own example, at its limits too, and no other method of its path.
+#[test]
+fn every_described_route_is_served_within_its_limits_and_no_other_method_of_its_path() {
+    let weir = Weir::start();
+    let document = weir.request("GET", None, "/openapi.json", &[], b"").json();
+    let (mut operations, mut limits) = (0, 0);
+    for (path, described) in document["paths"].as_object().unwrap() {
+        let at = path.replace("{event_type}", "button_click");
+        let ask = |method: &str, query: &str, body: &str| {
+            weir.request(method, Some(&weir.credentials), &format!("{at}{query}"), &[], body.as_bytes())
+        };
+        let sent = &described["post"]["requestBody"]["content"]["application/json"];
+        let example = sent.get("example").unwrap_or(&sent["examples"]["many"]["value"]).to_string();
+        let mut allowed: BTreeSet<String> =
+            described.as_object().unwrap().keys().map(|method| method.to_uppercase()).collect();
+        if allowed.contains("GET") {
+            allowed.insert("HEAD".to_owned());
+        }
+        for method in ["GET", "POST", "PUT", "PATCH", "DELETE"] {
+            let answer = ask(method, "", &example);
+            if allowed.contains(method) {
+                assert_eq!(answer.status, 200, "{method} {path}: {}", answer.text());
+                operations += 1;
+            } else {
+                assert_eq!(answer.status, 405, "{method} {path}: {}", answer.text());
+                let allow: BTreeSet<String> = answer
+                    .header("allow")
+                    .unwrap()
+                    .split(',')
+                    .map(|method| method.trim().to_owned())
+                    .collect();
+                assert_eq!(allow, allowed, "{path}");
+            }
+        }
+        let parameters = described["get"]["parameters"].as_array().into_iter().flatten();
+        for parameter in parameters.filter(|parameter| parameter["schema"]["type"] == "integer") {
+            let (name, schema) = (parameter["name"].as_str().unwrap(), &parameter["schema"]);
+            let [least, usual, most] =
+                ["minimum", "default", "maximum"].map(|bound| schema[bound].as_u64().unwrap());
+            for (value, status) in
+                [(least - 1, 422), (least, 200), (usual, 200), (most, 200), (most + 1, 422)]
+            {
+                assert_eq!(
+                    ask("GET", &format!("?{name}={value}"), "").status,
+                    status,
+                    "{path} {name} {value}"
+                );
+            }
+            limits += 1;
+        }
+    }
+    assert!(operations > 15 && limits == 2, "{operations} operations, {limits} limits");
 }

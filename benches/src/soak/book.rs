@@ -181,7 +181,9 @@ mod tests {
         for _ in 0..events {
             book.enter(BEN, false);
         }
-        acknowledged.iter().for_each(|number| book.acknowledge(*number, 0));
+        for number in acknowledged {
+            book.acknowledge(*number, 0);
+        }
         book
     }
 

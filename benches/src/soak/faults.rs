@@ -292,8 +292,8 @@ impl<'a> Faults<'a> {
         if takes_over {
             self.machine.kill()?;
             self.machine.output(&["restore", to, "--data", data])?;
-            let restores = self.shared.book.restore(before);
-            self.shared.set_target(Target { url: None, restores });
+            let number = self.shared.book.restore(before);
+            self.shared.set_target(Target { url: None, restores: number });
             // The folder before is kept until another one takes over: it may tell what went wrong.
             let replaced = std::mem::replace(&mut self.machine.data, restored);
             if let Some(older) = self.replaced.replace(replaced) {

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use tokio::{sync::Mutex, time::Instant};
 use weir_core::ports::{Health, PortError};
 
-use crate::{counts::Place, errors::unless_throttled};
+use crate::{counts::table::Place, errors::unless_throttled};
 
 /// How long a good answer is cached. The check is public, and `ListTagsForDeliveryStream` is allowed five times a second in a
 /// whole account (<https://docs.aws.amazon.com/firehose/latest/dev/limits.html>).

@@ -8,24 +8,21 @@
 //! | `RecentRejected` | [`DynamoCounts`] | one item a request, gone after a week |
 //! | `Users`, `UserAdmin` | [`DynamoUsers`] | one item a user, saved on the version that was read |
 //! | `Raw`, `Lake`, `Quarantine` | [`S3Raw`], [`S3Lake`], [`S3Quarantine`] | streamed both ways |
+//! | `Stream`, `LiveCounts`, `SettledCounts`, `RecentRejected` | [`Batching`] | callers at the same time share calls |
 //! | `Health` | [`AwsHealth`] | asks both services, now and then |
 //!
 //! [`Aws`] makes them all from one configuration; make it once, before the first invocation.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
-mod books;
+mod backoff;
+mod batching;
 mod counts;
+mod dedup;
 mod errors;
 mod health;
-mod live_counts;
 mod objects;
-mod packing;
-mod recent_ids;
 mod recent_rejected;
-mod service_clock;
-mod settled_counts;
 mod stream;
-mod upload;
 mod users;
 
 use std::{env, num::NonZeroU16, sync::Arc, time::Duration};
@@ -39,16 +36,19 @@ use aws_smithy_http_client::tls;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use weir_core::{Clock, Random, SystemClock, SystemRandom, ports::Ports};
 
-pub use counts::DynamoCounts;
+pub use batching::{Batched, Batching, BatchingStats, GATHERING};
+pub use counts::table::DynamoCounts;
+pub use dedup::RecentIds;
 pub use errors::explained;
 pub use health::AwsHealth;
 pub use objects::{QUARANTINE_PREFIX, RAW_PREFIX, S3Lake, S3Quarantine, S3Raw};
-pub use packing::{Entry, pack};
-pub use recent_ids::RecentIds;
-pub use stream::{FirehoseStream, Retries};
+pub use stream::{
+    FirehoseStream, Retries,
+    packing::{Entry, pack},
+};
 pub use users::DynamoUsers;
 
-use service_clock::ServiceClock;
+use dedup::service_clock::ServiceClock;
 
 /// The clients of the services that Weir uses.
 #[derive(Clone)]

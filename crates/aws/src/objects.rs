@@ -1,5 +1,7 @@
 //! [`Raw`], [`Lake`] and [`Quarantine`] on S3.
 
+mod upload;
+
 use std::io;
 
 use async_trait::async_trait;
@@ -10,7 +12,7 @@ use weir_core::{
     ports::{Content, Lake, LakeObjects, PortError, Quarantine, QuarantineObjects, Raw, RawObjects},
 };
 
-use crate::{errors::port_error, upload};
+use crate::errors::port_error;
 
 /// The prefix under which the stream puts batches. An object elsewhere is no batch.
 pub const RAW_PREFIX: &str = "raw/";

@@ -14,15 +14,12 @@ use weir_core::{
 };
 
 use crate::{
-    counts::{DynamoCounts, Item, Place},
+    counts::table::{DynamoCounts, Item, Place, REJECTED},
     errors::{malformed, port_error},
 };
 
 const NOTING: &str = "noting rejected events";
 const READING: &str = "reading rejected events";
-
-/// The prefix of these items' partition keys.
-pub(crate) const REJECTED: &str = "rejected#";
 
 /// The most events of one request that are noted.
 const OF_A_REQUEST: usize = 10;

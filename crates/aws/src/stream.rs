@@ -4,7 +4,9 @@
 //! with an error code were refused. Only these are retried. A call whose answer was lost may have taken effect; sending it
 //! again may repeat its events, and not sending it again may lose them, so it is sent again.
 //!
-//! Dedup: events with an id of the client's are sent only if they were not stored before (`recent_ids`).
+//! Dedup: events with an id of the client's are sent only if they were not stored before (`dedup`).
+
+pub(crate) mod packing;
 
 use std::{
     sync::{
@@ -30,15 +32,15 @@ use weir_core::{
 };
 
 use crate::{
+    backoff::Backoff,
+    dedup::RecentIds,
     errors::{Effect, effect, port_error},
-    packing::{Entry, pack},
-    recent_ids::RecentIds,
 };
+use packing::{Entry, pack};
 
 const WHAT: &str = "storing events";
 
-/// The back-off before the first retry; it doubles up to the longest, with jitter, so that clients that were refused together
-/// do not come back together.
+/// The back-off before the first retry, and the longest.
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(1);
 
@@ -85,7 +87,7 @@ impl FirehoseStream {
     /// Sends the entries of one call until all are accepted or time is up; returns the outcome of each entry.
     async fn send(&self, mut entries: Vec<Entry>, deadline: Instant) -> Vec<(Entry, Result<(), PortError>)> {
         let mut settled = Vec::with_capacity(entries.len());
-        let mut backoff = FIRST_BACKOFF;
+        let mut backoff = Backoff::new(&self.random, FIRST_BACKOFF, LONGEST_BACKOFF);
         loop {
             // A call that hangs must not outlast the caller's patience, nor lose the outcomes of entries already accepted.
             let Ok(answer) = timeout_at(deadline, self.put(&entries)).await else {
@@ -100,24 +102,23 @@ impl FirehoseStream {
                     refused
                 }
                 Err(error) => {
-                    let told = port_error(WHAT, &error);
+                    let reason = port_error(WHAT, &error);
                     if effect(&error) == Effect::Refused {
-                        settled.extend(entries.into_iter().map(|entry| (entry, Err(told.clone()))));
+                        settled.extend(entries.into_iter().map(|entry| (entry, Err(reason.clone()))));
                         return settled;
                     }
-                    entries.into_iter().map(|entry| (entry, told.clone())).collect()
+                    entries.into_iter().map(|entry| (entry, reason.clone())).collect()
                 }
             };
             if refused.is_empty() {
                 return settled;
             }
-            let wait = self.jittered(backoff);
+            let wait = backoff.next();
             if Instant::now() + wait >= deadline {
                 settled.extend(refused.into_iter().map(|(entry, error)| (entry, Err(error))));
                 return settled;
             }
             tokio::time::sleep(wait).await;
-            backoff = (backoff * 2).min(LONGEST_BACKOFF);
             self.retries.0.fetch_add(1, Ordering::Relaxed);
             entries = refused.into_iter().map(|(entry, _)| entry).collect();
         }
@@ -136,13 +137,6 @@ impl FirehoseStream {
             .set_records(Some(records))
             .send()
             .await
-    }
-
-    /// Returns between a half and the whole of a wait.
-    fn jittered(&self, wait: Duration) -> Duration {
-        let mut byte = [0];
-        self.random.fill(&mut byte);
-        wait / 2 + wait * u32::from(byte[0]) / 512
     }
 }
 

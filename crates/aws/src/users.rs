@@ -16,7 +16,7 @@ use weir_core::{
 };
 
 use crate::{
-    counts::Item,
+    counts::table::Item,
     errors::{malformed, port_error},
 };
 

@@ -68,6 +68,18 @@ pub struct KeysRequest {
     pub limit: usize,
 }
 
+impl KeysRequest {
+    /// Returns the page of these counts, which are in any order.
+    #[must_use]
+    pub fn page(&self, counts: impl IntoIterator<Item = KeyCount>) -> Vec<KeyCount> {
+        let is_behind = |count: &KeyCount| self.after.as_ref().is_none_or(|after| after.precedes(count));
+        let mut page: Vec<KeyCount> = counts.into_iter().filter(is_behind).collect();
+        page.sort_by(|a, b| a.place().cmp(&b.place()));
+        page.truncate(self.limit);
+        page
+    }
+}
+
 /// The count of one key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyCount {
@@ -81,7 +93,11 @@ impl KeyCount {
     /// Returns whether this count comes before `other` in a listing: larger counts first, equal ones by key.
     #[must_use]
     pub fn precedes(&self, other: &Self) -> bool {
-        (std::cmp::Reverse(self.count), &self.key) < (std::cmp::Reverse(other.count), &other.key)
+        self.place() < other.place()
+    }
+
+    fn place(&self) -> (std::cmp::Reverse<u64>, &CountedValue) {
+        (std::cmp::Reverse(self.count), &self.key)
     }
 }
 
@@ -89,6 +105,15 @@ impl KeyCount {
 mod tests {
     use super::*;
     use crate::{Event, Timestamp, record::Stamp};
+
+    #[test]
+    fn a_page_is_largest_first_and_goes_on_behind_the_last_one() {
+        let count = |key: &str, count| KeyCount { key: key.parse().unwrap(), count };
+        let all = || [count("b", 1), count("a", 1), count("c", 2), count("d", 9)];
+        let first = KeysRequest { after: None, limit: 3 }.page(all());
+        assert_eq!(first, [count("d", 9), count("c", 2), count("a", 1)]);
+        assert_eq!(KeysRequest { after: first.last().cloned(), limit: 3 }.page(all()), [count("b", 1)]);
+    }
 
     #[test]
     fn a_requests_events_are_aggregated_before_they_are_counted() {

@@ -1,19 +1,25 @@
 //! A folder whose files appear whole or not at all, and are durable once they are there.
 
+pub(crate) mod comparison;
+pub(crate) mod gzip;
+pub(crate) mod lock;
+pub(crate) mod presence;
+pub(crate) mod private;
+pub(crate) mod space;
+
 use std::{
     collections::HashSet,
     fs::{self, File},
     io,
     path::{Component, Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
 };
 
+use parking_lot::Mutex;
 use tempfile::NamedTempFile;
 
-use crate::{
-    comparison::{Comparison, compare},
-    private::{close_to_others, create_private, private_folder},
-};
+use comparison::{Comparison, compare};
+use private::{close_to_others, create_private, private_folder};
 
 /// The folder that a restore copies to first. A data folder that has it is not whole.
 pub(crate) const RESTORING: &str = "restoring";
@@ -128,7 +134,7 @@ impl Folder {
             Ok(_) => {}
             Err(failed) if failed.error.kind() == io::ErrorKind::AlreadyExists => {
                 match (compare(&path, failed.file.path())?, earlier) {
-                    (Comparison::Same, _) => {}
+                    (Comparison::Equal, _) => {}
                     (Comparison::Grown | Comparison::Damaged, Earlier::IsMended) => {
                         failed.file.persist(&path).map_err(|error| error.error)?;
                     }
@@ -158,9 +164,7 @@ impl Folder {
 
     /// Creates a folder and its parents, so that they survive a crash.
     fn create_durable(&self, path: &Path) -> io::Result<()> {
-        // No panic under this lock leaves a change half done.
-        let durable = || self.durable.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = durable().0.contains(path);
+        let known = self.durable.lock().0.contains(path);
         let Some(parent) = path.parent().filter(|_| !(known && path.is_dir())) else { return Ok(()) };
         self.create_durable(parent)?;
         match private_folder().create(path) {
@@ -168,7 +172,7 @@ impl Folder {
             _ => {}
         }
         sync_folder(parent)?;
-        durable().note(path);
+        self.durable.lock().note(path);
         Ok(())
     }
 

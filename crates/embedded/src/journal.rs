@@ -1,5 +1,23 @@
-//! The journal of events that are in no batch yet: its recovery at the start, and the handle that gives its writer events and
-//! work.
+//! The journal of events that are in no batch yet: the handle that gives its writer events and jobs.
+//!
+//! - `recovery`: what an earlier process left;
+//! - `append`, `rejected`: events, packed for the journal;
+//! - `commands`: what the writer is asked to do; `writer`: the thread that does it;
+//! - `overlay`: the counts of events that are in the journal;
+//! - `batches`, `delivery`: batches on their way into raw; `stray`: batches in raw that the store does not know;
+//! - `waiting`, `follow`: the events that are not filed yet, and new events, as seen by others.
+
+pub(crate) mod append;
+pub(crate) mod batches;
+mod commands;
+pub(crate) mod delivery;
+pub(crate) mod follow;
+pub(crate) mod overlay;
+pub(crate) mod recovery;
+pub(crate) mod rejected;
+pub(crate) mod stray;
+pub(crate) mod waiting;
+mod writer;
 
 use std::{
     path::Path,
@@ -10,20 +28,22 @@ use std::{
 
 use rusqlite::Connection;
 use tokio::sync::{Mutex as AsyncMutex, Semaphore, oneshot};
-use weir_core::{Clock, Increment, ports::PortError};
+use weir_core::{Clock, ports::PortError};
 
 use crate::{
-    Flush, OpenError,
-    append::Append,
-    commands::{AppendReply, Asked, Command, Duplicates, closed},
-    delivery::{self, Batch, Deliveries},
+    error::OpenError,
+    folder::presence::{Lookout, Presence},
+    ids::recent::RecentIds,
     objects::RawFolder,
-    overlay::Overlay,
-    presence::{Lookout, Presence},
-    recent_ids::RecentIds,
-    store::{self, StoreError, at},
-    writer::{OpenBatch, SLICE_BYTES, Writer},
+    store::{self, at},
 };
+use append::Append;
+use batches::Flush;
+use commands::{AppendReply, Command, Duplicates, WriterHandle, closed};
+use delivery::Deliveries;
+use overlay::Overlay;
+use recovery::{Recovered, first_open};
+use writer::{OpenBatch, Writer};
 
 /// Backpressure: requests wait for a place in the queue once it has this many KiB, so that memory stays bounded. Events of
 /// clients that went away keep their place.
@@ -41,58 +61,6 @@ pub(crate) struct Journal {
     presence: Presence,
 }
 
-/// The content of the journal when it was opened.
-pub(crate) struct Recovered {
-    next: u64,
-    open_bytes: u64,
-    unfinished: Vec<Batch>,
-}
-
-/// Rebuilds the overlay, and finds the unfinished batches.
-pub(crate) fn recover(db: &mut Connection) -> rusqlite::Result<(Overlay, Recovered)> {
-    let db = db.transaction()?;
-    let (applied, in_raw): (u64, u64) =
-        db.query_row("SELECT applied, in_raw FROM progress", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let unfinished = db
-        .prepare("SELECT first, last, raw_key, written FROM batches ORDER BY first")?
-        .query_map([], |row| {
-            Ok(Batch { first: row.get(0)?, last: row.get(1)?, raw_key: row.get(2)?, written: row.get(3)? })
-        })?
-        .collect::<rusqlite::Result<Vec<_>>>()?;
-    let cut = unfinished.last().map_or(applied, |batch| batch.last);
-    let overlay = Overlay::starting_at(applied + 1);
-    let (mut next, mut open_bytes, mut batch_before) = (applied + 1, 0, None);
-    let mut rows = db.prepare("SELECT first, last, length(lines), increments FROM journal ORDER BY first")?;
-    let mut rows = rows.query([])?;
-    while let Some(row) = rows.next()? {
-        let (first, last, bytes): (u64, u64, u64) = (row.get(0)?, row.get(1)?, row.get(2)?);
-        let increments: Vec<Increment> =
-            serde_json::from_str(row.get_ref(3)?.as_str()?).map_err(|error| {
-                rusqlite::Error::FromSqlConversionFailure(3, rusqlite::types::Type::Text, error.into())
-            })?;
-        // Each batch's rows are a slice of their own, so that they are applied with that batch. A batch that was found in raw
-        // may go on behind its last row in a store that was restored from a copy.
-        let batch = unfinished.partition_point(|batch| batch.first <= first).checked_sub(1);
-        let batch = batch.map(|at| unfinished[at].last).filter(|end| last <= *end);
-        if batch != batch_before {
-            overlay.close();
-            batch_before = batch;
-        }
-        overlay.raise(last, bytes, increments);
-        if overlay.open_bytes() >= SLICE_BYTES {
-            overlay.close();
-        }
-        if first > cut {
-            open_bytes += bytes;
-        }
-        next = last + 1;
-    }
-    if batch_before.is_some() {
-        overlay.close();
-    }
-    Ok((overlay, Recovered { next: next.max(cut.max(in_raw) + 1), open_bytes, unfinished }))
-}
-
 impl Journal {
     pub(crate) fn start(
         connection: Connection,
@@ -105,9 +73,9 @@ impl Journal {
     ) -> Result<(Self, Deliveries), OpenError> {
         let (commands, inbox) = mpsc::channel();
         let Recovered { next, open_bytes, unfinished } = recovered;
-        let works = Works(commands.clone());
+        let handle = WriterHandle(commands.clone());
         let (outbox, deliveries) =
-            delivery::start(works, Arc::clone(&overlay), raw, unfinished.clone(), path)?;
+            delivery::start(handle, Arc::clone(&overlay), raw, unfinished.clone(), path)?;
         let cut = unfinished.last().map_or(0, |batch| batch.last);
         // Events that an earlier process left wait for one more flush time at the most.
         let open = (open_bytes > 0).then(|| OpenBatch { bytes: open_bytes, since: Instant::now() });
@@ -147,7 +115,7 @@ impl Journal {
         what: &'static str,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, PortError> {
-        let answer = Works(self.commands.clone()).ask(what, work);
+        let answer = WriterHandle(self.commands.clone()).run(what, work);
         answer.await.unwrap_or_else(|_| Err(closed(what)))
     }
 
@@ -186,34 +154,6 @@ impl Drop for Journal {
     }
 }
 
-/// A handle that sends work to the writer.
-#[derive(Clone)]
-pub(crate) struct Works(mpsc::Sender<Command>);
-
-impl Works {
-    pub(crate) fn ask<T: Send + 'static>(
-        &self,
-        what: &'static str,
-        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
-    ) -> oneshot::Receiver<Result<T, PortError>> {
-        let (reply, answer) = oneshot::channel();
-        // If the writer has ended, the reply is dropped, which the caller sees as an error.
-        let _ = self.0.send(Command::Work(Box::new(Asked::new(what, work, reply))));
-        answer
-    }
-}
-
-/// Returns the first event behind the last batch.
-fn first_open(db: &Connection, cut: u64) -> rusqlite::Result<u64> {
-    db.query_row("SELECT min(first) FROM journal WHERE first > ?1", [cut], |row| row.get(0))
-}
-
-impl From<StoreError> for PortError {
-    fn from(error: StoreError) -> Self {
-        Self::broken("the store", error)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::{
@@ -228,7 +168,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::Embedded;
+    use crate::engine::Embedded;
 
     /// Polls a future once.
     async fn is_pending(mut something: Pin<&mut impl Future>) -> bool {
@@ -244,7 +184,7 @@ mod tests {
         let journal = &engine.inner.journal;
         let (started, begun) = mpsc::channel::<()>();
         let (release, held) = mpsc::channel::<()>();
-        let holding = Works(journal.commands.clone()).ask("holding", move |_| {
+        let holding = WriterHandle(journal.commands.clone()).run("holding", move |_| {
             started.send(()).unwrap();
             held.recv().unwrap();
             Ok(())
@@ -278,10 +218,10 @@ mod tests {
         let flush = Flush { every: Duration::from_hours(1), size: u64::MAX };
         let (engine, _deliveries) =
             Embedded::open(folder.path(), flush, Arc::new(weir_core::SystemClock)).unwrap();
-        let works = Works(engine.inner.journal.commands.clone());
+        let writer = WriterHandle(engine.inner.journal.commands.clone());
         let limit = |pages: &'static str| {
             let limit = format!("PRAGMA max_page_count = {pages}");
-            works.ask("limiting", move |db| db.query_row(&limit, [], |_| Ok(())))
+            writer.run("limiting", move |db| db.query_row(&limit, [], |_| Ok(())))
         };
         limit("1").await.unwrap().unwrap();
         let user = "u".parse().unwrap();
@@ -303,11 +243,11 @@ mod tests {
         let flush = Flush { every: Duration::from_hours(1), size: u64::MAX };
         let (engine, _deliveries) =
             Embedded::open(folder.path(), flush, Arc::new(weir_core::SystemClock)).unwrap();
-        let works = Works(engine.inner.journal.commands.clone());
+        let writer = WriterHandle(engine.inner.journal.commands.clone());
         let (started, begun) = mpsc::channel::<()>();
         let (release, held) = mpsc::channel::<()>();
         // The disk is as full as the database is large; the writer is held until the next two works wait together.
-        let holding = works.ask("holding", move |db| {
+        let holding = writer.run("holding", move |db| {
             let pages: u64 = db.query_row("PRAGMA page_count", [], |row| row.get(0))?;
             db.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()))?;
             started.send(()).unwrap();
@@ -315,15 +255,15 @@ mod tests {
             Ok(())
         });
         begun.recv().unwrap();
-        let full = works.ask("full", |db| {
+        let full = writer.run("full", |db| {
             db.execute("INSERT INTO settled_batches VALUES (hex(zeroblob(100000)))", []).map(drop)
         });
-        let late = works.ask("late", |db| db.execute("UPDATE progress SET applied = 77", []).map(drop));
+        let late = writer.run("late", |db| db.execute("UPDATE progress SET applied = 77", []).map(drop));
         release.send(()).unwrap();
         holding.await.unwrap().unwrap();
         assert!(matches!(full.await.unwrap(), Err(PortError::NoSpace { .. })));
         assert!(late.await.unwrap().is_err());
-        let applied = works.ask("reading", |db| {
+        let applied = writer.run("reading", |db| {
             db.query_row("SELECT applied FROM progress", [], |row| row.get::<_, u64>(0))
         });
         assert_eq!(applied.await.unwrap().unwrap(), 0);

@@ -2,6 +2,8 @@
 //!
 //! Writing blocks the calling thread for as long as the disk takes: run the fan-out on a thread of its own.
 
+pub(crate) mod batches;
+
 use std::{
     fs::File,
     io::{self, Read, Write},

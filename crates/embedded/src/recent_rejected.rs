@@ -4,8 +4,6 @@
 //! Requests without rejected events do nothing here; of a request with any number of them, the newest are written. Those that
 //! are too old are deleted in the same transaction.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use async_trait::async_trait;
 use rusqlite::{Connection, params};
 use weir_core::{
@@ -14,64 +12,19 @@ use weir_core::{
     rejected::{MAX_SHOWN, RejectedEvent},
 };
 
-use crate::Embedded;
-
-/// A rejected event on its way into the table.
-pub(crate) struct Noted {
-    username: Username,
-    /// Its JSON.
-    event: String,
-}
-
-impl Noted {
-    /// Returns the newest rejected records of each user, the newest last.
-    pub(crate) fn of(records: &[Record]) -> Vec<Self> {
-        let mut found: BTreeMap<&Username, usize> = BTreeMap::new();
-        let mut noted = Vec::new();
-        for record in records.iter().rev().filter(|record| record.is_rejected()) {
-            let username = &record.counter().username;
-            let found = found.entry(username).or_default();
-            *found += 1;
-            if *found <= MAX_SHOWN
-                && let Some(event) = RejectedEvent::of(record)
-            {
-                let event = serde_json::to_string(&event).expect("plain data serialises");
-                noted.push(Self { username: username.clone(), event });
-            }
-        }
-        noted.reverse();
-        noted
-    }
-}
-
-/// Adds events to the lists, and truncates the lists.
-pub(crate) fn note(db: &Connection, noted: &[Noted]) -> rusqlite::Result<()> {
-    if noted.is_empty() {
-        return Ok(());
-    }
-    let mut add = db.prepare_cached("INSERT INTO recent_rejected (username, event) VALUES (?1, ?2)")?;
-    for Noted { username, event } in noted {
-        add.execute(params![username.as_str(), event])?;
-    }
-    let mut cut = db.prepare_cached(
-        "DELETE FROM recent_rejected WHERE username = ?1 AND id <=
-         (SELECT id FROM recent_rejected WHERE username = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
-    )?;
-    let users: BTreeSet<&Username> = noted.iter().map(|noted| &noted.username).collect();
-    for username in users {
-        cut.execute(params![username.as_str(), MAX_SHOWN])?;
-    }
-    Ok(())
-}
+use crate::{
+    engine::Embedded,
+    journal::rejected::{self, RejectedRow},
+};
 
 #[async_trait]
 impl RecentRejected for Embedded {
     async fn note(&self, records: &[Record]) -> Result<(), PortError> {
-        let noted = Noted::of(records);
-        if noted.is_empty() {
+        let rows = RejectedRow::of(records);
+        if rows.is_empty() {
             return Ok(());
         }
-        self.inner.journal.work("noting rejected events", move |db| note(db, &noted)).await
+        self.inner.journal.work("noting rejected events", move |db| rejected::store(db, &rows)).await
     }
 
     async fn latest(&self, username: &Username, limit: usize) -> Result<Vec<RejectedEvent>, PortError> {
@@ -98,7 +51,7 @@ mod tests {
     use weir_core::{Stamp, SystemClock, Timestamp, ports::Stream};
 
     use super::*;
-    use crate::Flush;
+    use crate::{Flush, OpenError};
 
     fn record(user: &str, n: u64) -> Record {
         let stamp = Stamp {
@@ -152,7 +105,7 @@ mod tests {
             // The threads of the engine before hold the folder until they end.
             match Embedded::open(folder.path(), flush, Arc::new(SystemClock)) {
                 Ok((engine, _deliveries)) => break engine,
-                Err(crate::OpenError::InUse(_)) => tokio::time::sleep(Duration::from_millis(10)).await,
+                Err(OpenError::InUse(_)) => tokio::time::sleep(Duration::from_millis(10)).await,
                 Err(error) => panic!("{error}"),
             }
         };

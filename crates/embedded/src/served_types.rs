@@ -9,10 +9,7 @@ use std::{collections::BTreeMap, path::Path};
 use rusqlite::{Connection, params};
 use weir_core::{Catalog, EventType, Increment, catalog::Breakage};
 
-use crate::{
-    live_counts::name,
-    store::{self, StoreError},
-};
+use crate::store::{self, StoreError, name};
 
 /// An event type that a data folder is, or was, served with.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,14 +2,15 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::Arc,
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
 use weir_core::ports::PortError;
 
-use crate::{NotFiled, private::private_file};
+use crate::folder::private::private_file;
 
 /// A database that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -244,6 +245,22 @@ pub(crate) fn port_error(what: &'static str, error: rusqlite::Error) -> PortErro
     }
 }
 
+impl From<StoreError> for PortError {
+    fn from(error: StoreError) -> Self {
+        Self::broken("the store", error)
+    }
+}
+
+/// Reads a column that has a parsed name.
+pub(crate) fn name<T: std::str::FromStr>(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<T>
+where
+    T::Err: std::error::Error + Send + Sync + 'static,
+{
+    row.get_ref(column)?.as_str()?.parse().map_err(|error: T::Err| {
+        rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, error.into())
+    })
+}
+
 /// A pool of read connections beside the writer's: each is used by one reader at a time and kept for the next.
 #[derive(Clone)]
 pub(crate) struct Readers(Arc<ReadersInner>);
@@ -266,13 +283,12 @@ impl Readers {
     ) -> Result<T, PortError> {
         let inner = Arc::clone(&self.0);
         let run = move || -> rusqlite::Result<T> {
-            let idle = || inner.idle.lock().expect("no holder of the lock panics");
-            let reader = idle().pop();
+            let reader = inner.idle.lock().pop();
             let mut reader = reader.map_or_else(|| open_reader(&inner.path), Ok)?;
             let transaction = reader.transaction()?;
             let answer = query(&transaction)?;
             drop(transaction);
-            idle().push(reader);
+            inner.idle.lock().push(reader);
             Ok(answer)
         };
         match tokio::task::spawn_blocking(run).await {
@@ -303,29 +319,4 @@ pub(crate) fn check_format(path: &Path) -> Result<(), StoreError> {
         }
         _ => Ok(()),
     }
-}
-
-pub(crate) fn not_filed_yet(path: &Path) -> Result<NotFiled, StoreError> {
-    if !path.exists() {
-        return Ok(NotFiled::default());
-    }
-    let query = || -> rusqlite::Result<NotFiled> {
-        let mut reader = open_reader(path)?;
-        let reader = reader.transaction()?;
-        // Rows of a written batch may be gone already, so batches count by their range.
-        let batches: (u64, u64, u64) = reader.query_row(
-            "SELECT coalesce(sum(last - first + 1), 0), coalesce(max(last), 0), coalesce(min(first), 0) FROM batches",
-            [],
-            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
-        )?;
-        let open: (u64, u64, u64) = reader.query_row(
-            "SELECT coalesce(sum(last - first + 1), 0), coalesce(max(last), 0), coalesce(min(first), 0)
-             FROM journal WHERE first > ?1",
-            [batches.1],
-            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
-        )?;
-        let first = if batches.0 > 0 { batches.2 } else { open.2 };
-        Ok(NotFiled { events: batches.0 + open.0, last: batches.1.max(open.1), first })
-    };
-    query().map_err(at(path))
 }

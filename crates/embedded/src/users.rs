@@ -1,11 +1,9 @@
 //! [`Users`] and [`UserAdmin`] in a database of their own.
 
-use std::{
-    path::Path,
-    sync::{Arc, Mutex},
-};
+use std::{path::Path, sync::Arc};
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use rusqlite::{Connection, Error::FromSqlConversionFailure, OptionalExtension, params, types::Type};
 use weir_core::{
     Username,
@@ -14,10 +12,9 @@ use weir_core::{
 };
 
 use crate::{
-    OpenError,
+    error::OpenError,
     folder::Folder,
-    live_counts::name,
-    store::{self, StoreError, port_error},
+    store::{self, StoreError, name, port_error},
 };
 
 /// The formats of `users.db`. `access_keys` is JSON.
@@ -69,14 +66,12 @@ impl UserStore {
         query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, PortError> {
         let db = Arc::clone(&self.db);
-        match tokio::task::spawn_blocking(move || query(&db.lock().expect(LOCK))).await {
+        match tokio::task::spawn_blocking(move || query(&db.lock())).await {
             Ok(answer) => answer.map_err(|error| port_error(what, error)),
             Err(panicked_or_stopped) => Err(PortError::unavailable(what, panicked_or_stopped)),
         }
     }
 }
-
-const LOCK: &str = "no holder of the lock panics";
 
 #[async_trait]
 impl Users for UserStore {

@@ -8,7 +8,7 @@ use std::{
     net::SocketAddr,
     process::{Child, Command, Stdio},
     sync::{
-        Arc, Mutex, OnceLock,
+        Arc, OnceLock,
         mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     },
     thread::{self, JoinHandle},
@@ -23,6 +23,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
+use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::sync::{Mutex as AsyncMutex, oneshot};
 use weir_core::{Clock, SystemClock};
@@ -256,7 +257,7 @@ impl Function {
     /// Returns everything that it wrote until now: lines of the log, then of metrics.
     #[must_use]
     pub fn told(&self) -> String {
-        let text = |lines: &Lines| lines.lock().expect("no thread panicked with it").join("\n");
+        let text = |lines: &Lines| lines.lock().join("\n");
         format!("log:\n{}\nmetrics:\n{}", text(&self.logs), text(&self.metrics))
     }
 
@@ -269,13 +270,13 @@ impl Function {
             // Its output is complete once both ends are closed.
             reader.join().expect("reading lines does not panic");
         }
-        let taken = |lines: &Lines| std::mem::take(&mut *lines.lock().expect("no thread panicked with it"));
+        let taken = |lines: &Lines| std::mem::take(&mut *lines.lock());
         [taken(&self.logs), taken(&self.metrics)].concat()
     }
 
     fn wait_for(&self, lines: &Lines, wanted: impl Fn(&Value) -> bool) -> Value {
         for _ in 0..PATIENCE.as_millis() / 10 {
-            for line in &*lines.lock().expect("no thread panicked with it") {
+            for line in &*lines.lock() {
                 let line: Value = serde_json::from_str(line)
                     .unwrap_or_else(|error| panic!("a line is JSON, which this is not: {error}: {line}"));
                 if wanted(&line) {
@@ -303,7 +304,7 @@ fn lines(output: Option<impl Read + Send + 'static>) -> (Lines, JoinHandle<()>) 
     let output = output.expect("its output is piped");
     let reader = thread::spawn(move || {
         for line in BufReader::new(output).lines().map_while(Result::ok) {
-            collected.lock().expect("no thread panicked with it").push(line);
+            collected.lock().push(line);
         }
     });
     (lines, reader)
@@ -425,7 +426,7 @@ impl StubAws {
                 tokio::time::sleep(wait).await;
             }
             let (status, body) = answer(&call);
-            remembered.lock().expect("no thread panicked with it").push(call);
+            remembered.lock().push(call);
             let status = StatusCode::from_u16(status).expect("the test gives a status");
             (status, Body::from(body)).into_response()
         });
@@ -441,7 +442,7 @@ impl StubAws {
     /// Returns the calls until now.
     #[must_use]
     pub fn calls(&self) -> Vec<Call> {
-        self.calls.lock().expect("no thread panicked with it").clone()
+        self.calls.lock().clone()
     }
 }
 

@@ -8,10 +8,10 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use weir_core::{Clock, Random, Timestamp};
 
@@ -79,7 +79,7 @@ impl Cache {
 
     /// Returns the cached grant of these credentials, if it has not expired.
     pub(crate) fn get(&self, fingerprint: &Fingerprint, now: Moment) -> Option<Grant> {
-        let kept = self.kept();
+        let kept = self.kept.lock();
         let entry = kept.grants.get(fingerprint)?;
         let by_wall = entry.from.wall <= now.wall && now.wall < entry.until;
         let by_elapsed = now.elapsed.saturating_sub(entry.from.elapsed) < self.duration;
@@ -99,7 +99,7 @@ impl Cache {
         if until <= from.wall {
             return;
         }
-        let mut kept = self.kept();
+        let mut kept = self.kept.lock();
         while let Some(&(oldest, end)) = kept.order.front()
             && (end <= from.wall || kept.order.len() >= Self::MAX_GRANTS)
         {
@@ -110,11 +110,6 @@ impl Cache {
         }
         kept.order.push_back((fingerprint, until));
         kept.grants.insert(fingerprint, Entry { grant, from, until });
-    }
-
-    fn kept(&self) -> MutexGuard<'_, Kept> {
-        // Code under this lock leaves no half-done state.
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -165,7 +160,7 @@ mod tests {
         let cache = cache(0);
         cache.keep(print(1), grant("web"), at(0), None);
         assert!(cache.get(&print(1), at(0)).is_none());
-        assert!(cache.kept().grants.is_empty());
+        assert!(cache.kept.lock().grants.is_empty());
     }
 
     #[test]
@@ -185,7 +180,7 @@ mod tests {
         for n in 0..Cache::MAX_GRANTS + 5 {
             cache.keep(print(n), grant("web"), at(0), None);
         }
-        assert_eq!(cache.kept().grants.len(), Cache::MAX_GRANTS);
+        assert_eq!(cache.kept.lock().grants.len(), Cache::MAX_GRANTS);
         assert!(cache.get(&print(4), at(0)).is_none());
         assert!(cache.get(&print(5), at(0)).is_some());
     }
@@ -197,7 +192,7 @@ mod tests {
         cache.keep(print(2), grant("web"), at(0), None);
         cache.keep(print(1), grant("new"), at(30_000), None);
         cache.keep(print(3), grant("web"), at(60_000), None);
-        let kept = cache.kept();
+        let kept = cache.kept.lock();
         assert_eq!((kept.grants.len(), kept.order.len()), (2, 2));
         drop(kept);
         assert_eq!(cache.get(&print(1), at(60_000)), Some(grant("new")));
@@ -209,7 +204,7 @@ mod tests {
         for _ in 0..3 * Cache::MAX_GRANTS {
             cache.keep(print(1), grant("web"), at(0), None);
         }
-        assert!(cache.kept().order.len() <= Cache::MAX_GRANTS);
+        assert!(cache.kept.lock().order.len() <= Cache::MAX_GRANTS);
         assert_eq!(cache.get(&print(1), at(0)), Some(grant("web")));
     }
 

@@ -3,12 +3,9 @@
 //! A page that opens 64 connections presents the same credentials 64 times before the first answer is known;
 //! without this, that is 64 computations of argon2id.
 
-use std::{
-    collections::HashMap,
-    hash::Hash,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::HashMap, hash::Hash, sync::Arc};
 
+use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 
 /// Running computations by key.
@@ -36,12 +33,7 @@ impl<K: Hash + Eq + Copy, T: Clone> Flights<K, T> {
     /// Returns the number of waiting callers.
     #[cfg(test)]
     pub(crate) fn waiting(&self) -> usize {
-        self.under_way().values().map(|flight| flight.passengers).sum()
-    }
-
-    fn under_way(&self) -> MutexGuard<'_, HashMap<K, Flight<T>>> {
-        // Code under this lock leaves no half-done state.
-        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+        self.under_way.lock().values().map(|flight| flight.passengers).sum()
     }
 }
 
@@ -54,7 +46,7 @@ struct Seat<'a, K: Hash + Eq + Copy, T: Clone> {
 
 impl<'a, K: Hash + Eq + Copy, T: Clone> Seat<'a, K, T> {
     fn take(flights: &'a Flights<K, T>, key: K) -> Self {
-        let mut under_way = flights.under_way();
+        let mut under_way = flights.under_way.lock();
         let flight = under_way.entry(key).or_insert_with(|| Flight { answer: Arc::default(), passengers: 0 });
         flight.passengers += 1;
         Self { flights, key, answer: flight.answer.clone() }
@@ -63,7 +55,7 @@ impl<'a, K: Hash + Eq + Copy, T: Clone> Seat<'a, K, T> {
 
 impl<K: Hash + Eq + Copy, T: Clone> Drop for Seat<'_, K, T> {
     fn drop(&mut self) {
-        let mut under_way = self.flights.under_way();
+        let mut under_way = self.flights.under_way.lock();
         if let Some(flight) = under_way.get_mut(&self.key)
             && Arc::ptr_eq(&flight.answer, &self.answer)
         {
@@ -113,7 +105,7 @@ mod tests {
             assert!(of_key.all(|answer| answer == first));
         }
         assert_eq!(flights.share(0, || count(&counter)).await, 2);
-        assert!(flights.under_way().is_empty());
+        assert!(flights.under_way.lock().is_empty());
     }
 
     #[tokio::test]
@@ -132,7 +124,7 @@ mod tests {
         assert!(!second.is_finished(), "it waits for the first");
         first.abort();
         assert_eq!(second.await.unwrap(), 7);
-        assert!(flights.under_way().is_empty());
+        assert!(flights.under_way.lock().is_empty());
     }
 
     #[test]
@@ -146,7 +138,7 @@ mod tests {
         drop(late);
         assert!(Arc::ptr_eq(&next.answer, &Seat::take(&flights, 1).answer));
         drop(next);
-        assert!(flights.under_way().is_empty());
+        assert!(flights.under_way.lock().is_empty());
     }
 
     #[tokio::test]
@@ -158,8 +150,8 @@ mod tests {
             tasks.spawn(async move { flights.share(1, pending).await });
         }
         yield_now().await;
-        assert_eq!(flights.under_way()[&1].passengers, 3);
+        assert_eq!(flights.under_way.lock()[&1].passengers, 3);
         tasks.shutdown().await;
-        assert!(flights.under_way().is_empty());
+        assert!(flights.under_way.lock().is_empty());
     }
 }

@@ -8,10 +8,10 @@ use std::{
     collections::{BTreeSet, HashMap},
     hash::Hash,
     net::IpAddr,
-    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use weir_core::Timestamp;
 
 /// The most keys in memory: with their times, some MB.
@@ -38,13 +38,13 @@ impl<K: Hash + Ord + Clone> Rate<K> {
 
     /// Returns whether there is a token now; the error is the time until there is one.
     pub fn check(&self, key: &K, now: Timestamp) -> Result<(), Duration> {
-        self.after_one_more(&self.full_at(), key, micros(now)).map(drop)
+        self.after_one_more(&self.full_at.lock(), key, micros(now)).map(drop)
     }
 
     /// Takes a token. The error is the time until the next token.
     pub fn take(&self, key: &K, now: Timestamp) -> Result<(), Duration> {
         let now = micros(now);
-        let mut full_at = self.full_at();
+        let mut full_at = self.full_at.lock();
         let after = self.after_one_more(&full_at, key, now)?;
         full_at.set(key, after, now);
         Ok(())
@@ -52,7 +52,7 @@ impl<K: Hash + Ord + Clone> Rate<K> {
 
     /// Gives a token back.
     pub fn give_back(&self, key: &K, now: Timestamp) {
-        let mut full_at = self.full_at();
+        let mut full_at = self.full_at.lock();
         if let Some(end) = full_at.get(key) {
             full_at.set(key, end.saturating_sub(self.interval), micros(now));
         }
@@ -65,11 +65,6 @@ impl<K: Hash + Ord + Clone> Rate<K> {
         let end = full_at.get(key).unwrap_or(now).clamp(now, full);
         let after = end.saturating_add(self.interval);
         if after <= full { Ok(after) } else { Err(Duration::from_micros(after - full)) }
-    }
-
-    fn full_at(&self) -> MutexGuard<'_, Ends<K>> {
-        // Code under this lock leaves no half-done state.
-        self.full_at.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -171,7 +166,7 @@ mod tests {
             assert_eq!(rate.take(&key, now()), Ok(()));
         }
         assert!(rate.take(&0, now()).is_err());
-        let kept = rate.full_at();
+        let kept = rate.full_at.lock();
         assert_eq!((kept.until.len(), kept.order.len()), (MAX_KEYS, MAX_KEYS));
     }
 
@@ -182,7 +177,7 @@ mod tests {
             assert_eq!(rate.take(&key, now()), Ok(()));
         }
         assert_eq!(rate.take(&100, now().plus_millis(6_001)), Ok(()));
-        assert_eq!(rate.full_at().until.len(), 1);
+        assert_eq!(rate.full_at.lock().until.len(), 1);
     }
 
     #[test]

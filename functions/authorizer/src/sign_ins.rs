@@ -6,12 +6,9 @@
 //! cannot lock a user out. Generated secrets cannot be guessed and cost nothing to check: they are always checked too, and
 //! only the answer to wrong ones changes.
 
-use std::{
-    net::IpAddr,
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{net::IpAddr, time::Duration};
 
+use parking_lot::Mutex;
 use weir_core::{Timestamp, Username};
 
 use crate::{
@@ -91,12 +88,12 @@ impl SignIns {
     /// Remembers that these credentials are right.
     pub(crate) fn remember(&self, attempt: &Attempt<'_>, now: Timestamp) {
         let until = now.millis().saturating_add(REMEMBERED_MILLIS);
-        self.remembered().set(&attempt.fingerprint, until, now.millis());
+        self.were_right.lock().set(&attempt.fingerprint, until, now.millis());
     }
 
     /// Forgets these credentials: they are wrong, even if they were right before.
     pub(crate) fn forget(&self, attempt: &Attempt<'_>) {
-        self.remembered().remove(&attempt.fingerprint);
+        self.were_right.lock().remove(&attempt.fingerprint);
     }
 
     /// Counts a wrong generated secret for the address; if there were too many, the error is the time until the next try.
@@ -105,11 +102,6 @@ impl SignIns {
     }
 
     fn was_right(&self, attempt: &Attempt<'_>, now: Timestamp) -> bool {
-        self.remembered().get(&attempt.fingerprint).is_some_and(|until| now.millis() < until)
-    }
-
-    fn remembered(&self) -> MutexGuard<'_, Ends<Fingerprint>> {
-        // Code under this lock leaves no half-done state.
-        self.were_right.lock().unwrap_or_else(PoisonError::into_inner)
+        self.were_right.lock().get(&attempt.fingerprint).is_some_and(|until| now.millis() < until)
     }
 }

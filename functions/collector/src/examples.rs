@@ -6,7 +6,14 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 use weir_core::{Violation, users::Scope};
 
-use crate::{body::MAX_SENT, caller::NotAuthenticated, post::MAX_EVENTS, problem::Problem, reason::Reason};
+use crate::{
+    body::MAX_SENT,
+    caller::NotAuthenticated,
+    post::MAX_EVENTS,
+    problem::Problem,
+    read::{MAX_PAGE, not_in_range},
+    reason::Reason,
+};
 
 /// A kind of route, by its errors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +35,7 @@ pub(crate) fn examples(of: Of, status: u16) -> Map<String, Value> {
         Of::Any => all = anywhere(),
         Of::Reading => all.extend([
             Problem::UnknownEventType { event_type: "buton_click".to_owned() },
-            Problem::InvalidQuery { detail: "limit is a number from 1 to 1000.".to_owned() },
+            not_in_range(MAX_PAGE),
         ]),
         Of::OneEvent => {
             all.extend(bodies());

@@ -3,7 +3,7 @@
 //! [`router`] makes it from a catalog, an engine's ports and an authentication; it runs under any host that can serve an
 //! axum [`Router`](axum::Router). Read in this order:
 //!
-//! - `router`: the routes; `reserved`: those that no event type may have;
+//! - `routes`: the list of routes; `router`: the middleware around them; `reserved`: the routes that no event type may have;
 //! - `post`: the steps of a request that stores events: `body` (bytes, bounded and decompressed), `framing` (one text for
 //!   each event; `elements` for arrays with invalid JSON), `intake` (validate, stamp, store, count), and the answer;
 //! - `outcome`: what became of an event, for the answer and the metrics;
@@ -15,11 +15,12 @@
 //! - `caller`: authentication and authorization;
 //! - `pages`: which requests of web pages are refused;
 //! - `page`: the dashboard, which uses this API like any other user;
-//! - `openapi`: the API's description, made from the catalog; `examples`: its errors; `docs`: the same for people;
+//! - `openapi`: the API's description, made from the routes and the catalog; `examples`: its errors; `docs`: the same for
+//!   people;
 //! - `script`: the script with which web pages send events; `served`: files for browsers;
 //! - `observe`: the metrics of all that;
 //! - `request_id`: the id of a request, in its answer and its log lines;
-//! - `gateway`: the API behind API Gateway, which turns events into requests and responses into objects.
+//! - `gateway`: the API behind API Gateway, by `lambda_http`.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod body;
@@ -50,6 +51,7 @@ mod rejected;
 mod request_id;
 mod reserved;
 mod router;
+mod routes;
 mod script;
 mod served;
 mod unreadable;

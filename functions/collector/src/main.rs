@@ -1,16 +1,11 @@
 //! The collector on Lambda: the API over Firehose and DynamoDB, behind API Gateway.
 
-use std::{
-    num::NonZeroU16,
-    process::ExitCode,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{num::NonZeroU16, process::ExitCode, sync::Arc, time::Duration};
 
 use collector::{Collector, Drift, Gateway, GatewayAuthentication, Host, Limits, Observe, Origins, Taken};
 use mimalloc::MiMalloc;
-use weir_aws::{Aws, Names, Retries};
-use weir_coalesce::{Coalescing, Work};
+use parking_lot::Mutex;
+use weir_aws::{Aws, Batching, BatchingStats, Names, Retries};
 use weir_core::{Catalog, Clock, SystemClock, SystemRandom, Timestamp};
 use weir_lambda::{Environment, Metrics, StartError};
 
@@ -29,7 +24,7 @@ const GIVE_UP_AFTER: Duration = Duration::from_secs(8);
 const COUNTED_WITHIN: Duration = Duration::from_secs(13);
 
 /// The least time between two reports of shared calls: each line costs money.
-const TELL_EVERY: Duration = Duration::from_secs(1);
+const REPORT_EVERY: Duration = Duration::from_secs(1);
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
@@ -40,7 +35,7 @@ async fn main() -> ExitCode {
             async move {
                 let answer = gateway.answer(event).await;
                 if let Some(sharing) = sharing {
-                    sharing.tell();
+                    sharing.report();
                 }
                 answer.inspect_err(|error| tracing::error!(%error, "no answer"))
             }
@@ -63,10 +58,10 @@ fn gateway(environment: &Environment) -> Result<(Gateway, Option<Arc<Sharing>>),
     let (mut ports, retries) = Aws::on_lambda().ports(&names, GIVE_UP_AFTER);
     // A single invocation at a time has no other to share calls with.
     let sharing = (environment.invocations_at_once() > 1).then(|| {
-        let coalescing = Coalescing::new();
-        ports = coalescing.ports(ports.clone());
+        let batching = Batching::default();
+        ports = batching.ports(ports.clone());
         let (metrics, clock) = (metrics.clone(), clock.clone());
-        Arc::new(Sharing { metrics, coalescing, clock, told: Mutex::new(Timestamp::saturating(0)) })
+        Arc::new(Sharing { metrics, batching, clock, last_report: Mutex::new(Timestamp::saturating(0)) })
     });
     let host = Host {
         authenticate: Arc::new(GatewayAuthentication::new(clock.clone())),
@@ -110,30 +105,29 @@ impl Observe for Measure {
 /// Emits metrics of shared calls: the requests of several invocations, and the calls that they took.
 struct Sharing {
     metrics: Metrics,
-    coalescing: Coalescing,
+    batching: Batching,
     clock: Arc<dyn Clock>,
     /// The time of the last report.
-    told: Mutex<Timestamp>,
+    last_report: Mutex<Timestamp>,
 }
 
 impl Sharing {
     /// Reports, unless the last report was a moment ago: a later invocation then reports the rest.
-    fn tell(&self) {
+    fn report(&self) {
         let now = self.clock.now();
         {
-            // Code under this lock leaves no half-done state.
-            let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-            if u128::from(now.millis().saturating_sub(told.millis())) < TELL_EVERY.as_millis() {
+            let mut last_report = self.last_report.lock();
+            if u128::from(now.millis().saturating_sub(last_report.millis())) < REPORT_EVERY.as_millis() {
                 return;
             }
-            *told = now;
+            *last_report = now;
         }
-        let Work { reads, raises, appends } = self.coalescing.take_work();
+        let BatchingStats { reads, increments, appends } = self.batching.take_stats();
         self.metrics.count(&[
             ("ReadRequests", reads.requests),
             ("ReadCalls", reads.calls),
-            ("IncrementRequests", raises.requests),
-            ("IncrementCalls", raises.calls),
+            ("IncrementRequests", increments.requests),
+            ("IncrementCalls", increments.calls),
             ("AppendRequests", appends.requests),
             ("AppendCalls", appends.calls),
         ]);

@@ -1,8 +1,9 @@
-//! The API's description, OpenAPI 3.1, made from the catalog. `dashboard` describes the routes for dashboards; `order` puts
+//! The API's description, OpenAPI 3.1, made from the list of routes (`routes`) and the catalog. `dashboard` describes the routes for dashboards, `open` those without credentials; `order` puts
 //! a type's fields into the order of its file.
 
-mod dashboard;
+pub(crate) mod dashboard;
 mod errors;
+pub(crate) mod open;
 mod order;
 
 use serde_json::{Map, Value, json};
@@ -16,6 +17,8 @@ use crate::{
     body::{MAX_DECOMPRESSED, MAX_SENT},
     examples::Of,
     post::MAX_EVENTS,
+    read::{MAX_PAGE, PAGE},
+    routes::{Access, FIXED, OF_A_TYPE, Route},
 };
 
 use errors::{ANYWHERE, errors, identified, problems, shared_responses};
@@ -28,20 +31,14 @@ pub(crate) fn text(catalog: &Catalog) -> String {
 /// Returns the document.
 fn document(catalog: &Catalog) -> Value {
     let mut paths = Map::new();
-    paths.insert("/events".to_owned(), json!({"post": post_events(catalog)}));
-    for definition in catalog.iter() {
-        let route = definition.route();
-        paths.insert(route.to_string(), json!({"post": post_typed(definition)}));
-        paths.insert(format!("{route}/count"), json!({"get": get_typed_count(definition)}));
+    for route in &FIXED {
+        describe(&mut paths, route.path.to_owned(), route, catalog);
     }
-    paths.insert("/counts".to_owned(), json!({"get": get_counts()}));
-    paths.insert("/counts/{event_type}".to_owned(), json!({"get": get_count(catalog)}));
-    paths.insert("/".to_owned(), json!({"get": crate::page::operation()}));
-    dashboard::describe(&mut paths, catalog);
-    paths.insert("/health".to_owned(), json!({"get": get_health()}));
-    paths.insert("/openapi.json".to_owned(), json!({"get": get_openapi()}));
-    paths.insert("/docs".to_owned(), json!({"get": get_docs()}));
-    paths.insert("/weir.js".to_owned(), json!({"get": get_script()}));
+    for definition in catalog.iter() {
+        for route in &OF_A_TYPE {
+            describe(&mut paths, format!("{}{}", definition.route(), route.path), route, definition);
+        }
+    }
     dashboard::describe_etags(&mut paths);
     let operations = paths.values_mut().filter_map(Value::as_object_mut).flat_map(Map::values_mut);
     for responses in operations.filter_map(|one| one["responses"].as_object_mut()) {
@@ -78,6 +75,16 @@ fn document(catalog: &Catalog) -> Value {
             "schemas": schemas(catalog),
         },
     })
+}
+
+/// Adds the operation of a route.
+fn describe<Of>(paths: &mut Map<String, Value>, path: String, route: &Route<Of>, of: &Of) {
+    let Some(operation) = route.operation else { return };
+    let mut operation = operation(of);
+    if route.access == Access::Open {
+        operation["security"] = json!([]);
+    }
+    paths.entry(path).or_insert_with(|| json!({}))[route.method.described()] = operation;
 }
 
 fn schemas(catalog: &Catalog) -> Value {
@@ -201,7 +208,8 @@ fn example_line(definition: &Definition) -> Option<String> {
     Some(format!("{{\"event_type\":\"{}\",{fields}", definition.event_type()))
 }
 
-fn post_events(catalog: &Catalog) -> Value {
+/// Describes `POST /events`.
+pub(crate) fn post_events(catalog: &Catalog) -> Value {
     let one: Vec<Value> =
         catalog.iter().map(|definition| reference(definition.event_type().as_str())).collect();
     let event = json!({
@@ -240,7 +248,8 @@ fn warnings() -> Value {
     })
 }
 
-fn post_typed(definition: &Definition) -> Value {
+/// Describes `POST` on a type's own route.
+pub(crate) fn post_typed(definition: &Definition) -> Value {
     let name = definition.event_type().as_str();
     let mut responses = errors(Of::OneEvent, &[400, 401, 403, 408, 413, 415, 422, 429, 503]);
     responses["200"] = json!({
@@ -272,7 +281,8 @@ fn post_typed(definition: &Definition) -> Value {
     })
 }
 
-fn get_typed_count(definition: &Definition) -> Value {
+/// Describes `GET` of a type's count.
+pub(crate) fn get_typed_count(definition: &Definition) -> Value {
     let name = definition.event_type().as_str();
     let mut responses = problems(&[401, 403, 422, 429, 503]);
     responses["200"] = json!({
@@ -301,7 +311,8 @@ fn get_typed_count(definition: &Definition) -> Value {
     })
 }
 
-fn get_counts() -> Value {
+/// Describes `GET /counts`.
+pub(crate) fn get_counts(_: &Catalog) -> Value {
     let mut responses = problems(&[401, 403, 422, 429, 503]);
     responses["200"] = json!({
         "description": "A count for each event type, and one for rejected events.",
@@ -322,7 +333,8 @@ fn get_counts() -> Value {
     json!({"summary": "Read all counts", "operationId": "counts", "responses": responses})
 }
 
-fn get_count(catalog: &Catalog) -> Value {
+/// Describes `GET /counts/{event_type}`.
+pub(crate) fn get_count(catalog: &Catalog) -> Value {
     let names: Vec<&str> = catalog.iter().map(|d| d.event_type().as_str()).chain(["rejected"]).collect();
     let mut responses = problems(&[401, 403, 404, 422, 429, 503]);
     responses["200"] = json!({
@@ -349,7 +361,7 @@ fn get_count(catalog: &Catalog) -> Value {
         "parameters": [
             {"name": "event_type", "in": "path", "required": true, "schema": {"type": "string", "examples": names}},
             {"name": "limit", "in": "query", "description": "Keys on a page.",
-             "schema": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}},
+             "schema": {"type": "integer", "minimum": 1, "maximum": MAX_PAGE, "default": PAGE}},
             {"name": "after", "in": "query", "description": "What next said on the page before.",
              "schema": {"type": "string", "pattern": "^[0-9]{1,19}:"}},
         ],
@@ -357,47 +369,41 @@ fn get_count(catalog: &Catalog) -> Value {
     })
 }
 
-fn get_health() -> Value {
-    let mut responses = problems(&[503]);
-    responses["200"] = json!({
-        "description": "The engine answers.",
-        "content": {"application/json": {"schema": {
-            "type": "object", "required": ["status"], "properties": {"status": {"const": "ok"}},
-        }}},
-    });
-    json!({"summary": "Whether the engine answers", "operationId": "health", "security": [], "responses": responses})
-}
-
-fn get_openapi() -> Value {
-    json!({
-        "summary": "This document",
-        "operationId": "openapi",
-        "security": [],
-        "responses": {"200": {"description": "OpenAPI 3.1.", "content": {"application/json": {"schema": {"type": "object"}}}}},
-    })
-}
-
-fn get_docs() -> Value {
-    json!({
-        "summary": "This document, for people",
-        "operationId": "docs",
-        "security": [],
-        "responses": {"200": {"description": "A page on which the API can be tried.",
-            "content": {"text/html": {"schema": {"type": "string"}}}}},
-    })
-}
-
-fn get_script() -> Value {
-    json!({
-        "summary": "What a web page loads to send events",
-        "operationId": "script",
-        "security": [],
-        "responses": {"200": {"description": "weir.track(\"button_click\", {...}) sends an event with the access key of the \
-             script's data-key: one that may only write.",
-            "content": {"text/javascript": {"schema": {"type": "string"}}}}},
-    })
-}
-
 fn reference(schema: &str) -> Value {
     json!({"$ref": format!("#/components/schemas/{schema}")})
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_route_is_described_and_served_but_the_files_of_the_page_docs() {
+        let catalog = Catalog::built_in().unwrap();
+        let mut routes: BTreeSet<String> =
+            FIXED.iter().map(|route| format!("{} {}", route.method.described(), route.path)).collect();
+        for definition in catalog.iter() {
+            routes.extend(
+                OF_A_TYPE.iter().map(|route| {
+                    format!("{} {}{}", route.method.described(), definition.route(), route.path)
+                }),
+            );
+        }
+        let document = document(&catalog);
+        let described: BTreeSet<String> = document["paths"]
+            .as_object()
+            .unwrap()
+            .iter()
+            .flat_map(|(path, methods)| {
+                methods.as_object().unwrap().keys().map(move |method| format!("{method} {path}"))
+            })
+            .collect();
+        assert!(described.is_subset(&routes), "{described:?}");
+        let others: Vec<&String> = routes.difference(&described).collect();
+        assert_eq!(others, ["get /docs/", "get /docs/{file}"]);
+        // The router adds the routes of the two lists, in two loops, and no other.
+        assert_eq!(include_str!("router.rs").matches("router.route(").count(), 2);
+    }
 }

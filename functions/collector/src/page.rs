@@ -11,7 +11,6 @@ use axum::{
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
-use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::etag;
@@ -85,20 +84,6 @@ pub(crate) async fn dashboard(request: HeaderMap) -> Response {
         return (StatusCode::NOT_MODIFIED, headers).into_response();
     }
     (headers, page.document.clone()).into_response()
-}
-
-/// Returns the page's description for `/openapi.json`.
-pub(crate) fn operation() -> Value {
-    json!({
-        "summary": "The dashboard",
-        "description": "A page that shows a user's counts as they move, and sends events. It needs no credentials itself: \
-            whoever looks at it signs in there.",
-        "operationId": "dashboard",
-        "security": [],
-        "responses": {
-            "200": {"description": "HTML.", "content": {"text/html": {"schema": {"type": "string"}}}},
-        },
-    })
 }
 
 #[cfg(test)]

@@ -20,8 +20,8 @@ use crate::{Collector, Drift, caller::Reader, parameters, problem::Problem};
 pub(crate) type Pairs = Result<Query<Vec<(String, String)>>, QueryRejection>;
 
 /// The number of keys in a page: the default, and the most.
-const PAGE: usize = 100;
-const MAX_PAGE: usize = 1000;
+pub(crate) const PAGE: usize = 100;
+pub(crate) const MAX_PAGE: usize = 1000;
 
 /// `GET /health`.
 pub(crate) async fn health(State(collector): State<Arc<Collector>>) -> Result<Response, Problem> {
@@ -182,8 +182,7 @@ fn keys_request(pairs: Vec<(String, String)>) -> Result<KeysRequest, Problem> {
         match name.as_str() {
             "limit" => {
                 let limit = value.parse().ok().filter(|limit| (1..=MAX_PAGE).contains(limit));
-                request.limit =
-                    limit.ok_or_else(|| invalid(format!("limit is a number from 1 to {MAX_PAGE}.")))?;
+                request.limit = limit.ok_or_else(|| not_in_range(MAX_PAGE))?;
             }
             "after" => {
                 let after =
@@ -208,6 +207,11 @@ fn read_cursor(text: &str) -> Option<KeyCount> {
 
 pub(crate) fn pairs(query: Pairs) -> Result<Vec<(String, String)>, Problem> {
     query.map(|Query(pairs)| pairs).map_err(|error| invalid(error.body_text()))
+}
+
+/// Returns the error of a `limit` that is no number up to `most`.
+pub(crate) fn not_in_range(most: usize) -> Problem {
+    invalid(format!("limit is a number from 1 to {most}."))
 }
 
 pub(crate) fn invalid(detail: String) -> Problem {

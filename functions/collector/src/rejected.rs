@@ -15,7 +15,7 @@ use crate::{
     caller::Reader,
     parameters,
     problem::Problem,
-    read::{Pairs, invalid, pairs},
+    read::{Pairs, not_in_range, pairs},
 };
 
 /// The default number of listed events.
@@ -33,7 +33,7 @@ pub(crate) async fn latest(
             continue;
         }
         let read = value.parse().ok().filter(|limit| (1..=MAX_SHOWN).contains(limit));
-        limit = read.ok_or_else(|| invalid(format!("limit is a number from 1 to {MAX_SHOWN}.")))?;
+        limit = read.ok_or_else(|| not_in_range(MAX_SHOWN))?;
     }
     let latest = collector.ports.rejected.latest(&username, limit).await;
     let mut latest = latest.map_err(|error| Problem::of_engine(&error))?;

@@ -1,34 +1,24 @@
-//! The routes.
+//! The router: the routes (`routes`) and the middleware around them.
 
-use std::{
-    any::Any,
-    str::FromStr,
-    sync::{Arc, LazyLock},
-};
+use std::{any::Any, str::FromStr, sync::Arc};
 
 use axum::{
     Router,
-    extract::{Request, State},
     http::{HeaderName, HeaderValue, Method, header},
     middleware,
     response::{IntoResponse, Response},
-    routing::{get, post},
 };
 use tower_http::{
     catch_panic::CatchPanicLayer,
     cors::{AllowHeaders, AllowOrigin, CorsLayer},
 };
-use weir_core::{Clock, NameError, Random, catalog::Definition};
+use weir_core::{Catalog, Clock, NameError, Random};
 
 use crate::{
-    Collector,
-    caller::{Reader, Writer},
-    docs, etag, history, leftover, openapi, page, pages, path,
-    post::{events, typed},
+    Collector, etag, leftover, pages,
     problem::Problem,
-    read, rejected,
     request_id::{self, Source, X_REQUEST_ID},
-    script,
+    routes::{Access, FIXED, OF_A_TYPE},
 };
 
 /// The origins whose pages may call the API from a browser.
@@ -76,33 +66,12 @@ impl FromStr for Origins {
 
 /// Makes the API.
 pub fn router(collector: Collector, origins: &Origins) -> Router {
-    // Built at the first request: a starting function has no time for it.
-    let catalog = Arc::clone(&collector.catalog);
-    let document = Arc::new(LazyLock::new(move || openapi::text(&catalog)));
     let ids = Source { clock: collector.host.clock.clone(), random: collector.host.random.clone() };
-    let mut router = Router::new()
-        .route("/events", post(events))
-        .route("/counts", get(read::all))
-        .route("/counts/{event_type}", get(read::one))
-        .route("/counts/{event_type}/hours", get(history::hours))
-        .route("/counts/{event_type}/days", get(history::days))
-        .route("/rejected", get(rejected::latest));
-    for definition in collector.catalog.iter() {
-        router = with_type(router, definition);
-    }
-    let router = router
-        // The routes from here on need no credentials.
-        .route_layer((
-            middleware::from_fn_with_state(Arc::new(origins.clone()), pages::keep_out),
-            middleware::from_fn(etag::keep_private),
-        ))
-        .route("/", get(page::dashboard))
-        .route("/health", get(read::health))
-        .route("/openapi.json", get(async move || openapi_json(&document)))
-        .route("/docs", get(docs::page))
-        .route(path::DOCS, get(docs::without_slash))
-        .route("/docs/{file}", get(docs::beside))
-        .route("/weir.js", get(script::weir_js))
+    let users = with_routes(Router::new(), &collector.catalog, Access::Users).route_layer((
+        middleware::from_fn_with_state(Arc::new(origins.clone()), pages::keep_out),
+        middleware::from_fn(etag::keep_private),
+    ));
+    let router = with_routes(users, &collector.catalog, Access::Open)
         .fallback(async || Problem::NotFound)
         .method_not_allowed_fallback(async || Problem::MethodNotAllowed)
         .with_state(Arc::new(collector))
@@ -126,23 +95,22 @@ fn around(router: Router, origins: &Origins, ids: Source) -> Router {
     ))
 }
 
-/// Adds a type's own routes.
-fn with_type(router: Router<Arc<Collector>>, definition: &Definition) -> Router<Arc<Collector>> {
-    let event_type = Arc::new(definition.event_type().clone());
-    let route = definition.route().as_str();
-    let counted = Arc::clone(&event_type);
-    let take = async move |State(collector): State<Arc<Collector>>, writer: Writer, request: Request| {
-        typed(collector, writer, event_type, request).await
-    };
-    let count =
-        async move |State(collector): State<Arc<Collector>>, Reader(username): Reader, query: read::Pairs| {
-            read::typed_count(collector, username, counted, query).await
-        };
-    router.route(route, post(take)).route(&format!("{route}/count"), get(count))
-}
-
-fn openapi_json(document: &str) -> Response {
-    ([(header::CONTENT_TYPE, "application/json")], document.to_owned()).into_response()
+/// Adds the routes with this access.
+fn with_routes(
+    mut router: Router<Arc<Collector>>,
+    catalog: &Catalog,
+    access: Access,
+) -> Router<Arc<Collector>> {
+    for route in FIXED.iter().filter(|route| route.access == access) {
+        router = router.route(route.path, route.handler(catalog));
+    }
+    for definition in catalog.iter() {
+        for route in OF_A_TYPE.iter().filter(|route| route.access == access) {
+            let path = format!("{}{}", definition.route(), route.path);
+            router = router.route(&path, route.handler(definition));
+        }
+    }
+    router
 }
 
 /// The headers of an answer that a page in a browser may read, besides the usual ones.

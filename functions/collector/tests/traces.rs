@@ -1,7 +1,5 @@
 //! The real program on a Runtime API says which request it answered, and leaves tracing to X-Ray, whose header goes on.
 
-#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-
 use serde_json::{Value, json};
 use weir_lambda::testing::{Call, Function, StubAws};
 

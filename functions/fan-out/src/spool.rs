@@ -2,10 +2,11 @@
 
 use std::{
     io::{self, Read, Seek, SeekFrom, Write},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
 };
 
 use flate2::{Compress, Compression, FlushCompress, Status};
+use parking_lot::Mutex;
 use tempfile::SpooledTempFile;
 
 /// How many compressed bytes are kept in memory; more of them go to one temporary file without a name.
@@ -95,9 +96,7 @@ pub(crate) struct Spool(Arc<Mutex<SpooledTempFile>>);
 impl Spool {
     /// Reads what lies at `offset`, to the whole length of `bytes`.
     pub(crate) fn read(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
-        // Every reader says where it reads, so that one that panicked leaves nothing behind that could
-        // mislead.
-        let mut file = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut file = self.0.lock();
         file.seek(SeekFrom::Start(offset))?;
         file.read_exact(bytes)
     }

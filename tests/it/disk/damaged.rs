@@ -74,7 +74,7 @@ fn assert_everything_is_found_again(mut weir: Weir, events: u64) {
 }
 
 #[test]
-fn a_log_with_half_a_write_at_its_end_loses_nothing_and_that_is_said_once() {
+fn a_log_with_half_a_write_at_its_end_loses_nothing() {
     let mut weir = Weir::start_with(&["--flush-every", "1h"]);
     post(&weir, 0..20);
     weir.kill();
@@ -84,18 +84,15 @@ fn a_log_with_half_a_write_at_its_end_loses_nothing_and_that_is_said_once() {
     fs::write(&log, [&bytes[..], &bytes[32..2000]].concat()).unwrap();
     weir.restart();
     assert_eq!(weir.get("/button/click/count").json(), json!({"count": 20}));
-    let told = "the end of the log is not whole";
-    eventually("it is told", || weir.log().contains(told) && weir.log().contains("events.db-wal"));
     weir.kill();
     weir.restart();
-    assert_eq!(weir.log().matches(told).count(), 1);
     assert_eq!(weir.stop("-TERM"), Some(0));
     assert_eq!(buttons(&weir, "lake"), once(0..20));
     assert_eq!(audit(&weir), Some(0));
 }
 
 #[test]
-fn a_log_that_was_cut_is_told_of_and_what_is_in_raw_is_filed_once_all_the_same() {
+fn of_a_log_that_was_cut_what_is_in_raw_is_filed_once_all_the_same() {
     for part in [2, 3, 10] {
         let mut weir = Weir::start_with(QUICK);
         post(&weir, 0..40);
@@ -103,7 +100,6 @@ fn a_log_that_was_cut_is_told_of_and_what_is_in_raw_is_filed_once_all_the_same()
         weir.kill();
         cut(&weir.data().join("events.db-wal"), |length| length / part * (part - 1) - 7);
         weir.restart();
-        eventually("it is told", || weir.log().contains("the end of the log is not whole"));
         if part < 10 {
             // The last bytes may be of a batch's way into the lake only.
             eventually("more is told", || {

@@ -2,20 +2,20 @@
 
 use std::{
     collections::BTreeSet,
-    fs::File,
+    fs::{self, File},
     io,
     path::Path,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::atomic::{AtomicUsize, Ordering},
     thread,
 };
 
-use super::{BackupError, Size, Watch, at};
-use crate::{
-    folder::{Folder, sync_folder},
+use parking_lot::Mutex;
+
+use super::manifest::{BackupError, Size, Watch, at};
+use crate::folder::{
+    Folder,
     private::{create_private, private_file},
+    sync_folder,
 };
 
 /// How many names are listed at a time.
@@ -72,7 +72,7 @@ fn copy_page(source: &Path, target: &Path, names: &[String], watch: &Watch<'_>) 
             if let Ok(Some(bytes)) = done {
                 (watch.copied)(bytes);
             }
-            let mut outcome = outcome.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut outcome = outcome.lock();
             match (&mut *outcome, done) {
                 (Ok(copied), Ok(Some(bytes))) => {
                     copied.files += 1;
@@ -94,7 +94,7 @@ fn copy_page(source: &Path, target: &Path, names: &[String], watch: &Watch<'_>) 
         }
         work();
     });
-    outcome.into_inner().unwrap_or_else(PoisonError::into_inner)
+    outcome.into_inner()
 }
 
 /// Copies one file, and returns its size; `None` if it was removed since it was listed, as an operator removes old batches.
@@ -116,4 +116,25 @@ fn copy_file(from: &Path, to: &Path) -> Result<Option<u64>, BackupError> {
 /// Creates a file for its owner only; fails if there is a file or a link already.
 pub(super) fn create_file(path: &Path) -> io::Result<File> {
     private_file().create_new(true).open(path)
+}
+
+/// Returns the parent folder of a path.
+pub(super) fn parent_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Refuses a folder that is not empty; a new file system's `lost+found` does not count.
+pub(super) fn refuse_occupied(path: &Path, but: &[&str]) -> Result<(), BackupError> {
+    let entries = match fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(at(path)(error)),
+    };
+    for entry in entries {
+        let name = entry.map_err(at(path))?.file_name();
+        if name != "lost+found" && !but.iter().any(|it| name == *it) {
+            return Err(BackupError::Occupied(path.to_owned()));
+        }
+    }
+    Ok(())
 }

@@ -4,7 +4,7 @@ use std::{collections::HashSet, path::Path};
 
 use rusqlite::Connection;
 
-use crate::{store, stray_batches};
+use crate::{objects::batches, store};
 
 /// The batches that a copied `events.db` knows.
 pub(super) struct Moment {
@@ -28,7 +28,7 @@ impl Moment {
     /// Returns whether a file belongs to the snapshot. A file without a range in its name was put there by an operator, and
     /// is kept.
     pub(super) fn has(&self, name: &str) -> bool {
-        let range = stray_batches::range(name).or_else(|| stray_batches::range_of_object(name));
+        let range = batches::range(name).or_else(|| batches::range_of_object(name));
         range.is_none_or(|(first, last)| last <= self.last && !self.unwritten.contains(&(first, last)))
     }
 }

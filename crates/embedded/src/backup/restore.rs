@@ -7,14 +7,15 @@ use std::{
 };
 
 use super::{
-    BackupError, FORM, MANIFEST, Manifest, PARTS, Watch, at,
-    files::{self, create_file},
-    parent_of, refuse_occupied, snapshot,
+    database::snapshot,
+    files::{self, create_file, parent_of, refuse_occupied},
+    manifest::{BackupError, FORM, MANIFEST, Manifest, PARTS, Watch, at},
 };
-use crate::{
-    folder::{RESTORING, sync_folder},
+use crate::folder::{
+    RESTORING,
     lock::{LOCK, lock_folder},
     private::create_private,
+    sync_folder,
 };
 
 /// Copies a backup into a data folder that is empty or does not exist. While it copies, and if it breaks off, the folder

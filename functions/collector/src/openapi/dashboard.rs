@@ -17,15 +17,14 @@ const HOUR: &str =
     "^(19[7-9][0-9]|[2-9][0-9]{3})-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3])$";
 const DAY: &str = "^(19[7-9][0-9]|[2-9][0-9]{3})-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$";
 
-/// Adds the routes.
-pub(super) fn describe(paths: &mut Map<String, Value>, catalog: &Catalog) {
-    let hours = ("hour", HOUR, "2026-11-20T13", HOURS, MAX_HOURS);
-    let days = ("day", DAY, "2026-11-20", DAYS, MAX_DAYS);
-    for (unit, pattern, example, usual, most) in [hours, days] {
-        let operation = get_counts_by(unit, pattern, example, [usual, most], catalog);
-        paths.insert(format!("/counts/{{event_type}}/{unit}s"), json!({"get": operation}));
-    }
-    paths.insert("/rejected".to_owned(), json!({"get": get_rejected()}));
+/// Describes `GET /counts/{event_type}/hours`.
+pub(crate) fn get_hours(catalog: &Catalog) -> Value {
+    get_counts_by("hour", HOUR, "2026-11-20T13", [HOURS, MAX_HOURS], catalog)
+}
+
+/// Describes `GET /counts/{event_type}/days`.
+pub(crate) fn get_days(catalog: &Catalog) -> Value {
+    get_counts_by("day", DAY, "2026-11-20", [DAYS, MAX_DAYS], catalog)
 }
 
 /// Documents the tag of each `GET`.
@@ -86,7 +85,8 @@ fn get_counts_by(
     })
 }
 
-fn get_rejected() -> Value {
+/// Describes `GET /rejected`.
+pub(crate) fn get_rejected(_: &Catalog) -> Value {
     let mut responses = problems(&[401, 403, 422, 429, 503]);
     responses["200"] = json!({
         "description": "The latest events that were not valid, newest first.",

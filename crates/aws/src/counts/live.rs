@@ -1,0 +1,164 @@
+//! [`LiveCounts`] on DynamoDB.
+//!
+//! `ADD` is not idempotent, so the SDK's own retries are off: an increment is retried only where it is known to have had no
+//! effect.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
+use futures_util::{StreamExt, TryStreamExt, future::try_join_all, stream};
+use weir_core::{
+    CountedValue, Counter, EventType, Increment, Username,
+    counts::{KeyCount, KeysRequest},
+    ports::{LiveCounts, PortError},
+};
+
+use super::table::{DynamoCounts, Place, event_type, live_keys, live_totals, number};
+use crate::{
+    backoff::Backoff,
+    errors::{Effect, effect, malformed, port_error},
+};
+
+const RAISING: &str = "raising counts";
+const READING: &str = "reading counts";
+
+/// The most increments of a request that are under way at once.
+const CONCURRENT: usize = 32;
+
+/// How often an increment without effect is tried, and a read that returns nothing; and the waits between two tries.
+const TRIES: u32 = 5;
+const FIRST_WAIT: Duration = Duration::from_millis(60);
+const LONGEST_WAIT: Duration = Duration::from_millis(240);
+
+/// `BatchGetItem` takes at most 100 keys.
+const MAX_GET: usize = 100;
+
+impl DynamoCounts {
+    async fn add(&self, increment: &Increment) -> Result<(), PortError> {
+        let place = Place::live(&increment.counter, self.below(self.shards.get()));
+        let (mut tries, mut backoff) = (0, self.backoff());
+        loop {
+            let added = self
+                .once
+                .update_item()
+                .table_name(&self.table)
+                .set_key(Some(place.key()))
+                .update_expression("ADD n :by")
+                .expression_attribute_values(":by", AttributeValue::N(increment.by.to_string()))
+                .send()
+                .await;
+            let Err(error) = added else { return Ok(()) };
+            tries += 1;
+            if tries >= TRIES || effect(&error) != Effect::None {
+                return Err(port_error(RAISING, &error));
+            }
+            tokio::time::sleep(backoff.next()).await;
+        }
+    }
+
+    fn backoff(&self) -> Backoff {
+        Backoff::new(&self.random, FIRST_WAIT, LONGEST_WAIT)
+    }
+
+    /// Returns the counts in any number of places; places without a count are left out.
+    pub(crate) async fn get_many(&self, places: &[Place]) -> Result<HashMap<Place, u64>, PortError> {
+        let getting: Vec<_> = places.chunks(MAX_GET).map(|chunk| self.get(chunk)).collect();
+        let found: Vec<HashMap<Place, u64>> =
+            stream::iter(getting).buffer_unordered(CONCURRENT).try_collect().await?;
+        Ok(found.into_iter().flatten().collect())
+    }
+
+    /// Returns the counts in at most [`MAX_GET`] places.
+    async fn get(&self, places: &[Place]) -> Result<HashMap<Place, u64>, PortError> {
+        let mut found = HashMap::new();
+        let mut wanted: Vec<_> = places.iter().map(Place::key).collect();
+        let (mut empty_rounds, mut backoff) = (0, self.backoff());
+        while !wanted.is_empty() {
+            let keys = KeysAndAttributes::builder().set_keys(Some(wanted)).consistent_read(true).build();
+            let keys = keys.map_err(|error| malformed(READING, error.to_string()))?;
+            let answer = self.client.batch_get_item().request_items(&self.table, keys).send().await;
+            let answer = answer.map_err(|error| port_error(READING, &error))?;
+            let items =
+                answer.responses().and_then(|tables| tables.get(&self.table)).map_or(&[][..], Vec::as_slice);
+            for item in items {
+                let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok()).cloned();
+                let (Some(pk), Some(sk)) = (text("pk"), text("sk")) else {
+                    return Err(malformed(READING, "an item without its key"));
+                };
+                found.insert(Place { pk, sk }, number(READING, item)?);
+            }
+            let left = answer.unprocessed_keys().and_then(|tables| tables.get(&self.table));
+            wanted = left.map(|left| left.keys().to_vec()).unwrap_or_default();
+            // Unprocessed keys are another form of throttling.
+            if !wanted.is_empty() && items.is_empty() {
+                empty_rounds += 1;
+                if empty_rounds >= TRIES {
+                    return Err(PortError::unavailable(READING, "throttled"));
+                }
+                tokio::time::sleep(backoff.next()).await;
+            }
+        }
+        Ok(found)
+    }
+
+    pub(crate) fn all_shards(&self) -> impl Iterator<Item = u16> + use<> {
+        0..self.shards.get()
+    }
+}
+
+#[async_trait]
+impl LiveCounts for DynamoCounts {
+    async fn raise(&self, increments: &[Increment]) -> Result<(), PortError> {
+        // Tries all of them, even if some fail; the first failure is returned.
+        let adding: Vec<_> = increments.iter().map(|increment| self.add(increment)).collect();
+        let results: Vec<Result<(), PortError>> =
+            stream::iter(adding).buffer_unordered(CONCURRENT).collect().await;
+        results.into_iter().collect()
+    }
+
+    async fn read(&self, counters: &[Counter]) -> Result<Vec<u64>, PortError> {
+        let places = |counter: &Counter| -> Vec<Place> {
+            self.all_shards().map(|shard| Place::live(counter, shard)).collect()
+        };
+        // A request that names a place twice would be refused.
+        let mut wanted: Vec<Place> = counters.iter().flat_map(places).collect();
+        wanted.sort();
+        wanted.dedup();
+        let found = self.get_many(&wanted).await?;
+        let count = |place: &Place| found.get(place).copied().unwrap_or_default();
+        Ok(counters.iter().map(|counter| places(counter).iter().map(count).sum()).collect())
+    }
+
+    async fn totals(&self, username: &Username) -> Result<BTreeMap<EventType, u64>, PortError> {
+        let shards = self.all_shards().map(|shard| self.query(READING, live_totals(username, shard), None));
+        let mut totals = BTreeMap::new();
+        for (sk, count) in try_join_all(shards).await?.into_iter().flatten() {
+            *totals.entry(event_type(READING, &sk)?).or_default() += count;
+        }
+        // A count that a correction lowered to zero is left out.
+        totals.retain(|_, count| *count > 0);
+        Ok(totals)
+    }
+
+    /// Reads all of the type's keys, as the table does not order them by count.
+    async fn keys(
+        &self,
+        username: &Username,
+        of: &EventType,
+        request: &KeysRequest,
+    ) -> Result<Vec<KeyCount>, PortError> {
+        let shards = self.all_shards().map(|shard| self.query(READING, live_keys(username, of, shard), None));
+        let mut sums: BTreeMap<CountedValue, u64> = BTreeMap::new();
+        for (sk, count) in try_join_all(shards).await?.into_iter().flatten() {
+            let key = sk.strip_prefix("key#").unwrap_or(&sk);
+            let key = key.parse().map_err(|error| malformed(READING, format!("{error}")))?;
+            *sums.entry(key).or_default() += count;
+        }
+        let counts = sums.into_iter().map(|(key, count)| KeyCount { key, count });
+        Ok(request.page(counts.filter(|it| it.count > 0)))
+    }
+}

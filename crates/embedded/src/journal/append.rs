@@ -1,0 +1,94 @@
+//! Events on their way to the writer, row for the journal.
+
+use rusqlite::Connection;
+use weir_core::{Increment, Record, counts};
+
+use super::rejected::RejectedRow;
+use crate::ids::recent::{self, Id, RecentIds};
+
+/// The records of one call.
+pub(crate) struct Append {
+    row: Row,
+    /// All of the records if some may repeat an earlier one: repeats are left out.
+    records: Vec<(Record, Option<Id>)>,
+    /// The indexes of the records that were left out.
+    duplicates: Vec<usize>,
+    /// The newest of the rejected records. A rejected record never repeats another, so none is left out.
+    rejected: Vec<RejectedRow>,
+}
+
+/// What a row of the journal has of one call: lines, and the increments that they mean.
+#[derive(Default)]
+pub(crate) struct Row {
+    pub(crate) lines: Vec<u8>,
+    pub(crate) events: u64,
+    pub(crate) increments: Vec<Increment>,
+}
+
+impl Row {
+    fn of<'a>(records: impl Iterator<Item = &'a Record> + Clone) -> Self {
+        let mut lines = Vec::with_capacity(records.clone().map(|record| record.line().len()).sum());
+        let mut events = 0;
+        for record in records.clone() {
+            lines.extend_from_slice(record.line());
+            events += 1;
+        }
+        Self { lines, events, increments: counts::increments(records) }
+    }
+}
+
+impl Append {
+    pub(crate) fn of(records: Vec<Record>) -> Self {
+        let (row, rejected) = (Row::of(records.iter()), RejectedRow::of(&records));
+        let records = if records.iter().any(Record::may_repeat) {
+            let with_id = |record: Record| {
+                let id = record.identity().to_remember().map(|identity| recent::digest(&identity));
+                (record, id)
+            };
+            records.into_iter().map(with_id).collect()
+        } else {
+            Vec::new()
+        };
+        Self { row, records, duplicates: Vec::new(), rejected }
+    }
+
+    /// Returns the bytes of all lines.
+    pub(crate) fn bytes(&self) -> usize {
+        self.row.lines.len()
+    }
+
+    /// Returns whether some of the events may have come before.
+    pub(crate) fn may_repeat(&self) -> bool {
+        !self.records.is_empty()
+    }
+
+    /// Remembers the new events, and leaves out the others.
+    pub(crate) fn leave_out_repeats(&mut self, ids: &RecentIds, db: &Connection) -> rusqlite::Result<()> {
+        for (index, (_, id)) in self.records.iter().enumerate() {
+            if let Some(id) = id
+                && !ids.remember(db, id)?
+            {
+                self.duplicates.push(index);
+            }
+        }
+        if !self.duplicates.is_empty() {
+            let is_new = |index: &usize| self.duplicates.binary_search(index).is_err();
+            let left = self.records.iter().enumerate().filter(|(index, _)| is_new(index));
+            self.row = Row::of(left.map(|(_, (record, _))| record));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn take_row(&mut self) -> Row {
+        std::mem::take(&mut self.row)
+    }
+
+    pub(crate) fn take_rejected(&mut self) -> Vec<RejectedRow> {
+        std::mem::take(&mut self.rejected)
+    }
+
+    /// Returns the indexes of the records that were left out, in order.
+    pub(crate) fn into_duplicates(self) -> Vec<usize> {
+        self.duplicates
+    }
+}

@@ -1,0 +1,125 @@
+//! The routes: one list, from which both the router and the API's description are made.
+
+use std::sync::{Arc, OnceLock};
+
+use axum::{
+    extract::{Request, State},
+    http::header,
+    routing::{MethodRouter, get, post},
+};
+use serde_json::Value;
+use weir_core::{Catalog, catalog::Definition};
+
+use crate::{
+    Collector,
+    caller::{Reader, Writer},
+    docs, history, openapi,
+    openapi::{dashboard, open},
+    page, path, post, read, rejected, script,
+};
+
+/// A route of the API, or of each event type's (`Of` is a [`Catalog`] or a [`Definition`]).
+pub(crate) struct Route<Of: 'static> {
+    /// The path; of a type's, what follows the type's own route.
+    pub(crate) path: &'static str,
+    pub(crate) method: Method,
+    pub(crate) access: Access,
+    handler: fn(&Of) -> MethodRouter<Arc<Collector>>,
+    /// Returns the operation for the API's description; `None` for a part of a page that is described.
+    pub(crate) operation: Option<fn(&Of) -> Value>,
+}
+
+/// The method of a route. `GET` includes `HEAD`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Method {
+    Get,
+    Post,
+}
+
+/// The callers that a route is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Those with credentials; the handler takes a [`Reader`] or a [`Writer`].
+    Users,
+    /// All.
+    Open,
+}
+
+use Access::{Open, Users};
+use Method::{Get, Post};
+
+/// The routes that do not depend on the catalog.
+pub(crate) const FIXED: [Route<Catalog>; 13] = [
+    route(Post, "/events", Users, |_| post(post::events), Some(openapi::post_events)),
+    route(Get, "/counts", Users, |_| get(read::all), Some(openapi::get_counts)),
+    route(Get, "/counts/{event_type}", Users, |_| get(read::one), Some(openapi::get_count)),
+    route(Get, "/counts/{event_type}/hours", Users, |_| get(history::hours), Some(dashboard::get_hours)),
+    route(Get, "/counts/{event_type}/days", Users, |_| get(history::days), Some(dashboard::get_days)),
+    route(Get, "/rejected", Users, |_| get(rejected::latest), Some(dashboard::get_rejected)),
+    route(Get, "/", Open, |_| get(page::dashboard), Some(open::get_dashboard)),
+    route(Get, "/health", Open, |_| get(read::health), Some(open::get_health)),
+    route(Get, "/openapi.json", Open, |_| openapi_json(), Some(open::get_openapi)),
+    route(Get, "/docs", Open, |_| get(docs::page), Some(open::get_docs)),
+    route(Get, path::DOCS, Open, |_| get(docs::without_slash), None),
+    route(Get, "/docs/{file}", Open, |_| get(docs::beside), None),
+    route(Get, "/weir.js", Open, |_| get(script::weir_js), Some(open::get_script)),
+];
+
+/// The routes of each event type, below its own.
+pub(crate) const OF_A_TYPE: [Route<Definition>; 2] = [
+    route(Post, "", Users, typed, Some(openapi::post_typed)),
+    route(Get, "/count", Users, typed_count, Some(openapi::get_typed_count)),
+];
+
+const fn route<Of>(
+    method: Method,
+    path: &'static str,
+    access: Access,
+    handler: fn(&Of) -> MethodRouter<Arc<Collector>>,
+    operation: Option<fn(&Of) -> Value>,
+) -> Route<Of> {
+    Route { path, method, access, handler, operation }
+}
+
+impl<Of> Route<Of> {
+    /// Returns the handler for the router.
+    pub(crate) fn handler(&self, of: &Of) -> MethodRouter<Arc<Collector>> {
+        (self.handler)(of)
+    }
+}
+
+impl Method {
+    /// Returns the method's name in the API's description.
+    pub(crate) fn described(self) -> &'static str {
+        match self {
+            Get => "get",
+            Post => "post",
+        }
+    }
+}
+
+/// `POST` on a type's own route.
+fn typed(definition: &Definition) -> MethodRouter<Arc<Collector>> {
+    let event_type = Arc::new(definition.event_type().clone());
+    post(async move |State(collector): State<Arc<Collector>>, writer: Writer, request: Request| {
+        post::typed(collector, writer, event_type, request).await
+    })
+}
+
+/// `GET` of a type's count.
+fn typed_count(definition: &Definition) -> MethodRouter<Arc<Collector>> {
+    let event_type = Arc::new(definition.event_type().clone());
+    get(async move |State(collector): State<Arc<Collector>>, Reader(username): Reader, query: read::Pairs| {
+        read::typed_count(collector, username, event_type, query).await
+    })
+}
+
+/// `GET /openapi.json`.
+fn openapi_json() -> MethodRouter<Arc<Collector>> {
+    // Made at the first request: a starting function has no time for it.
+    let document = Arc::new(OnceLock::<String>::new());
+    get(async move |State(collector): State<Arc<Collector>>| {
+        let document = document.get_or_init(|| openapi::text(&collector.catalog)).clone();
+        ([(header::CONTENT_TYPE, "application/json")], document)
+    })
+}
