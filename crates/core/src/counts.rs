@@ -96,7 +96,7 @@ impl KeyCount {
         self.place() < other.place()
     }
 
-    fn place(&self) -> (std::cmp::Reverse<u64>, &Key) {
+    fn place(&self) -> (std::cmp::Reverse<u64>, &CountedValue) {
         (std::cmp::Reverse(self.count), &self.key)
     }
 }
