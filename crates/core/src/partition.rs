@@ -84,9 +84,6 @@ impl FromStr for Partition {
     type Err = NameError;
 
     fn from_str(path: &str) -> Result<Self, NameError> {
-        fn value<'a>(segment: &'a str, name: &str) -> Result<&'a str, NameError> {
-            segment.strip_prefix(name).ok_or(NOT_A_PARTITION)
-        }
         let segments: Vec<&str> = path.split('/').collect();
         let [username, event_type, year, month, day, hour] = segments[..] else {
             return Err(NOT_A_PARTITION);
