@@ -133,7 +133,7 @@ fn a_list_that_breaks_a_promise_is_shrunk_to_what_is_needed() {
     let check = "acknowledged is stored";
     let breaks = |list: &[Op]| replay(list, bug, false).broken.iter().any(|(found, _)| *found == check);
     let seed =
-        (1..1 + ENOUGH).find(|seed| run(*seed, bug, false).broken.iter().any(|(found, _)| *found == check));
+        (1..=ENOUGH).find(|seed| run(*seed, bug, false).broken.iter().any(|(found, _)| *found == check));
     let list = run(seed.unwrap(), bug, false).list;
     let shrunk = shrink(&list, check, bug);
     println!("{} of {} operations, {} runs: {:#?}", shrunk.list.len(), list.len(), shrunk.runs, shrunk.list);
