@@ -17,7 +17,6 @@ use super::{
     clients::{Shared, Target},
     lake,
     machine::{Machine, Started, succeeded},
-    rest,
     shim::{self, Failure, Shim},
 };
 
@@ -314,7 +313,7 @@ impl<'a> Faults<'a> {
         let options = self.options();
         machine.must_start(&options)?;
         machine.stop()?;
-        rest::audit(&machine)?;
+        machine.audit()?;
         let verdict = self.shared.book.compare(self.users, &lake::events(&machine.data)?, Some(before));
         let broken = verdict.broken();
         if !broken.is_empty() {

@@ -168,6 +168,11 @@ impl<'a> Machine<'a> {
         succeeded(arguments, &self.command(arguments).output()?)
     }
 
+    /// Recounts the lake.
+    pub(crate) fn audit(&self) -> anyhow::Result<()> {
+        self.output(&["audit"]).map(drop)
+    }
+
     pub(crate) fn resident(&self) -> u64 {
         self.server.as_ref().and_then(|server| Process(server.id()).resident().ok()).unwrap_or_default()
     }

@@ -4,11 +4,12 @@
 //!
 //! The seed decides what is sent and what goes wrong; when the two meet is the machine's.
 //!
-//! - `book`: what was acknowledged; - `clients`, `wire`: what is sent; - `faults`, `shim`: what goes wrong;
+//! - `book`: what was acknowledged; - `clients`, `event`, `wire`: what is sent; - `faults`, `shim`: what goes wrong;
 //! - `machine`: the folder and the server; - `lake`: what is there; - `rest`: the comparison.
 
 mod book;
 mod clients;
+mod event;
 mod faults;
 mod lake;
 mod machine;
@@ -24,7 +25,7 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use fastrand::Rng;
 
 use book::{Tally, in_words};
@@ -32,6 +33,8 @@ use clients::{Client, Shared};
 use faults::Faults;
 use machine::Machine;
 use shim::Shim;
+
+pub(crate) use rest::Plant;
 
 /// How `soak` runs.
 #[derive(Args)]
@@ -57,15 +60,6 @@ pub(crate) struct Options {
     /// Changes the lake before the first comparison, which must find it.
     #[arg(long, hide = true)]
     pub(crate) plant: Option<Plant>,
-}
-
-/// What can be changed in the lake to see that it is found.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(crate) enum Plant {
-    /// An acknowledged event is removed.
-    Loss,
-    /// An event is written twice.
-    Repeat,
 }
 
 fn positive(text: &str) -> Result<f64, String> {

@@ -10,16 +10,25 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
+use clap::ValueEnum;
 use flate2::{Compression, write::GzEncoder};
 
 use super::{
-    Plant,
     book::Verdict,
     clients::Shared,
     faults::Faults,
     lake,
     machine::{Machine, PATIENCE, on_disk},
 };
+
+/// What can be changed in the lake to see that it is found.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Plant {
+    /// An acknowledged event is removed.
+    Loss,
+    /// An event is written twice.
+    Repeat,
+}
 
 /// What a rest found.
 pub(crate) struct Found {
@@ -49,7 +58,7 @@ pub(crate) fn rest(faults: &mut Faults<'_>, clients: usize, plant: Option<Plant>
         plant_into(&data, plant)?;
     }
     let mut broken: Vec<String> =
-        audit(&faults.machine).err().map(|error| format!("{error:#}")).into_iter().collect();
+        faults.machine.audit().err().map(|error| format!("{error:#}")).into_iter().collect();
     let verdict = faults.shared.book.compare(faults.users, &lake::events(&data)?, None);
     broken.extend(verdict.broken());
     if !lake::files(&data.join("quarantine"))?.is_empty() {
@@ -80,11 +89,6 @@ fn goes_on(machine: &Machine<'_>) -> anyhow::Result<()> {
     let health = format!("{}/health", machine.url);
     let is_well = || Ok(ureq::get(&health).call().is_ok());
     wait_until("the server is well", is_well)
-}
-
-/// Recounts the lake.
-pub(crate) fn audit(machine: &Machine<'_>) -> anyhow::Result<()> {
-    machine.output(&["audit"]).map(drop)
 }
 
 /// Changes a lake behind the server's back, to show that it is found.

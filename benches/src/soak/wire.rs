@@ -7,7 +7,7 @@ use flate2::{Compression, write::GzEncoder};
 use serde_json::Value;
 use ureq::http;
 
-use super::clients::Event;
+use super::event::Event;
 
 /// How a request has its events.
 #[derive(Debug, Clone, Copy)]
