@@ -233,8 +233,8 @@ impl Audit {
         let users = if let Some(user) = &args.user {
             BTreeSet::from([user.clone()])
         } else {
-            let (mut users, nobodys) = self.recounter.users().await?;
-            strays.extend(nobodys);
+            let (mut users, ownerless) = self.recounter.users().await?;
+            strays.extend(ownerless);
             users.extend(scope.iter().map(|(user, _)| user.clone()));
             users
         };

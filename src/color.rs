@@ -23,7 +23,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn there_are_colours_on_terminals_unless_somebody_says_otherwise() {
+    fn there_are_colours_on_terminals_unless_the_user_says_otherwise() {
         let auto = |is_terminal, no_color| decided(ColorChoice::Auto, is_terminal, no_color);
         assert!(auto(true, false) && !auto(false, false) && !auto(true, true));
         assert!(decided(ColorChoice::Always, false, true) && !decided(ColorChoice::Never, true, false));

@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cause_is_told_once() {
+    fn a_cause_is_printed_once() {
         let inner = anyhow::anyhow!("no space").context("writing x: no space").context("filing");
         assert_eq!(told(&inner), "filing: writing x: no space");
     }

@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_whose_price_nobody_stated_is_not_free() {
+    fn a_call_without_a_stated_price_is_not_free() {
         let error = counted("DynamoDB_20120810.Scan", "POST", &json!({})).unwrap_err();
         assert_eq!(error.to_string(), "nobody said what this call costs: POST Scan /");
         assert!(counted("", "DELETE", &json!({})).is_err());

@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn records_count_by_key_and_everything_else_is_told() {
+    fn records_count_by_key_and_everything_else_is_reported() {
         let text = [
             line("ann", "a"),
             String::new(),

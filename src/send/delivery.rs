@@ -95,7 +95,7 @@ impl Delivery<'_> {
         let (mut open, mut bytes, mut since) = (Vec::new(), 0, Instant::now());
         let (mut at_end, mut failure, mut noted) = (false, None, Instant::now());
         loop {
-            let stopping = failure.is_some() || self.sender.stop.is_told();
+            let stopping = failure.is_some() || self.sender.stop.is_set();
             // Until the server has answered anything, a single request probes the connection and the file's beginning.
             let is_known = self.sender.client.reached() && self.beginning.is_trusted();
             let may_be = if is_known { self.limits.concurrency * 2 } else { 1 };
@@ -259,7 +259,7 @@ fn workers(sender: &Sender, concurrency: usize) -> Result<(SyncSender<Job>, Rece
                     let job = waiting.recv();
                     // Checks under the lock: once one batch is not sent, no later one is. A later one would be stored but
                     // not recorded as done, as the record has no gaps.
-                    (job, sender.stop.is_told())
+                    (job, sender.stop.is_set())
                 };
                 let Ok((batch, items)) = job else { return };
                 let last = items.last().map_or(0, |item| item.number);

@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_that_names_no_field_is_told_with_the_likely_reason() {
+    fn a_header_that_names_no_field_is_reported_with_the_likely_reason() {
         for (header, event_type, said) in [
             (
                 &["session_id;button_id"][..],

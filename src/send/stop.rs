@@ -24,7 +24,7 @@ impl Stop {
         self.changed.notify_all();
     }
 
-    pub(super) fn is_told(&self) -> bool {
+    pub(super) fn is_set(&self) -> bool {
         *self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

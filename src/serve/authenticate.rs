@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_is_whoever_is_connected_whatever_they_say() {
+    fn the_clients_address_is_the_connections_whatever_headers_say() {
         for forwarded in [&[][..], &["192.0.2.1"], &["192.0.2.1, 192.0.2.2"]] {
             assert_eq!(client(&request(forwarded), false), "127.0.0.1".parse().ok());
         }

@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_longest_idle_comes_first_and_nobody_is_taken_twice() {
+    fn the_longest_idle_comes_first_and_none_is_taken_twice() {
         let order = IdleOrder::new();
         let [a, b, c] = ["a", "b", "c"].map(|one| order.add(one));
         assert_eq!(order.take(a), Some("a"));

@@ -121,7 +121,7 @@ fn whatever_is_missing_is_named_with_what_to_do_before_anything_is_made() {
 }
 
 #[test]
-fn an_account_with_few_functions_at_once_is_told_so_and_a_failed_first_deployment_how_to_go_on() {
+fn an_account_with_few_functions_at_once_gets_a_warning_and_a_failed_first_deployment_the_way_to_go_on() {
     let account = |at_once: u64, stack: &'static str| {
         StubAws::start(move |call: &Call| {
             let asked = String::from_utf8_lossy(&call.body).into_owned();

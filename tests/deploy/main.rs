@@ -49,7 +49,7 @@ fn deploying_again_changes_nothing() {
 // ---- Who may call ----
 
 #[test]
-fn nobody_gets_in_without_the_right_credentials() {
+fn no_request_gets_in_without_the_right_credentials() {
     let weir = Stack::shared();
     let ann = weir.user("door-ann");
     let secret = ann.split_once(':').unwrap().1;
@@ -154,7 +154,7 @@ fn an_event_is_counted_stored_and_filed_once_and_unchanged() {
 }
 
 #[test]
-fn events_are_filed_by_user_and_type_and_nobody_sees_anothers() {
+fn events_are_filed_by_user_and_type_and_no_user_sees_anothers() {
     let weir = Stack::shared();
     let (ann, bob) = (weir.user("types-ann"), weir.user("types-bob"));
     let events = json!([

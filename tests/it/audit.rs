@@ -357,7 +357,7 @@ fn nothing_is_found_while_events_come_in_and_are_filed() {
 }
 
 #[test]
-fn a_folder_without_data_is_told() {
+fn a_folder_without_data_is_reported() {
     let weir = Weir::start();
     let empty = tempfile::tempdir().unwrap();
     for options in [&[][..], &["--repair"]] {

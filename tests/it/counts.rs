@@ -93,7 +93,7 @@ fn a_value_too_long_to_count_by_is_stored_and_counted_by_one_shortened_key() {
 }
 
 #[test]
-fn a_folder_without_data_is_told() {
+fn a_folder_without_data_is_reported() {
     let weir = Weir::start();
     let empty = tempfile::tempdir().unwrap();
     let output = weir.command().arg("counts").env("WEIR_DATA", empty.path()).output().unwrap();

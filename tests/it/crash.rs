@@ -188,7 +188,7 @@ fn hundreds_of_kills_under_load_lose_nothing_and_repeat_nothing() {
 }
 
 #[test]
-fn a_server_that_is_told_to_stop_files_everything_first() {
+fn a_server_that_is_asked_to_stop_files_everything_first() {
     for signal in ["-TERM", "-INT", "-HUP"] {
         let mut weir = Weir::start_with(&["--flush-every", "1h"]);
         for n in 0..50 {

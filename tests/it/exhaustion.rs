@@ -67,7 +67,7 @@ fn peak_memory(weir: &Weir) -> u64 {
 }
 
 #[test]
-fn ten_thousand_idle_connections_hold_up_nobody_and_take_little_memory() {
+fn ten_thousand_idle_connections_hold_up_no_other_client_and_take_little_memory() {
     let weir = patient(&["--connections", "12000"]);
     // Fewer where the system does not allow so many files.
     let many = files().saturating_sub(1024).min(10_000);
@@ -137,7 +137,7 @@ fn a_flood_of_connections_pushes_itself_out() {
 }
 
 #[test]
-fn where_every_connection_has_a_request_under_way_new_ones_are_told_to_come_again() {
+fn where_every_connection_has_a_request_under_way_new_ones_are_asked_to_come_again() {
     let weir = patient(&["--connections", "4"]);
     let body = click("s", "b");
     let mut busy: Vec<Wire> = (0..4).map(|_| Wire::begin(&weir, body.len())).collect();
@@ -160,7 +160,7 @@ fn where_every_connection_has_a_request_under_way_new_ones_are_told_to_come_agai
 }
 
 #[test]
-fn who_is_refused_and_goes_on_sending_keeps_nobody_out() {
+fn a_refused_client_that_goes_on_sending_keeps_no_other_out() {
     let weir = patient(&["--connections", "4"]);
     let refused: Vec<Wire> = (0..4)
         .map(|_| {
@@ -212,7 +212,7 @@ fn who_sends_and_leaves_keeps_a_place_until_the_work_is_done() {
 }
 
 /// Whether it has an answer by now, and was told that there is no room.
-fn is_told_to_come_again(wire: &mut Wire) -> bool {
+fn is_asked_to_come_again(wire: &mut Wire) -> bool {
     !wire.is_open() && wire.answer().json()["type"] == "urn:weir:problem:busy"
 }
 
@@ -223,10 +223,10 @@ fn bodies_of_who_sends_and_leaves_keep_their_room_until_they_are_stored() {
     let body = Value::from(vec![click_of(&"x".repeat(200_000)); 19]).to_string();
     // There is room for 64 of the largest.
     let mut all: Vec<Wire> = (0..75).map(|_| send(&weir, &body)).collect();
-    eventually("there is no room any more", || all.iter_mut().any(is_told_to_come_again));
+    eventually("there is no room any more", || all.iter_mut().any(is_asked_to_come_again));
     drop(all);
     let mut others: Vec<Wire> = (0..10).map(|_| send(&weir, &body)).collect();
-    eventually("there is still none", || others.iter_mut().any(is_told_to_come_again));
+    eventually("there is still none", || others.iter_mut().any(is_asked_to_come_again));
     drop(stalled);
     eventually("there is room again", || takes_a_click(&weir));
     let peak = peak_memory(&weir);
@@ -314,7 +314,7 @@ fn a_pause_is_no_standstill() {
 }
 
 #[test]
-fn whoever_does_not_read_the_answers_is_cut_off() {
+fn a_client_that_does_not_read_the_answers_is_cut_off() {
     let weir = impatient();
     meanwhile(&weir, || {
         let mut deaf = Wire::to(&weir);

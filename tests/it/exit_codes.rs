@@ -115,7 +115,7 @@ fn audit_and_send_end_with_3_where_something_is_not_as_it_should_be() {
 }
 
 #[test]
-fn what_is_interrupted_ends_with_130_but_a_server_that_is_told_to_stop_is_done() {
+fn what_is_interrupted_ends_with_130_but_a_server_that_is_asked_to_stop_is_done() {
     let mut weir = Weir::start();
     let folder = tempfile::tempdir().unwrap();
     for arguments in [&["tail"][..], &["send", "-"]] {
@@ -174,7 +174,7 @@ fn the_tests_pass_where_sigint_is_ignored_as_in_the_background_job_of_a_script()
         .arg(std::env::current_exe().unwrap())
         .args([
             "--exact",
-            "exit_codes::what_is_interrupted_ends_with_130_but_a_server_that_is_told_to_stop_is_done",
+            "exit_codes::what_is_interrupted_ends_with_130_but_a_server_that_is_asked_to_stop_is_done",
         ])
         .output()
         .unwrap();

@@ -39,7 +39,7 @@ fn help() -> String {
 }
 
 #[test]
-fn the_image_runs_as_nobody_in_particular_on_pinned_images_with_nothing_in_it_but_weir() {
+fn the_image_runs_as_an_unprivileged_user_on_pinned_images_with_nothing_in_it_but_weir() {
     let bases: Vec<String> = instructions()
         .iter()
         .filter_map(|line| Some(line.strip_prefix("FROM ")?.split(' ').next().unwrap().to_owned()))

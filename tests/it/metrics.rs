@@ -234,7 +234,7 @@ fn own_address(weir: &Weir) -> String {
 }
 
 #[test]
-fn nobody_beyond_this_machine_reads_metrics() {
+fn no_client_beyond_this_machine_reads_metrics() {
     let weir = Weir::start();
     assert_eq!(weir.request("GET", None, "/metrics", &[], b"").status, 200);
     for header in [

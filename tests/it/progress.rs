@@ -78,7 +78,7 @@ fn send_audit_replay_and_query_show_a_bar_on_a_terminal_and_end_in_a_summary() {
 }
 
 #[test]
-fn colours_are_for_terminals_and_not_where_somebody_wants_none() {
+fn colours_are_for_terminals_and_not_where_the_user_wants_none() {
     let mut weir = Weir::start();
     assert_eq!(weir.post("/button/click", harness::click("s", "b")).status, 200);
     weir.kill();

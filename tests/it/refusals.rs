@@ -55,7 +55,7 @@ fn an_access_key_does_only_what_its_scope_allows() {
 }
 
 #[test]
-fn unknown_paths_types_and_methods_are_told_apart() {
+fn unknown_paths_types_and_methods_are_distinguished() {
     let weir = Weir::start();
     weir.get("/nothing").problem(404, "not-found");
     weir.post("/button/click%2F", "{}").problem(404, "not-found");

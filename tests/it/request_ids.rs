@@ -99,7 +99,7 @@ fn a_line_of_the_log_has_the_id_of_its_request() {
 }
 
 #[test]
-fn who_is_turned_away_from_a_full_server_is_told_an_id_too() {
+fn a_client_turned_away_from_a_full_server_gets_an_id_too() {
     let weir = Weir::start_with(&["--connections", "1"]);
     let connect = || TcpStream::connect(weir.url().strip_prefix("http://").unwrap()).unwrap();
     // A request that is under way: its body does not end.

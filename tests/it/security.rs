@@ -52,7 +52,7 @@ fn an_audit_spells_out_the_keys_it_finds() {
 }
 
 #[test]
-fn no_log_holds_a_secret_or_what_somebody_sent() {
+fn no_log_holds_a_secret_or_what_a_client_sent() {
     const MARK: &str = "mark-of-a-stranger";
     let mut weir = Weir::start_with(&["--failed-sign-ins", "3", "--flush-every", "100ms"]);
     weir.stop("-TERM");

@@ -187,7 +187,7 @@ fn a_named_source_may_grow_and_be_corrected() {
 }
 
 #[test]
-fn an_export_of_last_year_is_in_last_years_days_and_what_is_too_old_for_that_is_told() {
+fn an_export_of_last_year_is_in_last_years_days_and_what_is_too_old_for_that_is_reported() {
     const DAY: u64 = 24 * 60 * 60 * 1000;
     let (weir, files) = (Weir::start(), Files::new());
     let now = SystemClock.now().millis();
@@ -270,7 +270,7 @@ fn a_csv_file_has_the_types_of_the_servers_catalog() {
 }
 
 #[test]
-fn of_a_hundred_thousand_lines_the_broken_ones_are_told_and_all_others_stored_once() {
+fn of_a_hundred_thousand_lines_the_broken_ones_are_reported_and_all_others_stored_once() {
     let (weir, files) = (Weir::start_with(&["--flush-every", "1s"]), Files::new());
     let broken = |n: u32| n % 1000 == 500;
     let mut text = String::new();

@@ -182,7 +182,7 @@ fn the_last_events_and_the_wanted_ones_are_shown_of_a_server_that_is_stopped_too
 }
 
 #[test]
-fn it_ends_quietly_where_nobody_reads_on_and_says_where_there_are_no_data() {
+fn it_ends_quietly_where_its_reader_has_gone_and_says_where_there_are_no_data() {
     let weir = with_events();
     let mut child = weir
         .command()

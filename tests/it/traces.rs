@@ -82,7 +82,7 @@ fn service(call: &Call) -> String {
 }
 
 #[test]
-fn a_request_is_traced_in_the_trace_of_its_caller_and_nothing_private_is_told() {
+fn a_request_is_traced_in_the_trace_of_its_caller_and_nothing_private_is_sent() {
     let collector = collector();
     let weir = weir(&[
         ("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url()),
@@ -141,7 +141,7 @@ fn a_request_is_traced_in_the_trace_of_its_caller_and_nothing_private_is_told() 
 }
 
 #[test]
-fn a_request_that_fails_is_told_apart_and_one_without_a_caller_begins_a_trace() {
+fn a_request_that_fails_is_marked_as_failed_and_one_without_a_caller_begins_a_trace() {
     let collector = collector();
     let mut weir = weir(&[
         ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", &format!("{}/own", collector.url())),
@@ -197,7 +197,7 @@ fn nothing_is_sent_that_was_not_asked_for() {
 }
 
 #[test]
-fn a_collector_that_takes_nothing_holds_up_nobody_and_is_told_of_once() {
+fn a_collector_that_takes_nothing_holds_up_no_request_and_is_reported_once() {
     // It accepts connections, as the system does for it, and never answers.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let silent = format!("http://{}", silent.local_addr().unwrap());
@@ -219,7 +219,7 @@ fn a_collector_that_takes_nothing_holds_up_nobody_and_is_told_of_once() {
 }
 
 #[test]
-fn variables_that_cannot_be_used_are_told_and_the_server_runs_without_traces() {
+fn variables_that_cannot_be_used_are_reported_and_the_server_runs_without_traces() {
     for (name, value) in [
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318"),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "grpc://secret@collector"),

@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_service_says_is_told_in_one_line() {
+    fn what_a_service_says_is_reported_in_one_line() {
         let said = ErrorMetadata::builder().code("AccessDenied").message("no role allows it");
         let said = said.custom("aws_request_id", "r-1").build();
         assert_eq!(explained(&answered(400, said)), "AccessDenied: no role allows it (request r-1)");
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn what_goes_wrong_on_the_way_is_told_with_its_causes() {
+    fn what_goes_wrong_on_the_way_is_reported_with_its_causes() {
         let cause = std::io::Error::new(std::io::ErrorKind::ConnectionRefused, "nobody listens");
         let error: SdkError<GetItemError, HttpResponse> =
             SdkError::dispatch_failure(ConnectorError::io(cause.into()));

@@ -66,7 +66,7 @@ async fn counts() {
             let stream = batching.stream(Arc::new(emulator.aws().stream(STREAM, PATIENCE)));
             let rejected = batching.recent_rejected(counts);
             suite::recent_rejected::the_latest_are_listed_newest_first(&*stream, &*rejected).await;
-            suite::recent_rejected::nobody_sees_anothers_rejected_events(&*stream, &*rejected).await;
+            suite::recent_rejected::a_user_sees_no_rejected_events_of_another(&*stream, &*rejected).await;
         }
     }
 }
@@ -83,7 +83,7 @@ fn record(id: &str, bytes: usize) -> Record {
 }
 
 #[tokio::test]
-async fn of_a_shared_call_of_which_firehose_refuses_a_part_each_is_told_their_own() {
+async fn of_a_shared_call_of_which_firehose_refuses_a_part_each_caller_gets_its_own_outcome() {
     const MARK: &str = "e-0";
     let taken = Arc::new(Mutex::new(BTreeSet::new()));
     let noted = taken.clone();

@@ -22,7 +22,7 @@ use crate::{BatchKey, EventType, Random, SystemRandom, Username, ports::Content}
 
 /// Makes a user that no other call has.
 #[must_use]
-pub fn somebody() -> Username {
+pub fn a_user() -> Username {
     let mut bytes = [0; 8];
     SystemRandom.fill(&mut bytes);
     format!("u{:016x}", u64::from_le_bytes(bytes)).parse().unwrap()
@@ -31,7 +31,7 @@ pub fn somebody() -> Username {
 /// Makes a batch that no other call has.
 #[must_use]
 pub fn some_batch() -> BatchKey {
-    BatchKey::new(format!("2026/11/20/13/{}.json.gz", somebody()))
+    BatchKey::new(format!("2026/11/20/13/{}.json.gz", a_user()))
 }
 
 fn event_type(name: &str) -> EventType {

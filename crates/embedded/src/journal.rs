@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn what_waits_to_be_stored_keeps_its_place_when_nobody_waits_for_it_any_more() {
+    async fn what_waits_to_be_stored_keeps_its_place_when_its_caller_has_gone() {
         let folder = tempfile::tempdir().unwrap();
         let flush = Flush { every: Duration::from_hours(1), size: u64::MAX };
         let (engine, _deliveries) =
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn work_behind_one_that_met_a_full_disk_takes_no_effect_and_is_told_so() {
+    async fn work_behind_one_that_met_a_full_disk_takes_no_effect_and_fails() {
         let folder = tempfile::tempdir().unwrap();
         let flush = Flush { every: Duration::from_hours(1), size: u64::MAX };
         let (engine, _deliveries) =

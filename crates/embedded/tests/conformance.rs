@@ -63,7 +63,7 @@ async fn recent_rejected() {
     suite::recent_rejected::the_latest_are_listed_newest_first(&engine, &engine).await;
     suite::recent_rejected::only_the_latest_are_kept(&engine, &engine).await;
     suite::recent_rejected::any_text_is_kept_as_it_was_sent(&engine, &engine).await;
-    suite::recent_rejected::nobody_sees_anothers_rejected_events(&engine, &engine).await;
+    suite::recent_rejected::a_user_sees_no_rejected_events_of_another(&engine, &engine).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -20,7 +20,7 @@ async fn main() -> ExitCode {
     for promise in [
         what_a_handler_returns_is_the_answer_or_the_error,
         a_panic_is_an_error_of_its_invocation_only,
-        whoever_cannot_start_says_why_and_fails,
+        a_function_that_cannot_start_says_why_and_fails,
     ] {
         promise();
     }
@@ -70,7 +70,7 @@ fn a_panic_is_an_error_of_its_invocation_only() {
     assert_eq!(function.answer(json!(1)), json!({"answer": 1}));
 }
 
-fn whoever_cannot_start_says_why_and_fails() {
+fn a_function_that_cannot_start_says_why_and_fails() {
     let mut function = function(&[("WEIR_LOG", "collector=loud")]);
     let message = "the environment variable NEEDED is not set";
     let told = json!({"errorType": "Weir.CannotStart", "errorMessage": message});

@@ -60,7 +60,7 @@ impl Decoys {
             )
         };
         let generated = SecretHash::Generated { salt: vec![0; 16], digest: vec![0; 32] };
-        Self { generated: text(generated), password: text(SecretHash::of_nobody()) }
+        Self { generated: text(generated), password: text(SecretHash::of_no_account()) }
     }
 
     /// Returns the candidates for a secret among a user's stored access keys; `None` means a name without an account. It
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn the_computations_of_nobody_cost_what_those_of_somebody_do() {
+    fn the_computations_without_an_account_cost_what_those_with_one_do() {
         let chosen = Secret::presented("correct horse");
         let cost = |user: Option<User>| match candidates(user.as_ref(), &chosen).remove(0).hash() {
             SecretHash::Password { cost, salt, digest } => (*cost, salt.len(), digest.len()),
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_matches_nobody() {
+    fn nothing_matches_without_an_account() {
         for secret in [Secret::presented("weir_AAAA"), Secret::presented("x"), Secret::presented("")] {
             let always = |_: &SecretHash, _: &Secret| true;
             assert!(matching(candidates(None, &secret), &secret, now(), always).is_none());

@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn each_shape_is_told_from_the_others() {
+    fn each_shape_is_distinguished_from_the_others() {
         for (event, kind) in [
             (json!({"type": "TOKEN", "methodArn": METHOD}), EventKind::RestToken),
             (json!({"type": "REQUEST", "methodArn": METHOD}), EventKind::RestRequest),
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stage_that_is_missing_or_garbled_is_none() {
+    fn a_stage_that_is_missing_or_garbled_is_an_error() {
         for method in [json!(null), json!(7), json!(""), json!("*"), json!([METHOD])] {
             let event = json!({"type": "TOKEN", "authorizationToken": "x", "methodArn": method});
             assert!(AuthorizerEvent::read(&event).unwrap().stage.is_err());

@@ -150,14 +150,14 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_set_back_locks_nobody_out_for_longer_than_an_empty_bucket() {
+    fn a_clock_that_is_set_back_locks_no_key_out_for_longer_than_an_empty_bucket() {
         let rate = Rate::new(10, MINUTE, 2);
         assert_eq!(rate.take(&"a", now().plus_millis(3_600_000)), Ok(()));
         assert_eq!(rate.take(&"a", now()), Err(Duration::from_secs(6)));
     }
 
     #[test]
-    fn a_flood_of_keys_takes_bounded_memory_and_frees_nobody() {
+    fn a_flood_of_keys_takes_bounded_memory_and_frees_no_locked_key() {
         let rate = Rate::new(10, MINUTE, 2);
         for _ in 0..2 {
             assert_eq!(rate.take(&0, now()), Ok(()));

@@ -65,7 +65,7 @@ pub struct Statement {
 
 impl Policy {
     /// The principal of a refusal. No user can have this name.
-    const NOBODY: &str = "_nobody";
+    const NO_USER: &str = "_nobody";
 
     /// Allows the caller every method of the stage; the collector decides which of them the caller's scope covers.
     #[must_use]
@@ -80,7 +80,7 @@ impl Policy {
     /// Denies the stage, or everything if the stage is not known.
     #[must_use]
     pub fn deny(stage: Option<&Stage>) -> Self {
-        Self::new(Self::NOBODY, "Deny", stage.map_or("*", Stage::as_str))
+        Self::new(Self::NO_USER, "Deny", stage.map_or("*", Stage::as_str))
     }
 
     fn new(principal: &str, effect: &'static str, resource: &str) -> Self {
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_a_policy_that_names_nobody() {
+    fn a_refusal_is_a_policy_that_names_no_user() {
         for (stage, resource) in
             [(Some(stage()), "arn:aws:execute-api:eu-west-1:123456789012:abc/prod/*"), (None, "*")]
         {
@@ -172,7 +172,7 @@ mod tests {
                 })
             );
         }
-        assert!(Policy::NOBODY.parse::<weir_core::Username>().is_err());
+        assert!(Policy::NO_USER.parse::<weir_core::Username>().is_err());
     }
 
     #[test]

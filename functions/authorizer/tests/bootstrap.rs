@@ -111,7 +111,7 @@ fn every_shape_is_answered_in_its_form() {
 }
 
 #[test]
-fn without_credentials_a_rest_api_is_told_what_makes_a_401_and_nobody_is_woken_up() {
+fn without_credentials_a_rest_api_gets_what_makes_a_401_and_no_error_is_logged() {
     let Setup { mut function, table: _table, .. } = setup();
     let Outcome::Error(error) = function.invoke(json!({"type": "REQUEST", "methodArn": METHOD})) else {
         panic!()

@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn bodies_take_room_until_they_are_answered_and_who_finds_none_is_told_to_come_again() {
+    async fn bodies_take_room_until_they_are_answered_and_one_without_room_is_asked_to_come_again() {
         let limits = Limits::of_bytes(10);
         let read = async |bytes: &'static str| super::read(&limits, &headers(&[]), Body::from(bytes)).await;
         let (sent, room) = read("seven b").await.unwrap();
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_body_that_the_host_calls_too_slow_is_told_from_one_that_is_cut_off() {
+    async fn a_body_that_the_host_calls_too_slow_is_distinguished_from_one_that_is_cut_off() {
         let failing = |error: Box<dyn Error + Send + Sync>| {
             let parts = [Ok("half a"), Err(error)];
             Body::new(Body::from_stream(futures_util::stream::iter(parts)))

@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn elements_are_told_apart_although_some_are_not_json() {
+    fn elements_are_separated_although_some_are_not_json() {
         for (array, expected) in [
             ("[]", &[][..]),
             ("[ {} , NaN ]", &["{}", "NaN"]),

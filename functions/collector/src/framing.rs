@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn one_object_an_array_and_lines_are_told_apart() {
+    fn one_object_an_array_and_lines_are_distinguished() {
         assert_eq!(events(" {\"a\":1}\n"), ["{\"a\":1}"]);
         assert_eq!(events("{\n \"a\": {\n }\n}"), ["{\n \"a\": {\n }\n}"]);
         assert_eq!(events("[{\"a\":1}, 2,\n{}]"), ["{\"a\":1}", "2", "{}"]);

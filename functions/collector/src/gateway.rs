@@ -476,8 +476,8 @@ mod tests {
             let request = read(event).unwrap();
             let (limits, headers) = (crate::Limits::default(), request.headers().clone());
             let read = crate::body::read(&limits, &headers, request.into_body()).await;
-            let is_told = matches!(read, Err(crate::problem::Problem::CompressedAsText));
-            assert_eq!(is_told, is_broken, "{encoding}, base64: {is_base64}");
+            let is_refused = matches!(read, Err(crate::problem::Problem::CompressedAsText));
+            assert_eq!(is_refused, is_broken, "{encoding}, base64: {is_base64}");
         }
     }
 

@@ -44,7 +44,7 @@ fn lines_of(entry: &Value) -> Vec<Value> {
 }
 
 #[test]
-fn several_invocations_at_once_share_calls_and_each_is_told_its_own_truth() {
+fn several_invocations_at_once_share_calls_and_each_gets_its_own_outcome() {
     const AT_ONCE: usize = 16;
     // An entry with the mark is refused, whoever's events are in it, beside all others that are taken.
     let is_refused = |entry: &Value| lines_of(entry).iter().any(|line| line["mark"] == true);

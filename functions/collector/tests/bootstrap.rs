@@ -304,7 +304,7 @@ fn one_broken_element_of_an_array_costs_itself_only_behind_api_gateway_too() {
 }
 
 #[test]
-fn without_the_authorizers_word_nobody_comes_in() {
+fn without_the_authorizers_word_no_request_comes_in() {
     let Setup { mut function, aws, .. } = setup();
     let mut event = v2("$default", "POST", "/button/click", Some(CLICK));
     for authorizer in
@@ -366,7 +366,7 @@ fn what_is_no_request_fails_its_invocation_only() {
 }
 
 #[test]
-fn what_becomes_of_events_is_measured_and_nobodys_events_are_logged() {
+fn what_becomes_of_events_is_measured_and_no_events_are_logged() {
     let Setup { mut function, aws: _aws, stream_fails, counting } = setup();
     let body = format!(
         r#"[{{"event_type":"button_click","session_id":"s1","button_id":"of-theirs"}},{{"event_type":"{}"}}]"#,
@@ -415,7 +415,7 @@ fn events_that_the_stream_does_not_take_are_not_acknowledged() {
 }
 
 #[test]
-fn the_dashboard_is_served_to_whoever_asks() {
+fn the_dashboard_is_served_without_credentials() {
     let mut setup = setup();
     let mut event = v2("prod", "GET", "/prod/", None);
     event["headers"] = json!({});

@@ -192,7 +192,7 @@ fn clicks(buttons: &[&str]) -> String {
 }
 
 #[tokio::test]
-async fn each_event_is_told_its_own_fate_when_the_stream_refuses_some() {
+async fn each_event_has_its_own_outcome_when_the_stream_refuses_some() {
     let script = Arc::new(Script { refuse: &["bad"], ..Script::default() });
     let body = r#"[{"event_type":"button_click","session_id":"s","button_id":"bad","event_id":"mine"},
         {"event_type":"button_click","session_id":"s","button_id":"good"}, {"event_type":"button_click"}]"#;

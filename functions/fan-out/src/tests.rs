@@ -341,7 +341,7 @@ fn dying_at_any_call_and_filing_again_ends_as_if_nothing_had_happened() {
 }
 
 #[test]
-fn every_failing_call_is_told_and_settles_nothing_before_its_time() {
+fn every_failing_call_is_reported_and_settles_nothing_before_its_time() {
     let object = gzip(format!("{}\nbroken", sample().join("\n")).as_bytes());
     let expected =
         ["opened", "broke off", "put into username", "put into username", "put into quarantine", "settled"];
@@ -409,7 +409,7 @@ fn a_batch_can_be_filed_from_any_thread() {
 }
 
 #[test]
-fn a_batch_that_is_not_there_is_told_apart() {
+fn a_batch_that_is_not_there_has_an_error_of_its_own() {
     let memory = Memory::with(&batch(), &[]);
     let error = run(memory.fan_out().file(&BatchKey::new("other"))).unwrap_err();
     assert!(matches!(error, FanOutError::NoSuchBatch { .. }) && !error.is_retryable());

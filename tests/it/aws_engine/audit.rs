@@ -175,7 +175,7 @@ fn nothing_is_corrected_while_counts_move() {
 }
 
 #[test]
-fn a_shard_that_would_not_be_read_and_a_bucket_that_is_not_there_are_told() {
+fn a_shard_that_would_not_be_read_and_a_bucket_that_is_not_there_are_reported() {
     let aws = OnAws::start();
     filed(&aws);
     let output = aws.command(&["audit"]).env("WEIR_LAKE_BUCKET", "no-such-bucket").output().unwrap();

@@ -309,7 +309,7 @@ fn a_query_that_is_not_taken_costs_nothing_and_says_why() {
 }
 
 #[test]
-fn a_query_that_nobody_can_follow_is_stopped() {
+fn a_query_whose_state_cannot_be_read_is_stopped() {
     let athena = Athena::start(|operation, _| match operation {
         "StartQueryExecution" => started(),
         "GetQueryExecution" => refusal(400, "AccessDeniedException", "you may not ask"),

@@ -92,7 +92,7 @@ fn a_range_is_filed_and_filing_it_again_changes_nothing() {
 }
 
 #[test]
-fn a_batch_that_cannot_be_filed_is_told_and_filed_by_the_next_replay() {
+fn a_batch_that_cannot_be_filed_is_reported_and_filed_by_the_next_replay() {
     let aws = OnAws::start();
     put_batches(&aws);
     let ann = aws.user("ann");

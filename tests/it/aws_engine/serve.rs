@@ -163,7 +163,7 @@ fn a_client_that_goes_away_in_the_middle_can_send_again_and_counts_once() {
 }
 
 #[test]
-fn no_log_holds_a_secret_or_what_somebody_sent() {
+fn no_log_holds_a_secret_or_what_a_client_sent() {
     const MARK: &str = "mark-of-a-stranger";
     let aws = OnAws::start();
     let ann = aws.user("ann");
@@ -224,7 +224,7 @@ fn it_ends_on_a_signal_and_promises_no_filing() {
 }
 
 #[test]
-fn requests_that_come_together_share_calls_and_all_are_told_the_truth() {
+fn requests_that_come_together_share_calls_and_each_gets_its_own_outcome() {
     const WRITERS: u64 = 16;
     const EACH: u64 = 10;
     let aws = OnAws::start();

@@ -77,7 +77,7 @@ fn a_chosen_password_is_taken_from_standard_input_and_no_secret_is_stored() {
 }
 
 #[test]
-fn a_failure_is_told_in_one_line() {
+fn a_failure_is_reported_in_one_line() {
     let aws = OnAws::start();
     for (arguments, what) in [
         (&["user", "list"][..], "listing users"),

@@ -163,7 +163,7 @@ fn counts_by_key_belong_to_the_field_that_they_were_made_by() {
 }
 
 #[test]
-fn a_field_that_is_renamed_or_has_another_type_is_told_of_at_the_start_once() {
+fn a_field_that_is_renamed_or_has_another_type_is_reported_at_the_start_once() {
     let old = catalog("signup", &json!({"email": text(), "seats": text()}), None);
     let mut weir = serve(&old);
     assert_eq!(weir.post("/shop/signup", r#"{"email":"a","seats":"many"}"#).status, 200);

@@ -9,7 +9,7 @@ use super::visit::{
 use crate::harness::{Value, Weir, basic, browser::Browser, click, eventually, json};
 
 #[test]
-fn whoever_signs_in_and_clicks_the_button_sees_the_count_go_up_by_one() {
+fn a_user_who_signs_in_and_clicks_the_button_sees_the_count_go_up_by_one() {
     let weir = Weir::start();
     assert_eq!(weir.post("/button/click", click("s1", "abc")).status, 200);
     let browser = signed_in(&weir);
@@ -218,7 +218,7 @@ fn signing_out_leaves_nothing_of_the_data_in_the_page() {
 }
 
 #[test]
-fn who_cannot_sign_in_is_told_why() {
+fn a_failed_sign_in_shows_the_reason() {
     let weir = Weir::start_with(&["--flush-every", "100ms", "--failed-sign-ins", "1"]);
     let writer = weir.output(&["user", "add", "demo", "--label", "page", "--scope", "write"]);
     let browser = visit(&weir);
@@ -235,7 +235,7 @@ fn who_cannot_sign_in_is_told_why() {
 }
 
 #[test]
-fn whose_access_key_is_removed_is_signed_out_and_told_so() {
+fn a_user_whose_access_key_is_removed_is_signed_out_and_the_page_says_so() {
     let weir = Weir::start();
     let second = weir.output(&["user", "add", "demo", "--label", "second", "--scope", "read"]);
     assert_eq!(weir.post("/button/click", click("s1", "button-qvist")).status, 200);
@@ -252,7 +252,7 @@ fn whose_access_key_is_removed_is_signed_out_and_told_so() {
 }
 
 #[test]
-fn who_is_cut_off_is_told_so_and_goes_on_by_itself() {
+fn a_page_that_is_cut_off_says_so_and_goes_on_by_itself() {
     let weir = Weir::start();
     let browser = signed_in(&weir);
     browser.until_is("#accepted", "0");
@@ -273,7 +273,7 @@ fn who_is_cut_off_is_told_so_and_goes_on_by_itself() {
 }
 
 #[test]
-fn who_sends_while_nothing_can_be_stored_is_told_when_to_try_again() {
+fn a_page_that_sends_while_nothing_can_be_stored_says_when_to_try_again() {
     let weir = Weir::start_with(&["--flush-every", "100ms", "--keep-free", "8EiB"]);
     let browser = signed_in(&weir);
     browser.click("#try-send");
@@ -283,7 +283,7 @@ fn who_sends_while_nothing_can_be_stored_is_told_when_to_try_again() {
 }
 
 #[test]
-fn who_reads_more_often_than_allowed_is_told_so() {
+fn a_page_that_reads_more_often_than_allowed_says_so() {
     let weir = Weir::start_with(&["--flush-every", "100ms", "--requests-per-second", "1"]);
     let browser = visit(&weir);
     sign_in(&browser, &weir.credentials);
@@ -293,7 +293,7 @@ fn who_reads_more_often_than_allowed_is_told_so() {
 }
 
 #[test]
-fn a_page_that_nobody_looks_at_asks_nothing_until_somebody_does() {
+fn a_hidden_page_asks_nothing_until_it_is_visible() {
     let weir = Weir::start();
     let browser = signed_in(&weir);
     browser.until_is("#accepted", "0");

@@ -84,7 +84,7 @@ fn fill_up_and_go_on(mut weir: Weir, place: &Place) {
 }
 
 #[test]
-fn on_a_full_disk_clients_are_told_to_come_again_and_nothing_acknowledged_is_lost() {
+fn on_a_full_disk_clients_are_asked_to_come_again_and_nothing_acknowledged_is_lost() {
     let mut weir = stopped(&["--flush-every", "50ms", "--keep-free", "0"]);
     let place = Place::small(&mut weir, 40, 32);
     fill_up_and_go_on(weir, &place);

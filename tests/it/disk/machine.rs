@@ -80,7 +80,7 @@ fn shifted_clock(weir: &Weir) -> Option<String> {
 const CENTURY: i64 = 100 * 365 * 24 * 3600;
 
 #[test]
-fn a_clock_before_1970_or_after_9999_is_refused_in_one_sentence_and_another_wrong_one_is_told() {
+fn a_clock_before_1970_or_after_9999_is_refused_in_one_sentence_and_another_wrong_one_is_reported() {
     let mut weir = stopped();
     let Some(library) = shifted_clock(&weir) else {
         eprintln!("there is no C compiler: no clock can be shifted");

@@ -15,7 +15,7 @@ fn with_password(weir: &Weir, name: &str) {
 }
 
 #[test]
-fn who_fails_to_sign_in_too_often_is_put_off_and_nobody_else_is() {
+fn a_client_that_fails_to_sign_in_too_often_is_put_off_and_no_other_is() {
     let weir = Weir::start_with(&["--failed-sign-ins", "3", "--trust-forwarded-for"]);
     with_password(&weir, "anna");
     with_password(&weir, "emil");

@@ -147,7 +147,7 @@ fn tables_read_the_lake_where_the_fan_out_writes_it() {
 }
 
 #[test]
-fn a_query_has_a_limit_that_nobody_can_lift_and_its_results_go_after_a_while() {
+fn a_query_has_a_limit_that_no_client_can_lift_and_its_results_go_after_a_while() {
     let template = Template::read();
     let configuration = &template.properties("Workgroup")["WorkGroupConfiguration"];
     assert_eq!(configuration["EnforceWorkGroupConfiguration"], true);

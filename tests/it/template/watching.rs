@@ -30,7 +30,7 @@ fn alarms_and_dashboard_are_no_more_than_an_account_has_for_nothing() {
 }
 
 #[test]
-fn a_bill_that_grows_is_told_where_there_is_an_address() {
+fn a_bill_that_grows_is_reported_where_there_is_an_address() {
     let template = Template::read();
     let budgets = template.all("AWS::Budgets::Budget");
     let budget = budgets["Budget"];

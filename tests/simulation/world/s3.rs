@@ -35,7 +35,7 @@ enum Owner {
     /// A stranger's.
     Stranger,
     /// None: there is no such bucket.
-    Nobody,
+    NoBucket,
 }
 
 /// Whether events go into a bucket of each user, where there is one.
@@ -76,7 +76,7 @@ impl Objects {
             let owner = match luck.number(Who::Run, What::BucketOwner, 0, |dice| dice.range(0..3)) {
                 0 => Owner::Us,
                 1 => Owner::Stranger,
-                _ => Owner::Nobody,
+                _ => Owner::NoBucket,
             };
             (format!("{user}-raw-events"), owner)
         };
@@ -104,7 +104,7 @@ impl Objects {
             "PutObject" if self.owned.get(&call.bucket) == Some(&Owner::Stranger) => {
                 (403, error("AccessDenied"))
             }
-            "PutObject" if self.owned.get(&call.bucket) == Some(&Owner::Nobody) => {
+            "PutObject" if self.owned.get(&call.bucket) == Some(&Owner::NoBucket) => {
                 (404, error("NoSuchBucket"))
             }
             "PutObject" => {

@@ -57,7 +57,7 @@ async fn ten_thousand_single_events_take_few_appends() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_is_told_what_became_of_its_own_records_in_their_order() {
+async fn each_caller_gets_the_outcomes_of_its_own_records_in_their_order() {
     let engine = Engine::new();
     let stream = stream(&engine);
     let mut appends = Vec::new();
@@ -99,7 +99,7 @@ async fn who_appends_alone_waits_for_nothing_but_the_engine() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_append_that_hangs_holds_up_nobody_but_those_in_it() {
+async fn an_append_that_hangs_holds_up_only_the_callers_in_it() {
     let engine = Engine::new();
     let stream = stream(&engine);
     let hangs = appending(&stream, vec![record(HANGS, "h", 9, false)]);

@@ -75,5 +75,5 @@ async fn recent_rejected() {
     suite::recent_rejected::the_latest_are_listed_newest_first(&*stream, &*rejected).await;
     suite::recent_rejected::only_the_latest_are_kept(&*stream, &*rejected).await;
     suite::recent_rejected::any_text_is_kept_as_it_was_sent(&*stream, &*rejected).await;
-    suite::recent_rejected::nobody_sees_anothers_rejected_events(&*stream, &*rejected).await;
+    suite::recent_rejected::a_user_sees_no_rejected_events_of_another(&*stream, &*rejected).await;
 }

@@ -59,7 +59,7 @@ async fn ten_thousand_increments_of_twenty_counters_take_few_calls_and_all_count
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_increment_is_done_when_its_caller_is_told_and_alone_it_waits_for_nothing() {
+async fn an_increment_is_done_when_its_caller_is_answered_and_alone_it_waits_for_nothing() {
     let engine = Engine::new();
     let counts = live(&engine);
     for n in 1..4 {
@@ -72,7 +72,7 @@ async fn an_increment_is_done_when_its_caller_is_told_and_alone_it_waits_for_not
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_is_told_an_error_of_somebody_elses_counter() {
+async fn no_caller_gets_an_error_of_another_callers_counter() {
     let engine = Engine::new();
     let counts = live(&engine);
     let sound = |n: usize| counter("bob", "click", Some(&n.to_string()));
@@ -93,7 +93,7 @@ async fn nobody_is_told_an_error_of_somebody_elses_counter() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_caller_that_goes_away_takes_nobodys_increments_with_it() {
+async fn a_caller_that_goes_away_takes_no_increments_with_it() {
     let engine = Engine::new();
     let counts = live(&engine);
     let clicks = || counter("ann", "click", None);
@@ -112,7 +112,7 @@ async fn a_caller_that_goes_away_takes_nobodys_increments_with_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_panics_is_told_to_its_callers_only() {
+async fn a_call_that_panics_is_an_error_of_its_callers_only() {
     let engine = Engine::new();
     let counts = live(&engine);
     let panics =
@@ -137,7 +137,7 @@ async fn calls_under_way_have_a_bound_and_all_are_made() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_counter_that_hangs_leaves_the_others_their_places_and_keeps_nobody_for_ever() {
+async fn a_counter_that_hangs_leaves_the_others_their_places_and_keeps_no_caller_for_ever() {
     let engine = Engine::new();
     let counts = live(&engine);
     let mut hanging = Vec::new();

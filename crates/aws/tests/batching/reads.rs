@@ -72,7 +72,7 @@ async fn who_asks_alone_waits_for_nothing_but_the_engine() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_is_told_what_a_query_saw_that_left_before_they_asked() {
+async fn no_reader_gets_what_a_query_saw_that_left_before_they_asked() {
     let engine = Engine::new();
     let (counts, clicks) = (live(&engine), counter("ann", "click", None));
     let before = reading(&counts, clicks.clone());
@@ -203,7 +203,7 @@ async fn a_caller_that_goes_away_ends_no_query_for_the_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_query_that_panics_is_told_and_the_next_one_works() {
+async fn a_query_that_panics_is_an_error_and_the_next_one_works() {
     let engine = Engine::new();
     let counts = live(&engine);
     let together =
@@ -215,7 +215,7 @@ async fn a_query_that_panics_is_told_and_the_next_one_works() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_is_told_as_it_is_to_all_who_share_it() {
+async fn an_error_reaches_all_who_share_it_as_it_is() {
     let engine = Engine::new();
     let counts = live(&engine);
     let together: Vec<_> =
@@ -227,7 +227,7 @@ async fn an_error_is_told_as_it_is_to_all_who_share_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_count_that_is_broken_is_told_to_nobody_who_reads_another() {
+async fn a_count_that_is_broken_is_no_error_for_a_reader_of_another() {
     let engine = Engine::new();
     let counts = live(&engine);
     engine.raise(&[Increment { counter: counter("bob", "click", None), by: 3 }]).await.unwrap();

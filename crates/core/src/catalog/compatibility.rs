@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_renamed_field_and_a_new_count_by_are_told_with_the_way_to_the_stored_events() {
+    fn a_renamed_field_and_a_new_count_by_are_reported_with_the_way_to_the_stored_events() {
         let old =
             catalog(r#""a":{"type":"string"},"b":{"type":"string"}"#, "", r#""route":"/t","count_by":"a""#);
         let new =

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use futures_util::future::join_all;
 
-use super::{event_type, some_batch, somebody};
+use super::{a_user, event_type, some_batch};
 use crate::{
     Counter, Hour, Increment, Partition, Username,
     books::Correction,
@@ -31,7 +31,7 @@ fn correction(username: &Username, key: Option<&str>, by: i64) -> Correction {
 
 /// The books have all counts, live and settled, and none of other users.
 pub async fn the_books_have_every_count(books: &dyn Books, live: &dyn LiveCounts, settled: &dyn Settlement) {
-    let (user, other, only_settled) = (somebody(), somebody(), somebody());
+    let (user, other, only_settled) = (a_user(), a_user(), a_user());
     raise(live, &user, "x", 2).await;
     raise(live, &user, "y#é", 3).await;
     raise(live, &other, "x", 50).await;
@@ -55,7 +55,7 @@ pub async fn the_books_have_every_count(books: &dyn Books, live: &dyn LiveCounts
     let hours: Vec<(u64, u64)> =
         counts.settled_hours.iter().map(|(hour, count)| (hour.since_epoch(), *count)).collect();
     assert_eq!(hours, [(498_000, 3), (498_007, 1)]);
-    let nothing = books.counts_of(&somebody(), &event_type("a")).await.unwrap();
+    let nothing = books.counts_of(&a_user(), &event_type("a")).await.unwrap();
     assert_eq!((nothing.live.total, nothing.live.keys.len(), nothing.settled), (0, 0, 0));
 
     let counted = books.counted().await.unwrap();
@@ -67,12 +67,12 @@ pub async fn the_books_have_every_count(books: &dyn Books, live: &dyn LiveCounts
         (of(&user), of(&other), of(&only_settled)),
         (vec!["a".to_owned(), "b".to_owned()], vec!["a".to_owned()], vec!["a".to_owned()],)
     );
-    assert!(of(&somebody()).is_empty());
+    assert!(of(&a_user()).is_empty());
 }
 
 /// Corrections go up and down, on totals and on keys; a count of zero is no longer listed.
 pub async fn corrections_are_added(books: &dyn BooksAdmin, live: &dyn LiveCounts) {
-    let user = somebody();
+    let user = a_user();
     for _ in 0..20 {
         raise(live, &user, "x", 1).await;
     }
@@ -100,7 +100,7 @@ pub async fn corrections_are_added(books: &dyn BooksAdmin, live: &dyn LiveCounts
 
 /// A correction takes no more than is there: it fails, and the count is never less than zero.
 pub async fn no_count_falls_below_zero(books: &dyn BooksAdmin, live: &dyn LiveCounts) {
-    let user = somebody();
+    let user = a_user();
     raise(live, &user, "x", 3).await;
     assert!(books.correct(&[correction(&user, Some("x"), -4)]).await.is_err());
     assert!(books.correct(&[correction(&user, Some("never"), -1)]).await.is_err());
@@ -110,7 +110,7 @@ pub async fn no_count_falls_below_zero(books: &dyn BooksAdmin, live: &dyn LiveCo
 
 /// Concurrent corrections that together take more than there is: some fail, and none goes below zero.
 pub async fn corrections_at_once_take_no_more_than_is_there(books: &dyn BooksAdmin, live: &dyn LiveCounts) {
-    let user = somebody();
+    let user = a_user();
     raise(live, &user, "x", 100).await;
     let taking = (0..4).map(|_| async { books.correct(&[correction(&user, None, -60)]).await });
     let done = join_all(taking).await.iter().filter(|answer| answer.is_ok()).count() as u64;
@@ -122,7 +122,7 @@ pub async fn corrections_at_once_take_no_more_than_is_there(books: &dyn BooksAdm
 
 /// Increments that are raised while counts are corrected are kept.
 pub async fn corrections_lose_no_concurrent_increments(books: &dyn BooksAdmin, live: &dyn LiveCounts) {
-    let user = somebody();
+    let user = a_user();
     raise(live, &user, "x", 100).await;
     let raising = join_all((0..4).map(|_| async {
         for _ in 0..10 {

@@ -2,14 +2,14 @@
 
 use bytes::Bytes;
 
-use super::{content, event_type, noise, read_all, some_batch, somebody};
+use super::{a_user, content, event_type, noise, read_all, some_batch};
 use crate::{
     Hour, Partition,
     ports::{Lake, LakeObjects, PortError},
 };
 
 fn some_partition() -> Partition {
-    Partition { username: somebody(), event_type: event_type("a"), hour: Hour::from_epoch(498_000).unwrap() }
+    Partition { username: a_user(), event_type: event_type("a"), hour: Hour::from_epoch(498_000).unwrap() }
 }
 
 /// An object is read back to the byte, empty or large (past the point where S3 wants several parts).
@@ -110,11 +110,11 @@ pub async fn a_users_objects_are_listed_and_open_by_their_paths(lake: &(impl Lak
     for (path, bytes) in &expected {
         assert_eq!(read_all(lake.open_path(path).await.unwrap()).await, bytes);
     }
-    assert!(lake.list_of(&somebody(), None, 10).await.unwrap().is_empty());
+    assert!(lake.list_of(&a_user(), None, 10).await.unwrap().is_empty());
     let missing = lake.open_path(&some_partition().object(&some_batch().id())).await;
     assert!(matches!(missing, Err(PortError::NotFound { .. })));
 }
 
 fn longer_or(longer: &crate::Username, n: usize) -> crate::Username {
-    if n < 2 { longer.clone() } else { somebody() }
+    if n < 2 { longer.clone() } else { a_user() }
 }

@@ -2,7 +2,7 @@
 
 use futures_util::future::join_all;
 
-use super::{event_type, somebody};
+use super::{a_user, event_type};
 use crate::{
     CountedValue, Counter, Increment, Username,
     counts::{KeyCount, KeysRequest},
@@ -23,7 +23,7 @@ fn by(counter: &Counter, by: u64) -> Increment {
 
 /// A counter that was never raised is 0, and a user who never sent anything has no types and no keys.
 pub async fn what_was_never_counted_is_zero(counts: &dyn LiveCounts) {
-    let user = somebody();
+    let user = a_user();
     let asked = [counter(&user, "a", None), counter(&user, "a", Some("x"))];
     assert_eq!(counts.read(&asked).await.unwrap(), [0, 0]);
     assert!(counts.read(&[]).await.unwrap().is_empty());
@@ -34,7 +34,7 @@ pub async fn what_was_never_counted_is_zero(counts: &dyn LiveCounts) {
 
 /// Raised counts are read at once, in the order asked, the total apart from the keys.
 pub async fn raised_counts_are_read_at_once(counts: &dyn LiveCounts) {
-    let user = somebody();
+    let user = a_user();
     let (total, x, y) =
         (counter(&user, "a", None), counter(&user, "a", Some("x")), counter(&user, "a", Some("y")));
     counts.raise(&[]).await.unwrap();
@@ -48,7 +48,7 @@ pub async fn raised_counts_are_read_at_once(counts: &dyn LiveCounts) {
 
 /// Five workers, ten increments each, at the same time: exactly fifty.
 pub async fn concurrent_increments_all_count(counts: &dyn LiveCounts) {
-    let user = somebody();
+    let user = a_user();
     let (total, key) = (counter(&user, "a", None), counter(&user, "a", Some("x")));
     join_all((0..5).map(|_| async {
         for _ in 0..10 {
@@ -61,7 +61,7 @@ pub async fn concurrent_increments_all_count(counts: &dyn LiveCounts) {
 
 /// One user's counts are no other's.
 pub async fn users_do_not_see_each_other(counts: &dyn LiveCounts) {
-    let (one, other) = (somebody(), somebody());
+    let (one, other) = (a_user(), a_user());
     counts.raise(&[by(&counter(&one, "a", None), 1), by(&counter(&one, "a", Some("x")), 1)]).await.unwrap();
     assert_eq!(
         counts.read(&[counter(&other, "a", None), counter(&other, "a", Some("x"))]).await.unwrap(),
@@ -74,7 +74,7 @@ pub async fn users_do_not_see_each_other(counts: &dyn LiveCounts) {
 
 /// Keys are any text, and no two of them are confused.
 pub async fn any_text_is_a_key_of_its_own(counts: &dyn LiveCounts) {
-    let user = somebody();
+    let user = a_user();
     let long = "é".repeat(256);
     let [shortened, other] = ["1", "2"].map(|end| CountedValue::of(&("é".repeat(5000) + end)));
     let keys = [
@@ -110,7 +110,7 @@ pub async fn any_text_is_a_key_of_its_own(counts: &dyn LiveCounts) {
 /// Keys are listed largest first, equal counts by key, page after page, without a gap or a repetition; those of
 /// other types are not among them.
 pub async fn keys_are_paged_largest_first(counts: &dyn LiveCounts) {
-    let user = somebody();
+    let user = a_user();
     let mut expected: Vec<KeyCount> = (0..57)
         .map(|n| KeyCount { key: format!("k{n:02}").parse::<CountedValue>().unwrap(), count: 1 + n % 7 })
         .collect();

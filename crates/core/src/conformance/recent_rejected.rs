@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use futures_util::future::join_all;
 
-use super::{event_type, somebody};
+use super::{a_user, event_type};
 use crate::{
     Clock, Event, EventId, Record, SystemClock, SystemRandom, Timestamp, Username, Violation,
     ports::{Appended, RecentRejected, Stream},
@@ -44,7 +44,7 @@ async fn texts(recent: &dyn RecentRejected, username: &Username, limit: usize) -
 
 /// Rejected events are listed newest first, within a request and over requests, as many as are asked for.
 pub async fn the_latest_are_listed_newest_first(stream: &dyn Stream, recent: &dyn RecentRejected) {
-    let user = somebody();
+    let user = a_user();
     assert_eq!(texts(recent, &user, 5).await, [""; 0]);
     let valid = Event::read("{}").unwrap();
     let valid = Record::accepted(&valid, &event_type("a"), None, stamp(&user, 0));
@@ -64,7 +64,7 @@ pub async fn the_latest_are_listed_newest_first(stream: &dyn Stream, recent: &dy
 
 /// However many there are, in one request or in many, a bounded number is listed, and the newest are among them.
 pub async fn only_the_latest_are_kept(stream: &dyn Stream, recent: &dyn RecentRejected) {
-    let user = somebody();
+    let user = a_user();
     let many = (0..300).map(|n| rejected(&user, 0, &format!("first {n}"))).collect();
     send(stream, recent, many).await;
     let found = texts(recent, &user, MAX_SHOWN).await;
@@ -80,7 +80,7 @@ pub async fn only_the_latest_are_kept(stream: &dyn Stream, recent: &dyn RecentRe
 
 /// Any text is kept as it was sent; a long one is cut to its beginning.
 pub async fn any_text_is_kept_as_it_was_sent(stream: &dyn Stream, recent: &dyn RecentRejected) {
-    let user = somebody();
+    let user = a_user();
     let long = "é\u{1}\"".repeat(100_000);
     for (at, body) in ["", "\0", "</script>", "\u{2028}\"\\", "{\"a\":1}\r\n", &long].into_iter().enumerate()
     {
@@ -99,8 +99,8 @@ pub async fn any_text_is_kept_as_it_was_sent(stream: &dyn Stream, recent: &dyn R
 }
 
 /// No user's list has events of another user, even if both send at the same time.
-pub async fn nobody_sees_anothers_rejected_events(stream: &dyn Stream, recent: &dyn RecentRejected) {
-    let users: Vec<Username> = (0..4).map(|_| somebody()).collect();
+pub async fn a_user_sees_no_rejected_events_of_another(stream: &dyn Stream, recent: &dyn RecentRejected) {
+    let users: Vec<Username> = (0..4).map(|_| a_user()).collect();
     join_all(users.iter().map(|user| async move {
         for at in 0..5 {
             send(stream, recent, vec![rejected(user, at, user.as_str())]).await;
@@ -110,5 +110,5 @@ pub async fn nobody_sees_anothers_rejected_events(stream: &dyn Stream, recent: &
     for user in &users {
         assert_eq!(texts(recent, user, MAX_SHOWN).await, [user.as_str(); 5]);
     }
-    assert_eq!(texts(recent, &somebody(), MAX_SHOWN).await, [""; 0]);
+    assert_eq!(texts(recent, &a_user(), MAX_SHOWN).await, [""; 0]);
 }

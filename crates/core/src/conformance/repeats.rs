@@ -3,7 +3,7 @@
 use futures_util::future::join_all;
 
 use super::{
-    event_type, somebody,
+    a_user, event_type,
     stream::{delivered, eventually},
 };
 use crate::{
@@ -46,7 +46,7 @@ async fn arrived(raw: &dyn RawObjects, username: &Username, records: &[Record]) 
 
 /// An event that is sent again is a duplicate and not stored, even if its content differs.
 pub async fn what_was_stored_is_a_duplicate_when_it_comes_again(stream: &dyn Stream, raw: &dyn RawObjects) {
-    let user = somebody();
+    let user = a_user();
     let (one, two) = (event(&user, "one", "first"), event(&user, "two", ""));
     assert_eq!(told(&stream.append(vec![one.clone()]).await), "n");
     assert_eq!(told(&stream.append(vec![one.clone()]).await), "d");
@@ -58,7 +58,7 @@ pub async fn what_was_stored_is_a_duplicate_when_it_comes_again(stream: &dyn Str
 
 /// Of the records of one append that are the same event, the first is stored.
 pub async fn repeats_in_one_append_are_duplicates_of_the_first(stream: &dyn Stream, raw: &dyn RawObjects) {
-    let user = somebody();
+    let user = a_user();
     let records: Vec<Record> =
         (0..300).map(|n| event(&user, &format!("e-{}", n % 100), &n.to_string())).collect();
     let expected = "n".repeat(100) + &"d".repeat(200);
@@ -68,7 +68,7 @@ pub async fn repeats_in_one_append_are_duplicates_of_the_first(stream: &dyn Stre
 
 /// Of any number of concurrent appends of the same event, one stores it.
 pub async fn of_concurrent_repeats_one_is_stored(stream: &dyn Stream, raw: &dyn RawObjects) {
-    let user = somebody();
+    let user = a_user();
     let records: Vec<Record> = (0..10).map(|n| event(&user, &format!("e-{n}"), "")).collect();
     let answers: Vec<String> = join_all((0..8).map(|n| {
         let (before, behind) = records.split_at(n);
@@ -95,7 +95,7 @@ pub async fn of_concurrent_repeats_one_is_stored(stream: &dyn Stream, raw: &dyn 
 
 /// The same id of two users names two events.
 pub async fn users_do_not_share_ids(stream: &dyn Stream, raw: &dyn RawObjects) {
-    let (ann, bob) = (somebody(), somebody());
+    let (ann, bob) = (a_user(), a_user());
     for user in [&ann, &bob] {
         assert_eq!(told(&stream.append(vec![event(user, "e:1", "")]).await), "n");
     }
@@ -108,7 +108,7 @@ pub async fn users_do_not_share_ids(stream: &dyn Stream, raw: &dyn RawObjects) {
 /// Events without an id of the client's, and rejected ones, are stored however often they come; and rejecting an event does
 /// not keep it from being stored once it is corrected.
 pub async fn records_without_an_identity_are_all_stored(stream: &dyn Stream, raw: &dyn RawObjects) {
-    let user = somebody();
+    let user = a_user();
     let nameless =
         |id: &str| Record::accepted(&Event::read("{}").unwrap(), &event_type("a"), None, stamp(&user, id));
     let rejected = |id: &str| Record::rejected(br#"{"event_id":"e-1"}"#, None, &[], stamp(&user, id));
@@ -127,7 +127,7 @@ pub async fn what_was_refused_can_be_sent_again(
     stream: &dyn Stream,
     raw: &dyn RawObjects,
 ) {
-    let user = somebody();
+    let user = a_user();
     let records: Vec<Record> = (0..3).map(|n| event(&user, &format!("e-{n}"), "")).collect();
     assert_eq!(told(&stream.append(vec![records[0].clone()]).await), "n");
     // A stored event is recognised, even if no more can be stored.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use futures_util::future::join_all;
 
-use super::{event_type, some_batch, somebody};
+use super::{a_user, event_type, some_batch};
 use crate::{
     Clock, Hour, Partition, SystemClock, Timestamp, Username,
     counts::SettledTotals,
@@ -25,7 +25,7 @@ async fn total(counts: &dyn SettledCounts, user: &Username, of: &str) -> u64 {
 
 /// A batch counts for each of its partitions, by hour and in total, and batches add up.
 pub async fn batches_add_up(settlement: &dyn Settlement, counts: &dyn SettledCounts) {
-    let (user, other) = (somebody(), somebody());
+    let (user, other) = (a_user(), a_user());
     assert_eq!(counts.totals(&user).await.unwrap(), SettledTotals::default());
     let first = BTreeMap::from([
         (partition(&user, "a", 0), 3),
@@ -46,7 +46,7 @@ pub async fn batches_add_up(settlement: &dyn Settlement, counts: &dyn SettledCou
 
 /// Settling a batch again changes nothing, and the answer says so.
 pub async fn a_batch_settles_once(settlement: &dyn Settlement, counts: &dyn SettledCounts) {
-    let (user, batch) = (somebody(), some_batch().id());
+    let (user, batch) = (a_user(), some_batch().id());
     let events = BTreeMap::from([(partition(&user, "a", 0), 3)]);
     assert_eq!(settlement.settle(&batch, &events).await.unwrap(), Settled::Now);
     for _ in 0..3 {
@@ -58,7 +58,7 @@ pub async fn a_batch_settles_once(settlement: &dyn Settlement, counts: &dyn Sett
 /// The time is known when a user's counts were settled last: not when a batch came again, nor when another user's were. The
 /// engine's clock must be the machine's.
 pub async fn the_time_of_the_last_batch_is_known(settlement: &dyn Settlement, counts: &dyn SettledCounts) {
-    let (user, other) = (somebody(), somebody());
+    let (user, other) = (a_user(), a_user());
     let settled_at = async |user: &Username| counts.totals(user).await.unwrap().settled_at;
     let first = some_batch().id();
     let events = BTreeMap::from([(partition(&user, "a", 0), 3), (partition(&user, "b", 0), 1)]);
@@ -86,7 +86,7 @@ pub async fn the_time_of_the_last_batch_is_known(settlement: &dyn Settlement, co
 
 /// Five concurrent calls settle one batch: it counts once.
 pub async fn a_race_settles_once(settlement: &dyn Settlement, counts: &dyn SettledCounts) {
-    let (user, batch) = (somebody(), some_batch().id());
+    let (user, batch) = (a_user(), some_batch().id());
     let events: BTreeMap<_, _> = (0..130).map(|n| (partition(&user, "a", n), 1)).collect();
     let answers = join_all((0..5).map(|_| settlement.settle(&batch, &events))).await;
     // The losers of a race may also get an error that asks for a retry; the retry must then find the batch settled.
@@ -102,7 +102,7 @@ pub async fn a_batch_of_any_number_of_partitions_settles(
     settlement: &dyn Settlement,
     counts: &dyn SettledCounts,
 ) {
-    let users: Vec<_> = (0..5).map(|_| somebody()).collect();
+    let users: Vec<_> = (0..5).map(|_| a_user()).collect();
     let partitions = users.iter().flat_map(|user| (0..70).map(move |n| partition(user, "a", n)));
     let events: BTreeMap<_, _> = partitions.zip(1..).collect();
     let batch = some_batch().id();

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, io::Read, time::Duration};
 
 use futures_util::future::join_all;
 
-use super::{event_type, read_all, some_batch, somebody};
+use super::{a_user, event_type, read_all, some_batch};
 use crate::{
     Event, Record, Timestamp, Username,
     ports::{Appended, PortError, RawObjects, Stream},
@@ -65,7 +65,7 @@ pub(super) async fn eventually(
 
 /// Every record that is reported durable arrives in raw, as its line.
 pub async fn durable_records_arrive_in_raw(stream: &dyn Stream, raw: &dyn RawObjects) {
-    let user = somebody();
+    let user = a_user();
     let records: Vec<Record> = (0..1200).map(|n| record(&user, n, n % 50)).collect();
     let outcomes = stream.append(records.clone()).await;
     assert_eq!(outcomes.len(), records.len());
@@ -78,7 +78,7 @@ pub async fn durable_records_arrive_in_raw(stream: &dyn Stream, raw: &dyn RawObj
 
 /// Large records, and more of them than one call of any service takes, arrive whole.
 pub async fn large_records_arrive_whole(stream: &dyn Stream, raw: &dyn RawObjects) {
-    let user = somebody();
+    let user = a_user();
     let records: Vec<Record> = (0..40).map(|n| record(&user, n, 250 * 1024)).collect();
     assert!(stream.append(records.clone()).await.iter().all(Appended::is_durable));
     let lines = eventually(raw, &user, records.len()).await;
@@ -87,7 +87,7 @@ pub async fn large_records_arrive_whole(stream: &dyn Stream, raw: &dyn RawObject
 
 /// Concurrent appends all arrive, and each gets the outcomes of its own records.
 pub async fn concurrent_appends_all_arrive(stream: &dyn Stream, raw: &dyn RawObjects) {
-    let user = somebody();
+    let user = a_user();
     let answers =
         join_all((0..50).map(|n| stream.append((0..=n % 3).map(|m| record(&user, n * 10 + m, 9)).collect())))
             .await;

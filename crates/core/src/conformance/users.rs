@@ -2,7 +2,7 @@
 
 use futures_util::future::join_all;
 
-use super::somebody;
+use super::a_user;
 use crate::{
     SystemRandom, Timestamp,
     ports::{Saved, UserAdmin},
@@ -15,14 +15,14 @@ fn access_key(label: &str) -> AccessKey {
 
 /// A user who was never saved is not found.
 pub async fn a_stranger_is_not_found(users: &dyn UserAdmin) {
-    let name = somebody();
+    let name = a_user();
     assert_eq!(users.find(&name).await.unwrap(), None);
     assert!(!users.remove(&name).await.unwrap());
 }
 
 /// A user is found as it was saved, until it is removed; then it can be made anew.
 pub async fn a_user_is_found_until_removed(users: &dyn UserAdmin) {
-    let mut user = User::new(somebody());
+    let mut user = User::new(a_user());
     user.access_keys =
         vec![access_key("one"), AccessKey { expires_at: Some(Timestamp::saturating(9)), ..access_key("é") }];
     assert_eq!(users.save(&user).await.unwrap(), Saved::Yes);
@@ -38,7 +38,7 @@ pub async fn a_user_is_found_until_removed(users: &dyn UserAdmin) {
 
 /// A save after another save or a removal since the user was read is refused as outdated, and changes nothing.
 pub async fn an_outdated_save_changes_nothing(users: &dyn UserAdmin) {
-    let new = User { access_keys: vec![access_key("one")], ..User::new(somebody()) };
+    let new = User { access_keys: vec![access_key("one")], ..User::new(a_user()) };
     assert_eq!(users.save(&new).await.unwrap(), Saved::Yes);
     assert_eq!(users.save(&new).await.unwrap(), Saved::Outdated);
     let first = users.find(&new.username).await.unwrap().unwrap();
@@ -53,7 +53,7 @@ pub async fn an_outdated_save_changes_nothing(users: &dyn UserAdmin) {
 
 /// Five workers add four access keys each, at the same time: all twenty are there.
 pub async fn concurrent_changes_all_count(users: &dyn UserAdmin) {
-    let name = somebody();
+    let name = a_user();
     join_all((0..5).map(|worker| {
         let name = name.clone();
         async move {

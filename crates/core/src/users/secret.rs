@@ -125,7 +125,7 @@ impl SecretHash {
 
     /// Returns a hash that matches nothing, to spend the same time on a user who does not exist.
     #[must_use]
-    pub fn of_nobody() -> Self {
+    pub fn of_no_account() -> Self {
         Self::Password { cost: Self::COST, salt: vec![0; Self::SALT_BYTES], digest: vec![0; 32] }
     }
 
@@ -229,7 +229,7 @@ mod tests {
         let hash = SecretHash::of_password(&chosen, &random).unwrap();
         assert!(hash.matches(&chosen));
         assert!(!hash.matches(&Secret::presented("correct horsf")));
-        assert!(!SecretHash::of_nobody().matches(&chosen));
+        assert!(!SecretHash::of_no_account().matches(&chosen));
     }
 
     #[test]
@@ -262,7 +262,9 @@ mod tests {
     #[test]
     fn a_stored_hash_reads_back() {
         let random = SeededRandom::new(7);
-        for hash in [SecretHash::of_generated(&Secret::generate(&random), &random), SecretHash::of_nobody()] {
+        for hash in
+            [SecretHash::of_generated(&Secret::generate(&random), &random), SecretHash::of_no_account()]
+        {
             assert_eq!(SecretHash::try_from(String::from(hash.clone())), Ok(hash));
         }
     }

@@ -45,7 +45,7 @@ fn setup(users: impl IntoIterator<Item = User>) -> Setup {
                 return hash.matches(secret);
             }
             computed.fetch_add(1, Ordering::SeqCst);
-            *hash != SecretHash::of_nobody() && secret.reveal() == PASSWORD
+            *hash != SecretHash::of_no_account() && secret.reveal() == PASSWORD
         })
     };
     Setup { users, clock, authorizer, computed }
@@ -121,7 +121,7 @@ async fn wrong_credentials_have_one_answer_whatever_is_wrong_with_them() {
 }
 
 #[tokio::test]
-async fn a_chosen_secret_costs_one_computation_whoever_is_asked_for_and_a_generated_one_none() {
+async fn a_chosen_secret_costs_one_computation_for_every_name_and_a_generated_one_none() {
     let (key, secret) = generated("web", 1);
     let named = |name: &str, keys| User { username: name.parse().unwrap(), ..user(keys) };
     let setup = setup([
@@ -175,7 +175,7 @@ async fn a_secret_that_is_sent_in_latin_1_is_read_once_and_costs_one_computation
         let tried = tried.clone();
         Arc::new(move |hash, secret| {
             tried.lock().unwrap().push(secret.reveal().to_owned());
-            *hash != SecretHash::of_nobody() && secret.reveal() == "pässwörd"
+            *hash != SecretHash::of_no_account() && secret.reveal() == "pässwörd"
         })
     };
     let latin_1 = b"ethan:p\xe4ssw\xf6rd";
@@ -214,7 +214,7 @@ async fn what_cannot_be_read_is_refused_before_anything_is_looked_up() {
 }
 
 #[tokio::test]
-async fn when_the_users_cannot_be_asked_nobody_is_called_wrong() {
+async fn when_the_users_cannot_be_read_no_credentials_are_called_wrong() {
     let (key, secret) = generated("web", 1);
     let setup = setup([user(vec![key])]);
     setup.users.fail(true);
@@ -359,7 +359,7 @@ fn attempt(setup: &Arc<Setup>, n: usize) -> impl Future<Output = Result<Grant, R
 }
 
 #[tokio::test]
-async fn four_passwords_are_checked_at_once_and_a_flood_is_told_to_come_again() {
+async fn four_passwords_are_checked_at_once_and_a_flood_is_asked_to_come_again() {
     const FULL: usize = Authorizer::MAX_COMPUTING + Authorizer::MAX_WAITING;
     let (setup, slow) = slow_setup();
     let mut tasks: JoinSet<_> = (0..FULL).map(|n| attempt(&setup, n)).collect();
@@ -388,7 +388,7 @@ async fn a_client_that_goes_away_makes_no_room_for_a_fifth_computation() {
 }
 
 #[tokio::test]
-async fn a_computation_that_fails_is_an_error_and_holds_nobody_up() {
+async fn a_computation_that_fails_is_an_error_and_holds_no_other_up() {
     let mut setup = setup([]);
     let failing = Arc::new(AtomicBool::new(true));
     let fails = failing.clone();
