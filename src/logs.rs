@@ -39,7 +39,7 @@ pub(crate) fn start(choice: ColorChoice, with_traces: bool) -> Option<Traces> {
     }
     if not_understood {
         tracing::warn!(
-            "WEIR_LOG is a level: off, error, warn, info, debug or trace; {asked:?} is none, and info is taken"
+            "WEIR_LOG is a level: off, error, warn, info, debug or trace; {asked:?} is not a level, and info is taken"
         );
     }
     if let Some(error) = unusable {

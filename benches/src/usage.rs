@@ -9,7 +9,7 @@ use weir_lambda::testing::Call;
 
 use crate::prices::Item;
 
-/// A GB, as small as it may be read: bills are never below what is told here.
+/// A GB in its smallest reading, so the reported bills are upper bounds.
 pub(crate) const GB: f64 = 1e9;
 
 /// How many of each item.
@@ -62,7 +62,7 @@ impl Usage {
             ("", "GET") => self.add(Item::Gets, 1.0),
             ("", "PUT" | "POST") => self.add(Item::Puts, 1.0),
             (operation, method) => {
-                bail!("nobody said what this call costs: {method} {operation} {}", call.path)
+                bail!("no price is stated for this call: {method} {operation} {}", call.path)
             }
         }
         Ok(())
@@ -137,7 +137,7 @@ mod tests {
     #[test]
     fn a_call_without_a_stated_price_is_not_free() {
         let error = counted("DynamoDB_20120810.Scan", "POST", &json!({})).unwrap_err();
-        assert_eq!(error.to_string(), "nobody said what this call costs: POST Scan /");
+        assert_eq!(error.to_string(), "no price is stated for this call: POST Scan /");
         assert!(counted("", "DELETE", &json!({})).is_err());
     }
 }

@@ -77,7 +77,7 @@ fn refuse_if_moved(before: &Totals, now: &Totals) -> Result<()> {
         moved.or_else(|| before.iter().find(|(whose, _)| !now.contains_key(whose)))
     {
         bail!(
-            "the counts of {user}'s {event_type} moved: as long as events come in or are filed, nobody can tell which are \
+            "the counts of {user}'s {event_type} moved: as long as events come in or are filed, it is unknown which are \
              under way and which are lost. Nothing was corrected; try again when it is quiet"
         );
     }

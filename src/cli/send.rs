@@ -14,7 +14,7 @@ use crate::address::Base;
 #[derive(Debug, Args)]
 #[command(
     after_help = "Credentials are USER:SECRET, from the variable WEIR_CREDENTIALS or the first line of a file. There is no \
-    option for the secret itself: everybody on the machine can read command lines.\n\nAn event without an event_id gets one \
+    option for the secret itself: every user of the machine can read command lines.\n\nAn event without an event_id gets one \
     that follows from the file's whole content, the line's number and the line: whatever is sent again, after a lost answer \
     or by a second run, under this or another name, counts once for 24 hours at least, and two equal lines of a file are two \
     events. A file that has grown or was corrected is another file, unless --source names it; what comes from a pipe is \
@@ -50,7 +50,7 @@ pub(crate) struct SendArgs {
     /// Where rejected lines go, with their numbers and every reason [default: FILE.rejected.ndjson].
     #[arg(long, help_heading = OUTPUT, value_name = "FILE")]
     pub(crate) rejected: Option<PathBuf>,
-    /// How long a request is tried again that gets no answer, or is told to come later.
+    /// How long a request is tried again that gets no answer, or the answer to come again later.
     #[arg(long, help_heading = "Server", value_name = "TIME", default_value = "2m", value_parser = some_time)]
     pub(crate) retry_for: Duration,
     /// Go on where the first lines, a hundred or more, were all rejected for the same reason.

@@ -15,7 +15,7 @@ pub(super) fn fault(names: &[String], event_type: Option<&str>, columns: &Column
     let other_case = names.iter().find_map(|name| {
         let field = fields.iter().find(|field| alike(field, name) && !has(field))?;
         (!fields.contains(&name.as_str()))
-            .then(|| format!("{name:?} is not {field:?}, and names are told apart by case"))
+            .then(|| format!("{name:?} is not {field:?}, and names are case-sensitive"))
     });
     if !fields.iter().any(|field| has(field)) {
         let why = separator(names).or(other_case);

@@ -51,7 +51,7 @@ Or post an event, read its count, and ask the lake with SQL:
             lines_to_paste(&weir, catalog, page, &credentials)
         );
     } else if users.list().await?.is_empty() {
-        text += &format!("Nobody has an account yet: {weir} user add NAME\n");
+        text += &format!("No user has an account yet: {weir} user add NAME\n");
     }
     let told = std::io::stdout().write_all(text.as_bytes());
     told.context("the welcome could not be printed; weir user rotate demo makes a secret that can")
@@ -104,7 +104,7 @@ async fn first_user(users: &UserStore) -> Result<String> {
     user.add(access_key, now)?;
     match users.save(&user).await? {
         Saved::Yes => Ok(format!("{name}:{}", secret.reveal())),
-        Saved::Outdated => bail!("somebody else made the user {name} just now"),
+        Saved::Outdated => bail!("another command made the user {name} just now"),
     }
 }
 

@@ -119,7 +119,7 @@ fn normalise(mut event: Value) -> Result<(LambdaRequest, Request<Body>), Gateway
         _ => return Err(GatewayError::NotARequest("it names no method")),
     };
     let method = Method::from_bytes(method.as_bytes())
-        .map_err(|_| GatewayError::NotARequest("its method is none of HTTP"))?;
+        .map_err(|_| GatewayError::NotARequest("its method is not an HTTP method"))?;
     let mut headers = headers(&event);
     let mut aside = Request::new(body(sent, event["isBase64Encoded"] == true, is_compressed(&headers)));
     *aside.uri_mut() = uri(&event, is_v2)?;

@@ -185,7 +185,7 @@ fn settled_at(item: &Item) -> Result<Option<Timestamp>, PortError> {
     let millis = value.as_n().ok().and_then(|number| number.parse().ok());
     millis
         .map(|millis| Some(Timestamp::saturating(millis)))
-        .ok_or_else(|| malformed(READING, "a time that is none"))
+        .ok_or_else(|| malformed(READING, "a time that is not valid"))
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ pub(crate) fn get_dashboard(_: &Catalog) -> Value {
     json!({
         "summary": "The dashboard",
         "description": "A page that shows a user's counts as they move, and sends events. It needs no credentials itself: \
-            whoever looks at it signs in there.",
+            the user signs in there.",
         "operationId": "dashboard",
         "responses": {
             "200": {"description": "HTML.", "content": {"text/html": {"schema": {"type": "string"}}}},
