@@ -32,7 +32,7 @@ VOLUME /data
 EXPOSE 8080
 # There is no shell and no curl to ask with.
 HEALTHCHECK --interval=30s --timeout=6s --start-period=60s CMD ["/weir", "health"]
-# Docker kills what takes longer than 10 seconds unless it is told to wait: docker stop --timeout 60.
+# Docker kills a container that takes longer than 10 seconds to stop; docker stop --timeout 60 waits longer.
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["/weir"]
 CMD ["serve"]

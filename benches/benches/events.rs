@@ -1,6 +1,6 @@
 //! What is done to every event: `cargo bench -p weir-bench`. Each group begins with the least that could be done with the
 //! same bytes, so that its other figures can be told as multiples of that, whatever the machine.
-#![allow(missing_docs, reason = "criterion makes functions that nobody calls")]
+#![allow(missing_docs, reason = "criterion makes public functions that are never called")]
 
 use std::{
     hint::black_box,
@@ -116,7 +116,7 @@ fn partition(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// One user, whoever is asked for.
+/// Returns the same user for every name.
 struct One(StoredUser);
 
 #[async_trait]

@@ -73,7 +73,7 @@ pub(crate) struct Scenario {
 }
 
 impl Scenario {
-    /// All that are told.
+    /// The scenarios in the report.
     pub(crate) const ALL: [Self; 6] = [
         Self { per_request: 1, size: Size::Click, ids: false },
         Self { per_request: 1, size: Size::Large, ids: false },
@@ -152,7 +152,7 @@ pub(crate) struct Costs {
     notes: Vec<String>,
 }
 
-/// Partitions of a batch for which filing it is told.
+/// The numbers of a batch's partitions for which the report has the cost of filing.
 const PARTITIONS: [u64; 4] = [1, 10, 100, 1000];
 
 /// A batch's events where partitions are compared.

@@ -2,7 +2,7 @@
 //!
 //! The fan-out's library files a batch that lies in a file; what it puts is read to its end and dropped, so that neither
 //! a disk nor a network is measured. Beside it, the same bytes are only unpacked and packed again, by the same library
-//! of gzip at the same level: the least that anybody could do. Each runs in a process of its own, whose memory is its own.
+//! of gzip at the same level: the least work that is possible. Each runs in a process of its own, whose memory is its own.
 
 use std::{
     collections::BTreeMap,
@@ -49,7 +49,7 @@ pub(crate) struct Options {
     events: Vec<u64>,
     #[command(flatten)]
     mixture: Mixture,
-    /// How often each batch is filed; the fastest run is told.
+    /// How often each batch is filed; the fastest run is reported.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
 }

@@ -21,7 +21,7 @@ pub(crate) struct Options {
     /// Numbers of keys.
     #[arg(long, value_delimiter = ',', default_values_t = [1_000, 10_000, 100_000, 1_000_000])]
     keys: Vec<usize>,
-    /// How often each is read; the median is told.
+    /// How often each is read; the median is reported.
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
     reads: u32,
 }

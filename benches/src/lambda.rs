@@ -21,7 +21,7 @@ use crate::{
 /// How `lambda` runs.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// How often each function is started; the median is told.
+    /// How often each function is started; the median is reported.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     starts: u32,
     /// How often the functions that answer requests are invoked. The fan-out is invoked once for a hundred of them.

@@ -74,7 +74,7 @@ pub(crate) fn authorizer() -> Workload {
     }
 }
 
-/// The credentials of a user, as a request has them, and what DynamoDB answers to whoever looks for the user.
+/// The credentials of a user, as a request has them, and what DynamoDB answers to a query for the user.
 pub(crate) fn user() -> (String, Value) {
     let label = "web".parse().expect("a label");
     let (key, secret) = generate(label, Scope::Both, Timestamp::saturating(NOW), &SeededRandom::new(1));

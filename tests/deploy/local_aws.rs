@@ -19,8 +19,8 @@ pub struct LocalAws {
     _lifeline: ChildStdin,
 }
 
-/// Runs the emulator until standard input ends, and removes its folder. Nobody drops what tests share, and a test that
-/// is killed drops nothing; but the pipe that it holds is closed in any case.
+/// Runs the emulator until standard input ends, and removes its folder. Tests share it, so it is never dropped, and a test
+/// that is killed drops nothing; but the pipe that it holds is closed in any case.
 const KEEPER: &str = r#"
 trap '' INT
 "$1" > "$2/log" 2>&1 &

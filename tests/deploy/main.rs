@@ -59,7 +59,7 @@ fn no_request_gets_in_without_the_right_credentials() {
         let status = |who: Option<&str>| weir.request(method, who, path, &[], body.as_bytes()).status;
         assert_eq!(status(None), 401, "no credentials");
         assert_eq!(status(Some("door-ann:wrong")), 403, "a wrong secret");
-        assert_eq!(status(Some(&format!("door-bob:{secret}"))), 403, "nobody's name");
+        assert_eq!(status(Some(&format!("door-bob:{secret}"))), 403, "the name of no user");
         assert_eq!(status(Some(&ann)), 200);
     }
     for path in ["/health", "/openapi.json"] {

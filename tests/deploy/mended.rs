@@ -3,7 +3,7 @@
 use super::local_aws::LocalAws;
 use crate::harness::{Value, json};
 
-/// CORS: on AWS the template's `AllowOrigins` is the API's `allowOrigins`. Here it keeps its capital, and nobody finds it.
+/// CORS: on AWS the template's `AllowOrigins` is the API's `allowOrigins`. Here it keeps its capital, and is not found.
 pub fn cors(aws: &LocalAws, api: &str) {
     let path = format!("/v2/apis/{api}");
     let deployed = aws.request("apigateway", "GET", &path, &Value::Null);

@@ -212,7 +212,7 @@ impl Drop for Browser {
     }
 }
 
-/// Kills what still runs on a profile. Nobody else has its name.
+/// Kills what still runs on a profile. No other process has its name.
 fn end_processes_of(profile: &tempfile::TempDir) {
     let name = profile.path().to_str().unwrap().as_bytes().to_vec();
     for process in std::fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok) {
@@ -227,7 +227,7 @@ fn end_processes_of(profile: &tempfile::TempDir) {
 }
 
 impl Driver {
-    /// It takes a port that is free for IPv4, and ends if somebody else has the same for IPv6 by then: another driver that
+    /// It takes a port that is free for IPv4, and ends if another process has the same for IPv6 by then: a driver that
     /// starts at the same time, for example.
     fn start() -> Self {
         let started = (0..20).find_map(|_| Self::try_start());

@@ -122,7 +122,7 @@ impl Weir {
         self.data_from_here.clone().unwrap_or_else(|| self.data_of_weir())
     }
 
-    /// The data folder, as `weir` is told of it.
+    /// The data folder, as `weir` gets it.
     pub fn data_of_weir(&self) -> PathBuf {
         self.folder.path().join("data")
     }

@@ -118,7 +118,7 @@ fn what_is_broken_is_found_and_named() {
             ],
         ),
         (
-            "files that are none of the lake's",
+            "files that do not belong to the lake",
             Box::new(|data| {
                 fs::write(data.join("lake/notes.txt"), "x").unwrap();
                 fs::write(data.join("lake/username=ann/notes.txt"), "x").unwrap();
@@ -259,7 +259,7 @@ fn a_batch_between_raw_and_the_settled_counts_is_no_difference_in_the_lake_or_no
     }
     assert_clean(&audit(&weir, &data, &[]));
 
-    // What is in a batch that cannot be read, nobody knows; then nothing is corrected.
+    // The events of a batch that cannot be read are unknown; then nothing is corrected.
     let path = data.join("raw").join(&raw);
     let bytes = fs::read(&path).unwrap();
     fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();

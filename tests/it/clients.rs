@@ -238,7 +238,7 @@ fn the_script_says_in_the_console_what_was_rejected_beside_what_was_stored() {
     );
     eventually("the good one is counted", || clicks(&weir, &read) == 1);
     let mut said = String::new();
-    eventually("the other one is told of", || {
+    eventually("the other one is reported", || {
         said.extend(browser.log("browser").iter().map(ToString::to_string));
         // The event, as it was sent.
         said.contains("WARNING") && said.contains("event_id")
@@ -271,7 +271,7 @@ fn the_script_sends_what_can_be_sent_and_no_event_holds_up_others() {
     browser.click("button");
     eventually("so is what comes later", || clicks(&weir, &read) == 9);
     let mut said = String::new();
-    eventually("what was never sent is told of", || {
+    eventually("what was never sent is reported", || {
         said.extend(browser.log("browser").iter().map(ToString::to_string));
         ["too large", "circular", "BigInt", "500", "413"].iter().all(|word| said.contains(word))
     });

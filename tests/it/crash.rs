@@ -73,7 +73,7 @@ impl Ledger {
 fn client(url: &Mutex<String>, who: &str, ledger: &Ledger, with_ids: bool, mut rng: Rng, stop: &AtomicBool) {
     while !stop.load(Ordering::SeqCst) {
         let (numbers, body) = ledger.events(&mut rng, with_ids);
-        // Nobody is there at times.
+        // The server is down at times.
         eventually("all events are acknowledged", || {
             let url = url.lock().unwrap().clone();
             let answer = try_request(&url, "POST", Some(who), "/events", &[], body.as_bytes());

@@ -77,7 +77,7 @@ fn settled_counts_are_read_by_hour_and_day_with_the_time_they_were_settled() {
         |from: Day, to: Day| sum(&weir.get(&format!("/counts/button_click/days?from={from}&to={to}")), "day");
     assert_eq!((of(today, tomorrow), of(today.minus(3), today.minus(1))), (5, 0));
 
-    // Somebody else has sent nothing.
+    // The other user has sent nothing.
     assert_eq!(settled_at(&weir, &ann), Value::Null);
     assert_eq!(weir.get_as(&ann, "/counts/button_click/hours").json()["hours"], json!([]));
     assert_eq!(weir.get_as(&ann, "/counts/button_click/days").json()["days"], json!([]));
@@ -246,7 +246,7 @@ fn an_answer_that_did_not_change_is_304_without_a_body() {
         assert_eq!(answer.status, 200, "{path}");
         assert_ne!(answer.header("etag"), Some(&*tag));
     }
-    // Errors have no tag, and are nobody else's either; without credentials, a tag is worth nothing.
+    // Errors have no tag, and are private, too; without credentials, a tag is worth nothing.
     let error = weir.get("/rejected?limit=0");
     assert_eq!(
         (error.status, error.header("etag"), error.header("cache-control")),

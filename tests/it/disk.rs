@@ -27,7 +27,7 @@ fn ends(command: &mut Command) -> Output {
     child.wait_with_output().unwrap()
 }
 
-/// Brings what is in the databases' logs into the databases, which nobody uses.
+/// Brings what is in the databases' logs into the databases, which are not in use.
 fn without_logs(weir: &harness::Weir) {
     for name in ["events.db", "users.db"] {
         let db = rusqlite::Connection::open(weir.data().join(name)).unwrap();

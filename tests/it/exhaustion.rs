@@ -1,4 +1,4 @@
-//! Clients that take what they can (connections, memory, time, guesses) keep nobody else from being served.
+//! Clients that take what they can (connections, memory, time, guesses) keep no other client from being served.
 
 mod ends;
 mod too_often;
@@ -143,8 +143,8 @@ fn where_every_connection_has_a_request_under_way_new_ones_are_asked_to_come_aga
     let mut busy: Vec<Wire> = (0..4).map(|_| Wire::begin(&weir, body.len())).collect();
     let (url, who, origin) = (weir.url(), Some(weir.credentials.as_str()), [("origin", "https://a.example")]);
     let mut told = None;
-    // Who is turned away is told of it for two seconds, and cut off then.
-    eventually("one is told", || {
+    // A client that is turned away gets the answer for two seconds, and is cut off then.
+    eventually("one is turned away", || {
         told = try_request(&url, "POST", who, "/button/click", &origin, body.as_bytes());
         told.is_some()
     });
@@ -193,7 +193,7 @@ fn send(weir: &Weir, body: &str) -> Wire {
         "POST /events HTTP/1.1\r\nhost: weir\r\nauthorization: {who}\r\ncontent-length: {length}\r\n\r\n"
     );
     let mut wire = Wire::to(weir);
-    // Whoever finds no room is cut off, perhaps in the middle.
+    // A client that finds no room is cut off, perhaps in the middle.
     wire.takes(head + body);
     wire
 }
@@ -295,10 +295,10 @@ fn a_body_that_comes_too_slowly_is_408() {
         let mut dripping = Wire::begin(&weir, 1000);
         eventually("a body that drips is cut off", || !dripping.takes(" "));
     });
-    // Whoever is told before has no body to send slowly.
-    let mut nobody = Wire::to(&weir);
-    nobody.send("POST /button/click HTTP/1.1\r\nhost: weir\r\ncontent-length: 1000\r\n\r\n{");
-    nobody.answer().problem(401, "unauthorized");
+    // A client that is refused before its body cannot send it slowly.
+    let mut refused = Wire::to(&weir);
+    refused.send("POST /button/click HTTP/1.1\r\nhost: weir\r\ncontent-length: 1000\r\n\r\n{");
+    refused.answer().problem(401, "unauthorized");
 }
 
 #[test]

@@ -50,7 +50,7 @@ fn every_command_ends_with_0_where_it_is_done_1_where_it_failed_and_2_where_it_i
     for arguments in done {
         assert_eq!(run(arguments, &weir.data(), &weir.credentials), 0, "{arguments:?}");
     }
-    // The server's folder is in use, or there is none.
+    // The server's folder is in use, or does not exist.
     let failed: &[&[&str]] = &[
         &["serve", "--listen", "127.0.0.1:0"],
         &["user", "remove", "nobody"],

@@ -1,4 +1,4 @@
-//! Many large requests at once take bounded memory, and keep nobody else waiting for long.
+//! Many large requests at once take bounded memory, and keep no other client waiting for long.
 
 use std::{fs, thread, time::Duration};
 

@@ -47,7 +47,7 @@ fn every_type_is_a_table_with_its_partition_as_columns() {
     assert_eq!(rows, [json!({"model": "m", "accuracy": 0.0, "score": 0.5})]);
     let rows = weir.query("SELECT username, typeof(year) AS y, month BETWEEN 1 AND 12 AS m, day > 0 AS d, hour < 24 AS h FROM outcome");
     assert_eq!(rows, [json!({"username": "demo", "y": "BIGINT", "m": true, "d": true, "h": true})]);
-    // A table of a type that nobody has sent is empty, not missing.
+    // A table of a type that was never sent is empty, not missing.
     assert_eq!(
         weir.query("SELECT count(*) AS n, any_value(url) AS url FROM page_view"),
         [json!({"n": 0, "url": null})]

@@ -60,7 +60,7 @@ fn no_event_is_acknowledged_once_the_data_folder_is_moved_replaced_removed_or_cu
             post().problem(503, "not-stored");
         }
         eventually("the server says that it is not well", || weir.get("/health").status == 503);
-        eventually("it is told", || weir.log().contains("no event is acknowledged from now on"));
+        eventually("it is reported", || weir.log().contains("no event is acknowledged from now on"));
         for problem in [post().problem(503, "not-stored"), weir.get("/health").problem(503, "unavailable")] {
             let detail = problem["detail"].as_str().unwrap();
             assert!(detail.contains("removed, moved or replaced"), "{deed}: {detail}");

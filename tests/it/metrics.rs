@@ -1,4 +1,4 @@
-//! `/metrics` tells how the server does, to whoever runs it and to nobody else, and tells of no user.
+//! `/metrics` reports the server's state to its operator only, and never a user.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -26,7 +26,7 @@ fn metrics(weir: &Weir) -> BTreeMap<String, f64> {
     samples(&weir.request("GET", None, "/metrics", &[], b""))
 }
 
-/// One sample; what was never counted is none of its labels.
+/// Returns one sample; 0 if it was never counted.
 fn metric(weir: &Weir, name: &str) -> f64 {
     metrics(weir).get(name).copied().unwrap_or_default()
 }
@@ -52,12 +52,12 @@ fn events_are_counted_by_type_and_fate_and_never_by_user() {
     };
     let clicks = ["accepted", "duplicate", "rejected", "not_stored"].map(|fate| events("button_click", fate));
     assert_eq!(clicks.map(|count| count.to_string()), ["3", "1", "1", "0"]);
-    assert_eq!(events("", "rejected").to_string(), "2", "a type that somebody made up is no label");
+    assert_eq!(events("", "rejected").to_string(), "2", "a type that a client made up is no label");
     let bytes = 2 * with_id.to_string().len();
     assert!(found["weir_body_bytes_total"] > f64::from(u32::try_from(bytes).unwrap()));
     let text = weir.request("GET", None, "/metrics", &[], b"").text();
     for private in ["ethan", "demo", "abc", "of_their_own", "s1", "e1"] {
-        assert!(!text.contains(&format!("\"{private}\"")), "{private} is told: {text}");
+        assert!(!text.contains(&format!("\"{private}\"")), "{private} is in the metrics: {text}");
     }
 }
 
@@ -251,7 +251,7 @@ fn no_client_beyond_this_machine_reads_metrics() {
         ("origin", "http://127.0.0.1:8080"),
         ("host", "weir.example"),
     ] {
-        // With good credentials, too: a key is for events, and not for whoever runs the server.
+        // With good credentials, too: a key is for events, and not for the server's operator.
         let answer = weir.request("GET", Some(&weir.credentials), "/metrics", &[header], b"");
         assert_eq!(answer.problem(404, "not-found")["title"], "No such path", "{header:?}");
     }

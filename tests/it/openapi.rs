@@ -12,7 +12,7 @@ use crate::harness::{Weir, path_with_venv};
 /// allows, or taken that it does not; no answer without credentials. The requests are the same in each run.
 #[test]
 fn every_answer_is_one_that_the_description_has() {
-    // Wrong credentials are tried too, more often than anybody may by mistake.
+    // Wrong credentials are tried too, more often than a client may by mistake.
     let weir = Weir::start_with(&["--failed-sign-ins", "0", "--flush-every", "1s"]);
     let settings = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/openapi/schemathesis.toml");
     let folder = tempfile::tempdir().unwrap();

@@ -386,7 +386,7 @@ fn no_browser_is_sent_a_challenge_that_it_has_a_prompt_for() {
     ] {
         assert!(!challenge(headers).starts_with("basic"), "{headers:?}");
     }
-    assert!(challenge(&[]).starts_with("basic"), "curl is told what to send");
+    assert!(challenge(&[]).starts_with("basic"), "curl learns what to send");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! A client that gave its events ids may send them again until it is told that they are stored: each is stored and
+//! A client that gave its events ids may send them again until the answer is that they are stored: each is stored and
 //! counted once.
 
 use std::{
@@ -173,13 +173,13 @@ fn clients_that_send_until_they_are_answered_end_with_each_event_once_whatever_i
             // Each event is in two requests: two clients were told of it, say.
             let ids = [format!("e-{client}-{n}"), format!("e-{client}-{}", n + 1), format!("shared-{n}")];
             let body = Value::from(ids.map(|id| click(&id, "b")).to_vec()).to_string();
-            // Nobody is there at times.
+            // The server is down at times.
             eventually("it is acknowledged", || {
                 let url = url.lock().unwrap().clone();
                 let answer = try_request(&url, "POST", Some(&who), "/events", &[], body.as_bytes());
                 answer.is_some_and(|answer| answer.status == 200)
             });
-            // Once the last kill has come, nobody counts them.
+            // Once the last kill has come, they are not counted.
             let _ = answered.send(());
         }
     };

@@ -1,4 +1,4 @@
-//! What docs/SECURITY.md claims and no other test checks: hostile texts obey nobody's terminal, log, SQL or header.
+//! What docs/SECURITY.md claims and no other test checks: hostile texts have no effect in a terminal, log, SQL or header.
 
 use std::{
     fs,

@@ -135,7 +135,7 @@ fn a_request_is_traced_in_the_trace_of_its_caller_and_nothing_private_is_sent() 
         assert_eq!(text(&of_program, "deployment.environment"), "test");
         let text = String::from_utf8_lossy(&call.body);
         for private in ["private", "demo", secret, &crate::harness::basic(&weir.credentials)] {
-            assert!(!text.contains(private), "{private} is told: {text}");
+            assert!(!text.contains(private), "{private} is sent: {text}");
         }
     }
 }
@@ -206,7 +206,7 @@ fn a_collector_that_takes_nothing_holds_up_no_request_and_is_reported_once() {
         let mut weir =
             weir(&[("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint), ("OTEL_EXPORTER_OTLP_TIMEOUT", "200")]);
         let told = |weir: &Weir| weir.log().matches("traces are dropped").count();
-        eventually("it is told", || {
+        eventually("it is reported", || {
             assert_eq!(weir.post("/button/click", click("s", "b")).status, 200);
             told(&weir) == 1
         });
@@ -237,7 +237,7 @@ fn variables_that_cannot_be_used_are_reported_and_the_server_runs_without_traces
         ];
         let weir = weir(&usable);
         assert_eq!(weir.get("/health").status, 200);
-        eventually("it is told", || weir.log().contains("there are no traces"));
+        eventually("it is reported", || weir.log().contains("there are no traces"));
         let log = weir.log();
         assert_eq!(log.matches("there are no traces").count(), 1, "{log}");
         assert!(log.contains(name.trim_end_matches("_ARG")) && !log.contains("secret"), "{log}");

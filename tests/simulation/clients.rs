@@ -27,7 +27,7 @@ pub(crate) struct Site {
     pub(crate) world: Arc<World>,
     pub(crate) api: Arc<Api>,
     pub(crate) ledger: Arc<Mutex<Ledger>>,
-    /// Requests that are being served, whether or not somebody still waits for the answer.
+    /// Requests that are being served, whether or not a client still waits for the answer.
     pub(crate) served: Mutex<JoinSet<()>>,
 }
 

@@ -108,7 +108,7 @@ impl Faults {
         Some(self.number(who, What::Hurried, hurried)).filter(|millis| *millis > 0)
     }
 
-    /// What goes wrong with a call that is made on behalf of somebody.
+    /// The fault of a call that is made on behalf of `of`.
     pub(crate) fn draw(&self, of: Who, service: Service, operation: &str) -> Option<Fault> {
         let fault = self.luck.fault(of, |dice| {
             if !self.on() || !dice.chance(self.rates[service as usize]) {

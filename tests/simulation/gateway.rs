@@ -158,7 +158,7 @@ impl Api {
     }
 
     /// Work that a large body gets on another thread counts as done at one instant: until the collector's first call,
-    /// nobody else's turn comes, whichever thread is faster.
+    /// no other task's turn comes, whichever thread is faster.
     async fn undivided<T>(&self, large: bool, work: impl Future<Output = T>) -> T {
         let mut work = Box::pin(tokio::task::unconstrained(work));
         if large {

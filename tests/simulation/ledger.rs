@@ -1,4 +1,4 @@
-//! The truth of a run: which access keys were good when, which events were sent, and what everybody was told.
+//! The truth of a run: which access keys were good when, which events were sent, and every answer.
 
 use std::sync::Arc;
 
@@ -15,9 +15,9 @@ pub(crate) struct Ledger {
     pub(crate) exchanges: Vec<Exchange>,
     /// Ids that Weir made and told a user's client, and under which no client has sent another event yet.
     pub(crate) told_ids: Vec<(&'static str, String)>,
-    /// Lines that somebody else put into the stream.
+    /// Lines that a stranger put into the stream.
     pub(crate) garbage: Vec<Vec<u8>>,
-    /// Objects that somebody else put into raw and that are no batches.
+    /// Objects that a stranger put into raw and that are no batches.
     pub(crate) junk: Vec<String>,
     /// What was seen to be wrong while the run went on: the check, and the details.
     pub(crate) broken: Vec<(&'static str, String)>,

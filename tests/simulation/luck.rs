@@ -87,7 +87,7 @@ impl Luck {
         is
     }
 
-    /// What is wrong with the next call of somebody.
+    /// The fault of the next call on behalf of `of`.
     pub(crate) fn fault(&self, of: Who, draw: impl FnOnce(&Dice) -> Option<Fault>) -> Option<Fault> {
         let mut state = self.state.lock().unwrap();
         let call = next(state.calls.entry(of).or_default());

@@ -24,7 +24,7 @@ pub(crate) enum Op {
     /// The clocks of a machine are wrong: by how many milliseconds the wall clock is ahead, before a second of the run and
     /// from then on; and for how many seconds the count of what time passes stands still at that moment.
     Clock { of: Machine, ahead: [i64; 2], jumps_at: u64, stands_still: u64 },
-    /// A call to AWS goes wrong: the n-th that is made on behalf of somebody, from 0.
+    /// A call to AWS goes wrong: the n-th that is made on behalf of `of`, from 0.
     Fault { of: Who, call: u32, is: Fault },
     /// Something is not as usual: the n-th time that it could be, from 0.
     Luck { of: Who, what: What, nth: u32, is: u64 },

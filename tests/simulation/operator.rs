@@ -24,7 +24,7 @@ pub(crate) const KEYS: [(&str, Scope); 3] =
 /// The label of a key that is made with an end.
 pub(crate) const GUEST: &str = "guest";
 
-/// Somebody who manages users.
+/// The operator, who manages users.
 pub(crate) struct Operator {
     pub(crate) world: Arc<World>,
     pub(crate) users: DynamoUsers,

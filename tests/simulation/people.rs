@@ -26,7 +26,7 @@ struct Drawn {
 }
 
 impl Drawn {
-    /// The moments at which somebody does something, with waits of this range between them.
+    /// The moments at which a person does something, with waits of this range between them.
     fn moments(&self, dice: &Dice, waits: std::ops::Range<u64>) -> Vec<u64> {
         let next = |at: &u64| Some(at + dice.range(waits.clone())).filter(|at| *at < self.until);
         std::iter::successors(next(&0), next).collect()
@@ -91,7 +91,7 @@ impl Drawn {
     fn operator(&mut self, dice: &Dice) {
         for at in self.moments(dice, 60_000..400_000) {
             let (n, user, label) = (self.number(), *dice.pick(&USERS), dice.pick(&KEYS).0);
-            // The main keys stay, though they are rotated: somebody must be able to go on.
+            // The main keys stay, though they are rotated: a user must be able to go on.
             let remove = label != "main" && dice.chance(400);
             let grace = *dice.pick(&[0, 30_000]);
             self.ops.push((at, Op::Change(Change { n, at, user, label, remove, grace })));
@@ -109,7 +109,7 @@ impl Drawn {
     }
 }
 
-/// Mostly a good one, sometimes an old one, somebody else's, an invented one, or none.
+/// Mostly a good one, sometimes an old one, another user's, an invented one, or none.
 fn key(dice: &Dice) -> Key {
     let place = dice.index(12);
     match dice.range(0..40) {

@@ -41,9 +41,9 @@ pub(crate) enum Bug {
     CountedBeforeStored,
     /// Live counts are not raised for more than one event.
     CountedOnce,
-    /// Counts are read of somebody else.
+    /// Counts of another user are read.
     CountsOfAnother,
-    /// Rejected events are read of somebody else.
+    /// Rejected events of another user are read.
     RejectedOfAnother,
     /// Objects in the lake have random names.
     RandomNames,

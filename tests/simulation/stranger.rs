@@ -1,4 +1,4 @@
-//! Somebody else who writes into the stream and into raw: what cannot be filed must not be lost, nor hurt the rest.
+//! A stranger who writes into the stream and into raw: what cannot be filed must not be lost, nor hurt the rest.
 
 use std::sync::{Arc, Mutex};
 

@@ -35,7 +35,7 @@ pub(crate) fn appends_a_second(
     events: usize,
     lasting: Duration,
 ) -> anyhow::Result<f64> {
-    // Batches are cut as by default, and wait to be filed by nobody.
+    // Batches are cut as by default, and are never filed.
     let flush = Flush { every: Duration::from_mins(1), size: 16 << 20 };
     let (store, _deliveries) = Embedded::open(folder, flush, Arc::new(SystemClock))?;
     let records = records(events)?;

@@ -40,7 +40,7 @@ impl Server {
             credentials =
                 credentials.or_else(|| Some(line.trim().to_owned()).filter(|line| line.starts_with("demo:")));
         }
-        // It must not stop for nobody reads what it prints.
+        // Its output is read to the end: a full pipe would stop it.
         thread::spawn(move || stdout.lines().for_each(drop));
         let (address, credentials) = url.zip(credentials).context("it has both by now")?;
         Ok(Self { child, address, credentials })

@@ -43,7 +43,7 @@ pub(crate) struct Failure {
     pub(crate) after: u32,
 }
 
-/// The library, and the page by which it is told what to do.
+/// The library, and the page of memory by which it gets its orders.
 pub(crate) struct Shim {
     library: PathBuf,
     page: PathBuf,

@@ -159,9 +159,9 @@ mod tests {
 
     #[test]
     fn what_goes_wrong_on_the_way_is_reported_with_its_causes() {
-        let cause = std::io::Error::new(std::io::ErrorKind::ConnectionRefused, "nobody listens");
+        let cause = std::io::Error::new(std::io::ErrorKind::ConnectionRefused, "no server listens");
         let error: SdkError<GetItemError, HttpResponse> =
             SdkError::dispatch_failure(ConnectorError::io(cause.into()));
-        assert_eq!(explained(&error), "dispatch failure: io error: nobody listens");
+        assert_eq!(explained(&error), "dispatch failure: io error: no server listens");
     }
 }

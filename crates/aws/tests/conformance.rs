@@ -77,7 +77,7 @@ async fn recent_rejected() {
     suite::recent_rejected::only_the_latest_are_kept(&stream, &counts).await;
     suite::recent_rejected::any_text_is_kept_as_it_was_sent(&stream, &counts).await;
     suite::recent_rejected::a_user_sees_no_rejected_events_of_another(&stream, &counts).await;
-    // Whoever lists what is counted does not meet them; and they alone may ever be removed.
+    // The list of what is counted does not have them; and they alone may ever be removed.
     suite::books::the_books_have_every_count(&counts, &counts, &counts).await;
     let counts = emulator.aws().counts(COUNTS, shards(4));
     suite::settled_counts::batches_add_up(&counts, &counts).await;

@@ -100,7 +100,7 @@ async fn users_and_objects_survive_every_fault() {
     let emulator = Emulator::start().await;
     let faulty = faulty(4, FAULTS);
     let aws = aws(&emulator, &faulty);
-    // Where an answer is lost, nobody can say whether a user was there before, or whose change it was if somebody else
+    // Where an answer is lost, it is unknown whether a user was there before, or whose change it was if another caller
     // saved in between: not here.
     let other = self::faulty(5, &[Fault::Throttle, Fault::ServerError, Fault::DropBefore, Fault::Slow]);
     let users = self::aws(&emulator, &other).users(USERS);

@@ -39,7 +39,7 @@ use weir_core::{
     users::Scope,
 };
 
-/// Everybody is who they say.
+/// Every user is accepted without a check.
 struct Door;
 
 #[async_trait]
@@ -201,7 +201,7 @@ async fn ten_thousand_events_under_faults_are_all_where_they_belong() {
         Arc::new(SystemClock),
     );
 
-    // Few tries, so that some requests are told to come again.
+    // Few tries, so that the answer to some requests is to come again.
     let retries =
         RetryConfig::standard().with_max_attempts(2).with_initial_backoff(Duration::from_millis(20));
     let config = emulator.config(Some(faulty.client())).to_builder().retry_config(retries).build();
@@ -217,7 +217,7 @@ async fn ten_thousand_events_under_faults_are_all_where_they_belong() {
     let sent: BTreeSet<String> = requests().into_iter().flat_map(|(_, ids)| ids).collect();
     assert!(times.iter().any(|times| *times > 2), "no request had to be sent again");
 
-    // The fan-out meets the same faults; whoever calls it tries again until it is done. Twice for each batch, as
+    // The fan-out meets the same faults; its caller tries again until it is done. Twice for each batch, as
     // notifications repeat.
     let fan_out = FanOut::new(
         Arc::new(aws.raw(RAW)),

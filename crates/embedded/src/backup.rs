@@ -10,7 +10,7 @@
 //! and its file is not among the copied ones.
 //!
 //! - `take`: taking a backup;
-//! - `manifest`: what a backup says of itself, and why there is none;
+//! - `manifest`: a backup's manifest, and the errors of backups;
 //! - `files`, `database`: copying a folder's files and a database durably;
 //! - `moment`: which files belong to a snapshot;
 //! - `restore`: the way back.

@@ -92,7 +92,7 @@ fn is_noted(stored: &[StoredType], catalog: &Catalog) -> bool {
         })
 }
 
-/// Moves a type's counts by key out of those that are read. Without a field there are none.
+/// Moves a type's counts by key out of those that are read. A type without a counted field has no such counts.
 fn set_keys_aside(db: &Connection, event_type: &EventType, field: Option<&str>) -> rusqlite::Result<()> {
     let Some(field) = field else { return Ok(()) };
     let mut add = db.prepare(

@@ -173,7 +173,7 @@ mod tests {
         let (other, wrong) = generated("other", 2);
         let twenty: Vec<_> = (0..20).map(|n| generated(&format!("k{n}"), 10 + n).0).collect();
         for (case, asked_for, presented) in [
-            ("nobody", None, &secret),
+            ("no account", None, &secret),
             ("without keys", Some(user(vec![])), &secret),
             ("right", Some(user(vec![key.clone()])), &secret),
             ("right at once", Some(user(vec![key.clone(), other.clone()])), &secret),
@@ -193,7 +193,7 @@ mod tests {
         let (key, _) = generated("web", 1);
         let secret = Secret::presented("correct horse");
         for (case, asked_for) in [
-            ("nobody", None),
+            ("no account", None),
             ("without keys", Some(user(vec![]))),
             ("no password", Some(user(vec![key.clone()]))),
             ("a password", Some(user(vec![password("p")]))),

@@ -46,7 +46,7 @@ fn lines_of(entry: &Value) -> Vec<Value> {
 #[test]
 fn several_invocations_at_once_share_calls_and_each_gets_its_own_outcome() {
     const AT_ONCE: usize = 16;
-    // An entry with the mark is refused, whoever's events are in it, beside all others that are taken.
+    // An entry with the mark is refused, for whichever users' events are in it; all others are taken.
     let is_refused = |entry: &Value| lines_of(entry).iter().any(|line| line["mark"] == true);
     let aws = StubAws::start_after(
         |_| Duration::from_millis(30),

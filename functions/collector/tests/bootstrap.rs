@@ -386,7 +386,7 @@ fn what_becomes_of_events_is_measured_and_no_events_are_logged() {
     let warning = function.logged(|line| line["level"] == "WARN");
     assert_eq!(warning["spans"][0]["request_id"], "request-1");
     for private in ["ethan", "of-theirs", "unheard_of", "c2VjcmV0"] {
-        assert!(!function.told().contains(private), "{private} is told: {}", function.told());
+        assert!(!function.told().contains(private), "{private} is logged: {}", function.told());
     }
 }
 

@@ -1,4 +1,4 @@
-//! What clients are told when the engine does only a part, or nothing: an event is acknowledged if and only if it is
+//! The answers to clients when the engine does only a part, or nothing: an event is acknowledged if and only if it is
 //! durable, whatever else fails.
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
@@ -140,7 +140,7 @@ impl Observe for Script {
     }
 }
 
-/// Lets everybody in as one user, or cannot say who it is.
+/// Lets every request in as one user, or cannot say who it is.
 struct Door {
     stuck: bool,
 }
@@ -291,7 +291,7 @@ async fn rejected_events_are_noted_where_they_are_stored_and_the_engine_does_not
         (r#"{"event_type":"button_click","n":1}"#, Some("button_click")),
     ];
     assert_eq!(shown, expected);
-    // Whoever reads them is told of types only that there are.
+    // The list names only event types that exist.
     let listed = ask(&script, "GET", "/rejected", Body::empty()).await.body;
     let types = [&listed["rejected"][0]["event_type"], &listed["rejected"][1]["event_type"]];
     assert_eq!(types, [&Value::Null, &json!("button_click")]);

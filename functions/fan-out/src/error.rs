@@ -77,7 +77,7 @@ pub enum FanOutError {
 }
 
 impl FanOutError {
-    /// Whether filing the batch again can help without somebody looking at it first.
+    /// Whether filing the batch again can help without an operator looking at it first.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {

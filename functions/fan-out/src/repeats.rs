@@ -21,7 +21,7 @@ const GENERATION: usize = 250_000;
 
 /// The events that were seen lately.
 pub(crate) struct Repeats {
-    /// A digest that two events shared would lose one of them. So it has 128 bits, and a key that nobody who sends
+    /// A digest that two events shared would lose one of them. So it has 128 bits, and a key that no sender of
     /// events can know: it follows from the batch's name, which is given later.
     digest: SipHasher24,
     size: usize,

@@ -161,7 +161,7 @@ impl Sink for Splitter {
 /// The reason is cut here: it may repeat a value of any length.
 const MAX_REASON_CHARS: usize = 200;
 
-/// Where a line belongs, or the reason why nobody knows.
+/// Where a line belongs, or the reason why that is unknown.
 fn route(line: &[u8]) -> Result<RecordHead, String> {
     RecordHead::read(line).map_err(|error| shorten(&error))
 }

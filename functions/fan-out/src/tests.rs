@@ -95,7 +95,7 @@ fn a_batch_becomes_one_object_per_user_type_and_hour() {
 #[test]
 fn an_event_that_comes_again_in_a_batch_is_filed_and_counted_once() {
     let [a, b, c] = sample();
-    // Another type and another hour, as its id alone says which it is; a rejected event is none of the others.
+    // Another type and another hour, as its id alone says which it is; a rejected event repeats none that was accepted.
     let other = record("ethan", "page_view", 498_662, "e-1");
     let rejected = record("ethan", "rejected", 498_661, "e-1");
     let of_maria = record("maria", "button_click", 498_661, "e-1");

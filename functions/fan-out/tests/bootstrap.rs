@@ -24,7 +24,7 @@ const VARIABLES: [(&str, &str); 4] = [
     ("WEIR_LOG", "trace"),
 ];
 
-/// A batch of two users' events and a line that is none.
+/// A batch of two users' events and a line that is not an event.
 fn batch() -> Vec<u8> {
     let line = |user: &str, id: &str| {
         format!(

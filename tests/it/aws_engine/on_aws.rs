@@ -14,7 +14,7 @@ use crate::harness::{Answer, PATIENCE, Value, eventually, json, path_with_venv, 
 pub const WORKGROUP: &str = "weir";
 pub const DATABASE: &str = "weir";
 
-/// A local AWS, and the shell of somebody who uses `weir` on it.
+/// A local AWS, and the shell of a user of `weir` on it.
 pub struct OnAws {
     pub emulator: Process,
     home: tempfile::TempDir,

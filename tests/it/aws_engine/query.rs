@@ -171,7 +171,7 @@ fn ctrl_c_stops_the_query_in_athena_too() {
     let aws = OnAws::start();
     for (by, code) in [("-INT", 130), ("-TERM", 143)] {
         let before = aws.queries().len();
-        // Nobody lives to see its end.
+        // Its end is too far off to come.
         let mut child = aws.command(&["query", "SELECT sum(range % 7) FROM range(1000000000000000)"]);
         let child = child.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         eventually("the query runs", || {
@@ -297,8 +297,8 @@ fn a_query_that_is_not_taken_costs_nothing_and_says_why() {
         said(&output),
         "weir: Athena does not take the query: TooManyRequestsException: too many queries at once\n"
     );
-    let nobody = Port::free();
-    let output = run(&mut weir(&format!("http://127.0.0.1:{}", nobody.number), &["query", "SELECT 1"]));
+    let silent = Port::free();
+    let output = run(&mut weir(&format!("http://127.0.0.1:{}", silent.number), &["query", "SELECT 1"]));
     assert_eq!(output.status.code(), Some(1));
     assert!(said(&output).contains("Athena does not take the query: dispatch failure"), "{}", said(&output));
     assert!(

@@ -91,9 +91,9 @@ fn an_access_key_does_what_it_allows_until_it_is_removed() {
     for who in ["ann:wrong", "nobody:weir_x", "ann:", ":", "no colon"] {
         assert_eq!(may(who), (401, 401), "{who}");
     }
-    let nobody = server.request("GET", None, "/counts", &[], b"");
-    nobody.problem(401, "unauthorized");
-    assert!(nobody.header("www-authenticate").is_some_and(|value| value.starts_with("Basic")));
+    let anonymous = server.request("GET", None, "/counts", &[], b"");
+    anonymous.problem(401, "unauthorized");
+    assert!(anonymous.header("www-authenticate").is_some_and(|value| value.starts_with("Basic")));
     assert_eq!(server.request("GET", None, "/health", &[], b"").json(), json!({"status": "ok"}));
 
     aws.output(&["user", "remove", "ann", "--label", "browser"]);

@@ -1,4 +1,4 @@
-//! The page is there for everybody: on a phone, in the dark, by keyboard and by ear.
+//! The page is there for every user: on a phone, in the dark, by keyboard and by ear.
 
 use std::{fs, path::Path};
 
@@ -83,7 +83,7 @@ fn both_themes_have_their_own_colours() {
     assert_eq!(colours("dark"), json!(["rgb(228, 238, 241)", "rgb(13, 22, 26)"]));
 }
 
-/// axe-core finds what is wrong with a page for whoever uses it by keyboard, by ear, or with weak eyes.
+/// axe-core finds what is wrong with a page for users by keyboard, by ear, or with weak eyes.
 #[test]
 fn nothing_keeps_out_who_reads_by_ear_or_uses_the_keyboard() {
     let axe = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/browser/node_modules/axe-core/axe.min.js");

@@ -1,4 +1,4 @@
-//! What somebody does on the page: sign in, look, send events, sign out.
+//! A user's steps on the page: sign in, look, send events, sign out.
 
 use weir_core::{Clock, SystemClock};
 
@@ -98,7 +98,7 @@ fn an_invalid_event_from_the_form_is_answered_with_its_reason_and_is_among_the_l
     browser.click("#latest-list summary");
     browser.until_is("#latest-list pre", r#"{"session_id": "s1"}"#);
 
-    // A number that is none is sent as it was typed.
+    // A text in a number's field is sent as it was typed.
     browser.choose("#try-type", "prediction");
     browser.until_is("#try-about", "POST /ml/prediction");
     for (field, value) in [("score", "high"), ("features", "{\"visits\": 12}")] {
@@ -208,7 +208,7 @@ fn signing_out_leaves_nothing_of_the_data_in_the_page() {
         .then(({ status }) => status, () => 'none')";
     assert_eq!(browser.run_to_its_end(cached, &json!([])), "none");
 
-    // A page that is loaded again knows nobody.
+    // A page that is loaded again has no user.
     sign_in(&browser, &weir.credentials);
     browser.until_contains("#keys-list", "button-qvist");
     browser.open(&format!("{}/", weir.url()));
@@ -287,7 +287,7 @@ fn a_page_that_reads_more_often_than_allowed_says_so() {
     let weir = Weir::start_with(&["--flush-every", "100ms", "--requests-per-second", "1"]);
     let browser = visit(&weir);
     sign_in(&browser, &weir.credentials);
-    // The page asks for several things at once, and begins anew after the time that it is told.
+    // The page asks for several things at once, and begins anew after the time that the answer says.
     browser.until_contains("body", "Too many requests. Try again in 1 second.");
     no_errors_but(&browser, &[TOO_MANY]);
 }

@@ -1,4 +1,4 @@
-//! Somebody who looks at the dashboard of a server.
+//! A visitor of a server's dashboard.
 
 use crate::harness::{Value, Weir, browser::Browser, json};
 
@@ -8,7 +8,7 @@ pub const NOT_SIGNED_IN: &str = "responded with a status of 401";
 pub const NOT_ALLOWED: &str = "responded with a status of 403";
 pub const TOO_MANY: &str = "responded with a status of 429";
 
-/// A browser on the page of a server, before anybody has signed in.
+/// A browser on the page of a server, before a user has signed in.
 pub fn visit(weir: &Weir) -> Browser {
     let browser = Browser::start();
     browser.size(1280, 900);

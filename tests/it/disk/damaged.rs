@@ -1,4 +1,4 @@
-//! Files that are not what they were when they were written: what can be mended mends itself, what cannot is told, with
+//! Files that are not what they were when they were written: what can be mended mends itself, what cannot is reported, with
 //! the file and what to do.
 
 use std::{
@@ -102,7 +102,7 @@ fn of_a_log_that_was_cut_what_is_in_raw_is_filed_once_all_the_same() {
         weir.restart();
         if part < 10 {
             // The last bytes may be of a batch's way into the lake only.
-            eventually("more is told", || {
+            eventually("more is reported", || {
                 weir.log().contains("raw has batches that events.db does not know")
             });
         }
@@ -209,7 +209,7 @@ fn of_a_batch_that_was_cut_before_it_was_filed_nothing_is_filed_until_a_replay_o
         cut(&batch, |_| keep);
         weir.restart();
         weir.wait_until_filed();
-        eventually("it is told", || weir.log().contains("only a copy of its file has them"));
+        eventually("it is reported", || weir.log().contains("only a copy of its file has them"));
         assert!(weir.log().contains("missing=40") || keep == 1 && weir.log().contains("missing=39"));
         assert_eq!((weir.lines("lake").len(), weir.files("quarantine").len()), (0, usize::from(keep > 0)));
         assert_eq!(audit(&weir), Some(3));
@@ -232,14 +232,14 @@ fn a_batch_whose_file_is_gone_is_given_up_and_taken_up_again_when_it_is_back() {
     weir.restart();
     eventually("it is given up", || weir.log().contains("a batch is gone from raw and is given up"));
     weir.wait_until_filed();
-    // Nobody waits for it.
+    // The query does not wait for it.
     let output = weir.run(&["query", "--format", "csv", "SELECT count(*) AS n FROM button_click"]);
     let [answer, said] = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
     assert_eq!((answer.as_str(), said.as_str()), ("n\n0\n", ""));
     assert_eq!(audit(&weir), Some(3));
     weir.kill();
     weir.restart();
-    eventually("it is told", || weir.log().contains("a batch was given up; put its file back"));
+    eventually("it is reported", || weir.log().contains("a batch was given up; put its file back"));
     weir.kill();
     fs::rename(&aside, &batch).unwrap();
     weir.restart();

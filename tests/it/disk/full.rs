@@ -106,7 +106,7 @@ fn events_are_refused_while_there_is_still_room_to_file_what_was_acknowledged_an
     let mut acknowledged: BTreeSet<u64> = if place.is_some() {
         post_until_refused(&weir, &mut rng, 0)
     } else {
-        // Nobody may mount here: then more is kept free than there is.
+        // No file system can be mounted here: then more is kept free than there is.
         let acknowledged = (0..20).filter(|n| post(&weir, &mut rng, *n).status == 200).collect();
         weir.stop("-TERM");
         weir.options.splice(3.., ["1EiB".to_owned()]);
@@ -116,7 +116,7 @@ fn events_are_refused_while_there_is_still_room_to_file_what_was_acknowledged_an
     };
     assert!(acknowledged.len() > 3, "only {} were acknowledged", acknowledged.len());
     assert_eq!(weir.get("/health").status, 503);
-    eventually("it is told", || weir.log().contains("new events are refused until there is more space"));
+    eventually("it is reported", || weir.log().contains("new events are refused until there is more space"));
     assert_all_is_well(&weir, &acknowledged);
     assert_eq!(weir.stop("-TERM"), Some(0));
     assert!(!weir.log().contains("yet"), "everything could be filed");

@@ -95,7 +95,7 @@ fn a_clock_before_1970_or_after_9999_is_refused_in_one_sentence_and_another_wron
     let [(preload, library), (shift, seconds)] = shifted(-CENTURY / 2);
     weir.run_by = vec!["env".to_owned(), format!("{preload}={library}"), format!("{shift}={seconds}")];
     weir.restart();
-    eventually("it is told", || weir.log().contains("which is before this version of weir was made"));
+    eventually("it is reported", || weir.log().contains("which is before this version of weir was made"));
     assert_eq!(weir.post("/button/click", click("s", "b")).status, 200);
     eventually("it is filed", || weir.get("/counts/button_click").json()["settled"] == json!(1));
     // The clock is set: stored events stay.

@@ -1,5 +1,5 @@
 //! Real disks that are small: a file system in memory that only the test and its server see, where the system lets
-//! anybody mount one (`unshare`, or root), or a limit on how large the server's files may get, which works everywhere.
+//! the test mount one (`unshare`, or root), or a limit on how large the server's files may get, which works everywhere.
 
 use std::{
     fs,
@@ -81,7 +81,7 @@ impl Place {
         }
     }
 
-    /// Lets nobody write, or lets them again; where there is a mount.
+    /// Makes the mount, where there is one, read-only or writable again.
     pub(super) fn read_only(weir: &Weir, read_only: bool) {
         let how = if read_only { "remount,ro" } else { "remount,rw" };
         let mut enter = weir.run_by.iter();

@@ -1,4 +1,4 @@
-//! Folders that cannot be used: whoever starts something on one is told which file it is and why, and no file changes.
+//! Folders that cannot be used: a command on one says which file it is and why, and no file changes.
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Output};
 
@@ -75,7 +75,7 @@ fn a_folder_that_may_not_be_written_is_refused_with_the_file_and_the_reason() {
 fn a_disk_that_is_read_only_is_refused_and_used_again_once_it_is_not() {
     let mut weir = filed();
     let Some(_place) = Place::mount(&mut weir, 32, 1) else {
-        // Nobody may mount here; a file system that is read-only everywhere.
+        // No file system can be mounted here; one that is read-only everywhere.
         weir.data_from_here = None;
         let output = weir.command().args(SERVE).env("WEIR_DATA", "/proc/weir").output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -186,7 +186,7 @@ fn what_cannot_work_is_said_at_once_and_clearly() {
     files.write("empty", "\n");
     let (url, who) = (weir.url(), weir.credentials.clone());
     let reader = weir.output(&["user", "add", "reader", "--scope", "read"]);
-    let nobody = Scripted::start(&[(404, "{}")]);
+    let other = Scripted::start(&[(404, "{}")]);
     let moved = Scripted::start(&[(301, "{}")]);
     let cases: &[(&str, &str, &[&str], i32, &str)] = &[
         (&url, "demo:wrong", &["a.ndjson"], 1, "does not accept the credentials of demo"),
@@ -211,7 +211,7 @@ fn what_cannot_work_is_said_at_once_and_clearly() {
         ("127.0.0.1:1", &who, &["--type", "button_click", "a.csv"], 1, "cannot reach http://127.0.0.1:1: "),
         ("ftp://x", &who, &["a.ndjson"], 2, "Weir speaks http and https"),
         ("http://u:hidden@x", &who, &["a.ndjson"], 2, "credentials do not belong into an address"),
-        (nobody.url(), &who, &["a.ndjson"], 1, "there is no Weir at "),
+        (other.url(), &who, &["a.ndjson"], 1, "there is no Weir at "),
         (moved.url(), &who, &["a.ndjson"], 1, "redirects to /elsewhere"),
         (&url, &who, &["missing"], 1, "cannot read missing: "),
         (&url, &who, &["a.ndjson", "."], 1, "cannot read .: it is a folder"),

@@ -1,4 +1,4 @@
-//! What runs, what it is told, and what wakes it.
+//! The functions: their settings and their triggers.
 
 use serde_json::Map;
 use weir_core::Format;

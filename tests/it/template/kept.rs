@@ -52,7 +52,7 @@ fn what_is_overwritten_by_mistake_can_be_had_back_and_leftovers_go() {
             rules.iter().any(|rule| rule.get(member).is_some() && rule.get("Prefix").is_none())
         };
         assert!(has("AbortIncompleteMultipartUpload") && has("NoncurrentVersionExpiration"), "{name}");
-        // Of what was collected, only batches expire, and only if somebody says so.
+        // Of what was collected, only batches expire, and only if the operator says so.
         for rule in rules.iter().filter(|rule| rule.get("ExpirationInDays").is_some()) {
             match rule["Prefix"].as_str() {
                 Some("athena-results/") => {}

@@ -65,13 +65,13 @@ fn is_good(key: &KeyLife, exchange: &Exchange) -> bool {
     key.born.1 <= since && key.dead.is_none_or(|(end, _)| end > exchange.decided)
 }
 
-/// Nobody is told to try again, or left without an answer, unless something went wrong for them.
+/// No client is asked to try again, or left without an answer, unless something went wrong for it.
 pub(super) fn failures_have_a_cause(ledger: &Ledger, broken: &mut Broken) {
     for exchange in &ledger.exchanges {
         let failed =
             exchange.status.is_none_or(|status| status >= 500) || exchange.said.contains(&Said::NotStored);
-        // Who asks for the same credentials at the same time shares an answer, also where it is a failure; and who sends
-        // an event whose id another request has claimed is told to come back.
+        // Requests with the same credentials at the same time share an answer, also where it is a failure; and a client
+        // that sends an event whose id another request has claimed is asked to come back.
         let ids = ledger.ids(exchange);
         let shared = ledger.exchanges.iter().any(|other| {
             let same_credentials = exchange.verdict == Verdict::None && other.secret == exchange.secret;

@@ -99,7 +99,7 @@ pub(super) fn stored_once_in_all(ledger: &Ledger, broken: &mut Broken) {
     }
 }
 
-/// What was delivered to raw is, to the byte, what somebody sent, with what is stamped before it.
+/// What was delivered to raw is, to the byte, what a client sent, with what is stamped before it.
 pub(super) fn as_sent(world: &World, ledger: &Ledger, broken: &mut Broken) {
     let mut times: BTreeMap<usize, Vec<(u64, u64)>> = BTreeMap::new();
     for exchange in &ledger.exchanges {
@@ -126,8 +126,8 @@ fn one_as_sent(
     line: &[u8],
 ) -> Result<(), &'static str> {
     let record: Value = serde_json::from_slice(line).map_err(|_| "not JSON")?;
-    let event = marked(&record).ok_or("nobody sent it")?;
-    let sent = ledger.events.get(event).ok_or("nobody sent it")?;
+    let event = marked(&record).ok_or("no client sent it")?;
+    let sent = ledger.events.get(event).ok_or("no client sent it")?;
     let received = record["received_at"].as_u64().ok_or("not stamped")?;
     let time = event_time(&record);
     if record["time"] != time {
@@ -135,7 +135,7 @@ fn one_as_sent(
     }
     let id = text(&record, "event_id");
     if record["username"] != sent.username.as_str() {
-        return Err("somebody else sent it");
+        return Err("another user sent it");
     }
     if !times
         .get(&event)

@@ -103,7 +103,7 @@ impl World {
                 let origin = ORIGIN.with(std::sync::Arc::clone);
                 wait(5).await;
                 origin.boundary().await;
-                // The second call may go wrong by itself; whoever tries again finds the marker.
+                // The second call may go wrong by itself; the caller's retry finds the marker.
                 if self.faults.draw(origin.who, Service::DynamoDb, "TransactWriteItems").is_some() {
                     return nothing(&body);
                 }

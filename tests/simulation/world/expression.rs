@@ -12,7 +12,7 @@ pub(crate) struct Expression<'a> {
     call: &'a Value,
 }
 
-/// Whether an item (an empty one, where there is none) meets the call's condition; there may be none.
+/// Whether an item (empty, if it does not exist) meets the call's condition, if it has one.
 pub(crate) fn meets(call: &Value, which: &str, item: &Item) -> bool {
     let Some(text) = call[which].as_str() else { return true };
     let mut expression = Expression::new(text, call);
@@ -176,7 +176,7 @@ impl<'a> Expression<'a> {
         }
     }
 
-    /// A value, or an attribute's; null where there is none.
+    /// A value, or an attribute's; null if it does not exist.
     fn operand(&mut self, item: &Item) -> Value {
         if self.peek().is_some_and(|token| token.starts_with(':')) {
             let value = self.take().unwrap();

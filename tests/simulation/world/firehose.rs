@@ -74,7 +74,7 @@ impl Stream {
         (json!({"FailedPutCount": failed, "Encrypted": true, "RequestResponses": answers}), taken)
     }
 
-    /// Somebody else puts a record into the stream.
+    /// A stranger puts a record into the stream.
     pub(crate) fn put(&mut self, now: u64, data: &[u8]) {
         self.waiting.push((now, data.to_vec()));
     }

@@ -1,5 +1,5 @@
 //! SQS between raw and the fan-out: messages come at least once, late, in any order; what fails too often lies in the
-//! dead-letter queue until somebody sends it back.
+//! dead-letter queue until an operator sends it back.
 
 use serde_json::{Value, json};
 
@@ -54,7 +54,7 @@ impl Queue {
         self.messages.push(Message { id, body: body.to_string(), visible_at, receives: 0 });
     }
 
-    /// Hands out a message to somebody; it comes again if it is not deleted.
+    /// Hands out a message to a consumer; it comes again if it is not deleted.
     pub(crate) fn receive(&mut self, now: u64, who: Who, luck: &Luck) -> Option<Message> {
         let visible = self.messages.iter().enumerate().filter(|(_, message)| message.visible_at <= now);
         let visible: Vec<usize> = visible.map(|(at, _)| at).collect();
@@ -77,7 +77,7 @@ impl Queue {
         self.messages.retain(|message| message.id != id);
     }
 
-    /// A message that is handed out comes at once for somebody else, too.
+    /// A message that is handed out becomes visible to another consumer at once.
     pub(crate) fn show_again(&mut self, id: &str, now: u64) {
         self.messages
             .iter_mut()

@@ -89,7 +89,11 @@ async fn no_caller_gets_an_error_of_another_callers_counter() {
     // A call that failed in part still did the rest.
     assert_eq!(count(&engine, sound(1)).await, 3);
     let error = raising(&counts, [counter("ann", AWAY, None)]).await.unwrap().unwrap_err();
-    assert_eq!(error.to_string(), "the engine is not available now: away", "it is told as it is");
+    assert_eq!(
+        error.to_string(),
+        "the engine is not available now: away",
+        "the error is passed on unchanged"
+    );
 }
 
 #[tokio::test(start_paused = true)]

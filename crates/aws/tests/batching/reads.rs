@@ -50,7 +50,7 @@ async fn ten_thousand_reads_of_twenty_counters_take_at_most_sixty_queries() {
     }
     while let Some(answered) = readers.join_next().await {
         let (n, count) = answered.unwrap();
-        assert_eq!(count.unwrap(), n as u64 % 20 + 1, "each is told their own count");
+        assert_eq!(count.unwrap(), n as u64 % 20 + 1, "each reader gets its own count");
     }
     let queries = engine.reads.lock().unwrap().len();
     assert!((1..=60).contains(&queries), "{queries} queries");

@@ -10,7 +10,7 @@ pub struct Port {
     _lock: File,
 }
 
-/// Below the ports that systems choose from: whoever asks for any port, or connects, does not get one of these in the
+/// Below the ports that systems choose from: a process that asks for any port, or connects, gets none of these in the
 /// meantime.
 const RANGE: std::ops::Range<u16> = 20_000..30_000;
 
@@ -21,7 +21,7 @@ impl Port {
         let free = RANGE.cycle().skip(first).take(RANGE.len()).find_map(|number| {
             let lock = File::create(std::env::temp_dir().join(format!("weir-test-port-{number}"))).ok()?;
             lock.try_lock().ok()?;
-            // Somebody else may listen there.
+            // Another process may listen there.
             TcpListener::bind(("127.0.0.1", number)).ok()?;
             Some(Self { number, _lock: lock })
         });

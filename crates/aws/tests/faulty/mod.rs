@@ -60,7 +60,7 @@ struct State {
     random: SeededRandom,
     on: std::sync::atomic::AtomicBool,
     done: Mutex<BTreeMap<Fault, u64>>,
-    /// The lines of records that may be in raw although nobody was told so.
+    /// The lines of records that may be in raw although no caller had that answer.
     lost_answers: Mutex<Vec<Vec<u8>>>,
     /// The identities of events that may be in raw and are not known to be noted as stored.
     unmarked: Mutex<Vec<String>>,
@@ -96,7 +96,7 @@ impl Faulty {
         self.0.done.lock().unwrap().clone()
     }
 
-    /// The records of calls that may have taken effect without an answer: it was dropped on purpose, or whoever asked
+    /// The records of calls that may have taken effect without an answer: it was dropped on purpose, or the caller
     /// did not wait for it.
     pub fn lost_answers(&self) -> Vec<Vec<u8>> {
         self.0.lost_answers.lock().unwrap().clone()
@@ -176,7 +176,7 @@ impl HttpConnector for Connector {
             let records = if of_firehose { records(&request) } else { Vec::new() };
             let put = Unanswered { faulty: faulty.clone(), identity: None, records };
             let mut response = inner.call(request).await?;
-            // Whole, so that nobody can give up between its head and its body.
+            // Whole, so that no caller can give up between its head and its body.
             let body = read(response.take_body()).await;
             // A mark that was made is there, whether its maker learns of it or not.
             if let Some(mark) = mark

@@ -1,4 +1,4 @@
-//! What a backup says of itself, and why there is none.
+//! A backup's manifest, and the errors of backups.
 
 use std::{
     io,

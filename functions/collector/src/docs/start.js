@@ -1,4 +1,4 @@
-// Shows the description that is beside the page. What somebody typed to sign in is forgotten with the page.
+// Shows the description that is beside the page. The credentials typed to sign in are forgotten with the page.
 SwaggerUIBundle({
   url: "openapi.json",
   dom_id: "#docs",

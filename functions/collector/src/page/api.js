@@ -1,4 +1,4 @@
-// The API, as somebody who signed in: requests with their credentials, and what is wrong with an answer in words.
+// The API for a user who signed in: requests with their credentials, and what is wrong with an answer in words.
 
 /** Where the API is: beside this page, which a stage of API Gateway may have put below a prefix. */
 const BASE = location.origin + location.pathname.replace(/\/?$/, "/");
@@ -94,7 +94,7 @@ class Api {
   }
 }
 
-/** What a text of JSON says; undefined if it is none. */
+/** The value of a JSON text; undefined if the text is not JSON. */
 const parsed = (text) => {
   try {
     return JSON.parse(text);

@@ -1,5 +1,5 @@
 // Bars over time. One stop of the keyboard each: arrows go from bar to bar, and the bar that is meant is read out. A table
-// with the same numbers is there for whoever does not see them.
+// with the same numbers is there for users who do not see them.
 
 /** A chart of `{millis, count}` in equal steps. */
 class Chart {

@@ -43,7 +43,7 @@ class Dashboard {
     this.#api.end();
   }
 
-  /** Asks now, and again after a time; not while nobody looks. */
+  /** Asks now, and again after a time; not while the page is hidden. */
   async turn() {
     clearTimeout(this.#timer);
     this.#again = this.#turning;

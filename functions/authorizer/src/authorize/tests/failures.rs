@@ -42,7 +42,7 @@ async fn an_address_that_guessed_too_often_is_put_off_before_anything_is_compute
     assert_eq!(wait_of(setup.from(HERE, "ethan", PASSWORD).await), 20, "even the right one is not looked at");
     assert_eq!(setup.computed(), 3);
     assert!(setup.from(elsewhere(1), "ethan", PASSWORD).await.is_ok(), "others are not held back");
-    assert!(setup.from(HERE, "ethan", secret.reveal()).await.is_ok(), "nobody guesses a generated secret");
+    assert!(setup.from(HERE, "ethan", secret.reveal()).await.is_ok(), "a generated secret cannot be guessed");
     setup.clock.advance(20_000);
     assert!(matches!(setup.from(HERE, "ethan", "a guess").await, Err(Refusal::Wrong)));
     assert_eq!(wait_of(setup.from(HERE, "ethan", "a guess").await), 20);
