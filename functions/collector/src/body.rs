@@ -12,13 +12,9 @@ use axum::{
 use http_body_util::BodyExt;
 
 use crate::{
-    limits::{Limits, Room},
+    limits::{Limits, MAX_SENT, Room},
     problem::Problem,
 };
-
-/// The largest body as sent. Lambda takes 6 MB of base64
-/// (<https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>); the limit is the same on every host.
-pub(crate) const MAX_SENT: usize = 4 << 20;
 
 /// The largest body after decompression.
 pub(crate) const MAX_DECOMPRESSED: usize = 16 << 20;

@@ -1,62 +1,16 @@
-//! Authentication and authorization. A handler that takes a [`Writer`] or a [`Reader`] cannot be reached without the right
-//! to write or to read.
+//! Authorization. A handler that takes a [`Writer`] or a [`Reader`] cannot be reached without the right to write or to read.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use async_trait::async_trait;
 use axum::{extract::FromRequestParts, http::request::Parts};
 use tracing::Instrument;
-use weir_core::{Timestamp, Username, ports::PortError, trace::TRACED, users::Scope};
+use weir_core::{Timestamp, Username, trace::TRACED, users::Scope};
 
-use crate::{Collector, problem::Problem};
-
-/// An authenticated caller.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Caller {
-    /// The user whose events are sent and whose counts are read.
-    pub username: Username,
-    /// The scope of the caller's access key.
-    pub scope: Scope,
-}
-
-/// The reason why a request has no caller.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum NotAuthenticated {
-    /// The request has no credentials.
-    #[error("this needs HTTP basic authentication")]
-    NoCredentials,
-    /// The credentials are wrong; the client does not learn which part.
-    #[error("the credentials are not right")]
-    Refused,
-    /// Too many sign-ins failed before. The client may try again later.
-    #[error("there were too many failed sign-ins")]
-    TooManyFailures {
-        /// The time after which it may.
-        retry_after: Duration,
-    },
-    /// The caller is known, and exceeds the rate limit.
-    #[error("there were too many requests")]
-    TooManyRequests {
-        /// The time after which one more request is accepted.
-        retry_after: Duration,
-    },
-    /// The credentials cannot be checked now.
-    #[error(transparent)]
-    Unavailable(PortError),
-}
-
-/// Authenticates requests. On Lambda the authorizer has done the work, and its verdict is in the request; other hosts ask
-/// the authorizer themselves.
-#[async_trait]
-pub trait Authenticate: Send + Sync {
-    /// Finds the caller of a request.
-    async fn caller(&self, request: &Parts) -> Result<Caller, NotAuthenticated>;
-
-    /// Finds the caller of the same request again, once its body is complete. It does not count as another request.
-    async fn still(&self, request: &Parts) -> Result<Caller, NotAuthenticated> {
-        self.caller(request).await
-    }
-}
+use crate::{
+    Collector,
+    authentication::{Caller, NotAuthenticated},
+    problem::Problem,
+};
 
 /// A caller who may post events, and the time at which that was checked.
 pub(crate) struct Writer {

@@ -7,8 +7,8 @@ use serde_json::{Map, Value, json};
 use weir_core::{Violation, users::Scope};
 
 use crate::{
-    body::MAX_SENT,
-    caller::NotAuthenticated,
+    authentication::NotAuthenticated,
+    limits::MAX_SENT,
     post::MAX_EVENTS,
     problem::Problem,
     read::{MAX_PAGE, not_in_range},

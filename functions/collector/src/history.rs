@@ -13,9 +13,9 @@ use weir_core::{Day, EventType, Hour, Username};
 use crate::{
     Collector,
     caller::Reader,
-    parameters,
+    parameters::{self, invalid},
     problem::Problem,
-    read::{Pairs, invalid, known, pairs},
+    read::{Pairs, known, pairs},
 };
 
 /// The number of hours and days in an answer: the default if the query has no start, and the most.

@@ -12,7 +12,7 @@
 //! - `problem`: all errors, and the only place that knows HTTP statuses;
 //! - `limits`: load shedding, by the bodies in memory;
 //! - `leftover`: drains unread bodies;
-//! - `caller`: authentication and authorization;
+//! - `authentication` and `caller`: who sends a request, and what they may do; `origins`: whose pages may;
 //! - `pages`: which requests of web pages are refused;
 //! - `page`: the dashboard, which uses this API like any other user;
 //! - `openapi`: the API's description, made from the routes and the catalog; `examples`: its errors; `docs`: the same for
@@ -23,6 +23,7 @@
 //! - `gateway`: the API behind API Gateway, by `lambda_http`.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod authentication;
 mod body;
 mod caller;
 mod docs;
@@ -38,6 +39,7 @@ mod leftover;
 mod limits;
 mod observe;
 mod openapi;
+mod origins;
 mod outcome;
 mod page;
 mod pages;
@@ -60,18 +62,19 @@ use std::{sync::Arc, time::Duration};
 
 use weir_core::{Catalog, Clock, Random, ports::Ports};
 
+pub use authentication::{Authenticate, Caller, NotAuthenticated};
 pub use body::BodyTooSlow;
-pub use caller::{Authenticate, Caller, NotAuthenticated};
 #[cfg(feature = "lambda")]
 pub use gateway::{Gateway, GatewayAuthentication, GatewayError};
 pub use leftover::{OnlyLeftover, TellOnlyLeftover};
 pub use limits::Limits;
 pub use observe::{Drift, Observe, Taken};
+pub use origins::Origins;
 pub use outcome::{ByFate, Fate};
 pub use path::tidy;
 pub use request_id::RequestId;
 pub use reserved::check_routes;
-pub use router::{Origins, no_room, router};
+pub use router::{no_room, router};
 pub use unreadable::Unreadable;
 
 /// A collector: what it takes, where it keeps it, and where it runs.

@@ -4,7 +4,11 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::{body::MAX_SENT, problem::Problem};
+use crate::problem::Problem;
+
+/// The largest body as sent. Lambda takes 6 MB of base64
+/// (<https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>); the limit is the same on every host.
+pub(crate) const MAX_SENT: usize = 4 << 20;
 
 /// The most bytes of bodies in memory, each from its arrival until its answer: 64 of the largest. A further body is refused,
 /// to be retried.

@@ -14,8 +14,9 @@ use weir_core::{
 };
 
 use crate::{
-    body::{MAX_DECOMPRESSED, MAX_SENT},
+    body::MAX_DECOMPRESSED,
     examples::Of,
+    limits::MAX_SENT,
     post::MAX_EVENTS,
     read::{MAX_PAGE, PAGE},
     routes::{Access, FIXED, OF_A_TYPE, Route},

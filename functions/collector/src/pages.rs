@@ -14,7 +14,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use crate::{problem::Problem, router::Origins};
+use crate::{origins::Origins, problem::Problem};
 
 /// A challenge for which no browser has a prompt. RFC 9110 requires a challenge with every 401.
 const WITHOUT_PROMPT: HeaderValue = HeaderValue::from_static("xBasic realm=\"weir\", charset=\"UTF-8\"");

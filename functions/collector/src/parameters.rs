@@ -5,7 +5,12 @@
 
 use strsim::osa_distance;
 
-use crate::{problem::Problem, read::invalid};
+use crate::problem::Problem;
+
+/// A query that cannot be answered, and why.
+pub(crate) fn invalid(detail: String) -> Problem {
+    Problem::InvalidQuery { detail }
+}
 
 /// Refuses a name that resembles one of the route's names.
 pub(crate) fn refuse_near_miss(name: &str, known: &[&str]) -> Result<(), Problem> {

@@ -10,7 +10,7 @@ use axum::{
 use serde_json::{Map, Value, json};
 use weir_core::{EventType, Violation, ports::PortError, users::Scope};
 
-use crate::{caller::NotAuthenticated, reason::Reason, request_id};
+use crate::{authentication::NotAuthenticated, reason::Reason, request_id};
 
 /// An error that a client sees.
 #[derive(Debug)]

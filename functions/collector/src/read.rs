@@ -14,7 +14,12 @@ use weir_core::{
     counts::{KeyCount, KeysRequest},
 };
 
-use crate::{Collector, Drift, caller::Reader, parameters, problem::Problem};
+use crate::{
+    Collector, Drift,
+    caller::Reader,
+    parameters::{self, invalid},
+    problem::Problem,
+};
 
 /// A query as sent: names and values, in their order.
 pub(crate) type Pairs = Result<Query<Vec<(String, String)>>, QueryRejection>;
@@ -212,10 +217,6 @@ pub(crate) fn pairs(query: Pairs) -> Result<Vec<(String, String)>, Problem> {
 /// Returns the error of a `limit` that is no number up to `most`.
 pub(crate) fn not_in_range(most: usize) -> Problem {
     invalid(format!("limit is a number from 1 to {most}."))
-}
-
-pub(crate) fn invalid(detail: String) -> Problem {
-    Problem::InvalidQuery { detail }
 }
 
 #[cfg(test)]

@@ -9,9 +9,10 @@ use axum::{
 use weir_core::{Clock, Random};
 
 use crate::{
+    origins::Origins,
     problem::Problem,
     request_id::{self, Source},
-    router::{EXPOSED, Origins},
+    router::EXPOSED,
 };
 
 /// Makes the answers, each with problem details and an id of its own.
