@@ -25,7 +25,8 @@ const SERVED: [(&str, &[&str]); 3] = [
 ];
 
 /// Scripts of ours, and under which names they are served.
-const OURS: [(&str, &str); 2] = [("src/docs/start.js", "start.js.gz"), ("src/script/weir.js", "weir.js.gz")];
+const OURS: [(&str, &str); 2] =
+    [("src/pages/docs/start.js", "start.js.gz"), ("src/pages/script/weir.js", "weir.js.gz")];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=build.rs");

@@ -135,7 +135,7 @@ fn what_is_refused_whole_is_kept_nowhere_and_the_docs_list_every_such_answer() {
     let (_, in_api) = listed("docs/API.md", "A body that is refused whole is kept and counted nowhere");
     assert_eq!(in_api, listed_statuses);
     // Every problem that the code has, but for two that keep their events and two that only questions get.
-    let code = include_str!("../../functions/collector/src/problem.rs").replace(char::is_whitespace, "");
+    let code = include_str!("../../functions/collector/src/api/problem.rs").replace(char::is_whitespace, "");
     let kinds = code.split("StatusCode::").skip(1).filter_map(|rest| {
         let (_, rest) = rest
             .split_once(",\"")

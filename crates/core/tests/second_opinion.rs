@@ -6,8 +6,8 @@
 //! | events | `serde_json`'s own tree, members counted in the text | here |
 //! | catalog files | none: no panic, and an error names file and line | here |
 //! | stored lines | `serde_json`'s own tree | `src/record.rs` |
-//! | bodies of many events | the list that they were made of | `functions/collector/src/framing.rs` |
-//! | requests from API Gateway | none: no panic | `functions/collector/src/gateway.rs` |
+//! | bodies of many events | the list that they were made of | `functions/collector/src/intake/framing.rs` |
+//! | requests from API Gateway | none: no panic | `functions/collector/src/host/gateway.rs` |
 //! | the whole API | Schemathesis, by `/openapi.json` | `tests/it/openapi.rs` |
 //! | `Authorization` headers | what was encoded | `functions/authorizer/src/basic.rs` |
 //! | events of an authorizer | only right credentials are allowed anything | `functions/authorizer/src/answer.rs` |

@@ -14,12 +14,13 @@ use weir_core::{
 };
 
 use crate::{
-    body::MAX_DECOMPRESSED,
-    examples::Of,
-    limits::MAX_SENT,
-    post::MAX_EVENTS,
-    read::{MAX_PAGE, PAGE},
-    routes::{Access, FIXED, OF_A_TYPE, Route},
+    api::{
+        examples::Of,
+        post::MAX_EVENTS,
+        read::{MAX_PAGE, PAGE},
+        routes::{Access, FIXED, OF_A_TYPE, Route},
+    },
+    intake::{body::MAX_DECOMPRESSED, limits::MAX_SENT},
 };
 
 use errors::{ANYWHERE, errors, identified, problems, shared_responses};

@@ -7,12 +7,14 @@ use serde_json::{Map, Value, json};
 use weir_core::{Violation, users::Scope};
 
 use crate::{
-    authentication::NotAuthenticated,
-    limits::MAX_SENT,
-    post::MAX_EVENTS,
-    problem::Problem,
-    read::{MAX_PAGE, not_in_range},
-    reason::Reason,
+    api::{
+        authentication::NotAuthenticated,
+        post::MAX_EVENTS,
+        problem::Problem,
+        read::{MAX_PAGE, not_in_range},
+        reason::Reason,
+    },
+    intake::limits::MAX_SENT,
 };
 
 /// A kind of route, by its errors.

@@ -12,10 +12,12 @@ use weir_core::{Day, EventType, Hour, Username};
 
 use crate::{
     Collector,
-    caller::Reader,
-    parameters::{self, invalid},
-    problem::Problem,
-    read::{Pairs, known, pairs},
+    api::{
+        caller::Reader,
+        parameters::{self, invalid},
+        problem::Problem,
+        read::{Pairs, known, pairs},
+    },
 };
 
 /// The number of hours and days in an answer: the default if the query has no start, and the most.

@@ -10,7 +10,10 @@ use axum::{
 use serde_json::{Map, Value, json};
 use weir_core::{EventType, Violation, ports::PortError, users::Scope};
 
-use crate::{authentication::NotAuthenticated, reason::Reason, request_id};
+use crate::{
+    api::{authentication::NotAuthenticated, reason::Reason},
+    host::request_id,
+};
 
 /// An error that a client sees.
 #[derive(Debug)]

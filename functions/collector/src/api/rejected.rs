@@ -12,10 +12,12 @@ use weir_core::rejected::MAX_SHOWN;
 
 use crate::{
     Collector,
-    caller::Reader,
-    parameters,
-    problem::Problem,
-    read::{Pairs, not_in_range, pairs},
+    api::{
+        caller::Reader,
+        parameters,
+        problem::Problem,
+        read::{Pairs, not_in_range, pairs},
+    },
 };
 
 /// The default number of listed events.

@@ -9,10 +9,8 @@ use axum::{
 use weir_core::{Clock, Random};
 
 use crate::{
-    origins::Origins,
-    problem::Problem,
-    request_id::{self, Source},
-    router::EXPOSED,
+    api::{origins::Origins, problem::Problem, router::EXPOSED},
+    host::request_id::{self, Source},
 };
 
 /// Makes the answers, each with problem details and an id of its own.

@@ -2,7 +2,7 @@
 
 use weir_core::EventType;
 
-use crate::outcome::{ByFate, Fate};
+use crate::intake::outcome::{ByFate, Fate};
 
 /// What became of one request's events.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

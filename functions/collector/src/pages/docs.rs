@@ -8,8 +8,8 @@ use axum::{
 };
 
 use crate::{
-    problem::Problem,
-    served::{File, file},
+    api::problem::Problem,
+    pages::served::{File, file},
 };
 
 /// The page. Its links are relative to its own address, so it also works under a stage of API Gateway's.

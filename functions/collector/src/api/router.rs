@@ -15,19 +15,24 @@ use tower_http::{
 use weir_core::{Catalog, Clock, Random};
 
 use crate::{
-    Collector, etag, leftover,
-    origins::Origins,
-    pages,
-    problem::Problem,
-    request_id::{self, Source, X_REQUEST_ID},
-    routes::{Access, FIXED, OF_A_TYPE},
+    Collector,
+    api::{
+        csrf, etag,
+        origins::Origins,
+        problem::Problem,
+        routes::{Access, FIXED, OF_A_TYPE},
+    },
+    host::{
+        leftover,
+        request_id::{self, Source, X_REQUEST_ID},
+    },
 };
 
 /// Makes the API.
 pub fn router(collector: Collector, origins: &Origins) -> Router {
     let ids = Source { clock: collector.host.clock.clone(), random: collector.host.random.clone() };
     let users = with_routes(Router::new(), &collector.catalog, Access::Users).route_layer((
-        middleware::from_fn_with_state(Arc::new(origins.clone()), pages::keep_out),
+        middleware::from_fn_with_state(Arc::new(origins.clone()), csrf::keep_out),
         middleware::from_fn(etag::keep_private),
     ));
     let router = with_routes(users, &collector.catalog, Access::Open)

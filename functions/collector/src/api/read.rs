@@ -16,9 +16,11 @@ use weir_core::{
 
 use crate::{
     Collector, Drift,
-    caller::Reader,
-    parameters::{self, invalid},
-    problem::Problem,
+    api::{
+        caller::Reader,
+        parameters::{self, invalid},
+        problem::Problem,
+    },
 };
 
 /// A query as sent: names and values, in their order.

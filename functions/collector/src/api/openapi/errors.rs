@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::reference;
-use crate::examples::{Of, examples};
+use crate::api::examples::{Of, examples};
 
 /// The errors of every operation, and the names of their shared responses.
 pub(super) const ANYWHERE: [(u16, &str); 4] =

@@ -14,14 +14,14 @@ use weir_core::EventType;
 
 use crate::{
     Collector,
-    body::{self, Sent},
-    caller::Writer,
-    framing::{self, Framed},
-    intake::Prepared,
-    limits::{Place, Room},
-    outcome::{ByFate, Outcome},
-    problem::Problem,
-    reason::Reason,
+    api::{caller::Writer, problem::Problem, reason::Reason},
+    intake::{
+        body::{self, Sent},
+        framing::{self, Framed},
+        limits::{Place, Room},
+        outcome::{ByFate, Outcome},
+        store::Prepared,
+    },
 };
 
 /// The most events of one request.

@@ -8,8 +8,10 @@ use weir_core::{Timestamp, Username, trace::TRACED, users::Scope};
 
 use crate::{
     Collector,
-    authentication::{Caller, NotAuthenticated},
-    problem::Problem,
+    api::{
+        authentication::{Caller, NotAuthenticated},
+        problem::Problem,
+    },
 };
 
 /// A caller who may post events, and the time at which that was checked.

@@ -5,7 +5,7 @@
 
 use strsim::osa_distance;
 
-use crate::problem::Problem;
+use crate::api::problem::Problem;
 
 /// A query that cannot be answered, and why.
 pub(crate) fn invalid(detail: String) -> Problem {

@@ -5,7 +5,7 @@ use std::ops::{Index, IndexMut};
 use serde::Serialize;
 use weir_core::{EventId, Violation};
 
-use crate::reason::Reason;
+use crate::api::reason::Reason;
 
 /// The fate of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

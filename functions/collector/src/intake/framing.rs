@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde_json::value::RawValue;
 use weir_core::{Violation, looks};
 
-use crate::elements;
+use crate::intake::elements;
 
 /// The content of a body.
 #[derive(Debug)]

@@ -13,7 +13,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
-use crate::etag;
+use crate::api::etag;
 
 const FRAME: &str = include_str!("page/dashboard.html");
 const STYLE: &str = include_str!("page/dashboard.css");

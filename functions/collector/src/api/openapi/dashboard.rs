@@ -7,7 +7,7 @@ use weir_core::{
 };
 
 use super::{problems, reference};
-use crate::{
+use crate::api::{
     history::{DAYS, HOURS, MAX_DAYS, MAX_HOURS},
     rejected::LISTED,
 };

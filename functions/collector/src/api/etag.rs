@@ -12,7 +12,7 @@ use axum::{
 };
 use siphasher::sip128::{Hasher128, SipHasher13};
 
-use crate::problem::Problem;
+use crate::api::problem::Problem;
 
 /// Larger bodies get no tag. No answer of the API is this large.
 const MAX_BYTES: u64 = 8 << 20;

@@ -6,8 +6,8 @@ use axum::{
 };
 
 use crate::{
-    problem::Problem,
-    served::{File, file},
+    api::problem::Problem,
+    pages::served::{File, file},
 };
 
 const WEIR_JS: File = file!("text/javascript", "weir.js");

@@ -12,8 +12,8 @@ use axum::{
 use http_body_util::BodyExt;
 
 use crate::{
-    limits::{Limits, MAX_SENT, Room},
-    problem::Problem,
+    api::problem::Problem,
+    intake::limits::{Limits, MAX_SENT, Room},
 };
 
 /// The largest body after decompression.

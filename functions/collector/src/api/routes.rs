@@ -12,10 +12,13 @@ use weir_core::{Catalog, catalog::Definition};
 
 use crate::{
     Collector,
-    caller::{Reader, Writer},
-    docs, history, openapi,
-    openapi::{dashboard, open},
-    page, path, post, read, rejected, script,
+    api::{
+        caller::{Reader, Writer},
+        history, openapi,
+        openapi::{dashboard, open},
+        path, post, read, rejected,
+    },
+    pages::{docs, page, script},
 };
 
 /// A route of the API, or of each event type's (`Of` is a [`Catalog`] or a [`Definition`]).

@@ -37,7 +37,7 @@ use tower::ServiceExt;
 
 use crate::{
     RequestId,
-    body::{CompressedAsText, is_compressed},
+    intake::body::{CompressedAsText, is_compressed},
     tidy,
 };
 use verdict::Verdict;
@@ -475,8 +475,8 @@ mod tests {
             event["isBase64Encoded"] = json!(is_base64);
             let request = read(event).unwrap();
             let (limits, headers) = (crate::Limits::default(), request.headers().clone());
-            let read = crate::body::read(&limits, &headers, request.into_body()).await;
-            let is_refused = matches!(read, Err(crate::problem::Problem::CompressedAsText));
+            let read = crate::intake::body::read(&limits, &headers, request.into_body()).await;
+            let is_refused = matches!(read, Err(crate::api::problem::Problem::CompressedAsText));
             assert_eq!(is_refused, is_broken, "{encoding}, base64: {is_base64}");
         }
     }

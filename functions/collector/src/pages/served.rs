@@ -8,7 +8,7 @@ use axum::{
 };
 use flate2::read::MultiGzDecoder;
 
-use crate::problem::Problem;
+use crate::api::problem::Problem;
 
 /// A file.
 #[derive(Debug, Clone, Copy)]
@@ -21,7 +21,7 @@ pub(crate) struct File {
 /// Embeds the file that `build.rs` compressed under this name.
 macro_rules! file {
     ($media_type:literal, $name:literal) => {
-        $crate::served::File {
+        $crate::pages::served::File {
             media_type: concat!($media_type, "; charset=utf-8"),
             gzip: include_bytes!(concat!(env!("OUT_DIR"), "/", $name, ".gz")),
         }
