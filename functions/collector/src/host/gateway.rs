@@ -10,7 +10,7 @@
 
 mod verdict;
 
-use std::error::Error;
+use std::{error::Error, future::ready, pin::Pin};
 
 use axum::{
     Router,
@@ -23,9 +23,8 @@ use axum::{
     },
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
-use http_body_util::Full;
 use lambda_http::{
-    Adapter, Context, LambdaEvent,
+    Adapter, Body as AnswerBody, Context, LambdaEvent,
     aws_lambda_events::apigw::{ApiGatewayProxyRequest, ApiGatewayV2httpRequest},
     request::LambdaRequest,
     service_fn,
@@ -92,9 +91,19 @@ fn whole(request: lambda_http::Request, aside: Request<Body>) -> Request<Body> {
     request
 }
 
+/// An answer whose body is read. `lambda_http` has an encoder for every character set to make texts of bodies: 0.2 MB of the
+/// package, and the API speaks UTF-8 only.
+struct Answer(Response<AnswerBody>);
+
+impl lambda_http::IntoResponse for Answer {
+    fn into_response(self) -> Pin<Box<dyn Future<Output = Response<AnswerBody>> + Send>> {
+        Box::pin(ready(self.0))
+    }
+}
+
 /// Reads the body, as `lambda_http` panics where one breaks off, and joins repeated headers, of which it would give an HTTP
-/// API the first one only.
-async fn for_gateway(answer: Response<Body>) -> Result<Response<Full<Bytes>>, GatewayError> {
+/// API the first one only. A body that is no UTF-8 is sent as base64.
+async fn for_gateway(answer: Response<Body>) -> Result<Answer, GatewayError> {
     let (mut parts, body) = answer.into_parts();
     let body = to_bytes(body, usize::MAX).await.map_err(|error| GatewayError::Answer(error.to_string()))?;
     let names: Vec<HeaderName> = parts.headers.keys().filter(|name| **name != SET_COOKIE).cloned().collect();
@@ -106,7 +115,11 @@ async fn for_gateway(answer: Response<Body>) -> Result<Response<Full<Bytes>>, Ga
             parts.headers.insert(name, value);
         }
     }
-    Ok(Response::from_parts(parts, body.into()))
+    let body = match String::from_utf8(body.into()) {
+        Ok(text) => AnswerBody::Text(text),
+        Err(error) => AnswerBody::Binary(error.into_bytes()),
+    };
+    Ok(Answer(Response::from_parts(parts, body)))
 }
 
 /// Reads an event of either format. Returns what `lambda_http` takes of it, and a request with the parts to be kept aside.
