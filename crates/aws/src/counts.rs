@@ -1,4 +1,4 @@
-//! The counts in DynamoDB: live counts, settled counts, and the books over both.
+//! The counts in DynamoDB: `live` counts, `settled` counts, and the `books` over both. `table` has the items of all of them.
 
 mod books;
 mod live;

@@ -1,4 +1,8 @@
 //! A folder whose files appear whole or not at all, and are durable once they are there.
+//!
+//! - `lock`: one process serves a data folder; `private`: other users of the machine cannot read it;
+//! - `presence` and `space`: whether its files are still there, and whether the disk has room;
+//! - `gzip` and `comparison`: reading gzip files by lines, and comparing two of them.
 
 pub(crate) mod comparison;
 pub(crate) mod gzip;
