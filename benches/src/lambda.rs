@@ -60,7 +60,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
             "package, zipped",
             as_f64(zipped) / MB,
             "MB",
-            Some(Target::AtMost(3.0)),
+            Some(Target::AtMost(workload.package)),
         );
         measure(&mut report, options, workload.function, &workload, &[program], true)?;
     }

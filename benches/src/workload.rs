@@ -31,7 +31,8 @@ pub(crate) struct Workload {
     pub(crate) check: fn(&Value) -> anyhow::Result<()>,
     /// Of how many invocations it does one.
     pub(crate) share: u32,
-    /// Targets: CPU in ms and AWS calls an invocation, resident MB.
+    /// Targets: zipped package in MB, CPU in ms and AWS calls an invocation, resident MB.
+    pub(crate) package: f64,
     pub(crate) cpu: Option<f64>,
     pub(crate) calls: Option<f64>,
     pub(crate) resident: f64,
@@ -67,6 +68,7 @@ pub(crate) fn authorizer() -> Workload {
             Ok(())
         },
         share: 1,
+        package: 2.0,
         cpu: None,
         calls: Some(0.0),
         resident: 20.0,
@@ -141,6 +143,7 @@ pub(crate) fn collector() -> Workload {
         }),
         check: is_ok,
         share: 1,
+        package: 4.0,
         cpu: Some(0.3),
         calls: Some(3.0),
         resident: 20.0,
@@ -166,6 +169,11 @@ pub(crate) fn fan_out() -> Workload {
 pub(crate) fn fan_out_of(batch: Vec<u8>) -> Workload {
     let batch_bytes = batch.len();
     let object = json!({"key": "raw/2026/11/20/13/batch.json.gz", "size": batch_bytes});
+    let notification = json!({"Records": [{
+        "eventSource": "aws:s3",
+        "eventName": "ObjectCreated:Put",
+        "s3": {"bucket": {"name": "weir-raw"}, "object": object},
+    }]});
     Workload {
         function: "fan-out",
         resource: "FanOut",
@@ -175,9 +183,9 @@ pub(crate) fn fan_out_of(batch: Vec<u8>) -> Workload {
             ("WEIR_COUNTS_TABLE", "weir-counts"),
         ],
         event: json!({"Records": [{
-            "eventSource": "aws:s3",
-            "eventName": "ObjectCreated:Put",
-            "s3": {"bucket": {"name": "weir-raw"}, "object": object},
+            "messageId": "1",
+            "eventSource": "aws:sqs",
+            "body": notification.to_string(),
         }]}),
         answer: Arc::new(move |call| match call.method.as_str() {
             "GET" => (200, batch.clone()),
@@ -185,10 +193,11 @@ pub(crate) fn fan_out_of(batch: Vec<u8>) -> Workload {
             _ => (200, b"{}".to_vec()),
         }),
         check: |answer| {
-            ensure!(*answer == json!({}), "a message is to be tried again");
+            ensure!(*answer == json!({"batchItemFailures": []}), "a message is to be tried again");
             Ok(())
         },
         share: 100,
+        package: 3.0,
         cpu: None,
         calls: None,
         resident: 128.0,

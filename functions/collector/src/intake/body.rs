@@ -120,6 +120,7 @@ fn is<T: Error + 'static>(error: &(dyn Error + 'static)) -> bool {
 }
 
 /// Returns whether the request declares a compressed body.
+#[cfg(feature = "lambda")]
 pub(crate) fn is_compressed(headers: &HeaderMap) -> bool {
     encoding(headers).is_ok_and(|encoding| encoding != Encoding::Identity)
 }
