@@ -206,11 +206,11 @@ impl RecentIds {
                 Claim::Free | Claim::Own(_) => outcomes
                     .next()
                     .unwrap_or_else(|| Appended::Refused(PortError::unavailable(WHAT, "it was not sent"))),
-                Claim::Stored => Appended::Duplicate,
+                Claim::Stored => Appended::Duplicate { stored: None },
                 Claim::Refused(ref error) | Claim::Unclear(_, ref error) => Appended::Refused(error.clone()),
                 Claim::SameAs(earlier) => match &settled[earlier] {
                     Appended::Refused(error) => Appended::Refused(error.clone()),
-                    _ => Appended::Duplicate,
+                    _ => Appended::Duplicate { stored: None },
                 },
             };
             if let Claim::Own(id) | Claim::Unclear(id, _) = claim {

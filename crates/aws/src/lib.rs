@@ -20,6 +20,7 @@ mod counts;
 mod dedup;
 mod errors;
 mod health;
+mod latest;
 mod objects;
 mod recent_rejected;
 mod stream;
@@ -152,6 +153,7 @@ impl Aws {
             live: counts.clone(),
             settled: counts.clone(),
             rejected: counts,
+            latest: Arc::new(latest::DynamoLatest),
             health: Arc::new(self.health(&names.stream, &names.counts)),
         };
         (ports, retries)

@@ -8,6 +8,8 @@
 //! | [`Settlement`] | fan-out | DynamoDB | the store |
 //! | [`SettledCounts`] | collector, audit | DynamoDB | the store |
 //! | [`RecentRejected`] | collector | DynamoDB | the store |
+//! | [`LatestValues`] | collector, audit | DynamoDB | the store and an overlay in memory |
+//! | [`LatestValuesAdmin`] | audit | DynamoDB | the store |
 //! | [`Users`], [`UserAdmin`] | authorizer; `weir user` | DynamoDB | the store |
 //! | [`Raw`] | fan-out, audit | S3 | a folder |
 //! | [`RawObjects`] | replay, tail | S3 | a folder |
@@ -30,9 +32,10 @@ use bytes::Bytes;
 use futures_util::Stream as AsyncStream;
 
 use crate::{
-    BatchId, BatchKey, Counter, EventType, Hour, Increment, Partition, Record, Username,
+    BatchId, BatchKey, Counter, EventType, Hour, Increment, LatestKey, Partition, Record, Username,
     books::{Correction, TypeCounts},
     counts::{KeyCount, KeysRequest, SettledTotals},
+    latest::LatestValue,
     rejected::RejectedEvent,
     users::{StoredUser, User},
 };
@@ -114,13 +117,19 @@ impl PortError {
 /// The outcome of appending one record.
 #[derive(Debug, Clone)]
 pub enum Appended {
-    /// The record is durable, and already in the live counts: the engine derives them from the records it stores.
+    /// The record is durable, and already in the live counts and the latest values: the engine derives them from the records
+    /// it stores.
     Counted,
-    /// The record is durable; the caller raises the live counts.
+    /// The record is durable; the caller raises the live counts and the latest value.
     Stored,
     /// An event with its identity ([`Record::identity`]) is durable since an earlier append, or by an earlier record of this
     /// one, and counted or being counted. This record was not stored.
-    Duplicate,
+    Duplicate {
+        /// The latest value that the *stored* record is. Its caller may have failed to raise it, so this caller raises it
+        /// too; this record may differ from it, in its time of arrival at least. `None` if that record has no latest key,
+        /// or the engine derives latest values itself.
+        stored: Option<Box<LatestValue>>,
+    },
     /// The record is not known to be durable: the client must send it again.
     Refused(PortError),
 }
@@ -130,6 +139,16 @@ impl Appended {
     #[must_use]
     pub fn is_durable(&self) -> bool {
         !matches!(self, Self::Refused(_))
+    }
+
+    /// Returns the latest value that the caller raises before it acknowledges the record; `None` if it raises none.
+    #[must_use]
+    pub fn to_raise(&self, record: &Record) -> Option<LatestValue> {
+        match self {
+            Self::Counted | Self::Refused(_) => None,
+            Self::Stored => LatestValue::of(record),
+            Self::Duplicate { stored } => stored.as_deref().cloned(),
+        }
     }
 }
 
@@ -211,6 +230,42 @@ pub trait RecentRejected: Send + Sync {
 
     /// Returns the user's latest, newest first: at most `limit`, and at most [`MAX_SHOWN`](crate::rejected::MAX_SHOWN).
     async fn latest(&self, username: &Username, limit: usize) -> Result<Vec<RejectedEvent>, PortError>;
+}
+
+/// The newest event of each resource.
+#[async_trait]
+pub trait LatestValues: Send + Sync {
+    /// Raises latest values: each value takes the place of its resource's, unless that is as new or newer. Returns an outcome
+    /// for each value, in their order. Idempotent, and so a caller may repeat what failed; the result does not depend on the
+    /// order of calls. A raised value is read at once.
+    ///
+    /// Needed where records are appended as [`Appended::Stored`]; other engines have raised the values of what they stored.
+    async fn raise(&self, values: &[LatestValue]) -> Vec<Result<(), PortError>>;
+
+    /// Returns the latest values of resources of a user and type, in the order asked; `None` for a key without one.
+    async fn read(
+        &self,
+        username: &Username,
+        event_type: &EventType,
+        keys: &[LatestKey],
+    ) -> Result<Vec<Option<LatestValue>>, PortError>;
+
+    /// Returns the latest values of a user and type whose keys are behind `after` (`None`: from the first), in the order of
+    /// the keys' bytes: at most `limit`, and fewer only at the end.
+    async fn list(
+        &self,
+        username: &Username,
+        event_type: &EventType,
+        after: Option<&LatestKey>,
+        limit: usize,
+    ) -> Result<Vec<LatestValue>, PortError>;
+}
+
+/// Corrections of latest values.
+#[async_trait]
+pub trait LatestValuesAdmin: LatestValues {
+    /// Removes a latest value that was read, unless another one has taken its place since.
+    async fn remove(&self, value: &LatestValue) -> Result<(), PortError>;
 }
 
 /// All counts beside each other, to be compared with the lake.
@@ -343,6 +398,8 @@ pub struct Ports {
     pub settled: Arc<dyn SettledCounts>,
     /// The latest invalid events.
     pub rejected: Arc<dyn RecentRejected>,
+    /// The newest event of each resource.
+    pub latest: Arc<dyn LatestValues>,
     /// The engine's health check.
     pub health: Arc<dyn Health>,
 }
@@ -352,13 +409,14 @@ impl Ports {
     #[must_use]
     pub fn of<E>(engine: Arc<E>) -> Self
     where
-        E: Stream + LiveCounts + SettledCounts + RecentRejected + Health + 'static,
+        E: Stream + LiveCounts + SettledCounts + RecentRejected + LatestValues + Health + 'static,
     {
         Self {
             stream: engine.clone(),
             live: engine.clone(),
             settled: engine.clone(),
             rejected: engine.clone(),
+            latest: engine.clone(),
             health: engine,
         }
     }

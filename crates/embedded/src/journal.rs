@@ -208,7 +208,10 @@ mod tests {
         holding.await.unwrap().unwrap();
         assert!(matches!(late.await[..], [Appended::Counted]));
         let again = append("e-19").await;
-        assert!(matches!(again[..], [Appended::Duplicate]), "what was in the queue is stored: {again:?}");
+        assert!(
+            matches!(again[..], [Appended::Duplicate { .. }]),
+            "what was in the queue is stored: {again:?}"
+        );
         assert_eq!(journal.queue.available_permits(), QUEUE_KIB as usize - free);
     }
 

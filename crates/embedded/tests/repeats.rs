@@ -39,7 +39,7 @@ async fn append<Id: std::fmt::Display>(engine: &Embedded, ids: impl IntoIterator
     let records = ids.into_iter().map(|id| event(&user(), &format!("e-{id}"), "")).collect();
     let told = |outcome: Appended| match outcome {
         Appended::Counted => false,
-        Appended::Duplicate => true,
+        Appended::Duplicate { .. } => true,
         other => panic!("{other:?}"),
     };
     engine.append(records).await.into_iter().map(told).collect()

@@ -60,7 +60,7 @@ impl Stream for Script {
                 return Appended::Refused(down());
             }
             if self.known.iter().any(|word| line.contains(word)) {
-                return Appended::Duplicate;
+                return Appended::Duplicate { stored: None };
             }
             self.stored.lock().unwrap().push(line);
             if self.counts_itself { Appended::Counted } else { Appended::Stored }

@@ -254,7 +254,7 @@ fn outcome(verdict: Verdict, checked: Option<(&Record, &Appended)>) -> Outcome {
         }
         (Verdict::Valid { client_id, .. }, None) => not_stored(client_id, Reason::Unavailable),
         (Verdict::Unchecked { client_id, .. }, _) => not_stored(client_id, Reason::TooMuchWork),
-        (Verdict::Valid { .. }, Some((record, Appended::Duplicate))) => {
+        (Verdict::Valid { .. }, Some((record, Appended::Duplicate { .. }))) => {
             Outcome::Duplicate { event_id: record.event_id().clone() }
         }
         (Verdict::Valid { warning, .. }, Some((record, Appended::Counted | Appended::Stored))) => {
