@@ -27,6 +27,8 @@ pub(crate) async fn serving() -> Result<Serving> {
         recent_ids: name("WEIR_IDS_TABLE")?,
         counts: name("WEIR_COUNTS_TABLE")?,
         shards: shards()?,
+        latest: name("WEIR_LATEST_TABLE")?,
+        lake: name("WEIR_LAKE_BUCKET")?,
     };
     let users = name("WEIR_USERS_TABLE")?;
     let aws = Aws::from_env().await;

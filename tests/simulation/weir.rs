@@ -71,6 +71,8 @@ impl Weir {
             recent_ids: "recent".to_owned(),
             counts: "counts".to_owned(),
             shards: SHARDS,
+            latest: "latest".to_owned(),
+            lake: LAKE.to_owned(),
         };
         let (ports, _) = self.aws.ports(&names, GIVE_UP_AFTER);
         let ids = if may { self.aws_of_another_machine(Machine::Collector) } else { self.aws.clone() }
