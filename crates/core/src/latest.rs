@@ -4,7 +4,7 @@
 //! [`Version`]: the latest event time, and of equal times the greatest `event_id`. A version follows from the stored event
 //! alone, so neither the order of arrival nor repeats nor retries change which event is the latest.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Bound};
 
 use bytes::Bytes;
 
@@ -107,8 +107,7 @@ impl Newest {
     /// Returns the value of a resource.
     #[must_use]
     pub fn get(&self, resource: &Resource) -> Option<LatestValue> {
-        let (version, event) = self.0.get(resource)?;
-        Some(LatestValue { resource: resource.clone(), version: version.clone(), event: event.clone() })
+        self.0.get_key_value(resource).map(value)
     }
 
     /// Returns whether no value was raised.
@@ -119,11 +118,23 @@ impl Newest {
 
     /// Returns all values, in the order of the resources.
     pub fn iter(&self) -> impl Iterator<Item = LatestValue> {
-        self.0.iter().map(|(resource, (version, event))| LatestValue {
-            resource: resource.clone(),
-            version: version.clone(),
-            event: event.clone(),
-        })
+        self.0.iter().map(value)
+    }
+
+    /// Returns the values of a user and type whose keys are behind `after` (`None`: all), in the order of the keys.
+    pub fn behind<'a>(
+        &'a self,
+        username: &'a Username,
+        event_type: &'a EventType,
+        after: Option<&LatestKey>,
+    ) -> impl Iterator<Item = LatestValue> + use<'a> {
+        let key = after.cloned().unwrap_or_else(|| LatestKey::of(""));
+        let from = Resource { username: username.clone(), event_type: event_type.clone(), key };
+        let from = if after.is_some() { Bound::Excluded(from) } else { Bound::Included(from) };
+        let behind = self.0.range((from, Bound::Unbounded));
+        let behind = behind
+            .take_while(|(resource, _)| resource.username == *username && resource.event_type == *event_type);
+        behind.map(value)
     }
 
     /// Turns into all values, in the order of the resources.
@@ -131,6 +142,10 @@ impl Newest {
         let value = |(resource, (version, event))| LatestValue { resource, version, event };
         self.0.into_iter().map(value)
     }
+}
+
+fn value((resource, (version, event)): (&Resource, &(Version, Bytes))) -> LatestValue {
+    LatestValue { resource: resource.clone(), version: version.clone(), event: event.clone() }
 }
 
 #[cfg(test)]
