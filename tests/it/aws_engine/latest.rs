@@ -91,11 +91,8 @@ fn an_event_whose_latest_value_was_not_raised_is_raised_as_it_was_stored_when_it
     server.get(&ann, "/sensor/reading/latest?sensor_id=s-1").problem(404, "no-latest-value");
     assert_eq!(server.post(&ann, "/sensor/reading", &event).status, 200);
     let found = server.get(&ann, "/sensor/reading/latest?sensor_id=s-1").json();
-    let batches: Vec<String> = aws
-        .objects(RAW, "raw/")
-        .into_values()
-        .map(|bytes| String::from_utf8(bytes).unwrap())
-        .collect();
+    let batches: Vec<String> =
+        aws.objects(RAW, "raw/").into_values().map(|bytes| String::from_utf8(bytes).unwrap()).collect();
     let [stored] = &batches[..] else { panic!("it is stored once: {batches:?}") };
     assert_eq!(found, serde_json::from_str::<Value>(stored).unwrap());
     let items = aws.emulator.call("DynamoDB_20120810.Scan", &json!({"TableName": LATEST}));

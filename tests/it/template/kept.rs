@@ -75,7 +75,10 @@ fn tables_are_encrypted_restorable_and_paid_by_use_and_their_keys_are_the_engine
             .collect()
     };
     let tables = template.all("AWS::DynamoDB::Table");
-    assert_eq!(tables.keys().collect::<Vec<_>>(), [&"CountsTable", &"LatestTable", &"RecentIdsTable", &"UsersTable"]);
+    assert_eq!(
+        tables.keys().collect::<Vec<_>>(),
+        [&"CountsTable", &"LatestTable", &"RecentIdsTable", &"UsersTable"]
+    );
     assert_eq!(keys(tables["UsersTable"]), ["username HASH"]);
     assert_eq!(keys(tables["CountsTable"]), ["pk HASH", "sk RANGE"]);
     assert_eq!(keys(tables["LatestTable"]), ["pk HASH", "sk RANGE"]);
