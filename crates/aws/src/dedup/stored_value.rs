@@ -19,15 +19,16 @@ use weir_core::{Record, latest::LatestValue};
 
 use crate::counts::table::Item;
 
-/// The longest line that is kept, in bytes. A claim is written twice, and each KB of it is paid for.
-const KEPT: usize = 2 << 10;
+/// The longest key and line that are kept, in bytes. With the rest of the claim they stay within 1 KB: a claim is written
+/// twice, and each begun KB is paid for.
+const KEPT: usize = 800;
 
 /// Returns the attributes for a record: none if it is no latest value.
 pub(super) fn attributes(record: &Record) -> Option<Item> {
     let key = record.latest_key()?;
     let line = std::str::from_utf8(record.line()).ok()?;
     let mut attributes = vec![("latest_key", key.to_string())];
-    if line.len() <= KEPT {
+    if key.as_str().len() + line.len() <= KEPT {
         attributes.push(("line", line.to_owned()));
     } else {
         let (head, rest) = divided(line)?;
