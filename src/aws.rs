@@ -6,7 +6,7 @@ mod cached_grants;
 use std::{env, num::NonZeroU16, time::Duration};
 
 use anyhow::{Context, Result, bail};
-use weir_aws::{Aws, Batching, DynamoCounts, DynamoUsers, Names, S3Lake, S3Quarantine, S3Raw};
+use weir_aws::{Aws, Batching, DynamoCounts, DynamoLatest, DynamoUsers, Names, S3Lake, S3Quarantine, S3Raw};
 use weir_core::ports::Ports;
 
 pub(crate) use cached_grants::CachedGrants;
@@ -53,6 +53,12 @@ pub(crate) async fn users() -> Result<DynamoUsers> {
 pub(crate) async fn counts() -> Result<DynamoCounts> {
     let table = name("WEIR_COUNTS_TABLE")?;
     Ok(Aws::from_env().await.counts(&table, shards()?))
+}
+
+/// Returns the latest values.
+pub(crate) async fn latest() -> Result<DynamoLatest> {
+    let (table, bucket) = (name("WEIR_LATEST_TABLE")?, name("WEIR_LAKE_BUCKET")?);
+    Ok(Aws::from_env().await.latest(&table, &bucket))
 }
 
 /// Returns the batches.

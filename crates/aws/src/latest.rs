@@ -34,7 +34,7 @@ use tokio::time::{Instant, timeout_at};
 use weir_core::{
     EventType, LatestKey, Random, Username,
     latest::{LatestValue, Resource},
-    ports::{LatestValues, LatestValuesAdmin, PortError},
+    ports::{LatestValues, LatestValuesAdmin, PortError, ReadLatest},
 };
 
 use crate::{
@@ -205,7 +205,10 @@ impl LatestValues for DynamoLatest {
             stream::iter(raising).buffer_unordered(CONCURRENT).collect().await;
         values.iter().map(|value| raised[&value.resource].clone()).collect()
     }
+}
 
+#[async_trait]
+impl ReadLatest for DynamoLatest {
     async fn read(
         &self,
         username: &Username,

@@ -21,7 +21,7 @@ use weir_aws::{Aws, Batched, Batching, DynamoLatest};
 use weir_core::{
     Event, EventType, LatestKey, Record, Stamp, SystemClock, SystemRandom, Timestamp, Username,
     latest::LatestValue,
-    ports::{LatestValues, PortError},
+    ports::{LatestValues, PortError, ReadLatest},
 };
 use weir_lambda::testing::{Call, StubAws};
 

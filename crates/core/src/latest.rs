@@ -84,8 +84,14 @@ fn without_line_break(line: Bytes) -> Bytes {
 #[must_use]
 pub fn newest(values: impl IntoIterator<Item = LatestValue>) -> Vec<LatestValue> {
     let mut newest = Newest::default();
-    values.into_iter().for_each(|value| newest.raise(value));
+    newest.extend(values);
     newest.into_values().collect()
+}
+
+impl Extend<LatestValue> for Newest {
+    fn extend<T: IntoIterator<Item = LatestValue>>(&mut self, values: T) {
+        values.into_iter().for_each(|value| self.raise(value));
+    }
 }
 
 /// The newest value of each resource among those that were raised.

@@ -8,7 +8,7 @@
 //! | [`Settlement`] | fan-out | DynamoDB | the store |
 //! | [`SettledCounts`] | collector, audit | DynamoDB | the store |
 //! | [`RecentRejected`] | collector | DynamoDB | the store |
-//! | [`LatestValues`] | collector, audit | DynamoDB | the store and an overlay in memory |
+//! | [`LatestValues`], [`ReadLatest`] | collector, audit, `weir latest` | DynamoDB | the store and an overlay in memory |
 //! | [`LatestValuesAdmin`] | audit | DynamoDB | the store |
 //! | [`Users`], [`UserAdmin`] | authorizer; `weir user` | DynamoDB | the store |
 //! | [`Raw`] | fan-out, audit | S3 | a folder |
@@ -18,6 +18,8 @@
 //! | [`QuarantineObjects`] | tests | S3 | a folder |
 //! | [`Books`], [`BooksAdmin`] | audit | DynamoDB | the store |
 //! | [`Health`] | collector | all of the above | all of the above |
+
+mod latest;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -32,13 +34,15 @@ use bytes::Bytes;
 use futures_util::Stream as AsyncStream;
 
 use crate::{
-    BatchId, BatchKey, Counter, EventType, Hour, Increment, LatestKey, Partition, Record, Username,
+    BatchId, BatchKey, Counter, EventType, Hour, Increment, Partition, Record, Username,
     books::{Correction, TypeCounts},
     counts::{KeyCount, KeysRequest, SettledTotals},
     latest::LatestValue,
     rejected::RejectedEvent,
     users::{StoredUser, User},
 };
+
+pub use latest::{LatestValues, LatestValuesAdmin, ReadLatest};
 
 /// Why an engine could not do what it was asked.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -230,42 +234,6 @@ pub trait RecentRejected: Send + Sync {
 
     /// Returns the user's latest, newest first: at most `limit`, and at most [`MAX_SHOWN`](crate::rejected::MAX_SHOWN).
     async fn latest(&self, username: &Username, limit: usize) -> Result<Vec<RejectedEvent>, PortError>;
-}
-
-/// The newest event of each resource.
-#[async_trait]
-pub trait LatestValues: Send + Sync {
-    /// Raises latest values: each value takes the place of its resource's, unless that is as new or newer. Returns an outcome
-    /// for each value, in their order. Idempotent, and so a caller may repeat what failed; the result does not depend on the
-    /// order of calls. A raised value is read at once.
-    ///
-    /// Needed where records are appended as [`Appended::Stored`]; other engines have raised the values of what they stored.
-    async fn raise(&self, values: &[LatestValue]) -> Vec<Result<(), PortError>>;
-
-    /// Returns the latest values of resources of a user and type, in the order asked; `None` for a key without one.
-    async fn read(
-        &self,
-        username: &Username,
-        event_type: &EventType,
-        keys: &[LatestKey],
-    ) -> Result<Vec<Option<LatestValue>>, PortError>;
-
-    /// Returns the latest values of a user and type whose keys are behind `after` (`None`: from the first), in the order of
-    /// the keys' bytes: at most `limit`, and fewer only at the end.
-    async fn list(
-        &self,
-        username: &Username,
-        event_type: &EventType,
-        after: Option<&LatestKey>,
-        limit: usize,
-    ) -> Result<Vec<LatestValue>, PortError>;
-}
-
-/// Corrections of latest values.
-#[async_trait]
-pub trait LatestValuesAdmin: LatestValues {
-    /// Removes a latest value that was read, unless another one has taken its place since.
-    async fn remove(&self, value: &LatestValue) -> Result<(), PortError>;
 }
 
 /// All counts beside each other, to be compared with the lake.

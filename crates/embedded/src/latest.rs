@@ -13,10 +13,10 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use weir_core::{
     EventType, LatestKey, Username,
     latest::{LatestValue, Resource},
-    ports::{LatestValues, LatestValuesAdmin, PortError},
+    ports::{LatestValues, LatestValuesAdmin, PortError, ReadLatest},
 };
 
-use crate::{engine::Embedded, journal::latest, store::Readers};
+use crate::{counts::books::BooksOnDisk, engine::Embedded, journal::latest, store::name};
 
 const READING: &str = "reading latest values";
 const RAISING: &str = "raising latest values";
@@ -33,25 +33,20 @@ impl LatestValues for Embedded {
         let raised = self.inner.journal.work(RAISING, move |db| raise(db, &raised)).await;
         vec![raised; values.len()]
     }
+}
 
+#[async_trait]
+impl ReadLatest for Embedded {
     async fn read(
         &self,
         username: &Username,
         event_type: &EventType,
         keys: &[LatestKey],
     ) -> Result<Vec<Option<LatestValue>>, PortError> {
-        let resource = |key: &LatestKey| Resource {
-            username: username.clone(),
-            event_type: event_type.clone(),
-            key: key.clone(),
-        };
-        let resources: Vec<Resource> = keys.iter().map(resource).collect();
+        let resources = resources(username, event_type, keys);
         let snapshot = self.inner.overlay.snapshot();
-        let query = move |db: &Connection| {
-            let read = |resource: &Resource| Ok(newer(snapshot.latest(resource), stored(db, resource)?));
-            resources.iter().map(read).collect()
-        };
-        self.inner.readers.read(READING, query).await
+        let read = move |db: &Connection| read(db, &resources, |resource| snapshot.latest(resource));
+        self.inner.readers.read(READING, read).await
     }
 
     async fn list(
@@ -61,9 +56,53 @@ impl LatestValues for Embedded {
         after: Option<&LatestKey>,
         limit: usize,
     ) -> Result<Vec<LatestValue>, PortError> {
+        let page = Page::new(username, event_type, after, limit);
         let snapshot = self.inner.overlay.snapshot();
-        let moving = snapshot.latest_of(username, event_type, after);
-        list(&self.inner.readers, username, event_type, after, limit, moving).await
+        let list = move |db: &Connection| {
+            let moving = snapshot.latest_of(&page.username, &page.event_type, page.after.as_ref());
+            page.read(db, moving)
+        };
+        self.inner.readers.read(READING, list).await
+    }
+}
+
+/// A data folder that another process may be serving has no overlay here: it is read from the journal.
+#[async_trait]
+impl ReadLatest for BooksOnDisk {
+    async fn read(
+        &self,
+        username: &Username,
+        event_type: &EventType,
+        keys: &[LatestKey],
+    ) -> Result<Vec<Option<LatestValue>>, PortError> {
+        let resources = resources(username, event_type, keys);
+        let read = move |db: &Connection| {
+            if !is_kept(db)? {
+                return Ok(vec![None; resources.len()]);
+            }
+            let newest = latest::in_journal(db)?;
+            read(db, &resources, |resource| newest.get(resource))
+        };
+        self.0.read(READING, read).await
+    }
+
+    async fn list(
+        &self,
+        username: &Username,
+        event_type: &EventType,
+        after: Option<&LatestKey>,
+        limit: usize,
+    ) -> Result<Vec<LatestValue>, PortError> {
+        let page = Page::new(username, event_type, after, limit);
+        let list = move |db: &Connection| {
+            if !is_kept(db)? {
+                return Ok(Vec::new());
+            }
+            let newest = latest::in_journal(db)?;
+            let behind = newest.behind(&page.username, &page.event_type, page.after.as_ref());
+            page.read(db, behind.map(|value| (value.resource.key.clone(), value)).collect())
+        };
+        self.0.read(READING, list).await
     }
 }
 
@@ -91,35 +130,64 @@ impl LatestValuesAdmin for Embedded {
     }
 }
 
-/// Lists the stored values, with those that are on their way.
-async fn list(
-    readers: &Readers,
-    username: &Username,
-    event_type: &EventType,
-    after: Option<&LatestKey>,
+/// Whether a folder has latest values: that of an earlier version has none.
+fn is_kept(db: &Connection) -> rusqlite::Result<bool> {
+    db.table_exists(None, "latest_values")
+}
+
+fn resources(username: &Username, event_type: &EventType, keys: &[LatestKey]) -> Vec<Resource> {
+    let resource = |key: &LatestKey| Resource {
+        username: username.clone(),
+        event_type: event_type.clone(),
+        key: key.clone(),
+    };
+    keys.iter().map(resource).collect()
+}
+
+/// Reads stored values, or those on their way where they are newer.
+fn read(
+    db: &Connection,
+    resources: &[Resource],
+    moving: impl Fn(&Resource) -> Option<LatestValue>,
+) -> rusqlite::Result<Vec<Option<LatestValue>>> {
+    resources.iter().map(|resource| Ok(newer(moving(resource), stored(db, resource)?))).collect()
+}
+
+/// A part of a list.
+struct Page {
+    username: Username,
+    event_type: EventType,
+    after: Option<LatestKey>,
     limit: usize,
-    mut moving: BTreeMap<LatestKey, LatestValue>,
-) -> Result<Vec<LatestValue>, PortError> {
-    let (username, event_type, after) = (username.clone(), event_type.clone(), after.cloned());
-    let query = move |db: &Connection| {
+}
+
+impl Page {
+    fn new(username: &Username, event_type: &EventType, after: Option<&LatestKey>, limit: usize) -> Self {
+        let (username, event_type) = (username.clone(), event_type.clone());
+        Self { username, event_type, after: after.cloned(), limit }
+    }
+
+    /// Reads the stored values, and adds all those on their way that are behind `after`.
+    fn read(
+        &self,
+        db: &Connection,
+        mut moving: BTreeMap<LatestKey, LatestValue>,
+    ) -> rusqlite::Result<Vec<LatestValue>> {
         let mut rows = db.prepare_cached(
             "SELECT key, event FROM latest_values WHERE username = ?1 AND event_type = ?2 AND (key > ?3 OR ?4)
              ORDER BY key LIMIT ?5",
         )?;
-        let from = after.as_ref().map_or("", LatestKey::as_str);
-        let rows = rows.query_map(
-            params![username.as_str(), event_type.as_str(), from, after.is_none(), limit],
-            |row| value(row, 0),
-        )?;
+        let (user, of) = (self.username.as_str(), self.event_type.as_str());
+        let from = self.after.as_ref().map_or("", LatestKey::as_str);
+        let rows = rows.query_map(params![user, of, from, self.after.is_none(), self.limit], value)?;
         for row in rows {
             let row = row?;
             let key = row.resource.key.clone();
             let newest = newer(moving.remove(&key), Some(row));
             moving.extend(newest.map(|newest| (key, newest)));
         }
-        Ok(moving.into_values().take(limit).collect())
-    };
-    readers.read(READING, query).await
+        Ok(moving.into_values().take(self.limit).collect())
+    }
 }
 
 fn newer(one: Option<LatestValue>, other: Option<LatestValue>) -> Option<LatestValue> {
@@ -134,15 +202,15 @@ fn stored(db: &Connection, resource: &Resource) -> rusqlite::Result<Option<Lates
     db.prepare_cached(
         "SELECT key, event FROM latest_values WHERE username = ?1 AND event_type = ?2 AND key = ?3",
     )?
-    .query_row([username.as_str(), event_type.as_str(), key.as_str()], |row| value(row, 0))
+    .query_row([username.as_str(), event_type.as_str(), key.as_str()], value)
     .optional()
 }
 
-/// Reads a value from the columns `key` and `event`, of which `key` is this one.
-fn value(row: &Row<'_>, key: usize) -> rusqlite::Result<LatestValue> {
-    let event = Bytes::copy_from_slice(row.get_ref(key + 1)?.as_blob()?);
-    LatestValue::read(crate::store::name(row, key)?, event).map_err(|error| {
-        rusqlite::Error::FromSqlConversionFailure(key + 1, rusqlite::types::Type::Blob, error.into())
+/// Reads a value from the columns `key` and `event`.
+fn value(row: &Row<'_>) -> rusqlite::Result<LatestValue> {
+    let event = Bytes::copy_from_slice(row.get_ref(1)?.as_blob()?);
+    LatestValue::read(name(row, 0)?, event).map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(1, rusqlite::types::Type::Blob, error.into())
     })
 }
 

@@ -27,7 +27,8 @@ use weir_core::{
     counts::{KeyCount, KeysRequest, SettledTotals},
     latest::LatestValue,
     ports::{
-        Appended, Health, LatestValues, LiveCounts, PortError, Ports, RecentRejected, SettledCounts, Stream,
+        Appended, Health, LatestValues, LiveCounts, PortError, Ports, ReadLatest, RecentRejected,
+        SettledCounts, Stream,
     },
     rejected::RejectedEvent,
     users::Scope,
@@ -150,7 +151,10 @@ impl LatestValues for Script {
         };
         values.iter().map(raise).collect()
     }
+}
 
+#[async_trait]
+impl ReadLatest for Script {
     async fn read(
         &self,
         _: &Username,

@@ -13,7 +13,7 @@ use futures_util::future::{join_all, try_join_all};
 use weir_core::{
     EventType, LatestKey, Username,
     latest::{LatestValue, Resource},
-    ports::{LatestValues, PortError},
+    ports::{LatestValues, PortError, ReadLatest},
 };
 
 use super::{
@@ -77,7 +77,10 @@ impl LatestValues for BatchedLatestValues {
             |Dropped| PortError::unavailable(RAISING, "the shared call broke off, or was never made");
         join_all(raising).await.into_iter().map(|raised| raised.map_err(dropped).flatten()).collect()
     }
+}
 
+#[async_trait]
+impl ReadLatest for BatchedLatestValues {
     async fn read(&self, username: &Username, event_type: &EventType, keys: &[LatestKey]) -> Found {
         let parts = keys.chunks(MOST).map(|part| {
             self.settings.stats.reads.request();

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use rusqlite::{Connection, Error, params, types::Type};
 use weir_core::{
     EventType, LatestKey, RecordHead,
-    latest::{LatestValue, Resource},
+    latest::{LatestValue, Newest, Resource},
 };
 
 /// The newest events of a row.
@@ -76,6 +76,22 @@ pub(crate) fn read(column: &str, lines: &[u8]) -> rusqlite::Result<Vec<LatestVal
 fn line_at(lines: &[u8], at: usize) -> &[u8] {
     let rest = lines.get(at..).unwrap_or_default();
     rest.split_inclusive(|byte| *byte == b'\n').next().unwrap_or_default()
+}
+
+/// Returns the newest events of the whole journal.
+pub(crate) fn in_journal(db: &Connection) -> rusqlite::Result<Newest> {
+    let mut newest = Newest::default();
+    // A folder that an earlier version of Weir serves has none.
+    if !db.column_exists(None, "journal", "latest")? {
+        return Ok(newest);
+    }
+    let mut rows = db.prepare_cached("SELECT latest, lines FROM journal WHERE latest IS NOT NULL")?;
+    let mut rows = rows.query([])?;
+    while let Some(row) = rows.next()? {
+        let values = read(row.get_ref(0)?.as_str()?, row.get_ref(1)?.as_blob()?)?;
+        values.into_iter().for_each(|value| newest.raise(value));
+    }
+    Ok(newest)
 }
 
 /// Removes the latest values of a type from the journal; the events stay. Nothing has been read from it yet.
