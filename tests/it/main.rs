@@ -33,6 +33,7 @@ mod flood;
 mod hostile_catalog;
 mod image_and_unit;
 mod lake;
+mod latest;
 #[cfg(target_os = "linux")]
 mod lost_files;
 mod many_events;

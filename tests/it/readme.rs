@@ -2,7 +2,10 @@
 
 use std::{fs, path::Path, process::Command};
 
-use crate::harness::{self, Weir, path_with_venv};
+use crate::{
+    harness::{self, Weir, path_with_venv},
+    latest,
+};
 
 /// The pages whose commands are run, one after the other, on the same server.
 const PAGES: [&str; 6] = [
@@ -30,12 +33,7 @@ fn shell_blocks() -> Vec<String> {
 #[test]
 fn every_command_of_the_readme_and_its_pages_works() {
     let weir = Weir::start();
-    let programs = tempfile::tempdir().unwrap();
-    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_weir"), programs.path().join("weir")).unwrap();
-    let path = std::env::join_paths(
-        std::iter::once(programs.path().to_owned()).chain(std::env::split_paths(&path_with_venv())),
-    );
-    let path = path.unwrap();
+    let programs = programs();
     let mut ran = 0;
     for block in shell_blocks() {
         // The two that start everything: the harness has started the same program, and this very test is run by the other.
@@ -43,24 +41,55 @@ fn every_command_of_the_readme_and_its_pages_works() {
             continue;
         }
         let block = block.replace("cargo run --quiet --", "weir").replace("localhost:8080", &weir.url());
-        let output = Command::new("sh")
-            .args(["-euc", &block])
-            // What they make is left here.
-            .current_dir(programs.path())
-            .env("HOME", programs.path())
-            .env("PATH", &path)
-            .env("WEIR_DATA", weir.data())
-            .env("CREDENTIALS", &weir.credentials)
-            .output()
-            .unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        let printed = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success(), "{block}\n{said}");
+        let printed = run(&weir, programs.path(), &block);
         assert!(!printed.contains("urn:weir:problem"), "{block}\n{printed}");
         ran += 1;
     }
     assert_eq!(ran, 7, "blocks of the pages");
     assert_eq!(weir.get("/button/click/count?button_id=abc").json(), harness::json!({"count": 1}));
+}
+
+#[test]
+fn every_command_of_the_page_on_latest_values_works() {
+    let catalog = latest::catalog();
+    let weir = Weir::start_with(&["--catalog", catalog.path().to_str().unwrap(), "--flush-every", "100ms"]);
+    let page = page("docs/LATEST.md");
+    let blocks: Vec<&str> =
+        page.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert_eq!(blocks.len(), 2);
+    let programs = programs();
+    for block in blocks {
+        let block = block.replace("localhost:8080", &weir.url());
+        let printed = run(&weir, programs.path(), &block);
+        assert!(!printed.contains("urn:weir:problem"), "{block}\n{printed}");
+    }
+}
+
+/// A folder in which `weir` is, for a shell.
+fn programs() -> tempfile::TempDir {
+    let programs = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_weir"), programs.path().join("weir")).unwrap();
+    programs
+}
+
+/// Runs a block in a shell, and gives what it printed.
+fn run(weir: &Weir, programs: &Path, block: &str) -> String {
+    let path = std::env::join_paths(
+        std::iter::once(programs.to_owned()).chain(std::env::split_paths(&path_with_venv())),
+    );
+    let output = Command::new("sh")
+        .args(["-euc", block])
+        // What they make is left here.
+        .current_dir(programs)
+        .env("HOME", programs)
+        .env("PATH", path.unwrap())
+        .env("WEIR_DATA", weir.data())
+        .env("CREDENTIALS", &weir.credentials)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{block}\n{said}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 #[test]
