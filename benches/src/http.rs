@@ -2,6 +2,7 @@
 //! store can do without HTTP. Every answer means that its events are on the disk. Server and clients share the
 //! machine, so what is measured is what both can do together.
 
+mod latest;
 mod limits;
 mod load;
 mod server;
@@ -138,6 +139,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
             report.add(&kind.name, "share of that over HTTP", over_http / store * 100.0, "%", None);
         }
     }
+    latest::measure(&mut report, options, &program, folder.path())?;
     Ok(report)
 }
 
@@ -150,7 +152,7 @@ fn measure(
     data: &Path,
     kind: &Kind,
 ) -> anyhow::Result<()> {
-    let server = Server::start(program, data)?;
+    let server = Server::start(program, data, None)?;
     let head = format!(
         "POST {} HTTP/1.1\r\nhost: {}\r\nauthorization: Basic {}\r\ncontent-type: application/json\r\n",
         kind.route,

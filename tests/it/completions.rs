@@ -86,6 +86,7 @@ fn each_command_lists_and_takes_the_options_that_it_uses_and_no_others() {
         (&["send"], &["catalog"]),
         (&["tail"], &shared),
         (&["counts"], &["data", "engine", "catalog"]),
+        (&["latest"], &["data", "engine", "catalog"]),
         (&["completions"], &[]),
     ];
     let tested: BTreeSet<String> =

@@ -21,11 +21,12 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts a program on a new data folder.
-    pub(crate) fn start(program: &Path, data: &Path) -> anyhow::Result<Self> {
+    /// Starts a program on a new data folder; with the built-in catalog, if no other is named.
+    pub(crate) fn start(program: &Path, data: &Path, catalog: Option<&Path>) -> anyhow::Result<Self> {
         let mut child = Command::new(program)
             .args(["serve", "--listen", "127.0.0.1:0", "--data"])
             .arg(data)
+            .args(catalog.iter().flat_map(|folder| [Path::new("--catalog"), folder]))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()

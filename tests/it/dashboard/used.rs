@@ -59,6 +59,28 @@ fn what_others_send_moves_the_numbers_without_a_reload() {
 }
 
 #[test]
+fn the_latest_values_of_a_type_that_keeps_them_are_shown_and_change() {
+    let catalog = crate::latest::catalog();
+    let weir = Weir::start_with(&["--catalog", catalog.path().to_str().unwrap(), "--flush-every", "100ms"]);
+    let reading = |sensor: &str, celsius: f64| {
+        let reading = json!({"sensor_id": sensor, "celsius": celsius}).to_string();
+        assert_eq!(weir.post("/sensor/reading", reading).status, 200);
+    };
+    reading("kitchen", 21.5);
+    let browser = signed_in(&weir);
+    browser.until_contains("#newest-list", "celsius: 21.5");
+    reading("kitchen", 22.0);
+    reading("<b>cellar", 12.25);
+    browser.until_contains("#newest-list", "celsius: 12.25");
+    let shown = browser.run("return document.querySelector('#newest').innerText", &json!([])).to_string();
+    assert!(
+        shown.contains("<b>cellar") && shown.contains("By sensor_id.") && !shown.contains("21.5"),
+        "{shown}"
+    );
+    no_errors_but(&browser, &[]);
+}
+
+#[test]
 fn events_of_last_year_have_bars_by_month_which_are_hidden_without_them() {
     const DAY: u64 = 24 * 60 * 60 * 1000;
     let weir = Weir::start();

@@ -111,7 +111,9 @@ const typesOf = (description) => {
     const name = content?.schema?.$ref?.replace("#/components/schemas/", "");
     if (!name) continue;
     const schema = description.components?.schemas?.[name] ?? {};
-    types.set(name, { name, route, schema, title: schema.title ?? name, example: content.example ?? {} });
+    const latest = description.paths[`${route}/latest`]?.get;
+    const latestBy = latest?.parameters?.[0]?.name;
+    types.set(name, { name, route, schema, title: schema.title ?? name, example: content.example ?? {}, latestBy });
   }
   return types;
 };

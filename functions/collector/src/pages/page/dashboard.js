@@ -29,7 +29,7 @@ class Dashboard {
     this.#types = types;
     this.#leave = leave;
     const titles = new Map([...types.values()].map(({ name, title }) => [name, title]));
-    this.#panel = new TypePanel(api);
+    this.#panel = new TypePanel(api, types);
     this.#latest = new Latest(api, titles);
     byId("tiles").addEventListener("keydown", (event) => this.#key(event));
     document.querySelector(".try").hidden = types.size === 0;

@@ -1,7 +1,8 @@
 // What is shown of the chosen type, and of what was rejected. Parts that the API does not have stay hidden.
 
-/** How many keys and how many rejected events are shown. */
+/** How many keys, how many latest values and how many rejected events are shown. */
 const KEYS = 10;
+const NEWEST = 10;
 const LATEST = 10;
 
 /** An answer, or undefined where there is no such path. */
@@ -14,16 +15,21 @@ const ifThere = async (answer) => {
   }
 };
 
-/** The panel below the tiles: keys, and events over time. */
+/** What Weir stamps onto an event. */
+const STAMPED = ["time", "event_id", "username", "event_type", "received_at", "occurred_at"];
+
+/** The panel below the tiles: keys, latest values, and events over time. */
 class TypePanel {
   #api;
+  #types;
   #hours = hourChart();
   #days = dayChart();
   #months = monthChart();
   #shown = { type: "", live: "", settled: "" };
 
-  constructor(api) {
+  constructor(api, types) {
     this.#api = api;
+    this.#types = types;
     byId("charts").append(this.#hours.element, this.#days.element, this.#months.element);
   }
 
@@ -34,14 +40,19 @@ class TypePanel {
     const was = this.#shown;
     const path = `counts/${encodeURIComponent(type)}`;
     const read = (changed, below) => changed && ifThere(this.#api.get(path + below));
-    const [keys, hours, days] = await Promise.all([
+    const { route, latestBy } = this.#types.get(type) ?? {};
+    const newest = async () =>
+      is.live !== was.live && latestBy && ifThere(this.#api.get(`${route.slice(1)}/latest?limit=${NEWEST}`));
+    const [keys, hours, days, values] = await Promise.all([
       read(is.live !== was.live, `?limit=${KEYS}`),
       read(is.settled !== was.settled, "/hours"),
       read(is.settled !== was.settled, `/days?from=${dayBefore(DAYS_READ - 1)}`),
+      newest(),
     ]);
     if (this.#api.ended) return;
     this.#shown = is;
     if (keys !== false) this.#showKeys(keys);
+    if (values !== false) this.#showNewest(values, latestBy);
     if (hours !== false) this.#showChart(this.#hours, hours && hourPoints(hours));
     if (days !== false) {
       this.#showChart(this.#days, days && dayPoints(days));
@@ -68,6 +79,19 @@ class TypePanel {
       return make("li", {}, make("bdi", { class: "key" }, visible(key)), make("span", { class: "count" }, number(count)), bar);
     });
     byId("keys-list").replaceChildren(...rows);
+  }
+
+  #showNewest(answer, by) {
+    byId("newest").hidden = answer === undefined;
+    const values = answer?.latest ?? [];
+    setText(byId("newest-note"), values.length === 0 ? `By ${by}: none so far.` : `By ${by}${answer.next ? `, the first ${NEWEST}` : ""}.`);
+    const rows = values.map((value) => {
+      const fields = Object.entries(value).filter(([name]) => name !== by && !STAMPED.includes(name));
+      const text = fields.map(([name, field]) => `${name}: ${typeof field === "string" ? field : JSON.stringify(field)}`).join(", ");
+      const key = make("bdi", { class: "key" }, visible(value[by]));
+      return make("li", {}, key, timeAgo(value.time), make("bdi", { class: "fields quiet small" }, visible(text).slice(0, 200)));
+    });
+    byId("newest-list").replaceChildren(...rows);
   }
 }
 
