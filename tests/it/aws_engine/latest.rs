@@ -81,13 +81,13 @@ fn the_newest_event_of_a_sensor_is_read_at_once_in_whatever_order_events_come() 
 #[test]
 fn an_event_whose_latest_value_was_not_raised_is_raised_as_it_was_stored_when_it_is_sent_again() {
     let (aws, catalog) = (OnAws::start(), catalog());
-    let served = ("WEIR_CATALOG", catalog.path().to_str().unwrap());
+    let setting = ("WEIR_CATALOG", catalog.path().to_str().unwrap());
     let ann = aws.user("ann");
-    let failing = aws.serve(&[served, ("WEIR_LATEST_TABLE", "no-such-table")]);
+    let failing = aws.serve(&[setting, ("WEIR_LATEST_TABLE", "no-such-table")]);
     let event = reading("s-1", "e-1", None, "x");
     assert_eq!(failing.post(&ann, "/sensor/reading", &event).status, 503);
     drop(failing);
-    let server = aws.serve(&[served]);
+    let server = aws.serve(&[setting]);
     server.get(&ann, "/sensor/reading/latest?sensor_id=s-1").problem(404, "no-latest-value");
     assert_eq!(server.post(&ann, "/sensor/reading", &event).status, 200);
     let found = server.get(&ann, "/sensor/reading/latest?sensor_id=s-1").json();
