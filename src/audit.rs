@@ -305,6 +305,10 @@ impl Audit {
         let (user, event_type) = whose;
         // Latest values come first: the events of those that are read are known then.
         let values_before = self.kept(whose).await?;
+        let in_stream = match &values_before {
+            Some(_) => self.books.latest_in_stream(user, event_type).await?,
+            None => Vec::new(),
+        };
         let (before, in_batches) = self.reading(whose).await?;
         let unsettled = before.counts.under_way.as_ref().map_or(&[][..], |under_way| &under_way.unsettled);
         let found = self.recounter.recount(user, event_type, self.hours, unsettled).await;
@@ -324,7 +328,7 @@ impl Audit {
             (Some(values_before), Some(values)) => {
                 let mut newest: Newest = found.latest;
                 newest.extend(in_batches.latest.into_values());
-                newest.extend(before.counts.under_way.iter().flat_map(|under_way| under_way.latest.clone()));
+                newest.extend(in_stream);
                 let all_are_known = still || before.under_way.is_some();
                 latest::compare(&newest, &values_before, values, all_are_known)
             }

@@ -244,6 +244,11 @@ pub trait Books: Send + Sync {
 
     /// Returns all counts of a user's events of a type; as of one moment, if the engine can.
     async fn counts_of(&self, username: &Username, event_type: &EventType) -> Result<TypeCounts, PortError>;
+
+    /// Returns the newest event of each resource among those in no batch yet; nothing if the engine cannot know them.
+    async fn latest_in_stream(&self, _: &Username, _: &EventType) -> Result<Vec<LatestValue>, PortError> {
+        Ok(Vec::new())
+    }
 }
 
 /// Corrections of live counts.

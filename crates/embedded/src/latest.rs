@@ -244,3 +244,93 @@ pub(crate) fn forget_type(db: &Connection, event_type: &EventType) -> rusqlite::
     latest::forget_type(db, event_type)?;
     db.execute("DELETE FROM latest_values WHERE event_type = ?1", [event_type.as_str()]).map(drop)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use weir_core::{Catalog, Event, Record, Stamp, SystemClock, Timestamp, ports::Stream};
+
+    use super::*;
+    use crate::{Deliveries, Flush, OpenError};
+
+    fn record(event_type: &str, key: &str, time: u64) -> Record {
+        let stamp = Stamp {
+            username: "ann".parse().unwrap(),
+            event_id: format!("e-{time}").parse().unwrap(),
+            received_at: Timestamp::saturating(time),
+        };
+        let event = Event::read("{}").unwrap();
+        let record = Record::accepted(&event, &event_type.parse().unwrap(), None, stamp);
+        record.latest_under(Some(LatestKey::of(key)))
+    }
+
+    fn catalog(latest_by: &str) -> Catalog {
+        let file = |name: &str, latest_by: &str| {
+            format!(
+                r#"{{"type": "object", "properties": {{"a": {{"type": "string"}}, "b": {{"type": "string"}}}},
+                     "x-weir": {{"route": "/{name}", "latest_by": "{latest_by}"}}}}"#
+            )
+        };
+        let (one, other) = (file("one", latest_by), file("other", "a"));
+        Catalog::read([("one.json", &*one), ("other.json", &*other)]).unwrap()
+    }
+
+    /// Opens a folder, in whose journal everything stays. The threads of the engine before hold it until they end.
+    async fn open(folder: &std::path::Path, catalog: &Catalog) -> (Embedded, Deliveries) {
+        loop {
+            let flush = Flush { every: Duration::from_hours(1), size: u64::MAX };
+            match Embedded::open_with_catalog(folder, flush, Arc::new(SystemClock), catalog) {
+                Ok((engine, deliveries, _)) => return (engine, deliveries),
+                Err(OpenError::InUse(_)) => tokio::time::sleep(Duration::from_millis(10)).await,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
+    async fn times(engine: &Embedded, event_type: &str) -> Vec<(String, u64)> {
+        let (ann, event_type) = ("ann".parse().unwrap(), event_type.parse().unwrap());
+        let listed = engine.list(&ann, &event_type, None, 9).await.unwrap();
+        listed
+            .into_iter()
+            .map(|value| (value.resource.key.to_string(), value.version.time.millis()))
+            .collect()
+    }
+
+    fn expected(times: &[(&str, u64)]) -> Vec<(String, u64)> {
+        times.iter().map(|(key, time)| ((*key).to_owned(), *time)).collect()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn values_in_the_journal_outlive_a_process_and_another_field_removes_those_of_its_type_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let (engine, deliveries) = open(folder.path(), &catalog("a")).await;
+        // In the table: of x a newer one than the journal has, of y an older one.
+        engine.append(vec![record("one", "x", 9), record("one", "y", 1), record("other", "z", 1)]).await;
+        engine.flush().await.unwrap();
+        let rows = vec![
+            record("one", "x", 5),
+            record("other", "z", 7),
+            record("one", "y", 6),
+            record("one", "y", 3),
+        ];
+        engine.append(rows).await;
+        engine.append(vec![record("one", "w", 2)]).await;
+        let of_one = expected(&[("w", 2), ("x", 9), ("y", 6)]);
+        assert_eq!(times(&engine, "one").await, of_one);
+        drop((engine, deliveries));
+        let (engine, deliveries) = open(folder.path(), &catalog("a")).await;
+        assert_eq!(times(&engine, "one").await, of_one);
+        let (on_disk, ..) = crate::open_books(folder.path()).unwrap();
+        let listed = on_disk.list(&"ann".parse().unwrap(), &"one".parse().unwrap(), None, 9).await.unwrap();
+        assert_eq!(listed.len(), 3);
+        drop((engine, deliveries));
+        let (engine, deliveries) = open(folder.path(), &catalog("b")).await;
+        assert_eq!(times(&engine, "one").await, expected(&[]));
+        assert_eq!(times(&engine, "other").await, expected(&[("z", 7)]));
+        engine.append(vec![record("one", "new", 4)]).await;
+        drop((engine, deliveries));
+        let (engine, _deliveries) = open(folder.path(), &catalog("b")).await;
+        assert_eq!(times(&engine, "one").await, expected(&[("new", 4)]));
+    }
+}

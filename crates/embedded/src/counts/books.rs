@@ -8,6 +8,7 @@ use rusqlite::{Connection, Error, params};
 use weir_core::{
     BatchKey, Counter, EventType, Increment, Username,
     books::{Correction, TypeCounts, UnderWay},
+    latest::LatestValue,
     ports::{Books, BooksAdmin, PortError},
 };
 
@@ -45,6 +46,15 @@ impl Books for BooksOnDisk {
         let (username, event_type) = (username.clone(), event_type.clone());
         self.0.read(WHAT, move |db| counts_of(db, &username, &event_type)).await
     }
+
+    async fn latest_in_stream(
+        &self,
+        username: &Username,
+        event_type: &EventType,
+    ) -> Result<Vec<LatestValue>, PortError> {
+        let (username, event_type) = (username.clone(), event_type.clone());
+        self.0.read(WHAT, move |db| latest_in_stream(db, &username, &event_type)).await
+    }
 }
 
 #[async_trait]
@@ -56,6 +66,15 @@ impl Books for Embedded {
     async fn counts_of(&self, username: &Username, event_type: &EventType) -> Result<TypeCounts, PortError> {
         let (username, event_type) = (username.clone(), event_type.clone());
         self.inner.readers.read(WHAT, move |db| counts_of(db, &username, &event_type)).await
+    }
+
+    async fn latest_in_stream(
+        &self,
+        username: &Username,
+        event_type: &EventType,
+    ) -> Result<Vec<LatestValue>, PortError> {
+        let (username, event_type) = (username.clone(), event_type.clone());
+        self.inner.readers.read(WHAT, move |db| latest_in_stream(db, &username, &event_type)).await
     }
 }
 
@@ -125,10 +144,16 @@ fn counts_of(db: &Connection, username: &Username, event_type: &EventType) -> ru
             }
         }
     })?;
-    let newest = latest::in_journal(db)?;
-    under_way.latest = newest.behind(username, event_type, None).collect();
     counts.under_way = Some(under_way);
     Ok(counts)
+}
+
+fn latest_in_stream(
+    db: &Connection,
+    username: &Username,
+    event_type: &EventType,
+) -> rusqlite::Result<Vec<LatestValue>> {
+    Ok(latest::in_journal(db)?.behind(username, event_type, None).collect())
 }
 
 fn each_journal_row(db: &Connection, mut take: impl FnMut(u64, Vec<Increment>)) -> rusqlite::Result<()> {

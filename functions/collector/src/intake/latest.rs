@@ -25,12 +25,17 @@ impl Collector {
         records: &[Record],
         appended: &[Appended],
     ) -> Vec<Option<PortError>> {
+        let is_to_raise = |(record, appended): (&Record, &Appended)| match appended {
+            Appended::Stored => record.latest_key().is_some(),
+            Appended::Duplicate { stored } => stored.is_some(),
+            Appended::Counted | Appended::Refused(_) => false,
+        };
+        if !records.iter().zip(appended).any(is_to_raise) {
+            return Vec::new();
+        }
         let values: Vec<Option<LatestValue>> =
             records.iter().zip(appended).map(|(record, appended)| appended.to_raise(record)).collect();
         let newest = latest::newest(values.iter().flatten().cloned());
-        if newest.is_empty() {
-            return Vec::new();
-        }
         let raising = self.ports.latest.raise(&newest);
         let raised = match self.host.counted_within {
             None => raising.await,
