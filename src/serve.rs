@@ -139,8 +139,9 @@ async fn embedded(catalog: Arc<Catalog>, args: ServeArgs) -> Result<ExitCode> {
 async fn on_aws(catalog: Arc<Catalog>, args: ServeArgs) -> Result<ExitCode> {
     let limits = Limits::default();
     let clock = Arc::new(SystemClock);
-    let crate::aws::Serving { ports, batching, users } = crate::aws::serving().await?;
-    let take_stats = Box::new(move || crate::aws::take_stats(&batching));
+    let crate::aws::Serving { ports, stats, users } = crate::aws::serving(args.gather_for).await?;
+    let take_stats =
+        Box::new(move || metrics::EngineStats { shared: stats.take_shared(), aws_calls: stats.take_calls() });
     let metrics = Metrics::new(&catalog, None, Some(take_stats), limits.clone(), clock.clone());
     let listener = listen(args.listen, "--listen")?;
     let for_metrics = listen_for_metrics(&args)?;
