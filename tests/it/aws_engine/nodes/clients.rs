@@ -1,0 +1,104 @@
+//! Many clients that keep their connections to the proxy, and send their requests at the same time.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpSocket, TcpStream},
+    runtime::Runtime,
+    sync::watch,
+    task::JoinSet,
+};
+
+use crate::harness::{Value, basic, eventually, json};
+
+pub struct Clients {
+    runtime: Runtime,
+    rounds: watch::Sender<usize>,
+    answered: Arc<AtomicUsize>,
+    clients: JoinSet<()>,
+    number: usize,
+}
+
+impl Clients {
+    /// Connects them. In each round, each sends a read of one of so many counters.
+    pub fn connect(proxy: SocketAddr, credentials: &str, number: usize, counters: usize) -> Self {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let (rounds, _) = watch::channel(0);
+        let answered: Arc<AtomicUsize> = Arc::default();
+        let mut clients = JoinSet::new();
+        for client in 0..number {
+            let button = client % counters;
+            let request = format!(
+                "GET /button/click/count?button_id=button-{button} HTTP/1.1\r\nhost: weir\r\nauthorization: {}\r\n\r\n",
+                basic(credentials)
+            );
+            let (mut begun, answered) = (rounds.subscribe(), answered.clone());
+            let reading = async move {
+                let mut connection = TcpStream::connect(proxy).await.unwrap();
+                connection.set_nodelay(true).unwrap();
+                while begun.changed().await.is_ok() {
+                    connection.write_all(request.as_bytes()).await.unwrap();
+                    let (status, body) = answer(&mut connection).await;
+                    assert_eq!((status, &body), (200, &json!({"count": 3})));
+                    answered.fetch_add(1, Ordering::SeqCst);
+                }
+            };
+            clients.spawn_on(reading, runtime.handle());
+        }
+        Self { runtime, rounds, answered, clients, number }
+    }
+
+    /// Has each client send a request; `meanwhile` is done before the answers are waited for.
+    pub fn round(&mut self, meanwhile: impl FnOnce()) {
+        self.rounds.send_modify(|round| *round += 1);
+        meanwhile();
+        let expected = self.number * *self.rounds.borrow();
+        eventually("each client has its answer", || {
+            if let Some(ended) = self.runtime.block_on(async { self.clients.try_join_next() }) {
+                ended.expect("no client sees an error");
+            }
+            self.answered.load(Ordering::SeqCst) == expected
+        });
+    }
+}
+
+/// The status of the answer to a read that comes from this address of the machine.
+pub fn status_from(from: [u8; 4], proxy: SocketAddr, credentials: &str, headers: &str) -> u16 {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((from, 0).into()).unwrap();
+        let mut connection = socket.connect(proxy).await.unwrap();
+        let who = basic(credentials);
+        let request = format!("GET /counts HTTP/1.1\r\nhost: weir\r\nauthorization: {who}\r\n{headers}\r\n");
+        connection.write_all(request.as_bytes()).await.unwrap();
+        answer(&mut connection).await.0
+    })
+}
+
+/// The answer that comes: its status and body.
+async fn answer(connection: &mut TcpStream) -> (u16, Value) {
+    let mut bytes = Vec::new();
+    loop {
+        let mut piece = [0; 4096];
+        let length = connection.read(&mut piece).await.unwrap();
+        assert!(length > 0, "the connection was closed after {:?}", String::from_utf8_lossy(&bytes));
+        bytes.extend_from_slice(&piece[..length]);
+        let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else { continue };
+        let head = std::str::from_utf8(&bytes[..end]).unwrap().to_ascii_lowercase();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+        let length: usize = length.unwrap_or_else(|| panic!("how long is {head}")).parse().unwrap();
+        if let Some(body) = bytes.get(end + 4..end + 4 + length) {
+            return (status, serde_json::from_slice(body).unwrap());
+        }
+    }
+}
