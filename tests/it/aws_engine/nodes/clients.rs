@@ -16,7 +16,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use crate::harness::{Value, basic, eventually, json};
+use crate::harness::{Answer, basic, eventually};
 
 pub struct Clients {
     runtime: Runtime,
@@ -46,8 +46,8 @@ impl Clients {
                 connection.set_nodelay(true).unwrap();
                 while begun.changed().await.is_ok() {
                     connection.write_all(request.as_bytes()).await.unwrap();
-                    let (status, body) = answer(&mut connection).await;
-                    assert_eq!((status, &body), (200, &json!({"count": 3})));
+                    let answer = answer(&mut connection).await;
+                    assert_eq!((answer.status, answer.text().as_str()), (200, r#"{"count":3}"#));
                     answered.fetch_add(1, Ordering::SeqCst);
                 }
             };
@@ -70,22 +70,20 @@ impl Clients {
     }
 }
 
-/// The status of the answer to a read that comes from this address of the machine.
-pub fn status_from(from: [u8; 4], proxy: SocketAddr, credentials: &str, headers: &str) -> u16 {
+/// Sends a request in one packet, from this address of the machine.
+pub fn request_from(from: [u8; 4], proxy: SocketAddr, request: &str) -> Answer {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind((from, 0).into()).unwrap();
         let mut connection = socket.connect(proxy).await.unwrap();
-        let who = basic(credentials);
-        let request = format!("GET /counts HTTP/1.1\r\nhost: weir\r\nauthorization: {who}\r\n{headers}\r\n");
         connection.write_all(request.as_bytes()).await.unwrap();
-        answer(&mut connection).await.0
+        answer(&mut connection).await
     })
 }
 
-/// The answer that comes: its status and body.
-async fn answer(connection: &mut TcpStream) -> (u16, Value) {
+/// The answer that comes.
+async fn answer(connection: &mut TcpStream) -> Answer {
     let mut bytes = Vec::new();
     loop {
         let mut piece = [0; 4096];
@@ -93,12 +91,18 @@ async fn answer(connection: &mut TcpStream) -> (u16, Value) {
         assert!(length > 0, "the connection was closed after {:?}", String::from_utf8_lossy(&bytes));
         bytes.extend_from_slice(&piece[..length]);
         let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else { continue };
-        let head = std::str::from_utf8(&bytes[..end]).unwrap().to_ascii_lowercase();
-        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
-        let length: usize = length.unwrap_or_else(|| panic!("how long is {head}")).parse().unwrap();
+        let head = std::str::from_utf8(&bytes[..end]).unwrap();
+        let mut lines = head.lines();
+        let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+        let header = |line: &str| {
+            let (name, value) = line.split_once(": ").unwrap();
+            (name.to_ascii_lowercase(), value.to_owned())
+        };
+        let mut answer = Answer { status, headers: lines.map(header).collect(), body: Vec::new() };
+        let length: usize = answer.header("content-length").expect("a length").parse().unwrap();
         if let Some(body) = bytes.get(end + 4..end + 4 + length) {
-            return (status, serde_json::from_slice(body).unwrap());
+            answer.body = body.to_vec();
+            return answer;
         }
     }
 }
