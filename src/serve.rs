@@ -269,6 +269,12 @@ mod tests {
     use super::*;
     use crate::cli::Cli;
 
+    #[cfg(feature = "aws")]
+    #[test]
+    fn requests_gather_as_long_as_the_engine_lets_them_unless_set_otherwise() {
+        assert_eq!(Cli::parse_from(["weir"]).serve.gather_for, weir_aws::GATHERING);
+    }
+
     /// A store with one user, until their access key is removed.
     struct One(Mutex<Option<User>>);
 
