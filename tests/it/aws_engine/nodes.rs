@@ -212,8 +212,8 @@ fn weirs_own_limits_and_answers_hold_behind_the_proxy_for_each_client() {
     // Weir itself refuses what is too large, and reads a head of 32 KiB.
     let too_large = vec![b' '; (4 << 20) + 1];
     proxy.request("POST", Some(&ann), "/events", &too_large).problem(413, "body-too-large");
-    let long = format!("/nowhere?{}", "x".repeat(30 << 10));
-    let answer = proxy.request("GET", Some(&ann), &long, b"");
+    let path = format!("/nowhere?{}", "x".repeat(30 << 10));
+    let answer = proxy.request("GET", Some(&ann), &path, b"");
     let id = answer.problem(404, "not-found")["instance"].as_str().unwrap().to_owned();
     let id = id.strip_prefix("urn:weir:request:").unwrap();
     assert_eq!(answer.header("x-request-id"), Some(id));

@@ -22,7 +22,7 @@ pub struct Clients {
     runtime: Runtime,
     rounds: watch::Sender<usize>,
     answered: Arc<AtomicUsize>,
-    clients: JoinSet<()>,
+    reading: JoinSet<()>,
     number: usize,
 }
 
@@ -33,7 +33,7 @@ impl Clients {
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let (rounds, _) = watch::channel(0);
         let answered: Arc<AtomicUsize> = Arc::default();
-        let mut clients = JoinSet::new();
+        let mut reading = JoinSet::new();
         for client in 0..number {
             let button = client % counters;
             let request = format!(
@@ -41,7 +41,7 @@ impl Clients {
                 basic(credentials)
             );
             let (mut begun, answered) = (rounds.subscribe(), answered.clone());
-            let reading = async move {
+            let client = async move {
                 let mut connection = TcpStream::connect(proxy).await.unwrap();
                 connection.set_nodelay(true).unwrap();
                 while begun.changed().await.is_ok() {
@@ -51,9 +51,9 @@ impl Clients {
                     answered.fetch_add(1, Ordering::SeqCst);
                 }
             };
-            clients.spawn_on(reading, runtime.handle());
+            reading.spawn_on(client, runtime.handle());
         }
-        Self { runtime, rounds, answered, clients, number }
+        Self { runtime, rounds, answered, reading, number }
     }
 
     /// Has each client send a request; `meanwhile` is done before the answers are waited for.
@@ -62,7 +62,7 @@ impl Clients {
         meanwhile();
         let expected = self.number * *self.rounds.borrow();
         eventually("each client has its answer", || {
-            if let Some(ended) = self.runtime.block_on(async { self.clients.try_join_next() }) {
+            if let Some(ended) = self.runtime.block_on(async { self.reading.try_join_next() }) {
                 ended.expect("no client sees an error");
             }
             self.answered.load(Ordering::SeqCst) == expected
