@@ -7,6 +7,7 @@ mod audit;
 mod counts;
 #[path = "../../crates/aws/tests/emulator/process.rs"]
 mod emulator;
+mod nodes;
 mod on_aws;
 mod query;
 mod replay;
