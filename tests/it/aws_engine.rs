@@ -8,6 +8,7 @@ mod counts;
 #[path = "../../crates/aws/tests/emulator/process.rs"]
 mod emulator;
 mod latest;
+mod nodes;
 mod on_aws;
 mod query;
 mod replay;

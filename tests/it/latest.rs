@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 
 use weir_core::{Clock, SystemClock};
 
-use crate::harness::{Value, Weir, json};
+use crate::harness::{Value, Weir, eventually, json};
 
 /// The event type of docs/LATEST.md.
 pub(crate) fn reading() -> String {
@@ -203,7 +203,7 @@ fn stale_and_invented_latest_values_are_found_and_mended_and_a_backup_and_a_chan
         .replace(r#""latest_by": "sensor_id""#, r#""latest_by": "room""#);
     fs::write(folder.path().join("reading.json"), changed).unwrap();
     weir.restart();
-    assert!(weir.log().contains("latest values by sensor_id are removed"), "{}", weir.log());
+    eventually("the start warns of it", || weir.log().contains("latest values by sensor_id are removed"));
     assert_eq!(weir.get("/sensor/reading/latest").json()["latest"], json!([]));
     assert_eq!(weir.post("/sensor/reading", r#"{"sensor_id":"a","celsius":7,"room":"hall"}"#).status, 200);
     assert_eq!(weir.get("/sensor/reading/latest?room=hall").json()["celsius"], 7);

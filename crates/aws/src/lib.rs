@@ -18,6 +18,7 @@
 mod backoff;
 mod batch_get;
 mod batching;
+mod calls;
 mod counts;
 mod dedup;
 mod errors;
@@ -40,6 +41,7 @@ use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use weir_core::{Clock, Random, SystemClock, SystemRandom, ports::Ports};
 
 pub use batching::{Batched, Batching, BatchingStats, GATHERING};
+pub use calls::Calls;
 pub use counts::table::DynamoCounts;
 pub use dedup::RecentIds;
 pub use errors::explained;
@@ -115,6 +117,17 @@ impl Aws {
     #[must_use]
     pub fn new(config: SdkConfig, random: Arc<dyn Random>, clock: Arc<dyn Clock>) -> Self {
         Self { config, random, clock }
+    }
+
+    /// Counts the calls of the clients that it makes from now on.
+    #[must_use]
+    pub fn counted(mut self) -> (Self, Calls) {
+        let calls = Calls::default();
+        if let Some(client) = self.config.http_client() {
+            let client = calls.counting(client);
+            self.config = self.config.to_builder().http_client(client).build();
+        }
+        (self, calls)
     }
 
     /// Returns the configuration, for clients of services that are not behind a port of Weir's.
