@@ -75,9 +75,10 @@ impl LatestValue {
     }
 }
 
-fn without_line_break(line: Bytes) -> Bytes {
+fn without_line_break(mut line: Bytes) -> Bytes {
     let length = line.strip_suffix(b"\n").map_or(line.len(), <[u8]>::len);
-    line.slice(..length)
+    line.truncate(length);
+    line
 }
 
 /// Returns the newest value of each resource, in the order of the resources.

@@ -89,7 +89,7 @@ pub(crate) fn in_journal(db: &Connection) -> rusqlite::Result<Newest> {
     let mut rows = rows.query([])?;
     while let Some(row) = rows.next()? {
         let values = read(row.get_ref(0)?.as_str()?, row.get_ref(1)?.as_blob()?)?;
-        values.into_iter().for_each(|value| newest.raise(value));
+        newest.extend(values);
     }
     Ok(newest)
 }

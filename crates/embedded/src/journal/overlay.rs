@@ -69,7 +69,7 @@ impl Overlay {
         for Increment { counter, by } in increments {
             *content.sums.entry(counter).or_default() += by;
         }
-        latest.into_iter().for_each(|value| content.latest.raise(value));
+        content.latest.extend(latest);
     }
 
     /// Returns the bytes of the open generation's events.
@@ -202,7 +202,7 @@ impl Snapshot {
         let mut newest = Newest::default();
         for content in self.beyond(0) {
             let behind = content.latest.behind(username, event_type, after);
-            behind.for_each(|value| newest.raise(value));
+            newest.extend(behind);
         }
         newest.into_values().map(|value| (value.resource.key.clone(), value)).collect()
     }
