@@ -73,6 +73,7 @@ impl Batching {
             live: self.live_counts(inner.live),
             settled: self.settled_counts(inner.settled),
             rejected: self.recent_rejected(inner.rejected),
+            answers: inner.answers,
             health: inner.health,
         }
     }

@@ -152,6 +152,7 @@ impl Aws {
             live: counts.clone(),
             settled: counts.clone(),
             rejected: counts,
+            answers: Arc::new(()),
             health: Arc::new(self.health(&names.stream, &names.counts)),
         };
         (ports, retries)

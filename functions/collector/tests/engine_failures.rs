@@ -22,9 +22,14 @@ use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 use weir_core::{
-    Catalog, Counter, EventType, Hour, Increment, ManualClock, Record, SeededRandom, Timestamp, Username,
+    AnswerName, Catalog, Counter, EventType, Hour, Increment, ManualClock, Record, SeededRandom, Timestamp,
+    Username,
+    answers::Published,
     counts::{KeyCount, KeysRequest, SettledTotals},
-    ports::{Appended, Health, LiveCounts, PortError, Ports, RecentRejected, SettledCounts, Stream},
+    ports::{
+        Answers, Appended, Generation, Health, LiveCounts, PortError, Ports, RecentRejected, SettledCounts,
+        Stream,
+    },
     rejected::RejectedEvent,
     users::Scope,
 };
@@ -124,6 +129,17 @@ impl RecentRejected for Script {
 
     async fn latest(&self, _: &Username, _: usize) -> Result<Vec<RejectedEvent>, PortError> {
         if self.cannot_note { Err(down()) } else { Ok(self.noted.lock().unwrap().clone()) }
+    }
+}
+
+#[async_trait]
+impl Answers for Script {
+    async fn current(&self, _: &AnswerName) -> Result<Option<Arc<dyn Generation>>, PortError> {
+        Err(down())
+    }
+
+    async fn list(&self) -> Result<Vec<Published>, PortError> {
+        Err(down())
     }
 }
 
@@ -344,6 +360,8 @@ async fn an_engine_that_does_not_answer_is_503_and_its_words_stay_inside() {
         "/counts/button_click/days",
         "/button/click/count",
         "/rejected",
+        "/answers",
+        "/answers/daily_counts?day=2026-11-20",
     ] {
         let answer = ask(&script, "GET", path, Body::empty()).await;
         assert_eq!((answer.status, answer.retry_after), (StatusCode::SERVICE_UNAVAILABLE, true), "{path}");

@@ -1,6 +1,7 @@
 //! The API's description, OpenAPI 3.1, made from the list of routes (`routes`) and the catalog. `dashboard` describes the routes for dashboards, `open` those without credentials; `order` puts
 //! a type's fields into the order of its file.
 
+pub(crate) mod answers;
 pub(crate) mod dashboard;
 mod errors;
 pub(crate) mod open;
@@ -34,7 +35,7 @@ pub(crate) fn text(catalog: &Catalog) -> String {
 fn document(catalog: &Catalog) -> Value {
     let mut paths = Map::new();
     for route in &FIXED {
-        describe(&mut paths, route.path.to_owned(), route, catalog);
+        describe(&mut paths, route.path.replace("{*", "{"), route, catalog);
     }
     for definition in catalog.iter() {
         for route in &OF_A_TYPE {
@@ -384,8 +385,10 @@ mod tests {
     #[test]
     fn every_route_is_described_and_served_but_the_files_of_the_page_docs() {
         let catalog = Catalog::built_in().unwrap();
-        let mut routes: BTreeSet<String> =
-            FIXED.iter().map(|route| format!("{} {}", route.method.described(), route.path)).collect();
+        let mut routes: BTreeSet<String> = FIXED
+            .iter()
+            .map(|route| format!("{} {}", route.method.described(), route.path.replace("{*", "{")))
+            .collect();
         for definition in catalog.iter() {
             routes.extend(
                 OF_A_TYPE.iter().map(|route| {
