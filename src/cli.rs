@@ -7,6 +7,7 @@ mod counts;
 mod health;
 mod options;
 mod order;
+mod publish;
 mod query;
 mod replay;
 mod send;
@@ -23,6 +24,7 @@ pub(crate) use backup::{BackupArgs, RestoreArgs};
 pub(crate) use counts::CountsArgs;
 pub(crate) use health::HealthArgs;
 pub(crate) use options::{EngineName, Format};
+pub(crate) use publish::PublishArgs;
 pub(crate) use query::QueryArgs;
 pub(crate) use replay::ReplayArgs;
 pub(crate) use send::{FileFormat, SendArgs};
@@ -56,6 +58,8 @@ pub(crate) enum Command {
     User(UserCommand),
     /// Ask the lake with SQL: one table for each event type.
     Query(QueryArgs),
+    /// Compute answers beforehand, and publish them at /answers. Works while the server runs.
+    Publish(PublishArgs),
     /// File batches again. It changes nothing that was filed well, and completes what was not.
     Replay(ReplayArgs),
     /// Ask a running server whether it is well: exit code 0 if it is, 1 otherwise.

@@ -113,7 +113,7 @@ async fn answers() {
     suite::answers::publishing_again_swaps_the_pointer(&answers).await;
     suite::answers::a_publication_that_breaks_off_changes_nothing(&answers).await;
     suite::answers::a_generation_is_read_whole_while_others_replace_it(&answers).await;
-    suite::answers::no_reader_sees_half_of_two_generations(&answers, 200).await;
+    suite::answers::no_reader_sees_half_of_two_generations(Arc::new(answers.clone()), 200).await;
     suite::answers::what_is_no_generation_is_an_error(&answers).await;
 }
 

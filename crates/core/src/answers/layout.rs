@@ -342,7 +342,7 @@ mod tests {
         ];
         let (file, _) = written(&rows).unwrap();
         assert_eq!(get(&file, Key::of_slot(["ann", "a/ü"], ["1"])), Some("{\"n\":\"ü\"}    "));
-        assert_eq!(get(&file, Key::of_slot(["ann", "a/ü"], [""])), Some("{\"n\":1}      "));
+        assert_eq!(get(&file, Key::of_slot(["ann", "a/ü"], [""])), Some("{\"n\":1}       "));
         assert_eq!(get(&file, Key::of_path(["ann", ".."])), Some("[{\"n\":\"日本\"}]"));
         let array: serde_json::Value =
             serde_json::from_str(get(&file, Key::of_path(["ann", "a/ü"])).unwrap()).unwrap();
