@@ -127,6 +127,9 @@ impl AnswersFolder {
     /// Opens the folder of an answer, which is created if it does not exist.
     fn folder(&self, name: &AnswerName) -> io::Result<PathBuf> {
         let folder = self.0.path.join(name.as_str());
+        if folder.is_dir() {
+            return Ok(folder);
+        }
         create_private(&folder)?;
         for above in [Some(self.0.path.as_path()), self.0.path.parent()].into_iter().flatten() {
             sync_folder(above)?;

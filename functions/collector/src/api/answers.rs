@@ -89,14 +89,21 @@ pub(crate) async fn read(
     let caller = if definition.public { None } else { Some(caller(&mut parts, &collector).await?) };
     let key = key(definition, caller.as_ref(), &values, Query::try_from_uri(&parts.uri))?;
     let failed = |error: PortError| Problem::of_engine(&error);
-    let range = generation.find(key.of).await.map_err(failed)?.ok_or(Problem::NoSuchAnswer)?;
+    let range = match generation.find(key.of).await.map_err(failed)? {
+        Some(range) => range,
+        // An answer that has no path is there, with or without rows.
+        None if !key.is_slot && values.is_empty() => 0..0,
+        None => return Err(Problem::NoSuchAnswer),
+    };
     let public = definition.public.then(|| {
         let left = definition
             .every
             .map(|every| until(generation.published().published_at, every, collector.host.clock.now()));
         left.unwrap_or_default()
     });
-    let mut answer = if range.end - range.start <= PIECE {
+    let mut answer = if range.is_empty() {
+        "[]".into_response()
+    } else if range.end - range.start <= PIECE {
         let mut bytes = generation.read(range).await.map_err(failed)?;
         if key.is_slot {
             bytes.truncate(bytes.trim_ascii_end().len());
