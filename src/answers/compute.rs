@@ -130,9 +130,12 @@ impl Computing<'_> {
                 if !definition.slot.is_empty() && before.as_ref() == Some(&address) {
                     bail!("two rows have the same address, {}: slot must name one", address.told(definition));
                 }
-                serde_json::from_str::<IgnoredAny>(row.json).map_err(|_| {
-                    anyhow!("a row holds a number that JSON cannot write, NaN or infinity: {}", row.json)
-                })?;
+                if serde_json::from_str::<IgnoredAny>(row.json).is_err() {
+                    bail!(
+                        "the row {} holds a number that JSON cannot write, NaN or infinity",
+                        address.told(definition)
+                    );
+                }
                 if row.json.len() > MAX_WIDTH {
                     let (bytes, address) = (row.json.len(), address.told(definition));
                     bail!("the row {address} has {bytes} bytes as JSON: {MAX_WIDTH} at the most");
