@@ -3,10 +3,12 @@
 
 mod cached_grants;
 
-use std::{env, num::NonZeroU16, time::Duration};
+use std::{collections::BTreeMap, env, num::NonZeroU16, time::Duration};
 
 use anyhow::{Context, Result, bail};
-use weir_aws::{Aws, Batching, DynamoCounts, DynamoUsers, Names, S3Lake, S3Quarantine, S3Raw};
+use weir_aws::{
+    Aws, Batching, Calls, DynamoCounts, DynamoLatest, DynamoUsers, Names, S3Lake, S3Quarantine, S3Raw,
+};
 use weir_core::ports::Ports;
 
 pub(crate) use cached_grants::CachedGrants;
@@ -17,29 +19,46 @@ const GIVE_UP_AFTER: Duration = Duration::from_secs(8);
 /// The stores for serving. Concurrent requests share calls.
 pub(crate) struct Serving {
     pub(crate) ports: Ports,
-    pub(crate) batching: Batching,
+    pub(crate) stats: EngineStats,
     pub(crate) users: DynamoUsers,
 }
 
-pub(crate) async fn serving() -> Result<Serving> {
+/// What the engine was asked for, and the calls of AWS that it made.
+pub(crate) struct EngineStats {
+    batching: Batching,
+    calls: Calls,
+}
+
+/// Returns the stores for serving, whose requests gather for `gathering` at the most.
+pub(crate) async fn serving(gathering: Duration) -> Result<Serving> {
     let names = Names {
         stream: name("WEIR_STREAM")?,
         recent_ids: name("WEIR_IDS_TABLE")?,
         counts: name("WEIR_COUNTS_TABLE")?,
         shards: shards()?,
+        latest: name("WEIR_LATEST_TABLE")?,
+        lake: name("WEIR_LAKE_BUCKET")?,
     };
     let users = name("WEIR_USERS_TABLE")?;
-    let aws = Aws::from_env().await;
+    let (aws, calls) = Aws::from_env().await.counted();
     let (ports, _) = aws.ports(&names, GIVE_UP_AFTER);
-    let batching = Batching::default();
-    Ok(Serving { ports: batching.ports(ports), batching, users: aws.users(&users) })
+    let batching = Batching::default().gathering_for(gathering);
+    let ports = batching.ports(ports);
+    Ok(Serving { ports, stats: EngineStats { batching, calls }, users: aws.users(&users) })
 }
 
-/// Returns each kind of operation with the requests and the calls since the last time.
-pub(crate) fn take_stats(batching: &Batching) -> [(&'static str, u64, u64); 3] {
-    let stats = batching.take_stats();
-    [("read", stats.reads), ("increment", stats.increments), ("append", stats.appends)]
-        .map(|(kind, batched)| (kind, batched.requests, batched.calls))
+impl EngineStats {
+    /// Returns each kind of operation with the requests and the shared calls since the last time.
+    pub(crate) fn take_shared(&self) -> [(&'static str, u64, u64); 3] {
+        let stats = self.batching.take_stats();
+        [("read", stats.reads), ("increment", stats.increments), ("append", stats.appends)]
+            .map(|(kind, batched)| (kind, batched.requests, batched.calls))
+    }
+
+    /// Returns the calls of AWS since the last time, by operation.
+    pub(crate) fn take_calls(&self) -> BTreeMap<String, u64> {
+        self.calls.take()
+    }
 }
 
 pub(crate) async fn users() -> Result<DynamoUsers> {
@@ -51,6 +70,12 @@ pub(crate) async fn users() -> Result<DynamoUsers> {
 pub(crate) async fn counts() -> Result<DynamoCounts> {
     let table = name("WEIR_COUNTS_TABLE")?;
     Ok(Aws::from_env().await.counts(&table, shards()?))
+}
+
+/// Returns the latest values.
+pub(crate) async fn latest() -> Result<DynamoLatest> {
+    let (table, bucket) = (name("WEIR_LATEST_TABLE")?, name("WEIR_LAKE_BUCKET")?);
+    Ok(Aws::from_env().await.latest(&table, &bucket))
 }
 
 /// Returns the batches.

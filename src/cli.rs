@@ -5,6 +5,7 @@ mod audit;
 mod backup;
 mod counts;
 mod health;
+mod latest;
 mod options;
 mod order;
 mod publish;
@@ -23,6 +24,7 @@ pub(crate) use audit::AuditArgs;
 pub(crate) use backup::{BackupArgs, RestoreArgs};
 pub(crate) use counts::CountsArgs;
 pub(crate) use health::HealthArgs;
+pub(crate) use latest::LatestArgs;
 pub(crate) use options::{EngineName, Format};
 pub(crate) use publish::PublishArgs;
 pub(crate) use query::QueryArgs;
@@ -76,6 +78,8 @@ pub(crate) enum Command {
     Tail(TailArgs),
     /// Print live and settled counts. Works while the server runs.
     Counts(CountsArgs),
+    /// Print the newest event of each resource, such as a sensor. Works while the server runs.
+    Latest(LatestArgs),
     /// Print a script that completes what is typed in a shell.
     Completions {
         /// Which shell.

@@ -9,7 +9,7 @@
 //! - `backup`: snapshots a data folder, and restores it;
 //! - `send`: imports files over HTTP;
 //! - `tail`: follows events as they arrive;
-//! - `counts`: live and settled counts;
+//! - `counts`: live and settled counts; `latest`: the newest event of each resource;
 //! - `counted`: formats numbers with their nouns;
 //! - `completions`: shell completions;
 //! - `aws`: the engine on AWS, as the environment names it (with the feature `aws`);
@@ -38,6 +38,7 @@ mod counted;
 mod counts;
 mod data;
 mod health;
+mod latest;
 mod logs;
 mod names;
 mod query;
@@ -85,6 +86,7 @@ fn main() -> ExitCode {
             Command::Send(send) => send::run(send).await,
             Command::Tail(tail) => tail::run(&tail).await,
             Command::Counts(counts) => counts::run(&counts).await,
+            Command::Latest(latest) => latest::run(&latest).await,
             Command::Completions { shell } => completions::print(shell),
         }
     };

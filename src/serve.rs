@@ -143,8 +143,9 @@ async fn embedded(catalog: Arc<Catalog>, args: ServeArgs) -> Result<ExitCode> {
 async fn on_aws(catalog: Arc<Catalog>, args: ServeArgs) -> Result<ExitCode> {
     let limits = Limits::default();
     let clock = Arc::new(SystemClock);
-    let crate::aws::Serving { ports, batching, users } = crate::aws::serving().await?;
-    let take_stats = Box::new(move || crate::aws::take_stats(&batching));
+    let crate::aws::Serving { ports, stats, users } = crate::aws::serving(args.gather_for).await?;
+    let take_stats =
+        Box::new(move || metrics::EngineStats { shared: stats.take_shared(), aws_calls: stats.take_calls() });
     let metrics = Metrics::new(&catalog, None, Some(take_stats), limits.clone(), clock.clone());
     let listener = listen(args.listen, "--listen")?;
     let for_metrics = listen_for_metrics(&args)?;
@@ -271,6 +272,12 @@ mod tests {
 
     use super::*;
     use crate::cli::Cli;
+
+    #[cfg(feature = "aws")]
+    #[test]
+    fn requests_gather_as_long_as_the_engine_lets_them_unless_set_otherwise() {
+        assert_eq!(Cli::parse_from(["weir"]).serve.gather_for, weir_aws::GATHERING);
+    }
 
     /// A store with one user, until their access key is removed.
     struct One(Mutex<Option<User>>);

@@ -6,7 +6,7 @@
 //! - here: every metric, and what counts it;
 //! - `requests`: metrics of each request;
 //! - `gauges`: gauges read at scrape time, instead of being counted;
-//! - `sharing`: operations asked of the engine, and the calls they take;
+//! - `sharing`: operations asked of the engine, the calls they take, and all calls of AWS;
 //! - `endpoint`: access to `/metrics`;
 //! - `exposition`: the text format of the answer.
 
@@ -29,6 +29,7 @@ use weir_embedded::Embedded;
 
 use gauges::Gauges;
 pub(super) use requests::{Requests, count};
+pub(super) use sharing::EngineStats;
 use sharing::{Label, Sharing, TakeStats};
 
 /// All metrics of a server.

@@ -8,6 +8,8 @@
 //! | [`Settlement`] | fan-out | DynamoDB | the store |
 //! | [`SettledCounts`] | collector, audit | DynamoDB | the store |
 //! | [`RecentRejected`] | collector | DynamoDB | the store |
+//! | [`LatestValues`], [`ReadLatest`] | collector, audit, `weir latest` | DynamoDB | the store and an overlay in memory |
+//! | [`LatestValuesAdmin`] | audit | DynamoDB | the store |
 //! | [`Users`], [`UserAdmin`] | authorizer; `weir user` | DynamoDB | the store |
 //! | [`Raw`] | fan-out, audit | S3 | a folder |
 //! | [`RawObjects`] | replay, tail | S3 | a folder |
@@ -17,6 +19,8 @@
 //! | [`Books`], [`BooksAdmin`] | audit | DynamoDB | the store |
 //! | [`Answers`], [`AnswersAdmin`] | collector; `weir publish` | none yet | files |
 //! | [`Health`] | collector | all of the above | all of the above |
+
+mod latest;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -36,9 +40,12 @@ use crate::{
     answers::{Definition, Published, layout::Key},
     books::{Correction, TypeCounts},
     counts::{KeyCount, KeysRequest, SettledTotals},
+    latest::LatestValue,
     rejected::RejectedEvent,
     users::{StoredUser, User},
 };
+
+pub use latest::{LatestValues, LatestValuesAdmin, ReadLatest};
 
 /// Why an engine could not do what it was asked.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -117,13 +124,19 @@ impl PortError {
 /// The outcome of appending one record.
 #[derive(Debug, Clone)]
 pub enum Appended {
-    /// The record is durable, and already in the live counts: the engine derives them from the records it stores.
+    /// The record is durable, and already in the live counts and the latest values: the engine derives them from the records
+    /// it stores.
     Counted,
-    /// The record is durable; the caller raises the live counts.
+    /// The record is durable; the caller raises the live counts and the latest value.
     Stored,
     /// An event with its identity ([`Record::identity`]) is durable since an earlier append, or by an earlier record of this
     /// one, and counted or being counted. This record was not stored.
-    Duplicate,
+    Duplicate {
+        /// The latest value that the *stored* record is. Its caller may have failed to raise it, so this caller raises it
+        /// too; this record may differ from it, in its time of arrival at least. `None` if that record has no latest key,
+        /// or the engine derives latest values itself.
+        stored: Option<Box<LatestValue>>,
+    },
     /// The record is not known to be durable: the client must send it again.
     Refused(PortError),
 }
@@ -133,6 +146,16 @@ impl Appended {
     #[must_use]
     pub fn is_durable(&self) -> bool {
         !matches!(self, Self::Refused(_))
+    }
+
+    /// Returns the latest value that the caller raises before it acknowledges the record; `None` if it raises none.
+    #[must_use]
+    pub fn to_raise(&self, record: &Record) -> Option<LatestValue> {
+        match self {
+            Self::Counted | Self::Refused(_) => None,
+            Self::Stored => LatestValue::of(record),
+            Self::Duplicate { stored } => stored.as_deref().cloned(),
+        }
     }
 }
 
@@ -394,6 +417,8 @@ pub struct Ports {
     pub rejected: Arc<dyn RecentRejected>,
     /// The answers computed beforehand.
     pub answers: Arc<dyn Answers>,
+    /// The newest event of each resource.
+    pub latest: Arc<dyn LatestValues>,
     /// The engine's health check.
     pub health: Arc<dyn Health>,
 }
@@ -403,7 +428,7 @@ impl Ports {
     #[must_use]
     pub fn of<E>(engine: Arc<E>) -> Self
     where
-        E: Stream + LiveCounts + SettledCounts + RecentRejected + Answers + Health + 'static,
+        E: Stream + LiveCounts + SettledCounts + RecentRejected + LatestValues + Answers + Health + 'static,
     {
         Self {
             stream: engine.clone(),
@@ -411,6 +436,7 @@ impl Ports {
             settled: engine.clone(),
             rejected: engine.clone(),
             answers: engine.clone(),
+            latest: engine.clone(),
             health: engine,
         }
     }

@@ -409,9 +409,26 @@ impl StubAws {
         wait: impl Fn(&Call) -> Duration + Send + Sync + 'static,
         answer: impl Fn(&Call) -> (u16, Vec<u8>) + Send + Sync + 'static,
     ) -> Self {
+        let ready = move |call: &Call| {
+            let wait = wait(call);
+            async move {
+                if !wait.is_zero() {
+                    tokio::time::sleep(wait).await;
+                }
+            }
+        };
+        Self::start_once(ready, answer)
+    }
+
+    /// Works like `start`, but holds each answer back until the future that `ready` returns for its call is over.
+    #[must_use]
+    pub fn start_once<F: Future<Output = ()> + Send>(
+        ready: impl Fn(&Call) -> F + Send + Sync + 'static,
+        answer: impl Fn(&Call) -> (u16, Vec<u8>) + Send + Sync + 'static,
+    ) -> Self {
         let calls = Arc::new(Mutex::new(Vec::new()));
         let remembered = calls.clone();
-        let (wait, answer) = (Arc::new(wait), Arc::new(answer));
+        let (ready, answer) = (Arc::new(ready), Arc::new(answer));
         let app = Router::new().fallback(async move |request: Request| {
             let (parts, body) = request.into_parts();
             let call = Call {
@@ -421,10 +438,7 @@ impl StubAws {
                 headers: parts.headers,
                 body: to_bytes(body, usize::MAX).await.expect("the call comes whole"),
             };
-            let wait = wait(&call);
-            if !wait.is_zero() {
-                tokio::time::sleep(wait).await;
-            }
+            ready(&call).await;
             let (status, body) = answer(&call);
             remembered.lock().push(call);
             let status = StatusCode::from_u16(status).expect("the test gives a status");

@@ -8,7 +8,7 @@ use std::{
     thread::JoinHandle,
 };
 
-use super::emulator::{COUNTS, IDS, LAKE, Process, RAW, STREAM, USERS};
+use super::emulator::{COUNTS, IDS, LAKE, LATEST, Process, RAW, STREAM, USERS};
 use crate::harness::{Answer, PATIENCE, Value, eventually, json, path_with_venv, try_request};
 
 pub const WORKGROUP: &str = "weir";
@@ -54,24 +54,7 @@ impl OnAws {
 
     /// A server with these variables instead of the usual ones.
     pub fn serve(&self, variables: &[(&str, &str)]) -> Server {
-        let mut child = self
-            .command(&["serve", "--listen", "127.0.0.1:0"])
-            .envs(variables.iter().copied())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut stderr = child.stderr.take().unwrap();
-        let log = std::thread::spawn(move || {
-            let mut text = String::new();
-            let _ = stderr.read_to_string(&mut text);
-            text
-        });
-        let mut told = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut told).unwrap();
-        let url = told.split_whitespace().find(|word| word.starts_with("http://"));
-        let url = url.unwrap_or_else(|| panic!("the server did not start: {told:?}")).to_owned();
-        Server { child, url, log: Some(log) }
+        Server::start(self.command(&["serve", "--listen", "127.0.0.1:0"]).envs(variables.iter().copied()))
     }
 
     /// What lies in a bucket, below a prefix.
@@ -117,6 +100,7 @@ pub fn weir(endpoint: &str, arguments: &[&str]) -> Command {
         .env("WEIR_USERS_TABLE", USERS)
         .env("WEIR_COUNTS_TABLE", COUNTS)
         .env("WEIR_IDS_TABLE", IDS)
+        .env("WEIR_LATEST_TABLE", LATEST)
         .env("WEIR_COUNTER_SHARDS", "2")
         .env("WEIR_STREAM", STREAM)
         .env("WEIR_RAW_BUCKET", RAW)
@@ -180,6 +164,28 @@ pub struct Server {
 }
 
 impl Server {
+    /// Starts `weir serve`, and waits until it listens.
+    pub fn start(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut stderr = child.stderr.take().unwrap();
+        let log = std::thread::spawn(move || {
+            let mut text = String::new();
+            let _ = stderr.read_to_string(&mut text);
+            text
+        });
+        let mut told = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut told).unwrap();
+        let url = told.split_whitespace().find(|word| word.starts_with("http://"));
+        let url = url.unwrap_or_else(|| panic!("the server did not start: {told:?}")).to_owned();
+        Self { child, url, log: Some(log) }
+    }
+
+    /// Ends it with SIGKILL.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     pub fn url(&self) -> &str {
         &self.url
     }

@@ -9,6 +9,7 @@ use weir_core::{Violation, users::Scope};
 use crate::{
     api::{
         authentication::NotAuthenticated,
+        latest,
         post::MAX_EVENTS,
         problem::Problem,
         read::{MAX_PAGE, not_in_range},
@@ -26,6 +27,8 @@ pub(crate) enum Of {
     Reading,
     /// A route that reads an answer.
     Answers,
+    /// A route that reads latest values.
+    Latest,
     /// A route that takes an event of one type.
     OneEvent,
     /// The route that takes many events.
@@ -34,8 +37,11 @@ pub(crate) enum Of {
 
 /// Returns the examples of a status, by name; none if the route has no such error.
 pub(crate) fn examples(of: Of, status: u16) -> Map<String, Value> {
-    let mut all =
-        with_credentials(if matches!(of, Of::Reading | Of::Answers) { Scope::Read } else { Scope::Write });
+    let mut all = with_credentials(if matches!(of, Of::Reading | Of::Answers | Of::Latest) {
+        Scope::Read
+    } else {
+        Scope::Write
+    });
     match of {
         Of::Any => all = anywhere(),
         Of::Reading => all.extend([
@@ -47,6 +53,10 @@ pub(crate) fn examples(of: Of, status: u16) -> Map<String, Value> {
             Problem::InvalidQuery {
                 detail: "One row is named by day and button_id: day is missing.".to_owned(),
             },
+        ]),
+        Of::Latest => all.extend([
+            Problem::NoLatestValue { field: "sensor_id".to_owned() },
+            not_in_range(latest::MAX_PAGE),
         ]),
         Of::OneEvent => {
             all.extend(bodies());

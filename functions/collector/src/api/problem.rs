@@ -30,6 +30,8 @@ pub(crate) enum Problem {
     UnknownEventType { event_type: String },
     /// There is no such answer, or it has no such path or slot, or none of the caller's.
     NoSuchAnswer,
+    /// No event of the type has had one of these keys.
+    NoLatestValue { field: String },
     /// The path has no such method.
     MethodNotAllowed,
     /// The head of the request is not valid HTTP.
@@ -100,6 +102,7 @@ impl Problem {
                 (StatusCode::NOT_FOUND, "unknown-event-type", "No such event type")
             }
             Self::NoSuchAnswer => (StatusCode::NOT_FOUND, "no-such-answer", "No such answer"),
+            Self::NoLatestValue { .. } => (StatusCode::NOT_FOUND, "no-latest-value", "No such latest value"),
             Self::MethodNotAllowed => {
                 (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "No such method here")
             }
@@ -175,6 +178,7 @@ impl Problem {
             Self::UnknownEventType { event_type } => format!("The catalog has no event type {event_type:?}."),
             Self::NoSuchAnswer => "There is no such answer, or it has no such path or slot. GET /answers lists the answers."
                 .to_owned(),
+            Self::NoLatestValue { field } => format!("No event with this {field} is stored."),
             Self::MethodNotAllowed => "The header Allow names the methods of this path.".to_owned(),
             Self::MalformedRequest => {
                 "The request line or a header breaks the rules of HTTP.".to_owned()
