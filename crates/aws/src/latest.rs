@@ -90,7 +90,19 @@ impl DynamoLatest {
         Self { raised_within, ..self }
     }
 
-    async fn raise_one(&self, value: &LatestValue) -> Result<(), PortError> {
+    /// Raises a value, and removes the object that nothing refers to then.
+    async fn raise_one(&self, value: &LatestValue, deadline: Instant) -> Result<(), PortError> {
+        let late = |_| Err(PortError::unavailable(RAISING, "it took too long"));
+        let unused = timeout_at(deadline, self.write(value)).await.unwrap_or_else(late)?;
+        if let Some(object) = unused {
+            // The value is raised, whatever becomes of this.
+            let _ = timeout_at(deadline, self.objects.remove(&object)).await;
+        }
+        Ok(())
+    }
+
+    /// Writes a value, unless the stored one is as new or newer. Returns the object that nothing refers to then.
+    async fn write(&self, value: &LatestValue) -> Result<Option<String>, PortError> {
         let event = value.event();
         let is_large = event.len() > INLINE;
         let (kept, other, content) = if is_large {
@@ -122,21 +134,14 @@ impl DynamoLatest {
             .send()
             .await;
         let error = match raised {
-            Ok(answer) => {
-                if let Some(object) = object_of(answer.attributes()) {
-                    self.objects.remove(object).await;
-                }
-                return Ok(());
-            }
+            Ok(answer) => return Ok(answer.attributes().and_then(object_of).cloned()),
             Err(error) => error,
         };
         match error.as_service_error() {
             // The stored value is newer, or it is this one: an earlier attempt took effect, and its answer was lost.
             Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
-                if is_large && object_of(failed.item()) != Some(&content) {
-                    self.objects.remove(&content).await;
-                }
-                Ok(())
+                let is_unused = |stored: &Item| is_large && object_of(stored) != Some(&content);
+                Ok(failed.item().is_some_and(is_unused).then_some(content))
             }
             // The write may have taken effect, so the object stays.
             _ => Err(port_error(RAISING, &error)),
@@ -165,7 +170,7 @@ impl DynamoLatest {
     async fn value(&self, mut item: Item) -> Result<Option<LatestValue>, PortError> {
         for _ in 0..TRIES {
             let resource = resource_of(&item)?;
-            let event = match (text(&item, "event"), object_of(Some(&item))) {
+            let event = match (text(&item, "event"), object_of(&item)) {
                 (Some(event), _) => Some(Bytes::from(event.clone())),
                 (None, Some(object)) => self.objects.get(object).await?,
                 (None, None) => return Err(malformed(READING, "an item without its event")),
@@ -195,12 +200,10 @@ impl LatestValues for DynamoLatest {
             }
         }
         let deadline = Instant::now() + self.raised_within;
-        let raising = newest.into_values().map(|value| async move {
-            let raised = timeout_at(deadline, self.raise_one(value)).await;
-            let late = |_| Err(PortError::unavailable(RAISING, "it took too long"));
-            (&value.resource, raised.unwrap_or_else(late))
-        });
-        let raising: Vec<_> = raising.collect();
+        let raising: Vec<_> = newest
+            .into_values()
+            .map(|value| async move { (&value.resource, self.raise_one(value, deadline).await) })
+            .collect();
         let raised: HashMap<&Resource, Result<(), PortError>> =
             stream::iter(raising).buffer_unordered(CONCURRENT).collect().await;
         values.iter().map(|value| raised[&value.resource].clone()).collect()
@@ -281,7 +284,7 @@ impl LatestValuesAdmin for DynamoLatest {
             .await;
         match removed {
             Ok(answer) => {
-                if let Some(object) = object_of(answer.attributes()) {
+                if let Some(object) = answer.attributes().and_then(object_of) {
                     self.objects.remove(object).await;
                 }
                 Ok(())
@@ -322,8 +325,8 @@ fn resource_of(item: &Item) -> Result<Resource, PortError> {
 }
 
 /// Returns the key of the object that an item refers to.
-fn object_of(item: Option<&Item>) -> Option<&String> {
-    text(item?, "object")
+fn object_of(item: &Item) -> Option<&String> {
+    text(item, "object")
 }
 
 fn text<'a>(item: &'a Item, name: &str) -> Option<&'a String> {
