@@ -277,6 +277,7 @@ fn a_server_publishes_by_the_schedule_and_says_once_where_it_cannot() {
     weir.run_by = vec!["env".to_owned(), "PATH=/nowhere".to_owned()];
     weir.restart();
     assert_eq!(ask(&weir, None, "/answers/clicks").json(), json!([{"n": 2}]));
+    assert_eq!(weir.stop("-TERM"), Some(0));
     let said = "answers are not computed: they need the DuckDB command line (pip install duckdb-cli)";
     assert_eq!(weir.log().matches(said).count(), 1, "{}", weir.log());
 }
