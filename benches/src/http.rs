@@ -3,8 +3,8 @@
 //! machine, so what is measured is what both can do together.
 
 mod limits;
-mod load;
-mod server;
+pub(crate) mod load;
+pub(crate) mod server;
 
 use std::{
     path::{Path, PathBuf},
@@ -198,7 +198,7 @@ fn identified_click(connection: u32, number: u64) -> Vec<u8> {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "figures for people, far below 2^53")]
-fn as_f64(number: u64) -> f64 {
+pub(crate) fn as_f64(number: u64) -> f64 {
     number as f64
 }
 

@@ -17,7 +17,7 @@ use serde::de::IgnoredAny;
 use weir_core::{
     Catalog, GenerationName,
     answers::{
-        Definition, USERNAME,
+        ColumnName, Definition, USERNAME,
         layout::{MAX_WIDTH, Writer},
     },
 };
@@ -166,7 +166,7 @@ impl Address {
     /// Formats it for people.
     fn told(&self, definition: &Definition) -> String {
         let names =
-            definition.stored_path().into_iter().chain(definition.slot.iter().map(|column| column.as_str()));
+            definition.stored_path().into_iter().chain(definition.slot.iter().map(ColumnName::as_str));
         let values = self.path.iter().chain(&self.slot);
         names.zip(values).map(|(name, value)| format!("{name} = {value:?}")).collect::<Vec<_>>().join(", ")
     }
@@ -238,7 +238,7 @@ fn query(definition: &Definition) -> String {
     let text = |column: &str| format!("CAST({ROW}.{} AS VARCHAR)", tables::quoted(column));
     let texts = |columns: &[&str]| columns.iter().map(|column| text(column)).collect::<Vec<_>>();
     let (path, slot) =
-        (definition.stored_path(), definition.slot.iter().map(|column| column.as_str()).collect::<Vec<_>>());
+        (definition.stored_path(), definition.slot.iter().map(ColumnName::as_str).collect::<Vec<_>>());
     let list = |columns: &[&str]| format!("to_json(CAST([{}] AS VARCHAR[]))", texts(columns).join(", "));
     let order = [texts(&path), texts(&slot)].concat();
     let order = if order.is_empty() { String::new() } else { format!(" ORDER BY {}", order.join(", ")) };

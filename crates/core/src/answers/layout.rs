@@ -132,13 +132,13 @@ impl Writer {
     pub fn row(&mut self, path: &[String], slot: &[String], json: &str, out: &mut Vec<u8>) {
         assert!(json.len() <= self.width, "the widest row was announced");
         let before = out.len();
-        if self.path.as_deref() != Some(path) {
+        if self.path.as_deref() == Some(path) {
+            out.push(b',');
+        } else {
             self.end_path(out);
             self.path_begins = self.at + (out.len() - before) as u64;
             self.path = Some(path.to_owned());
             out.push(b'[');
-        } else {
-            out.push(b',');
         }
         let slot_begins = self.at + (out.len() - before) as u64;
         out.extend_from_slice(json.as_bytes());

@@ -18,7 +18,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 use weir_core::{
     Timestamp, Username,
-    answers::{Definition, Published, USERNAME, layout::Key},
+    answers::{ColumnName, Definition, Published, USERNAME, layout::Key},
     ports::{Generation, PortError},
 };
 
@@ -52,7 +52,7 @@ pub(crate) async fn list(
 /// Describes an answer; `None` if a later version of Weir published it, with a head that this one cannot read.
 fn listed(published: &Published) -> Option<Value> {
     let definition = published.definition().ok()?;
-    let names = |columns: &[weir_core::answers::ColumnName]| -> Vec<String> {
+    let names = |columns: &[ColumnName]| -> Vec<String> {
         columns.iter().map(|column| column.as_str().to_owned()).collect()
     };
     Some(json!({
@@ -170,7 +170,7 @@ fn key(
 
 /// Returns the slot that a query names, in the order of the definition; `None` if it names no column of it.
 fn slot(definition: &Definition, pairs: Vec<(String, String)>) -> Result<Option<Vec<String>>, Problem> {
-    let names: Vec<&str> = definition.slot.iter().map(|column| column.as_str()).collect();
+    let names: Vec<&str> = definition.slot.iter().map(ColumnName::as_str).collect();
     let mut values: Vec<Option<String>> = vec![None; names.len()];
     for (name, value) in pairs {
         match names.iter().position(|known| *known == name) {
