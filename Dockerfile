@@ -9,6 +9,7 @@ FROM rust:1.95.0-alpine AS build
 WORKDIR /weir
 # The target of this image links everything statically.
 COPY Cargo.toml Cargo.lock ./
+COPY answers answers
 COPY benches benches
 COPY catalog catalog
 COPY crates crates

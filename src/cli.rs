@@ -8,6 +8,7 @@ mod health;
 mod latest;
 mod options;
 mod order;
+mod publish;
 mod query;
 mod replay;
 mod send;
@@ -25,6 +26,7 @@ pub(crate) use counts::CountsArgs;
 pub(crate) use health::HealthArgs;
 pub(crate) use latest::LatestArgs;
 pub(crate) use options::{EngineName, Format};
+pub(crate) use publish::PublishArgs;
 pub(crate) use query::QueryArgs;
 pub(crate) use replay::ReplayArgs;
 pub(crate) use send::{FileFormat, SendArgs};
@@ -58,6 +60,8 @@ pub(crate) enum Command {
     User(UserCommand),
     /// Ask the lake with SQL: one table for each event type.
     Query(QueryArgs),
+    /// Compute answers beforehand, and publish them at /answers. Works while the server runs.
+    Publish(PublishArgs),
     /// File batches again. It changes nothing that was filed well, and completes what was not.
     Replay(ReplayArgs),
     /// Ask a running server whether it is well: exit code 0 if it is, 1 otherwise.

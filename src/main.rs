@@ -3,7 +3,7 @@
 //! - `cli`: the command line;
 //! - `serve`: the server: the authorizer, the collector and the fan-out over the embedded engine;
 //! - `user`: user accounts;
-//! - `query`: SQL over the lake;
+//! - `query`: SQL over the lake; `answers`: answers to queries, computed beforehand and published;
 //! - `replay`: files batches again;
 //! - `audit`: recounts the lake and compares it with the counts;
 //! - `backup`: snapshots a data folder, and restores it;
@@ -25,6 +25,7 @@
 //! - `logs`: the log on standard error; `traces`: spans for OpenTelemetry.
 
 mod address;
+mod answers;
 mod audit;
 #[cfg(feature = "aws")]
 mod aws;
@@ -76,6 +77,7 @@ fn main() -> ExitCode {
             Command::Serve(serve) => serve::run(serve, traces).await,
             Command::User(command) => user::run(command).await,
             Command::Query(query) => query::run(&query).await,
+            Command::Publish(publish) => answers::publish::run(&publish).await,
             Command::Replay(replay) => replay::run(&replay).await,
             Command::Health(health) => health::run(&health).await,
             Command::Audit(audit) => audit::run(&audit).await,
@@ -95,7 +97,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("weir: {}", terminal::in_lines(&told(&error)));
+            eprintln!("weir: {}", told_in_lines(&error));
             ExitCode::FAILURE
         }
     }
@@ -105,6 +107,11 @@ fn main() -> ExitCode {
 fn keep_private() {
     #[cfg(unix)]
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
+}
+
+/// Formats an error for a terminal.
+fn told_in_lines(error: &anyhow::Error) -> String {
+    terminal::in_lines(&told(error))
 }
 
 /// Formats an error and its causes on one line, without repeating text that an outer layer already includes.

@@ -8,12 +8,14 @@
 mod athena;
 mod duckdb;
 pub(crate) mod rows;
-mod tables;
+pub(crate) mod tables;
 mod waiting;
 
 use std::{io::Read, process::ExitCode};
 
 use anyhow::{Context, Result, bail};
+
+pub(crate) use duckdb::DuckDb;
 
 use crate::cli::{EngineName, QueryArgs};
 

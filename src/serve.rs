@@ -4,9 +4,10 @@
 //! - `connections`: all of them, with the limit on their number and eviction in the order of `idle`; `connection`: one of them, its
 //!   phase and deadline; `pace`: slow clients; `refusal`: the answer to bytes that are no request;
 //! - `authenticate`: who calls, and the rate limit;
-//! - `filing`: the fan-out over every batch;
+//! - `filing`: the fan-out over every batch; `answers`: the schedule of answers computed beforehand;
 //! - `metrics`: what Prometheus reads.
 
+mod answers;
 mod authenticate;
 mod connection;
 mod connections;
@@ -35,6 +36,7 @@ use crate::{
     signals::Signals,
     traces::{self, Traces},
 };
+use answers::Schedule;
 use authenticate::BasicAuthentication;
 use connection::Patience;
 use connections::Connections;
@@ -102,6 +104,7 @@ async fn embedded(catalog: Arc<Catalog>, args: ServeArgs) -> Result<ExitCode> {
     let signals = Signals::listen(Some(LIMIT))?;
     let clock = Arc::new(SystemClock);
     welcome::print(data, args.catalog.folder(), &catalog, listener.local_addr()?, &engine.users()).await?;
+    let schedule = Schedule::start(&args, &catalog, Arc::new(SystemClock))?;
     let limits = Limits::default();
     let metrics = Metrics::new(&catalog, Some(&engine), None, limits.clone(), clock.clone());
     let host = host(Arc::new(engine.users()), &args, &metrics, clock);
@@ -118,6 +121,7 @@ async fn embedded(catalog: Arc<Catalog>, args: ServeArgs) -> Result<ExitCode> {
     )
     .await;
 
+    drop(schedule);
     // From here on no new events come in. Acknowledged ones are durable, and are now filed too, if possible.
     let file_the_rest = async {
         engine.stop().await?;

@@ -4,8 +4,8 @@
 
 mod latest;
 mod limits;
-mod load;
-mod server;
+pub(crate) mod load;
+pub(crate) mod server;
 
 use std::{
     path::{Path, PathBuf},
@@ -200,7 +200,7 @@ fn identified_click(connection: u32, number: u64) -> Vec<u8> {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "figures for people, far below 2^53")]
-fn as_f64(number: u64) -> f64 {
+pub(crate) fn as_f64(number: u64) -> f64 {
     number as f64
 }
 

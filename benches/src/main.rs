@@ -2,6 +2,7 @@
 //! as JSON; with `--check` it fails where a target is missed, and names it. `soak` measures nothing: it looks whether anything
 //! gets lost.
 
+mod answers;
 mod batch;
 mod batching;
 mod bill;
@@ -57,6 +58,11 @@ enum Command {
     FileBatch(fan_out::One),
     /// Asks for the same many times at once, through the ports and over HTTP: calls of AWS, and how long each waits.
     Batching(batching::Options),
+    /// Publishes an answer of a million slots, and reads them from `weir serve`, beside a bare router.
+    Answers(answers::Options),
+    /// Answers every request with the same bytes.
+    #[command(hide = true)]
+    Bare(answers::Listen),
     /// Sends events to `weir serve` while it is killed, its clock jumps, its disk fails and backups are restored, and compares
     /// what it acknowledged with the lake every minute.
     Soak(soak::Options),
@@ -71,6 +77,11 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::FanOut(options) => Box::new(fan_out::run(options)?),
         Command::Grow(options) => Box::new(grow::run(options)?),
         Command::Batching(options) => Box::new(batching::run(options)?),
+        Command::Answers(options) => Box::new(answers::run(options)?),
+        Command::Bare(listen) => {
+            answers::serve_bare(listen)?;
+            return Ok(ExitCode::SUCCESS);
+        }
         Command::FileBatch(one) => {
             fan_out::file_batch(one)?;
             return Ok(ExitCode::SUCCESS);

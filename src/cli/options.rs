@@ -36,6 +36,20 @@ impl CatalogArgs {
 }
 
 #[derive(Debug, Clone, Args)]
+pub(crate) struct AnswersArgs {
+    /// A folder of answers to compute beforehand (one NAME.sql each) in place of the built-in ones.
+    #[arg(long, help_heading = TYPES, env = "WEIR_ANSWERS", value_name = "DIR")]
+    answers: Option<PathBuf>,
+}
+
+impl AnswersArgs {
+    /// The folder, unless it is the built-in answers.
+    pub(crate) fn folder(&self) -> Option<&Path> {
+        self.answers.as_deref()
+    }
+}
+
+#[derive(Debug, Clone, Args)]
 pub(crate) struct ColorArgs {
     /// When to colour what is printed. With auto: on terminals, unless NO_COLOR is set.
     #[arg(long, help_heading = OUTPUT, value_enum, value_name = "WHEN", default_value = "auto")]

@@ -6,7 +6,7 @@ use clap::{Args, value_parser};
 use collector::Origins;
 
 use super::{
-    options::{CatalogArgs, ColorArgs, Place},
+    options::{AnswersArgs, CatalogArgs, ColorArgs, Place},
     values::{duration, size, size_or_none, some_time},
 };
 use crate::address;
@@ -17,6 +17,8 @@ pub(crate) struct ServeArgs {
     pub(crate) place: Place,
     #[command(flatten)]
     pub(crate) catalog: CatalogArgs,
+    #[command(flatten)]
+    pub(crate) answers: AnswersArgs,
     /// Where to listen: a port of this machine for programs on it, or an address, such as 0.0.0.0:8080 for all of the machine's.
     /// Port 0 picks a free one.
     #[arg(long, help_heading = "Addresses", env = "WEIR_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:8080", value_parser = address::to_listen_on)]

@@ -1,4 +1,4 @@
-//! `weir query` on one machine: the DuckDB command line answers from the lake's files.
+//! `weir query` on one machine: the DuckDB command line answers from the lake's files. `weir publish` asks it, too.
 
 use std::{
     env, fs,
@@ -84,13 +84,13 @@ async fn wait_for_filing(data: &Path, at_most: Duration, waiting: &Waiting) -> R
 }
 
 /// The DuckDB command line.
-struct DuckDb {
+pub(crate) struct DuckDb {
     program: PathBuf,
 }
 
 impl DuckDb {
     /// Finds DuckDB. It runs in another folder, so a relative path is made absolute.
-    fn find() -> Self {
+    pub(crate) fn find() -> Self {
         let named = env::var_os(DUCKDB).map_or_else(|| PathBuf::from("duckdb"), PathBuf::from);
         let found = if named.components().count() > 1 {
             Some(named.clone())
@@ -102,14 +102,34 @@ impl DuckDb {
         Self { program: program.unwrap_or(named) }
     }
 
-    fn command(&self) -> Command {
+    /// Returns whether there is such a program.
+    pub(crate) fn is_there(&self) -> bool {
+        self.program.is_file()
+    }
+
+    /// Waits until everything acknowledged before is in the lake, as a query does by default; warns if that does not happen.
+    pub(crate) async fn wait_for_filing(&self, data: &Path, at_most: Option<Duration>) -> Result<()> {
+        if !self.is_there() {
+            return Err(self.missing(ErrorKind::NotFound.into()));
+        }
+        wait_for_filing(data, at_most.unwrap_or(WAIT), &Waiting::start()).await
+    }
+
+    /// Returns the command that reads a script.
+    pub(crate) fn read_script(script: &Path) -> String {
+        format!(".read {}", argument(&script.display().to_string()))
+    }
+
+    /// Returns the program with the options that every use has.
+    pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
         // Ignores the user's own start file.
         command.args(["-no-init", "-batch", "-bail", "-no-stdin"]).stdin(Stdio::null());
         command
     }
 
-    fn missing(&self, error: std::io::Error) -> anyhow::Error {
+    /// Says how to get the program, if it is that which is missing.
+    pub(crate) fn missing(&self, error: std::io::Error) -> anyhow::Error {
         match error.kind() {
             ErrorKind::NotFound => anyhow::anyhow!(
                 "queries need the DuckDB command line, and there is no {}. Install it:\n\n    pip install duckdb-cli\n\n\
@@ -121,7 +141,7 @@ impl DuckDb {
     }
 
     /// Refuses statements other than reads. DuckDB itself parses the text: it can turn only a SELECT into a syntax tree.
-    fn refuse_unless_select(&self, sql: &str) -> Result<()> {
+    pub(crate) fn refuse_unless_select(&self, sql: &str) -> Result<()> {
         let check = format!(
             "SELECT coalesce(tree ->> 'error_message', repeat('+', json_array_length(tree -> 'statements')::BIGINT)) \
              FROM (SELECT json_serialize_sql({})::JSON AS tree)",
@@ -161,7 +181,7 @@ impl DuckDb {
             Format::Csv => "-csv",
         };
         let mut command = self.command();
-        let read_setup = format!(".read {}", argument(&setup.display().to_string()));
+        let read_setup = Self::read_script(setup);
         command.current_dir(lake).args([
             mode,
             "-nullvalue",

@@ -57,7 +57,7 @@ impl Column {
 
 /// Returns the SQL that creates the tables, and then removes access to everything but the lake. It runs in the lake's
 /// folder.
-pub(super) fn setup(catalog: &Catalog, lake: &Path) -> io::Result<String> {
+pub(crate) fn setup(catalog: &Catalog, lake: &Path) -> io::Result<String> {
     let filled = types_with_files(lake)?;
     let mut sql = String::new();
     for definition in catalog.iter() {
@@ -208,7 +208,7 @@ fn entries(folder: &Path) -> io::Result<Vec<DirEntry>> {
 }
 
 /// Quotes any name as an SQL identifier.
-fn quoted(name: &str) -> String {
+pub(crate) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 /// Quotes a text as an SQL literal.

@@ -70,7 +70,7 @@ fn options(command: &[&str]) -> BTreeSet<String> {
 /// An option that means nothing to a command is a mistake: of a script that names the wrong folder, say.
 #[test]
 fn each_command_lists_and_takes_the_options_that_it_uses_and_no_others() {
-    let shared = ["data", "engine", "catalog", "color"];
+    let shared = ["data", "engine", "catalog", "color", "answers"];
     let uses: &[(&[&str], &[&str])] = &[
         (&["serve"], &shared),
         (&["user", "add"], &["data", "engine"]),
@@ -78,13 +78,14 @@ fn each_command_lists_and_takes_the_options_that_it_uses_and_no_others() {
         (&["user", "remove"], &["data", "engine"]),
         (&["user", "rotate"], &["data", "engine"]),
         (&["query"], &["data", "engine", "catalog"]),
+        (&["publish"], &["data", "catalog", "answers"]),
         (&["replay"], &["data", "engine", "color"]),
         (&["health"], &[]),
-        (&["audit"], &shared),
+        (&["audit"], &["data", "engine", "catalog", "color"]),
         (&["backup"], &["data"]),
         (&["restore"], &["data"]),
         (&["send"], &["catalog"]),
-        (&["tail"], &shared),
+        (&["tail"], &["data", "engine", "catalog", "color"]),
         (&["counts"], &["data", "engine", "catalog"]),
         (&["latest"], &["data", "engine", "catalog"]),
         (&["completions"], &[]),
@@ -105,8 +106,8 @@ fn each_command_lists_and_takes_the_options_that_it_uses_and_no_others() {
         // A value that all of them would take.
         let refused =
             of_serve.iter().map(String::as_str).chain(shared.into_iter().filter(|name| !uses.contains(name)));
-        // Where AWS is the engine, backup and restore say what to use instead.
-        let hidden = |name: &str| name == "engine" && ["backup", "restore"].contains(&command[0]);
+        // Where AWS is the engine, these say what to use instead.
+        let hidden = |name: &str| name == "engine" && ["publish", "backup", "restore"].contains(&command[0]);
         for name in refused.filter(|name| !hidden(name)) {
             let option =
                 if name == "trust-forwarded-for" { format!("--{name}") } else { format!("--{name}=1") };

@@ -9,6 +9,7 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod answers;
 mod audit;
 #[cfg(feature = "aws")]
 mod aws_engine;

@@ -42,10 +42,17 @@ fn every_answer_is_one_that_the_description_has() {
 #[test]
 fn every_described_route_is_served_within_its_limits_and_no_other_method_of_its_path() {
     let weir = Weir::start();
+    let answers = tempfile::tempdir().unwrap();
+    for (name, head) in [("all", ""), ("below", "-- path: a\n")] {
+        let sql = format!("-- public: true\n{head}SELECT 1 AS a");
+        std::fs::write(answers.path().join(name).with_extension("sql"), sql).unwrap();
+    }
+    weir.output(&["publish", "--answers", answers.path().to_str().unwrap()]);
     let document = weir.request("GET", None, "/openapi.json", &[], b"").json();
     let (mut operations, mut limits) = (0, 0);
     for (path, described) in document["paths"].as_object().unwrap() {
-        let at = path.replace("{event_type}", "button_click");
+        let at = path.replace("{event_type}", "button_click").replace("{answer}/{path}", "below/1");
+        let at = at.replace("{answer}", "all");
         let ask = |method: &str, query: &str, body: &str| {
             weir.request(method, Some(&weir.credentials), &format!("{at}{query}"), &[], body.as_bytes())
         };

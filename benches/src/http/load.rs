@@ -36,16 +36,25 @@ impl Outcome {
 }
 
 impl Load {
-    /// Sends requests until time is over; `request` makes the next one of a connection, by the connection's number and
-    /// how many it has sent. Every answer must be a 200.
-    pub(crate) fn run(&self, request: impl Fn(u32, u64) -> Vec<u8>, head: &str) -> anyhow::Result<Outcome> {
+    /// Sends requests with this head until time is over; `body` makes the next body of a connection, by the connection's
+    /// number and how many it has sent. Every answer must be a 200.
+    pub(crate) fn run(&self, body: impl Fn(u32, u64) -> Vec<u8>, head: &str) -> anyhow::Result<Outcome> {
+        self.run_whole(|connection, number| {
+            let body = body(connection, number);
+            let length = format!("content-length: {}\r\n\r\n", body.len());
+            [head.as_bytes(), length.as_bytes(), &body].concat()
+        })
+    }
+
+    /// Works like [`Self::run`]; `request` makes whole requests.
+    pub(crate) fn run_whole(&self, request: impl Fn(u32, u64) -> Vec<u8>) -> anyhow::Result<Outcome> {
         // One thread: the server needs the others.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
             let began = Instant::now();
             let until = began + self.lasting;
             let sending =
-                (0..self.connections).map(|number| keep_sending(self.address, head, number, &request, until));
+                (0..self.connections).map(|number| keep_sending(self.address, number, &request, until));
             let times = try_join_all(sending).await?;
             let mut times = times.concat();
             let took = began.elapsed();
@@ -57,20 +66,15 @@ impl Load {
 
 async fn keep_sending(
     address: SocketAddr,
-    head: &str,
     number: u32,
     request: impl Fn(u32, u64) -> Vec<u8>,
     until: Instant,
 ) -> anyhow::Result<Vec<Duration>> {
     let mut stream = TcpStream::connect(address).await.context("the server cannot be reached")?;
     stream.set_nodelay(true)?;
-    let (mut times, mut read, mut bytes) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut times, mut read) = (Vec::new(), Vec::new());
     while Instant::now() < until {
-        let body = request(number, times.len() as u64);
-        bytes.clear();
-        bytes.extend_from_slice(head.as_bytes());
-        bytes.extend_from_slice(format!("content-length: {}\r\n\r\n", body.len()).as_bytes());
-        bytes.extend_from_slice(&body);
+        let bytes = request(number, times.len() as u64);
         let sent = Instant::now();
         stream.write_all(&bytes).await?;
         answer(&mut stream, &mut read).await?;

@@ -173,6 +173,7 @@ impl Aws {
             live: counts.clone(),
             settled: counts.clone(),
             rejected: counts,
+            answers: Arc::new(()),
             latest: Arc::new(self.latest(&names.latest, &names.lake)),
             health: Arc::new(self.health(&names.stream, &names.counts)),
         };

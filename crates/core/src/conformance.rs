@@ -5,6 +5,7 @@
 //! again and again.
 #![expect(clippy::unwrap_used, reason = "a conformance suite is a test")]
 
+pub mod answers;
 pub mod books;
 pub mod lake;
 pub mod latest;

@@ -12,9 +12,11 @@
 //! - counts: [`counts`], all of them beside each other: [`books`], and their hours and days: [`Hour`], [`Day`];
 //! - the newest event of each resource: [`latest`];
 //! - rejected events as they are shown: [`rejected`];
+//! - answers computed beforehand: [`answers`];
 //! - the ports that an engine must implement: [`ports`], and their test suites: `conformance` (a feature).
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod answers;
 pub mod batch;
 pub mod books;
 mod calendar;
@@ -48,7 +50,9 @@ pub use clock::{Clock, ManualClock, SystemClock};
 pub use counts::{Counter, Increment};
 pub use event::{Event, Violation};
 pub use format::Format;
-pub use names::{CountedValue, EventId, EventType, LatestKey, NameError, Username};
+pub use names::{
+    AnswerName, CountedValue, EventId, EventType, GenerationName, LatestKey, NameError, Username,
+};
 pub use partition::{LakeObject, Partition};
 pub use random::{Random, SeededRandom, SystemRandom};
 pub use record::{MAX_RECORD_BYTES, Record, RecordHead, RecordHeadError, Stamp};

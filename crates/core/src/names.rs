@@ -98,16 +98,35 @@ parsed_name!(
 );
 
 parsed_name!(
+    /// An answer computed beforehand: a file `NAME.sql`, a part of the path at which it is read, and a folder.
+    AnswerName,
+    "an answer's name",
+    "1 to 48 of a-z, 0-9 and _, beginning with a letter",
+    is_plain_name
+);
+
+parsed_name!(
+    /// The name of a generation: the first half of the SHA-256 digest of its bytes, as 32 hexadecimal digits.
+    GenerationName,
+    "a generation's name",
+    "32 hexadecimal digits",
+    |text| text.len() == 32 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+);
+
+parsed_name!(
     /// The kind of an event: an entry of the catalog, a folder of the lake and a table in SQL.
     EventType,
     "an event type",
     "1 to 48 of a-z, 0-9 and _, beginning with a letter",
-    |text| {
-        (1..=48).contains(&text.len())
-            && text.starts_with(|c: char| c.is_ascii_lowercase())
-            && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
-    }
+    is_plain_name
 );
+
+/// Returns whether a text is a name in SQL without quotes, in a path and in a URL.
+fn is_plain_name(text: &str) -> bool {
+    (1..=48).contains(&text.len())
+        && text.starts_with(|c: char| c.is_ascii_lowercase())
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+}
 
 impl EventType {
     /// Returns the type under which events that failed validation are kept. No catalog can define it.

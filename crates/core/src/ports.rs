@@ -17,6 +17,7 @@
 //! | [`LakeObjects`] | audit | S3 | folders |
 //! | [`QuarantineObjects`] | tests | S3 | a folder |
 //! | [`Books`], [`BooksAdmin`] | audit | DynamoDB | the store |
+//! | [`Answers`], [`AnswersAdmin`] | collector; `weir publish` | none yet | files |
 //! | [`Health`] | collector | all of the above | all of the above |
 
 mod latest;
@@ -25,6 +26,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     error::Error,
     io,
+    ops::Range,
     pin::Pin,
     sync::Arc,
 };
@@ -34,7 +36,8 @@ use bytes::Bytes;
 use futures_util::Stream as AsyncStream;
 
 use crate::{
-    BatchId, BatchKey, Counter, EventType, Hour, Increment, Partition, Record, Username,
+    AnswerName, BatchId, BatchKey, Counter, EventType, Hour, Increment, Partition, Record, Username,
+    answers::{Definition, Published, layout::Key},
     books::{Correction, TypeCounts},
     counts::{KeyCount, KeysRequest, SettledTotals},
     latest::LatestValue,
@@ -360,6 +363,52 @@ pub trait QuarantineObjects: Send + Sync {
     async fn open(&self, batch: &BatchId) -> Result<Content, PortError>;
 }
 
+/// The published generations of answers that were computed beforehand.
+#[async_trait]
+pub trait Answers: Send + Sync {
+    /// Returns what is published of an answer now; `None` if it was never published.
+    async fn current(&self, name: &AnswerName) -> Result<Option<Arc<dyn Generation>>, PortError>;
+
+    /// Returns the pointers of all published answers, by name.
+    async fn list(&self) -> Result<Vec<Published>, PortError>;
+}
+
+/// One generation of an answer. It never changes, and can be read for an hour at least after another one took its place.
+#[async_trait]
+pub trait Generation: Send + Sync {
+    /// Returns the pointer by which it was found.
+    fn published(&self) -> &Published;
+
+    /// Returns the answer's definition, of which this is a generation.
+    fn definition(&self) -> &Definition;
+
+    /// Returns which bytes of it are asked for; `None` if it has no such path or slot.
+    async fn find(&self, key: Key) -> Result<Option<Range<u64>>, PortError>;
+
+    /// Reads bytes.
+    async fn read(&self, bytes: Range<u64>) -> Result<Bytes, PortError>;
+}
+
+/// Publishes answers.
+#[async_trait]
+pub trait AnswersAdmin: Answers {
+    /// Stores a generation, whole or not at all, and then makes it the current one. `content` has `length` bytes. Removes
+    /// generations of the answer that were replaced more than [`KEPT_MILLIS`](crate::answers::KEPT_MILLIS) before.
+    async fn publish(&self, published: &Published, length: u64, content: Content) -> Result<(), PortError>;
+}
+
+/// An engine without answers: none is ever published.
+#[async_trait]
+impl Answers for () {
+    async fn current(&self, _: &AnswerName) -> Result<Option<Arc<dyn Generation>>, PortError> {
+        Ok(None)
+    }
+
+    async fn list(&self) -> Result<Vec<Published>, PortError> {
+        Ok(Vec::new())
+    }
+}
+
 /// The ports of an engine that the collector calls.
 #[derive(Clone)]
 pub struct Ports {
@@ -371,6 +420,8 @@ pub struct Ports {
     pub settled: Arc<dyn SettledCounts>,
     /// The latest invalid events.
     pub rejected: Arc<dyn RecentRejected>,
+    /// The answers computed beforehand.
+    pub answers: Arc<dyn Answers>,
     /// The newest event of each resource.
     pub latest: Arc<dyn LatestValues>,
     /// The engine's health check.
@@ -382,13 +433,14 @@ impl Ports {
     #[must_use]
     pub fn of<E>(engine: Arc<E>) -> Self
     where
-        E: Stream + LiveCounts + SettledCounts + RecentRejected + LatestValues + Health + 'static,
+        E: Stream + LiveCounts + SettledCounts + RecentRejected + LatestValues + Answers + Health + 'static,
     {
         Self {
             stream: engine.clone(),
             live: engine.clone(),
             settled: engine.clone(),
             rejected: engine.clone(),
+            answers: engine.clone(),
             latest: engine.clone(),
             health: engine,
         }

@@ -7,12 +7,14 @@ use std::{
 
 use async_trait::async_trait;
 use weir_core::{
-    BatchKey, Catalog, Clock, Record,
+    AnswerName, BatchKey, Catalog, Clock, Record,
+    answers::Published,
     catalog::Breakage,
-    ports::{Appended, Health, PortError, Ports, Stream},
+    ports::{Answers, Appended, Generation, Health, PortError, Ports, Stream},
 };
 
 use crate::{
+    answers::AnswersFolder,
     error::OpenError,
     folder::{Folder, lock::Lock, space::Space},
     journal::{
@@ -43,6 +45,7 @@ pub(crate) struct Inner {
     pub(crate) raw: RawFolder,
     lake: LakeFolder,
     quarantine: QuarantineFolder,
+    answers: AnswersFolder,
     users: UserStore,
     space: Space,
     /// The clock for the time at which counts are settled.
@@ -111,6 +114,7 @@ impl Embedded {
             raw,
             lake: LakeFolder::new(folder.sub("lake")),
             quarantine: QuarantineFolder::new(folder.sub("quarantine")),
+            answers: AnswersFolder::of(path),
             users: UserStore::open(path)?,
             space: Space::of(path.to_owned()),
             clock,
@@ -129,6 +133,12 @@ impl Embedded {
     #[must_use]
     pub fn ports(&self) -> Ports {
         Ports::of(Arc::new(self.clone()))
+    }
+
+    /// Returns the answers computed beforehand.
+    #[must_use]
+    pub fn answers(&self) -> AnswersFolder {
+        self.inner.answers.clone()
     }
 
     /// Returns the users.
@@ -198,6 +208,17 @@ impl Stream for Embedded {
             }
             Err(error) => vec![Appended::Refused(error); count],
         }
+    }
+}
+
+#[async_trait]
+impl Answers for Embedded {
+    async fn current(&self, name: &AnswerName) -> Result<Option<Arc<dyn Generation>>, PortError> {
+        self.inner.answers.current(name).await
+    }
+
+    async fn list(&self) -> Result<Vec<Published>, PortError> {
+        self.inner.answers.list().await
     }
 }
 

@@ -9,6 +9,7 @@
 //! | `raw/` | batches: `2026/11/20/13/<first>-<last>.json.gz`, named by the sequence range they hold |
 //! | `lake/` | partitions: `username=…/TYPE/year=…/month=…/day=…/hour=…/<batch>.json.gz` |
 //! | `quarantine/` | what could not be filed, with the reason: `<batch>.json.gz` |
+//! | `answers/` | answers computed beforehand: `NAME/<generation>`, and `NAME/current`, which says which one is published |
 //! | `restoring/` | what a restore has copied so far: while it is there, the folder is not whole |
 //! | `tmp/` | files being written; emptied at every start |
 //! | `lock` | locked, like the folder itself, by the one process that serves the folder; it holds that process's id |
@@ -30,6 +31,7 @@
 //! as filed.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod answers;
 mod backup;
 mod counts;
 mod engine;
@@ -44,6 +46,7 @@ mod served_types;
 mod store;
 mod users;
 
+pub use answers::AnswersFolder;
 pub use backup::{BackupError, Manifest, Size, Watch, back_up, restore};
 pub use counts::books::{BooksOnDisk, open_books};
 pub use engine::Embedded;

@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use weir_core::{SystemClock, conformance as suite, ports::Health};
-use weir_embedded::{Deliveries, Embedded, Flush, UserStore};
+use weir_embedded::{AnswersFolder, Deliveries, Embedded, Flush, UserStore};
 
 /// An engine on a folder of its own; batches are cut after 50 ms.
 fn engine() -> (tempfile::TempDir, Embedded, Deliveries) {
@@ -119,6 +119,20 @@ async fn lake_and_quarantine() {
     suite::lake::objects_are_listed_in_pages(&lake).await;
     suite::lake::a_users_objects_are_listed_and_open_by_their_paths(&lake).await;
     suite::quarantine::what_was_put_aside_is_read_back(&quarantine).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers() {
+    let folder = tempfile::tempdir().unwrap();
+    let answers = AnswersFolder::of(folder.path());
+    suite::answers::what_was_never_published_is_not_there(&answers).await;
+    suite::answers::what_was_published_is_read_by_path_and_by_slot(&answers).await;
+    suite::answers::published_answers_are_listed(&answers).await;
+    suite::answers::publishing_again_swaps_the_pointer(&answers).await;
+    suite::answers::a_publication_that_breaks_off_changes_nothing(&answers).await;
+    suite::answers::a_generation_is_read_whole_while_others_replace_it(&answers).await;
+    suite::answers::no_reader_sees_half_of_two_generations(Arc::new(answers.clone()), 200).await;
+    suite::answers::what_is_no_generation_is_an_error(&answers).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,11 +3,12 @@
 //! - `routes`: the list of routes; `router`: the middleware around them; `reserved`: the routes that no event type may have;
 //! - `authentication` and `caller`: who sends a request, and what they may do; `origins` and `csrf`: whose pages may;
 //! - `post`: the steps of a request that stores events; `read`: counts; `history`: the same by hour and day; `rejected`: the
-//!   latest rejected events; `latest`: latest values;
+//!   latest rejected events; `latest`: latest values; `answers`: answers that were computed beforehand;
 //! - `problem`: all errors, and the only place that knows HTTP statuses; `reason`: why nothing was stored or read;
 //! - `parameters`, `path` and `etag`: queries, paths with a slash too many, and conditional requests;
 //! - `openapi`: the API's description, made from the routes and the catalog; `examples`: its errors.
 
+pub(crate) mod answers;
 pub(crate) mod authentication;
 pub(crate) mod caller;
 pub(crate) mod csrf;

@@ -22,13 +22,14 @@ use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 use weir_core::{
-    Catalog, Counter, EventType, Hour, Increment, LatestKey, ManualClock, Record, SeededRandom, Timestamp,
-    Username,
+    AnswerName, Catalog, Counter, EventType, Hour, Increment, LatestKey, ManualClock, Record, SeededRandom,
+    Timestamp, Username,
+    answers::Published,
     counts::{KeyCount, KeysRequest, SettledTotals},
     latest::LatestValue,
     ports::{
-        Appended, Health, LatestValues, LiveCounts, PortError, Ports, ReadLatest, RecentRejected,
-        SettledCounts, Stream,
+        Answers, Appended, Generation, Health, LatestValues, LiveCounts, PortError, Ports, ReadLatest,
+        RecentRejected, SettledCounts, Stream,
     },
     rejected::RejectedEvent,
     users::Scope,
@@ -133,6 +134,17 @@ impl RecentRejected for Script {
 
     async fn latest(&self, _: &Username, _: usize) -> Result<Vec<RejectedEvent>, PortError> {
         if self.cannot_note { Err(down()) } else { Ok(self.noted.lock().unwrap().clone()) }
+    }
+}
+
+#[async_trait]
+impl Answers for Script {
+    async fn current(&self, _: &AnswerName) -> Result<Option<Arc<dyn Generation>>, PortError> {
+        Err(down())
+    }
+
+    async fn list(&self) -> Result<Vec<Published>, PortError> {
+        Err(down())
     }
 }
 
@@ -468,6 +480,8 @@ async fn an_engine_that_does_not_answer_is_503_and_its_words_stay_inside() {
         "/counts/button_click/days",
         "/button/click/count",
         "/rejected",
+        "/answers",
+        "/answers/daily_counts?day=2026-11-20",
         "/sensor/reading/latest",
         "/sensor/reading/latest?sensor_id=a",
     ] {

@@ -43,13 +43,14 @@ pub(crate) async fn spare(request: Request, next: Next) -> Response {
     Response::from_parts(parts, nothing)
 }
 
-/// The middleware for routes that need credentials: no cache may share their answers, nor serve one without revalidation.
+/// The middleware for routes that need credentials: no cache may share their answers, nor serve one without revalidation,
+/// unless the answer itself says that it may.
 pub(crate) async fn keep_private(request: Request, next: Next) -> Response {
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
     let mut answer = next.run(request).await;
     if reads {
         let private = HeaderValue::from_static("private, no-cache");
-        answer.headers_mut().insert(header::CACHE_CONTROL, private);
+        answer.headers_mut().entry(header::CACHE_CONTROL).or_insert(private);
     }
     answer
 }

@@ -25,6 +25,8 @@ pub(crate) enum Of {
     Any,
     /// A route that reads.
     Reading,
+    /// A route that reads an answer.
+    Answers,
     /// A route that reads latest values.
     Latest,
     /// A route that takes an event of one type.
@@ -35,13 +37,22 @@ pub(crate) enum Of {
 
 /// Returns the examples of a status, by name; none if the route has no such error.
 pub(crate) fn examples(of: Of, status: u16) -> Map<String, Value> {
-    let mut all =
-        with_credentials(if matches!(of, Of::Reading | Of::Latest) { Scope::Read } else { Scope::Write });
+    let mut all = with_credentials(if matches!(of, Of::Reading | Of::Answers | Of::Latest) {
+        Scope::Read
+    } else {
+        Scope::Write
+    });
     match of {
         Of::Any => all = anywhere(),
         Of::Reading => all.extend([
             Problem::UnknownEventType { event_type: "buton_click".to_owned() },
             not_in_range(MAX_PAGE),
+        ]),
+        Of::Answers => all.extend([
+            Problem::NoSuchAnswer,
+            Problem::InvalidQuery {
+                detail: "One row is named by day and button_id: day is missing.".to_owned(),
+            },
         ]),
         Of::Latest => all.extend([
             Problem::NoLatestValue { field: "sensor_id".to_owned() },

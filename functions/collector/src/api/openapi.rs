@@ -2,6 +2,7 @@
 //! the routes for dashboards, `latest` that of latest values, `open` those without credentials; `order` puts a type's fields
 //! into the order of its file.
 
+pub(crate) mod answers;
 pub(crate) mod dashboard;
 mod errors;
 pub(crate) mod latest;
@@ -36,7 +37,7 @@ pub(crate) fn text(catalog: &Catalog) -> String {
 fn document(catalog: &Catalog) -> Value {
     let mut paths = Map::new();
     for route in &FIXED {
-        describe(&mut paths, route.path.to_owned(), route, catalog);
+        describe(&mut paths, route.path.replace("{*", "{"), route, catalog);
     }
     for definition in catalog.iter() {
         for route in of_a_type(definition) {
@@ -392,8 +393,10 @@ mod tests {
             "properties": {"id": {"type": "string"}}}"#;
         let click = include_str!("../../../../catalog/button_click.json");
         let catalog = Catalog::read([("reading.json", sensors), ("button_click.json", click)]).unwrap();
-        let mut routes: BTreeSet<String> =
-            FIXED.iter().map(|route| format!("{} {}", route.method.described(), route.path)).collect();
+        let mut routes: BTreeSet<String> = FIXED
+            .iter()
+            .map(|route| format!("{} {}", route.method.described(), route.path.replace("{*", "{")))
+            .collect();
         for definition in catalog.iter() {
             routes.extend(
                 of_a_type(definition).map(|route| {

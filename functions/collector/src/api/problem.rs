@@ -28,6 +28,8 @@ pub(crate) enum Problem {
     NotFound,
     /// The catalog has no such event type.
     UnknownEventType { event_type: String },
+    /// There is no such answer, or it has no such path or slot, or none of the caller's.
+    NoSuchAnswer,
     /// No event of the type has had one of these keys.
     NoLatestValue { field: String },
     /// The path has no such method.
@@ -99,6 +101,7 @@ impl Problem {
             Self::UnknownEventType { .. } => {
                 (StatusCode::NOT_FOUND, "unknown-event-type", "No such event type")
             }
+            Self::NoSuchAnswer => (StatusCode::NOT_FOUND, "no-such-answer", "No such answer"),
             Self::NoLatestValue { .. } => (StatusCode::NOT_FOUND, "no-latest-value", "No such latest value"),
             Self::MethodNotAllowed => {
                 (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "No such method here")
@@ -173,6 +176,8 @@ impl Problem {
                 .to_owned(),
             Self::NotFound => "The API is described at /openapi.json.".to_owned(),
             Self::UnknownEventType { event_type } => format!("The catalog has no event type {event_type:?}."),
+            Self::NoSuchAnswer => "There is no such answer, or it has no such path or slot. GET /answers lists the answers."
+                .to_owned(),
             Self::NoLatestValue { field } => format!("No event with this {field} is stored."),
             Self::MethodNotAllowed => "The header Allow names the methods of this path.".to_owned(),
             Self::MalformedRequest => {

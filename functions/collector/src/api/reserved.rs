@@ -6,8 +6,18 @@ use weir_core::{
 };
 
 /// First segments that the API itself uses, now or in a version to come.
-const RESERVED: [&str; 9] =
-    ["admin", "counts", "docs", "events", "health", "metrics", "openapi.json", "rejected", "weir.js"];
+const RESERVED: [&str; 10] = [
+    "admin",
+    "answers",
+    "counts",
+    "docs",
+    "events",
+    "health",
+    "metrics",
+    "openapi.json",
+    "rejected",
+    "weir.js",
+];
 
 /// Refuses a catalog in which an event type has one of the API's own routes. The error names the file and the line.
 pub fn check_routes(catalog: &Catalog) -> Result<(), CatalogError> {
@@ -43,7 +53,7 @@ mod tests {
 
     #[test]
     fn no_route_of_an_event_type_is_one_of_the_apis_own() {
-        for own in ["counts", "docs", "events", "health", "metrics", "rejected"] {
+        for own in ["answers", "counts", "docs", "events", "health", "metrics", "rejected"] {
             for route in [format!("/{own}"), format!("/{own}/x"), format!("/{own}/x/y")] {
                 let expected =
                     format!("a.json:3: the route must not begin with /{own}, which the API itself uses");

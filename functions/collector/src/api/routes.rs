@@ -13,9 +13,10 @@ use weir_core::{Catalog, catalog::Definition};
 use crate::{
     Collector,
     api::{
+        answers,
         caller::{Reader, Writer},
         history, latest, openapi,
-        openapi::{dashboard, open},
+        openapi::{answers as described, dashboard, open},
         path, post, read, rejected,
     },
     pages::{docs, page, script},
@@ -52,13 +53,17 @@ use Access::{Open, Users};
 use Method::{Get, Post};
 
 /// The routes that do not depend on the catalog.
-pub(crate) const FIXED: [Route<Catalog>; 13] = [
+pub(crate) const FIXED: [Route<Catalog>; 16] = [
     route(Post, "/events", Users, |_| post(post::events), Some(openapi::post_events)),
     route(Get, "/counts", Users, |_| get(read::all), Some(openapi::get_counts)),
     route(Get, "/counts/{event_type}", Users, |_| get(read::one), Some(openapi::get_count)),
     route(Get, "/counts/{event_type}/hours", Users, |_| get(history::hours), Some(dashboard::get_hours)),
     route(Get, "/counts/{event_type}/days", Users, |_| get(history::days), Some(dashboard::get_days)),
     route(Get, "/rejected", Users, |_| get(rejected::latest), Some(dashboard::get_rejected)),
+    route(Get, "/answers", Users, |_| get(answers::list), Some(described::get_answers)),
+    // Public ones need no credentials: the handler asks for them where they are needed.
+    route(Get, "/answers/{answer}", Users, |_| get(answers::read), Some(described::get_answer)),
+    route(Get, "/answers/{answer}/{*path}", Users, |_| get(answers::read), Some(described::get_answer_below)),
     route(Get, "/", Open, |_| get(page::dashboard), Some(open::get_dashboard)),
     route(Get, "/health", Open, |_| get(read::health), Some(open::get_health)),
     route(Get, "/openapi.json", Open, |_| openapi_json(), Some(open::get_openapi)),

@@ -24,6 +24,7 @@ const SCRIPT: &str = concat!(
     include_str!("page/chart.js"),
     include_str!("page/form.js"),
     include_str!("page/panels.js"),
+    include_str!("page/answers.js"),
     include_str!("page/dashboard.js"),
 );
 

@@ -14,6 +14,7 @@ class Dashboard {
   #types;
   #panel;
   #latest;
+  #answers;
   #chosen;
   #counts;
   #tiles = new Map();
@@ -31,6 +32,7 @@ class Dashboard {
     const titles = new Map([...types.values()].map(({ name, title }) => [name, title]));
     this.#panel = new TypePanel(api, types);
     this.#latest = new Latest(api, titles);
+    this.#answers = new Answers(api, counts.username);
     byId("tiles").addEventListener("keydown", (event) => this.#key(event));
     document.querySelector(".try").hidden = types.size === 0;
     startTrying(types, api, () => this.turn());
@@ -52,7 +54,7 @@ class Dashboard {
     let wait;
     try {
       this.#show(await this.#api.get("counts"));
-      await Promise.all([this.#panel.show(this.#of(this.#chosen)), this.#latest.show(this.#counts.rejected)]);
+      await Promise.all([this.#panel.show(this.#of(this.#chosen)), this.#latest.show(this.#counts.rejected), this.#answers.show()]);
       refreshTimes(byId("main"));
       this.#notice("");
       wait = Date.now() - this.#moved < MOVING ? SOON : LATER;

@@ -1,0 +1,139 @@
+//! `weir publish`: computes answers and makes them the published ones.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::{Context, Result, anyhow, bail};
+use bytesize::ByteSize;
+use futures_util::stream;
+use weir_core::{
+    Catalog, Clock, SystemClock,
+    answers::Published,
+    ports::{AnswersAdmin, Content},
+};
+use weir_embedded::AnswersFolder;
+
+use super::{
+    Answer, Running,
+    compute::{Computed, Computing},
+};
+use crate::{
+    catalog,
+    cli::{EngineName, PublishArgs},
+    counted::counted,
+    data,
+    query::DuckDb,
+};
+
+/// How much of a generation is read at a time.
+const PIECE: usize = 1 << 20;
+
+/// Runs `weir publish`.
+pub(crate) async fn run(args: &PublishArgs) -> Result<ExitCode> {
+    if args.engine != EngineName::Embedded {
+        bail!("answers are published on one machine only: leave --engine and WEIR_ENGINE out");
+    }
+    let data = args.data.as_path();
+    let named = args.catalog.folder().map(|folder| catalog::read(Some(folder))).transpose()?;
+    data::must_have_events(data)?;
+    let catalog = catalog::with_stored(named, data)?;
+    let answers = chosen(super::read(args.answers.folder(), &catalog)?, args.name.as_deref())?;
+    let duckdb = DuckDb::find();
+    duckdb.wait_for_filing(data, args.wait).await?;
+    let publisher = Publisher::new(data, None)?;
+    let running = Running::default();
+    let mut failed = false;
+    for answer in &answers {
+        let name = &answer.definition.name;
+        match publisher.publish(&duckdb, &catalog, answer, &running, &SystemClock).await {
+            Ok(told) => println!("{name}: {told}"),
+            // The others are published all the same.
+            Err(error) => {
+                failed = true;
+                eprintln!("weir: {name}: {}", crate::told_in_lines(&error));
+            }
+        }
+    }
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Returns the answer of that name, or all of them.
+fn chosen(answers: Vec<Answer>, name: Option<&str>) -> Result<Vec<Answer>> {
+    let Some(name) = name else { return Ok(answers) };
+    let names: Vec<&str> = answers.iter().map(|answer| answer.definition.name.as_str()).collect();
+    let Some(at) = names.iter().position(|known| *known == name) else {
+        bail!("there is no answer {name:?}: there are {}", names.join(", "));
+    };
+    Ok(answers.into_iter().skip(at).take(1).collect())
+}
+
+/// Computes answers over a data folder and publishes them there.
+pub(crate) struct Publisher {
+    answers: AnswersFolder,
+    lake: PathBuf,
+    temporary: PathBuf,
+    threads: Option<usize>,
+}
+
+impl Publisher {
+    /// `threads` bounds DuckDB's.
+    pub(crate) fn new(data: &Path, threads: Option<usize>) -> Result<Self> {
+        let folder = |name: &str| -> Result<PathBuf> {
+            let path = data.join(name);
+            fs::create_dir_all(&path)
+                .and_then(|()| path.canonicalize())
+                .with_context(|| format!("cannot use {}", path.display()))
+        };
+        let answers = AnswersFolder::of(data);
+        Ok(Self { answers, lake: folder("lake")?, temporary: folder("answers")?, threads })
+    }
+
+    /// Computes an answer and publishes it; returns what is said of it.
+    pub(crate) async fn publish(
+        &self,
+        duckdb: &DuckDb,
+        catalog: &Catalog,
+        answer: &Answer,
+        running: &Running,
+        clock: &dyn Clock,
+    ) -> Result<String> {
+        let computing = Computing {
+            duckdb,
+            catalog,
+            lake: &self.lake,
+            temporary: &self.temporary,
+            threads: self.threads,
+            running,
+        };
+        let Computed { file, length, generation, rows, left_out } = computing.compute(answer)?;
+        let published = Published {
+            name: answer.definition.name.clone(),
+            generation,
+            published_at: clock.now(),
+            sql: answer.sql.clone(),
+        };
+        let stored = self.answers.publish(&published, length, content(file)).await;
+        stored.map_err(|error| anyhow!(error))?;
+        let mut told = format!("{}, {}", counted(rows, "row", "rows"), ByteSize::b(length).display().si());
+        if left_out > 0 {
+            told += &format!(
+                "; {} left out: a value of the path or the slot is NULL, or one of the path is empty",
+                counted(left_out, "row was", "rows were")
+            );
+        }
+        Ok(told)
+    }
+}
+
+fn content(file: File) -> Content {
+    let pieces = stream::try_unfold(file, |mut file| async move {
+        let mut piece = Vec::with_capacity(PIECE);
+        let read = file.by_ref().take(PIECE as u64).read_to_end(&mut piece)?;
+        Ok::<_, io::Error>((read > 0).then(|| (piece.into(), file)))
+    });
+    Box::pin(pieces)
+}

@@ -1,0 +1,34 @@
+//! What can be typed behind `weir publish`.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::Args;
+
+use super::{
+    options::{AnswersArgs, CatalogArgs, DATA, EngineName},
+    values::duration,
+};
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "An answer is a file NAME.sql: one SELECT over the tables that `weir query` has, below a head of comments that \
+    says how its rows are addressed. `weir serve` computes those whose head has `-- every:` by itself; this command computes \
+    them now. They are read at /answers/NAME. Readers never see half of two publications.\n\nExamples:\n  weir publish\n  weir \
+    publish visits --answers ./answers"
+)]
+pub(crate) struct PublishArgs {
+    /// Only this answer [default: all].
+    pub(crate) name: Option<String>,
+    /// How long to wait until the server has filed what it acknowledged before [default: 30s].
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(crate) wait: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) answers: AnswersArgs,
+    /// The folder that holds everything.
+    #[arg(long, help_heading = DATA, env = "WEIR_DATA", value_name = "DIR", default_value = "./data")]
+    pub(crate) data: PathBuf,
+    #[arg(long, hide = true, env = "WEIR_ENGINE", value_enum, default_value = "embedded")]
+    pub(crate) engine: EngineName,
+    #[command(flatten)]
+    pub(crate) catalog: CatalogArgs,
+}
