@@ -132,7 +132,7 @@ mod tests {
         known: bool,
     ) -> Vec<String> {
         let mut newest = Newest::default();
-        found.iter().for_each(|(key, time)| newest.raise(value(key, *time)));
+        newest.extend(found.iter().map(|(key, time)| value(key, *time)));
         let wrong = compare(&newest, &kept(before), kept(after), known);
         wrong.iter().map(|wrong| format!("{} {}", wrong.key, wrong.what())).collect()
     }

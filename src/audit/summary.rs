@@ -5,6 +5,7 @@ use crate::counted::counted;
 
 /// Remarks printed beside the findings.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a remark of its own")]
 pub(super) struct Summary {
     pub(super) wrong: usize,
     settled: bool,

@@ -56,12 +56,10 @@ impl Call {
             .map(|(name, value)| (text(name), text(value)))
             .collect();
         let operation = match (method, query.get("x-id").map(String::as_str)) {
-            ("GET", Some("GetObject")) => "GetObject",
-            ("PUT", Some("PutObject")) => "PutObject",
             ("GET", None) if query.contains_key("list-type") => "ListObjectsV2",
-            // The objects of large latest values: these calls name no operation.
-            ("GET", None) => "GetObject",
-            ("PUT", None) => "PutObject",
+            // Calls for the objects of large latest values name no operation.
+            ("GET", Some("GetObject") | None) => "GetObject",
+            ("PUT", Some("PutObject") | None) => "PutObject",
             ("DELETE", None) => "DeleteObject",
             _ => panic!("S3 has no {method} {uri} here"),
         };
