@@ -5,6 +5,8 @@ mod audit;
 mod backup;
 mod counts;
 mod health;
+#[cfg(unix)]
+mod map;
 mod options;
 mod order;
 mod query;
@@ -19,9 +21,11 @@ use clap::{ColorChoice, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 pub(crate) use audit::AuditArgs;
-pub(crate) use backup::{BackupArgs, RestoreArgs};
+pub(crate) use backup::{BackupArgs, Folder, RestoreArgs};
 pub(crate) use counts::CountsArgs;
 pub(crate) use health::HealthArgs;
+#[cfg(unix)]
+pub(crate) use map::{FunctionCommand, FunctionName, MapArgs};
 pub(crate) use options::{EngineName, Format};
 pub(crate) use query::QueryArgs;
 pub(crate) use replay::ReplayArgs;
@@ -72,6 +76,13 @@ pub(crate) enum Command {
     Tail(TailArgs),
     /// Print live and settled counts. Works while the server runs.
     Counts(CountsArgs),
+    /// Name commands that `weir map` runs over events.
+    #[cfg(unix)]
+    #[command(subcommand)]
+    Function(FunctionCommand),
+    /// Run a function over the events of a type, on all cores, and print the results in order.
+    #[cfg(unix)]
+    Map(MapArgs),
     /// Print a script that completes what is typed in a shell.
     Completions {
         /// Which shell.

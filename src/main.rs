@@ -10,6 +10,7 @@
 //! - `send`: imports files over HTTP;
 //! - `tail`: follows events as they arrive;
 //! - `counts`: live and settled counts;
+//! - `map`: runs named commands over the lake's objects;
 //! - `counted`: formats numbers with their nouns;
 //! - `completions`: shell completions;
 //! - `aws`: the engine on AWS, as the environment names it (with the feature `aws`);
@@ -38,6 +39,8 @@ mod counts;
 mod data;
 mod health;
 mod logs;
+#[cfg(unix)]
+mod map;
 mod names;
 mod query;
 mod replay;
@@ -83,6 +86,10 @@ fn main() -> ExitCode {
             Command::Send(send) => send::run(send).await,
             Command::Tail(tail) => tail::run(&tail).await,
             Command::Counts(counts) => counts::run(&counts).await,
+            #[cfg(unix)]
+            Command::Function(command) => map::function(command),
+            #[cfg(unix)]
+            Command::Map(args) => map::run(args).await,
             Command::Completions { shell } => completions::print(shell),
         }
     };

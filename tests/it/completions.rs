@@ -86,6 +86,10 @@ fn each_command_lists_and_takes_the_options_that_it_uses_and_no_others() {
         (&["send"], &["catalog"]),
         (&["tail"], &shared),
         (&["counts"], &["data", "engine", "catalog"]),
+        (&["function", "add"], &["data"]),
+        (&["function", "list"], &["data"]),
+        (&["function", "remove"], &["data"]),
+        (&["map"], &["data"]),
         (&["completions"], &[]),
     ];
     let tested: BTreeSet<String> =
@@ -104,8 +108,9 @@ fn each_command_lists_and_takes_the_options_that_it_uses_and_no_others() {
         // A value that all of them would take.
         let refused =
             of_serve.iter().map(String::as_str).chain(shared.into_iter().filter(|name| !uses.contains(name)));
-        // Where AWS is the engine, backup and restore say what to use instead.
-        let hidden = |name: &str| name == "engine" && ["backup", "restore"].contains(&command[0]);
+        // Where AWS is the engine, these say what to use instead.
+        let says = ["backup", "restore", "function", "map"];
+        let hidden = |name: &str| name == "engine" && says.contains(&command[0]);
         for name in refused.filter(|name| !hidden(name)) {
             let option =
                 if name == "trust-forwarded-for" { format!("--{name}") } else { format!("--{name}=1") };

@@ -36,6 +36,8 @@ mod lake;
 #[cfg(target_os = "linux")]
 mod lost_files;
 mod many_events;
+#[cfg(target_os = "linux")]
+mod map;
 mod metrics;
 mod openapi;
 mod operate;
