@@ -10,7 +10,7 @@ mod functions;
 mod workers;
 
 use std::{
-    io::{self, Read, Seek, Write},
+    io::{self, IsTerminal, Read, Seek, Write},
     process::{ChildStdin, ExitCode},
     sync::Arc,
 };
@@ -28,7 +28,7 @@ use crate::{
     names::Selection,
     query,
     signals::Signals,
-    table,
+    table, terminal,
 };
 use child::{Failure, Running};
 use functions::{Function, Functions};
@@ -51,11 +51,7 @@ pub(crate) fn function(command: FunctionCommand) -> Result<ExitCode> {
             for name in functions.names()? {
                 let function = functions.get(&name)?;
                 let time = format!("{:?}", function.time_limit());
-                rows.push([
-                    name.to_string(),
-                    time,
-                    crate::terminal::on_one_line(&function.command.join(" ")),
-                ]);
+                rows.push([name.to_string(), time, terminal::on_one_line(&function.command.join(" "))]);
             }
             print!("{}", table::aligned(&rows, table::terminal_width()));
         }
@@ -72,9 +68,10 @@ pub(crate) async fn run(args: MapArgs) -> Result<ExitCode> {
     let data = data_of(&args.folder)?.to_owned();
     let functions = Functions::of(&data);
     let function = functions.get(&args.name)?;
-    let reduce = args.reduce.as_ref().map(|name| Ok((functions.get(name)?, name.clone())));
-    let reduce: Option<(Function, FunctionName)> =
-        reduce.transpose().map_err(|error: anyhow::Error| error)?;
+    let reduce = match &args.reduce {
+        Some(name) => Some((functions.get(name)?, name.clone())),
+        None => None,
+    };
     let (user, event_type) = (args.user.as_ref(), Some(&args.event_type));
     Selection { engine: EngineName::Embedded, data: &data, catalog: None, user, event_type }.check().await?;
     query::wait_for_filing(&data, args.wait).await?;
@@ -143,10 +140,10 @@ struct Map {
 impl Map {
     fn run(&self, objects: &[String], workers: usize) -> Result<()> {
         match &self.reduce {
-            None => self.map(objects, workers, &mut io::stdout().lock())?,
+            None => self.map(objects, workers, print)?,
             Some((reduce, name)) => {
                 let mut results = tempfile::tempfile().context("results cannot be kept")?;
-                self.map(objects, workers, &mut results)?;
+                self.map(objects, workers, |result| write(&mut results, result))?;
                 let reduced = self.twice(|| {
                     results.rewind().map_err(Failure::Output)?;
                     let results = &results;
@@ -154,20 +151,25 @@ impl Map {
                 });
                 let reduced =
                     reduced.with_context(|| format!("the results could not be reduced by {name}"))?;
-                print(&mut io::stdout().lock(), &reduced)?;
+                print(&reduced).context("results cannot be written")?;
             }
         }
         eprintln!("weir: {} mapped", counted(objects.len() as u64, "object was", "objects were"));
         Ok(())
     }
 
-    /// Writes the results in the order of the objects.
-    fn map(&self, objects: &[String], workers: usize, to: &mut (impl Write + ?Sized)) -> Result<()> {
+    /// Hands on the results in the order of the objects.
+    fn map(
+        &self,
+        objects: &[String],
+        workers: usize,
+        mut take: impl FnMut(&[u8]) -> io::Result<()>,
+    ) -> Result<()> {
         let work = |path: &String| self.twice(|| self.run_on(path));
         workers::in_order(objects, workers, work, |path, result| {
             let written = result
                 .with_context(|| format!("{path} could not be mapped"))
-                .and_then(|result| print(to, &result));
+                .and_then(|result| take(&result).context("results cannot be written"));
             if written.is_err() {
                 // No later object has a result.
                 self.running.stop();
@@ -220,11 +222,22 @@ fn copy(mut from: impl Read, mut input: ChildStdin) -> Result<(), String> {
     }
 }
 
-/// Prints a result, whose last line ends as a line.
-fn print(to: &mut (impl Write + ?Sized), result: &[u8]) -> Result<()> {
-    let end: &[u8] = if result.is_empty() || result.ends_with(b"\n") { b"" } else { b"\n" };
-    to.write_all(result)
-        .and_then(|()| to.write_all(end))
-        .and_then(|()| to.flush())
-        .context("results cannot be written")
+/// Writes a result, whose last line ends as a line.
+fn write(mut to: impl Write, result: &[u8]) -> io::Result<()> {
+    to.write_all(result)?;
+    if !result.is_empty() && !result.ends_with(b"\n") {
+        to.write_all(b"\n")?;
+    }
+    to.flush()
+}
+
+/// Prints a result; on a terminal, control characters are escaped, as events are untrusted text.
+fn print(result: &[u8]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    if !out.is_terminal() {
+        return write(out, result);
+    }
+    let mut lines = Vec::new();
+    write(&mut lines, result)?;
+    terminal::copy_lines(&*lines, &mut out)
 }

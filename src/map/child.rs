@@ -151,10 +151,10 @@ pub(super) fn run(
     let mut started = running.start(&mut command)?;
     limit_memory(started.group, function.memory_limit);
     let pipes = (started.child.stdin.take(), started.child.stdout.take(), started.child.stderr.take());
-    let (Some(input), Some(output), Some(errors)) = pipes else { return Err(Failure::Stopped) };
+    let (Some(stdin), Some(output), Some(errors)) = pipes else { return Err(Failure::Stopped) };
     let group = started.group;
     thread::scope(|scope| {
-        let feeding = scope.spawn(|| feed(input));
+        let feeding = scope.spawn(|| feed(stdin));
         let saying = scope.spawn(|| last_of(errors));
         let (done, wait) = mpsc::channel::<()>();
         let watching = scope.spawn(move || {
@@ -173,7 +173,7 @@ pub(super) fn run(
         drop(done);
         let took_too_long = watching.join().unwrap_or(true);
         let status = started.end();
-        let (fed, said) = (feeding.join(), saying.join().unwrap_or_default());
+        let (input, said) = (feeding.join(), saying.join().unwrap_or_default());
         if running.is_stopped() {
             return Err(Failure::Stopped);
         }
@@ -181,7 +181,7 @@ pub(super) fn run(
             return Err(Failure::TooSlow(function.time_limit()));
         }
         let printed = printed.map_err(Failure::Output)?.ok_or(Failure::TooMuch(function.output_limit))?;
-        fed.unwrap_or_else(|_| Err("a panic".to_owned())).map_err(Failure::Input)?;
+        input.unwrap_or_else(|_| Err("a panic".to_owned())).map_err(Failure::Input)?;
         let status = status.map_err(Failure::Output)?;
         if status.success() { Ok(printed) } else { Err(Failure::Ended { status, said }) }
     })

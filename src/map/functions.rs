@@ -109,7 +109,7 @@ impl Functions {
 
     fn no_such(&self, name: &FunctionName) -> Result<anyhow::Error> {
         let names = self.names()?;
-        let known = names.iter().map(|known| known.as_str()).collect();
+        let known = names.iter().map(FunctionName::as_str).collect();
         Ok(anyhow::anyhow!(names::no_such("function", name.as_str(), &known)))
     }
 
