@@ -72,7 +72,6 @@ pub(crate) struct ServeArgs {
     /// With --engine aws: how long requests gather at the most, while a call of AWS for others is under way, to share the next
     /// one. Longer makes fewer calls where AWS takes longer to answer than this.
     #[arg(long, help_heading = "Limits", env = "WEIR_GATHER_FOR", value_name = "TIME", default_value = "5ms", value_parser = some_time)]
-    #[cfg_attr(not(feature = "aws"), expect(dead_code, reason = "only the engine on AWS shares calls"))]
     pub(crate) gather_for: Duration,
     /// Which web pages may call the API from a browser: origins between commas, or * for all.
     #[arg(long, help_heading = "Web pages", env = "WEIR_ALLOW_ORIGINS", value_name = "ORIGINS", default_value = "*", value_parser = Origins::from_str)]
