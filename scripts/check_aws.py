@@ -285,7 +285,7 @@ def delete(stack):
                 s3.delete_bucket(Bucket=bucket)
             except s3.exceptions.NoSuchBucket:
                 pass
-    for table in (out.get("UsersTable"), out.get("CountsTable")):
+    for table in (out.get("UsersTable"), out.get("CountsTable"), out.get("LatestTable")):
         if table:
             try:
                 dynamodb.delete_table(TableName=table)

@@ -1,15 +1,17 @@
 //! `weir audit`: recounts the lake and compares it with what is counted.
 //!
 //! - `lake`: the users and types in the lake; `objects` reads one of its objects;
-//! - `compare`: compares the recount with the counts before and after;
+//! - `compare`: compares the recount with the counts before and after; `latest`: with latest values;
 //! - `quiet`: waits until counts stand still, without which live counts cannot be corrected on AWS;
-//! - `findings`: the output.
+//! - `findings`: the output; `summary`: the remarks beside it.
 
 mod compare;
 mod findings;
 mod lake;
+mod latest;
 pub(crate) mod objects;
 mod quiet;
+mod summary;
 
 use std::{
     collections::BTreeSet,
@@ -28,7 +30,8 @@ use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use weir_core::{
     EventType, SystemClock, Username,
     books::{Breakdown, Correction},
-    ports::{Books, BooksAdmin},
+    latest::Newest,
+    ports::{Books, BooksAdmin, LatestValuesAdmin, ReadLatest},
 };
 use weir_embedded::{Embedded, Flush};
 
@@ -42,8 +45,10 @@ use crate::{
 };
 use compare::{Difference, Reading, Terms, Which};
 use findings::Finding;
-use lake::{BadObject, Hours, Progress, Recounter};
+use lake::{BadObject, Hours, InBatches, Progress, Recounter};
+use latest::WrongValue;
 use quiet::Quiet;
+use summary::Summary;
 
 /// The exit code if something differs. 1 means that there was no audit, as everywhere.
 const DIFFERENT: u8 = 3;
@@ -70,9 +75,14 @@ pub(crate) async fn run(args: &AuditArgs) -> Result<ExitCode> {
             let quiet =
                 for_time.map(|for_time| Quiet { live: counts.clone(), settled: counts.clone(), for_time });
             let catalog = Arc::new(catalog::read(catalog_folder)?);
+            let has_latest = catalog.iter().any(|definition| definition.latest_by().is_some());
+            let latest = if has_latest { Some(Arc::new(crate::aws::latest().await?)) } else { None };
             let recounter = Recounter::new(Arc::new(lake), Arc::new(raw), catalog);
-            let audit = Audit::new(counts.clone(), recounter, args, args.wait);
-            audit.run(quiet, args.repair.then_some(&*counts), args, asked).await
+            let read = latest.clone().map(|latest| latest as Arc<dyn ReadLatest>);
+            let audit = Audit::new(counts.clone(), read, recounter, args, args.wait);
+            let latest = latest.as_deref().map(|latest| latest as &dyn LatestValuesAdmin);
+            let admin = args.repair.then_some(Admin { counts: &*counts, latest });
+            audit.run(quiet, admin, args, asked).await
         }
         #[cfg(not(feature = "aws"))]
         EngineName::Aws => Err(crate::cli::without_aws()),
@@ -105,22 +115,35 @@ async fn embedded(asked: Selection<'_>, args: &AuditArgs) -> Result<ExitCode> {
         let catalog = Arc::new(catalog::with_stored(named, data)?);
         let (raw, lake, _) = engine.folders();
         let recounter = Recounter::new(Arc::new(lake), Arc::new(raw), catalog);
-        return Audit::new(Arc::new(engine.clone()), recounter, args, Duration::ZERO)
-            .run(None, Some(&engine), args, asked)
-            .await;
+        let books = Arc::new(engine.clone());
+        let audit = Audit::new(books.clone(), Some(books), recounter, args, Duration::ZERO);
+        let admin = Admin { counts: &engine, latest: Some(&engine) };
+        return audit.run(None, Some(admin), args, asked).await;
     }
     let catalog = Arc::new(catalog::with_stored(named, data)?);
     let (books, raw, lake) = weir_embedded::open_books(data)?;
     let wait = if weir_embedded::is_served(data) { args.wait } else { Duration::ZERO };
     let recounter = Recounter::new(Arc::new(lake), Arc::new(raw), catalog);
-    Audit::new(Arc::new(books), recounter, args, wait).run(None, None, args, asked).await
+    let books = Arc::new(books);
+    let audit = Audit::new(books.clone(), Some(books), recounter, args, wait);
+    audit.run(None, None, args, asked).await
 }
 
 /// A user and a type.
 type Whose = (Username, EventType);
 
+/// Who mends what is wrong.
+#[derive(Clone, Copy)]
+struct Admin<'a> {
+    counts: &'a dyn BooksAdmin,
+    /// `None` if the catalog keeps no latest values.
+    latest: Option<&'a dyn LatestValuesAdmin>,
+}
+
 struct Audit {
     books: Arc<dyn Books>,
+    /// `None` if the catalog keeps no latest values.
+    latest: Option<Arc<dyn ReadLatest>>,
     recounter: Recounter,
     hours: Hours,
     /// The time left to wait for filing, in milliseconds, shared by all waits.
@@ -131,6 +154,7 @@ struct Audit {
 struct Audited {
     whose: Whose,
     differences: Vec<Difference>,
+    wrong_values: Vec<WrongValue>,
     bad: Vec<BadObject>,
 }
 
@@ -143,18 +167,31 @@ impl Audited {
     fn has_wrong_live_counts(&self) -> bool {
         self.differences.iter().any(|difference| difference.which == Which::Live)
     }
+
+    /// The latest values to mend. A newer event may be made the latest in any case, and a value of no event goes only if all
+    /// of the lake could be read.
+    fn values_to_mend(&self, is_sound: bool) -> impl Iterator<Item = &WrongValue> {
+        let is_sound = is_sound && self.bad.is_empty() && self.corrections().is_some();
+        self.wrong_values.iter().filter(move |wrong| is_sound || !wrong.is_of_no_event())
+    }
 }
 
 impl Audit {
-    fn new(books: Arc<dyn Books>, recounter: Recounter, args: &AuditArgs, wait: Duration) -> Self {
+    fn new(
+        books: Arc<dyn Books>,
+        latest: Option<Arc<dyn ReadLatest>>,
+        recounter: Recounter,
+        args: &AuditArgs,
+        wait: Duration,
+    ) -> Self {
         let patience = AtomicU64::new(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
-        Self { books, recounter, hours: Hours { from: args.from, to: args.to }, patience }
+        Self { books, latest, recounter, hours: Hours { from: args.from, to: args.to }, patience }
     }
 
     async fn run(
         self,
         quiet: Option<Quiet>,
-        admin: Option<&dyn BooksAdmin>,
+        admin: Option<Admin<'_>>,
         args: &AuditArgs,
         asked: Selection<'_>,
     ) -> Result<ExitCode> {
@@ -197,11 +234,18 @@ impl Audit {
         let bad_batches = std::mem::take(&mut *self.recounter.bad_batches.lock().expect("no holder panics"));
         // The events of an unreadable batch are counted, but under unknown users and types.
         let corrections = |audited: &Audited| audited.corrections().filter(|_| bad_batches.is_empty());
-        let mut corrected = 0;
+        let (mut corrected, mut mended) = (0, 0);
         if let Some(admin) = admin {
             let all: Vec<Correction> = audited.iter().filter_map(corrections).flatten().collect();
-            admin.correct(&all).await.context("some counts may be corrected and others not: audit again")?;
+            let correcting = admin.counts.correct(&all).await;
+            correcting.context("some counts may be corrected and others not: audit again")?;
             corrected = all.len();
+            for wrong in audited.iter().flat_map(|audited| audited.values_to_mend(bad_batches.is_empty())) {
+                if let Some(latest) = admin.latest {
+                    latest::mend(latest, wrong).await?;
+                    mended += 1;
+                }
+            }
         }
         let in_doubt = |it: &&Audited| it.has_wrong_live_counts() && corrections(it).is_none();
         let in_doubt = audited.iter().filter(in_doubt).count();
@@ -222,8 +266,14 @@ impl Audit {
         if admin.is_some() {
             let corrected = counted(corrected as u64, "live count was", "live counts were");
             eprintln!("weir: {corrected} corrected");
+            if mended > 0 {
+                eprintln!(
+                    "weir: {} mended",
+                    counted(mended as u64, "latest value was", "latest values were")
+                );
+            }
         }
-        Ok(if summary.wrong > corrected { ExitCode::from(DIFFERENT) } else { ExitCode::SUCCESS })
+        Ok(if summary.wrong > corrected + mended { ExitCode::from(DIFFERENT) } else { ExitCode::SUCCESS })
     }
 
     /// Returns the users' types to audit: all in the lake, and all with a count.
@@ -253,36 +303,57 @@ impl Audit {
 
     async fn pair(&self, whose: &Whose, still: bool) -> Result<Audited> {
         let (user, event_type) = whose;
-        let before = self.reading(whose).await?;
+        // Latest values come first: the events of those that are read are known then.
+        let values_before = self.kept(whose).await?;
+        let (before, in_batches) = self.reading(whose).await?;
         let unsettled = before.counts.under_way.as_ref().map_or(&[][..], |under_way| &under_way.unsettled);
         let found = self.recounter.recount(user, event_type, self.hours, unsettled).await;
         let found = found.with_context(|| format!("recounting {user}'s {event_type}"))?;
-        let mut after = self.reading(whose).await?;
+        let (mut after, _) = self.reading(whose).await?;
         let on_its_way = |reading: &Reading| match &reading.counts.under_way {
             Some(under_way) => !under_way.unsettled.is_empty(),
             None => true,
         };
         while compare::is_ahead(&found.in_lake, &after.counts) && on_its_way(&after) && self.has_patience() {
             tokio::time::sleep(POLL).await;
-            after = self.reading(whose).await?;
+            (after, _) = self.reading(whose).await?;
         }
         let terms = Terms { all_hours: self.hours.all(), keys: self.recounter.has_keys(event_type), still };
         let differences = compare::compare(&found.in_lake, &before, &after, terms);
-        Ok(Audited { whose: whose.clone(), differences, bad: found.bad })
+        let wrong_values = match (values_before, self.kept(whose).await?) {
+            (Some(values_before), Some(values)) => {
+                let mut newest: Newest = found.latest;
+                newest.extend(in_batches.latest.into_values());
+                newest.extend(before.counts.under_way.iter().flat_map(|under_way| under_way.latest.clone()));
+                let all_are_known = still || before.under_way.is_some();
+                latest::compare(&newest, &values_before, values, all_are_known)
+            }
+            _ => Vec::new(),
+        };
+        Ok(Audited { whose: whose.clone(), differences, wrong_values, bad: found.bad })
     }
 
-    async fn reading(&self, (user, event_type): &Whose) -> Result<Reading> {
+    /// Returns the latest values of a user's type; `None` if they are not compared: there are none, or only some hours are
+    /// recounted.
+    async fn kept(&self, (user, event_type): &Whose) -> Result<Option<latest::Kept>> {
+        match &self.latest {
+            Some(latest) if self.hours.all() && self.recounter.has_latest(event_type) => {
+                Ok(Some(latest::kept(&**latest, user, event_type).await?))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    async fn reading(&self, (user, event_type): &Whose) -> Result<(Reading, InBatches)> {
         let mut counts = self.books.counts_of(user, event_type).await?;
         counts.settled_hours.retain(|hour, _| self.hours.have(*hour));
-        let under_way = match &counts.under_way {
-            None => None,
-            Some(under_way) => {
-                let whose = (user.clone(), event_type.clone());
-                let in_batches = self.recounter.in_batches(&under_way.unsettled, &whose).await?;
-                Some(sum(under_way.in_stream.clone(), in_batches))
-            }
+        let Some(under_way) = &counts.under_way else {
+            return Ok((Reading { counts, under_way: None }, InBatches::default()));
         };
-        Ok(Reading { counts, under_way })
+        let whose = (user.clone(), event_type.clone());
+        let in_batches = self.recounter.in_batches(&under_way.unsettled, &whose).await?;
+        let under_way = Some(sum(under_way.in_stream.clone(), in_batches.breakdown.clone()));
+        Ok((Reading { counts, under_way }, in_batches))
     }
 
     fn has_patience(&self) -> bool {
@@ -300,60 +371,12 @@ fn sum(mut one: Breakdown, other: Breakdown) -> Breakdown {
     one
 }
 
-fn findings_of(Audited { whose, differences, bad }: Audited) -> Vec<Finding> {
+fn findings_of(Audited { whose, differences, wrong_values, bad }: Audited) -> Vec<Finding> {
     let (user, event_type) = &whose;
     let of_objects = bad.into_iter().map(|bad| Finding::of_object(Some(&whose), bad));
     let of_counts = differences.into_iter().map(|it| Finding::of_count(user, event_type, it));
-    of_objects.chain(of_counts).collect()
-}
-
-/// Remarks printed beside the findings.
-#[derive(Debug, Default)]
-struct Summary {
-    wrong: usize,
-    settled: bool,
-    or_lost: bool,
-    live: bool,
-}
-
-impl Summary {
-    fn of(findings: &[Finding]) -> Self {
-        let has = |of: &str| findings.iter().any(|it| it.what.starts_with(of));
-        Self {
-            wrong: findings.iter().filter(|it| it.is_wrong).count(),
-            settled: has("settled") || has("damaged") || has("wrong") || has("not a"),
-            or_lost: has("under way"),
-            live: has("live"),
-        }
-    }
-
-    fn differences(&self) -> String {
-        match self.wrong {
-            0 => "no differences".to_owned(),
-            some => counted(some as u64, "difference", "differences"),
-        }
-    }
-
-    fn explain(&self, hours: Hours, repairing: bool) {
-        if !hours.all() {
-            eprintln!("weir: only hours were compared: totals and live counts are of all hours");
-        }
-        if self.settled {
-            eprintln!(
-                "weir: the lake is not what was settled: `weir replay` files its batches again, as long as they are in raw, \
-                 and changes nothing that is well. What Weir did not put there has to be removed by hand"
-            );
-        }
-        if self.live && !repairing {
-            eprintln!("weir: `weir audit --repair` makes live counts what lies in the lake");
-        }
-        if self.or_lost {
-            eprintln!(
-                "weir: what is counted live above the lake is under way (in the stream's buffer, in the queue) or lost: \
-                 --quiet-for 16m tells which, once no events come in"
-            );
-        }
-    }
+    let of_values = wrong_values.iter().map(|wrong| Finding::of_value(&whose, wrong));
+    of_objects.chain(of_counts).chain(of_values).collect()
 }
 
 fn bar(progress: &Arc<Progress>, pairs: u64) -> ProgressBar {

@@ -6,7 +6,9 @@ mod cached_grants;
 use std::{collections::BTreeMap, env, num::NonZeroU16, time::Duration};
 
 use anyhow::{Context, Result, bail};
-use weir_aws::{Aws, Batching, Calls, DynamoCounts, DynamoUsers, Names, S3Lake, S3Quarantine, S3Raw};
+use weir_aws::{
+    Aws, Batching, Calls, DynamoCounts, DynamoLatest, DynamoUsers, Names, S3Lake, S3Quarantine, S3Raw,
+};
 use weir_core::ports::Ports;
 
 pub(crate) use cached_grants::CachedGrants;
@@ -34,6 +36,8 @@ pub(crate) async fn serving(gathering: Duration) -> Result<Serving> {
         recent_ids: name("WEIR_IDS_TABLE")?,
         counts: name("WEIR_COUNTS_TABLE")?,
         shards: shards()?,
+        latest: name("WEIR_LATEST_TABLE")?,
+        lake: name("WEIR_LAKE_BUCKET")?,
     };
     let users = name("WEIR_USERS_TABLE")?;
     let (aws, calls) = Aws::from_env().await.counted();
@@ -66,6 +70,12 @@ pub(crate) async fn users() -> Result<DynamoUsers> {
 pub(crate) async fn counts() -> Result<DynamoCounts> {
     let table = name("WEIR_COUNTS_TABLE")?;
     Ok(Aws::from_env().await.counts(&table, shards()?))
+}
+
+/// Returns the latest values.
+pub(crate) async fn latest() -> Result<DynamoLatest> {
+    let (table, bucket) = (name("WEIR_LATEST_TABLE")?, name("WEIR_LAKE_BUCKET")?);
+    Ok(Aws::from_env().await.latest(&table, &bucket))
 }
 
 /// Returns the batches.

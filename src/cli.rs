@@ -5,6 +5,7 @@ mod audit;
 mod backup;
 mod counts;
 mod health;
+mod latest;
 #[cfg(unix)]
 mod map;
 mod options;
@@ -24,6 +25,7 @@ pub(crate) use audit::AuditArgs;
 pub(crate) use backup::{BackupArgs, Folder, RestoreArgs};
 pub(crate) use counts::CountsArgs;
 pub(crate) use health::HealthArgs;
+pub(crate) use latest::LatestArgs;
 #[cfg(unix)]
 pub(crate) use map::{FunctionCommand, FunctionName, MapArgs};
 pub(crate) use options::{EngineName, Format};
@@ -76,6 +78,8 @@ pub(crate) enum Command {
     Tail(TailArgs),
     /// Print live and settled counts. Works while the server runs.
     Counts(CountsArgs),
+    /// Print the newest event of each resource, such as a sensor. Works while the server runs.
+    Latest(LatestArgs),
     /// Name commands that `weir map` runs over events.
     #[cfg(unix)]
     #[command(subcommand)]

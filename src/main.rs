@@ -9,7 +9,7 @@
 //! - `backup`: snapshots a data folder, and restores it;
 //! - `send`: imports files over HTTP;
 //! - `tail`: follows events as they arrive;
-//! - `counts`: live and settled counts;
+//! - `counts`: live and settled counts; `latest`: the newest event of each resource;
 //! - `map`: runs named commands over the lake's objects;
 //! - `counted`: formats numbers with their nouns;
 //! - `completions`: shell completions;
@@ -38,6 +38,7 @@ mod counted;
 mod counts;
 mod data;
 mod health;
+mod latest;
 mod logs;
 #[cfg(unix)]
 mod map;
@@ -86,6 +87,7 @@ fn main() -> ExitCode {
             Command::Send(send) => send::run(send).await,
             Command::Tail(tail) => tail::run(&tail).await,
             Command::Counts(counts) => counts::run(&counts).await,
+            Command::Latest(latest) => latest::run(&latest).await,
             #[cfg(unix)]
             Command::Function(command) => map::function(command),
             #[cfg(unix)]

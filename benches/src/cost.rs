@@ -158,6 +158,16 @@ const PARTITIONS: [u64; 4] = [1, 10, 100, 1000];
 /// A batch's events where partitions are compared.
 const COMPARED_EVENTS: u32 = 10_000;
 
+/// Requests of so many events, of so many resources, for which the report has the cost of latest values.
+pub(crate) const LATEST: [(u32, u32); 2] = [(1, 1), (100, 4)];
+
+/// What latest values cost for a million events: a write for each resource of a request, as `crates/aws/tests/latest.rs` counts
+/// them; and an object more for each, if the events are above 8 KB.
+pub(crate) fn latest_values(per_request: u32, resources: u32) -> [f64; 2] {
+    let writes = f64::from(EVENTS / per_request * resources);
+    [Item::Writes, Item::Puts].map(|item| writes * item.price().dollars / item.price().per)
+}
+
 /// Runs everything on programs as they are deployed.
 pub(crate) fn run(options: &Options) -> anyhow::Result<Costs> {
     let time = if options.stated { Time::Stated } else { Time::Measured };
@@ -289,6 +299,12 @@ impl Results for Costs {
         text += "What a batch costs to file, by its partitions (users x types x hours)\n";
         for bill in &self.filing {
             text += &format!("  {:45} ${:.6}\n", bill.title, bill.total());
+        }
+        text += "\nWhat latest values add to a million events, for a type that has `latest_by`\n";
+        for (per_request, resources) in LATEST {
+            let [item, object] = latest_values(per_request, resources);
+            let what = format!("{per_request} a request, of {resources} resources");
+            text += &format!("  {what:45} ${item:.3}; above 8 KB ${object:.3} more\n");
         }
         text += "\nBy the month, however few events there are, where free allowances are used up by other things\n";
         for (what, dollars) in BY_THE_MONTH {

@@ -6,7 +6,7 @@ use clap::Parser;
 
 use crate::{
     bill::Bill,
-    cost::{Costs, Options, Programs, SPREADS, Scenario, bills},
+    cost::{Costs, LATEST, Options, Programs, SPREADS, Scenario, bills, latest_values},
     prices::Item,
     report::Results,
     run::Time,
@@ -167,6 +167,19 @@ fn the_guide_to_deploying_says_what_each_part_costs() {
     }
     table += &format!("| **together** | **${:.2}** | **${:.2}** |\n", one.total(), hundred.total());
     assert!(document("docs/DEPLOY.md").contains(&table), "docs/DEPLOY.md does not have this table:\n{table}");
+}
+
+#[test]
+fn the_guide_to_deploying_says_what_latest_values_cost() {
+    let guide = document("docs/DEPLOY.md");
+    let [one, hundred] = LATEST.map(|(per_request, resources)| latest_values(per_request, resources));
+    for (what, dollars) in
+        [("latest values", [one[0], hundred[0]]), ("an event above 8 KB", [one[1], hundred[1]])]
+    {
+        let row = guide.lines().find(|line| line.starts_with(&format!("| {what}"))).expect("a row");
+        let [one, hundred] = dollars;
+        assert!(row.ends_with(&format!(" | ${one:.3} | ${hundred:.3} |")), "{row}: {one} {hundred}");
+    }
 }
 
 fn short(number: f64) -> String {

@@ -96,6 +96,8 @@ pub(crate) fn collector() -> Workload {
             ("WEIR_STREAM", "weir-stream"),
             ("WEIR_COUNTS_TABLE", "weir-counts"),
             ("WEIR_IDS_TABLE", "weir-recent-ids"),
+            ("WEIR_LATEST_TABLE", "weir-latest"),
+            ("WEIR_LAKE_BUCKET", "weir-lake"),
         ],
         event: json!({
             "version": "2.0",

@@ -7,6 +7,7 @@ use weir_core::{EventType, Username};
 use super::{
     compare::{Difference, Place, Which},
     lake::BadObject,
+    latest::WrongValue,
     objects::FaultKind,
 };
 use crate::{
@@ -88,6 +89,18 @@ impl Finding {
             object: Some(bad.path),
             lines: lines.map(|lines| lines.to_string()),
             detail: Some(detail),
+            is_wrong: true,
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn of_value((username, event_type): &(Username, EventType), wrong: &WrongValue) -> Self {
+        Self {
+            what: wrong.what(),
+            username: Some(username.to_string()),
+            event_type: Some(event_type.to_string()),
+            key: Some(wrong.key.to_string()),
+            detail: Some(wrong.detail()),
             is_wrong: true,
             ..Self::default()
         }

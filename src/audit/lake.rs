@@ -18,12 +18,13 @@ use tokio::{
 use weir_core::{
     BatchKey, Catalog, CountedValue, EventType, Format, Hour, LakeObject, Partition, RecordHead, Username,
     books::Breakdown,
+    latest::Newest,
     ports::{LakeObjects, PortError, Raw},
 };
 
 use super::{
     compare::InLake,
-    objects::{Fault, FaultKind, Recounted, read_lines, recount},
+    objects::{Fault, FaultKind, Recounted, read_lines, recount, value_of},
 };
 
 /// How many objects are read concurrently: enough to hide S3's latency, at a hundred kilobytes or two each.
@@ -65,6 +66,8 @@ pub(super) struct BadObject {
 #[derive(Debug, Default)]
 pub(super) struct Found {
     pub(super) in_lake: InLake,
+    /// The newest event of each resource.
+    pub(super) latest: Newest,
     pub(super) bad: Vec<BadObject>,
 }
 
@@ -76,8 +79,16 @@ pub(super) struct Progress {
     pub(super) bytes: AtomicU64,
 }
 
-/// Breakdowns by user and type.
-type Breakdowns = BTreeMap<(Username, EventType), Breakdown>;
+/// What batches have of one user's type.
+#[derive(Debug, Clone, Default)]
+pub(super) struct InBatches {
+    pub(super) breakdown: Breakdown,
+    /// The newest event of each resource.
+    pub(super) latest: Newest,
+}
+
+/// What a batch has, by user and type.
+type Contents = BTreeMap<(Username, EventType), InBatches>;
 
 pub(super) struct Recounter {
     pub(super) lake: Arc<dyn LakeObjects>,
@@ -86,7 +97,7 @@ pub(super) struct Recounter {
     pub(super) progress: Arc<Progress>,
     places: Arc<Semaphore>,
     /// The contents of unsettled batches: there are few of them, and each is read once.
-    unsettled: AsyncMutex<HashMap<BatchKey, Breakdowns>>,
+    unsettled: AsyncMutex<HashMap<BatchKey, Contents>>,
     /// The batches that could not be read.
     pub(super) bad_batches: Mutex<Vec<BadObject>>,
 }
@@ -107,6 +118,11 @@ impl Recounter {
     /// Whether the catalog counts events of a type by a key.
     pub(super) fn has_keys(&self, event_type: &EventType) -> bool {
         self.catalog.get(event_type).is_some_and(|definition| definition.count_by().is_some())
+    }
+
+    /// Whether the catalog keeps latest values of a type.
+    pub(super) fn has_latest(&self, event_type: &EventType) -> bool {
+        self.catalog.get(event_type).is_some_and(|definition| definition.latest_by().is_some())
     }
 
     /// Returns the users with anything in the shared lake, and paths that belong to no user.
@@ -195,7 +211,8 @@ impl Recounter {
     }
 
     fn add(&self, found: &mut Found, (path, hour, recounted): (String, Hour, Recounted)) {
-        let Recounted { events, keys, bytes, faults } = recounted;
+        let Recounted { events, keys, latest, bytes, faults } = recounted;
+        found.latest.extend(latest.into_values());
         self.progress.objects.fetch_add(1, Ordering::Relaxed);
         self.progress.events.fetch_add(events, Ordering::Relaxed);
         self.progress.bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -219,26 +236,27 @@ impl Recounter {
         &self,
         batches: &[BatchKey],
         of: &(Username, EventType),
-    ) -> Result<Breakdown> {
-        let mut sum = Breakdown::default();
+    ) -> Result<InBatches> {
+        let mut sum = InBatches::default();
         for batch in batches {
             let mut known = self.unsettled.lock().await;
             if !known.contains_key(batch) {
-                let breakdowns = self.read_batch(batch).await?;
-                known.insert(batch.clone(), breakdowns);
+                let contents = self.read_batch(batch).await?;
+                known.insert(batch.clone(), contents);
             }
-            if let Some(own) = known.get(batch).and_then(|breakdowns| breakdowns.get(of)) {
-                sum.total += own.total;
-                for (key, count) in &own.keys {
-                    *sum.keys.entry(key.clone()).or_default() += count;
+            if let Some(own) = known.get(batch).and_then(|contents| contents.get(of)) {
+                sum.breakdown.total += own.breakdown.total;
+                for (key, count) in &own.breakdown.keys {
+                    *sum.breakdown.keys.entry(key.clone()).or_default() += count;
                 }
+                sum.latest.extend(own.latest.iter());
             }
         }
         Ok(sum)
     }
 
-    async fn read_batch(&self, batch: &BatchKey) -> Result<Breakdowns> {
-        let mut breakdowns = Breakdowns::new();
+    async fn read_batch(&self, batch: &BatchKey) -> Result<Contents> {
+        let mut contents = Contents::new();
         let bad = |kind, detail: String| {
             let fault = Some(Fault { kind, lines: None, detail });
             let path = format!("raw/{batch}");
@@ -247,7 +265,7 @@ impl Recounter {
         let content = match self.raw.open(batch).await {
             Err(error @ PortError::NotFound { .. }) => {
                 bad(FaultKind::Damaged, error.to_string());
-                return Ok(breakdowns);
+                return Ok(contents);
             }
             content => content?,
         };
@@ -255,17 +273,19 @@ impl Recounter {
             let Ok(RecordHead { partition, .. }) = RecordHead::read(line) else { return };
             let definition = self.catalog.get(&partition.event_type);
             let key = definition.and_then(|definition| definition.key_of_stored(line));
-            let breakdown = breakdowns.entry((partition.username, partition.event_type)).or_default();
-            breakdown.total += 1;
+            let value = definition.and_then(|definition| value_of(definition, line));
+            let content = contents.entry((partition.username, partition.event_type)).or_default();
+            content.latest.extend(value);
+            content.breakdown.total += 1;
             if let Some(key) = key.and_then(|key| key.parse::<CountedValue>().ok()) {
-                *breakdown.keys.entry(key).or_default() += 1;
+                *content.breakdown.keys.entry(key).or_default() += 1;
             }
         });
         let seen = seen.await.with_context(|| format!("reading the batch {batch}"))?;
         if let Err(damage) = seen.sound {
             bad(FaultKind::Damaged, damage);
         }
-        Ok(breakdowns)
+        Ok(contents)
     }
 }
 

@@ -5,7 +5,12 @@ use std::{borrow::Cow, collections::HashMap, io, io::Write};
 
 use flate2::write::MultiGzDecoder;
 use futures_util::StreamExt;
-use weir_core::{MAX_RECORD_BYTES, Partition, RecordHead, catalog::Definition, ports::Content};
+use weir_core::{
+    MAX_RECORD_BYTES, Partition, RecordHead,
+    catalog::Definition,
+    latest::{LatestValue, Newest},
+    ports::Content,
+};
 
 /// The contents of an object.
 #[derive(Debug, Default)]
@@ -14,6 +19,8 @@ pub(super) struct Recounted {
     pub(super) events: u64,
     /// How many of them have each key.
     pub(super) keys: HashMap<String, u64>,
+    /// The newest of them for each latest key.
+    pub(super) latest: Newest,
     /// How many bytes were read.
     pub(super) bytes: u64,
     /// The object's faults.
@@ -58,6 +65,7 @@ pub(super) async fn recount(
             if let Some(key) = definition.and_then(|definition| definition.key_of_stored(line)) {
                 count(&mut found.keys, key);
             }
+            found.latest.extend(definition.and_then(|definition| value_of(definition, line)));
         }
     })
     .await?;
@@ -69,6 +77,12 @@ pub(super) async fn recount(
     let lines = [(FaultKind::NotARecord, not_records), (FaultKind::WrongPartition, misplaced)];
     found.faults = lines.into_iter().filter_map(|(kind, lines)| lines.fault(kind)).collect();
     Ok(found)
+}
+
+/// Returns the latest value that a stored line may be.
+pub(super) fn value_of(definition: &Definition, line: &[u8]) -> Option<LatestValue> {
+    let key = definition.latest_key_of_stored(line)?;
+    LatestValue::read(key, line.to_vec().into()).ok()
 }
 
 fn count(keys: &mut HashMap<String, u64>, key: Cow<'_, str>) {

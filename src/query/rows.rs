@@ -19,7 +19,6 @@ pub(crate) enum Kind {
     /// Numbers and booleans are printed unquoted if JSON can write them; `NaN` is a text.
     Number,
     /// JSON is printed as it is, too.
-    #[cfg_attr(not(feature = "aws"), allow(dead_code, reason = "Athena alone answers with it"))]
     Json,
     /// Everything else, including decimal numbers: JSON readers would round them.
     Text,

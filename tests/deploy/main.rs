@@ -12,6 +12,7 @@ mod first_time;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod in_browser;
+mod latest;
 mod local_aws;
 mod mended;
 #[path = "../../crates/aws/tests/emulator/port.rs"]

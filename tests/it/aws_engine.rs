@@ -7,6 +7,7 @@ mod audit;
 mod counts;
 #[path = "../../crates/aws/tests/emulator/process.rs"]
 mod emulator;
+mod latest;
 mod nodes;
 mod on_aws;
 mod query;
@@ -23,7 +24,17 @@ use on_aws::{OnAws, run, said};
 fn a_variable_that_is_missing_is_named() {
     let aws = OnAws::start();
     for (arguments, variables) in [
-        (&["serve"][..], &["WEIR_STREAM", "WEIR_COUNTS_TABLE", "WEIR_USERS_TABLE", "WEIR_IDS_TABLE"][..]),
+        (
+            &["serve"][..],
+            &[
+                "WEIR_STREAM",
+                "WEIR_COUNTS_TABLE",
+                "WEIR_USERS_TABLE",
+                "WEIR_IDS_TABLE",
+                "WEIR_LATEST_TABLE",
+                "WEIR_LAKE_BUCKET",
+            ][..],
+        ),
         (&["user", "list"], &["WEIR_USERS_TABLE"]),
         (&["audit"], &["WEIR_RAW_BUCKET", "WEIR_LAKE_BUCKET", "WEIR_COUNTS_TABLE"]),
         (&["replay"], &["WEIR_RAW_BUCKET", "WEIR_LAKE_BUCKET", "WEIR_COUNTS_TABLE"]),

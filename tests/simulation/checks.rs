@@ -2,6 +2,7 @@
 
 mod access;
 mod counts;
+mod latest;
 mod stored;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -29,6 +30,7 @@ pub(crate) async fn all(world: &Arc<World>, weir: &Weir, ledger: &Ledger) -> Bro
     stored::quarantine(world, ledger, &mut broken);
     counts::live_of_each_request(ledger, &mut broken);
     counts::live_and_settled(world, weir, &lake, &mut broken).await;
+    latest::none_is_stale(world, weir, ledger, &lake, &mut broken).await;
     access::credentials(ledger, &mut broken);
     access::failures_have_a_cause(ledger, &mut broken);
     broken

@@ -1,5 +1,7 @@
 //! The events that clients make: valid ones of all types, with fields that no schema names, and broken ones.
 
+use weir_core::Catalog;
+
 use crate::{
     ledger::{Form, Sent},
     operations::{Event, Id, Is},
@@ -13,6 +15,25 @@ pub(crate) const TYPES: [(&str, &str, &str, &str); 4] = [
     ("prediction", "/ml/prediction", "model", "\"prediction_id\":\"p1\",\"label\":\"stays\",\"score\":0.50"),
     ("outcome", "/ml/outcome", "label", "\"prediction_id\":\"p1\""),
 ];
+
+/// The type whose latest values are kept, by what it is counted by.
+pub(crate) const LATEST_TYPE: &str = "prediction";
+
+/// The built-in catalog, in which one type has latest values.
+pub(crate) fn catalog() -> Catalog {
+    let prediction = include_str!("../../catalog/prediction.json");
+    let counted = "\"count_by\": \"model\"";
+    let prediction = prediction.replace(counted, &format!("{counted}, \"latest_by\": \"model\""));
+    let catalog = Catalog::read([
+        ("button_click.json", include_str!("../../catalog/button_click.json")),
+        ("outcome.json", include_str!("../../catalog/outcome.json")),
+        ("page_view.json", include_str!("../../catalog/page_view.json")),
+        ("prediction.json", &prediction),
+    ])
+    .unwrap();
+    assert!(catalog.get(&LATEST_TYPE.parse().unwrap()).unwrap().latest_by().is_some());
+    catalog
+}
 
 /// Texts of values that a careless writer would change.
 pub(crate) const ODD: [&str; 7] = [

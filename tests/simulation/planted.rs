@@ -6,7 +6,7 @@ mod lake;
 mod ports;
 
 pub(crate) use lake::lake;
-pub(crate) use ports::{live, quarantine, raw, rejected, stream};
+pub(crate) use ports::{latest, live, quarantine, raw, rejected, stream};
 
 /// A planted bug.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,10 +101,20 @@ pub(crate) enum Bug {
     StrangersBucketFails,
     /// The collector believes API Gateway's cache although the key has ended.
     OwnEndIgnored,
+    /// A latest value is written without a condition.
+    LatestUnconditional,
+    /// Latest values are compared by the time of arrival.
+    LatestByArrival,
+    /// An event is acknowledged although its latest value was not raised.
+    LatestNotRaised,
+    /// A repeat raises no latest value, as the event was stored before.
+    RepeatRaisesNothing,
+    /// A repeat raises itself in place of the record that was stored.
+    RepeatRaisesItself,
 }
 
 /// All of them: the check that finds it, and the seed from which on it is looked for.
-pub(crate) const ALL: [(Bug, &str, u64); 45] = [
+pub(crate) const ALL: [(Bug, &str, u64); 50] = [
     (Bug::AcknowledgedUnstored, "acknowledged is stored", 1),
     (Bug::WholeBatchAgain, "stored once", 1),
     (Bug::PartialFailureIgnored, "acknowledged is stored", 1),
@@ -150,6 +160,11 @@ pub(crate) const ALL: [(Bug, &str, u64); 45] = [
     (Bug::OutOfTimeTakenForDone, "lake is what was delivered", 1),
     (Bug::StrangersBucketFails, "everything drains", 1),
     (Bug::OwnEndIgnored, "credentials", 1),
+    (Bug::LatestUnconditional, "latest values", 1),
+    (Bug::LatestByArrival, "latest values", 1),
+    (Bug::LatestNotRaised, "latest values", 1),
+    (Bug::RepeatRaisesNothing, "latest values", 1),
+    (Bug::RepeatRaisesItself, "latest values", 1),
 ];
 
 /// The bug of this name.

@@ -13,6 +13,7 @@ use crate::{
     clients::{self, Client, Site},
     clock::{SimulatedClock, wait},
     dice::Dice,
+    events,
     filing::Filing,
     gateway::Api,
     ledger::Ledger,
@@ -64,7 +65,7 @@ fn run_with(luck: Luck, bug: Option<Bug>, keeps_trace: bool) -> Outcome {
 }
 
 async fn simulate(luck: &Arc<Luck>, randomness: u64, bug: Option<Bug>, keeps_trace: bool) -> Outcome {
-    static CATALOG: LazyLock<Arc<Catalog>> = LazyLock::new(|| Arc::new(Catalog::built_in().unwrap()));
+    static CATALOG: LazyLock<Arc<Catalog>> = LazyLock::new(|| Arc::new(events::catalog()));
     let begins = luck.number(Who::Run, What::Begins, 0, |dice| dice.range(0..3_600_000));
     let clock = SimulatedClock::starting(START + begins);
     let world = World::new(luck, clock, bug, keeps_trace);

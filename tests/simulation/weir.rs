@@ -6,7 +6,7 @@ use std::{num::NonZeroU16, sync::Arc, time::Duration};
 use authorizer::Authorizer;
 use collector::{Collector, Gateway, GatewayAuthentication, Host, Limits, Origins};
 use fan_out::FanOut;
-use weir_aws::{Aws, DynamoCounts, DynamoUsers, Names};
+use weir_aws::{Aws, DynamoCounts, DynamoLatest, DynamoUsers, Names};
 use weir_core::{Catalog, ports::Ports};
 
 use crate::{
@@ -56,6 +56,10 @@ impl Weir {
         self.aws.counts("counts", SHARDS)
     }
 
+    pub(crate) fn latest(&self) -> DynamoLatest {
+        self.aws.latest("latest", LAKE)
+    }
+
     pub(crate) fn authorizer(&self) -> Arc<Authorizer> {
         let cached =
             if self.world.has(Bug::BelievedForever) { Duration::from_hours(24) } else { CREDENTIALS_CACHED };
@@ -71,6 +75,8 @@ impl Weir {
             recent_ids: "recent".to_owned(),
             counts: "counts".to_owned(),
             shards: SHARDS,
+            latest: "latest".to_owned(),
+            lake: LAKE.to_owned(),
         };
         let (ports, _) = self.aws.ports(&names, GIVE_UP_AFTER);
         let ids = if may { self.aws_of_another_machine(Machine::Collector) } else { self.aws.clone() }
@@ -80,6 +86,7 @@ impl Weir {
             stream: planted::stream(&self.world, Arc::new(stream), ports.live.clone()),
             live: planted::live(&self.world, ports.live),
             rejected: planted::rejected(&self.world, ports.rejected),
+            latest: planted::latest(&self.world, ports.latest),
             ..ports
         };
         let host = Host {

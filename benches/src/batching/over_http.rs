@@ -39,6 +39,8 @@ impl Server {
             .env("WEIR_COUNTS_TABLE", stub::COUNTS)
             .env("WEIR_USERS_TABLE", stub::USERS)
             .env("WEIR_IDS_TABLE", stub::IDS)
+            .env("WEIR_LATEST_TABLE", stub::LATEST)
+            .env("WEIR_LAKE_BUCKET", stub::LAKE)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()

@@ -8,6 +8,8 @@ use weir_lambda::testing::{Call, StubAws};
 pub(super) const COUNTS: &str = "weir-counts";
 pub(super) const USERS: &str = "weir-users";
 pub(super) const IDS: &str = "weir-recent-ids";
+pub(super) const LATEST: &str = "weir-latest";
+pub(super) const LAKE: &str = "weir-lake";
 pub(super) const STREAM: &str = "weir-stream";
 
 /// What every counter is at.

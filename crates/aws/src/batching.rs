@@ -7,7 +7,10 @@
 //! | --- | --- |
 //! | `LiveCounts::read` | one call for the counters of all waiting callers, each once, 100 in a call at the most |
 //! | `LiveCounts::totals` and `keys`, `SettledCounts::totals` and `hours`, `RecentRejected::latest` | one call for all equal requests |
+//! | `LatestValues::read` | one call for the keys of all callers who ask for the same user's type, each key once |
+//! | `LatestValues::list` | one call for all equal requests |
 //! | `LiveCounts::raise` | one call with the sum for each counter |
+//! | `LatestValues::raise` | one call with the newest value of each resource |
 //! | `Stream::append` | one call for small appends |
 //!
 //! All other calls go through unchanged. The rules for all shared calls:
@@ -24,11 +27,12 @@
 //! - **Nothing stays behind**: a queue ends with its last call.
 //!
 //! Read in this order: `batcher` gathers requests and makes calls; `single_flight`, `reads`, `increments` and `appends`
-//! merge them; `ports` puts them behind the ports; `stats` counts.
+//! merge them; `ports` and `latest` put them behind the ports; `stats` counts.
 
 mod appends;
 mod batcher;
 mod increments;
+mod latest;
 mod ports;
 mod reads;
 mod settings;
@@ -37,9 +41,10 @@ mod stats;
 
 use std::{sync::Arc, time::Duration};
 
-use weir_core::ports::{LiveCounts, Ports, RecentRejected, SettledCounts, Stream};
+use weir_core::ports::{LatestValues, LiveCounts, Ports, RecentRejected, SettledCounts, Stream};
 
 use appends::BatchedStream;
+use latest::BatchedLatestValues;
 use ports::{BatchedLiveCounts, BatchedRecentRejected, BatchedSettledCounts};
 use settings::Settings;
 
@@ -73,6 +78,7 @@ impl Batching {
             live: self.live_counts(inner.live),
             settled: self.settled_counts(inner.settled),
             rejected: self.recent_rejected(inner.rejected),
+            latest: self.latest_values(inner.latest),
             health: inner.health,
         }
     }
@@ -90,6 +96,11 @@ impl Batching {
     /// Wraps recent rejected events so that callers share reads.
     pub fn recent_rejected(&self, inner: Arc<dyn RecentRejected>) -> Arc<dyn RecentRejected> {
         Arc::new(BatchedRecentRejected::new(inner, &self.0))
+    }
+
+    /// Wraps latest values so that callers share reads and writes.
+    pub fn latest_values(&self, inner: Arc<dyn LatestValues>) -> Arc<dyn LatestValues> {
+        Arc::new(BatchedLatestValues::new(inner, &self.0))
     }
 
     /// Wraps a stream so that callers share appends.

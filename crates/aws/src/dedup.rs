@@ -7,6 +7,7 @@
 //! | `by` | the request's token: who may change the item |
 //! | `until` | until when a claim holds, in milliseconds by DynamoDB's clock |
 //! | `expires` | from when on DynamoDB may remove the item, in seconds; it does so within days, and until then the id is known |
+//! | others | of types with latest values: the record that is stored (`stored_value`) |
 //!
 //! An id is claimed before its event is stored, on the condition that no other request has claimed it, and marked once the
 //! event is stored. A claim is a lease: it expires, so a request that died does not keep the event from being sent again for
@@ -16,6 +17,7 @@
 //! answer yet reads before it claims: the answer carries the time.
 
 pub(crate) mod service_clock;
+mod stored_value;
 
 use std::{collections::HashMap, future::Future, sync::Arc, time::Duration};
 
@@ -28,6 +30,7 @@ use futures_util::{StreamExt, stream};
 use tokio::time::{Instant, timeout_at};
 use weir_core::{
     Random, Record, Timestamp,
+    latest::LatestValue,
     ports::{Appended, PortError},
 };
 
@@ -66,14 +69,14 @@ enum Claim {
     Free,
     /// This request stores the record, which has this identity.
     Own(String),
-    /// The event was stored before.
-    Stored,
+    /// The event was stored before, as a record that is this latest value, if it is one.
+    Stored(Option<Box<LatestValue>>),
     /// It is unknown whether the event was stored, or is about to be.
     Refused(PortError),
     /// The same, and it is unknown whether this identity is claimed now.
     Unclear(String, PortError),
-    /// The record is the same event as this earlier record of the request.
-    SameAs(usize),
+    /// The record is the same event as this earlier record of the request, which is this latest value, if it is one.
+    SameAs(usize, Option<Box<LatestValue>>),
 }
 
 /// The claims of a request, one for each of its records.
@@ -111,13 +114,14 @@ impl RecentIds {
                 continue;
             };
             if let Some(earlier) = first.get(&id) {
-                claims.push(Claim::SameAs(*earlier));
+                let value = LatestValue::of(&records[*earlier]);
+                claims.push(Claim::SameAs(*earlier, value.map(Box::new)));
                 continue;
             }
             first.insert(id.clone(), index);
             claims.push(late());
             let token = &token;
-            claiming.push(async move { (index, self.claim_one(id, token).await) });
+            claiming.push(async move { (index, self.claim_one(id, record, token).await) });
         }
         if !claiming.is_empty()
             && let Err(error) = self.know_the_time(&token, deadline).await
@@ -157,13 +161,14 @@ impl RecentIds {
         })
     }
 
-    async fn claim_one(&self, id: String, token: &str) -> Claim {
+    async fn claim_one(&self, id: String, record: &Record, token: &str) -> Claim {
         let now = self.clock.now();
         let [until, expires] = ends(now, self.lease);
         let put = self
             .client
             .put_item()
             .table_name(&self.table)
+            .set_item(stored_value::attributes(record))
             .item("id", AttributeValue::S(id.clone()))
             .item("state", AttributeValue::S("claimed".to_owned()))
             .item("by", AttributeValue::S(token.to_owned()))
@@ -187,7 +192,8 @@ impl RecentIds {
         };
         let of = |name: &str| failed.item()?.get(name)?.as_s().ok().map(String::as_str);
         if of("state") == Some("stored") {
-            Claim::Stored
+            let value = failed.item().and_then(|claim| stored_value::read(claim, record));
+            Claim::Stored(value.map(Box::new))
         } else if of("by") == Some(token) {
             // An earlier attempt of this call took effect, and its answer was lost.
             Claim::Own(id)
@@ -206,11 +212,11 @@ impl RecentIds {
                 Claim::Free | Claim::Own(_) => outcomes
                     .next()
                     .unwrap_or_else(|| Appended::Refused(PortError::unavailable(WHAT, "it was not sent"))),
-                Claim::Stored => Appended::Duplicate,
+                Claim::Stored(ref stored) => Appended::Duplicate { stored: stored.clone() },
                 Claim::Refused(ref error) | Claim::Unclear(_, ref error) => Appended::Refused(error.clone()),
-                Claim::SameAs(earlier) => match &settled[earlier] {
-                    Appended::Refused(error) => Appended::Refused(error.clone()),
-                    _ => Appended::Duplicate,
+                Claim::SameAs(earlier, ref value) => match &settled[earlier] {
+                    Appended::Counted | Appended::Stored => Appended::Duplicate { stored: value.clone() },
+                    same => same.clone(),
                 },
             };
             if let Claim::Own(id) | Claim::Unclear(id, _) = claim {

@@ -6,21 +6,24 @@
 //! | | [`RecentIds`] | one item an event whose client gave it an id: what comes again is not stored again |
 //! | `LiveCounts`, `Settlement`, `SettledCounts`, `Books` | [`DynamoCounts`] | one item a counter; a batch settles in transactions with markers |
 //! | `RecentRejected` | [`DynamoCounts`] | one item a request, gone after a week |
+//! | `LatestValues`, `LatestValuesAdmin` | [`DynamoLatest`] | one item a resource, raised on the condition that it is older; a large event in an object |
 //! | `Users`, `UserAdmin` | [`DynamoUsers`] | one item a user, saved on the version that was read |
 //! | `Raw`, `Lake`, `Quarantine` | [`S3Raw`], [`S3Lake`], [`S3Quarantine`] | streamed both ways |
-//! | `Stream`, `LiveCounts`, `SettledCounts`, `RecentRejected` | [`Batching`] | callers at the same time share calls |
+//! | `Stream`, `LiveCounts`, `SettledCounts`, `RecentRejected`, `LatestValues` | [`Batching`] | callers at the same time share calls |
 //! | `Health` | [`AwsHealth`] | asks both services, now and then |
 //!
 //! [`Aws`] makes them all from one configuration; make it once, before the first invocation.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod backoff;
+mod batch_get;
 mod batching;
 mod calls;
 mod counts;
 mod dedup;
 mod errors;
 mod health;
+mod latest;
 mod objects;
 mod recent_rejected;
 mod stream;
@@ -43,6 +46,7 @@ pub use counts::table::DynamoCounts;
 pub use dedup::RecentIds;
 pub use errors::explained;
 pub use health::AwsHealth;
+pub use latest::DynamoLatest;
 pub use objects::{QUARANTINE_PREFIX, RAW_PREFIX, S3Lake, S3Quarantine, S3Raw};
 pub use stream::{
     FirehoseStream, Retries,
@@ -71,6 +75,10 @@ pub struct Names {
     pub counts: String,
     /// The number of items that a hot counter is spread over (see [`Aws::counts`]).
     pub shards: NonZeroU16,
+    /// The table of latest values.
+    pub latest: String,
+    /// The bucket of the lake, which has the objects of large latest values, too.
+    pub lake: String,
 }
 
 /// The time limits for connecting, and for one attempt of a call: a call to a slower service is retried.
@@ -165,9 +173,16 @@ impl Aws {
             live: counts.clone(),
             settled: counts.clone(),
             rejected: counts,
+            latest: Arc::new(self.latest(&names.latest, &names.lake)),
             health: Arc::new(self.health(&names.stream, &names.counts)),
         };
         (ports, retries)
+    }
+
+    /// Returns a table of latest values. The events of large ones are in objects of `bucket`.
+    #[must_use]
+    pub fn latest(&self, table: &str, bucket: &str) -> DynamoLatest {
+        DynamoLatest::new(&self.config, table, bucket, self.random.clone())
     }
 
     /// Returns a table of users.

@@ -13,7 +13,7 @@ use std::{
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
 use base64::{Engine, prelude::BASE64_STANDARD};
-use emulator::{COUNTS, Emulator, IDS, RAW, STREAM, shards};
+use emulator::{COUNTS, Emulator, IDS, LAKE, LATEST, RAW, STREAM, shards};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use weir_aws::{Aws, Batched, Batching};
@@ -69,6 +69,26 @@ async fn counts() {
             suite::recent_rejected::a_user_sees_no_rejected_events_of_another(&*stream, &*rejected).await;
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn latest_values() {
+    let emulator = Emulator::start().await;
+    let inner = emulator.aws().latest(LATEST, LAKE).raising_within(PATIENCE);
+    let (batching, ids) = (batching(), emulator.aws().recent_ids(IDS).marking_within(PATIENCE));
+    let latest = batching.latest_values(Arc::new(inner));
+    suite::latest::what_was_never_raised_is_none(&*latest).await;
+    suite::latest::the_newest_stays_in_any_order(&*latest).await;
+    suite::latest::of_one_version_the_first_stays(&*latest).await;
+    suite::latest::concurrent_raises_end_with_the_newest(&*latest).await;
+    suite::latest::users_and_types_do_not_share_values(&*latest).await;
+    suite::latest::any_text_is_a_key_and_keys_are_listed_in_order(&*latest).await;
+    suite::latest::events_of_any_size_are_kept_whole(&*latest).await;
+    suite::latest::hundreds_of_resources_are_raised_and_read_together(&*latest).await;
+    let stream = batching.stream(Arc::new(emulator.aws().stream(STREAM, PATIENCE).remembering(ids)));
+    suite::latest::stored_events_become_latest_values(&*stream, &*latest).await;
+    suite::latest::a_repeat_raises_the_record_that_was_stored(&*stream, &*latest).await;
+    suite::latest::a_repeat_in_one_append_raises_the_first(&*stream, &*latest).await;
 }
 
 /// An event of so many bytes.

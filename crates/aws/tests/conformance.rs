@@ -6,7 +6,7 @@ mod emulator;
 
 use std::{sync::Arc, time::Duration};
 
-use emulator::{COUNTS, Emulator, IDS, LAKE, RAW, STREAM, USERS, shards};
+use emulator::{COUNTS, Emulator, IDS, LAKE, LATEST, RAW, STREAM, USERS, shards};
 use weir_aws::Aws;
 use weir_core::{SystemClock, SystemRandom, conformance as suite, ports::Health};
 
@@ -84,6 +84,57 @@ async fn recent_rejected() {
     suite::live_counts::raised_counts_are_read_at_once(&counts).await;
     let expiring = emulator.expiring(COUNTS).await;
     assert!(!expiring.is_empty() && expiring.iter().all(|pk| pk.starts_with("rejected#")), "{expiring:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn latest_values() {
+    let emulator = Emulator::start().await;
+    let latest = emulator.aws().latest(LATEST, LAKE).raising_within(PATIENCE);
+    suite::latest::what_was_never_raised_is_none(&latest).await;
+    suite::latest::the_newest_stays_in_any_order(&latest).await;
+    suite::latest::of_one_version_the_first_stays(&latest).await;
+    suite::latest::concurrent_raises_end_with_the_newest(&latest).await;
+    suite::latest::users_and_types_do_not_share_values(&latest).await;
+    suite::latest::any_text_is_a_key_and_keys_are_listed_in_order(&latest).await;
+    suite::latest::events_of_any_size_are_kept_whole(&latest).await;
+    suite::latest::hundreds_of_resources_are_raised_and_read_together(&latest).await;
+    suite::latest::only_a_value_that_was_read_is_removed(&latest).await;
+    let ids = emulator.aws().recent_ids(IDS).marking_within(PATIENCE);
+    let stream = emulator.aws().stream(STREAM, PATIENCE).remembering(ids);
+    suite::latest::stored_events_become_latest_values(&stream, &latest).await;
+    suite::latest::a_repeat_raises_the_record_that_was_stored(&stream, &latest).await;
+    suite::latest::a_repeat_in_one_append_raises_the_first(&stream, &latest).await;
+    suite::latest::the_largest_event_is_a_latest_value(&stream, &latest).await;
+    let (kept, mut found) = (emulator.objects_of_latest_values().await, emulator.objects(LAKE).await);
+    found.sort_unstable();
+    assert_eq!(found, kept, "each object is the event of a value");
+    assert!(!kept.is_empty() && kept.iter().all(|key| key.starts_with("latest/")), "{kept:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_event_that_is_not_the_newest_leaves_no_object_behind() {
+    use weir_core::{
+        Event, LatestKey, Record, Stamp, Timestamp,
+        latest::LatestValue,
+        ports::{LatestValues, LatestValuesAdmin},
+    };
+    let emulator = Emulator::start().await;
+    let latest = emulator.aws().latest(LATEST, LAKE).raising_within(PATIENCE);
+    let value = |time: u64| {
+        let text = format!(r#"{{"text":"{}"}}"#, "x".repeat(100_000));
+        let received_at = Timestamp::saturating(1_795_000_000_000 + time);
+        let stamp = Stamp { username: "ann".parse().unwrap(), event_id: "e-1".parse().unwrap(), received_at };
+        let record = Record::accepted(&Event::read(&text).unwrap(), &"reading".parse().unwrap(), None, stamp);
+        LatestValue::of(&record.latest_under(Some(LatestKey::of("x")))).unwrap()
+    };
+    let (older, newer) = (value(1), value(2));
+    for raised in [&newer, &older, &newer] {
+        latest.raise(std::slice::from_ref(raised)).await.remove(0).unwrap();
+        assert_eq!(emulator.objects(LAKE).await, emulator.objects_of_latest_values().await);
+        assert_eq!(emulator.objects(LAKE).await.len(), 1);
+    }
+    latest.remove(&newer).await.unwrap();
+    assert_eq!(emulator.objects(LAKE).await, [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

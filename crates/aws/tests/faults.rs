@@ -7,7 +7,7 @@ mod faulty;
 
 use std::{sync::Arc, time::Duration};
 
-use emulator::{COUNTS, Emulator, IDS, LAKE, RAW, STREAM, USERS, shards};
+use emulator::{COUNTS, Emulator, IDS, LAKE, LATEST, RAW, STREAM, USERS, shards};
 use faulty::{Fault, Faulty, Plan};
 use weir_aws::Aws;
 use weir_core::{SeededRandom, SystemClock, conformance as suite};
@@ -90,6 +90,23 @@ async fn a_batch_settles_once_even_if_answers_are_lost() {
     let mut round = 0;
     while once_more(&faulty, FAULTS, &mut round) {
         suite::settled_counts::a_race_settles_once(&counts, &counts).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_newest_value_stays_even_if_answers_are_lost() {
+    const FAULTS: &[Fault] =
+        &[Fault::Throttle, Fault::ServerError, Fault::DropBefore, Fault::DropAfter, Fault::Slow];
+    let emulator = Emulator::start().await;
+    let faulty = faulty(8, FAULTS);
+    let latest = aws(&emulator, &faulty).latest(LATEST, LAKE).raising_within(Duration::from_mins(1));
+    let mut round = 0;
+    while once_more(&faulty, FAULTS, &mut round) {
+        suite::latest::the_newest_stays_in_any_order(&latest).await;
+        suite::latest::of_one_version_the_first_stays(&latest).await;
+        suite::latest::concurrent_raises_end_with_the_newest(&latest).await;
+        suite::latest::events_of_any_size_are_kept_whole(&latest).await;
+        suite::latest::only_a_value_that_was_read_is_removed(&latest).await;
     }
 }
 

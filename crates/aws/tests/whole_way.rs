@@ -25,7 +25,7 @@ use axum::{
     http::{Request, request::Parts},
 };
 use collector::{Authenticate, Caller, Collector, Host, Limits, NotAuthenticated, Origins};
-use emulator::{COUNTS, Emulator, IDS, LAKE, RAW, STREAM, shards};
+use emulator::{COUNTS, Emulator, IDS, LAKE, LATEST, RAW, STREAM, shards};
 use fan_out::FanOut;
 use faulty::{Fault, Faulty, Plan};
 use futures_util::StreamExt;
@@ -61,6 +61,8 @@ fn api(aws: &Aws) -> axum::Router {
         recent_ids: IDS.to_owned(),
         counts: COUNTS.to_owned(),
         shards: shards(2),
+        latest: LATEST.to_owned(),
+        lake: LAKE.to_owned(),
     };
     let (mut ports, _) = aws.ports(&names, GIVE_UP_AFTER);
     let ids = aws.recent_ids(IDS).claiming_for(LEASE);

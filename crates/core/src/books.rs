@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{BatchKey, CountedValue, Counter, Hour, Increment};
+use crate::{BatchKey, CountedValue, Counter, Hour, Increment, latest::LatestValue};
 
 /// A number of events in total, and by key.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -47,6 +47,8 @@ pub struct TypeCounts {
 pub struct UnderWay {
     /// Events that are in no batch yet.
     pub in_stream: Breakdown,
+    /// The newest events of resources among those that may be in no batch yet.
+    pub latest: Vec<LatestValue>,
     /// The batches in raw whose counts are not settled, of all users and types.
     pub unsettled: Vec<BatchKey>,
 }

@@ -2,7 +2,8 @@
 //! they are counted.
 //!
 //! A type is one file, `catalog/<event_type>.json`: a JSON Schema (2020-12) with one extra member, `"x-weir": {"route":
-//! "/button/click", "count_by": "button_id"}`.
+//! "/button/click", "count_by": "button_id"}`. With `"latest_by": "sensor_id"`, the newest event of each sensor is kept at
+//! hand ([`latest`](crate::latest)).
 
 mod budget;
 mod coherence;
@@ -12,6 +13,7 @@ mod definition;
 mod fields;
 mod graph;
 mod locate;
+mod own;
 mod route;
 mod stored;
 mod words;

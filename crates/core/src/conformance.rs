@@ -7,6 +7,7 @@
 
 pub mod books;
 pub mod lake;
+pub mod latest;
 pub mod live_counts;
 pub mod quarantine;
 pub mod recent_rejected;

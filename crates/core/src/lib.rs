@@ -10,6 +10,7 @@
 //! - the event types: [`catalog`];
 //! - users and their access keys: [`users`];
 //! - counts: [`counts`], all of them beside each other: [`books`], and their hours and days: [`Hour`], [`Day`];
+//! - the newest event of each resource: [`latest`];
 //! - rejected events as they are shown: [`rejected`];
 //! - the ports that an engine must implement: [`ports`], and their test suites: `conformance` (a feature).
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -26,6 +27,7 @@ pub mod event;
 pub mod event_time;
 mod format;
 mod json;
+pub mod latest;
 pub mod looks;
 mod names;
 mod occurred;
@@ -46,7 +48,7 @@ pub use clock::{Clock, ManualClock, SystemClock};
 pub use counts::{Counter, Increment};
 pub use event::{Event, Violation};
 pub use format::Format;
-pub use names::{CountedValue, EventId, EventType, NameError, Username};
+pub use names::{CountedValue, EventId, EventType, LatestKey, NameError, Username};
 pub use partition::{LakeObject, Partition};
 pub use random::{Random, SeededRandom, SystemRandom};
 pub use record::{MAX_RECORD_BYTES, Record, RecordHead, RecordHeadError, Stamp};

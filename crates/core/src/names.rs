@@ -146,6 +146,23 @@ impl CountedValue {
     }
 }
 
+parsed_name!(
+    /// The key of a latest value: a value of the field that the catalog names as `latest_by`. Any text of at most 512 bytes,
+    /// as [`CountedValue`].
+    LatestKey,
+    "the key of a latest value",
+    "at most 512 bytes long",
+    |text| text.len() <= CountedValue::MAX_BYTES
+);
+
+impl LatestKey {
+    /// Returns the key of a value of any length, shortened as [`CountedValue::of`] does it.
+    #[must_use]
+    pub fn of(value: &str) -> Self {
+        Self(CountedValue::of(value).0)
+    }
+}
+
 /// Returns a long value cut between two characters, with its digest in the room that is left.
 fn shortened(value: &str) -> String {
     const MARK: &str = "…sha256:";

@@ -8,6 +8,8 @@
 //! | [`Settlement`] | fan-out | DynamoDB | the store |
 //! | [`SettledCounts`] | collector, audit | DynamoDB | the store |
 //! | [`RecentRejected`] | collector | DynamoDB | the store |
+//! | [`LatestValues`], [`ReadLatest`] | collector, audit, `weir latest` | DynamoDB | the store and an overlay in memory |
+//! | [`LatestValuesAdmin`] | audit | DynamoDB | the store |
 //! | [`Users`], [`UserAdmin`] | authorizer; `weir user` | DynamoDB | the store |
 //! | [`Raw`] | fan-out, audit | S3 | a folder |
 //! | [`RawObjects`] | replay, tail | S3 | a folder |
@@ -16,6 +18,8 @@
 //! | [`QuarantineObjects`] | tests | S3 | a folder |
 //! | [`Books`], [`BooksAdmin`] | audit | DynamoDB | the store |
 //! | [`Health`] | collector | all of the above | all of the above |
+
+mod latest;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -33,9 +37,12 @@ use crate::{
     BatchId, BatchKey, Counter, EventType, Hour, Increment, Partition, Record, Username,
     books::{Correction, TypeCounts},
     counts::{KeyCount, KeysRequest, SettledTotals},
+    latest::LatestValue,
     rejected::RejectedEvent,
     users::{StoredUser, User},
 };
+
+pub use latest::{LatestValues, LatestValuesAdmin, ReadLatest};
 
 /// Why an engine could not do what it was asked.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -114,13 +121,19 @@ impl PortError {
 /// The outcome of appending one record.
 #[derive(Debug, Clone)]
 pub enum Appended {
-    /// The record is durable, and already in the live counts: the engine derives them from the records it stores.
+    /// The record is durable, and already in the live counts and the latest values: the engine derives them from the records
+    /// it stores.
     Counted,
-    /// The record is durable; the caller raises the live counts.
+    /// The record is durable; the caller raises the live counts and the latest value.
     Stored,
     /// An event with its identity ([`Record::identity`]) is durable since an earlier append, or by an earlier record of this
     /// one, and counted or being counted. This record was not stored.
-    Duplicate,
+    Duplicate {
+        /// The latest value that the *stored* record is. Its caller may have failed to raise it, so this caller raises it
+        /// too; this record may differ from it, in its time of arrival at least. `None` if that record has no latest key,
+        /// or the engine derives latest values itself.
+        stored: Option<Box<LatestValue>>,
+    },
     /// The record is not known to be durable: the client must send it again.
     Refused(PortError),
 }
@@ -130,6 +143,16 @@ impl Appended {
     #[must_use]
     pub fn is_durable(&self) -> bool {
         !matches!(self, Self::Refused(_))
+    }
+
+    /// Returns the latest value that the caller raises before it acknowledges the record; `None` if it raises none.
+    #[must_use]
+    pub fn to_raise(&self, record: &Record) -> Option<LatestValue> {
+        match self {
+            Self::Counted | Self::Refused(_) => None,
+            Self::Stored => LatestValue::of(record),
+            Self::Duplicate { stored } => stored.as_deref().cloned(),
+        }
     }
 }
 
@@ -343,6 +366,8 @@ pub struct Ports {
     pub settled: Arc<dyn SettledCounts>,
     /// The latest invalid events.
     pub rejected: Arc<dyn RecentRejected>,
+    /// The newest event of each resource.
+    pub latest: Arc<dyn LatestValues>,
     /// The engine's health check.
     pub health: Arc<dyn Health>,
 }
@@ -352,13 +377,14 @@ impl Ports {
     #[must_use]
     pub fn of<E>(engine: Arc<E>) -> Self
     where
-        E: Stream + LiveCounts + SettledCounts + RecentRejected + Health + 'static,
+        E: Stream + LiveCounts + SettledCounts + RecentRejected + LatestValues + Health + 'static,
     {
         Self {
             stream: engine.clone(),
             live: engine.clone(),
             settled: engine.clone(),
             rejected: engine.clone(),
+            latest: engine.clone(),
             health: engine,
         }
     }

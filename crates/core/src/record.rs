@@ -6,8 +6,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    CountedValue, Counter, Event, EventId, EventType, Partition, Random, Timestamp, Username, Violation,
-    event_time, repeats::Identity,
+    CountedValue, Counter, Event, EventId, EventType, LatestKey, Partition, Random, Timestamp, Username,
+    Violation, event_time, repeats::Identity,
 };
 
 /// The longest record with its newline, in bytes: a Firehose record has at most 1,000 KiB
@@ -24,6 +24,7 @@ pub struct Record {
     is_given: bool,
     received_at: Timestamp,
     time: Timestamp,
+    latest: Option<LatestKey>,
     line: Bytes,
 }
 
@@ -131,7 +132,19 @@ impl Record {
     ) -> Self {
         let Stamp { username, event_id, received_at } = stamp;
         let counter = Counter { username, event_type, key };
-        Self { counter, event_id, is_given: false, received_at, time, line: line.into() }
+        Self { counter, event_id, is_given: false, received_at, time, latest: None, line: line.into() }
+    }
+
+    /// Returns the same record, which may become the latest value under this key; `None` if it is no value of a resource.
+    #[must_use]
+    pub fn latest_under(self, key: Option<LatestKey>) -> Self {
+        Self { latest: key, ..self }
+    }
+
+    /// Returns the key under which the event may become the latest value, if it has one.
+    #[must_use]
+    pub fn latest_key(&self) -> Option<&LatestKey> {
+        self.latest.as_ref()
     }
 
     /// Returns the counter that the event raises.
@@ -243,6 +256,8 @@ pub struct RecordHead {
     pub event_id: EventId,
     /// When the collector received the event.
     pub received_at: Timestamp,
+    /// The event time.
+    pub time: Timestamp,
 }
 
 /// Why a stored line cannot be routed.
@@ -284,14 +299,16 @@ impl RecordHead {
             return Err(RecordHeadError::NotAnObject);
         }
         let stamped: Stamped<'_> = serde_json::from_str(text)?;
+        let time = stamped_time(text).unwrap_or(stamped.received_at);
         Ok(Self {
             partition: Partition {
                 username: stamped.username.parse()?,
                 event_type: stamped.event_type.parse()?,
-                hour: stamped_time(text).unwrap_or(stamped.received_at).hour(),
+                hour: time.hour(),
             },
             event_id: stamped.event_id.parse()?,
             received_at: stamped.received_at,
+            time,
         })
     }
 

@@ -192,7 +192,7 @@ impl Stream for Embedded {
             Ok(duplicates) => {
                 let mut outcomes = vec![Appended::Counted; count];
                 for index in duplicates {
-                    outcomes[index] = Appended::Duplicate;
+                    outcomes[index] = Appended::Duplicate { stored: None };
                 }
                 outcomes
             }

@@ -1,7 +1,7 @@
 //! The journal of events that are in no batch yet: the handle that gives its writer events and jobs.
 //!
 //! - `recovery`: what an earlier process left;
-//! - `append`, `rejected`: events, packed for the journal;
+//! - `append`, `rejected`, `latest`: events, packed for the journal;
 //! - `commands`: what the writer is asked to do; `writer`: the thread that does it;
 //! - `overlay`: the counts of events that are in the journal;
 //! - `batches`, `delivery`: batches on their way into raw; `stray`: batches in raw that the store does not know;
@@ -12,6 +12,7 @@ pub(crate) mod batches;
 mod commands;
 pub(crate) mod delivery;
 pub(crate) mod follow;
+pub(crate) mod latest;
 pub(crate) mod overlay;
 pub(crate) mod recovery;
 pub(crate) mod rejected;
@@ -208,7 +209,10 @@ mod tests {
         holding.await.unwrap().unwrap();
         assert!(matches!(late.await[..], [Appended::Counted]));
         let again = append("e-19").await;
-        assert!(matches!(again[..], [Appended::Duplicate]), "what was in the queue is stored: {again:?}");
+        assert!(
+            matches!(again[..], [Appended::Duplicate { .. }]),
+            "what was in the queue is stored: {again:?}"
+        );
         assert_eq!(journal.queue.available_permits(), QUEUE_KIB as usize - free);
     }
 

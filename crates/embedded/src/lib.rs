@@ -4,7 +4,7 @@
 //!
 //! | path | what it is |
 //! | --- | --- |
-//! | `events.db` | the journal of events that are in no batch yet, batches on their way or given up, counts, recent ids, recent rejected events, the catalog it is served with |
+//! | `events.db` | the journal of events that are in no batch yet, batches on their way or given up, counts, recent ids, recent rejected events, latest values, the catalog it is served with |
 //! | `users.db` | users and their access keys: a file of its own, so that `weir user` never waits for the journal |
 //! | `raw/` | batches: `2026/11/20/13/<first>-<last>.json.gz`, named by the sequence range they hold |
 //! | `lake/` | partitions: `username=…/TYPE/year=…/month=…/day=…/hour=…/<batch>.json.gz` |
@@ -20,7 +20,8 @@
 //! its events with the increments that they mean. Counts are not touched then; they are kept in an overlay in memory
 //! (`journal::overlay`), which is rebuilt from the journal at start. Dedup: an event whose client gave it an id is looked up among
 //! those of the last days (`ids::recent`) in that same transaction, and left out if it is there: after any failure, it is both
-//! stored and remembered, or neither. The same holds for the latest rejected events (`journal::rejected`).
+//! stored and remembered, or neither. The same holds for the latest rejected events (`journal::rejected`). The newest event of
+//! each resource is treated as counts are (`latest`).
 //!
 //! A batch is cut by size or age, in the transaction of the commit that made it full: its name and range are in the store
 //! before its file is written (`journal::delivery`), so that a crash in between writes the same file again instead of a second one.
@@ -36,6 +37,7 @@ mod error;
 mod folder;
 mod ids;
 mod journal;
+mod latest;
 mod objects;
 mod recent_rejected;
 mod served_types;

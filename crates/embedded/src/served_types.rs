@@ -2,14 +2,21 @@
 //! catalog is noticed.
 //!
 //! Counts by key belong to the field that they were made by. If a type is counted by another field than before, its counts by
-//! key are set aside under the old one, including those still in the journal, and come back with that field.
+//! key are set aside under the old one, including those still in the journal, and come back with that field. Latest values by
+//! another field than before are removed: they follow from the lake, and `weir audit --repair` makes those of the new field.
 
 use std::{collections::BTreeMap, path::Path};
 
 use rusqlite::{Connection, params};
-use weir_core::{Catalog, EventType, Increment, catalog::Breakage};
+use weir_core::{
+    Catalog, EventType, Increment,
+    catalog::{Breakage, Definition},
+};
 
-use crate::store::{self, StoreError, name};
+use crate::{
+    latest,
+    store::{self, StoreError, name},
+};
 
 /// An event type that a data folder is, or was, served with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,6 +77,10 @@ pub(crate) fn note(db: &mut Connection, catalog: &Catalog) -> rusqlite::Result<V
         {
             set_keys_aside(&transaction, event_type, before.counted_by.as_deref())?;
             bring_keys_back(&transaction, event_type, count_by)?;
+        }
+        let latest_by = earlier.get(event_type).and_then(Definition::latest_by);
+        if latest_by.is_some() && latest_by != definition.latest_by() {
+            latest::forget_type(&transaction, event_type)?;
         }
         transaction.execute(
             "INSERT INTO served_types VALUES (?1, ?2, ?3, 1)

@@ -86,7 +86,8 @@ fn advice(path: &Path) -> &'static str {
 /// down by.
 ///
 /// `journal` has one row for each commit: the events `first` to `last` of the sequence, as their lines, and the increments
-/// that they mean (JSON). `progress.applied` is a watermark: rows at or below it are in the stored counts, and the
+/// that they mean (JSON). Its `latest` has, for each resource in the row, the key and the offset in `lines` of the newest event
+/// (JSON), and `latest_values` the newest of the rows before. `progress.applied` is a watermark: rows at or below it are in the stored counts, and the
 /// transaction that moves it removes them.
 ///
 /// `progress.in_raw` is the last event of the batches that were found in raw and were not known (`stray_batches`). `given_up`
@@ -98,7 +99,7 @@ fn advice(path: &Path) -> &'static str {
 /// `settled_totals.settled_at` is when the count was raised last (milliseconds since 1970); null if that was before it was
 /// noted. `served_types` is the catalog that the folder is served with, and types that it was served with earlier;
 /// `counted_by` is the field that `live_keys` are counts by, and `earlier_keys` has counts by other fields, from earlier
-/// catalogs (`served_types`). `recent_rejected` has the latest rejected events of each user as they are shown (JSON), the
+/// catalogs (`served_types`); a type's latest values are by the field that its `text` names. `recent_rejected` has the latest rejected events of each user as they are shown (JSON), the
 /// newest last.
 const FORMATS: &[&str] = &[
     "
@@ -158,6 +159,14 @@ const FORMATS: &[&str] = &[
     CREATE TABLE earlier_keys (
         username TEXT NOT NULL, event_type TEXT NOT NULL, field TEXT NOT NULL, key TEXT NOT NULL, count INTEGER NOT NULL,
         PRIMARY KEY (username, event_type, field, key)
+    ) STRICT, WITHOUT ROWID;
+",
+    "
+    ALTER TABLE journal ADD COLUMN latest TEXT;
+    CREATE TABLE latest_values (
+        username TEXT NOT NULL, event_type TEXT NOT NULL, key TEXT NOT NULL,
+        time INTEGER NOT NULL, event_id TEXT NOT NULL, event BLOB NOT NULL,
+        PRIMARY KEY (username, event_type, key)
     ) STRICT, WITHOUT ROWID;
 ",
 ];

@@ -67,6 +67,24 @@ async fn recent_rejected() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn latest_values() {
+    let (_folder, engine, _deliveries) = engine();
+    suite::latest::what_was_never_raised_is_none(&engine).await;
+    suite::latest::the_newest_stays_in_any_order(&engine).await;
+    suite::latest::of_one_version_the_first_stays(&engine).await;
+    suite::latest::concurrent_raises_end_with_the_newest(&engine).await;
+    suite::latest::users_and_types_do_not_share_values(&engine).await;
+    suite::latest::any_text_is_a_key_and_keys_are_listed_in_order(&engine).await;
+    suite::latest::events_of_any_size_are_kept_whole(&engine).await;
+    suite::latest::hundreds_of_resources_are_raised_and_read_together(&engine).await;
+    suite::latest::only_a_value_that_was_read_is_removed(&engine).await;
+    suite::latest::stored_events_become_latest_values(&engine, &engine).await;
+    suite::latest::a_repeat_raises_the_record_that_was_stored(&engine, &engine).await;
+    suite::latest::a_repeat_in_one_append_raises_the_first(&engine, &engine).await;
+    suite::latest::the_largest_event_is_a_latest_value(&engine, &engine).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn books() {
     let (folder, engine, _deliveries) = engine();
     suite::books::the_books_have_every_count(&engine, &engine, &engine).await;

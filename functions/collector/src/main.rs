@@ -50,6 +50,8 @@ fn gateway(environment: &Environment) -> Result<(Gateway, Option<Arc<Sharing>>),
         recent_ids: environment.text("WEIR_IDS_TABLE")?,
         counts: environment.text("WEIR_COUNTS_TABLE")?,
         shards: environment.or("WEIR_COUNTER_SHARDS", NonZeroU16::MIN)?,
+        latest: environment.text("WEIR_LATEST_TABLE")?,
+        lake: environment.text("WEIR_LAKE_BUCKET")?,
     };
     let origins = environment.or("WEIR_ALLOW_ORIGINS", Origins::Any)?;
     let clock = Arc::new(SystemClock);

@@ -71,11 +71,13 @@ fn setup() -> Setup {
     Setup { function, aws, stream_fails, counting }
 }
 
-fn variables(url: &str) -> [(&str, &str); 5] {
+fn variables(url: &str) -> [(&str, &str); 7] {
     [
         ("WEIR_STREAM", "weir-stream"),
         ("WEIR_COUNTS_TABLE", "weir-counts"),
         ("WEIR_IDS_TABLE", "weir-recent-ids"),
+        ("WEIR_LATEST_TABLE", "weir-latest"),
+        ("WEIR_LAKE_BUCKET", "weir-lake"),
         ("AWS_ENDPOINT_URL", url),
         ("WEIR_LOG", "trace"),
     ]
@@ -156,7 +158,9 @@ fn lines(aws: &StubAws) -> Vec<Value> {
 #[test]
 fn a_missing_or_wrong_variable_is_named() {
     let all = variables("http://127.0.0.1:9");
-    for name in ["WEIR_STREAM", "WEIR_COUNTS_TABLE", "WEIR_IDS_TABLE"] {
+    for name in
+        ["WEIR_STREAM", "WEIR_COUNTS_TABLE", "WEIR_IDS_TABLE", "WEIR_LATEST_TABLE", "WEIR_LAKE_BUCKET"]
+    {
         let others: Vec<_> = all.into_iter().filter(|(other, _)| *other != name).collect();
         let mut function = Function::start(PROGRAM, &others);
         let Outcome::CannotStart(told) = function.outcome() else { panic!("{}", function.told()) };

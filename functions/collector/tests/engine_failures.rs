@@ -22,9 +22,14 @@ use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 use weir_core::{
-    Catalog, Counter, EventType, Hour, Increment, ManualClock, Record, SeededRandom, Timestamp, Username,
+    Catalog, Counter, EventType, Hour, Increment, LatestKey, ManualClock, Record, SeededRandom, Timestamp,
+    Username,
     counts::{KeyCount, KeysRequest, SettledTotals},
-    ports::{Appended, Health, LiveCounts, PortError, Ports, RecentRejected, SettledCounts, Stream},
+    latest::LatestValue,
+    ports::{
+        Appended, Health, LatestValues, LiveCounts, PortError, Ports, ReadLatest, RecentRejected,
+        SettledCounts, Stream,
+    },
     rejected::RejectedEvent,
     users::Scope,
 };
@@ -39,11 +44,14 @@ struct Script {
     counts_itself: bool,
     cannot_count: bool,
     never_counts: bool,
+    /// The keys whose latest values cannot be raised.
+    cannot_raise: &'static [&'static str],
     cannot_note: bool,
     unwell: bool,
     stored: Mutex<Vec<String>>,
     raised: Mutex<Vec<Increment>>,
     noted: Mutex<Vec<RejectedEvent>>,
+    latest: Mutex<Vec<LatestValue>>,
     taken: Mutex<Vec<Taken>>,
 }
 
@@ -60,7 +68,8 @@ impl Stream for Script {
                 return Appended::Refused(down());
             }
             if self.known.iter().any(|word| line.contains(word)) {
-                return Appended::Duplicate;
+                let stored = LatestValue::of(&record).map(Box::new);
+                return Appended::Duplicate { stored };
             }
             self.stored.lock().unwrap().push(line);
             if self.counts_itself { Appended::Counted } else { Appended::Stored }
@@ -128,6 +137,45 @@ impl RecentRejected for Script {
 }
 
 #[async_trait]
+impl LatestValues for Script {
+    async fn raise(&self, values: &[LatestValue]) -> Vec<Result<(), PortError>> {
+        if self.never_counts {
+            std::future::pending::<()>().await;
+        }
+        let raise = |value: &LatestValue| {
+            if self.cannot_raise.contains(&value.resource.key.as_str()) {
+                return Err(down());
+            }
+            self.latest.lock().unwrap().push(value.clone());
+            Ok(())
+        };
+        values.iter().map(raise).collect()
+    }
+}
+
+#[async_trait]
+impl ReadLatest for Script {
+    async fn read(
+        &self,
+        _: &Username,
+        _: &EventType,
+        _: &[LatestKey],
+    ) -> Result<Vec<Option<LatestValue>>, PortError> {
+        Err(down())
+    }
+
+    async fn list(
+        &self,
+        _: &Username,
+        _: &EventType,
+        _: Option<&LatestKey>,
+        _: usize,
+    ) -> Result<Vec<LatestValue>, PortError> {
+        Err(down())
+    }
+}
+
+#[async_trait]
 impl Health for Script {
     async fn check(&self) -> Result<(), PortError> {
         if self.unwell { Err(down()) } else { Ok(()) }
@@ -139,6 +187,17 @@ impl Observe for Script {
         self.taken.lock().unwrap().push(*taken);
     }
 }
+
+/// A type that is counted, and one whose latest values are kept.
+const CATALOG: [(&str, &str); 3] = [
+    ("button_click.json", include_str!("../../../catalog/button_click.json")),
+    ("page_view.json", include_str!("../../../catalog/page_view.json")),
+    (
+        "reading.json",
+        r#"{"type": "object", "x-weir": {"route": "/sensor/reading", "latest_by": "sensor_id"},
+            "properties": {"sensor_id": {"type": ["string", "null"]}, "n": {"type": "integer"}}}"#,
+    ),
+];
 
 /// Lets every request in as one user, or cannot say who it is.
 struct Door {
@@ -163,7 +222,7 @@ fn api(script: &Arc<Script>, stuck: bool) -> Router {
         random: Arc::new(SeededRandom::new(1)),
         counted_within: Some(Duration::from_secs(13)),
     };
-    let catalog = Arc::new(Catalog::built_in().unwrap());
+    let catalog = Arc::new(Catalog::read(CATALOG).unwrap());
     let collector = Collector { catalog, ports: Ports::of(script.clone()), host, limits: Limits::default() };
     collector::router(collector, &Origins::Any)
 }
@@ -247,6 +306,71 @@ async fn only_stored_events_are_counted_and_equal_counters_once() {
         .map(|increment| (increment.counter.key.as_ref().map(ToString::to_string), increment.by))
         .collect();
     assert_eq!(raised, [(None, 3), (Some("a".to_owned()), 2), (Some("b".to_owned()), 1)]);
+}
+
+fn readings(readings: &[(&str, u64)]) -> String {
+    let reading = |(sensor, n): &(&str, u64)| json!({"event_type": "reading", "sensor_id": sensor, "occurred_at": n, "n": n});
+    let at = |n: u64| 1_795_179_605_007 - 1000 + n;
+    let all = readings.iter().map(|(sensor, n)| reading(&(sensor, at(*n))));
+    Value::from(all.collect::<Vec<_>>()).to_string()
+}
+
+#[tokio::test]
+async fn of_each_resource_the_newest_stored_event_is_raised_once_before_the_answer() {
+    let script = Arc::new(Script { refuse: &["refused"], ..Script::default() });
+    let body = readings(&[("a", 5), ("a", 9), ("b", 1), ("refused", 7), ("a", 3)]);
+    assert_eq!(ask(&script, "POST", "/events", body).await.status, StatusCode::MULTI_STATUS);
+    for body in [r#"{"sensor_id":1}"#, r#"{"sensor_id":null}"#, "{}"] {
+        ask(&script, "POST", "/sensor/reading", body).await;
+    }
+    ask(&script, "POST", "/events", clicks(&["a"])).await;
+    let raised = script.latest.lock().unwrap();
+    let raised: Vec<_> = raised
+        .iter()
+        .map(|value| (value.resource.key.as_str(), value.version.time.millis() - 1_795_179_604_007))
+        .collect();
+    assert_eq!(raised, [("a", 9), ("b", 1)]);
+}
+
+#[tokio::test]
+async fn what_the_stream_raises_itself_is_not_raised_again() {
+    let script = Arc::new(Script { counts_itself: true, ..Script::default() });
+    assert_eq!(ask(&script, "POST", "/events", readings(&[("a", 1)])).await.status, StatusCode::OK);
+    assert!(script.latest.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn an_event_whose_latest_value_was_not_raised_is_to_be_sent_again_and_counts_once() {
+    let script = Arc::new(Script { cannot_raise: &["bad"], ..Script::default() });
+    // The older event waits for the newer one that is to be raised for both.
+    let body = readings(&[("bad", 5), ("good", 1), ("bad", 9)]);
+    let answer = ask(&script, "POST", "/events", body).await;
+    assert_eq!(answer.status, StatusCode::MULTI_STATUS);
+    let outcomes = answer.body["outcomes"].as_array().unwrap();
+    let statuses: Vec<&str> = outcomes.iter().map(|outcome| outcome["status"].as_str().unwrap()).collect();
+    assert_eq!(statuses, ["not_stored", "stored", "not_stored"]);
+    assert_eq!(script.stored.lock().unwrap().len(), 3);
+    assert_eq!(script.raised.lock().unwrap()[0].by, 3, "stored events count, as their repeats will not");
+    let answer = ask(&script, "POST", "/sensor/reading", r#"{"sensor_id":"bad"}"#).await;
+    assert_eq!((answer.status, answer.retry_after), (StatusCode::SERVICE_UNAVAILABLE, true));
+    assert_eq!(answer.body["type"], "urn:weir:problem:not-stored");
+
+    // The repeat raises the value of the event that was stored.
+    let again = Arc::new(Script { known: &["bad"], ..Script::default() });
+    let answer = ask(&again, "POST", "/sensor/reading", r#"{"sensor_id":"bad","event_id":"e-1"}"#).await;
+    assert_eq!((answer.status, &answer.body["status"]), (StatusCode::OK, &json!("duplicate")));
+    assert_eq!(again.latest.lock().unwrap().len(), 1);
+    assert!(again.raised.lock().unwrap().is_empty());
+    let again = Arc::new(Script { known: &["bad"], cannot_raise: &["bad"], ..Script::default() });
+    let answer = ask(&again, "POST", "/sensor/reading", r#"{"sensor_id":"bad","event_id":"e-1"}"#).await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn raising_that_takes_longer_than_the_request_may_is_not_acknowledged() {
+    let script = Arc::new(Script { never_counts: true, ..Script::default() });
+    let answer = ask(&script, "POST", "/sensor/reading", r#"{"sensor_id":"a"}"#).await;
+    assert_eq!((answer.status, answer.retry_after), (StatusCode::SERVICE_UNAVAILABLE, true));
 }
 
 #[tokio::test]
@@ -344,6 +468,8 @@ async fn an_engine_that_does_not_answer_is_503_and_its_words_stay_inside() {
         "/counts/button_click/days",
         "/button/click/count",
         "/rejected",
+        "/sensor/reading/latest",
+        "/sensor/reading/latest?sensor_id=a",
     ] {
         let answer = ask(&script, "GET", path, Body::empty()).await;
         assert_eq!((answer.status, answer.retry_after), (StatusCode::SERVICE_UNAVAILABLE, true), "{path}");

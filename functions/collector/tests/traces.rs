@@ -26,6 +26,8 @@ fn function(aws: &StubAws, variables: &[(&str, &str)]) -> Function {
         ("WEIR_STREAM", "weir-stream"),
         ("WEIR_COUNTS_TABLE", "weir-counts"),
         ("WEIR_IDS_TABLE", "weir-recent-ids"),
+        ("WEIR_LATEST_TABLE", "weir-latest"),
+        ("WEIR_LAKE_BUCKET", "weir-lake"),
         ("AWS_ENDPOINT_URL", url.as_str()),
     ];
     all.extend(variables);

@@ -8,7 +8,7 @@ use std::{
     thread::JoinHandle,
 };
 
-use super::emulator::{COUNTS, IDS, LAKE, Process, RAW, STREAM, USERS};
+use super::emulator::{COUNTS, IDS, LAKE, LATEST, Process, RAW, STREAM, USERS};
 use crate::harness::{Answer, PATIENCE, Value, eventually, json, path_with_venv, try_request};
 
 pub const WORKGROUP: &str = "weir";
@@ -100,6 +100,7 @@ pub fn weir(endpoint: &str, arguments: &[&str]) -> Command {
         .env("WEIR_USERS_TABLE", USERS)
         .env("WEIR_COUNTS_TABLE", COUNTS)
         .env("WEIR_IDS_TABLE", IDS)
+        .env("WEIR_LATEST_TABLE", LATEST)
         .env("WEIR_COUNTER_SHARDS", "2")
         .env("WEIR_STREAM", STREAM)
         .env("WEIR_RAW_BUCKET", RAW)

@@ -33,6 +33,8 @@ fn each_function_gets_the_variables_that_it_reads() {
             "WEIR_COUNTS_TABLE": "${CountsTable}",
             "WEIR_IDS_TABLE": "${RecentIdsTable}",
             "WEIR_COUNTER_SHARDS": "${CounterShards}",
+            "WEIR_LATEST_TABLE": "${LatestTable}",
+            "WEIR_LAKE_BUCKET": "${LakeBucket}",
             "WEIR_ALLOW_ORIGINS": "${AllowedOrigins}",
         },
         "FanOut": {
@@ -65,6 +67,7 @@ fn the_command_line_gets_all_its_variables_from_one_output() {
             "WEIR_USERS_TABLE=${UsersTable}",
             "WEIR_COUNTS_TABLE=${CountsTable}",
             "WEIR_IDS_TABLE=${RecentIdsTable}",
+            "WEIR_LATEST_TABLE=${LatestTable}",
             "WEIR_COUNTER_SHARDS=${CounterShards}",
             "WEIR_STREAM=${Stream}",
             "WEIR_RAW_BUCKET=${RawBucket}",

@@ -75,9 +75,13 @@ fn tables_are_encrypted_restorable_and_paid_by_use_and_their_keys_are_the_engine
             .collect()
     };
     let tables = template.all("AWS::DynamoDB::Table");
-    assert_eq!(tables.keys().collect::<Vec<_>>(), [&"CountsTable", &"RecentIdsTable", &"UsersTable"]);
+    assert_eq!(
+        tables.keys().collect::<Vec<_>>(),
+        [&"CountsTable", &"LatestTable", &"RecentIdsTable", &"UsersTable"]
+    );
     assert_eq!(keys(tables["UsersTable"]), ["username HASH"]);
     assert_eq!(keys(tables["CountsTable"]), ["pk HASH", "sk RANGE"]);
+    assert_eq!(keys(tables["LatestTable"]), ["pk HASH", "sk RANGE"]);
     assert_eq!(keys(tables["RecentIdsTable"]), ["id HASH"]);
     for (name, table) in tables {
         let properties = &table["Properties"];
@@ -86,7 +90,7 @@ fn tables_are_encrypted_restorable_and_paid_by_use_and_their_keys_are_the_engine
         assert!(properties.get("SSESpecification").is_none(), "{name}");
         // In the table of counts only rejected events have it, which `crates/aws` is held to.
         let expires = json!({"AttributeName": "expires", "Enabled": true});
-        let time_to_live = (name != "UsersTable").then_some(&expires);
+        let time_to_live = ["CountsTable", "RecentIdsTable"].contains(&name).then_some(&expires);
         assert_eq!(properties.get("TimeToLiveSpecification"), time_to_live, "{name}");
         if name == "RecentIdsTable" {
             continue;

@@ -70,6 +70,18 @@ impl World {
         }
     }
 
+    /// A call that raises a latest value, with what a bug does to it.
+    fn planted_in_latest(&self, body: &mut Value) {
+        if self.has(Bug::LatestUnconditional) {
+            body["ConditionExpression"] = Value::Null;
+        }
+        let event = body["ExpressionAttributeValues"][":content"]["S"].as_str().unwrap_or_default();
+        if let (true, Ok(event)) = (self.has(Bug::LatestByArrival), serde_json::from_str::<Value>(event)) {
+            let arrived = event["received_at"].to_string();
+            body["ExpressionAttributeValues"][":time"] = json!({"N": arrived});
+        }
+    }
+
     /// What a claim is answered, as a bug reads it.
     pub(crate) fn planted_in_claim(&self, answer: &mut Answer) {
         if let (true, Err((_, "ConditionalCheckFailedException", members))) =
@@ -85,6 +97,9 @@ impl World {
         let mut body = call.body.clone();
         if body["TableName"] == "recent" {
             self.planted_in_recent(call.operation(), &mut body);
+        }
+        if body["TableName"] == "latest" && call.operation() == "UpdateItem" {
+            self.planted_in_latest(&mut body);
         }
         if call.operation() != "TransactWriteItems" {
             return body;

@@ -15,9 +15,13 @@ use flate2::{
 };
 use futures_util::{StreamExt, stream};
 use weir_core::{
-    BatchId, BatchKey, Counter, EventType, Increment, Record, Username,
+    BatchId, BatchKey, Counter, EventType, Increment, LatestKey, Record, Username,
     counts::{KeyCount, KeysRequest, increments},
-    ports::{Appended, Content, LiveCounts, PortError, Quarantine, Raw, RecentRejected, Stream},
+    latest::LatestValue,
+    ports::{
+        Appended, Content, LatestValues, LiveCounts, PortError, Quarantine, Raw, ReadLatest, RecentRejected,
+        Stream,
+    },
     rejected::RejectedEvent,
 };
 
@@ -37,7 +41,14 @@ fn bug_of(world: &World, here: &[Bug]) -> Option<Bug> {
 }
 
 pub(crate) fn stream(world: &World, inner: Arc<dyn Stream>, live: Arc<dyn LiveCounts>) -> Arc<dyn Stream> {
-    match bug_of(world, &[Bug::AcknowledgedUnstored, Bug::RejectedNotKept, Bug::CountedBeforeStored]) {
+    let bugs = [
+        Bug::AcknowledgedUnstored,
+        Bug::RejectedNotKept,
+        Bug::CountedBeforeStored,
+        Bug::RepeatRaisesNothing,
+        Bug::RepeatRaisesItself,
+    ];
+    match bug_of(world, &bugs) {
         Some(bug) => Arc::new(Buggy { bug, inner, live: Some(live) }),
         None => inner,
     }
@@ -52,6 +63,13 @@ pub(crate) fn live(world: &World, inner: Arc<dyn LiveCounts>) -> Arc<dyn LiveCou
 
 pub(crate) fn rejected(world: &World, inner: Arc<dyn RecentRejected>) -> Arc<dyn RecentRejected> {
     match bug_of(world, &[Bug::RejectedOfAnother]) {
+        Some(bug) => Arc::new(Buggy { bug, inner, live: None }),
+        None => inner,
+    }
+}
+
+pub(crate) fn latest(world: &World, inner: Arc<dyn LatestValues>) -> Arc<dyn LatestValues> {
+    match bug_of(world, &[Bug::LatestNotRaised]) {
         Some(bug) => Arc::new(Buggy { bug, inner, live: None }),
         None => inner,
     }
@@ -101,6 +119,17 @@ impl Stream for Buggy<dyn Stream> {
                     }
                 };
                 records.iter().map(&mut fate).collect()
+            }
+            Bug::RepeatRaisesNothing | Bug::RepeatRaisesItself => {
+                let appended = self.inner.append(records.clone()).await;
+                let repeat = |(record, appended): (&Record, Appended)| match appended {
+                    Appended::Duplicate { .. } => {
+                        let itself = LatestValue::of(record).filter(|_| self.bug == Bug::RepeatRaisesItself);
+                        Appended::Duplicate { stored: itself.map(Box::new) }
+                    }
+                    other => other,
+                };
+                records.iter().zip(appended).map(repeat).collect()
             }
             _ => {
                 let live = self.live.as_ref().unwrap();
@@ -163,6 +192,35 @@ impl RecentRejected for Buggy<dyn RecentRejected> {
 
     async fn latest(&self, _: &Username, limit: usize) -> Result<Vec<RejectedEvent>, PortError> {
         self.inner.latest(&USERS[0].parse().unwrap(), limit).await
+    }
+}
+
+#[async_trait]
+impl ReadLatest for Buggy<dyn LatestValues> {
+    async fn read(
+        &self,
+        username: &Username,
+        event_type: &EventType,
+        keys: &[LatestKey],
+    ) -> Result<Vec<Option<LatestValue>>, PortError> {
+        self.inner.read(username, event_type, keys).await
+    }
+
+    async fn list(
+        &self,
+        username: &Username,
+        event_type: &EventType,
+        after: Option<&LatestKey>,
+        limit: usize,
+    ) -> Result<Vec<LatestValue>, PortError> {
+        self.inner.list(username, event_type, after, limit).await
+    }
+}
+
+#[async_trait]
+impl LatestValues for Buggy<dyn LatestValues> {
+    async fn raise(&self, values: &[LatestValue]) -> Vec<Result<(), PortError>> {
+        self.inner.raise(values).await.into_iter().map(|_| Ok(())).collect()
     }
 }
 

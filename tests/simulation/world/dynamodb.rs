@@ -25,7 +25,7 @@ pub(crate) struct Tables {
 /// The attributes that are a table's key.
 fn schema(table: &str) -> &'static [&'static str] {
     match table {
-        "counts" => &["pk", "sk"],
+        "counts" | "latest" => &["pk", "sk"],
         "users" => &["username"],
         "recent" => &["id"],
         _ => panic!("there is no table {table}"),

@@ -59,6 +59,10 @@ impl Call {
             ("GET", Some("GetObject")) => "GetObject",
             ("PUT", Some("PutObject")) => "PutObject",
             ("GET", None) if query.contains_key("list-type") => "ListObjectsV2",
+            // The objects of large latest values: these calls name no operation.
+            ("GET", None) => "GetObject",
+            ("PUT", None) => "PutObject",
+            ("DELETE", None) => "DeleteObject",
             _ => panic!("S3 has no {method} {uri} here"),
         };
         Self { operation, bucket: text(bucket), key: text(key), query }
@@ -83,10 +87,11 @@ impl Objects {
         Self { owned: USERS.iter().map(owner).collect(), ..Self::default() }
     }
 
-    /// The objects of the lake: of the shared bucket, and of users' own.
+    /// The objects of the lake: of the shared bucket, and of users' own. Large latest values are beside them.
     pub(crate) fn lake(&self) -> BTreeMap<String, Bytes> {
         let own = self.owned.keys().flat_map(|bucket| self.of(bucket));
-        self.of(LAKE).into_iter().chain(own).collect()
+        let shared = self.of(LAKE).into_iter().filter(|(key, _)| !key.starts_with("latest/"));
+        shared.chain(own).collect()
     }
 
     pub(crate) fn put(&mut self, bucket: &str, key: &str, object: Bytes) {
@@ -115,6 +120,10 @@ impl Objects {
                 Some(object) => (200, object.clone()),
                 None => (404, error("NoSuchKey")),
             },
+            "DeleteObject" => {
+                self.buckets.entry(call.bucket.clone()).or_default().remove(&call.key);
+                (204, Bytes::new())
+            }
             _ => (200, self.list(call)),
         }
     }

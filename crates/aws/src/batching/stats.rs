@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// The requests of each kind, and the calls that they took.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct BatchingStats {
-    /// Reads of counts and of rejected events.
+    /// Reads of counts, of latest values and of rejected events.
     pub reads: Batched,
-    /// Increments.
+    /// Increments of counts, and latest values that are raised.
     pub increments: Batched,
     /// Appends to the stream.
     pub appends: Batched,

@@ -9,7 +9,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
+use aws_sdk_dynamodb::types::AttributeValue;
 use futures_util::{StreamExt, TryStreamExt, future::try_join_all, stream};
 use weir_core::{
     CountedValue, Counter, EventType, Increment, Username,
@@ -17,9 +17,10 @@ use weir_core::{
     ports::{LiveCounts, PortError},
 };
 
-use super::table::{DynamoCounts, Place, event_type, live_keys, live_totals, number};
+use super::table::{DynamoCounts, Item, Place, event_type, live_keys, live_totals, number};
 use crate::{
     backoff::Backoff,
+    batch_get::{MAX_GET, batch_get},
     errors::{Effect, effect, malformed, port_error},
 };
 
@@ -29,18 +30,15 @@ const READING: &str = "reading counts";
 /// The most increments of a request that are under way at once.
 const CONCURRENT: usize = 32;
 
-/// How often an increment without effect is tried, and a read that returns nothing; and the waits between two tries.
+/// How often an increment without effect is tried, and the waits between two tries.
 const TRIES: u32 = 5;
 const FIRST_WAIT: Duration = Duration::from_millis(60);
 const LONGEST_WAIT: Duration = Duration::from_millis(240);
 
-/// `BatchGetItem` takes at most 100 keys.
-const MAX_GET: usize = 100;
-
 impl DynamoCounts {
     async fn add(&self, increment: &Increment) -> Result<(), PortError> {
         let place = Place::live(&increment.counter, self.below(self.shards.get()));
-        let (mut tries, mut backoff) = (0, self.backoff());
+        let (mut tries, mut backoff) = (0, Backoff::new(&self.random, FIRST_WAIT, LONGEST_WAIT));
         loop {
             let added = self
                 .once
@@ -60,10 +58,6 @@ impl DynamoCounts {
         }
     }
 
-    fn backoff(&self) -> Backoff {
-        Backoff::new(&self.random, FIRST_WAIT, LONGEST_WAIT)
-    }
-
     /// Returns the counts in any number of places; places without a count are left out.
     pub(crate) async fn get_many(&self, places: &[Place]) -> Result<HashMap<Place, u64>, PortError> {
         let getting: Vec<_> = places.chunks(MAX_GET).map(|chunk| self.get(chunk)).collect();
@@ -74,35 +68,16 @@ impl DynamoCounts {
 
     /// Returns the counts in at most [`MAX_GET`] places.
     async fn get(&self, places: &[Place]) -> Result<HashMap<Place, u64>, PortError> {
-        let mut found = HashMap::new();
-        let mut wanted: Vec<_> = places.iter().map(Place::key).collect();
-        let (mut empty_rounds, mut backoff) = (0, self.backoff());
-        while !wanted.is_empty() {
-            let keys = KeysAndAttributes::builder().set_keys(Some(wanted)).consistent_read(true).build();
-            let keys = keys.map_err(|error| malformed(READING, error.to_string()))?;
-            let answer = self.client.batch_get_item().request_items(&self.table, keys).send().await;
-            let answer = answer.map_err(|error| port_error(READING, &error))?;
-            let items =
-                answer.responses().and_then(|tables| tables.get(&self.table)).map_or(&[][..], Vec::as_slice);
-            for item in items {
-                let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok()).cloned();
-                let (Some(pk), Some(sk)) = (text("pk"), text("sk")) else {
-                    return Err(malformed(READING, "an item without its key"));
-                };
-                found.insert(Place { pk, sk }, number(READING, item)?);
-            }
-            let left = answer.unprocessed_keys().and_then(|tables| tables.get(&self.table));
-            wanted = left.map(|left| left.keys().to_vec()).unwrap_or_default();
-            // Unprocessed keys are another form of throttling.
-            if !wanted.is_empty() && items.is_empty() {
-                empty_rounds += 1;
-                if empty_rounds >= TRIES {
-                    return Err(PortError::unavailable(READING, "throttled"));
-                }
-                tokio::time::sleep(backoff.next()).await;
-            }
-        }
-        Ok(found)
+        let wanted = places.iter().map(Place::key).collect();
+        let items = batch_get(&self.client, &self.random, READING, &self.table, wanted).await?;
+        let count = |item: &Item| {
+            let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok()).cloned();
+            let (Some(pk), Some(sk)) = (text("pk"), text("sk")) else {
+                return Err(malformed(READING, "an item without its key"));
+            };
+            Ok((Place { pk, sk }, number(READING, item)?))
+        };
+        items.iter().map(count).collect()
     }
 
     pub(crate) fn all_shards(&self) -> impl Iterator<Item = u16> + use<> {

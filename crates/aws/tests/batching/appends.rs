@@ -29,7 +29,7 @@ fn appending(stream: &Arc<dyn Stream>, records: Vec<Record>) -> JoinHandle<Vec<A
 fn told(outcomes: &[Appended]) -> Vec<String> {
     let text = |outcome: &Appended| match outcome {
         Appended::Counted | Appended::Stored => "s".to_owned(),
-        Appended::Duplicate => "d".to_owned(),
+        Appended::Duplicate { .. } => "d".to_owned(),
         Appended::Refused(PortError::Unavailable { source, .. }) => source.to_string(),
         Appended::Refused(other) => panic!("{other}"),
     };

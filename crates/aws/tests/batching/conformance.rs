@@ -70,6 +70,22 @@ async fn settled_counts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn latest_values() {
+    let (_folder, engine, _deliveries, (stream, ..)) = engine();
+    let latest = Batching::default().latest_values(Arc::new(engine));
+    suite::latest::what_was_never_raised_is_none(&*latest).await;
+    suite::latest::the_newest_stays_in_any_order(&*latest).await;
+    suite::latest::of_one_version_the_first_stays(&*latest).await;
+    suite::latest::concurrent_raises_end_with_the_newest(&*latest).await;
+    suite::latest::users_and_types_do_not_share_values(&*latest).await;
+    suite::latest::any_text_is_a_key_and_keys_are_listed_in_order(&*latest).await;
+    suite::latest::hundreds_of_resources_are_raised_and_read_together(&*latest).await;
+    suite::latest::stored_events_become_latest_values(&*stream, &*latest).await;
+    suite::latest::a_repeat_raises_the_record_that_was_stored(&*stream, &*latest).await;
+    suite::latest::a_repeat_in_one_append_raises_the_first(&*stream, &*latest).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn recent_rejected() {
     let (_folder, _engine, _deliveries, (stream, _, _, rejected)) = engine();
     suite::recent_rejected::the_latest_are_listed_newest_first(&*stream, &*rejected).await;

@@ -154,7 +154,7 @@ impl Stream for Engine {
         let _ = go_wrong(fatal.filter(|of| [HANGS, PANICS].contains(&of.as_str()))).await;
         let outcome = |record: &Record| match record.counter().event_type.as_str() {
             AWAY => Appended::Refused(PortError::unavailable("the engine", record.event_id().to_string())),
-            DUPLICATE => Appended::Duplicate,
+            DUPLICATE => Appended::Duplicate { stored: None },
             _ => Appended::Stored,
         };
         records.iter().map(outcome).collect()

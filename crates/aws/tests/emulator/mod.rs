@@ -79,6 +79,22 @@ impl Emulator {
         page.items().iter().filter_map(item).collect()
     }
 
+    /// The objects that the table of latest values refers to, in their order.
+    pub async fn objects_of_latest_values(&self) -> Vec<String> {
+        let page = self.dynamo().scan().table_name(LATEST).send().await.unwrap();
+        assert!(page.last_evaluated_key().is_none(), "too many values for a test");
+        let objects = page.items().iter().filter_map(|item| item.get("object"));
+        let mut objects: Vec<String> = objects.map(|object| object.as_s().unwrap().clone()).collect();
+        objects.sort_unstable();
+        objects
+    }
+
+    /// The keys of a bucket's objects.
+    pub async fn objects(&self, bucket: &str) -> Vec<String> {
+        let page = self.s3().list_objects_v2().bucket(bucket).send().await.unwrap();
+        page.contents().iter().map(|object| object.key().unwrap().to_owned()).collect()
+    }
+
     /// The partition keys of a table's items that have an end.
     pub async fn expiring(&self, table: &str) -> Vec<String> {
         let page = self.dynamo().scan().table_name(table).send().await.unwrap();

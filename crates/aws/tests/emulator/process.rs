@@ -28,6 +28,7 @@ pub const STREAM: &str = "weir-events";
 pub const COUNTS: &str = "weir-counts";
 pub const USERS: &str = "weir-users";
 pub const IDS: &str = "weir-recent-ids";
+pub const LATEST: &str = "weir-latest";
 pub const RAW: &str = "weir-raw";
 pub const LAKE: &str = "weir-lake";
 
@@ -73,6 +74,7 @@ impl Process {
             (COUNTS, &[("pk", "HASH"), ("sk", "RANGE")][..]),
             (USERS, &[("username", "HASH")]),
             (IDS, &[("id", "HASH")]),
+            (LATEST, &[("pk", "HASH"), ("sk", "RANGE")]),
         ] {
             let attribute = |name| json!({"AttributeName": name, "AttributeType": "S"});
             let attributes: Value = keys.iter().map(|(name, _)| attribute(*name)).collect();

@@ -44,6 +44,9 @@ pub(super) fn breakages(earlier: &Catalog, later: &Catalog) -> Vec<Breakage> {
         if old.count_by() != new.count_by() {
             say(count_by(old, new));
         }
+        if old.latest_by() != new.latest_by() {
+            say(latest_by(old, new));
+        }
         let gone: Vec<(&str, &Value)> = old.fields().filter(|(name, _)| field(new, name).is_none()).collect();
         for (name, schema) in &gone {
             let name = name.escape_debug();
@@ -89,6 +92,21 @@ fn count_by(old: &Definition, new: &Definition) -> String {
         (None, new) => {
             format!("only events to come are added to counts by {}; {repair}", new.unwrap_or_default())
         }
+    }
+}
+
+fn latest_by(old: &Definition, new: &Definition) -> String {
+    let Some(field) = new.latest_by() else {
+        return format!("latest values by {} are not kept any more", old.latest_by().unwrap_or_default());
+    };
+    let repair = format!(
+        "only events to come become latest values by {field}; to have those of stored events too, stop the server and run weir \
+         audit --repair --type {}",
+        old.event_type()
+    );
+    match old.latest_by() {
+        Some(old) => format!("latest values by {old} are removed, and {repair}"),
+        None => repair,
     }
 }
 
@@ -191,6 +209,23 @@ mod tests {
                  from the table events, as event->>'b'",
             ]
         );
+    }
+
+    #[test]
+    fn a_change_of_latest_by_is_reported_with_the_way_to_the_stored_events() {
+        let of = |by: &str| {
+            catalog(r#""a":{"type":"string"},"b":{"type":"string"}"#, "", &format!(r#""route":"/t"{by}"#))
+        };
+        let [none, a, b] = ["", r#","latest_by":"a""#, r#","latest_by":"b""#].map(of);
+        let said = |new: &Catalog, old: &Catalog| {
+            new.breakages(old).iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        let repair = "only events to come become latest values by b; to have those of stored events too, stop the server and \
+                      run weir audit --repair --type t";
+        assert_eq!(said(&b, &none), [format!("t: {repair}")]);
+        assert_eq!(said(&b, &a), [format!("t: latest values by a are removed, and {repair}")]);
+        assert_eq!(said(&none, &a), ["t: latest values by a are not kept any more"]);
+        assert_eq!(said(&a, &a), [""; 0]);
     }
 
     #[test]

@@ -10,10 +10,11 @@ use super::{
     cost::{Cost, Extent, MAX_STEPS},
     fields,
     locate::{line_of, names_of},
+    own::Own,
     route::Route,
     words,
 };
-use crate::{CountedValue, Event, EventType, Violation, json};
+use crate::{CountedValue, Event, EventType, LatestKey, Violation, json};
 
 /// The definition of an event type.
 #[derive(Debug)]
@@ -21,6 +22,7 @@ pub struct Definition {
     event_type: EventType,
     route: Route,
     count_by: Option<String>,
+    latest_by: Option<String>,
     schema: Value,
     text: String,
     fields: Vec<String>,
@@ -61,7 +63,7 @@ impl Definition {
             return Err(at(&["properties", name], message));
         }
 
-        let (route, count_by) = read_own(object, properties)
+        let Own { route, count_by, latest_by } = Own::read(object, properties)
             .map_err(|(path, message)| at(&path.iter().map(String::as_str).collect::<Vec<_>>(), message))?;
 
         // Checked before it is compiled, which may take as long as checking.
@@ -88,7 +90,7 @@ impl Definition {
         let remarks = remarks.collect();
         let fields = fields::in_order(text, object);
         let text = text.to_owned();
-        Ok(Self { event_type, route, count_by, schema, text, fields, remarks, validator, cost })
+        Ok(Self { event_type, route, count_by, latest_by, schema, text, fields, remarks, validator, cost })
     }
 
     /// Returns the type's name.
@@ -117,6 +119,19 @@ impl Definition {
     #[must_use]
     pub fn count_by(&self) -> Option<&str> {
         self.count_by.as_deref()
+    }
+
+    /// Returns the field of whose values the latest event each is kept.
+    #[must_use]
+    pub fn latest_by(&self) -> Option<&str> {
+        self.latest_by.as_deref()
+    }
+
+    /// Returns the key under which a valid event may become the latest value.
+    #[must_use]
+    pub fn latest_key(&self, event: &Event<'_>) -> Option<LatestKey> {
+        let field = self.latest_by.as_ref()?;
+        event.value().get(field)?.as_str().map(LatestKey::of)
     }
 
     /// Returns its JSON Schema, with `x-weir`.
@@ -229,63 +244,6 @@ fn without_place(error: &serde_json::Error) -> String {
     text.strip_suffix(&place).map(str::to_owned).unwrap_or(text)
 }
 
-/// A fault: the path of the member that has it, and the message.
-type Fault = (Vec<String>, String);
-
-/// Reads `x-weir`: the route, and the field that counts are broken down by.
-fn read_own(
-    object: &Map<String, Value>,
-    properties: &Map<String, Value>,
-) -> Result<(Route, Option<String>), Fault> {
-    let fault =
-        |path: &[&str], message: String| (path.iter().map(|&name| name.to_owned()).collect(), message);
-    let Some(own) = object.get("x-weir").and_then(Value::as_object) else {
-        let message = "\"x-weir\": {\"route\": …, \"count_by\": …} is missing, or not an object";
-        return Err(fault(&["x-weir"], message.to_owned()));
-    };
-    if let Some(unknown) = own.keys().find(|name| !["route", "count_by"].contains(&name.as_str())) {
-        return Err(fault(&["x-weir", unknown], format!("x-weir knows route and count_by, not {unknown}")));
-    }
-    let route = match own.get("route").and_then(Value::as_str) {
-        Some(route) => {
-            Route::parse(route).map_err(|e| fault(&["x-weir", "route"], format!("the route {e}")))?
-        }
-        None => {
-            return Err(fault(&["x-weir", "route"], "the route is missing, or not a string".to_owned()));
-        }
-    };
-    let field = match own.get("count_by") {
-        None => return Ok((route, None)),
-        Some(Value::String(field)) => field,
-        Some(_) => {
-            return Err(fault(&["x-weir", "count_by"], "count_by must be a string".to_owned()));
-        }
-    };
-    match properties.get(field) {
-        Some(counted) if is_text(counted) => Ok((route, Some(field.clone()))),
-        Some(_) => {
-            let message = format!("count_by names {field}, whose type must be \"string\" to be counted by");
-            Err(fault(&["properties", field], message))
-        }
-        None => {
-            let message = format!("count_by names {field}, which is not among the properties");
-            Err(fault(&["x-weir", "count_by"], message))
-        }
-    }
-}
-
-/// Returns whether a property's schema allows nothing but text (or null).
-fn is_text(property: &Value) -> bool {
-    match property.get("type") {
-        Some(Value::String(name)) => name == "string",
-        Some(Value::Array(names)) => {
-            names.iter().any(|name| name == "string")
-                && names.iter().all(|name| name == "string" || name == "null")
-        }
-        _ => false,
-    }
-}
-
 /// Puts a validation error in Weir's words: it points at the member itself and never repeats the client's value.
 fn explain(error: &jsonschema::ValidationError<'_>) -> Violation {
     let path = error.instance_path().as_str();
@@ -342,7 +300,7 @@ mod tests {
             (
                 "a.json",
                 "{\"type\": \"object\",\n\"x-weir\": {\"rout\": 1}}",
-                "a.json:2: x-weir knows route and count_by, not rout",
+                "a.json:2: x-weir knows route, count_by and latest_by, not rout",
             ),
             (
                 "a.json",

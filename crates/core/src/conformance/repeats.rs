@@ -29,7 +29,7 @@ fn stamp(username: &Username, id: &str) -> Stamp {
 fn told(outcomes: &[Appended]) -> String {
     let letter = |outcome: &Appended| match outcome {
         Appended::Counted | Appended::Stored => 'n',
-        Appended::Duplicate => 'd',
+        Appended::Duplicate { .. } => 'd',
         Appended::Refused(_) => 'r',
     };
     outcomes.iter().map(letter).collect()

@@ -15,6 +15,7 @@ use super::stored::hour;
 use crate::{
     engine::Embedded,
     folder::Folder,
+    journal::latest,
     objects::{LakeFolder, RawFolder},
     store::{self, Readers, StoreError, name},
 };
@@ -23,7 +24,7 @@ const WHAT: &str = "reading the counts";
 
 /// The books of a data folder that another process may be serving.
 #[derive(Clone)]
-pub struct BooksOnDisk(Readers);
+pub struct BooksOnDisk(pub(crate) Readers);
 
 /// Opens a data folder for reading, served or not: its counts, its batches and its lake.
 pub fn open_books(path: &Path) -> Result<(BooksOnDisk, RawFolder, LakeFolder), StoreError> {
@@ -124,6 +125,8 @@ fn counts_of(db: &Connection, username: &Username, event_type: &EventType) -> ru
             }
         }
     })?;
+    let newest = latest::in_journal(db)?;
+    under_way.latest = newest.behind(username, event_type, None).collect();
     counts.under_way = Some(under_way);
     Ok(counts)
 }

@@ -1,9 +1,9 @@
 //! Events on their way to the writer, row for the journal.
 
 use rusqlite::Connection;
-use weir_core::{Increment, Record, counts};
+use weir_core::{Increment, Record, counts, latest::LatestValue};
 
-use super::rejected::RejectedRow;
+use super::{latest::RowLatest, rejected::RejectedRow};
 use crate::ids::recent::{self, Id, RecentIds};
 
 /// The records of one call.
@@ -17,23 +17,27 @@ pub(crate) struct Append {
     rejected: Vec<RejectedRow>,
 }
 
-/// What a row of the journal has of one call: lines, and the increments that they mean.
+/// What a row of the journal has of one call: lines, the increments that they mean, and the newest events of resources.
 #[derive(Default)]
 pub(crate) struct Row {
     pub(crate) lines: Vec<u8>,
     pub(crate) events: u64,
     pub(crate) increments: Vec<Increment>,
+    pub(crate) latest: RowLatest,
 }
 
 impl Row {
     fn of<'a>(records: impl Iterator<Item = &'a Record> + Clone) -> Self {
         let mut lines = Vec::with_capacity(records.clone().map(|record| record.line().len()).sum());
-        let mut events = 0;
+        let (mut events, mut latest) = (0, RowLatest::default());
         for record in records.clone() {
+            if let Some(value) = LatestValue::of(record) {
+                latest.raise(value, lines.len());
+            }
             lines.extend_from_slice(record.line());
             events += 1;
         }
-        Self { lines, events, increments: counts::increments(records) }
+        Self { lines, events, increments: counts::increments(records), latest }
     }
 }
 

@@ -18,7 +18,7 @@ use super::{
     commands::WriterHandle,
     overlay::{Overlay, Slice},
 };
-use crate::{counts::stored, error::OpenError, objects::RawFolder, store};
+use crate::{counts::stored, error::OpenError, latest, objects::RawFolder, store};
 
 /// The batches that are in raw and not in the lake yet: those that an earlier process left, then new ones.
 pub struct Deliveries(async_mpsc::UnboundedReceiver<BatchKey>);
@@ -178,7 +178,7 @@ fn each_row(
     Ok(())
 }
 
-/// Adds a slice's sums to the stored counts and removes its events, whose file is in raw.
+/// Adds a slice's sums to the stored counts, raises its latest values and removes its events, whose file is in raw.
 fn apply(db: &Connection, slice: &Slice, raw_key: &str) -> rusqlite::Result<()> {
     // A commit may have been reported as failed although it took effect: the retry finds it applied.
     let applied: u64 = db.prepare_cached("SELECT applied FROM progress")?.query_row([], |row| row.get(0))?;
@@ -188,6 +188,7 @@ fn apply(db: &Connection, slice: &Slice, raw_key: &str) -> rusqlite::Result<()> 
     // From here on the file must not be written again: the first slice removes rows.
     db.prepare_cached("UPDATE batches SET written = 1 WHERE raw_key = ?1")?.execute([raw_key])?;
     stored::raise(db, &slice.sums)?;
+    latest::raise(db, &slice.latest)?;
     db.prepare_cached("DELETE FROM journal WHERE first <= ?1")?.execute([slice.last])?;
     db.prepare_cached("UPDATE progress SET applied = ?1")?.execute([slice.last])?;
     Ok(())

@@ -1,4 +1,4 @@
-//! Counts of events that are in the journal but not in the stored counts yet.
+//! Counts of events that are in the journal but not in the stored counts yet, and latest values likewise.
 //!
 //! The overlay is a list of generations, each the sums of a range of the sequence. The last one is open and grows with every
 //! commit; the others wait until their range is applied, which happens to a generation whole or not at all. A reader takes
@@ -9,7 +9,10 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use parking_lot::{Mutex, MutexGuard, RwLock};
-use weir_core::{CountedValue, Counter, EventType, Increment, Username};
+use weir_core::{
+    CountedValue, Counter, EventType, Increment, LatestKey, Username,
+    latest::{LatestValue, Newest, Resource},
+};
 
 /// A generation of the overlay is closed at this size: one transaction applies it to the stored counts.
 pub(crate) const SLICE_BYTES: u64 = 1 << 20;
@@ -34,13 +37,15 @@ struct Content {
     /// The bytes of the events' lines.
     bytes: u64,
     sums: BTreeMap<Counter, u64>,
+    latest: Newest,
 }
 
-/// The sums that a generation adds to the stored counts.
+/// The sums that a generation adds to the stored counts, and the values that it raises.
 #[derive(Debug)]
 pub(crate) struct Slice {
     pub(crate) last: u64,
     pub(crate) sums: Vec<Increment>,
+    pub(crate) latest: Vec<LatestValue>,
 }
 
 impl Overlay {
@@ -50,7 +55,13 @@ impl Overlay {
     }
 
     /// Counts a commit: the events up to `last`. Only the writer does this.
-    pub(crate) fn raise(&self, last: u64, bytes: u64, increments: impl IntoIterator<Item = Increment>) {
+    pub(crate) fn raise(
+        &self,
+        last: u64,
+        bytes: u64,
+        increments: impl IntoIterator<Item = Increment>,
+        latest: impl IntoIterator<Item = LatestValue>,
+    ) {
         let open = self.open();
         let mut content = open.content();
         content.last = last;
@@ -58,6 +69,7 @@ impl Overlay {
         for Increment { counter, by } in increments {
             *content.sums.entry(counter).or_default() += by;
         }
+        latest.into_iter().for_each(|value| content.latest.raise(value));
     }
 
     /// Returns the bytes of the open generation's events.
@@ -86,7 +98,8 @@ impl Overlay {
             .iter()
             .map(|(counter, by)| Increment { counter: counter.clone(), by: *by })
             .collect();
-        (content.last <= last).then_some(Slice { last: content.last, sums })
+        let latest = content.latest.iter().collect();
+        (content.last <= last).then_some(Slice { last: content.last, sums, latest })
     }
 
     /// Drops the generations that end at `applied` or before: the stored counts have them.
@@ -172,6 +185,27 @@ impl Snapshot {
         }
         keys
     }
+
+    /// Returns the newest value of a resource.
+    pub(crate) fn latest(&self, resource: &Resource) -> Option<LatestValue> {
+        let values = self.beyond(0).filter_map(|content| content.latest.get(resource));
+        values.max_by(|one, other| one.version.cmp(&other.version))
+    }
+
+    /// Returns the newest values of a type whose keys are behind `after`.
+    pub(crate) fn latest_of(
+        &self,
+        username: &Username,
+        event_type: &EventType,
+        after: Option<&LatestKey>,
+    ) -> BTreeMap<LatestKey, LatestValue> {
+        let mut newest = Newest::default();
+        for content in self.beyond(0) {
+            let behind = content.latest.behind(username, event_type, after);
+            behind.for_each(|value| newest.raise(value));
+        }
+        newest.into_values().map(|value| (value.resource.key.clone(), value)).collect()
+    }
 }
 
 #[cfg(test)]
@@ -188,6 +222,7 @@ mod tests {
             last,
             10,
             [Increment { counter: counter(None), by }, Increment { counter: counter(Some("x")), by }],
+            [],
         );
     }
 

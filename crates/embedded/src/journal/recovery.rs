@@ -5,6 +5,7 @@ use weir_core::Increment;
 
 use super::{
     batches::Batch,
+    latest,
     overlay::{Overlay, SLICE_BYTES},
 };
 
@@ -29,7 +30,10 @@ pub(crate) fn recover(db: &mut Connection) -> rusqlite::Result<(Overlay, Recover
     let cut = unfinished.last().map_or(applied, |batch| batch.last);
     let overlay = Overlay::starting_at(applied + 1);
     let (mut next, mut open_bytes, mut batch_before) = (applied + 1, 0, None);
-    let mut rows = db.prepare("SELECT first, last, length(lines), increments FROM journal ORDER BY first")?;
+    let mut rows = db.prepare(
+        "SELECT first, last, length(lines), increments, latest, CASE WHEN latest IS NOT NULL THEN lines END
+         FROM journal ORDER BY first",
+    )?;
     let mut rows = rows.query([])?;
     while let Some(row) = rows.next()? {
         let (first, last, bytes): (u64, u64, u64) = (row.get(0)?, row.get(1)?, row.get(2)?);
@@ -37,6 +41,10 @@ pub(crate) fn recover(db: &mut Connection) -> rusqlite::Result<(Overlay, Recover
             serde_json::from_str(row.get_ref(3)?.as_str()?).map_err(|error| {
                 rusqlite::Error::FromSqlConversionFailure(3, rusqlite::types::Type::Text, error.into())
             })?;
+        let latest = match row.get_ref(4)?.as_str_or_null()? {
+            Some(column) => latest::read(column, row.get_ref(5)?.as_blob()?)?,
+            None => Vec::new(),
+        };
         // Each batch's rows are a slice of their own, so that they are applied with that batch. A batch that was found in raw
         // may go on behind its last row in a store that was restored from a copy.
         let batch = unfinished.partition_point(|batch| batch.first <= first).checked_sub(1);
@@ -45,7 +53,7 @@ pub(crate) fn recover(db: &mut Connection) -> rusqlite::Result<(Overlay, Recover
             overlay.close();
             batch_before = batch;
         }
-        overlay.raise(last, bytes, increments);
+        overlay.raise(last, bytes, increments, latest);
         if overlay.open_bytes() >= SLICE_BYTES {
             overlay.close();
         }

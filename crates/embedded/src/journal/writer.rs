@@ -15,6 +15,7 @@ use super::{
     append::{Append, Row},
     batches::{Batch, Delivery, Flush},
     commands::{AppendReply, Command, Job, closed},
+    latest::RowLatest,
     overlay::{Overlay, SLICE_BYTES},
     rejected::{self, RejectedRow},
 };
@@ -57,6 +58,7 @@ struct Round {
     lines: Vec<u8>,
     events: u64,
     increments: BTreeMap<Counter, u64>,
+    latest: RowLatest,
     appended: Vec<AppendReply>,
     rejected: Vec<RejectedRow>,
     /// Events that may have come before: the transaction looks them up, and adds the new ones.
@@ -88,7 +90,8 @@ impl Round {
         }
     }
 
-    fn add(&mut self, Row { lines, events, increments }: Row) {
+    fn add(&mut self, Row { lines, events, increments, latest }: Row) {
+        self.latest.append(latest, self.lines.len());
         // The usual round of one request costs no copy.
         if self.lines.is_empty() {
             self.lines = lines;
@@ -261,9 +264,15 @@ impl Writer {
             if round.events > 0 {
                 transaction
                     .prepare_cached(
-                        "INSERT INTO journal (first, last, increments, lines) VALUES (?1, ?2, ?3, ?4)",
+                        "INSERT INTO journal (first, last, increments, lines, latest) VALUES (?1, ?2, ?3, ?4, ?5)",
                     )?
-                    .execute(params![self.next, last, round.increments(), round.lines])?;
+                    .execute(params![
+                        self.next,
+                        last,
+                        round.increments(),
+                        round.lines,
+                        round.latest.column()
+                    ])?;
                 doing.old_ids = self.ids.forget(&transaction, round.events)?;
                 self.ids.save(&transaction)?;
                 rejected::store(&transaction, &round.rejected)?;
@@ -330,7 +339,8 @@ impl Writer {
             self.next += round.events;
             let increments = std::mem::take(&mut round.increments);
             let increments = increments.into_iter().map(|(counter, by)| Increment { counter, by });
-            self.overlay.raise(self.next - 1, bytes, increments);
+            let latest = std::mem::take(&mut round.latest).into_values();
+            self.overlay.raise(self.next - 1, bytes, increments, latest);
             self.open.get_or_insert(OpenBatch { bytes: 0, since: Instant::now() }).bytes += bytes;
         }
         if cut || self.overlay.open_bytes() >= SLICE_BYTES {

@@ -126,7 +126,7 @@ impl History {
         let outcomes = self.engine.as_ref().unwrap().0.append(records).await;
         for (number, outcome) in numbers.into_iter().zip(outcomes) {
             let is_new = self.known.insert(number);
-            let expected = if is_new { Appended::Counted } else { Appended::Duplicate };
+            let expected = if is_new { Appended::Counted } else { Appended::Duplicate { stored: None } };
             assert_eq!(format!("{outcome:?}"), format!("{expected:?}"), "{number}: {:#?}", self.told);
         }
     }

@@ -9,6 +9,7 @@ use weir_core::{Violation, users::Scope};
 use crate::{
     api::{
         authentication::NotAuthenticated,
+        latest,
         post::MAX_EVENTS,
         problem::Problem,
         read::{MAX_PAGE, not_in_range},
@@ -24,6 +25,8 @@ pub(crate) enum Of {
     Any,
     /// A route that reads.
     Reading,
+    /// A route that reads latest values.
+    Latest,
     /// A route that takes an event of one type.
     OneEvent,
     /// The route that takes many events.
@@ -32,12 +35,17 @@ pub(crate) enum Of {
 
 /// Returns the examples of a status, by name; none if the route has no such error.
 pub(crate) fn examples(of: Of, status: u16) -> Map<String, Value> {
-    let mut all = with_credentials(if of == Of::Reading { Scope::Read } else { Scope::Write });
+    let mut all =
+        with_credentials(if matches!(of, Of::Reading | Of::Latest) { Scope::Read } else { Scope::Write });
     match of {
         Of::Any => all = anywhere(),
         Of::Reading => all.extend([
             Problem::UnknownEventType { event_type: "buton_click".to_owned() },
             not_in_range(MAX_PAGE),
+        ]),
+        Of::Latest => all.extend([
+            Problem::NoLatestValue { field: "sensor_id".to_owned() },
+            not_in_range(latest::MAX_PAGE),
         ]),
         Of::OneEvent => {
             all.extend(bodies());

@@ -1,8 +1,10 @@
-//! The API's description, OpenAPI 3.1, made from the list of routes (`routes`) and the catalog. `dashboard` describes the routes for dashboards, `open` those without credentials; `order` puts
-//! a type's fields into the order of its file.
+//! The API's description, OpenAPI 3.1, made from the list of routes (`routes`) and the catalog. `dashboard` describes
+//! the routes for dashboards, `latest` that of latest values, `open` those without credentials; `order` puts a type's fields
+//! into the order of its file.
 
 pub(crate) mod dashboard;
 mod errors;
+pub(crate) mod latest;
 pub(crate) mod open;
 mod order;
 
@@ -18,7 +20,7 @@ use crate::{
         examples::Of,
         post::MAX_EVENTS,
         read::{MAX_PAGE, PAGE},
-        routes::{Access, FIXED, OF_A_TYPE, Route},
+        routes::{Access, FIXED, Route, of_a_type},
     },
     intake::{body::MAX_DECOMPRESSED, limits::MAX_SENT},
 };
@@ -37,7 +39,7 @@ fn document(catalog: &Catalog) -> Value {
         describe(&mut paths, route.path.to_owned(), route, catalog);
     }
     for definition in catalog.iter() {
-        for route in &OF_A_TYPE {
+        for route in of_a_type(definition) {
             describe(&mut paths, format!("{}{}", definition.route(), route.path), route, definition);
         }
     }
@@ -159,6 +161,9 @@ fn schemas(catalog: &Catalog) -> Value {
             },
         },
     });
+    if catalog.iter().any(|definition| definition.latest_by().is_some()) {
+        schemas["StoredEvent"] = latest::stored_event();
+    }
     for definition in catalog.iter() {
         schemas[definition.event_type().as_str()] = event_schema(definition);
     }
@@ -383,12 +388,15 @@ mod tests {
 
     #[test]
     fn every_route_is_described_and_served_but_the_files_of_the_page_docs() {
-        let catalog = Catalog::built_in().unwrap();
+        let sensors = r#"{"type": "object", "x-weir": {"route": "/sensor", "latest_by": "id"},
+            "properties": {"id": {"type": "string"}}}"#;
+        let click = include_str!("../../../../catalog/button_click.json");
+        let catalog = Catalog::read([("reading.json", sensors), ("button_click.json", click)]).unwrap();
         let mut routes: BTreeSet<String> =
             FIXED.iter().map(|route| format!("{} {}", route.method.described(), route.path)).collect();
         for definition in catalog.iter() {
             routes.extend(
-                OF_A_TYPE.iter().map(|route| {
+                of_a_type(definition).map(|route| {
                     format!("{} {}{}", route.method.described(), definition.route(), route.path)
                 }),
             );
@@ -403,6 +411,7 @@ mod tests {
             })
             .collect();
         assert!(described.is_subset(&routes), "{described:?}");
+        assert!(described.contains("get /sensor/latest") && !described.contains("get /button/click/latest"));
         let others: Vec<&String> = routes.difference(&described).collect();
         assert_eq!(others, ["get /docs/", "get /docs/{file}"]);
         // The router adds the routes of the two lists, in two loops, and no other.

@@ -28,6 +28,8 @@ pub(crate) enum Problem {
     NotFound,
     /// The catalog has no such event type.
     UnknownEventType { event_type: String },
+    /// No event of the type has had one of these keys.
+    NoLatestValue { field: String },
     /// The path has no such method.
     MethodNotAllowed,
     /// The head of the request is not valid HTTP.
@@ -97,6 +99,7 @@ impl Problem {
             Self::UnknownEventType { .. } => {
                 (StatusCode::NOT_FOUND, "unknown-event-type", "No such event type")
             }
+            Self::NoLatestValue { .. } => (StatusCode::NOT_FOUND, "no-latest-value", "No such latest value"),
             Self::MethodNotAllowed => {
                 (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "No such method here")
             }
@@ -170,6 +173,7 @@ impl Problem {
                 .to_owned(),
             Self::NotFound => "The API is described at /openapi.json.".to_owned(),
             Self::UnknownEventType { event_type } => format!("The catalog has no event type {event_type:?}."),
+            Self::NoLatestValue { field } => format!("No event with this {field} is stored."),
             Self::MethodNotAllowed => "The header Allow names the methods of this path.".to_owned(),
             Self::MalformedRequest => {
                 "The request line or a header breaks the rules of HTTP.".to_owned()

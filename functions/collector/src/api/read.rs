@@ -87,7 +87,7 @@ fn asked_for(
 }
 
 /// Fields that every event has: a query that names one is no accident either.
-const OF_EVERY_EVENT: [&str; 6] =
+pub(crate) const OF_EVERY_EVENT: [&str; 6] =
     ["username", "event_type", "event_id", "occurred_at", "received_at", "time"];
 
 /// `GET /counts`: all of the user's counts.

@@ -1,6 +1,9 @@
 //! The routes that no event type may have, as the API uses them itself.
 
-use weir_core::{Catalog, catalog::CatalogError};
+use weir_core::{
+    Catalog,
+    catalog::{CatalogError, Definition},
+};
 
 /// First segments that the API itself uses, now or in a version to come.
 const RESERVED: [&str; 9] =
@@ -17,6 +20,12 @@ pub fn check_routes(catalog: &Catalog) -> Result<(), CatalogError> {
         }
         if route.ends_with("/count") {
             return Err(definition.refused_route("must not end in /count, which is where counts are read"));
+        }
+        let other = route.strip_suffix("/latest");
+        let has_latest = |of: &Definition| of.latest_by().is_some() && Some(of.route().as_str()) == other;
+        if let Some(other) = catalog.iter().find(|of| has_latest(of)) {
+            let rule = format!("is where latest values of {} are read", other.event_type());
+            return Err(definition.refused_route(&rule));
         }
     }
     Ok(())
@@ -46,6 +55,18 @@ mod tests {
         for route in ["/count", "/x/count"] {
             let expected = "a.json:3: the route must not end in /count, which is where counts are read";
             assert_eq!(checked(route), Err(expected.to_owned()));
+        }
+        let sensor = |own: &str| {
+            format!(
+                r#"{{"type": "object", "x-weir": {{"route": "/sensor"{own}}}, "properties": {{"id": {{"type": "string"}}}}}}"#
+            )
+        };
+        let other = r#"{"type": "object", "x-weir": {"route": "/sensor/latest"}}"#;
+        for (own, is_taken) in [("", false), (r#", "latest_by": "id""#, true)] {
+            let catalog = Catalog::read([("sensor.json", &*sensor(own)), ("other.json", other)]).unwrap();
+            let refused = check_routes(&catalog).err().map(|error| error.to_string());
+            let expected = "other.json:1: the route is where latest values of sensor are read";
+            assert_eq!(refused.as_deref(), is_taken.then_some(expected));
         }
         assert!(checked("/web/docs").is_ok() && checked("/my-rejected").is_ok());
         assert!(check_routes(&Catalog::built_in().unwrap()).is_ok());

@@ -20,7 +20,7 @@ use crate::{
         csrf, etag,
         origins::Origins,
         problem::Problem,
-        routes::{Access, FIXED, OF_A_TYPE},
+        routes::{Access, FIXED, of_a_type},
     },
     host::{
         leftover,
@@ -69,7 +69,7 @@ fn with_routes(
         router = router.route(route.path, route.handler(catalog));
     }
     for definition in catalog.iter() {
-        for route in OF_A_TYPE.iter().filter(|route| route.access == access) {
+        for route in of_a_type(definition).filter(|route| route.access == access) {
             let path = format!("{}{}", definition.route(), route.path);
             router = router.route(&path, route.handler(definition));
         }

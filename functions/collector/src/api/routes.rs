@@ -14,7 +14,7 @@ use crate::{
     Collector,
     api::{
         caller::{Reader, Writer},
-        history, openapi,
+        history, latest, openapi,
         openapi::{dashboard, open},
         path, post, read, rejected,
     },
@@ -69,10 +69,19 @@ pub(crate) const FIXED: [Route<Catalog>; 13] = [
 ];
 
 /// The routes of each event type, below its own.
-pub(crate) const OF_A_TYPE: [Route<Definition>; 2] = [
+const OF_A_TYPE: [Route<Definition>; 2] = [
     route(Post, "", Users, typed, Some(openapi::post_typed)),
     route(Get, "/count", Users, typed_count, Some(openapi::get_typed_count)),
 ];
+
+/// The route of an event type whose latest values are kept.
+const LATEST: Route<Definition> =
+    route(Get, "/latest", Users, typed_latest, Some(openapi::latest::get_latest));
+
+/// Returns the routes of an event type, below its own.
+pub(crate) fn of_a_type(definition: &Definition) -> impl Iterator<Item = &'static Route<Definition>> {
+    OF_A_TYPE.iter().chain(definition.latest_by().map(|_| &LATEST))
+}
 
 const fn route<Of>(
     method: Method,
@@ -114,6 +123,14 @@ fn typed_count(definition: &Definition) -> MethodRouter<Arc<Collector>> {
     let event_type = Arc::new(definition.event_type().clone());
     get(async move |State(collector): State<Arc<Collector>>, Reader(username): Reader, query: read::Pairs| {
         read::typed_count(collector, username, event_type, query).await
+    })
+}
+
+/// `GET` of a type's latest values.
+fn typed_latest(definition: &Definition) -> MethodRouter<Arc<Collector>> {
+    let event_type = Arc::new(definition.event_type().clone());
+    get(async move |State(collector): State<Arc<Collector>>, Reader(username): Reader, query: read::Pairs| {
+        latest::latest(collector, username, event_type, query).await
     })
 }
 

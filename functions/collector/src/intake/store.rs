@@ -126,18 +126,22 @@ impl Collector {
         let event_type = which_type(&self.catalog, &event, expected)
             .map_err(|error| NotAccepted::Invalid(claimed(), vec![error]))?;
         // `which_type` returns only types of the catalog.
-        let key = match self.catalog.get(&event_type) {
-            Some(definition) => definition.check_within(&event, budget).map_err(|refusal| match refusal {
-                Refusal::Invalid(errors) => NotAccepted::Invalid(claimed(), errors),
-                Refusal::Unchecked => {
-                    NotAccepted::Unchecked { client_id: event.event_id.clone(), claimed: event_type.clone() }
-                }
-            })?,
-            None => None,
+        let (key, latest_key) = match self.catalog.get(&event_type) {
+            Some(definition) => {
+                let key = definition.check_within(&event, budget).map_err(|refusal| match refusal {
+                    Refusal::Invalid(errors) => NotAccepted::Invalid(claimed(), errors),
+                    Refusal::Unchecked => NotAccepted::Unchecked {
+                        client_id: event.event_id.clone(),
+                        claimed: event_type.clone(),
+                    },
+                })?;
+                (key, definition.latest_key(&event))
+            }
+            None => (None, None),
         };
         let stamp = self.stamp(username, event.event_id.clone(), received_at);
         let warning = event_time::warning(event.occurred_at, stamp.received_at);
-        let record = Record::accepted(&event, &event_type, key, stamp);
+        let record = Record::accepted(&event, &event_type, key, stamp).latest_under(latest_key);
         Ok((record, Verdict::Valid { client_id: event.event_id, warning }))
     }
 
@@ -145,15 +149,18 @@ impl Collector {
         Stamp::new(username.clone(), event_id, received_at, &*self.host.random)
     }
 
-    /// Stores prepared events and counts them. Returns the outcome of each, and reports all of them to the observer.
+    /// Stores prepared events, counts them and raises their latest values. Returns the outcome of each, and reports all of them to the observer.
     pub(crate) async fn store(&self, Prepared { records, verdicts }: Prepared) -> Vec<Outcome> {
         let began = Instant::now();
         let storing =
             tracing::debug_span!(target: TRACED, "store", weir.events = records.len().cast_signed());
-        let appended = self.ports.stream.append(records.clone()).instrument(storing).await;
+        let mut appended = self.ports.stream.append(records.clone()).instrument(storing).await;
         let stored =
             records.iter().zip(&appended).filter(|(_, appended)| matches!(appended, Appended::Stored));
-        let count_failures = self.count(began, stored.map(|(record, _)| record)).await;
+        let (count_failures, not_raised) = tokio::join!(
+            self.count(began, stored.map(|(record, _)| record)),
+            self.raise_latest(began, &records, &appended)
+        );
         let mut taken = Taken { count_failures, ..Taken::default() };
         let refusal = appended.iter().find_map(|appended| match appended {
             Appended::Refused(error) => Some(error),
@@ -162,6 +169,11 @@ impl Collector {
         if let Some(error) = refusal {
             let refused = appended.iter().filter(|appended| !appended.is_durable()).count();
             log_refusal(error, refused);
+        }
+        for (appended, error) in appended.iter_mut().zip(not_raised) {
+            if let Some(error) = error {
+                *appended = Appended::Refused(error);
+            }
         }
         let mut outcomes = Vec::with_capacity(records.len());
         let mut durable = records.iter().zip(&appended);
@@ -254,7 +266,7 @@ fn outcome(verdict: Verdict, checked: Option<(&Record, &Appended)>) -> Outcome {
         }
         (Verdict::Valid { client_id, .. }, None) => not_stored(client_id, Reason::Unavailable),
         (Verdict::Unchecked { client_id, .. }, _) => not_stored(client_id, Reason::TooMuchWork),
-        (Verdict::Valid { .. }, Some((record, Appended::Duplicate))) => {
+        (Verdict::Valid { .. }, Some((record, Appended::Duplicate { .. }))) => {
             Outcome::Duplicate { event_id: record.event_id().clone() }
         }
         (Verdict::Valid { warning, .. }, Some((record, Appended::Counted | Appended::Stored))) => {

@@ -42,12 +42,13 @@ pub(super) fn problems(statuses: &[u16]) -> Value {
 /// Returns the responses of an operation with these statuses.
 pub(super) fn errors(route: Of, statuses: &[u16]) -> Value {
     let of = |status: u16| match (status, route) {
-        (400, Of::Any | Of::Reading) => "The request is not valid HTTP.",
+        (400, Of::Any | Of::Reading | Of::Latest) => "The request is not valid HTTP.",
         (400, _) => "The body did not come whole, or the request is not valid HTTP.",
         (401, _) => "There are no usable credentials.",
-        (403, Of::Reading) => "The access key does not have the scope.",
+        (403, Of::Reading | Of::Latest) => "The access key does not have the scope.",
         (403, _) => "The access key does not have the scope, or the page that posts may not call the API.",
         (404, Of::Any) => "There is no such path.",
+        (404, Of::Latest) => "There is none of the keys.",
         (404, _) => "There is no such event type.",
         (405, _) => "The path does not have this method. Allow names those that it has.",
         (408, _) => "The body came too slowly.",

@@ -1,0 +1,94 @@
+//! `x-weir`, the member of an event type's file that is Weir's own.
+
+use serde_json::{Map, Value};
+
+use super::route::Route;
+
+/// A fault: the path of the member that has it, and the message.
+type Fault = (Vec<String>, String);
+
+/// The members of `x-weir`.
+const MEMBERS: [&str; 3] = ["route", "count_by", "latest_by"];
+
+/// The parameters of the route that lists latest values. A field of that name could not be asked for there.
+const PARAMETERS: [&str; 2] = ["limit", "after"];
+
+/// The content of `x-weir`.
+pub(super) struct Own {
+    /// The route to which events are posted.
+    pub(super) route: Route,
+    /// The field that counts are broken down by.
+    pub(super) count_by: Option<String>,
+    /// The field of whose values the latest event each is kept.
+    pub(super) latest_by: Option<String>,
+}
+
+impl Own {
+    pub(super) fn read(object: &Map<String, Value>, properties: &Map<String, Value>) -> Result<Self, Fault> {
+        let Some(own) = object.get("x-weir").and_then(Value::as_object) else {
+            let message = "\"x-weir\": {\"route\": …, \"count_by\": …} is missing, or not an object";
+            return Err(fault(&["x-weir"], message.to_owned()));
+        };
+        if let Some(unknown) = own.keys().find(|name| !MEMBERS.contains(&name.as_str())) {
+            let message = format!("x-weir knows route, count_by and latest_by, not {unknown}");
+            return Err(fault(&["x-weir", unknown], message));
+        }
+        let route = match own.get("route").and_then(Value::as_str) {
+            Some(route) => {
+                Route::parse(route).map_err(|e| fault(&["x-weir", "route"], format!("the route {e}")))?
+            }
+            None => {
+                return Err(fault(&["x-weir", "route"], "the route is missing, or not a string".to_owned()));
+            }
+        };
+        let count_by = text_field(own, properties, "count_by", "counted by")?;
+        let latest_by = text_field(own, properties, "latest_by", "a key of latest values")?;
+        if let Some(field) = latest_by.as_ref().filter(|field| PARAMETERS.contains(&field.as_str())) {
+            let message =
+                format!("latest_by cannot name {field}, which is a parameter of the list of latest values");
+            return Err(fault(&["x-weir", "latest_by"], message));
+        }
+        Ok(Self { route, count_by, latest_by })
+    }
+}
+
+/// Reads the name of a field of text, if `x-weir` has it; `purpose` is what the field is to be.
+fn text_field(
+    own: &Map<String, Value>,
+    properties: &Map<String, Value>,
+    member: &str,
+    purpose: &str,
+) -> Result<Option<String>, Fault> {
+    let field = match own.get(member) {
+        None => return Ok(None),
+        Some(Value::String(field)) => field,
+        Some(_) => return Err(fault(&["x-weir", member], format!("{member} must be a string"))),
+    };
+    match properties.get(field) {
+        Some(schema) if is_text(schema) => Ok(Some(field.clone())),
+        Some(_) => {
+            let message = format!("{member} names {field}, whose type must be \"string\" to be {purpose}");
+            Err(fault(&["properties", field], message))
+        }
+        None => {
+            let message = format!("{member} names {field}, which is not among the properties");
+            Err(fault(&["x-weir", member], message))
+        }
+    }
+}
+
+fn fault(path: &[&str], message: String) -> Fault {
+    (path.iter().map(|&name| name.to_owned()).collect(), message)
+}
+
+/// Returns whether a property's schema allows nothing but text (or null).
+fn is_text(property: &Value) -> bool {
+    match property.get("type") {
+        Some(Value::String(name)) => name == "string",
+        Some(Value::Array(names)) => {
+            names.iter().any(|name| name == "string")
+                && names.iter().all(|name| name == "string" || name == "null")
+        }
+        _ => false,
+    }
+}

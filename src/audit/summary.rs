@@ -1,0 +1,58 @@
+//! The remarks that an audit prints beside its findings.
+
+use super::{findings::Finding, lake::Hours};
+use crate::counted::counted;
+
+/// Remarks printed beside the findings.
+#[derive(Debug, Default)]
+pub(super) struct Summary {
+    pub(super) wrong: usize,
+    settled: bool,
+    or_lost: bool,
+    live: bool,
+    latest: bool,
+}
+
+impl Summary {
+    pub(super) fn of(findings: &[Finding]) -> Self {
+        let has = |of: &str| findings.iter().any(|it| it.what.starts_with(of));
+        Self {
+            wrong: findings.iter().filter(|it| it.is_wrong).count(),
+            settled: has("settled") || has("damaged") || has("wrong") || has("not a"),
+            or_lost: has("under way"),
+            live: has("live"),
+            latest: findings.iter().any(|it| it.what.contains("latest value")),
+        }
+    }
+
+    pub(super) fn differences(&self) -> String {
+        match self.wrong {
+            0 => "no differences".to_owned(),
+            some => counted(some as u64, "difference", "differences"),
+        }
+    }
+
+    pub(super) fn explain(&self, hours: Hours, repairing: bool) {
+        if !hours.all() {
+            eprintln!("weir: only hours were compared: totals and live counts are of all hours");
+        }
+        if self.settled {
+            eprintln!(
+                "weir: the lake is not what was settled: `weir replay` files its batches again, as long as they are in raw, \
+                 and changes nothing that is well. What Weir did not put there has to be removed by hand"
+            );
+        }
+        if self.live && !repairing {
+            eprintln!("weir: `weir audit --repair` makes live counts what lies in the lake");
+        }
+        if self.latest && !repairing {
+            eprintln!("weir: `weir audit --repair` makes latest values those of the newest events");
+        }
+        if self.or_lost {
+            eprintln!(
+                "weir: what is counted live above the lake is under way (in the stream's buffer, in the queue) or lost: \
+                 --quiet-for 16m tells which, once no events come in"
+            );
+        }
+    }
+}
