@@ -344,7 +344,9 @@ fn a_thousand_publications_under_load_tear_no_answer_and_none_is_wrong() {
         let readers = [scope.spawn(reader), scope.spawn(reader)];
         (1..=PUBLICATIONS).for_each(publish);
         done.store(true, Ordering::Relaxed);
-        readers.into_iter().for_each(|reader| reader.join().unwrap());
+        for reader in readers {
+            reader.join().unwrap();
+        }
     });
     assert!(reads.into_inner() > PUBLICATIONS / 2);
     assert!(!weir.log().contains("ERROR"), "{}", weir.log());
