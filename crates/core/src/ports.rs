@@ -20,13 +20,13 @@
 //! | [`Answers`], [`AnswersAdmin`] | collector; `weir publish` | none yet | files |
 //! | [`Health`] | collector | all of the above | all of the above |
 
+mod answers;
 mod latest;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     error::Error,
     io,
-    ops::Range,
     pin::Pin,
     sync::Arc,
 };
@@ -36,8 +36,7 @@ use bytes::Bytes;
 use futures_util::Stream as AsyncStream;
 
 use crate::{
-    AnswerName, BatchId, BatchKey, Counter, EventType, Hour, Increment, Partition, Record, Username,
-    answers::{Definition, Published, layout::Key},
+    BatchId, BatchKey, Counter, EventType, Hour, Increment, Partition, Record, Username,
     books::{Correction, TypeCounts},
     counts::{KeyCount, KeysRequest, SettledTotals},
     latest::LatestValue,
@@ -45,6 +44,7 @@ use crate::{
     users::{StoredUser, User},
 };
 
+pub use answers::{Answers, AnswersAdmin, Generation};
 pub use latest::{LatestValues, LatestValuesAdmin, ReadLatest};
 
 /// Why an engine could not do what it was asked.
@@ -361,52 +361,6 @@ pub trait Quarantine: Send + Sync {
 pub trait QuarantineObjects: Send + Sync {
     /// Opens the lines of a batch that could not be filed.
     async fn open(&self, batch: &BatchId) -> Result<Content, PortError>;
-}
-
-/// The published generations of answers that were computed beforehand.
-#[async_trait]
-pub trait Answers: Send + Sync {
-    /// Returns what is published of an answer now; `None` if it was never published.
-    async fn current(&self, name: &AnswerName) -> Result<Option<Arc<dyn Generation>>, PortError>;
-
-    /// Returns the pointers of all published answers, by name.
-    async fn list(&self) -> Result<Vec<Published>, PortError>;
-}
-
-/// One generation of an answer. It never changes, and can be read for an hour at least after another one took its place.
-#[async_trait]
-pub trait Generation: Send + Sync {
-    /// Returns the pointer by which it was found.
-    fn published(&self) -> &Published;
-
-    /// Returns the answer's definition, of which this is a generation.
-    fn definition(&self) -> &Definition;
-
-    /// Returns which bytes of it are asked for; `None` if it has no such path or slot.
-    async fn find(&self, key: Key) -> Result<Option<Range<u64>>, PortError>;
-
-    /// Reads bytes.
-    async fn read(&self, bytes: Range<u64>) -> Result<Bytes, PortError>;
-}
-
-/// Publishes answers.
-#[async_trait]
-pub trait AnswersAdmin: Answers {
-    /// Stores a generation, whole or not at all, and then makes it the current one. `content` has `length` bytes. Removes
-    /// generations of the answer that were replaced more than [`KEPT_MILLIS`](crate::answers::KEPT_MILLIS) before.
-    async fn publish(&self, published: &Published, length: u64, content: Content) -> Result<(), PortError>;
-}
-
-/// An engine without answers: none is ever published.
-#[async_trait]
-impl Answers for () {
-    async fn current(&self, _: &AnswerName) -> Result<Option<Arc<dyn Generation>>, PortError> {
-        Ok(None)
-    }
-
-    async fn list(&self) -> Result<Vec<Published>, PortError> {
-        Ok(Vec::new())
-    }
 }
 
 /// The ports of an engine that the collector calls.
