@@ -59,7 +59,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
         options.slots
     );
     fs::write(answers.join("load.sql"), sql)?;
-    let server = Server::start(&program, &data)?;
+    let server = Server::start(&program, &data, None)?;
     let mut report = Report::default();
 
     let began = Instant::now();
