@@ -6,6 +6,8 @@ mod backup;
 mod counts;
 mod health;
 mod latest;
+#[cfg(unix)]
+mod map;
 mod options;
 mod order;
 mod publish;
@@ -21,10 +23,12 @@ use clap::{ColorChoice, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 pub(crate) use audit::AuditArgs;
-pub(crate) use backup::{BackupArgs, RestoreArgs};
+pub(crate) use backup::{BackupArgs, Folder, RestoreArgs};
 pub(crate) use counts::CountsArgs;
 pub(crate) use health::HealthArgs;
 pub(crate) use latest::LatestArgs;
+#[cfg(unix)]
+pub(crate) use map::{FunctionCommand, FunctionName, MapArgs};
 pub(crate) use options::{EngineName, Format};
 pub(crate) use publish::PublishArgs;
 pub(crate) use query::QueryArgs;
@@ -80,6 +84,13 @@ pub(crate) enum Command {
     Counts(CountsArgs),
     /// Print the newest event of each resource, such as a sensor. Works while the server runs.
     Latest(LatestArgs),
+    /// Name commands that `weir map` runs over events.
+    #[cfg(unix)]
+    #[command(subcommand)]
+    Function(FunctionCommand),
+    /// Run a function over the events of a type, on all cores, and print the results in order.
+    #[cfg(unix)]
+    Map(MapArgs),
     /// Print a script that completes what is typed in a shell.
     Completions {
         /// Which shell.

@@ -10,6 +10,7 @@
 //! - `send`: imports files over HTTP;
 //! - `tail`: follows events as they arrive;
 //! - `counts`: live and settled counts; `latest`: the newest event of each resource;
+//! - `map`: runs named commands over the lake's objects;
 //! - `counted`: formats numbers with their nouns;
 //! - `completions`: shell completions;
 //! - `aws`: the engine on AWS, as the environment names it (with the feature `aws`);
@@ -40,6 +41,8 @@ mod data;
 mod health;
 mod latest;
 mod logs;
+#[cfg(unix)]
+mod map;
 mod names;
 mod query;
 mod replay;
@@ -87,6 +90,10 @@ fn main() -> ExitCode {
             Command::Tail(tail) => tail::run(&tail).await,
             Command::Counts(counts) => counts::run(&counts).await,
             Command::Latest(latest) => latest::run(&latest).await,
+            #[cfg(unix)]
+            Command::Function(command) => map::function(command),
+            #[cfg(unix)]
+            Command::Map(args) => map::run(args).await,
             Command::Completions { shell } => completions::print(shell),
         }
     };

@@ -11,13 +11,14 @@ pub(crate) mod rows;
 pub(crate) mod tables;
 mod waiting;
 
-use std::{io::Read, process::ExitCode};
+use std::{io::Read, path::Path, process::ExitCode, time::Duration};
 
 use anyhow::{Context, Result, bail};
 
 pub(crate) use duckdb::DuckDb;
 
 use crate::cli::{EngineName, QueryArgs};
+use waiting::Waiting;
 
 /// Runs the query.
 pub(crate) async fn run(args: &QueryArgs) -> Result<ExitCode> {
@@ -34,6 +35,14 @@ pub(crate) async fn run(args: &QueryArgs) -> Result<ExitCode> {
         #[cfg(not(feature = "aws"))]
         EngineName::Aws => Err(crate::cli::without_aws()),
     }
+}
+
+/// Waits until what the server of a data folder acknowledged before is filed, and says what is not.
+pub(crate) async fn wait_for_filing(data: &Path, at_most: Duration) -> Result<()> {
+    let waiting = Waiting::start();
+    let waited = duckdb::wait_for_filing(data, at_most, &waiting).await;
+    waiting.clear();
+    waited
 }
 
 fn sql(argument: &str) -> Result<String> {

@@ -54,7 +54,7 @@ pub(super) async fn answer(sql: &str, args: &QueryArgs) -> Result<ExitCode> {
 }
 
 /// Waits until everything acknowledged before is in the lake; warns if that does not happen.
-async fn wait_for_filing(data: &Path, at_most: Duration, waiting: &Waiting) -> Result<()> {
+pub(super) async fn wait_for_filing(data: &Path, at_most: Duration, waiting: &Waiting) -> Result<()> {
     waiting.doing("waiting until what was acknowledged is filed");
     let start = Instant::now();
     let wanted = weir_embedded::not_filed_yet(data)?;

@@ -29,6 +29,7 @@ use weir_embedded::Embedded;
 
 use gauges::Gauges;
 pub(super) use requests::{Requests, count};
+#[cfg(feature = "aws")]
 pub(super) use sharing::EngineStats;
 use sharing::{Label, Sharing, TakeStats};
 

@@ -88,6 +88,10 @@ fn each_command_lists_and_takes_the_options_that_it_uses_and_no_others() {
         (&["tail"], &["data", "engine", "catalog", "color"]),
         (&["counts"], &["data", "engine", "catalog"]),
         (&["latest"], &["data", "engine", "catalog"]),
+        (&["function", "add"], &["data"]),
+        (&["function", "list"], &["data"]),
+        (&["function", "remove"], &["data"]),
+        (&["map"], &["data"]),
         (&["completions"], &[]),
     ];
     let tested: BTreeSet<String> =
@@ -107,7 +111,8 @@ fn each_command_lists_and_takes_the_options_that_it_uses_and_no_others() {
         let refused =
             of_serve.iter().map(String::as_str).chain(shared.into_iter().filter(|name| !uses.contains(name)));
         // Where AWS is the engine, these say what to use instead.
-        let hidden = |name: &str| name == "engine" && ["publish", "backup", "restore"].contains(&command[0]);
+        let says = ["publish", "backup", "restore", "function", "map"];
+        let hidden = |name: &str| name == "engine" && says.contains(&command[0]);
         for name in refused.filter(|name| !hidden(name)) {
             let option =
                 if name == "trust-forwarded-for" { format!("--{name}") } else { format!("--{name}=1") };

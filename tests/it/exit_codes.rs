@@ -46,6 +46,9 @@ fn every_command_ends_with_0_where_it_is_done_1_where_it_failed_and_2_where_it_i
         &["audit"],
         &["counts"],
         &["send", file],
+        &["function", "add", "cat", "--", "cat"],
+        &["map", "cat", "--type", "button_click"],
+        &["function", "list"],
         &["completions", "bash"],
     ];
     for arguments in done {
@@ -61,6 +64,8 @@ fn every_command_ends_with_0_where_it_is_done_1_where_it_failed_and_2_where_it_i
         &["audit", "--repair"],
         &["send", "missing.ndjson"],
         &["restore", "missing"],
+        &["function", "remove", "nobody"],
+        &["map", "nobody", "--type", "button_click"],
     ];
     for arguments in failed {
         assert_eq!(run(arguments, &weir.data(), &weir.credentials), 1, "{arguments:?}");
@@ -73,6 +78,8 @@ fn every_command_ends_with_0_where_it_is_done_1_where_it_failed_and_2_where_it_i
         &["audit"],
         &["tail"],
         &["counts"],
+        &["function", "list"],
+        &["map", "cat", "--type", "button_click"],
         &["backup", "new"],
     ];
     for arguments in without_data {
@@ -88,6 +95,8 @@ fn every_command_ends_with_0_where_it_is_done_1_where_it_failed_and_2_where_it_i
         "send",
         "tail",
         "counts",
+        "function",
+        "map",
         "completions",
         "backup",
         "restore",

@@ -38,6 +38,8 @@ mod latest;
 #[cfg(target_os = "linux")]
 mod lost_files;
 mod many_events;
+#[cfg(target_os = "linux")]
+mod map;
 mod metrics;
 mod openapi;
 mod operate;

@@ -8,11 +8,12 @@ use crate::{
 };
 
 /// The pages whose commands are run, one after the other, on the same server.
-const PAGES: [&str; 6] = [
+const PAGES: [&str; 7] = [
     "README.md",
     "docs/USERS.md",
     "docs/EVENT_TYPES.md",
     "docs/QUERIES.md",
+    "docs/MAP.md",
     "docs/COMMANDS.md",
     "docs/RUNNING.md",
 ];
@@ -45,7 +46,7 @@ fn every_command_of_the_readme_and_its_pages_works() {
         assert!(!printed.contains("urn:weir:problem"), "{block}\n{printed}");
         ran += 1;
     }
-    assert_eq!(ran, 7, "blocks of the pages");
+    assert_eq!(ran, 8, "blocks of the pages");
     assert_eq!(weir.get("/button/click/count?button_id=abc").json(), harness::json!({"count": 1}));
 }
 

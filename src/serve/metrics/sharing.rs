@@ -13,7 +13,6 @@ type ByKind = Family<Label, Counter>;
 pub(super) type Label = [(&'static str, &'static str); 1];
 
 /// What the engine on AWS did since the last time.
-#[cfg_attr(not(feature = "aws"), expect(dead_code, reason = "only the engine on AWS makes one"))]
 pub(in crate::serve) struct EngineStats {
     /// Each kind of operation with its requests and the shared calls that they took.
     pub(in crate::serve) shared: [(&'static str, u64, u64); 3],

@@ -384,6 +384,8 @@ mod tests {
     }
 
     proptest! {
+        // Most of what may differ is in each case: thousands of rows.
+        #![proptest_config(ProptestConfig::with_cases(16))]
         #[test]
         fn every_row_is_found_by_its_address_and_no_other(number in 0_usize..3000, paths in 1_usize..20) {
             let mut rows: Vec<Row> = (0..number)
@@ -400,6 +402,9 @@ mod tests {
             }
         }
 
+    }
+
+    proptest! {
         #[test]
         fn a_file_that_is_cut_or_is_anything_else_is_refused_and_never_a_panic(
             cut in 0_usize..200, noise in proptest::collection::vec(any::<u8>(), 0..300),

@@ -1,4 +1,4 @@
-//! The API's description, OpenAPI 3.1, made from the list of routes (`routes`) and the catalog. `dashboard` describes
+//! The API's description, OpenAPI 3.1, made from the operations of the list of routes and from the catalog. `dashboard` describes
 //! the routes for dashboards, `latest` that of latest values, `open` those without credentials; `order` puts a type's fields
 //! into the order of its file.
 
@@ -21,28 +21,36 @@ use crate::{
         examples::Of,
         post::MAX_EVENTS,
         read::{MAX_PAGE, PAGE},
-        routes::{Access, FIXED, Route, of_a_type},
     },
     intake::{body::MAX_DECOMPRESSED, limits::MAX_SENT},
 };
 
 use errors::{ANYWHERE, errors, identified, problems, shared_responses};
 
+/// An operation of the API: a method of a path.
+pub(crate) struct Operation {
+    pub(crate) path: String,
+    /// In lower case.
+    pub(crate) method: &'static str,
+    pub(crate) needs_credentials: bool,
+    /// The Operation Object of OpenAPI, without `security`.
+    pub(crate) described: Value,
+}
+
 /// Returns the document's text.
-pub(crate) fn text(catalog: &Catalog) -> String {
-    order::text(&document(catalog), catalog)
+pub(crate) fn text(catalog: &Catalog, operations: Vec<Operation>) -> String {
+    order::text(&document(catalog, operations), catalog)
 }
 
 /// Returns the document.
-fn document(catalog: &Catalog) -> Value {
+fn document(catalog: &Catalog, operations: Vec<Operation>) -> Value {
     let mut paths = Map::new();
-    for route in &FIXED {
-        describe(&mut paths, route.path.replace("{*", "{"), route, catalog);
-    }
-    for definition in catalog.iter() {
-        for route in of_a_type(definition) {
-            describe(&mut paths, format!("{}{}", definition.route(), route.path), route, definition);
+    for Operation { path, method, needs_credentials, mut described } in operations {
+        if !needs_credentials {
+            described["security"] = json!([]);
         }
+        // OpenAPI has no sign for a parameter of several segments.
+        paths.entry(path.replace("{*", "{")).or_insert_with(|| json!({}))[method] = described;
     }
     dashboard::describe_etags(&mut paths);
     let operations = paths.values_mut().filter_map(Value::as_object_mut).flat_map(Map::values_mut);
@@ -80,16 +88,6 @@ fn document(catalog: &Catalog) -> Value {
             "schemas": schemas(catalog),
         },
     })
-}
-
-/// Adds the operation of a route.
-fn describe<Of>(paths: &mut Map<String, Value>, path: String, route: &Route<Of>, of: &Of) {
-    let Some(operation) = route.operation else { return };
-    let mut operation = operation(of);
-    if route.access == Access::Open {
-        operation["security"] = json!([]);
-    }
-    paths.entry(path).or_insert_with(|| json!({}))[route.method.described()] = operation;
 }
 
 fn schemas(catalog: &Catalog) -> Value {
@@ -386,6 +384,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::api::routes::{FIXED, of_a_type, operations};
 
     #[test]
     fn every_route_is_described_and_served_but_the_files_of_the_page_docs() {
@@ -404,7 +403,7 @@ mod tests {
                 }),
             );
         }
-        let document = document(&catalog);
+        let document = document(&catalog, operations(&catalog));
         let described: BTreeSet<String> = document["paths"]
             .as_object()
             .unwrap()

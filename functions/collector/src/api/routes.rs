@@ -16,7 +16,7 @@ use crate::{
         answers,
         caller::{Reader, Writer},
         history, latest, openapi,
-        openapi::{answers as described, dashboard, open},
+        openapi::{Operation, answers as described, dashboard, open},
         path, post, read, rejected,
     },
     pages::{docs, page, script},
@@ -30,7 +30,7 @@ pub(crate) struct Route<Of: 'static> {
     pub(crate) access: Access,
     handler: fn(&Of) -> MethodRouter<Arc<Collector>>,
     /// Returns the operation for the API's description; `None` for a part of a page that is described.
-    pub(crate) operation: Option<fn(&Of) -> Value>,
+    operation: Option<fn(&Of) -> Value>,
 }
 
 /// The method of a route. `GET` includes `HEAD`.
@@ -103,6 +103,25 @@ impl<Of> Route<Of> {
     pub(crate) fn handler(&self, of: &Of) -> MethodRouter<Arc<Collector>> {
         (self.handler)(of)
     }
+
+    /// Returns the operation for the API's description, if it has one. A type's route stands below the type's own.
+    fn operation(&self, below: &str, of: &Of) -> Option<Operation> {
+        Some(Operation {
+            path: format!("{below}{}", self.path),
+            method: self.method.described(),
+            needs_credentials: self.access == Users,
+            described: self.operation?(of),
+        })
+    }
+}
+
+/// Returns the operations of all routes for the API's description.
+pub(crate) fn operations(catalog: &Catalog) -> Vec<Operation> {
+    let fixed = FIXED.iter().filter_map(|route| route.operation("", catalog));
+    let of_types = catalog.iter().flat_map(|definition| {
+        of_a_type(definition).filter_map(|route| route.operation(definition.route().as_str(), definition))
+    });
+    fixed.chain(of_types).collect()
 }
 
 impl Method {
@@ -144,7 +163,8 @@ fn openapi_json() -> MethodRouter<Arc<Collector>> {
     // Made at the first request: a starting function has no time for it.
     let document = Arc::new(OnceLock::<String>::new());
     get(async move |State(collector): State<Arc<Collector>>| {
-        let document = document.get_or_init(|| openapi::text(&collector.catalog)).clone();
+        let catalog = &collector.catalog;
+        let document = document.get_or_init(|| openapi::text(catalog, operations(catalog))).clone();
         ([(header::CONTENT_TYPE, "application/json")], document)
     })
 }
