@@ -1,4 +1,4 @@
-//! [`Answers`] and [`AnswersAdmin`].
+//! [`Answers`](crate::ports::Answers) and [`AnswersAdmin`].
 
 use std::sync::{
     Arc,
