@@ -66,7 +66,7 @@ impl Functions {
         }
     }
 
-    /// Reads a function. If there is none of that name, the error names those that there are.
+    /// Reads a function. If no function has that name, the error lists the names that exist.
     pub(super) fn get(&self, name: &FunctionName) -> Result<Function> {
         let text = match fs::read(self.file(name)) {
             Ok(text) => text,

@@ -48,7 +48,7 @@ pub(super) fn errors(route: Of, statuses: &[u16]) -> Value {
         (403, Of::Reading | Of::Answers | Of::Latest) => "The access key does not have the scope.",
         (403, _) => "The access key does not have the scope, or the page that posts may not call the API.",
         (404, Of::Any) => "There is no such path.",
-        (404, Of::Latest) => "There is none of the keys.",
+        (404, Of::Latest) => "None of the keys has a latest value.",
         (404, Of::Answers) => "There is no such answer, or it has no such path or slot.",
         (404, _) => "There is no such event type.",
         (405, _) => "The path does not have this method. Allow names those that it has.",
