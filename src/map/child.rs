@@ -8,15 +8,13 @@ use std::{
     io::{self, Read},
     os::unix::process::CommandExt,
     process::{Child, ChildStdin, Command, ExitStatus, Stdio},
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        mpsc::{self, RecvTimeoutError},
-    },
+    sync::mpsc::{self, RecvTimeoutError},
     thread,
     time::Duration,
 };
 
 use bytesize::ByteSize;
+use parking_lot::Mutex;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
 use super::functions::Function;
@@ -63,7 +61,7 @@ struct State {
 impl Running {
     /// Ends all children, and starts no other.
     pub(super) fn stop(&self) {
-        let mut state = self.state();
+        let mut state = self.0.lock();
         state.is_stopped = true;
         for group in &state.groups {
             end(*group);
@@ -71,11 +69,11 @@ impl Running {
     }
 
     pub(super) fn is_stopped(&self) -> bool {
-        self.state().is_stopped
+        self.0.lock().is_stopped
     }
 
     fn start(&self, command: &mut Command) -> Result<Started<'_>, Failure> {
-        let mut state = self.state();
+        let mut state = self.0.lock();
         if state.is_stopped {
             return Err(Failure::Stopped);
         }
@@ -86,11 +84,6 @@ impl Running {
         let group = Pid::from_child(&child);
         state.groups.insert(group);
         Ok(Started { child, group, running: self })
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        // Ignores poisoning: no operation under this lock leaves anything half done.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -111,7 +104,7 @@ impl Started<'_> {
     }
 
     fn leave(&self) {
-        let mut state = self.running.state();
+        let mut state = self.running.0.lock();
         if state.groups.remove(&self.group) {
             end(self.group);
         }

@@ -3,11 +3,9 @@
 //! A result that comes early is kept until its turn. Work does not run far ahead of the result whose turn it is, which bounds
 //! the memory for results to a few for each worker.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Condvar, Mutex, MutexGuard, PoisonError},
-    thread,
-};
+use std::{collections::BTreeMap, thread};
+
+use parking_lot::{Condvar, Mutex};
 
 /// How many results for each worker may be finished or under way, beyond those handed on.
 const AHEAD: usize = 4;
@@ -25,18 +23,9 @@ struct Queue<R> {
 }
 
 impl<R> Queue<R> {
-    fn lock(&self) -> MutexGuard<'_, Order<R>> {
-        // Ignores poisoning: no operation under this lock leaves anything half done.
-        self.order.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn wait<'a>(&self, order: MutexGuard<'a, Order<R>>) -> MutexGuard<'a, Order<R>> {
-        self.changed.wait(order).unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Returns the next thing to work on, once there is room for its result.
     fn begin(&self, length: usize, ahead: usize) -> Option<usize> {
-        let mut order = self.lock();
+        let mut order = self.order.lock();
         loop {
             if order.is_over || order.next_to_begin >= length {
                 return None;
@@ -45,18 +34,18 @@ impl<R> Queue<R> {
                 order.next_to_begin += 1;
                 return Some(order.next_to_begin - 1);
             }
-            order = self.wait(order);
+            self.changed.wait(&mut order);
         }
     }
 
     fn finish(&self, index: usize, result: R) {
-        self.lock().finished.insert(index, result);
+        self.order.lock().finished.insert(index, result);
         self.changed.notify_all();
     }
 
     /// Returns the result whose turn it is.
     fn take(&self) -> R {
-        let mut order = self.lock();
+        let mut order = self.order.lock();
         loop {
             let next = order.next_to_take;
             if let Some(result) = order.finished.remove(&next) {
@@ -64,12 +53,12 @@ impl<R> Queue<R> {
                 self.changed.notify_all();
                 return result;
             }
-            order = self.wait(order);
+            self.changed.wait(&mut order);
         }
     }
 
     fn end(&self) {
-        self.lock().is_over = true;
+        self.order.lock().is_over = true;
         self.changed.notify_all();
     }
 }
