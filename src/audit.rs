@@ -3,19 +3,19 @@
 //! - `lake`: the users and types in the lake; `objects` reads one of its objects;
 //! - `compare`: compares the recount with the counts before and after; `latest`: with latest values;
 //! - `quiet`: waits until counts stand still, without which live counts cannot be corrected on AWS;
-//! - `findings`: the output; `summary`: the remarks beside it.
+//! - `findings`: the output; `summary`: the remarks beside it; `progress`: the bar meanwhile.
 
 mod compare;
 mod findings;
 mod lake;
 mod latest;
 pub(crate) mod objects;
+mod progress;
 mod quiet;
 mod summary;
 
 use std::{
     collections::BTreeSet,
-    fmt::Write,
     process::ExitCode,
     sync::{
         Arc,
@@ -26,7 +26,6 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use futures_util::{StreamExt, TryStreamExt, stream};
-use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use weir_core::{
     EventType, SystemClock, Username,
     books::{Breakdown, Correction},
@@ -41,12 +40,12 @@ use crate::{
     counted::counted,
     data,
     names::Selection,
-    table,
 };
 use compare::{Difference, Reading, Terms, Which};
 use findings::Finding;
-use lake::{BadObject, Hours, InBatches, Progress, Recounter};
+use lake::{BadObject, Hours, InBatches, Recounter};
 use latest::WrongValue;
+use progress::described;
 use quiet::Quiet;
 use summary::Summary;
 
@@ -200,7 +199,7 @@ impl Audit {
             asked.check().await?;
         }
         let users: BTreeSet<&Username> = scope.iter().map(|(user, _)| user).collect();
-        let bar = bar(&self.recounter.progress, scope.len() as u64);
+        let bar = progress::bar(&self.recounter.progress, scope.len() as u64);
         let stood = match &quiet {
             None => None,
             Some(quiet) => {
@@ -255,7 +254,7 @@ impl Audit {
         findings::print(found, args.format)?;
 
         let progress = &self.recounter.progress;
-        eprintln!("weir: {}; {} in {:.1} s", summary.differences(), read(progress), took.as_secs_f64());
+        eprintln!("weir: {}; {} in {:.1} s", summary.differences(), described(progress), took.as_secs_f64());
         summary.explain(self.hours, admin.is_some());
         if in_doubt > 0 && admin.is_some() {
             eprintln!(
@@ -381,29 +380,4 @@ fn findings_of(Audited { whose, differences, wrong_values, bad }: Audited) -> Ve
     let of_counts = differences.into_iter().map(|it| Finding::of_count(user, event_type, it));
     let of_values = wrong_values.iter().map(|wrong| Finding::of_value(&whose, wrong));
     of_objects.chain(of_counts).chain(of_values).collect()
-}
-
-fn bar(progress: &Arc<Progress>, pairs: u64) -> ProgressBar {
-    let bar = ProgressBar::new(pairs);
-    // Keeps the bar on one line. The bar is drawn on standard error, which is the same terminal if there is one.
-    let is_narrow = table::terminal_width().is_some_and(|width| width < 100);
-    let template = if is_narrow {
-        "{bar:8} {pos}/{len}, {read:24!} {wide_msg}"
-    } else {
-        "{bar:20} {pos}/{len} users' types, {read}, {elapsed}  {wide_msg}"
-    };
-    let progress = Arc::clone(progress);
-    // The template is a constant.
-    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    bar.set_style(style.with_key("read", move |_: &ProgressState, out: &mut dyn Write| {
-        let _ = out.write_str(&read(&progress));
-    }));
-    bar
-}
-
-fn read(progress: &Progress) -> String {
-    let of = |number: &AtomicU64| number.load(Ordering::Relaxed);
-    let (objects, events, bytes) = (of(&progress.objects), of(&progress.events), of(&progress.bytes));
-    let (objects, events) = (counted(objects, "object", "objects"), counted(events, "event", "events"));
-    format!("{objects} with {events}, {} of gzip", bytesize::ByteSize(bytes))
 }

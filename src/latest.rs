@@ -10,7 +10,7 @@ use weir_core::{
     Catalog, EventType, LatestKey, Username,
     catalog::Definition,
     latest::LatestValue,
-    ports::{Books, ReadLatest},
+    ports::{Books, PortError, ReadLatest},
 };
 
 use crate::{
@@ -22,7 +22,7 @@ use crate::{
     table,
 };
 
-/// How many values are read per call.
+/// How many values are read per call: an event may have a quarter of a megabyte.
 const PAGE: usize = 100;
 
 /// Runs the command.
@@ -92,6 +92,15 @@ async fn values(
         let keys: Vec<LatestKey> = keys.iter().map(|key| LatestKey::of(key)).collect();
         return Ok(latest.read(user, event_type, &keys).await?.into_iter().flatten().collect());
     }
+    Ok(all(latest, user, event_type).await?)
+}
+
+/// Reads all latest values of a user's type, in the order of their keys.
+pub(crate) async fn all(
+    latest: &dyn ReadLatest,
+    user: &Username,
+    event_type: &EventType,
+) -> Result<Vec<LatestValue>, PortError> {
     let (mut found, mut after) = (Vec::new(), None::<LatestKey>);
     loop {
         let page = latest.list(user, event_type, after.as_ref(), PAGE).await?;

@@ -3,10 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     io,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, atomic::Ordering},
     time::Duration,
 };
 
@@ -25,6 +22,7 @@ use weir_core::{
 use super::{
     compare::InLake,
     objects::{Fault, FaultKind, Recounted, read_lines, recount, value_of},
+    progress::Progress,
 };
 
 /// How many objects are read concurrently: enough to hide S3's latency, at a hundred kilobytes or two each.
@@ -69,14 +67,6 @@ pub(super) struct Found {
     /// The newest event of each resource.
     pub(super) latest: Newest,
     pub(super) bad: Vec<BadObject>,
-}
-
-/// Progress of reading so far.
-#[derive(Debug, Default)]
-pub(super) struct Progress {
-    pub(super) objects: AtomicU64,
-    pub(super) events: AtomicU64,
-    pub(super) bytes: AtomicU64,
 }
 
 /// What batches have of one user's type.

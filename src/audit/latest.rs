@@ -13,9 +13,6 @@ use weir_core::{
     ports::{LatestValuesAdmin, PortError, ReadLatest},
 };
 
-/// How many values are read per call: an event may have a quarter of a megabyte.
-const PAGE: usize = 100;
-
 /// All latest values of a user's type.
 pub(super) type Kept = BTreeMap<LatestKey, LatestValue>;
 
@@ -60,16 +57,8 @@ pub(super) async fn kept(
     username: &Username,
     event_type: &EventType,
 ) -> Result<Kept, PortError> {
-    let mut kept = Kept::new();
-    loop {
-        let after = kept.last_key_value().map(|(key, _)| key.clone());
-        let page = latest.list(username, event_type, after.as_ref(), PAGE).await?;
-        let is_last = page.len() < PAGE;
-        kept.extend(page.into_iter().map(|value| (value.resource.key.clone(), value)));
-        if is_last {
-            return Ok(kept);
-        }
-    }
+    let values = crate::latest::all(latest, username, event_type).await?;
+    Ok(values.into_iter().map(|value| (value.resource.key.clone(), value)).collect())
 }
 
 /// Returns the values that are wrong, in the order of their keys. `found` are the newest events of the type; `all_are_known`

@@ -34,7 +34,8 @@ pub trait LatestValues: ReadLatest {
     /// for each value, in their order. Idempotent, and so a caller may repeat what failed; the result does not depend on the
     /// order of calls. A raised value is read at once.
     ///
-    /// Needed where records are appended as [`Appended::Stored`](super::Appended::Stored); other engines have raised the values of what they stored.
+    /// Needed where records are appended as [`Appended::Stored`](super::Appended::Stored); other engines have raised the values
+    /// of what they stored.
     async fn raise(&self, values: &[LatestValue]) -> Vec<Result<(), PortError>>;
 }
 
