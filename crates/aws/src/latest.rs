@@ -15,11 +15,7 @@
 
 mod objects;
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use aws_config::SdkConfig;
@@ -33,7 +29,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::time::{Instant, timeout_at};
 use weir_core::{
     EventType, LatestKey, Random, Username,
-    latest::{LatestValue, Resource},
+    latest::{self, LatestValue, Resource},
     ports::{LatestValues, LatestValuesAdmin, PortError, ReadLatest},
 };
 
@@ -192,16 +188,10 @@ impl DynamoLatest {
 #[async_trait]
 impl LatestValues for DynamoLatest {
     async fn raise(&self, values: &[LatestValue]) -> Vec<Result<(), PortError>> {
-        let mut newest: BTreeMap<&Resource, &LatestValue> = BTreeMap::new();
-        for value in values {
-            let of_resource = newest.entry(&value.resource).or_insert(value);
-            if of_resource.version < value.version {
-                *of_resource = value;
-            }
-        }
+        let newest = latest::newest(values.iter().cloned());
         let deadline = Instant::now() + self.raised_within;
         let raising: Vec<_> = newest
-            .into_values()
+            .iter()
             .map(|value| async move { (&value.resource, self.raise_one(value, deadline).await) })
             .collect();
         let raised: HashMap<&Resource, Result<(), PortError>> =

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use futures_util::future::{join_all, try_join_all};
 use weir_core::{
     EventType, LatestKey, Username,
-    latest::{LatestValue, Resource},
+    latest::{self, LatestValue, Resource},
     ports::{LatestValues, PortError, ReadLatest},
 };
 
@@ -108,11 +108,10 @@ async fn raise(
     stats: Arc<Stats>,
 ) -> Vec<Result<(), PortError>> {
     let callers = values.len();
-    let newest = values
-        .into_iter()
-        .reduce(|newest, value| if newest.version < value.version { value } else { newest });
+    // All are of one resource.
+    let newest = latest::newest(values);
     stats.increments.call();
-    let raised = inner.raise(newest.as_slice()).await.pop();
+    let raised = inner.raise(&newest).await.pop();
     let raised = raised.unwrap_or_else(|| Err(PortError::broken(RAISING, "a value has no outcome")));
     vec![raised; callers]
 }
