@@ -2,7 +2,7 @@
 //!
 //! Rows come as lines of three JSON texts: the values of the path, those of the slot, and the row. They come in the order of
 //! path and slot, so that rows of a path follow each other, and a slot that is there twice is seen at once. The width of the
-//! widest row is known only at the end, so the lines are put aside in a file, and laid out in a second pass.
+//! widest row is known only at the end, so the lines are spooled to a file, and laid out in a second pass.
 
 use std::{
     fs::File,
@@ -58,8 +58,8 @@ pub(super) struct Computing<'a> {
     pub(super) running: &'a Running,
 }
 
-/// The rows of an answer, put aside.
-struct Aside {
+/// The rows of an answer, in a temporary file.
+struct Spooled {
     file: File,
     rows: u64,
     width: usize,
@@ -68,15 +68,15 @@ struct Aside {
 
 impl Computing<'_> {
     pub(super) fn compute(&self, answer: &Answer) -> Result<Computed> {
-        let computed = self.rows(answer).and_then(|aside| lay_out(aside, self.temporary));
+        let computed = self.rows(answer).and_then(|spooled| lay_out(spooled, self.temporary));
         if computed.is_err() {
             self.running.give_up();
         }
         computed
     }
 
-    /// Asks DuckDB, and puts the rows aside.
-    fn rows(&self, answer: &Answer) -> Result<Aside> {
+    /// Asks DuckDB, and spools the rows.
+    fn rows(&self, answer: &Answer) -> Result<Spooled> {
         self.duckdb.refuse_unless_select(&answer.sql)?;
         let mut script = tempfile::NamedTempFile::new().context("cannot make a temporary file")?;
         let threads = self.threads.map(|threads| format!("SET threads = {threads};\n")).unwrap_or_default();
@@ -108,17 +108,17 @@ impl Computing<'_> {
         });
         let mut lines = BufReader::with_capacity(PIECE, stdout);
         let named = must_have_columns(&mut lines, &answer.definition)?;
-        let aside = if named { Some(self.put_aside(&mut lines, &answer.definition)?) } else { None };
+        let spooled = if named { Some(self.spool(&mut lines, &answer.definition)?) } else { None };
         let status = self.running.wait().context("it was stopped")?;
         let error = errors.join().unwrap_or_default();
         if !status.success() {
             bail!("DuckDB cannot answer: {error}");
         }
-        aside.context("DuckDB gave no answer")
+        spooled.context("DuckDB gave no answer")
     }
 
-    /// Checks each line, and puts it aside.
-    fn put_aside(&self, lines: &mut impl BufRead, definition: &Definition) -> Result<Aside> {
+    /// Checks each line, and spools it.
+    fn spool(&self, lines: &mut impl BufRead, definition: &Definition) -> Result<Spooled> {
         let file = tempfile::tempfile_in(self.temporary).context("cannot make a temporary file")?;
         let mut out = BufWriter::with_capacity(PIECE, file);
         let (mut rows, mut width, mut left_out) = (0, 0, 0);
@@ -128,16 +128,19 @@ impl Computing<'_> {
             let row = Row::read(&line)?;
             if let Some(address) = row.address()? {
                 if !definition.slot.is_empty() && before.as_ref() == Some(&address) {
-                    bail!("two rows have the same address, {}: slot must name one", address.told(definition));
+                    bail!(
+                        "two rows have the same address, {}: slot must name one",
+                        address.describe(definition)
+                    );
                 }
                 if serde_json::from_str::<IgnoredAny>(row.json).is_err() {
                     bail!(
                         "the row {} holds a number that JSON cannot write, NaN or infinity",
-                        address.told(definition)
+                        address.describe(definition)
                     );
                 }
                 if row.json.len() > MAX_WIDTH {
-                    let (bytes, address) = (row.json.len(), address.told(definition));
+                    let (bytes, address) = (row.json.len(), address.describe(definition));
                     bail!("the row {address} has {bytes} bytes as JSON: {MAX_WIDTH} at the most");
                 }
                 width = width.max(row.json.len());
@@ -151,7 +154,7 @@ impl Computing<'_> {
         }
         let mut file = out.into_inner().map_err(|error| anyhow!("cannot write a temporary file: {error}"))?;
         file.rewind()?;
-        Ok(Aside { file, rows, width, left_out })
+        Ok(Spooled { file, rows, width, left_out })
     }
 }
 
@@ -164,7 +167,7 @@ struct Address {
 
 impl Address {
     /// Formats it for people.
-    fn told(&self, definition: &Definition) -> String {
+    fn describe(&self, definition: &Definition) -> String {
         let names =
             definition.stored_path().into_iter().chain(definition.slot.iter().map(ColumnName::as_str));
         let values = self.path.iter().chain(&self.slot);
@@ -202,11 +205,11 @@ impl<'a> Row<'a> {
 }
 
 /// Lays rows out as a generation.
-fn lay_out(aside: Aside, temporary: &Path) -> Result<Computed> {
-    let mut writer = Writer::new(aside.width, aside.rows)?;
+fn lay_out(spooled: Spooled, temporary: &Path) -> Result<Computed> {
+    let mut writer = Writer::new(spooled.width, spooled.rows)?;
     let mut file = tempfile::tempfile_in(temporary).context("cannot make a temporary file")?;
     let (mut out, mut length, mut line) = (Vec::with_capacity(2 * PIECE), 0, String::new());
-    let mut lines = BufReader::with_capacity(PIECE, aside.file);
+    let mut lines = BufReader::with_capacity(PIECE, spooled.file);
     let mut write = |out: &mut Vec<u8>| {
         length += out.len() as u64;
         let written = file.write_all(out).context("cannot write a temporary file");
@@ -215,7 +218,7 @@ fn lay_out(aside: Aside, temporary: &Path) -> Result<Computed> {
     };
     while lines.read_line(&mut line)? > 0 {
         let row = Row::read(&line)?;
-        let address = row.address()?.context("only rows with an address were put aside")?;
+        let address = row.address()?.context("only rows with an address are spooled")?;
         writer.row(&address.path, &address.slot, row.json, &mut out);
         if out.len() >= PIECE {
             write(&mut out)?;
@@ -225,7 +228,7 @@ fn lay_out(aside: Aside, temporary: &Path) -> Result<Computed> {
     let generation = writer.finish(&mut out)?;
     write(&mut out)?;
     file.rewind()?;
-    Ok(Computed { file, length, generation, rows: aside.rows, left_out: aside.left_out })
+    Ok(Computed { file, length, generation, rows: spooled.rows, left_out: spooled.left_out })
 }
 
 /// The query for the names of the columns, which comes first.

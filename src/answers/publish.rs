@@ -109,6 +109,7 @@ impl Publisher {
             threads: self.threads,
             running,
         };
+        let _turn = self.answers.turn().context("cannot take turns with others that publish")?;
         let Computed { file, length, generation, rows, left_out } = computing.compute(answer)?;
         let published = Published {
             name: answer.definition.name.clone(),

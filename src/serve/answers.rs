@@ -67,7 +67,7 @@ impl Schedule {
         };
         let runtime = Builder::new_current_thread().build()?;
         thread::Builder::new().name("weir-answers".to_owned()).spawn(move || {
-            let mut pause = work.pause(work.began);
+            let mut pause = Duration::ZERO;
             while stopped.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) && !work.running.is_stopped()
             {
                 pause = runtime.block_on(work.turn());
@@ -100,10 +100,14 @@ struct Work {
 impl Work {
     /// Publishes what is due; returns how long to wait then.
     async fn turn(&mut self) -> Duration {
+        if !self.has_events() {
+            return SHORTEST_PAUSE;
+        }
         match self.read() {
             Ok((catalog, answers)) => {
                 self.told = None;
                 self.publish(&catalog, &answers).await;
+                self.pause(&answers)
             }
             Err(error) => {
                 let error = crate::told(&error);
@@ -111,9 +115,9 @@ impl Work {
                     tracing::error!(%error, "the answers' files cannot be read; what is published stays");
                 }
                 self.told = Some(error);
+                LONGEST_PAUSE
             }
         }
-        self.pause(self.clock.now())
     }
 
     /// Reads the files again, so that none is computed from an old version of its file.
@@ -129,7 +133,7 @@ impl Work {
             let now = self.clock.now();
             let name = &answer.definition.name;
             let is_due = self.due(&answer.definition).is_some_and(|due| due <= now);
-            if !is_due || self.running.is_stopped() || !self.has_events() {
+            if !is_due || self.running.is_stopped() {
                 continue;
             }
             self.tried.insert(name.clone(), now);
@@ -172,11 +176,8 @@ impl Work {
     }
 
     /// Returns how long it is until the next answer is due, or the files are to be read again.
-    fn pause(&self, now: Timestamp) -> Duration {
-        if !self.has_events() {
-            return SHORTEST_PAUSE;
-        }
-        let answers = self.read().map(|(_, answers)| answers).unwrap_or_default();
+    fn pause(&self, answers: &[Answer]) -> Duration {
+        let now = self.clock.now();
         let next = answers.iter().filter_map(|answer| self.due(&answer.definition)).min();
         let left = next
             .map_or(LONGEST_PAUSE, |due| Duration::from_millis(due.millis().saturating_sub(now.millis())));

@@ -44,6 +44,9 @@ struct Inner {
     open: RwLock<HashMap<AnswerName, (Version, Arc<Opened>)>>,
 }
 
+/// The turn to compute and publish answers: the lock of their folder. It ends when this is dropped, and with its process.
+pub struct Turn(#[expect(dead_code, reason = "it holds the lock")] Option<File>);
+
 /// What tells two files of one name apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Version {
@@ -67,6 +70,14 @@ impl AnswersFolder {
     #[must_use]
     pub fn of(data: &Path) -> Self {
         Self(Arc::new(Inner { path: data.join("answers"), open: RwLock::default() }))
+    }
+
+    /// Waits for the turn to compute and publish answers: `weir publish` and a server do it one after the other, so what is
+    /// published later was computed later. Not every file system can lock folders; on others, they may do it at once.
+    pub fn turn(&self) -> io::Result<Turn> {
+        create_private(&self.0.path)?;
+        let locked = File::open(&self.0.path).and_then(|folder| folder.lock().map(|()| folder));
+        Ok(Turn(locked.ok()))
     }
 
     /// Returns when each answer was published last; those that cannot be read count as never published.
@@ -235,5 +246,21 @@ impl AnswersAdmin for AnswersFolder {
         }
         self.swap(&folder, generation, published).map_err(&failed)?;
         Self::remove_old(&folder, published).map_err(&failed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_published_by_one_at_a_time_and_the_next_has_its_turn_when_the_one_before_ends() {
+        let data = tempfile::tempdir().unwrap();
+        let answers = AnswersFolder::of(data.path());
+        let turn = answers.turn().unwrap();
+        let other = File::open(data.path().join("answers")).unwrap();
+        assert!(matches!(other.try_lock(), Err(fs::TryLockError::WouldBlock)));
+        drop(turn);
+        other.try_lock().unwrap();
     }
 }
