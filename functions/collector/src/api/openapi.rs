@@ -1,6 +1,6 @@
-//! The API's description, OpenAPI 3.1, made from the operations of the list of routes and from the catalog. `dashboard` describes
-//! the routes for dashboards, `latest` that of latest values, `open` those without credentials; `order` puts a type's fields
-//! into the order of its file.
+//! The API's description, OpenAPI 3.1, made from the catalog and the operations that the list of routes has. `dashboard`
+//! describes the routes for dashboards, `latest` that of latest values, `answers` those of answers, `open` those without
+//! credentials; `order` puts a type's fields into the order of its file.
 
 pub(crate) mod answers;
 pub(crate) mod dashboard;

@@ -149,7 +149,8 @@ impl Collector {
         Stamp::new(username.clone(), event_id, received_at, &*self.host.random)
     }
 
-    /// Stores prepared events, counts them and raises their latest values. Returns the outcome of each, and reports all of them to the observer.
+    /// Stores prepared events, counts them and raises their latest values. Returns the outcome of each, and reports all of
+    /// them to the observer.
     pub(crate) async fn store(&self, Prepared { records, verdicts }: Prepared) -> Vec<Outcome> {
         let began = Instant::now();
         let storing =
