@@ -17,8 +17,8 @@ pub(crate) fn read_strictly(text: &str) -> Result<Value, serde_json::Error> {
     Ok(value)
 }
 
-/// Returns the members of an object: each name with its value's own text, in their order.
-pub(crate) fn members(object: &str) -> Result<Vec<(Cow<'_, str>, &RawValue)>, serde_json::Error> {
+/// Returns the members of an object: each name with its value's own text, in their order. A name given twice is there twice.
+pub fn members(object: &str) -> Result<Vec<(Cow<'_, str>, &RawValue)>, serde_json::Error> {
     serde_json::from_str::<Members<'_>>(object).map(|members| members.0)
 }
 

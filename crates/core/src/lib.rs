@@ -7,6 +7,7 @@
 //!   [`Partition`];
 //! - the files of events and their formats: [`LakeObject`], [`Format`];
 //! - events as clients send them, and as they are stored: [`event`], [`Record`]; the time that decides where: [`event_time`];
+//! - the members of a JSON object, each with its own text: [`json`];
 //! - the event types: [`catalog`];
 //! - users and their access keys: [`users`];
 //! - counts: [`counts`], all of them beside each other: [`books`], and their hours and days: [`Hour`], [`Day`];
@@ -28,7 +29,7 @@ pub mod counts;
 pub mod event;
 pub mod event_time;
 mod format;
-mod json;
+pub mod json;
 pub mod latest;
 pub mod looks;
 mod names;

@@ -28,7 +28,7 @@ use crate::{
 pub(crate) const MAX_EVENTS: usize = 10_000;
 
 /// The permits of a request until its events are stored: its body's share of memory and, for a large body, its place.
-struct Held {
+pub(crate) struct Held {
     _room: Room,
     _place: Option<Place>,
 }
@@ -44,7 +44,7 @@ pub(crate) async fn events(
     let (body, held) = whole(&collector, &writer, &parts, body).await?;
     let username = writer.username;
     let (prepared, _held) =
-        aside(&collector, body, held, move |collector, body| match framing::split(body, ndjson) {
+        decoded(&collector, body, held, move |collector, body| match framing::split(body, ndjson) {
             Framed::Events(events) if events.len() > MAX_EVENTS => {
                 Err(Problem::TooManyEvents { limit: MAX_EVENTS })
             }
@@ -69,7 +69,7 @@ pub(crate) async fn typed(
         let event = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body).trim_ascii();
         Ok(collector.prepare(&username, &[event], Some(&event_type)))
     };
-    let (prepared, _held) = aside(&collector, body, held, prepare).await?;
+    let (prepared, _held) = decoded(&collector, body, held, prepare).await?;
     match collector.store(prepared).await.pop() {
         Some(Outcome::Stored { warnings, .. }) if warnings.is_empty() => {
             Ok(Json(json!({"message": "Received"})).into_response())
@@ -93,13 +93,19 @@ async fn whole(
     collector: &Collector,
     writer: &Writer,
     parts: &Parts,
-    body: Body,
+    sent: Body,
 ) -> Result<(Sent, Held), Problem> {
+    let (sent, held) = body(collector, parts, sent).await?;
+    writer.still(parts, collector).await?;
+    Ok((sent, held))
+}
+
+/// Returns the complete body, once it has its place.
+pub(crate) async fn body(collector: &Collector, parts: &Parts, body: Body) -> Result<(Sent, Held), Problem> {
     let (body, room) = body::read(&collector.limits, &parts.headers, body).await?;
     collector.host.observe.body(body.length());
     let is_large = body.is_large(collector.catalog.bytes_checked_at_once());
     let place = if is_large { Some(collector.limits.place().await?) } else { None };
-    writer.still(parts, collector).await?;
     Ok((body, Held { _room: room, _place: place }))
 }
 
@@ -112,21 +118,32 @@ fn is_ndjson(headers: &HeaderMap) -> bool {
         .contains(&essence.as_str())
 }
 
-/// Decompresses a body and runs the work on it; a large one on a thread for blocking work. The work goes on when its client
-/// disconnects, so the work holds the permits.
-async fn aside(
+/// Decompresses a body and runs the work on it; a large one on a thread for blocking work.
+async fn decoded(
     collector: &Arc<Collector>,
     body: Sent,
     held: Held,
     work: impl FnOnce(&Collector, &[u8]) -> Result<Prepared, Problem> + Send + 'static,
 ) -> Result<(Prepared, Held), Problem> {
-    if !body.is_large(collector.catalog.bytes_checked_at_once()) {
-        return Ok((work(collector, &body.decode()?)?, held));
+    let is_large = body.is_large(collector.catalog.bytes_checked_at_once());
+    aside(collector, is_large, held, move |collector| work(collector, &body.decode()?)).await
+}
+
+/// Runs work on a body; on a large one, on a thread for blocking work. The work goes on when its client disconnects, so the
+/// work holds the permits.
+pub(crate) async fn aside<T: Send + 'static>(
+    collector: &Arc<Collector>,
+    is_large: bool,
+    held: Held,
+    work: impl FnOnce(&Collector) -> Result<T, Problem> + Send + 'static,
+) -> Result<(T, Held), Problem> {
+    if !is_large {
+        return Ok((work(collector)?, held));
     }
     let (collector, span) = (Arc::clone(collector), tracing::Span::current());
-    let work = move || span.in_scope(|| Ok((work(&collector, &body.decode()?)?, held)));
+    let work = move || span.in_scope(|| Ok((work(&collector)?, held)));
     match tokio::task::spawn_blocking(work).await {
-        Ok(prepared) => prepared,
+        Ok(done) => done,
         Err(error) => {
             tracing::error!(%error, "preparing events failed");
             Err(Problem::Internal)

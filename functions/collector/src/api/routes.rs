@@ -3,6 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use axum::{
+    Router,
     extract::{Request, State},
     http::header,
     routing::{MethodRouter, get, post},
@@ -12,6 +13,7 @@ use weir_core::{Catalog, catalog::Definition};
 
 use crate::{
     Collector,
+    adapters::{PROTOCOLS, take},
     api::{
         answers,
         caller::{Reader, Writer},
@@ -72,6 +74,9 @@ pub(crate) const FIXED: [Route<Catalog>; 16] = [
     route(Get, "/docs/{file}", Open, |_| get(docs::beside), None),
     route(Get, "/weir.js", Open, |_| get(script::weir_js), Some(open::get_script)),
 ];
+
+/// The beginning of a path that has a key: `adapters/key.rs`.
+const WITH_KEY: &str = "/k/{key}";
 
 /// The routes of each event type, below its own.
 const OF_A_TYPE: [Route<Definition>; 2] = [
@@ -167,4 +172,27 @@ fn openapi_json() -> MethodRouter<Arc<Collector>> {
         let document = document.get_or_init(|| openapi::text(catalog, operations(catalog))).clone();
         ([(header::CONTENT_TYPE, "application/json")], document)
     })
+}
+
+/// Adds the routes of vendors' clients, each below a key too.
+pub(crate) fn foreign(mut router: Router<Arc<Collector>>) -> Router<Arc<Collector>> {
+    for protocol in PROTOCOLS {
+        for (method, path) in protocol.routes() {
+            for path in [(*path).to_owned(), format!("{WITH_KEY}{path}")] {
+                let take = async move |State(collector): State<Arc<Collector>>, request: Request| {
+                    take::take(collector, protocol, request).await
+                };
+                router = match method {
+                    Get => router.route(&path, get(take)),
+                    Post => router.route(&path, post(take)),
+                };
+            }
+        }
+    }
+    router
+}
+
+/// Returns the paths of vendors' clients, which no event type may have.
+pub(crate) fn foreign_paths() -> impl Iterator<Item = &'static str> {
+    PROTOCOLS.iter().flat_map(|protocol| protocol.routes()).map(|(_, path)| *path)
 }
