@@ -19,6 +19,7 @@
 //!
 //! A route that takes no events, such as a vendor's settings, is an open route of `api/routes.rs`.
 
+pub(crate) mod cloudevents;
 pub(crate) mod identity;
 pub(crate) mod key;
 pub(crate) mod message;
@@ -32,4 +33,4 @@ pub(crate) mod take;
 use protocol::Protocol;
 
 /// All protocols.
-pub(crate) const PROTOCOLS: [&dyn Protocol; 1] = [&segment::Segment];
+pub(crate) const PROTOCOLS: [&dyn Protocol; 2] = [&segment::Segment, &cloudevents::CloudEvents];

@@ -58,6 +58,8 @@ pub(crate) struct Message<'a> {
     pub(crate) general: General,
     /// The name of what happened, for [`General::Track`].
     pub(crate) event: Option<Cow<'a, str>>,
+    /// A shorter name for it, which is looked for in the catalog after that one.
+    pub(crate) event_below: Option<Cow<'a, str>>,
     /// The client's identity for the message. [`identity`] makes it of a foreign one.
     pub(crate) id: Option<EventId>,
     /// When it happened. A foreign time that cannot be read belongs into the context.
@@ -101,6 +103,7 @@ impl<'a> Message<'a> {
         Self {
             general,
             event: None,
+            event_below: None,
             id: None,
             occurred_at: None,
             who: Who::default(),
@@ -176,8 +179,10 @@ impl<'a> Message<'a> {
         if self.general != General::Track {
             return None;
         }
-        let named = names::event_type(self.event.as_deref()?)?;
-        (General::named(named.as_str()).is_none() && catalog.get(&named).is_some()).then_some(named)
+        let is_own =
+            |named: &EventType| General::named(named.as_str()).is_none() && catalog.get(named).is_some();
+        let names = [&self.event, &self.event_below].into_iter().flatten();
+        names.filter_map(|name| names::event_type(name)).find(is_own)
     }
 
     /// Returns the page view that the message is, if the catalog's type of that name takes it.

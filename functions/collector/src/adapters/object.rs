@@ -81,6 +81,11 @@ pub(crate) fn members(value: &RawValue) -> Option<Members<'_>> {
     weir_core::json::members(value.get()).ok()
 }
 
+/// Returns the first member of this name.
+pub(crate) fn find<'a>(members: &Members<'a>, name: &str) -> Option<&'a RawValue> {
+    members.iter().find(|(found, _)| found == name).map(|(_, value)| *value)
+}
+
 /// Returns the text of a value that is a string.
 pub(crate) fn text(value: &RawValue) -> Option<Cow<'_, str>> {
     #[derive(serde::Deserialize)]

@@ -54,3 +54,54 @@ pub(crate) trait Protocol: Sync {
 pub(crate) fn rejected(outcomes: &[Outcome]) -> usize {
     outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Rejected { .. })).count()
 }
+
+/// Translates in tests.
+#[cfg(test)]
+pub(crate) mod testing {
+    use axum::http::{HeaderName, HeaderValue};
+    use serde_json::Value;
+    use weir_core::{Catalog, Event, catalog::Budget};
+
+    use super::*;
+
+    /// Returns a request to a path with a query, with these headers.
+    pub(crate) fn request(uri: &str, headers: &[(&'static str, &[u8])], body: impl Into<Bytes>) -> Foreign {
+        let uri: Uri = uri.parse().unwrap();
+        let header = |(name, value): &(&'static str, &[u8])| {
+            (HeaderName::from_static(name), HeaderValue::from_bytes(value).unwrap())
+        };
+        let headers = headers.iter().map(header).collect();
+        Foreign { path: uri.path().to_owned(), uri, headers, body: body.into() }
+    }
+
+    /// Returns the request with its body decoded.
+    pub(crate) fn decoded(protocol: &dyn Protocol, mut request: Foreign) -> Foreign {
+        if let Ok(Some(body)) = protocol.decoded(&request) {
+            request.body = body;
+        }
+        request
+    }
+
+    /// Returns the events that a request becomes, or why it has none. Each is one that can be read, or no message.
+    pub(crate) fn events(protocol: &dyn Protocol, request: Foreign) -> Result<Vec<Value>, String> {
+        let request = decoded(protocol, request);
+        let messages = protocol.messages(&request).map_err(|violation| violation.message)?;
+        let (mut events, catalog, mut budget) =
+            (Vec::new(), Catalog::built_in().unwrap(), Budget::of_a_request());
+        for message in messages {
+            let is_one = message.unknown.is_none();
+            let mut texts = Vec::new();
+            message.write(&catalog, &mut budget, &mut texts);
+            for text in texts {
+                let text = String::from_utf8(text).unwrap();
+                let read = Event::read(&text);
+                let is_for_this = |message: &str| !(message.contains("twice") || message.contains("at most"));
+                let wrong =
+                    read.err().filter(|errors| is_one && errors.iter().any(|one| is_for_this(&one.message)));
+                assert!(wrong.is_none(), "{wrong:?} in {text}");
+                events.push(serde_json::from_str(&text).unwrap());
+            }
+        }
+        Ok(events)
+    }
+}

@@ -16,7 +16,7 @@ use crate::{
     adapters::{
         identity,
         message::{General, Message, Page, time},
-        object::{self, Members, Object, Part, id, members, text},
+        object::{self, Members, Object, Part, find, id, members, text},
         protocol::{Foreign, Protocol, rejected},
     },
     api::routes::Method::{self, Post},
@@ -240,10 +240,6 @@ fn look_at_page<'a>(message: &mut Message<'a>) {
         message.fields.put("url", Part::Text(url.clone()));
         message.page = Some(Page { url, referrer, user_agent });
     }
-}
-
-fn find<'a>(members: &Members<'a>, name: &str) -> Option<&'a RawValue> {
-    members.iter().find(|(found, _)| found == name).map(|(_, value)| *value)
 }
 
 /// Returns whether a field is not there yet, and the value begins like one of its kind.

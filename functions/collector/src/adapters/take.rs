@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::{
+    body::Body,
     extract::{FromRequestParts, Request},
     http::request::Parts,
     response::Response,
@@ -43,6 +44,27 @@ pub(crate) async fn take(
         Presented::Nowhere => None,
         presented => Some(writer(&mut parts, &collector, presented).await?),
     };
+    take_of(collector, protocol, early, parts, sent).await
+}
+
+/// Takes a foreign request whose caller is known.
+pub(crate) async fn take_from(
+    collector: Arc<Collector>,
+    protocol: &'static dyn Protocol,
+    writer: Writer,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (parts, sent) = request.into_parts();
+    take_of(collector, protocol, Some(writer), parts, sent).await
+}
+
+async fn take_of(
+    collector: Arc<Collector>,
+    protocol: &'static dyn Protocol,
+    early: Option<Writer>,
+    mut parts: Parts,
+    sent: Body,
+) -> Result<Response, Problem> {
     let (sent, held) = body(&collector, &parts, sent).await?;
     let is_large = sent.is_large(collector.catalog.bytes_checked_at_once());
     let head = Foreign {

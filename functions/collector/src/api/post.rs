@@ -14,6 +14,10 @@ use weir_core::EventType;
 
 use crate::{
     Collector,
+    adapters::{
+        cloudevents::{self, CloudEvents},
+        take,
+    },
     api::{caller::Writer, problem::Problem, reason::Reason},
     intake::{
         body::{self, Sent},
@@ -39,6 +43,9 @@ pub(crate) async fn events(
     writer: Writer,
     request: Request,
 ) -> Result<Response, Problem> {
+    if cloudevents::form(request.headers()).is_some() {
+        return take::take_from(collector, &CloudEvents, writer, request).await;
+    }
     let (parts, body) = request.into_parts();
     let ndjson = is_ndjson(&parts.headers);
     let (body, held) = whole(&collector, &writer, &parts, body).await?;
@@ -153,7 +160,7 @@ pub(crate) async fn aside<T: Send + 'static>(
 
 /// The answer of `POST /events`: 200 all stored, now or before, 207 some, 422 none valid, 503 none stored that should have
 /// been.
-fn answer(outcomes: &[Outcome]) -> Result<Response, Problem> {
+pub(crate) fn answer(outcomes: &[Outcome]) -> Result<Response, Problem> {
     let events: ByFate<usize> = outcomes.iter().map(Outcome::fate).collect();
     let durable = events.stored + events.duplicates;
     let answer: Map<String, Value> = [
