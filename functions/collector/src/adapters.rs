@@ -25,12 +25,21 @@ pub(crate) mod key;
 pub(crate) mod message;
 pub(crate) mod names;
 pub(crate) mod object;
+mod posthog;
 pub(crate) mod protocol;
 pub(crate) mod redact;
 mod segment;
+mod snowplow;
 pub(crate) mod take;
 
 use protocol::Protocol;
 
 /// All protocols.
-pub(crate) const PROTOCOLS: [&dyn Protocol; 2] = [&segment::Segment, &cloudevents::CloudEvents];
+pub(crate) const PROTOCOLS: [&dyn Protocol; 6] = [
+    &segment::Segment,
+    &cloudevents::CloudEvents,
+    &posthog::PostHog,
+    &posthog::Settings,
+    &snowplow::Lists,
+    &snowplow::Pixel,
+];
