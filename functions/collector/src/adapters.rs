@@ -24,6 +24,7 @@ pub(crate) mod key;
 pub(crate) mod message;
 pub(crate) mod names;
 pub(crate) mod object;
+mod pixel;
 pub(crate) mod protocol;
 pub(crate) mod redact;
 mod segment;
@@ -32,4 +33,4 @@ pub(crate) mod take;
 use protocol::Protocol;
 
 /// All protocols.
-pub(crate) const PROTOCOLS: [&dyn Protocol; 1] = [&segment::Segment];
+pub(crate) const PROTOCOLS: [&dyn Protocol; 2] = [&pixel::Pixel, &segment::Segment];

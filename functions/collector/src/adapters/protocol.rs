@@ -7,7 +7,7 @@ use axum::{
 };
 use bytes::Bytes;
 use serde_json::json;
-use weir_core::Violation;
+use weir_core::{Catalog, Violation};
 
 use crate::{
     adapters::message::Message,
@@ -42,7 +42,7 @@ pub(crate) trait Protocol: Sync {
     }
 
     /// Translates the request's messages. The error says why the body has none; then the body is kept as a rejected event.
-    fn messages<'a>(&self, request: &'a Foreign) -> Result<Vec<Message<'a>>, Violation>;
+    fn messages<'a>(&self, request: &'a Foreign, catalog: &Catalog) -> Result<Vec<Message<'a>>, Violation>;
 
     /// Returns the answer to a request whose events are all durable, or rejected for good. There is one outcome a message.
     fn taken(&self, outcomes: &[Outcome]) -> Response {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     extract::{FromRequestParts, Request},
-    http::request::Parts,
+    http::{Method, request::Parts},
     response::Response,
 };
 use bytes::Bytes;
@@ -36,6 +36,10 @@ pub(crate) async fn take(
     protocol: &'static dyn Protocol,
     request: Request,
 ) -> Result<Response, Problem> {
+    // A router answers HEAD by the handler of GET, and a GET of these stores an event.
+    if *request.method() == Method::HEAD {
+        return Err(Problem::MethodNotAllowed);
+    }
     let (mut parts, sent) = request.into_parts();
     let presented = key::of_head(&mut parts)?;
     // A key in the head is checked before the body is read.
@@ -88,7 +92,7 @@ pub(crate) async fn take(
 }
 
 /// Returns the caller, if the access key may do what its place allows.
-async fn writer(
+pub(crate) async fn writer(
     parts: &mut Parts,
     collector: &Arc<Collector>,
     presented: Presented,
@@ -109,7 +113,7 @@ fn prepare(
         let sizes = vec![prepared.len()];
         Ok((prepared, sizes))
     };
-    let messages = match protocol.messages(request) {
+    let messages = match protocol.messages(request, &collector.catalog) {
         Ok(messages) if messages.len() > MAX_EVENTS => {
             return Err(Problem::TooManyEvents { limit: MAX_EVENTS });
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{
     Json,
     body::Body,
-    extract::{Request, State},
+    extract::{FromRequestParts, Request, State},
     http::{HeaderMap, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
@@ -14,6 +14,7 @@ use weir_core::EventType;
 
 use crate::{
     Collector,
+    adapters::{key, take},
     api::{caller::Writer, problem::Problem, reason::Reason},
     intake::{
         body::{self, Sent},
@@ -34,12 +35,19 @@ pub(crate) struct Held {
 }
 
 /// `POST /events`: one event or many, of any types.
+///
+/// A beacon has no `Authorization`, as a browser would have to ask the server before it sends one. Its key is in the URL.
 pub(crate) async fn events(
     State(collector): State<Arc<Collector>>,
-    writer: Writer,
     request: Request,
 ) -> Result<Response, Problem> {
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
+    let writer = if key::is_in_url(&parts.uri) {
+        let presented = key::of_head(&mut parts)?;
+        take::writer(&mut parts, &collector, presented).await?
+    } else {
+        Writer::from_request_parts(&mut parts, &collector).await?
+    };
     let ndjson = is_ndjson(&parts.headers);
     let (body, held) = whole(&collector, &writer, &parts, body).await?;
     let username = writer.username;
