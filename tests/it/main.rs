@@ -56,3 +56,4 @@ mod template;
 mod tenants;
 mod traces;
 mod users;
+mod vendors;

@@ -25,6 +25,7 @@ pub(crate) mod key;
 pub(crate) mod message;
 pub(crate) mod names;
 pub(crate) mod object;
+mod pixel;
 mod posthog;
 pub(crate) mod protocol;
 pub(crate) mod redact;
@@ -34,12 +35,12 @@ pub(crate) mod take;
 
 use protocol::Protocol;
 
-/// All protocols.
+/// All protocols with routes of their own. CloudEvents come by the route of all events.
 pub(crate) const PROTOCOLS: [&dyn Protocol; 6] = [
+    &pixel::Pixel,
     &segment::Segment,
-    &cloudevents::CloudEvents,
     &posthog::PostHog,
     &posthog::Settings,
     &snowplow::Lists,
-    &snowplow::Pixel,
+    &snowplow::Picture,
 ];

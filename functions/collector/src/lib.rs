@@ -26,6 +26,7 @@ pub use api::{
     path::tidy,
     reserved::check_routes,
     router::{no_room, router},
+    routes::client_routes,
 };
 #[cfg(feature = "lambda")]
 pub use host::gateway::{Gateway, GatewayAuthentication, GatewayError};

@@ -71,12 +71,13 @@ fn setup() -> Setup {
     Setup { function, aws, stream_fails, counting }
 }
 
-fn variables(url: &str) -> [(&str, &str); 7] {
+fn variables(url: &str) -> [(&str, &str); 8] {
     [
         ("WEIR_STREAM", "weir-stream"),
         ("WEIR_COUNTS_TABLE", "weir-counts"),
         ("WEIR_IDS_TABLE", "weir-recent-ids"),
         ("WEIR_LATEST_TABLE", "weir-latest"),
+        ("WEIR_USERS_TABLE", "weir-users"),
         ("WEIR_LAKE_BUCKET", "weir-lake"),
         ("AWS_ENDPOINT_URL", url),
         ("WEIR_LOG", "trace"),
@@ -158,9 +159,14 @@ fn lines(aws: &StubAws) -> Vec<Value> {
 #[test]
 fn a_missing_or_wrong_variable_is_named() {
     let all = variables("http://127.0.0.1:9");
-    for name in
-        ["WEIR_STREAM", "WEIR_COUNTS_TABLE", "WEIR_IDS_TABLE", "WEIR_LATEST_TABLE", "WEIR_LAKE_BUCKET"]
-    {
+    for name in [
+        "WEIR_STREAM",
+        "WEIR_COUNTS_TABLE",
+        "WEIR_IDS_TABLE",
+        "WEIR_LATEST_TABLE",
+        "WEIR_LAKE_BUCKET",
+        "WEIR_USERS_TABLE",
+    ] {
         let others: Vec<_> = all.into_iter().filter(|(other, _)| *other != name).collect();
         let mut function = Function::start(PROGRAM, &others);
         let Outcome::CannotStart(told) = function.outcome() else { panic!("{}", function.told()) };

@@ -49,6 +49,7 @@ fn each_role_may_do_what_its_work_needs_and_no_more() {
                 ("dynamodb:DeleteItem", "${RecentIdsTable.Arn}"),
                 ("dynamodb:GetItem", "${CountsTable.Arn}"),
                 ("dynamodb:GetItem", "${RecentIdsTable.Arn}"),
+                ("dynamodb:GetItem", "${UsersTable.Arn}"),
                 ("dynamodb:PutItem", "${RecentIdsTable.Arn}"),
                 ("dynamodb:Query", "${CountsTable.Arn}"),
                 ("dynamodb:Query", "${LatestTable.Arn}"),

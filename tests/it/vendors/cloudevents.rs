@@ -87,18 +87,15 @@ fn cloudevents_need_the_key_of_every_event_or_one_in_the_path_that_reads_nothing
     let weir = shared();
     let [write, read, both] = ["write", "read", "both"].map(|scope| key(&weir, "cloud-keys", scope));
     let body = event("1").to_string();
-    let send = |path: &str, who: Option<&str>| {
-        weir.request("POST", who, path, &STRUCTURED, body.as_bytes())
-    };
+    let send = |path: &str, who: Option<&str>| weir.request("POST", who, path, &STRUCTURED, body.as_bytes());
     send("/events", None).problem(401, "unauthorized");
     send("/events", Some("cloud-keys:wrong")).problem(401, "unauthorized");
     send("/events", Some(&read)).problem(403, "out-of-scope");
     assert_eq!(send("/events", Some(&both)).status, 200);
     // A sender that knows an address only.
-    send("/cloudevents", None).problem(401, "unauthorized");
-    send(&format!("/k/{both}/cloudevents"), None).problem(403, "out-of-scope");
-    assert_eq!(send(&format!("/k/{write}/cloudevents"), None).json()["duplicates"], 1);
-    assert_eq!(send("/cloudevents", Some(&write)).json()["duplicates"], 1);
+    send(&format!("/k/{both}/events"), None).problem(403, "out-of-scope");
+    assert_eq!(send(&format!("/k/{write}/events"), None).json()["duplicates"], 1);
+    assert_eq!(send(&format!("/events?key={write}"), None).json()["duplicates"], 1);
     weir.wait_until_filed();
     assert_eq!(stored(&weir, "cloud-keys", "track").len(), 1);
 }
@@ -124,7 +121,9 @@ fn bad_cloudevents_are_the_senders_fault_and_kept_as_rejected_events() {
         assert_eq!((answer.status, &answer.json()["rejected"]), (422, &json!(1)), "{}", answer.text());
     }
     // An odd id is one all the same, and an odd time is kept for what it is.
-    for (id, time) in [("é".repeat(900), json!("yesterday")), ("..".to_owned(), json!("2026-11-20T13:00:05Z"))] {
+    for (id, time) in
+        [("é".repeat(900), json!("yesterday")), ("..".to_owned(), json!("2026-11-20T13:00:05Z"))]
+    {
         let mut odd = event(&id);
         odd["time"] = time;
         for expected in ["stored", "duplicates"] {
@@ -135,7 +134,12 @@ fn bad_cloudevents_are_the_senders_fault_and_kept_as_rejected_events() {
     let gzip = [STRUCTURED[0], ("content-encoding", "gzip")];
     weir.post_as(&who, "/events", &whole, &gzip).problem(422, "undecodable-body");
     // A page's own request is one of another origin as ever.
-    let page = [STRUCTURED[0], ("origin", "https://a.example"), ("sec-fetch-mode", "no-cors"), ("sec-fetch-site", "cross-site")];
+    let page = [
+        STRUCTURED[0],
+        ("origin", "https://a.example"),
+        ("sec-fetch-mode", "no-cors"),
+        ("sec-fetch-site", "cross-site"),
+    ];
     let header = basic(&who);
     let page = [&page[..], &[("authorization", &*header)]].concat();
     weir.request("POST", None, "/events", &page, whole.as_bytes()).problem(403, "origin-not-allowed");

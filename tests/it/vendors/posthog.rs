@@ -54,7 +54,8 @@ fn sends_all(weir: &Weir, user: &str, program: &str, form: &str) {
     if program.ends_with(".py") {
         assert_eq!(order["properties"]["long"], json!(12_345_678_901_234_567_890_u64));
         assert!(tracks.iter().any(|track| track["event"] == "$exception"));
-        let loops: BTreeSet<u64> = tracks.iter().filter_map(|track| track["properties"]["n"].as_u64()).collect();
+        let loops: BTreeSet<u64> =
+            tracks.iter().filter_map(|track| track["properties"]["n"].as_u64()).collect();
         assert_eq!(loops.len(), 50);
     }
     assert!(stored(weir, user, "rejected").is_empty(), "{user}");
@@ -180,7 +181,10 @@ fn bad_requests_of_posthogs_protocol_are_the_clients_fault_and_keep_what_can_be_
     let tracks = stored(&weir, "posthog-bad", "track");
     assert_eq!(tracks.len(), 10_002);
     let odd = tracks.iter().find(|track| track["context"]["timestamp"] == "yesterday").unwrap();
-    assert_eq!((&odd["context"]["distinct_id"], &odd["context"]["properties"]), (&json!({"a": 1}), &json!([1])));
+    assert_eq!(
+        (&odd["context"]["distinct_id"], &odd["context"]["properties"]),
+        (&json!({"a": 1}), &json!([1]))
+    );
     let rejected = stored(&weir, "posthog-bad", "rejected");
     assert_eq!(rejected.len(), 8, "{rejected:?}");
     let secret = write.split_once(':').unwrap().1;

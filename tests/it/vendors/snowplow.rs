@@ -81,9 +81,8 @@ fn a_server_that_is_killed_in_the_middle_loses_no_event_of_snowplows_client_and_
     let (write, read) = (key(&weir, "ann", "write"), key(&weir, "ann", "read"));
     let gate = Gate::start(&weir.url());
     let endpoint = format!("{}/k/{write}", gate.url());
-    let client = thread::spawn(move || {
-        run("snowplow_client.py", &[&endpoint, "post", "base64", &LOOPS.to_string()])
-    });
+    let client =
+        thread::spawn(move || run("snowplow_client.py", &[&endpoint, "post", "base64", &LOOPS.to_string()]));
     let count =
         |weir: &Weir| weir.get_as(&read, "/client/track/count?event=Loop").json()["count"].as_u64().unwrap();
     eventually("the client is at it", || count(&weir) > 100);
@@ -102,7 +101,9 @@ fn event(id: &str) -> Value {
 fn bad_requests_of_snowplows_protocol_are_the_clients_fault_and_keep_what_can_be_kept() {
     let weir = shared();
     let [write, both, read] = ["write", "both", "read"].map(|scope| key(&weir, "snowplow-bad", scope));
-    let list = |events: &Value| json!({"schema": "iglu:x/payload_data/jsonschema/1-0-4", "data": events}).to_string();
+    let list = |events: &Value| {
+        json!({"schema": "iglu:x/payload_data/jsonschema/1-0-4", "data": events}).to_string()
+    };
     let post = |path: &str, body: &[u8]| weir.request("POST", None, path, &[], body);
     let get = |path: &str| weir.request("GET", None, path, &[], b"");
     let good = list(&json!([event("good")]));

@@ -16,7 +16,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use percent_encoding::percent_decode;
 use serde_json::value::RawValue;
-use weir_core::Violation;
+use weir_core::{Catalog, Violation};
 
 use crate::{
     adapters::{
@@ -25,11 +25,7 @@ use crate::{
         object::{Object, Part, members, text},
         protocol::{Foreign, Protocol},
     },
-    api::{
-        post,
-        problem::Problem,
-        routes::Method::{self, Post},
-    },
+    api::{post, problem::Problem, routes::Method},
     intake::outcome::Outcome,
 };
 
@@ -38,7 +34,7 @@ pub(crate) struct CloudEvents;
 
 impl Protocol for CloudEvents {
     fn routes(&self) -> &'static [(Method, &'static str)] {
-        &[(Post, "/cloudevents")]
+        &[]
     }
 
     fn decoded(&self, request: &Foreign) -> Result<Option<Bytes>, Problem> {
@@ -46,7 +42,7 @@ impl Protocol for CloudEvents {
         Ok(is_binary.then(|| structured(&request.headers, &request.body).into()))
     }
 
-    fn messages<'a>(&self, request: &'a Foreign) -> Result<Vec<Message<'a>>, Violation> {
+    fn messages<'a>(&self, request: &'a Foreign, _: &Catalog) -> Result<Vec<Message<'a>>, Violation> {
         let body = std::str::from_utf8(&request.body).map_err(|_| wrong("the body is not valid UTF-8"))?;
         let body = body.trim_start_matches('\u{feff}').trim_ascii();
         let json = |error: serde_json::Error| wrong(&format!("not valid JSON: {error}"));
@@ -357,7 +353,7 @@ mod tests {
             let headers = [STRUCTURED, BATCHED, ("ce-specversion", b"1.0")];
             let headers = [headers[form], ("ce-id", &value[..]), ("ce-source", &value[..]), ("ce-type", &value[..])];
             let request = decoded(&CloudEvents, request("/events", &headers, body));
-            let _ = CloudEvents.messages(&request);
+            let _ = CloudEvents.messages(&request, &Catalog::default());
         }
 
         #[test]

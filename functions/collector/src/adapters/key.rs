@@ -4,8 +4,9 @@
 //! it as a Basic user name, in the URL or in the body. Wherever it was, it becomes the usual `Authorization` header of the
 //! request, so that the host checks it as ever: the same cache, the same limits on failed sign-ins, the same work.
 //!
-//! Keys in URLs, bodies and pages are public. So outside the header only generated secrets are taken, which cannot be guessed,
-//! and only access keys that can write and do nothing else ([`Presented::OutsideHeader`]).
+//! Only generated secrets are taken, which cannot be guessed: a chosen password belongs to a person. Keys in URLs, bodies and
+//! pages are public, so outside the header only access keys are taken that can write and do nothing else
+//! ([`Presented::OutsideHeader`]).
 
 use axum::http::{HeaderValue, Uri, header, request::Parts};
 use base64::{Engine, prelude::BASE64_STANDARD};
@@ -20,7 +21,7 @@ pub(crate) const BELOW: &str = "/k/";
 /// The parameter of a query that is a key.
 const PARAMETER: &str = "key";
 
-/// The longest key: a name of 48 bytes and a generated secret are far shorter.
+/// The longest text that is looked at: a key is far shorter.
 const MAX_BYTES: usize = 256;
 
 /// Where a request has its credentials.
@@ -34,6 +35,11 @@ pub(crate) enum Presented {
     Nowhere,
 }
 
+/// The mark of a request whose `Authorization` is a key that was found here. The host checks it by itself, where others are
+/// checked by an authorizer before the API.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Found;
+
 /// Finds the key in the head of a request, and makes it the request's `Authorization`. A key in the URL comes first: a
 /// browser may add credentials of its own to a page's request.
 pub(crate) fn of_head(parts: &mut Parts) -> Result<Presented, NotAuthenticated> {
@@ -42,17 +48,14 @@ pub(crate) fn of_head(parts: &mut Parts) -> Result<Presented, NotAuthenticated> 
         return Ok(Presented::OutsideHeader);
     }
     let mut values = parts.headers.get_all(header::AUTHORIZATION).iter();
-    match (values.next(), values.next()) {
-        (None, _) => Ok(Presented::Nowhere),
-        (Some(value), None) => {
-            if let Some(key) = of_user_name(value) {
-                put(parts, &key)?;
-            }
-            Ok(Presented::InHeader)
-        }
-        // Two headers: the host refuses them.
-        (Some(_), Some(_)) => Ok(Presented::InHeader),
-    }
+    let key = match (values.next(), values.next()) {
+        (None, _) => return Ok(Presented::Nowhere),
+        (Some(value), None) => of_header(value),
+        // Two headers: the caller is ambiguous.
+        (Some(_), Some(_)) => None,
+    };
+    put(parts, &key.ok_or(NotAuthenticated::Refused)?)?;
+    Ok(Presented::InHeader)
 }
 
 /// Makes a key that was found in the body the request's `Authorization`.
@@ -98,13 +101,12 @@ fn of_url(uri: &Uri) -> Option<Option<Key>> {
     pairs.find(|(name, _)| *name == PARAMETER).map(|(_, value)| decoded(value))
 }
 
-/// Returns the key that a client sent as a Basic user name, with an empty password: decoded, it ends in a colon. No generated
-/// secret ends so, and a password that was chosen is left as it is.
-fn of_user_name(header: &HeaderValue) -> Option<Key> {
+/// Returns the key in the header: as a Basic user name with an empty password, so that it ends in a colon once it is decoded,
+/// or as a user name and its password. No generated secret ends in a colon.
+fn of_header(header: &HeaderValue) -> Option<Key> {
     let (scheme, token) = header.to_str().ok()?.trim().split_once(' ')?;
     let sent = String::from_utf8(BASE64_STANDARD.decode(token.trim()).ok()?).ok()?;
-    let is_one = scheme.eq_ignore_ascii_case("basic") && sent.ends_with(':');
-    is_one.then(|| Key::read(&sent)).flatten()
+    scheme.eq_ignore_ascii_case("basic").then(|| Key::read(&sent)).flatten()
 }
 
 fn put(parts: &mut Parts, key: &Key) -> Result<(), NotAuthenticated> {
@@ -112,6 +114,7 @@ fn put(parts: &mut Parts, key: &Key) -> Result<(), NotAuthenticated> {
     let mut header = HeaderValue::try_from(header).map_err(|_| NotAuthenticated::Refused)?;
     header.set_sensitive(true);
     parts.headers.insert(header::AUTHORIZATION, header);
+    parts.extensions.insert(Found);
     Ok(())
 }
 
@@ -142,7 +145,6 @@ mod tests {
         for (uri, basic, place, expected) in [
             ("/v1/batch", Some("ann:weir_x:"), InHeader, "ann:weir_x"),
             ("/v1/batch", Some("ann:weir_x"), InHeader, "ann:weir_x"),
-            ("/v1/batch", Some("ann:chosen:"), InHeader, "ann:chosen:"),
             ("/events?a=1&key=ann:weir_x", None, OutsideHeader, "ann:weir_x"),
             ("/events?key=ann%3Aweir_x", Some("eve:weir_y"), OutsideHeader, "ann:weir_x"),
             ("/k/ann:weir_x/v1/batch", None, OutsideHeader, "ann:weir_x"),
@@ -159,7 +161,10 @@ mod tests {
     }
 
     #[test]
-    fn a_chosen_password_is_taken_in_the_header_only() {
+    fn only_generated_secrets_are_taken() {
+        for basic in ["ann:password", "ann:password:", "ann", ""] {
+            assert!(of_head(&mut parts("/v1/batch", Some(basic))).is_err(), "{basic}");
+        }
         for uri in [
             "/events?key=ann:password",
             "/k/ann:password/v1/batch",

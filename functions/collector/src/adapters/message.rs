@@ -74,8 +74,9 @@ pub(crate) struct Message<'a> {
     pub(crate) context: Object<'a>,
     /// What a page view needs beside [`Self::who`], of a [`General::Page`].
     pub(crate) page: Option<Page<'a>>,
-    /// A message that is no message of the protocol. It becomes a rejected event, whose reason the catalog gives.
-    pub(crate) unknown: Option<&'a RawValue>,
+    /// The event's text, where nothing is to be translated. A message that is none of the protocol's is one: it becomes a
+    /// rejected event, whose reason the catalog gives.
+    pub(crate) text: Option<Cow<'a, [u8]>>,
 }
 
 /// Whom a message is about.
@@ -111,19 +112,24 @@ impl<'a> Message<'a> {
             properties: None,
             context: Object::default(),
             page: None,
-            unknown: None,
+            text: None,
         }
     }
 
     /// Returns a text that is no message. It becomes a rejected event.
     pub(crate) fn unknown(sent: &'a RawValue) -> Self {
-        Self { unknown: Some(sent), ..Self::new(General::Track) }
+        Self { text: Some(Cow::Borrowed(sent.get().as_bytes())), ..Self::new(General::Track) }
+    }
+
+    /// Returns an event in Weir's own form.
+    pub(crate) fn own(event: &Object<'_>) -> Self {
+        Self { text: Some(Cow::Owned(event.to_text())), ..Self::new(General::Track) }
     }
 
     /// Adds the texts of the message's events: one, or two for a page that is a page view.
     pub(crate) fn write(self, catalog: &Catalog, budget: &mut Budget, texts: &mut Vec<Vec<u8>>) {
-        if let Some(sent) = self.unknown {
-            return texts.push(sent.get().as_bytes().to_vec());
+        if let Some(text) = self.text {
+            return texts.push(text.into_owned());
         }
         let page_view = self.page_view(catalog, budget);
         texts.push(self.text(catalog));

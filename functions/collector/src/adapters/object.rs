@@ -3,7 +3,7 @@
 use std::{borrow::Cow, collections::BTreeSet};
 
 use serde::{Serialize, Serializer, ser::SerializeMap};
-use serde_json::value::RawValue;
+use serde_json::{Value, value::RawValue};
 
 /// A JSON object: members in their order.
 #[derive(Debug, Default)]
@@ -20,7 +20,7 @@ pub(crate) enum Part<'a> {
     Raw(&'a RawValue),
     Text(Cow<'a, str>),
     Number(u64),
-    Flag(bool),
+    Value(Value),
     Object(Object<'a>),
 }
 

@@ -20,7 +20,7 @@ use base64::{
 use bytes::Bytes;
 use percent_encoding::{percent_decode, percent_decode_str};
 use serde_json::{json, value::RawValue};
-use weir_core::Violation;
+use weir_core::{Catalog, Violation};
 
 use crate::{
     adapters::{
@@ -57,7 +57,7 @@ impl Protocol for PostHog {
         key(&envelope).or_else(of_first).map(Cow::into_owned)
     }
 
-    fn messages<'a>(&self, request: &'a Foreign) -> Result<Vec<Message<'a>>, Violation> {
+    fn messages<'a>(&self, request: &'a Foreign, _: &Catalog) -> Result<Vec<Message<'a>>, Violation> {
         let (shared, events) = parts(&request.body)?;
         let bytes: usize = shared.iter().map(|(name, value)| name.len() + value.get().len()).sum();
         if bytes > MAX_SHARED {
@@ -92,7 +92,7 @@ impl Protocol for Settings {
         of_path().or_else(|| PostHog.key(request))
     }
 
-    fn messages<'a>(&self, _: &'a Foreign) -> Result<Vec<Message<'a>>, Violation> {
+    fn messages<'a>(&self, _: &'a Foreign, _: &Catalog) -> Result<Vec<Message<'a>>, Violation> {
         Ok(Vec::new())
     }
 
@@ -413,7 +413,7 @@ mod tests {
             "\\{\"batch\":\\[[\\[\\]{}\",:a0]{0,30}\\]\\}".prop_map(String::into_bytes),
         ]) {
             let request = decoded(&PostHog, request("/e", &[], body));
-            let _ = (PostHog.key(&request), PostHog.messages(&request));
+            let _ = (PostHog.key(&request), PostHog.messages(&request, &Catalog::default()));
         }
 
         #[test]

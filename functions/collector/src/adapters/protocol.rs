@@ -7,7 +7,7 @@ use axum::{
 };
 use bytes::Bytes;
 use serde_json::json;
-use weir_core::Violation;
+use weir_core::{Catalog, Violation};
 
 use crate::{
     adapters::message::Message,
@@ -42,7 +42,7 @@ pub(crate) trait Protocol: Sync {
     }
 
     /// Translates the request's messages. The error says why the body has none; then the body is kept as a rejected event.
-    fn messages<'a>(&self, request: &'a Foreign) -> Result<Vec<Message<'a>>, Violation>;
+    fn messages<'a>(&self, request: &'a Foreign, catalog: &Catalog) -> Result<Vec<Message<'a>>, Violation>;
 
     /// Returns the answer to a request whose events are all durable, or rejected for good. There is one outcome a message.
     fn taken(&self, outcomes: &[Outcome]) -> Response {
@@ -60,7 +60,7 @@ pub(crate) fn rejected(outcomes: &[Outcome]) -> usize {
 pub(crate) mod testing {
     use axum::http::{HeaderName, HeaderValue};
     use serde_json::Value;
-    use weir_core::{Catalog, Event, catalog::Budget};
+    use weir_core::{Event, catalog::Budget};
 
     use super::*;
 
@@ -85,11 +85,11 @@ pub(crate) mod testing {
     /// Returns the events that a request becomes, or why it has none. Each is one that can be read, or no message.
     pub(crate) fn events(protocol: &dyn Protocol, request: Foreign) -> Result<Vec<Value>, String> {
         let request = decoded(protocol, request);
-        let messages = protocol.messages(&request).map_err(|violation| violation.message)?;
         let (mut events, catalog, mut budget) =
             (Vec::new(), Catalog::built_in().unwrap(), Budget::of_a_request());
+        let messages = protocol.messages(&request, &catalog).map_err(|violation| violation.message)?;
         for message in messages {
-            let is_one = message.unknown.is_none();
+            let is_one = message.text.is_none();
             let mut texts = Vec::new();
             message.write(&catalog, &mut budget, &mut texts);
             for text in texts {

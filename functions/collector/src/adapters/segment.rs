@@ -10,7 +10,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde_json::{json, value::RawValue};
-use weir_core::Violation;
+use weir_core::{Catalog, Violation};
 
 use crate::{
     adapters::{
@@ -78,7 +78,7 @@ impl Protocol for Segment {
         own.or_else(of_first).map(Cow::into_owned)
     }
 
-    fn messages<'a>(&self, request: &'a Foreign) -> Result<Vec<Message<'a>>, Violation> {
+    fn messages<'a>(&self, request: &'a Foreign, _: &Catalog) -> Result<Vec<Message<'a>>, Violation> {
         let wrong = |what: &str| Violation::whole(format!("not a request of Segment's protocol: {what}"));
         let body = std::str::from_utf8(&request.body).map_err(|_| wrong("the body is not valid UTF-8"))?;
         let body = body.trim_start_matches('\u{feff}').trim_ascii();
@@ -125,6 +125,10 @@ fn message<'a>(sent: &'a RawValue, of_route: Option<General>, shared: &Members<'
     let mut message = Message::new(general);
     let mut rest = Object::default();
     let mut said_at = None;
+    // RudderStack's clients put what is known of a visitor into the context, and the time of a message beside that of its
+    // request.
+    let traits_in_context = general == General::Identify && find(&members, "traits").is_none();
+    let time_of = ["timestamp", "originalTimestamp"].into_iter().find(|name| find(&members, name).is_some());
     let shared = shared.iter().filter(|(name, _)| find(&members, name).is_none()).cloned();
     let members: Members<'a> = members.iter().cloned().chain(shared).collect();
     for (name, value) in members {
@@ -137,7 +141,7 @@ fn message<'a>(sent: &'a RawValue, of_route: Option<General>, shared: &Members<'
                     continue;
                 }
             }
-            ("timestamp", _) if said_at.is_none() => {
+            (name, _) if Some(name) == time_of && said_at.is_none() => {
                 said_at = time(value);
                 if said_at.is_some() {
                     continue;
@@ -191,7 +195,13 @@ fn message<'a>(sent: &'a RawValue, of_route: Option<General>, shared: &Members<'
                 if let Some(context) = object::members(value) {
                     look_into(&mut message, &context);
                     for (name, value) in context {
-                        message.context.put(name, Part::Raw(value));
+                        let is_traits = traits_in_context && is_new(&message, "traits", value, '{');
+                        let into = if is_traits && name == "traits" {
+                            &mut message.fields
+                        } else {
+                            &mut message.context
+                        };
+                        into.put(name, Part::Raw(value));
                     }
                     continue;
                 }
@@ -245,4 +255,191 @@ fn look_at_page<'a>(message: &mut Message<'a>) {
 /// Returns whether a field is not there yet, and the value begins like one of its kind.
 fn is_new(message: &Message<'_>, name: &str, value: &RawValue, begins: char) -> bool {
     !message.fields.has(name) && value.get().starts_with(begins)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::{HeaderMap, Uri};
+    use bytes::Bytes;
+    use proptest::prelude::*;
+    use serde_json::{Map, Value};
+    use weir_core::catalog::Budget;
+
+    use super::*;
+
+    fn request(path: &str, body: impl Into<Bytes>) -> Foreign {
+        Foreign { path: path.to_owned(), uri: Uri::default(), headers: HeaderMap::new(), body: body.into() }
+    }
+
+    fn events(path: &str, body: &Value) -> Vec<Value> {
+        let (request, catalog) = (request(path, body.to_string()), Catalog::built_in().unwrap());
+        let mut texts = Vec::new();
+        for message in Segment.messages(&request, &catalog).unwrap() {
+            message.write(&catalog, &mut Budget::of_a_request(), &mut texts);
+        }
+        texts.iter().map(|text| serde_json::from_slice(text).unwrap()).collect()
+    }
+
+    #[test]
+    fn the_route_or_the_message_says_what_it_is() {
+        for (path, of) in ROUTES {
+            let sent =
+                json!({"type": "identify", "userId": "u1", "groupId": "g", "previousId": "p", "event": "e"});
+            let expected = of.unwrap_or(General::Identify).name();
+            assert_eq!(events(path, &sent)[0]["event_type"], expected, "{path}");
+        }
+        // The type that the route overrules is kept.
+        assert_eq!(
+            events("/v1/t", &json!({"type": "page", "event": "e"}))[0]["context"],
+            json!({"type": "page"})
+        );
+    }
+
+    #[test]
+    fn a_batch_shares_what_stands_beside_it() {
+        let batch = json!({"batch": [
+            {"type": "track", "event": "a", "messageId": "m1"},
+            {"type": "track", "event": "b", "sentAt": "own"},
+        ], "sentAt": "s", "writeKey": "k", "context": {"ip": "x"}});
+        assert_eq!(
+            events("/v1/batch", &batch),
+            [
+                json!({"event_type": "track", "event_id": "m1", "event": "a", "context": {"ip": "x", "sentAt": "s"}}),
+                json!({"event_type": "track", "event": "b", "context": {"ip": "x", "sentAt": "own"}}),
+            ]
+        );
+        let large = json!({"batch": [], "context": {"a": "x".repeat(MAX_SHARED_BYTES)}}).to_string();
+        assert!(Segment.messages(&request("/v1/batch", large), &Catalog::default()).is_err());
+    }
+
+    #[test]
+    fn rudderstacks_messages_have_their_time_beside_the_requests_and_traits_in_the_context() {
+        let batch = json!({"batch": [{"type": "identify", "originalTimestamp": "2026-11-20T13:00:05.007Z",
+            "context": {"traits": {"plan": "free"}, "ip": "x"}}], "timestamp": "2026-11-20T14:00:00Z"});
+        assert_eq!(
+            events("/v1/batch", &batch),
+            [
+                json!({"event_type": "identify", "occurred_at": 1_795_179_605_007_u64, "traits": {"plan": "free"},
+                "context": {"ip": "x", "timestamp": "2026-11-20T14:00:00Z"}})
+            ]
+        );
+    }
+
+    #[test]
+    fn the_visit_and_the_page_are_found_in_properties_and_context() {
+        let sent = json!({"name": "Home", "properties": {"url": "https://a.example/1", "referrer": "r"}, "anonymousId": "a1",
+            "context": {"sessionId": 1_795_179_605, "userAgent": "Firefox", "page": {"url": "https://a.example/2"}}});
+        let [page, view] = &events("/v1/p", &sent)[..] else { panic!() };
+        assert_eq!(
+            (&page["url"], &page["session_id"]),
+            (&json!("https://a.example/1"), &json!("1795179605"))
+        );
+        assert_eq!(
+            view,
+            &json!({"event_type": "page_view", "url": "https://a.example/1", "session_id": "1795179605",
+                "referral_url": "r", "useragent": "Firefox", "anonymous_id": "a1"})
+        );
+        // A track on the same page is none.
+        let track = json!({"event": "x", "context": sent["context"]});
+        assert_eq!(events("/v1/t", &track).len(), 1);
+    }
+
+    #[test]
+    fn the_key_is_found_in_the_body_and_in_the_messages_of_a_batch() {
+        for (body, key) in [
+            (json!({"writeKey": "a:weir_b"}), Some("a:weir_b")),
+            (json!({"batch": [{"writeKey": "a:weir_b"}]}), Some("a:weir_b")),
+            (json!({"batch": []}), None),
+            (json!({"batch": [7]}), None),
+            (json!({"writeKey": 7}), None),
+            (json!([]), None),
+        ] {
+            assert_eq!(Segment.key(&request("/v1/b", body.to_string())).as_deref(), key, "{body}");
+        }
+    }
+
+    /// JSON that looks like a message, each of whose texts and numbers is another one.
+    fn message() -> impl Strategy<Value = Value> {
+        let name = "type|event|properties|traits|userId|anonymousId|groupId|previousId|name|category|timestamp|messageId|context\
+            |sentAt|time|username|event_type|event_id|session_id|user_id|page|url|referrer|sessionId|a_?_?";
+        let leaf =
+            prop_oneof![Just(Value::from("leaf")), Just(Value::from(1)), Just(json!([])), Just(json!(true))];
+        let value = leaf.prop_recursive(3, 12, 5, move |inner| {
+            prop::collection::vec((name, inner), 0..6)
+                .prop_map(|members| Value::from(Map::from_iter(members)))
+        });
+        (
+            prop::collection::vec((name, value), 0..14),
+            prop::option::of("track|page|screen|identify|group|alias|\\PC"),
+            any::<bool>(),
+        )
+            .prop_map(|(members, of, is_click)| {
+                let mut object = Map::from_iter(members);
+                object.extend(of.map(|of| ("type".to_owned(), Value::from(of))));
+                if is_click {
+                    object.insert("event".to_owned(), Value::from("Button Click"));
+                }
+                let mut value = Value::Object(object);
+                number(&mut value, &mut 0);
+                value
+            })
+    }
+
+    /// Makes each leaf another one, but for the type.
+    fn number(value: &mut Value, next: &mut u64) {
+        *next += 1;
+        match value {
+            Value::Object(members) => {
+                members
+                    .iter_mut()
+                    .filter(|(name, _)| *name != "type")
+                    .for_each(|(_, value)| number(value, next));
+            }
+            Value::String(text) if text == "leaf" => *text = format!("<{next}>"),
+            Value::Number(number) => *number = (1_000_000 + *next).into(),
+            _ => {}
+        }
+    }
+
+    fn leaves(value: &Value, found: &mut Vec<String>) {
+        match value {
+            Value::Object(members) => members.values().for_each(|value| leaves(value, found)),
+            Value::String(text) => found.push(text.clone()),
+            Value::Number(number) => found.push(number.to_string()),
+            _ => {}
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_of_a_message_is_lost(sent in message(), batch: bool, shared in message()) {
+            let body = if batch { json!({"batch": [sent], "more": shared}) } else { sent.clone() };
+            let events = events("/v1/batch", &body);
+            let mut kept = Vec::new();
+            events.iter().for_each(|event| leaves(event, &mut kept));
+            let mut expected = Vec::new();
+            leaves(&sent, &mut expected);
+            for leaf in expected {
+                let is_id = events.iter().any(|event| {
+                    let id = identity::event_id(&leaf);
+                    id.is_some_and(|id| event["event_id"] == id.as_str())
+                });
+                let is_kept = kept.contains(&leaf) || is_id || leaf.parse().is_ok_and(|millis: u64| events[0]["occurred_at"] == millis);
+                prop_assert!(is_kept || events[0]["event_type"].is_string(), "{leaf} of {sent} is not in {events:?}");
+                prop_assert!(is_kept || leaf == sent["type"] || leaf == sent["event"], "{leaf} of {sent} is not in {events:?}");
+            }
+        }
+
+        #[test]
+        fn no_body_makes_it_panic_and_each_message_becomes_events(body in "\\PC{0,60}|\\{\"batch\":\\[[\\[\\]{}\",:a0]{0,20}\\]\\}") {
+            let request = request("/v1/t", body);
+            let _ = Segment.key(&request);
+            let catalog = Catalog::default();
+            for message in Segment.messages(&request, &catalog).unwrap_or_default() {
+                let mut texts = Vec::new();
+                message.write(&catalog, &mut Budget::of_a_request(), &mut texts);
+                prop_assert!((1..=2).contains(&texts.len()));
+            }
+        }
+    }
 }

@@ -7,10 +7,7 @@
 
 use std::borrow::Cow;
 
-use axum::{
-    http::header,
-    response::{IntoResponse, Response},
-};
+use axum::response::{IntoResponse, Response};
 use base64::{
     Engine,
     alphabet::URL_SAFE,
@@ -19,13 +16,14 @@ use base64::{
 use bytes::Bytes;
 use percent_encoding::percent_decode_str;
 use serde_json::value::RawValue;
-use weir_core::{Timestamp, Violation};
+use weir_core::{Catalog, Timestamp, Violation};
 
 use crate::{
     adapters::{
         identity,
         message::{General, Message, Page},
         object::{Members, Object, Part, find, id, members, text},
+        pixel,
         protocol::{Foreign, Protocol},
     },
     api::{
@@ -39,7 +37,7 @@ use crate::{
 pub(crate) struct Lists;
 
 /// The requests for a picture.
-pub(crate) struct Pixel;
+pub(crate) struct Picture;
 
 impl Protocol for Lists {
     fn routes(&self) -> &'static [(Method, &'static str)] {
@@ -50,7 +48,7 @@ impl Protocol for Lists {
         Ok(unpacked(&request.body).map(Bytes::from))
     }
 
-    fn messages<'a>(&self, request: &'a Foreign) -> Result<Vec<Message<'a>>, Violation> {
+    fn messages<'a>(&self, request: &'a Foreign, _: &Catalog) -> Result<Vec<Message<'a>>, Violation> {
         messages(&request.body)
     }
 
@@ -59,7 +57,7 @@ impl Protocol for Lists {
     }
 }
 
-impl Protocol for Pixel {
+impl Protocol for Picture {
     fn routes(&self) -> &'static [(Method, &'static str)] {
         &[(Get, "/i")]
     }
@@ -69,19 +67,14 @@ impl Protocol for Pixel {
         Ok(Some(unpacked(body.as_bytes()).unwrap_or(body).into()))
     }
 
-    fn messages<'a>(&self, request: &'a Foreign) -> Result<Vec<Message<'a>>, Violation> {
+    fn messages<'a>(&self, request: &'a Foreign, _: &Catalog) -> Result<Vec<Message<'a>>, Violation> {
         messages(&request.body)
     }
 
     fn taken(&self, _outcomes: &[Outcome]) -> Response {
-        let headers = [(header::CONTENT_TYPE, "image/gif"), (header::CACHE_CONTROL, "no-store")];
-        (headers, PIXEL).into_response()
+        pixel::picture()
     }
 }
-
-/// A transparent GIF of one pixel.
-const PIXEL: &[u8] =
-    b"GIF89a\x01\0\x01\0\x80\0\0\0\0\0\0\0\0!\xf9\x04\x01\0\0\0\0,\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0;";
 
 /// The parameter of a query that is the key.
 const KEY: &str = "key";
@@ -335,7 +328,7 @@ fn unstructured<'a>(event: &Members<'a>) -> Option<Message<'a>> {
 
 #[cfg(test)]
 mod tests {
-    use axum::response::IntoResponse;
+    use axum::http::header;
     use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
     use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
     use proptest::prelude::*;
@@ -476,16 +469,16 @@ mod tests {
             "/i?e=ue&eid=1&key=ann:weir_x&note=a+b%20c%E4&ue_pr={}",
             utf8_percent_encode(&click.to_string(), NON_ALPHANUMERIC)
         );
-        let found = events(&Pixel, request(&query, &[], "")).unwrap();
+        let found = events(&Picture, request(&query, &[], "")).unwrap();
         assert_eq!(
             found,
             [json!({"event_type": "button_click", "event_id": "1", "session_id": "s ä", "button_id": "b",
                 "context": {"note": "a b cä", "schema": "iglu:com.example/button_click/jsonschema/1-0-0"}})]
         );
-        let answer = Pixel.taken(&[]).into_response();
+        let answer = Picture.taken(&[]);
         assert_eq!(answer.headers()[header::CONTENT_TYPE], "image/gif");
         // Nothing that is an event: kept as a rejected one.
-        assert_eq!(events(&Pixel, request("/i", &[], "")).unwrap(), [json!({})]);
+        assert_eq!(events(&Picture, request("/i", &[], "")).unwrap(), [json!({})]);
     }
 
     #[test]
@@ -511,9 +504,9 @@ mod tests {
             body in "\\{\"data\":\\[[\\[\\]{}\",:a0e]{0,30}\\]\\}|\\PC{0,60}", query in "([a-z_]{0,5}=[%+a-zA-Z0-9]{0,9}&){0,9}",
         ) {
             let request = with_body(&Lists, request("/tp2", &[], body));
-            let _ = Lists.messages(&request);
-            let request = with_body(&Pixel, super::tests::request(&format!("/i?{query}"), &[], ""));
-            prop_assert_eq!(Pixel.messages(&request).map(|messages| messages.len()).ok(), Some(1));
+            let _ = Lists.messages(&request, &Catalog::default());
+            let request = with_body(&Picture, super::tests::request(&format!("/i?{query}"), &[], ""));
+            prop_assert_eq!(Picture.messages(&request, &Catalog::default()).map(|messages| messages.len()).ok(), Some(1));
         }
 
         #[test]
@@ -541,7 +534,7 @@ mod tests {
             members.remove("key");
             members.insert("e".to_owned(), "pv".to_owned());
             let query: Vec<String> = members.iter().map(|(name, value)| format!("{}={}", encode(name), encode(value))).collect();
-            let picture = events(&Pixel, request(&format!("/i?{}", query.join("&")), &[], "")).unwrap();
+            let picture = events(&Picture, request(&format!("/i?{}", query.join("&")), &[], "")).unwrap();
             prop_assert_eq!(picture, events(&Lists, request("/tp2", &[], json!({"data": [members]}).to_string())).unwrap());
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{
     body::Body,
     extract::{FromRequestParts, Request},
-    http::request::Parts,
+    http::{Method, request::Parts},
     response::Response,
 };
 use bytes::Bytes;
@@ -37,6 +37,10 @@ pub(crate) async fn take(
     protocol: &'static dyn Protocol,
     request: Request,
 ) -> Result<Response, Problem> {
+    // A router answers HEAD by the handler of GET, and a GET of these stores an event.
+    if *request.method() == Method::HEAD {
+        return Err(Problem::MethodNotAllowed);
+    }
     let (mut parts, sent) = request.into_parts();
     let presented = key::of_head(&mut parts)?;
     // A key in the head is checked before the body is read.
@@ -52,9 +56,9 @@ pub(crate) async fn take_from(
     collector: Arc<Collector>,
     protocol: &'static dyn Protocol,
     writer: Writer,
-    request: Request,
+    parts: Parts,
+    sent: Body,
 ) -> Result<Response, Problem> {
-    let (parts, sent) = request.into_parts();
     take_of(collector, protocol, Some(writer), parts, sent).await
 }
 
@@ -110,7 +114,7 @@ async fn take_of(
 }
 
 /// Returns the caller, if the access key may do what its place allows.
-async fn writer(
+pub(crate) async fn writer(
     parts: &mut Parts,
     collector: &Arc<Collector>,
     presented: Presented,
@@ -131,7 +135,7 @@ fn prepare(
         let sizes = vec![prepared.len()];
         Ok((prepared, sizes))
     };
-    let messages = match protocol.messages(request) {
+    let messages = match protocol.messages(request, &collector.catalog) {
         Ok(messages) if messages.len() > MAX_EVENTS => {
             return Err(Problem::TooManyEvents { limit: MAX_EVENTS });
         }

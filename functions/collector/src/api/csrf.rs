@@ -26,7 +26,11 @@ const WITHOUT_PROMPT: HeaderValue = HeaderValue::from_static("xBasic realm=\"wei
 pub(crate) async fn keep_out(State(origins): State<Arc<Origins>>, request: Request, next: Next) -> Response {
     let headers = request.headers();
     let browser = is_from_a_browser(headers);
-    if browser && *request.method() == Method::POST && !may_post(headers, &origins) {
+    let posts = browser && *request.method() == Method::POST;
+    let brings_a_key = posts && key::is_in_url(request.uri());
+    let may =
+        !posts || if brings_a_key { may_bring_a_key(headers, &origins) } else { may_post(headers, &origins) };
+    if !may {
         return Problem::OriginNotAllowed.into_response();
     }
     let mut answer = next.run(request).await;

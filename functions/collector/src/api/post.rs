@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{
     Json,
     body::Body,
-    extract::{Request, State},
+    extract::{FromRequestParts, Request, State},
     http::{HeaderMap, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
@@ -16,7 +16,7 @@ use crate::{
     Collector,
     adapters::{
         cloudevents::{self, CloudEvents},
-        take,
+        key, take,
     },
     api::{caller::Writer, problem::Problem, reason::Reason},
     intake::{
@@ -38,15 +38,22 @@ pub(crate) struct Held {
 }
 
 /// `POST /events`: one event or many, of any types.
+///
+/// A beacon has no `Authorization`, as a browser would have to ask the server before it sends one. Its key is in the URL.
 pub(crate) async fn events(
     State(collector): State<Arc<Collector>>,
-    writer: Writer,
     request: Request,
 ) -> Result<Response, Problem> {
-    if cloudevents::form(request.headers()).is_some() {
-        return take::take_from(collector, &CloudEvents, writer, request).await;
+    let (mut parts, body) = request.into_parts();
+    let writer = if key::is_in_url(&parts.uri) {
+        let presented = key::of_head(&mut parts)?;
+        take::writer(&mut parts, &collector, presented).await?
+    } else {
+        Writer::from_request_parts(&mut parts, &collector).await?
+    };
+    if cloudevents::form(&parts.headers).is_some() {
+        return take::take_from(collector, &CloudEvents, writer, parts, body).await;
     }
-    let (parts, body) = request.into_parts();
     let ndjson = is_ndjson(&parts.headers);
     let (body, held) = whole(&collector, &writer, &parts, body).await?;
     let username = writer.username;

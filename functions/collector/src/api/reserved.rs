@@ -30,7 +30,7 @@ pub fn check_routes(catalog: &Catalog) -> Result<(), CatalogError> {
             let rule = format!("must not begin with /{first}, which the API itself uses");
             return Err(definition.refused_route(&rule));
         }
-        if routes::foreign_paths().any(|path| path == route) || route.starts_with(key::BELOW) {
+        if routes::client_routes().any(|(_, path)| path == route) || route.starts_with(key::BELOW) {
             return Err(definition.refused_route("is where clients of other vendors send to"));
         }
         if route.ends_with("/count") {

@@ -55,8 +55,9 @@ use Access::{Open, Users};
 use Method::{Get, Post};
 
 /// The routes that do not depend on the catalog.
-pub(crate) const FIXED: [Route<Catalog>; 16] = [
+pub(crate) const FIXED: [Route<Catalog>; 17] = [
     route(Post, "/events", Users, |_| post(post::events), Some(openapi::post_events)),
+    route(Post, "/k/{key}/events", Users, |_| post(post::events), None),
     route(Get, "/counts", Users, |_| get(read::all), Some(openapi::get_counts)),
     route(Get, "/counts/{event_type}", Users, |_| get(read::one), Some(openapi::get_count)),
     route(Get, "/counts/{event_type}/hours", Users, |_| get(history::hours), Some(dashboard::get_hours)),
@@ -192,7 +193,9 @@ pub(crate) fn foreign(mut router: Router<Arc<Collector>>) -> Router<Arc<Collecto
     router
 }
 
-/// Returns the paths of vendors' clients, which no event type may have.
-pub(crate) fn foreign_paths() -> impl Iterator<Item = &'static str> {
-    PROTOCOLS.iter().flat_map(|protocol| protocol.routes()).map(|(_, path)| *path)
+/// Returns the methods and paths of vendors' clients, each of which is below `/k/USER:SECRET` too. They need an access key that
+/// may be in the URL or in the body, so no authorizer before the API can check it.
+pub fn client_routes() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let all = PROTOCOLS.iter().flat_map(|protocol| protocol.routes());
+    all.map(|(method, path)| (if *method == Get { "GET" } else { "POST" }, *path))
 }
