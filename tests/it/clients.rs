@@ -2,7 +2,7 @@
 //! a page of another origin, with an access key that may only write.
 
 mod forgetful;
-mod site;
+pub mod site;
 
 use std::{fs, path::Path, process::Command};
 

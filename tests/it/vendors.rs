@@ -4,6 +4,7 @@
 
 mod cloudevents;
 mod gate;
+mod in_browser;
 mod posthog;
 mod segment;
 mod snowplow;

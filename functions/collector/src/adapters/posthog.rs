@@ -97,9 +97,10 @@ impl Protocol for Settings {
     }
 
     fn taken(&self, _outcomes: &[Outcome]) -> Response {
+        // A page then sends base64, which API Gateway does not destroy as it does gzip with the content type of text.
         let settings = json!({
             "flags": {}, "featureFlags": {}, "featureFlagPayloads": {}, "errorsWhileComputingFlags": false,
-            "hasFeatureFlags": false, "supportedCompression": ["gzip", "gzip-js"], "sessionRecording": false,
+            "hasFeatureFlags": false, "supportedCompression": ["base64"], "sessionRecording": false,
             "surveys": false, "heatmaps": false, "capturePerformance": false, "captureDeadClicks": false,
             "autocaptureExceptions": false, "siteApps": [], "toolbarParams": {}, "isAuthenticated": false,
         });
@@ -155,10 +156,9 @@ fn message<'a>(sent: &'a RawValue, shared: &Members<'a>) -> Message<'a> {
     let of_both = |name: &str| find(&members_sent, name).or_else(|| find(&said, name));
     let mut message = Message::new(general(&event));
     message.properties = properties;
-    message.id = of_both("uuid")
-        .or_else(|| find(&said, "$insert_id"))
-        .and_then(id)
-        .and_then(|id| identity::event_id(&id));
+    // A property called uuid is the sender's own, and may be in many events.
+    let identity = find(&members_sent, "uuid").or_else(|| find(&said, "$insert_id"));
+    message.id = identity.and_then(id).and_then(|id| identity::event_id(&id));
     message.occurred_at = find(&members_sent, "timestamp").and_then(time);
     let distinct = of_both("distinct_id").and_then(id);
     // A visitor who was not identified has a name that the client made up.
@@ -240,6 +240,10 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 fn json_of(body: &[u8]) -> Result<Option<Bytes>, Problem> {
     if body.starts_with(GZIP) {
         return gunzip(body).map(Some);
+    }
+    // API Gateway takes it for text by its content type, and has replaced all bytes that are none.
+    if body.starts_with("\u{1f}\u{fffd}".as_bytes()) {
+        return Err(Problem::CompressedAsText);
     }
     let Some(value) = form_data(body) else { return Ok(None) };
     let data: Vec<u8> = percent_decode(value).collect();
@@ -340,6 +344,17 @@ mod tests {
     }
 
     #[test]
+    fn an_event_is_identified_by_its_own_id_and_not_by_a_property() {
+        for (event, expected) in [
+            (json!({"event": "x", "uuid": "1", "properties": {"uuid": "2", "$insert_id": "3"}}), json!("1")),
+            (json!({"event": "x", "properties": {"uuid": "2", "$insert_id": "3"}}), json!("3")),
+            (json!({"event": "x", "properties": {"uuid": "2"}}), json!(null)),
+        ] {
+            assert_eq!(of(&event)[0]["event_id"], expected, "{event}");
+        }
+    }
+
+    #[test]
     fn who_was_not_identified_is_anonymous() {
         for (properties, user, anonymous) in [
             (json!({}), json!("u1"), json!(null)),
@@ -391,6 +406,13 @@ mod tests {
             Settings.key(&request("/flags", &[], r#"{"token":"a:weir_b"}"#)).as_deref(),
             Some("a:weir_b")
         );
+    }
+
+    #[test]
+    fn gzip_that_was_taken_for_text_on_its_way_is_refused_and_not_kept_as_broken() {
+        let destroyed = String::from_utf8_lossy(&gzip("{}")).into_owned();
+        let refused = PostHog.decoded(&request("/e", &[], destroyed));
+        assert!(matches!(refused, Err(Problem::CompressedAsText)), "{refused:?}");
     }
 
     #[test]
