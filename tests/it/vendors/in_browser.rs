@@ -38,6 +38,7 @@ fn the_pages_of_posthog_and_snowplow_users_send_what_they_have_even_if_the_visit
         events.iter().map(|event| (event["event"].clone(), event["properties"].clone())).collect()
     };
     eventually("both pages are in the lake", || stored(&weir, user, "page").len() == 2);
+    weir.wait_until_filed();
     for page in stored(&weir, user, "page") {
         assert_eq!(page["url"], site.url(), "{page}");
         assert!(page["anonymous_id"].is_string() && page["session_id"].is_string(), "{page}");
@@ -57,6 +58,7 @@ fn the_pages_of_posthog_and_snowplow_users_send_what_they_have_even_if_the_visit
             orders.filter_map(|(_, said)| said["by"].as_str().or_else(|| said["label"].as_str())).collect();
         by.len() == 2 && tracks.iter().any(|(event, _)| event == "$pageleave")
     });
+    weir.wait_until_filed();
     let all = weir.lines(&format!("lake/username={user}"));
     let ids: BTreeSet<&str> = all.iter().map(|event| event["event_id"].as_str().unwrap()).collect();
     assert_eq!(ids.len(), all.len(), "an event is stored twice");
