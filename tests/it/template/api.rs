@@ -125,8 +125,8 @@ fn every_route_without_credentials_has_a_limit_of_its_own_and_is_there_before_it
             let key = text(&route["Properties"]["RouteKey"]);
             let limit = settings.get(&key).unwrap_or_else(|| panic!("{key} has no limit of its own"));
             let of_client = of_clients().any(|of_client| of_client == key);
-            let name = if of_client { "ClientRequestsPerSecond" } else { "OpenRequestsPerSecond" };
-            assert_eq!(limit["ThrottlingRateLimit"], json!({"Ref": name}), "{key}");
+            let rate = if of_client { "ClientRequestsPerSecond" } else { "OpenRequestsPerSecond" };
+            assert_eq!(limit["ThrottlingRateLimit"], json!({"Ref": rate}), "{key}");
             assert!(number(&limit["ThrottlingBurstLimit"]) <= 100, "{key}");
             assert!(waited_for.contains(name), "the stage is made before {name}");
             open.insert(key);
