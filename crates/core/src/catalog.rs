@@ -49,7 +49,7 @@ pub struct CatalogError {
 /// The files of `catalog/` as they were at build time: name and text.
 const BUILT_IN: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/catalog.rs"));
 
-/// The built-in types for events of vendors' clients that are no type of a catalog. Each catalog has them.
+/// The types for events of vendors' clients whose name is no type of the catalog. Each catalog has them.
 const GENERAL: [&str; 6] = ["alias", "group", "identify", "page", "screen", "track"];
 
 /// The steps of checking events that take some tens of milliseconds.
@@ -88,8 +88,7 @@ impl Catalog {
     pub fn with_general(mut self) -> Result<Self, CatalogError> {
         for (event_type, definition) in Self::built_in()?.types {
             let is_taken = || self.types.values().any(|own| own.route() == definition.route());
-            if GENERAL.contains(&event_type.as_str()) && !self.types.contains_key(&event_type) && !is_taken()
-            {
+            if definition.is_general() && !self.types.contains_key(&event_type) && !is_taken() {
                 self.types.insert(event_type, definition);
             }
         }
@@ -103,9 +102,10 @@ impl Catalog {
         self.types.get(event_type)
     }
 
-    /// Returns all definitions, by name.
+    /// Returns all definitions, by name; the general ones come last.
     pub fn iter(&self) -> impl Iterator<Item = &Definition> {
-        self.types.values()
+        let of = |general: bool| self.types.values().filter(move |one| one.is_general() == general);
+        of(false).chain(of(true))
     }
 
     /// Returns warnings about its files that refuse no start: words that JSON Schema does not know.
@@ -137,6 +137,14 @@ impl Catalog {
     }
 }
 
+impl Definition {
+    /// Returns whether it is a type for events of vendors' clients whose name is no type of the catalog.
+    #[must_use]
+    pub fn is_general(&self) -> bool {
+        GENERAL.contains(&self.event_type().as_str())
+    }
+}
+
 fn bytes_checked_at_once(types: &BTreeMap<EventType, Definition>) -> usize {
     let steps = types.values().map(Definition::steps_of_a_value).max().unwrap_or(1);
     // A value and its separator from the next one take at least two bytes.
@@ -157,14 +165,14 @@ mod tests {
         assert_eq!(
             said,
             [
-                "alias /client/alias None",
                 "button_click /button/click Some(\"button_id\")",
-                "group /client/group Some(\"group_id\")",
-                "identify /client/identify None",
                 "outcome /ml/outcome Some(\"label\")",
-                "page /client/page Some(\"url\")",
                 "page_view /web/page_view Some(\"url\")",
                 "prediction /ml/prediction Some(\"model\")",
+                "alias /client/alias None",
+                "group /client/group Some(\"group_id\")",
+                "identify /client/identify None",
+                "page /client/page Some(\"url\")",
                 "screen /client/screen Some(\"name\")",
                 "track /client/track Some(\"event\")",
             ]
@@ -189,8 +197,8 @@ mod tests {
         assert_eq!(
             said,
             [
-                "alias /client/alias",
                 "b /client/page",
+                "alias /client/alias",
                 "group /client/group",
                 "identify /client/identify",
                 "screen /client/screen",

@@ -3,7 +3,10 @@
 use std::{collections::BTreeSet, thread};
 
 use super::{gate::Gate, key, run, shared, stored};
-use crate::harness::{Value, Weir, basic, eventually, gzip, json};
+use crate::{
+    clients::site::Site,
+    harness::{Value, Weir, basic, browser::Browser, eventually, gzip, json},
+};
 
 /// Each client: its user, its program, and the program's module.
 const CLIENTS: [(&str, &str, &str); 4] = [
@@ -225,4 +228,50 @@ fn a_page_of_another_origin_may_send_with_a_key_of_its_own_and_never_with_what_i
         answer.header("www-authenticate").unwrap().starts_with("xBasic"),
         "no browser asks a person for it"
     );
+}
+
+/// Batches are sent when the page is left; single messages at once.
+#[test]
+fn segments_script_in_a_browser_sends_to_the_address_that_its_page_names() {
+    let weir = shared();
+    let write = key(&weir, "browser", "write");
+    let script = format!(
+        "{}/target/browser/node_modules/@segment/analytics-next/dist/umd/index.js",
+        env!("CARGO_MANIFEST_DIR")
+    );
+    let script = std::fs::read_to_string(script).expect("./check installs it");
+    let site = Site::start(format!("<!doctype html><title>A page</title><script>{script}</script>"));
+    let browser = Browser::start();
+    let host = format!("{}/v1", weir.url().strip_prefix("http://").unwrap());
+    for strategy in ["standard", "batching"] {
+        browser.open(&site.url());
+        let config = json!({"strategy": strategy, "config": {"size": 10, "timeout": 60_000}});
+        browser.run(
+            "const [writeKey, apiHost, deliveryStrategy] = arguments;\
+             const settings = { writeKey, cdnSettings: { integrations: { 'Segment.io':\
+               { apiKey: writeKey, apiHost, protocol: 'http', deliveryStrategy } } } };\
+             window.analytics = AnalyticsNext.AnalyticsBrowser.load(settings);\
+             window.told = 0;\
+             const done = () => { window.told++; };\
+             analytics.page('Docs', 'Home').then(done);\
+             analytics.track('Button Click', { session_id: 's1', button_id: deliveryStrategy.strategy }).then(done);\
+             analytics.identify('u1', { plan: 'free' }).then(done);",
+            &json!([write, host, config]),
+        );
+        eventually("the script has taken all", || browser.run("return told", &json!([])) == 3);
+        browser.run("location.href = 'about:blank'", &json!([]));
+        eventually("all three are stored", || {
+            weir.wait_until_filed();
+            let of = |event_type: &str| stored(&weir, "browser", event_type);
+            let clicks = of("button_click");
+            let is_there = |name: &str| clicks.iter().filter(|click| click["button_id"] == name).count() == 1;
+            let pages = if strategy == "standard" { 1 } else { 2 };
+            is_there(strategy) && of("page").len() == pages && of("identify").len() == pages
+        });
+    }
+    let page = &stored(&weir, "browser", "page")[0];
+    assert_eq!((&page["url"], &page["name"]), (&json!(site.url()), &json!("Home")));
+    assert!(page["anonymous_id"].is_string() && page["context"]["userAgent"].is_string(), "{page}");
+    let lines = weir.lines("lake/username=browser");
+    assert!(!lines.iter().any(|line| line.to_string().contains(write.split_once(':').unwrap().1)));
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use axum::{
     body::Body,
     extract::{FromRequestParts, Request},
-    http::{Method, request::Parts},
-    response::Response,
+    http::{Method, header, request::Parts},
+    response::{IntoResponse, Response},
 };
 use bytes::Bytes;
 use serde_json::Map;
@@ -39,7 +39,7 @@ pub(crate) async fn take(
 ) -> Result<Response, Problem> {
     // A router answers HEAD by the handler of GET, and a GET of these stores an event.
     if *request.method() == Method::HEAD {
-        return Err(Problem::MethodNotAllowed);
+        return Ok(([(header::ALLOW, "GET")], Problem::MethodNotAllowed).into_response());
     }
     let (mut parts, sent) = request.into_parts();
     let presented = key::of_head(&mut parts)?;

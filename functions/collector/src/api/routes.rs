@@ -55,9 +55,8 @@ use Access::{Open, Users};
 use Method::{Get, Post};
 
 /// The routes that do not depend on the catalog.
-pub(crate) const FIXED: [Route<Catalog>; 17] = [
+pub(crate) const FIXED: [Route<Catalog>; 16] = [
     route(Post, "/events", Users, |_| post(post::events), Some(openapi::post_events)),
-    route(Post, "/k/{key}/events", Users, |_| post(post::events), None),
     route(Get, "/counts", Users, |_| get(read::all), Some(openapi::get_counts)),
     route(Get, "/counts/{event_type}", Users, |_| get(read::one), Some(openapi::get_count)),
     route(Get, "/counts/{event_type}/hours", Users, |_| get(history::hours), Some(dashboard::get_hours)),
@@ -176,7 +175,9 @@ fn openapi_json() -> MethodRouter<Arc<Collector>> {
 }
 
 /// Adds the routes of vendors' clients, each below a key too.
-pub(crate) fn foreign(mut router: Router<Arc<Collector>>) -> Router<Arc<Collector>> {
+pub(crate) fn foreign(router: Router<Arc<Collector>>) -> Router<Arc<Collector>> {
+    // What `weir.js` sends.
+    let mut router = router.route(&format!("{WITH_KEY}/events"), post(post::events));
     for protocol in PROTOCOLS {
         for (method, path) in protocol.routes() {
             for path in [(*path).to_owned(), format!("{WITH_KEY}{path}")] {
