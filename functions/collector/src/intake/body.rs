@@ -201,6 +201,13 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn gzip_that_is_not_announced_waits_for_the_place_of_a_large_body() {
+        let (sent, _room) = read(&headers(&[]), Body::from(&b"\x1f\x8b\x08"[..])).await.unwrap();
+        assert!(sent.is_large(usize::MAX));
+        assert!(matches!(gunzip(b"\x1f\x8b\x08"), Err(Problem::UndecodableBody { .. })));
+    }
+
+    #[tokio::test]
     async fn what_cannot_be_decompressed_is_refused() {
         for name in ["gzip", "zstd"] {
             for bytes in [&b""[..], b"nonsense", &[0x1f, 0x8b, 8, 0, 0], &[0x28, 0xb5, 0x2f, 0xfd]] {
