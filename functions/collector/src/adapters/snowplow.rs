@@ -257,11 +257,9 @@ fn message<'a>(sent: &'a RawValue, shared: &Members<'a>) -> Message<'a> {
     placed.extend(time.map(|(name, _)| name));
     placed.extend(message.id.is_some().then_some("eid"));
     placed.extend(message.properties.is_some().then_some("properties"));
-    placed.extend(match &*kind {
-        "pv" => &["url", "page"][..],
-        "ue" => &[UNSTRUCTURED],
-        _ => &[],
-    });
+    placed.extend((kind == "ue").then_some(UNSTRUCTURED));
+    placed.extend((kind == "pv" && message.fields.has("url")).then_some("url"));
+    placed.extend((kind == "pv" && message.fields.has("name")).then_some("page"));
     message.who.user_id = user.map(|(_, id)| id);
     message.who.anonymous_id = visitor.map(|(_, id)| id);
     message.who.session_id = visit.map(|(_, id)| id);
@@ -412,6 +410,10 @@ mod tests {
             (
                 json!({"e": "ti", "ti_sk": "x"}),
                 json!({"event_type": "track", "event": "transaction_item", "properties": {"sk": "x"}}),
+            ),
+            (
+                json!({"e": "pv", "url": 7, "page": [1]}),
+                json!({"event_type": "page", "context": {"url": 7, "page": [1]}}),
             ),
             (
                 json!({"e": "new", "a": 1}),
