@@ -47,7 +47,8 @@ pub(crate) async fn take(
         Presented::Nowhere => None,
         presented => Some(writer(&mut parts, &collector, presented).await?),
     };
-    let (sent, held) = body(&collector, &parts, sent).await?;
+    let limits = if early.is_some() { &collector.limits } else { collector.limits.of_strangers() };
+    let (sent, held) = body(&collector, limits, &parts, sent).await?;
     let is_large = sent.is_large(collector.catalog.bytes_checked_at_once());
     let head = Foreign {
         path: key::path_below(&parts.uri).to_owned(),
