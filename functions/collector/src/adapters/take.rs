@@ -69,7 +69,8 @@ async fn take_of(
     mut parts: Parts,
     sent: Body,
 ) -> Result<Response, Problem> {
-    let (sent, held) = body(&collector, &parts, sent).await?;
+    let limits = if early.is_some() { &collector.limits } else { collector.limits.of_strangers() };
+    let (sent, held) = body(&collector, limits, &parts, sent).await?;
     let is_large = sent.is_large(collector.catalog.bytes_checked_at_once());
     let head = Foreign {
         path: key::path_below(&parts.uri).to_owned(),

@@ -22,7 +22,7 @@ use crate::{
     intake::{
         body::{self, Sent},
         framing::{self, Framed},
-        limits::{Place, Room},
+        limits::{Limits, Place, Room},
         outcome::{ByFate, Outcome},
         store::Prepared,
     },
@@ -109,17 +109,22 @@ async fn whole(
     parts: &Parts,
     sent: Body,
 ) -> Result<(Sent, Held), Problem> {
-    let (sent, held) = body(collector, parts, sent).await?;
+    let (sent, held) = body(collector, &collector.limits, parts, sent).await?;
     writer.still(parts, collector).await?;
     Ok((sent, held))
 }
 
 /// Returns the complete body, once it has its place.
-pub(crate) async fn body(collector: &Collector, parts: &Parts, body: Body) -> Result<(Sent, Held), Problem> {
-    let (body, room) = body::read(&collector.limits, &parts.headers, body).await?;
+pub(crate) async fn body(
+    collector: &Collector,
+    limits: &Limits,
+    parts: &Parts,
+    body: Body,
+) -> Result<(Sent, Held), Problem> {
+    let (body, room) = body::read(limits, &parts.headers, body).await?;
     collector.host.observe.body(body.length());
     let is_large = body.is_large(collector.catalog.bytes_checked_at_once());
-    let place = if is_large { Some(collector.limits.place().await?) } else { None };
+    let place = if is_large { Some(limits.place().await?) } else { None };
     Ok((body, Held { _room: room, _place: place }))
 }
 
