@@ -14,8 +14,7 @@ fn what_the_clients_of_snowplow_report_as_sent_is_in_the_lake_once() {
     thread::scope(|scope| {
         for (user, program, method, form) in [
             ("snowplow-python", "snowplow_client.py", "post", "base64"),
-            ("snowplow-json", "snowplow_client.py", "post", "json"),
-            ("snowplow-pixel", "snowplow_client.py", "get", "base64"),
+            ("snowplow-pixel", "snowplow_client.py", "get", "json"),
             ("snowplow-node", "snowplow_client.cjs", "post", "base64"),
             ("snowplow-node-pixel", "snowplow_client.cjs", "get", "json"),
         ] {
@@ -76,7 +75,7 @@ fn sends_all(weir: &Weir, user: &str, program: &str, method: &str, form: &str) {
 
 #[test]
 fn a_server_that_is_killed_in_the_middle_loses_no_event_of_snowplows_client_and_counts_none_twice() {
-    const LOOPS: usize = 2000;
+    const LOOPS: usize = 1000;
     let mut weir = Weir::start();
     let (write, read) = (key(&weir, "ann", "write"), key(&weir, "ann", "read"));
     let gate = Gate::start(&weir.url());
