@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, env, num::NonZeroU16, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use weir_aws::{
-    Aws, Batching, Calls, DynamoCounts, DynamoLatest, DynamoUsers, Names, S3Lake, S3Quarantine, S3Raw,
+    Aws, Batching, Calls, DynamoCounts, DynamoLatest, DynamoUsers, Names, S3AnswersAdmin, S3Lake, S3Quarantine, S3Raw,
 };
 use weir_core::ports::Ports;
 
@@ -78,6 +78,17 @@ pub(crate) async fn latest() -> Result<DynamoLatest> {
     Ok(Aws::from_env().await.latest(&table, &bucket))
 }
 
+/// Returns the answers, to publish there.
+pub(crate) async fn answers() -> Result<S3AnswersAdmin> {
+    let bucket = name("WEIR_LAKE_BUCKET")?;
+    Ok(Aws::from_env().await.answers_admin(&bucket))
+}
+
+/// Returns the name of the database of Athena's tables.
+pub(crate) fn database() -> Result<String> {
+    name("WEIR_GLUE_DATABASE")
+}
+
 /// Returns the batches.
 pub(crate) async fn raw() -> Result<S3Raw> {
     let bucket = name("WEIR_RAW_BUCKET")?;
@@ -106,7 +117,7 @@ pub(crate) struct Queries {
 }
 
 pub(crate) async fn queries() -> Result<Queries> {
-    let (workgroup, database) = (name("WEIR_WORKGROUP")?, name("WEIR_GLUE_DATABASE")?);
+    let (workgroup, database) = (name("WEIR_WORKGROUP")?, database()?);
     Ok(Queries { aws: Aws::from_env().await, workgroup, database })
 }
 

@@ -5,7 +5,7 @@
 //! - `athena`: on AWS, the stack's workgroup and tables; `rows` prints the answer as DuckDB would.
 
 #[cfg(feature = "aws")]
-mod athena;
+pub(crate) mod athena;
 mod duckdb;
 pub(crate) mod rows;
 pub(crate) mod tables;

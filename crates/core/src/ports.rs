@@ -17,7 +17,7 @@
 //! | [`LakeObjects`] | audit | S3 | folders |
 //! | [`QuarantineObjects`] | tests | S3 | a folder |
 //! | [`Books`], [`BooksAdmin`] | audit | DynamoDB | the store |
-//! | [`Answers`], [`AnswersAdmin`] | collector; `weir publish` | none yet | files |
+//! | [`Answers`], [`AnswersAdmin`] | collector; `weir publish` | S3 | files |
 //! | [`Health`] | collector | all of the above | all of the above |
 
 mod answers;
@@ -44,7 +44,7 @@ use crate::{
     users::{StoredUser, User},
 };
 
-pub use answers::{Answers, AnswersAdmin, Generation};
+pub use answers::{Answers, AnswersAdmin, Generation, Publication};
 pub use error::PortError;
 pub use latest::{LatestValues, LatestValuesAdmin, ReadLatest};
 
