@@ -2,13 +2,15 @@
 //!
 //! - here: their SQL files, built in or of a folder;
 //! - `compute`: DuckDB answers on one machine; `running`: its process, which a stop ends;
-//! - `athena`: Athena answers on AWS;
+//! - `athena`: Athena answers on AWS; `pages`: what a CDN reads there;
 //! - `spool`: the rows are checked and laid out as a generation;
 //! - `publish`: `weir publish`, and what it shares with the schedule of `weir serve`.
 
 #[cfg(feature = "aws")]
 mod athena;
 mod compute;
+#[cfg(feature = "aws")]
+mod pages;
 pub(crate) mod publish;
 mod running;
 mod spool;

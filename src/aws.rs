@@ -84,6 +84,11 @@ pub(crate) async fn answers() -> Result<S3AnswersAdmin> {
     Ok(Aws::from_env().await.answers_admin(&bucket))
 }
 
+/// Returns whether the stack has a CDN, which reads pages of public answers.
+pub(crate) fn has_cdn() -> Result<bool> {
+    truth("WEIR_CDN")
+}
+
 /// Returns the name of the database of Athena's tables.
 pub(crate) fn database() -> Result<String> {
     name("WEIR_GLUE_DATABASE")
@@ -99,11 +104,7 @@ pub(crate) async fn raw() -> Result<S3Raw> {
 pub(crate) async fn filing() -> Result<(S3Raw, S3Lake, S3Quarantine, DynamoCounts)> {
     let (raw, lake, counts) =
         (name("WEIR_RAW_BUCKET")?, name("WEIR_LAKE_BUCKET")?, name("WEIR_COUNTS_TABLE")?);
-    let per_user = match env::var("WEIR_BUCKET_PER_USER").as_deref() {
-        Err(_) | Ok("" | "false") => false,
-        Ok("true") => true,
-        Ok(other) => bail!("WEIR_BUCKET_PER_USER is true or false, not {other:?}"),
-    };
+    let per_user = truth("WEIR_BUCKET_PER_USER")?;
     let aws = Aws::from_env().await;
     Ok((aws.raw(&raw), aws.lake(&lake, per_user), aws.quarantine(&raw), aws.counts(&counts, shards()?)))
 }
@@ -125,6 +126,14 @@ fn name(variable: &str) -> Result<String> {
     env::var(variable).ok().filter(|value| !value.is_empty()).with_context(|| {
         format!("the engine on AWS needs the variable {variable}: the stack's output Environment has it")
     })
+}
+
+fn truth(variable: &str) -> Result<bool> {
+    match env::var(variable).as_deref() {
+        Err(_) | Ok("" | "false") => Ok(false),
+        Ok("true") => Ok(true),
+        Ok(other) => bail!("{variable} is true or false, not {other:?}"),
+    }
 }
 
 fn shards() -> Result<NonZeroU16> {

@@ -3,10 +3,11 @@
 //! A table of Athena's wants a user in WHERE (its `username` is injected). An answer is over all users, as on one machine, so
 //! each table that it names is put before it as a common table expression of the same name: the rows of all users.
 
-use std::{env, process::ExitCode};
+use std::{env, io, iter, process::ExitCode};
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use serde_json::{json, value::RawValue};
+use weir_aws::{Page, S3AnswersAdmin};
 use weir_core::{
     Catalog, Clock, SystemClock, Timestamp, Username,
     answers::{ColumnName, Definition, Published},
@@ -15,8 +16,9 @@ use weir_core::{
 
 use super::{
     Answer,
+    pages::Pages,
     publish::{chosen, content, describe},
-    spool::{Computed, Spool, lay_out, must_have_columns},
+    spool::{Computed, Spool, Spooled, lay_out, must_have_columns},
 };
 use crate::{
     aws, catalog,
@@ -52,7 +54,7 @@ pub(super) async fn run(args: &PublishArgs) -> Result<ExitCode> {
         answers.retain(|answer| super::is_for_athena(&answer.definition.name));
     }
     let answers = chosen(answers, args.name.as_deref())?;
-    let (store, database) = (aws::answers().await?, aws::database()?);
+    let (store, database, has_cdn) = (aws::answers().await?, aws::database()?, aws::has_cdn()?);
     let users: Vec<Username> =
         aws::users().await?.list().await?.into_iter().map(|user| user.username).collect();
     let mut failed = false;
@@ -61,22 +63,12 @@ pub(super) async fn run(args: &PublishArgs) -> Result<ExitCode> {
         // Publishers take no turns, so this is from before the answer is computed.
         let published_at = SystemClock.now();
         let question = Question { catalog: &catalog, database: &database, users: &users };
-        let computed = match compute(answer, &question, published_at).await {
-            Ok(Ended::Computed(computed)) => Ok(computed),
+        let spooled = match compute(answer, &question, published_at).await {
+            Ok(Ended::Computed(spooled)) => Ok(spooled),
             Ok(Ended::Stopped(code)) => return Ok(ExitCode::from(code)),
             Err(error) => Err(error),
         };
-        let published = async {
-            let Computed { file, length, generation, rows, left_out } = computed?;
-            let sql = answer.sql.clone();
-            let published = Published { name: name.clone(), generation, published_at, sql };
-            match store.publish(&published, length, content(file)).await.map_err(|error| anyhow!(error))? {
-                Publication::Current => Ok(describe(rows, length, left_out)),
-                Publication::Outdated => bail!(
-                    "not published: by the clock of its publisher, what is published was computed later than this"
-                ),
-            }
-        };
+        let published = async { publish(&store, answer, &spooled?, published_at, has_cdn).await };
         match published.await {
             Ok(told) => println!("{name}: {told}"),
             // The others are published all the same.
@@ -89,8 +81,36 @@ pub(super) async fn run(args: &PublishArgs) -> Result<ExitCode> {
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
+async fn publish(
+    store: &S3AnswersAdmin,
+    Answer { definition, sql }: &Answer,
+    spooled: &Spooled,
+    published_at: Timestamp,
+    has_cdn: bool,
+) -> Result<String> {
+    let pages = (has_cdn && definition.public).then(|| Pages::of(spooled, definition)).transpose()?;
+    let Computed { file, length, generation, rows, left_out } = lay_out(spooled, &env::temp_dir())?;
+    let name = definition.name.clone();
+    let published = Published { name, generation, published_at, sql: sql.clone() };
+    let stored = store.publish(&published, length, content(file)).await;
+    if stored.map_err(|error| anyhow!(error))? == Publication::Outdated {
+        bail!("not published: by the clock of its publisher, what is published was computed later than this");
+    }
+    let told = describe(rows, length, left_out);
+    if !has_cdn {
+        return Ok(told);
+    }
+    // None, if it is public no longer.
+    let none = || Box::new(iter::empty()) as Box<dyn Iterator<Item = io::Result<Page>>>;
+    let pages = pages.as_ref().map(Pages::read).transpose()?.map_or_else(none, |pages| Box::new(pages));
+    let put = store.put_pages(&definition.name, pages).await.context(
+        "published, but not all of the CDN's pages were put: some are of the publication before. Publish again",
+    )?;
+    Ok(if definition.public { format!("{told}; {} of {} pages are new", put.put, put.all) } else { told })
+}
+
 enum Ended {
-    Computed(Computed),
+    Computed(Spooled),
     /// A signal came.
     Stopped(u8),
 }
@@ -101,7 +121,7 @@ async fn compute(answer: &Answer, question: &Question<'_>, now: Timestamp) -> Re
     let mut laying = Laying::new(&answer.definition)?;
     match athena::ask(&sql, &mut laying).await? {
         Some(code) => Ok(Ended::Stopped(code)),
-        None => Ok(Ended::Computed(lay_out(laying.spool.finish()?, &env::temp_dir())?)),
+        None => Ok(Ended::Computed(laying.spool.finish()?)),
     }
 }
 

@@ -41,7 +41,7 @@ pub(super) struct Computing<'a> {
 
 impl Computing<'_> {
     pub(super) fn compute(&self, answer: &Answer) -> Result<Computed> {
-        let computed = self.rows(answer).and_then(|spooled| lay_out(spooled, self.temporary));
+        let computed = self.rows(answer).and_then(|spooled| lay_out(&spooled, self.temporary));
         if computed.is_err() {
             self.running.give_up();
         }

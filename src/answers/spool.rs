@@ -51,6 +51,35 @@ pub(super) struct Spooled {
     left_out: u64,
 }
 
+impl Spooled {
+    fn lines(&self) -> Result<BufReader<&File>> {
+        (&self.file).rewind().context("cannot read a temporary file")?;
+        Ok(BufReader::with_capacity(PIECE, &self.file))
+    }
+
+    /// Returns the number of rows.
+    #[cfg(feature = "aws")]
+    pub(super) fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// Gives each row to `each`, with the values of its path and of its slot, in their order.
+    #[cfg(feature = "aws")]
+    pub(super) fn for_each(
+        &self,
+        mut each: impl FnMut(Vec<String>, Vec<String>, &str) -> Result<()>,
+    ) -> Result<()> {
+        let (mut lines, mut line) = (self.lines()?, String::new());
+        while lines.read_line(&mut line)? > 0 {
+            let row = Row::read(&line)?;
+            let Address { path, slot } = row.address()?.context("only rows with an address are spooled")?;
+            each(path, slot, row.json)?;
+            line.clear();
+        }
+        Ok(())
+    }
+}
+
 impl<'a> Spool<'a> {
     /// Makes one in the folder for temporary files.
     pub(super) fn new(definition: &'a Definition, temporary: &Path) -> Result<Self> {
@@ -142,11 +171,11 @@ impl<'a> Row<'a> {
 }
 
 /// Lays rows out as a generation.
-pub(super) fn lay_out(spooled: Spooled, temporary: &Path) -> Result<Computed> {
+pub(super) fn lay_out(spooled: &Spooled, temporary: &Path) -> Result<Computed> {
     let mut writer = Writer::new(spooled.width, spooled.rows)?;
     let mut file = tempfile::tempfile_in(temporary).context("cannot make a temporary file")?;
     let (mut out, mut length, mut line) = (Vec::with_capacity(2 * PIECE), 0, String::new());
-    let mut lines = BufReader::with_capacity(PIECE, spooled.file);
+    let mut lines = spooled.lines()?;
     let mut write = |out: &mut Vec<u8>| {
         length += out.len() as u64;
         let written = file.write_all(out).context("cannot write a temporary file");

@@ -6,9 +6,11 @@
 //! | `answers/NAME/current` | the pointer: what is published, in which object, and which objects were replaced when |
 //!
 //! A reader takes the pointer once for an answer, and S3 gives what was put last: no answer has rows of two generations. It
-//! keeps the end of each generation, which has the index's buckets, in memory. `publish` is the other half.
+//! keeps the end of each generation, which has the index's buckets, in memory. `publish` is the other half, and
+//! `pages` what a CDN reads of public answers.
 
 mod opened;
+mod pages;
 mod publish;
 
 use std::{collections::HashMap, sync::Arc};
@@ -29,6 +31,7 @@ use crate::{
     s3_calls::{Call, S3Calls},
 };
 use opened::{Object, Opened};
+pub use pages::{Page, Pages};
 pub use publish::S3AnswersAdmin;
 
 const READING: &str = "reading an answer";
@@ -78,7 +81,7 @@ impl S3Answers {
     }
 
     async fn pointer(&self, name: &AnswerName) -> Result<Option<Pointer>, PortError> {
-        let found = self.0.calls.find(Call::get(&key(name, CURRENT)), READING).await?;
+        let found = self.0.calls.find_named(Call::get(&key(name, CURRENT)), READING).await?;
         found.map(|text| read_pointer(&text)).transpose()
     }
 

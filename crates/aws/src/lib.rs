@@ -43,7 +43,7 @@ use aws_smithy_http_client::tls;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use weir_core::{Clock, Random, SystemClock, SystemRandom, ports::Ports};
 
-pub use answers::{S3Answers, S3AnswersAdmin};
+pub use answers::{Page, Pages, S3Answers, S3AnswersAdmin};
 pub use batching::{Batched, Batching, BatchingStats, GATHERING};
 pub use calls::Calls;
 pub use counts::table::DynamoCounts;

@@ -125,9 +125,26 @@ impl S3Calls {
 
     /// Reads an object, or a part of it; `None` if the object does not exist.
     pub(crate) async fn find(&self, call: Call, what: &'static str) -> Result<Option<Bytes>, PortError> {
+        self.unless(&["NoSuchKey"], call, what).await
+    }
+
+    /// Reads an object whose name comes from a client; `None` if it does not exist, or may not be read. Without the right to
+    /// list the whole bucket, S3 may say one for the other, and no client can be let make an error of each.
+    pub(crate) async fn find_named(&self, call: Call, what: &'static str) -> Result<Option<Bytes>, PortError> {
+        self.unless(&["NoSuchKey", "AccessDenied"], call, what).await
+    }
+
+    async fn unless(
+        &self,
+        codes: &[&str],
+        call: Call,
+        what: &'static str,
+    ) -> Result<Option<Bytes>, PortError> {
         match self.invoke(call).await {
             Ok(content) => Ok(Some(content)),
-            Err(SdkError::ServiceError(answer)) if answer.err().code() == Some("NoSuchKey") => Ok(None),
+            Err(SdkError::ServiceError(answer)) if answer.err().code().is_some_and(|it| codes.contains(&it)) => {
+                Ok(None)
+            }
             Err(error) => Err(port_error(what, &error)),
         }
     }

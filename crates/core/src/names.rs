@@ -98,11 +98,12 @@ parsed_name!(
 );
 
 parsed_name!(
-    /// An answer computed beforehand: a file `NAME.sql`, a part of the path at which it is read, and a folder.
+    /// An answer computed beforehand: a file `NAME.sql`, a part of the path at which it is read, and a folder. Below the path
+    /// `public` are the public ones.
     AnswerName,
     "an answer's name",
-    "1 to 48 of a-z, 0-9 and _, beginning with a letter",
-    is_plain_name
+    "1 to 48 of a-z, 0-9 and _, beginning with a letter, and not public",
+    |text| is_plain_name(text) && text != "public"
 );
 
 parsed_name!(

@@ -42,8 +42,8 @@ const SWAPPED: [&str; 3] = ["PreconditionFailed", "ConditionalRequestConflict", 
 #[derive(Clone)]
 pub struct S3AnswersAdmin {
     answers: S3Answers,
-    client: Client,
-    bucket: String,
+    pub(super) client: Client,
+    pub(super) bucket: String,
 }
 
 impl S3AnswersAdmin {
