@@ -7,7 +7,8 @@ use std::{collections::BTreeMap, env, num::NonZeroU16, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use weir_aws::{
-    Aws, Batching, Calls, DynamoCounts, DynamoLatest, DynamoUsers, Names, S3AnswersAdmin, S3Lake, S3Quarantine, S3Raw,
+    Aws, Batching, Calls, DynamoCounts, DynamoLatest, DynamoUsers, Names, S3AnswersAdmin, S3Lake,
+    S3Quarantine, S3Raw,
 };
 use weir_core::ports::Ports;
 

@@ -43,6 +43,10 @@ const MOST_USERS: usize = 1000;
 /// The most bytes that Athena takes as a query. (<https://docs.aws.amazon.com/athena/latest/ug/service-limits.html>)
 const LONGEST: usize = 262_144;
 
+/// The most bytes that all rows below a path have. A response of Lambda has 6 MiB, and in it each quote of JSON is two bytes.
+/// (<https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>)
+const LARGEST: u64 = 3_000_000;
+
 /// Runs `weir publish`.
 pub(super) async fn run(args: &PublishArgs) -> Result<ExitCode> {
     if args.wait.is_some() {
@@ -88,6 +92,9 @@ async fn publish(
     published_at: Timestamp,
     has_cdn: bool,
 ) -> Result<String> {
+    if spooled.largest() > LARGEST {
+        bail!("the rows below one path have {} bytes: on AWS it is {LARGEST} at the most", spooled.largest());
+    }
     let pages = (has_cdn && definition.public).then(|| Pages::of(spooled, definition)).transpose()?;
     let Computed { file, length, generation, rows, left_out } = lay_out(spooled, &env::temp_dir())?;
     let name = definition.name.clone();
@@ -158,8 +165,7 @@ impl Question<'_> {
         let columns = answer.definition.stored_path().into_iter().chain(slot.iter().map(ColumnName::as_str));
         let order: Vec<String> =
             columns.map(|column| format!("CAST({} AS VARCHAR)", quoted(column))).collect();
-        let order =
-            if order.is_empty() { String::new() } else { format!(" ORDER BY {}", order.join(", ")) };
+        let order = if order.is_empty() { String::new() } else { format!(" ORDER BY {}", order.join(", ")) };
         let question = format!("WITH {}\nSELECT * FROM {QUERY}{order}", parts.join(",\n"));
         if question.len() > LONGEST {
             bail!(
@@ -264,8 +270,12 @@ impl Sink for Laying<'_> {
             }
         }
         let of = |places: &[usize]| places.iter().map(|&at| row[at].as_deref()).collect::<Vec<_>>();
-        let line =
-            format!("{}\t{}\t{}\n", json!(of(&self.path)), json!(of(&self.slot)), object(&self.columns, &row));
+        let line = format!(
+            "{}\t{}\t{}\n",
+            json!(of(&self.path)),
+            json!(of(&self.slot)),
+            object(&self.columns, &row)
+        );
         self.spool.line(&line)?;
         Ok(true)
     }
@@ -287,7 +297,10 @@ mod tests {
     fn the_end_of_a_statement_is_cut_off_and_what_looks_like_one_is_not() {
         for (sql, expected) in [
             ("SELECT 1", "SELECT 1"),
-            ("-- public: true\nSELECT ';' AS \";\" ;\n-- The end; of it.\n", "-- public: true\nSELECT ';' AS \";\""),
+            (
+                "-- public: true\nSELECT ';' AS \";\" ;\n-- The end; of it.\n",
+                "-- public: true\nSELECT ';' AS \";\"",
+            ),
             ("SELECT 'it''s; -- so' /* ; */ ; ; /* end */ ", "SELECT 'it''s; -- so'"),
             ("SELECT 1 -- one;", "SELECT 1"),
             ("SELECT 'ü'; --", "SELECT 'ü'"),
@@ -313,7 +326,10 @@ mod tests {
              2\n)\nSELECT * FROM weir_answer ORDER BY CAST(\"username\" AS VARCHAR), CAST(\"day\" AS VARCHAR)"
         );
         let all = question.of(&answer("SELECT username FROM events"), now).unwrap();
-        assert!(all.contains("'rejected' AS event_type") && all.contains("'button_click' AS event_type"), "{all}");
+        assert!(
+            all.contains("'rejected' AS event_type") && all.contains("'button_click' AS event_type"),
+            "{all}"
+        );
         let nobody = Question { users: &[], ..question };
         assert!(nobody.of(&answer("SELECT username FROM events"), now).is_err());
         assert!(nobody.of(&answer("-- public: true\nSELECT 1 AS one"), now).is_ok());

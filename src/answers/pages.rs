@@ -15,9 +15,6 @@ use super::spool::Spooled;
 /// The most rows of an answer that has pages: each page costs a call.
 const MOST_ROWS: u64 = 100_000;
 
-/// The most bytes of a page: they are in memory together.
-const LARGEST: usize = 8 << 20;
-
 /// Pages in a temporary file, as lines of key and content.
 pub(super) struct Pages(File);
 
@@ -25,7 +22,10 @@ impl Pages {
     /// Makes the pages of rows. An answer of which a CDN cannot have all is refused.
     pub(super) fn of(spooled: &Spooled, definition: &Definition) -> Result<Self> {
         if spooled.rows() > MOST_ROWS {
-            bail!("it has {} rows: a public answer of a stack with a CDN has {MOST_ROWS} at the most", spooled.rows());
+            bail!(
+                "it has {} rows: a public answer of a stack with a CDN has {MOST_ROWS} at the most",
+                spooled.rows()
+            );
         }
         let file = tempfile::tempfile().context("cannot make a temporary file")?;
         let mut out = io::BufWriter::new(file);
@@ -54,9 +54,6 @@ impl Pages {
                         rows.push(',');
                     }
                     rows.push_str(json);
-                    if rows.len() > LARGEST {
-                        bail!("the rows below one path have more than {LARGEST} bytes, for which a CDN has no page");
-                    }
                 }
                 _ => end(below.replace((path, json.to_owned())), &mut out)?,
             }

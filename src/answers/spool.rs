@@ -41,6 +41,9 @@ pub(super) struct Spool<'a> {
     width: usize,
     left_out: u64,
     before: Option<Address>,
+    /// The rows below the last path, and the most that are below one.
+    below: u64,
+    most_below: u64,
 }
 
 /// The rows of an answer, in a temporary file.
@@ -49,6 +52,7 @@ pub(super) struct Spooled {
     rows: u64,
     width: usize,
     left_out: u64,
+    most_below: u64,
 }
 
 impl Spooled {
@@ -61,6 +65,12 @@ impl Spooled {
     #[cfg(feature = "aws")]
     pub(super) fn rows(&self) -> u64 {
         self.rows
+    }
+
+    /// Returns how many bytes a generation has below its largest path.
+    #[cfg(feature = "aws")]
+    pub(super) fn largest(&self) -> u64 {
+        self.most_below * (self.width as u64 + 1)
     }
 
     /// Gives each row to `each`, with the values of its path and of its slot, in their order.
@@ -85,7 +95,7 @@ impl<'a> Spool<'a> {
     pub(super) fn new(definition: &'a Definition, temporary: &Path) -> Result<Self> {
         let file = tempfile::tempfile_in(temporary).context("cannot make a temporary file")?;
         let out = BufWriter::with_capacity(PIECE, file);
-        Ok(Self { definition, out, rows: 0, width: 0, left_out: 0, before: None })
+        Ok(Self { definition, out, rows: 0, width: 0, left_out: 0, before: None, below: 0, most_below: 0 })
     }
 
     /// Checks a line, and spools it.
@@ -111,16 +121,19 @@ impl<'a> Spool<'a> {
         self.width = self.width.max(row.json.len());
         self.rows += 1;
         self.out.write_all(line.as_bytes()).context("cannot write a temporary file")?;
+        let is_same_path = self.before.as_ref().is_some_and(|before| before.path == address.path);
+        self.below = if is_same_path { self.below + 1 } else { 1 };
+        self.most_below = self.most_below.max(self.below);
         self.before = Some(address);
         Ok(())
     }
 
     /// Returns the rows, to be laid out.
     pub(super) fn finish(self) -> Result<Spooled> {
-        let Self { out, rows, width, left_out, .. } = self;
+        let Self { out, rows, width, left_out, most_below, .. } = self;
         let mut file = out.into_inner().map_err(|error| anyhow!("cannot write a temporary file: {error}"))?;
         file.rewind()?;
-        Ok(Spooled { file, rows, width, left_out })
+        Ok(Spooled { file, rows, width, left_out, most_below })
     }
 }
 

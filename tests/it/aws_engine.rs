@@ -5,6 +5,7 @@
 
 mod answers;
 mod audit;
+mod cdn;
 mod counts;
 #[path = "../../crates/aws/tests/emulator/process.rs"]
 mod emulator;

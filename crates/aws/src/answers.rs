@@ -108,7 +108,8 @@ impl S3Answers {
             let page = self.0.calls.invoke(Call::list_folders(PREFIX, after.as_deref())).await;
             let page = page.map_err(|error| port_error(LISTING, &error))?;
             let page = String::from_utf8_lossy(&page);
-            let folders = page.split("<Prefix>").filter_map(|rest| rest.strip_prefix(PREFIX)?.split_once("/<"));
+            let folders =
+                page.split("<Prefix>").filter_map(|rest| rest.strip_prefix(PREFIX)?.split_once("/<"));
             // Objects by another hand are skipped.
             let found: Vec<AnswerName> = folders.filter_map(|(name, _)| name.parse().ok()).collect();
             let Some(last) = found.last().filter(|_| page.contains("<IsTruncated>true<")) else {

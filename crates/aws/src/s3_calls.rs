@@ -130,7 +130,11 @@ impl S3Calls {
 
     /// Reads an object whose name comes from a client; `None` if it does not exist, or may not be read. Without the right to
     /// list the whole bucket, S3 may say one for the other, and no client can be let make an error of each.
-    pub(crate) async fn find_named(&self, call: Call, what: &'static str) -> Result<Option<Bytes>, PortError> {
+    pub(crate) async fn find_named(
+        &self,
+        call: Call,
+        what: &'static str,
+    ) -> Result<Option<Bytes>, PortError> {
         self.unless(&["NoSuchKey", "AccessDenied"], call, what).await
     }
 
@@ -142,7 +146,9 @@ impl S3Calls {
     ) -> Result<Option<Bytes>, PortError> {
         match self.invoke(call).await {
             Ok(content) => Ok(Some(content)),
-            Err(SdkError::ServiceError(answer)) if answer.err().code().is_some_and(|it| codes.contains(&it)) => {
+            Err(SdkError::ServiceError(answer))
+                if answer.err().code().is_some_and(|it| codes.contains(&it)) =>
+            {
                 Ok(None)
             }
             Err(error) => Err(port_error(what, &error)),

@@ -43,6 +43,7 @@ fn answers_are_computed_by_athena_and_read_from_s3_as_on_one_machine() {
          SELECT range // 1000 AS thousand, range AS n, repeat('ü', 50) AS text FROM range(2500)",
     );
     write("twice.sql", "-- slot: n\n-- public: true\nSELECT 1 AS n FROM range(2)");
+    write("large.sql", "-- public: true\nSELECT repeat('x', 1000) AS x FROM range(3000)");
     write("nan.sql", "-- public: true\nSELECT 'NaN'::DOUBLE AS n");
     let done = publish(&[]);
     assert_eq!(done.status.code(), Some(1));
@@ -52,6 +53,7 @@ fn answers_are_computed_by_athena_and_read_from_s3_as_on_one_machine() {
     assert!(told.contains("; 1 row was left out"), "{told}");
     for expected in [
         "weir: Athena scanned ",
+        "weir: large: the rows below one path have 3027000 bytes: on AWS it is 3000000 at the most",
         "weir: nan: the column n holds a number that JSON cannot write, ",
         "weir: twice: two rows have the same address, n = \"1\": slot must name one",
     ] {
@@ -59,8 +61,7 @@ fn answers_are_computed_by_athena_and_read_from_s3_as_on_one_machine() {
     }
 
     let row = |button: &str| json!({"username": "ann", "button_id": button, "clicks": 1, "nothing": null, "half": 0.5});
-    let encoded =
-        |text: &str| -> String { text.bytes().map(|byte| format!("%{byte:02X}")).collect() };
+    let encoded = |text: &str| -> String { text.bytes().map(|byte| format!("%{byte:02X}")).collect() };
     for button in odd {
         let path = format!("/answers/mine?button_id={}", encoded(button));
         assert_eq!(server.get(&ann, &path).json(), row(button), "{button}");
@@ -80,6 +81,10 @@ fn answers_are_computed_by_athena_and_read_from_s3_as_on_one_machine() {
     let slot = open("/answers/wide/2?n=2499");
     assert_eq!(slot.json(), json!({"thousand": 2, "n": 2499, "text": "ü".repeat(50)}));
     assert!(slot.header("cache-control").unwrap().starts_with("public, max-age="));
+    assert_eq!(open("/answers/public/wide/2?n=2499").json(), slot.json());
+    for hidden in ["/answers/public/mine", "/answers/public/by_button/x", "/answers/public/none"] {
+        open(hidden).problem(404, "no-such-answer");
+    }
     for (path, number) in [("0", 1000), ("1", 1000), ("2", 500)] {
         let rows = open(&format!("/answers/wide/{path}")).json();
         assert_eq!(rows.as_array().unwrap().len(), number);

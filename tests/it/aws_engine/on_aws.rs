@@ -72,7 +72,8 @@ impl OnAws {
     pub fn make_button_clicks_of(&self, user: &str) {
         self.emulator.call("AWSGlue.CreateDatabase", &json!({"DatabaseInput": {"Name": DATABASE}}));
         let column = |(name, of): (&str, &str)| json!({"Name": name, "Type": of});
-        let columns: Value = [("event_id", "string"), ("button_id", "string")].map(column).into_iter().collect();
+        let columns: Value =
+            [("event_id", "string"), ("button_id", "string")].map(column).into_iter().collect();
         let keys = [("year", "int"), ("month", "int"), ("day", "int"), ("hour", "int")];
         let location = format!("s3://{LAKE}/username={user}/button_click/");
         let table = json!({"Name": "button_click", "Parameters": {"classification": "json"},

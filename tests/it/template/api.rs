@@ -45,7 +45,8 @@ fn every_operation_has_a_route_and_only_open_ones_need_no_credentials() {
             let method = method.to_uppercase();
             // As API Gateway chooses: the exact path, or else the longest one that any may follow.
             let path = format!("{method} {path}");
-            let begins = |key: &str| key.strip_suffix("{proxy+}").is_some_and(|begin| path.starts_with(begin));
+            let begins =
+                |key: &str| key.strip_suffix("{proxy+}").is_some_and(|begin| path.starts_with(begin));
             let greedy = || routes.iter().filter(|(key, _)| begins(key)).max_by_key(|(key, _)| key.len());
             let route = routes.get(&path).or_else(|| Some(greedy()?.1));
             let route = route.unwrap_or_else(|| panic!("{path} has no route"));

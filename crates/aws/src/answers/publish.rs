@@ -145,7 +145,9 @@ impl AnswersAdmin for S3AnswersAdmin {
             let same = before.as_ref().filter(|before| before.published.generation == published.generation);
             // What has not changed is not put again.
             let object = same.filter(|_| content.is_some()).map_or(&own, |before| &before.object).clone();
-            if object == own && let Some(content) = content.take() {
+            if object == own
+                && let Some(content) = content.take()
+            {
                 upload::put(&self.client, &[&self.bucket], &key(name, &own), length, content).await?;
             }
             let (replaced, over) = replaced(before, &object, now);

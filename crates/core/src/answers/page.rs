@@ -69,7 +69,10 @@ mod tests {
             key(&["2026-11"], &[("b", "x"), ("a", "ü")]),
             "public/visits/1cf4cd6328f678e2314f6b9d13acba051b5cb4354dd764366cb3b586b58298de.json"
         );
-        assert_eq!(key(&[], &[]), "public/visits/e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855.json");
+        assert_eq!(
+            key(&[], &[]),
+            "public/visits/e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855.json"
+        );
         let keys = [
             key(&["a", "b"], &[]),
             key(&["a/b"], &[]),
