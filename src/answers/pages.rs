@@ -73,3 +73,60 @@ impl Pages {
         }))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{super::spool::Spool, *};
+
+    fn pages(head: &str, lines: impl Iterator<Item = String>) -> Result<Vec<(String, String)>> {
+        let sql = format!("-- public: true\n{head}SELECT 1");
+        let definition = Definition::read("a".parse()?, &sql)?;
+        let mut spool = Spool::new(&definition, &std::env::temp_dir())?;
+        lines.into_iter().try_for_each(|line| spool.line(&line))?;
+        let pages = Pages::of(&spool.finish()?, &definition)?;
+        let read = pages.read()?.map(|page| {
+            let Page { key, content } = page?;
+            Ok((key, String::from_utf8(content.to_vec())?))
+        });
+        read.collect()
+    }
+
+    fn key(path: &[&str], slot: &[(&'static str, &'static str)]) -> String {
+        page::key(&"a".parse().unwrap(), path.iter().copied(), slot.iter().copied())
+    }
+
+    #[test]
+    fn each_path_and_each_slot_has_a_page() {
+        let line = |path: &str, slot: &str, n: u8| format!("[{path:?}]\t[{slot:?},\"x\"]\t{{\"n\":{n}}}\n");
+        let lines = [line("p", "1", 1), line("p", "2", 2), line("q", "1", 3)];
+        let of = |path: &str, slot: &'static str, n: u8| {
+            (key(&[path], &[("z", slot), ("b", "x")]), format!("{{\"n\":{n}}}"))
+        };
+        assert_eq!(
+            pages("-- path: p\n-- slot: z, b\n", lines.into_iter()).unwrap(),
+            [
+                of("p", "1", 1),
+                of("p", "2", 2),
+                (key(&["p"], &[]), "[{\"n\":1},{\"n\":2}]".to_owned()),
+                of("q", "1", 3),
+                (key(&["q"], &[]), "[{\"n\":3}]".to_owned()),
+            ]
+            .into_iter()
+            .collect::<Vec<_>>()
+        );
+        let none = |head| pages(head, std::iter::empty()).unwrap();
+        assert_eq!(none(""), [(key(&[], &[]), "[]".to_owned())]);
+        assert_eq!(none("-- path: p\n"), []);
+    }
+
+    #[test]
+    fn an_answer_of_which_a_cdn_could_not_have_all_is_refused() {
+        let lines = |rows: u64| (0..rows).map(|n| format!("[]\t[\"{n}\"]\t{{}}\n"));
+        let refused = pages("-- slot: n\n", lines(MOST_ROWS + 1)).unwrap_err().to_string();
+        assert_eq!(
+            refused,
+            "it has 100001 rows: a public answer of a stack with a CDN has 100000 at the most"
+        );
+        assert_eq!(pages("-- slot: n\n", lines(10)).unwrap().len(), 11);
+    }
+}
