@@ -26,10 +26,10 @@ impl Partition {
     /// The columns that Hive, Athena and DuckDB read from the names of the folders, beside the type's.
     pub const COLUMNS: [&str; 5] = ["username", "year", "month", "day", "hour"];
 
-    /// What the name of a user's folder begins with, and so each path in the lake.
+    /// The beginning of the name of a user's folder, and so of each path in the lake.
     pub const PREFIX: &str = "username=";
 
-    /// What the names of the four folders below a type's begin with.
+    /// The beginnings of the names of the four folders below a type's.
     pub const HOUR_FOLDERS: [&str; 4] = ["year=", "month=", "day=", "hour="];
 
     /// Returns the path, below the lake, of the events of `batch` for this partition.

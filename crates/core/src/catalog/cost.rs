@@ -28,7 +28,7 @@ const MAX_REASONS: u64 = 24 << 20;
 /// The bytes of one reason, without its paths.
 const REASON: u64 = 1024;
 
-/// The validator does not cache its results with fewer recursive references than this.
+/// The recursive references below which the validator does not cache its results.
 const NOT_REMEMBERED: u64 = 16;
 
 /// The cost of checking a value at one depth below it.

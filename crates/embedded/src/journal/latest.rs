@@ -1,4 +1,4 @@
-//! The latest values of a row of the journal: of each resource the newest event in it, and where that event's line begins.
+//! The latest values in a row of the journal: the newest event of each resource, and the offset of that event's line.
 
 use std::collections::{BTreeMap, btree_map::Entry};
 
