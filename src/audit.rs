@@ -131,7 +131,7 @@ async fn embedded(asked: Selection<'_>, args: &AuditArgs) -> Result<ExitCode> {
 /// A user and a type.
 type Whose = (Username, EventType);
 
-/// Who mends what is wrong.
+/// The admin ports that correct differences.
 #[derive(Clone, Copy)]
 struct Admin<'a> {
     counts: &'a dyn BooksAdmin,

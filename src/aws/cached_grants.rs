@@ -32,7 +32,7 @@ const WITHIN: Duration = Duration::from_secs(10);
 /// The longest answer that is read.
 const LONGEST_ANSWER: u64 = 4096;
 
-/// What became of the cached grants, as the operator has to know it.
+/// The outcome of clearing the cached grants, for the operator.
 pub(crate) enum CachedGrants {
     /// The API's cache was cleared.
     Cleared { api: String },

@@ -177,7 +177,7 @@ fn types_with_files(lake: &Path) -> io::Result<BTreeSet<String>> {
     Ok(found)
 }
 
-/// Whether there is an event file this many folders below.
+/// Returns whether there is an event file so many folders below.
 fn has_a_file(folder: &Path, below: &[&str]) -> io::Result<bool> {
     let entries = entries(folder)?;
     let Some((prefix, below)) = below.split_first() else {

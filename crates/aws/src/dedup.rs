@@ -39,13 +39,13 @@ use service_clock::ServiceClock;
 
 const WHAT: &str = "claiming an event's id";
 
-/// How long a claim holds: longer than any request takes that stores events.
+/// The time for which a claim holds: longer than any request takes that stores events.
 const LEASE: Duration = Duration::from_secs(30);
 
-/// How long a stored event is remembered.
+/// The time for which a stored event is remembered.
 const REMEMBERED: Duration = Duration::from_hours(24);
 
-/// The default time limit for marking stored ids and releasing the others: the caller still has to count the events.
+/// The default time limit for marking stored ids and releasing the others: the caller still has to count the events after it.
 const MARKING: Duration = Duration::from_secs(3);
 
 /// The most calls of a request that are under way at once.

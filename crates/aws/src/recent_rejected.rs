@@ -29,7 +29,7 @@ const OF_A_REQUEST: usize = 10;
 /// client that sends nothing but bad events would throttle the table, and ring the alarm for counts.
 const MAX_BYTES: usize = 64 << 10;
 
-/// How long an item is kept, in seconds.
+/// The time for which an item is kept, in seconds.
 const KEPT: u64 = 7 * 24 * 60 * 60;
 
 /// The time limit of noting: a client waits for the answer.

@@ -7,7 +7,7 @@ use serde_json::Value;
 use weir_aws::Aws;
 use weir_core::{SystemClock, SystemRandom};
 
-/// How long verified credentials stay cached. API Gateway caches the answers as well, and longer: this cache is for the
+/// The time for which verified credentials stay cached. API Gateway caches the answers as well, and longer: this cache is for the
 /// callers that API Gateway has not seen yet.
 const CREDENTIALS_CACHED: Duration = Duration::from_mins(1);
 

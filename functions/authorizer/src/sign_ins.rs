@@ -16,7 +16,7 @@ use crate::{
     rate::{Ends, Rate, network},
 };
 
-/// How long credentials that were right are remembered, to tell them from guesses.
+/// The time for which credentials that were right are remembered, to tell them from guesses.
 const REMEMBERED_MILLIS: u64 = 60 * 60 * 1000;
 
 /// The most credentials remembered; the least recently used are forgotten first.

@@ -1,4 +1,5 @@
-//! What a claim keeps of a record that is a latest value, so that a repeat of the event can raise the record that was stored.
+//! The part of a record that a claim keeps if the record is a latest value, so that a repeat of the event can raise the stored
+//! record.
 //!
 //! | attribute | |
 //! | --- | --- |
