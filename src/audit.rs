@@ -88,7 +88,7 @@ pub(crate) async fn run(args: &AuditArgs) -> Result<ExitCode> {
     }
 }
 
-/// On one machine the pending batches are known, so nothing has to stand still to be compared.
+/// Audits one machine, where the pending batches are known, so that counts need not stand still to be compared.
 async fn embedded(asked: Selection<'_>, args: &AuditArgs) -> Result<ExitCode> {
     let data = asked.data;
     // A bad catalog is reported before anything else.
@@ -158,7 +158,7 @@ struct Audited {
 }
 
 impl Audited {
-    /// The corrections that make its live counts right; `None` if the lake is in doubt.
+    /// Returns the corrections that make the live counts right; `None` if the lake is in doubt.
     fn corrections(&self) -> Option<Vec<Correction>> {
         compare::corrections(&self.whose.0, &self.whose.1, &self.differences)
     }
@@ -167,8 +167,8 @@ impl Audited {
         self.differences.iter().any(|difference| difference.which == Which::Live)
     }
 
-    /// The latest values to mend. A newer event may be made the latest in any case, and a value of no event goes only if all
-    /// of the lake could be read.
+    /// Returns the latest values to mend. A newer event can always be made the latest; a value without an event is removed only
+    /// if all of the lake could be read.
     fn values_to_mend(&self, is_sound: bool) -> impl Iterator<Item = &WrongValue> {
         let is_sound = is_sound && self.bad.is_empty() && self.corrections().is_some();
         self.wrong_values.iter().filter(move |wrong| is_sound || !wrong.is_of_no_event())

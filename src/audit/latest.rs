@@ -27,7 +27,7 @@ pub(super) struct WrongValue {
 }
 
 impl WrongValue {
-    /// Whether the value is of an event that was not found. Otherwise a newer one was.
+    /// Returns whether the value is of an event that was not found. Otherwise a newer one was.
     pub(super) fn is_of_no_event(&self) -> bool {
         let version = |value: &Option<LatestValue>| value.as_ref().map(|value| value.version.clone());
         version(&self.kept) > version(&self.found)

@@ -36,7 +36,7 @@ pub(super) struct Patience {
 }
 
 impl Patience {
-    /// How often to check a connection: a phase that begins after one check expires no earlier than the next.
+    /// Returns the time between two checks of a connection: a phase that begins after one check expires no earlier than the next.
     pub(super) fn between_looks(self) -> Duration {
         self.idle.min(self.client)
     }
@@ -104,7 +104,7 @@ impl Connection {
         place.is_none_or(|place| self.order.take(place).is_some())
     }
 
-    /// Called once the answer is complete.
+    /// Notes that the answer is complete.
     fn answered(&self) {
         let mut state = self.state();
         if let Phase::Refused { place } = state.phase {
@@ -116,7 +116,7 @@ impl Connection {
         }
     }
 
-    /// Called once all pending bytes are written.
+    /// Notes that all pending bytes are written.
     fn flushed(self: &Arc<Self>) {
         let mut state = self.state();
         state.writing = None;
@@ -190,7 +190,7 @@ impl Connection {
         }
     }
 
-    /// The connection has ended: eviction is no longer needed.
+    /// Notes that the connection has ended and cannot be evicted any more.
     pub(super) fn ended(&self) {
         self.leave_the_order(Phase::Ended);
     }
@@ -303,7 +303,7 @@ impl AsyncWrite for Watched {
         self.stream.is_write_vectored()
     }
 
-    /// Called once all pending bytes are written.
+    /// Flushes the stream, and notes that all pending bytes are written.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let polled = Pin::new(&mut self.stream).poll_flush(context);
         if polled.is_ready() {

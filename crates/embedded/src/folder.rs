@@ -28,7 +28,7 @@ use private::{close_to_others, create_private, private_folder};
 /// The folder that a restore copies to first. A data folder that has it is not whole.
 pub(crate) const RESTORING: &str = "restoring";
 
-/// What happens to an earlier file of the same name.
+/// The treatment of an earlier file of the same name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Earlier {
     /// It stays. A file with other content is refused.

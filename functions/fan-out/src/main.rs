@@ -11,7 +11,7 @@ use weir_aws::{Aws, RAW_PREFIX};
 use weir_core::{BatchKey, SystemClock, ports::Settled};
 use weir_lambda::{Environment, Metrics, StartError};
 
-/// Two threads: one reads and writes what the other works on.
+/// Runs the function on two threads: one reads and writes while the other computes.
 #[tokio::main(worker_threads = 2)]
 async fn main() -> ExitCode {
     weir_lambda::run_in_time(|environment| {

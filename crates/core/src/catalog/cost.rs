@@ -129,7 +129,7 @@ impl Cost {
         })
     }
 
-    /// The most steps that a value of any depth can cost.
+    /// Returns the most steps that a value of any depth can cost.
     pub(super) fn of_a_value(&self) -> u64 {
         let most = self.loads.iter().map(|load| load.verdict.max(load.search)).max().unwrap_or(0);
         most.min(self.remembered.unwrap_or(u64::MAX)).max(1)
