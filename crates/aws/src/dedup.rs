@@ -5,9 +5,9 @@
 //! | `id` | the key: `USERNAME/EVENT_ID` |
 //! | `state` | `claimed` while a request stores the event, then `stored` |
 //! | `by` | the request's token: who may change the item |
-//! | `until` | until when a claim holds, in milliseconds by DynamoDB's clock |
-//! | `expires` | from when on DynamoDB may remove the item, in seconds; it does so within days, and until then the id is known |
-//! | others | of types with latest values: the record that is stored (`stored_value`) |
+//! | `until` | the end of the claim, in milliseconds by DynamoDB's clock |
+//! | `expires` | the time from which DynamoDB may remove the item, in seconds; it does so within days, and until then the id is known |
+//! | others | for types with latest values, the record that is stored (`stored_value`) |
 //!
 //! An id is claimed before its event is stored, on the condition that no other request has claimed it, and marked once the
 //! event is stored. A claim is a lease: it expires, so a request that died does not keep the event from being sent again for

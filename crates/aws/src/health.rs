@@ -8,7 +8,7 @@ use weir_core::ports::{Health, PortError};
 
 use crate::{counts::table::Place, errors::unless_throttled};
 
-/// How long a good answer is cached. The check is public, and `ListTagsForDeliveryStream` is allowed five times a second in a
+/// The time for which a good answer is cached. The check is public, and `ListTagsForDeliveryStream` is allowed five times a second in a
 /// whole account (<https://docs.aws.amazon.com/firehose/latest/dev/limits.html>).
 const BELIEVED: Duration = Duration::from_secs(10);
 

@@ -1,4 +1,4 @@
-//! [`LatestValues`] on DynamoDB: one item a resource, in a table of their own.
+//! [`LatestValues`] on DynamoDB: one item per resource, in a table of its own.
 //!
 //! | attribute | |
 //! | --- | --- |
@@ -91,7 +91,7 @@ impl DynamoLatest {
         let late = |_| Err(PortError::unavailable(RAISING, "it took too long"));
         let unused = timeout_at(deadline, self.write(value)).await.unwrap_or_else(late)?;
         if let Some(object) = unused {
-            // The value is raised, whatever becomes of this.
+            // The value is raised, even if this fails.
             let _ = timeout_at(deadline, self.objects.remove(&object)).await;
         }
         Ok(())

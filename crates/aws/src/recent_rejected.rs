@@ -1,4 +1,4 @@
-//! [`RecentRejected`] on DynamoDB: one item for each request that had rejected events, with the newest of them as JSON.
+//! [`RecentRejected`] on DynamoDB: one item for each request with rejected events, which has the newest of them as JSON.
 //!
 //! The list is best effort: an event is stored and answered whether or not it could be noted. So noting is one call without
 //! retries. Items expire after a week, by the table's time to live.

@@ -1,4 +1,4 @@
-//! Counts, and how a request's events become few increments.
+//! Counts, and the few increments that a request's events add up to.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Latest values: of each resource, such as a sensor, the newest event.
+//! Latest values: the newest event of each resource, such as a sensor.
 //!
 //! A resource is a value of the field that the catalog names as `latest_by`. Its latest value is the event with the highest
 //! [`Version`]: the latest event time, and of equal times the greatest `event_id`. A version follows from the stored event

@@ -114,7 +114,7 @@ pub struct LakeObject<'a> {
 }
 
 impl<'a> LakeObject<'a> {
-    /// Reads the path of an object; `None` if the path is that of no object.
+    /// Reads the path of an object; `None` if it is not the path of one.
     #[must_use]
     pub fn at(path: &'a str) -> Option<Self> {
         let (folder, file) = path.rsplit_once('/')?;
@@ -123,7 +123,7 @@ impl<'a> LakeObject<'a> {
     }
 }
 
-/// Returns the rest of a folder's name that begins so.
+/// Returns the rest of a folder's name behind this beginning.
 fn value<'a>(folder: &'a str, name: &str) -> Result<&'a str, NameError> {
     folder.strip_prefix(name).ok_or(NOT_A_PARTITION)
 }

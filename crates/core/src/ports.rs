@@ -333,6 +333,6 @@ impl Ports {
 /// The health check of the engine.
 #[async_trait]
 pub trait Health: Send + Sync {
-    /// Succeeds if events can be stored and counts be read.
+    /// Succeeds if events can be stored and counts can be read.
     async fn check(&self) -> Result<(), PortError>;
 }

@@ -86,7 +86,7 @@ impl Folder {
         create_private(path)?;
         close_to_others(path)?;
         create_private(&folder.temporary)?;
-        // If the folder above may not be opened, another user created this one.
+        // If the folder above cannot be opened, another user created this one.
         let _ = path.parent().map(sync_folder);
         Ok(folder)
     }

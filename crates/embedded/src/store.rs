@@ -31,7 +31,7 @@ pub enum StoreError {
         /// The damage, in SQLite's words.
         reason: String,
     },
-    /// The disk has no room for what SQLite keeps beside it.
+    /// The disk has no room for the files that SQLite keeps beside it.
     #[error(
         "no space left for {}, or for SQLite's files beside it (-wal, -shm): make room on the disk, or raise the quota. Nothing is lost",
         .path.display()

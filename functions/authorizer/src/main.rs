@@ -26,7 +26,7 @@ async fn main() -> ExitCode {
     .await
 }
 
-/// Logs a failure. Missing credentials are no error, so they wake no operator up.
+/// Logs a failure. Missing credentials are not an error, so they raise no alarm.
 fn log(failure: &Failure) {
     match failure {
         Failure::Unauthorized => tracing::debug!("no credentials"),

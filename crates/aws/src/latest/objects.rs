@@ -4,7 +4,7 @@
 //! clients are made of: its signer, its retries, its time limits and its HTTP client.
 //!
 //! An object is named by the SHA-256 of its resource's key and its content. So putting it again changes nothing, and no two
-//! values share an object, which one of them would remove from the other.
+//! values share an object, which the removal of one would take from the other.
 
 use std::fmt::Write;
 
@@ -109,7 +109,7 @@ impl Objects {
         }
     }
 
-    /// Removes an object that no value refers to. If that fails, it stays, which costs its room and nothing else.
+    /// Removes an object that no value refers to. If that fails, it stays, which costs its storage and nothing else.
     pub(super) async fn remove(&self, key: &str) {
         let call = Call { method: "DELETE", key: key.to_owned(), content: Bytes::new() };
         if let Err(error) = self.calls.invoke(call).await {

@@ -1,9 +1,9 @@
 //! An upper bound on the cost of checking an event against a schema, computed before the check.
 //!
 //! The validator has no limit of its own, and a schema may apply many others to one value: alternatives, references that
-//! double at each level, `unevaluatedProperties` that checks everything again. So for each depth of an event, the most
-//! schemas that meet one value there are counted once ([`Cost::of`]), and an event is weighed by how many values it has at
-//! each depth ([`Bound::add`]). The product bounds the steps of checking it, and the memory for all reasons against it.
+//! double at each level, `unevaluatedProperties` that checks everything again. So the catalog counts once, for each depth of an
+//! event, the most schemas that check one value there ([`Cost::of`]). For each event, its values at each depth are counted
+//! ([`Bound::add`]). The product bounds the steps of checking the event, and the memory for all reasons against it.
 //!
 //! A schema that refers to itself may double at each depth without end. There the validator caches its results for a
 //! recursive reference and a value (`PendingSchemaNode::is_valid` of `jsonschema`), which bounds its verdict, but not its

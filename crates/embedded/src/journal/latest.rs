@@ -94,7 +94,7 @@ pub(crate) fn in_journal(db: &Connection) -> rusqlite::Result<Newest> {
     Ok(newest)
 }
 
-/// Removes the latest values of a type from the journal; the events stay. Nothing has been read from it yet.
+/// Removes the latest values of a type from the journal; the events stay. Called before the journal is read.
 pub(crate) fn forget_type(db: &Connection, event_type: &EventType) -> rusqlite::Result<()> {
     let mut rows = db.prepare("SELECT first, latest, lines FROM journal WHERE latest IS NOT NULL")?;
     let mut rows = rows.query([])?;
