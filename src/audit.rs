@@ -302,7 +302,7 @@ impl Audit {
 
     async fn pair(&self, whose: &Whose, still: bool) -> Result<Audited> {
         let (user, event_type) = whose;
-        // Latest values come first: the events of those that are read are known then.
+        // Latest values are read first, so that the later readings know the events of all these values.
         let values_before = self.kept(whose).await?;
         let in_stream = match &values_before {
             Some(_) => self.books.latest_in_stream(user, event_type).await?,

@@ -1,7 +1,7 @@
 //! `weir send`: imports files over HTTP, into any Weir.
 //!
 //! - `input`: opens a file and detects its format; `lines` and `rows` parse NDJSON and CSV into the items of a
-//!   `source`, `columns` types the cells, `header` and `quoting` recognise what is not CSV of a type;
+//!   `source`, `columns` types the cells, `header` and `quoting` recognise files that are not CSV of a type;
 //! - `event_ids`: ids for events that have none;
 //! - `beginning`: decides from a file's first lines whether to continue;
 //! - `delivery`: concurrent batches, recorded in the file's order; `sender` sends one of them, `client` is the HTTP below;

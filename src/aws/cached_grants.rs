@@ -1,4 +1,4 @@
-//! Clears API Gateway's cache of what the authorizer granted, so that a removed access key does not go on in it.
+//! Clears API Gateway's cache of the authorizer's grants, so that a removed access key does not stay valid in it.
 //!
 //! The SDK's client for API Gateway is large, and this is one call: the SDK's signer signs it, and `ureq` sends it.
 
