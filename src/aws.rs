@@ -24,7 +24,7 @@ pub(crate) struct Serving {
     pub(crate) users: DynamoUsers,
 }
 
-/// What the engine was asked for, and the calls of AWS that it made.
+/// The requests to the engine, and the calls to AWS that it made for them.
 pub(crate) struct EngineStats {
     batching: Batching,
     calls: Calls,

@@ -3,11 +3,11 @@
 //! | port | here | |
 //! | --- | --- | --- |
 //! | `Stream` | [`FirehoseStream`] | a request's events packed into few Firehose records; only refused ones sent again |
-//! | | [`RecentIds`] | one item an event whose client gave it an id: what comes again is not stored again |
-//! | `LiveCounts`, `Settlement`, `SettledCounts`, `Books` | [`DynamoCounts`] | one item a counter; a batch settles in transactions with markers |
-//! | `RecentRejected` | [`DynamoCounts`] | one item a request, gone after a week |
-//! | `LatestValues`, `LatestValuesAdmin` | [`DynamoLatest`] | one item a resource, raised on the condition that it is older; a large event in an object |
-//! | `Users`, `UserAdmin` | [`DynamoUsers`] | one item a user, saved on the version that was read |
+//! | | [`RecentIds`] | one item per event whose client gave it an id; a repeat is not stored again |
+//! | `LiveCounts`, `Settlement`, `SettledCounts`, `Books` | [`DynamoCounts`] | one item per counter; a batch settles in transactions with markers |
+//! | `RecentRejected` | [`DynamoCounts`] | one item per request, gone after a week |
+//! | `LatestValues`, `LatestValuesAdmin` | [`DynamoLatest`] | one item per resource, raised if the stored one is older; a large event in an object |
+//! | `Users`, `UserAdmin` | [`DynamoUsers`] | one item per user, saved if its version is the one that was read |
 //! | `Raw`, `Lake`, `Quarantine` | [`S3Raw`], [`S3Lake`], [`S3Quarantine`] | streamed both ways |
 //! | `Answers`, `AnswersAdmin` | [`S3Answers`], [`S3AnswersAdmin`] | generations as objects, read by ranges; the pointer swapped on a condition |
 //! | `Stream`, `LiveCounts`, `SettledCounts`, `RecentRejected`, `LatestValues` | [`Batching`] | callers at the same time share calls |

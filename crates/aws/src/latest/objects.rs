@@ -1,7 +1,7 @@
 //! The objects of large latest values, in S3.
 //!
 //! An object is named by the SHA-256 of its resource's key and its content. So putting it again changes nothing, and no two
-//! values share an object, which one of them would remove from the other.
+//! values share an object, which the removal of one would take from the other.
 
 use std::fmt::Write;
 
@@ -43,7 +43,7 @@ impl Objects {
         self.0.find(Call::get(key), READING).await
     }
 
-    /// Removes an object that no value refers to. If that fails, it stays, which costs its room and nothing else.
+    /// Removes an object that no value refers to. If that fails, it stays, which costs its storage and nothing else.
     pub(super) async fn remove(&self, key: &str) {
         if let Err(error) = self.0.invoke(Call::delete(key)).await {
             tracing::warn!(%error, object = key, "an object of an earlier latest value is left");
