@@ -7,7 +7,8 @@ use std::{collections::BTreeMap, env, num::NonZeroU16, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use weir_aws::{
-    Aws, Batching, Calls, DynamoCounts, DynamoLatest, DynamoUsers, Names, S3Lake, S3Quarantine, S3Raw,
+    Aws, Batching, Calls, DynamoCounts, DynamoLatest, DynamoUsers, Names, S3AnswersAdmin, S3Lake,
+    S3Quarantine, S3Raw,
 };
 use weir_core::ports::Ports;
 
@@ -23,7 +24,7 @@ pub(crate) struct Serving {
     pub(crate) users: DynamoUsers,
 }
 
-/// What the engine was asked for, and the calls of AWS that it made.
+/// The requests to the engine, and the calls to AWS that it made for them.
 pub(crate) struct EngineStats {
     batching: Batching,
     calls: Calls,
@@ -78,6 +79,22 @@ pub(crate) async fn latest() -> Result<DynamoLatest> {
     Ok(Aws::from_env().await.latest(&table, &bucket))
 }
 
+/// Returns the answers, to publish there.
+pub(crate) async fn answers() -> Result<S3AnswersAdmin> {
+    let bucket = name("WEIR_LAKE_BUCKET")?;
+    Ok(Aws::from_env().await.answers_admin(&bucket))
+}
+
+/// Returns whether the stack has a CDN, which reads pages of public answers.
+pub(crate) fn has_cdn() -> Result<bool> {
+    truth("WEIR_CDN")
+}
+
+/// Returns the name of the database of Athena's tables.
+pub(crate) fn database() -> Result<String> {
+    name("WEIR_GLUE_DATABASE")
+}
+
 /// Returns the batches.
 pub(crate) async fn raw() -> Result<S3Raw> {
     let bucket = name("WEIR_RAW_BUCKET")?;
@@ -88,11 +105,7 @@ pub(crate) async fn raw() -> Result<S3Raw> {
 pub(crate) async fn filing() -> Result<(S3Raw, S3Lake, S3Quarantine, DynamoCounts)> {
     let (raw, lake, counts) =
         (name("WEIR_RAW_BUCKET")?, name("WEIR_LAKE_BUCKET")?, name("WEIR_COUNTS_TABLE")?);
-    let per_user = match env::var("WEIR_BUCKET_PER_USER").as_deref() {
-        Err(_) | Ok("" | "false") => false,
-        Ok("true") => true,
-        Ok(other) => bail!("WEIR_BUCKET_PER_USER is true or false, not {other:?}"),
-    };
+    let per_user = truth("WEIR_BUCKET_PER_USER")?;
     let aws = Aws::from_env().await;
     Ok((aws.raw(&raw), aws.lake(&lake, per_user), aws.quarantine(&raw), aws.counts(&counts, shards()?)))
 }
@@ -106,7 +119,7 @@ pub(crate) struct Queries {
 }
 
 pub(crate) async fn queries() -> Result<Queries> {
-    let (workgroup, database) = (name("WEIR_WORKGROUP")?, name("WEIR_GLUE_DATABASE")?);
+    let (workgroup, database) = (name("WEIR_WORKGROUP")?, database()?);
     Ok(Queries { aws: Aws::from_env().await, workgroup, database })
 }
 
@@ -114,6 +127,14 @@ fn name(variable: &str) -> Result<String> {
     env::var(variable).ok().filter(|value| !value.is_empty()).with_context(|| {
         format!("the engine on AWS needs the variable {variable}: the stack's output Environment has it")
     })
+}
+
+fn truth(variable: &str) -> Result<bool> {
+    match env::var(variable).as_deref() {
+        Err(_) | Ok("" | "false") => Ok(false),
+        Ok("true") => Ok(true),
+        Ok(other) => bail!("{variable} is true or false, not {other:?}"),
+    }
 }
 
 fn shards() -> Result<NonZeroU16> {

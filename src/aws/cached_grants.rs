@@ -1,4 +1,4 @@
-//! Clears API Gateway's cache of what the authorizer granted, so that a removed access key does not go on in it.
+//! Clears API Gateway's cache of the authorizer's grants, so that a removed access key does not stay valid in it.
 //!
 //! The SDK's client for API Gateway is large, and this is one call: the SDK's signer signs it, and `ureq` sends it.
 
@@ -32,7 +32,7 @@ const WITHIN: Duration = Duration::from_secs(10);
 /// The longest answer that is read.
 const LONGEST_ANSWER: u64 = 4096;
 
-/// What became of the cached grants, as the operator has to know it.
+/// The outcome of clearing the cached grants, for the operator.
 pub(crate) enum CachedGrants {
     /// The API's cache was cleared.
     Cleared { api: String },

@@ -1,9 +1,10 @@
 //! What `template.yaml` makes on AWS is what is promised of it. Nothing is deployed here: the template is read.
 
 mod api;
+mod cdn;
 mod functions;
 mod kept;
 mod permissions;
-mod reader;
+pub mod reader;
 mod sql;
 mod watching;

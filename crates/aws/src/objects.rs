@@ -1,6 +1,6 @@
 //! [`Raw`], [`Lake`] and [`Quarantine`] on S3.
 
-mod upload;
+pub(crate) mod upload;
 
 use std::io;
 

@@ -108,7 +108,7 @@ impl Catalog {
         of(false).chain(of(true))
     }
 
-    /// Returns warnings about its files that refuse no start: words that JSON Schema does not know.
+    /// Returns warnings about its files that stop no start: keywords that JSON Schema does not have.
     pub fn remarks(&self) -> impl Iterator<Item = &CatalogError> {
         self.iter().flat_map(Definition::remarks)
     }

@@ -77,6 +77,7 @@ fn the_command_line_gets_all_its_variables_from_one_output() {
             "WEIR_WORKGROUP=${Workgroup}",
             "WEIR_GLUE_DATABASE=${Database}",
             "WEIR_API_ID=${Api}",
+            "WEIR_CDN=${WithCdn}",
         ]
     );
 }

@@ -59,6 +59,7 @@ fn each_role_may_do_what_its_work_needs_and_no_more() {
                 ("firehose:ListTagsForDeliveryStream", "${Stream.Arn}"),
                 ("firehose:PutRecordBatch", "${Stream.Arn}"),
                 ("s3:DeleteObject", "${LakeBucket.Arn}/latest/*"),
+                ("s3:GetObject", "${LakeBucket.Arn}/answers/*"),
                 ("s3:GetObject", "${LakeBucket.Arn}/latest/*"),
                 ("s3:ListBucket", "${LakeBucket.Arn}"),
                 ("s3:PutObject", "${LakeBucket.Arn}/latest/*"),

@@ -55,7 +55,7 @@ use Access::{Open, Users};
 use Method::{Get, Post};
 
 /// The routes that do not depend on the catalog.
-pub(crate) const FIXED: [Route<Catalog>; 16] = [
+pub(crate) const FIXED: [Route<Catalog>; 18] = [
     route(Post, "/events", Users, |_| post(post::events), Some(openapi::post_events)),
     route(Get, "/counts", Users, |_| get(read::all), Some(openapi::get_counts)),
     route(Get, "/counts/{event_type}", Users, |_| get(read::one), Some(openapi::get_count)),
@@ -66,6 +66,20 @@ pub(crate) const FIXED: [Route<Catalog>; 16] = [
     // Public ones need no credentials: the handler asks for them where they are needed.
     route(Get, "/answers/{answer}", Users, |_| get(answers::read), Some(described::get_answer)),
     route(Get, "/answers/{answer}/{*path}", Users, |_| get(answers::read), Some(described::get_answer_below)),
+    route(
+        Get,
+        "/answers/public/{answer}",
+        Open,
+        |_| get(answers::read_public),
+        Some(described::get_public_answer),
+    ),
+    route(
+        Get,
+        "/answers/public/{answer}/{*path}",
+        Open,
+        |_| get(answers::read_public),
+        Some(described::get_public_answer_below),
+    ),
     route(Get, "/", Open, |_| get(page::dashboard), Some(open::get_dashboard)),
     route(Get, "/health", Open, |_| get(read::health), Some(open::get_health)),
     route(Get, "/openapi.json", Open, |_| openapi_json(), Some(open::get_openapi)),
