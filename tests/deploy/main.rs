@@ -8,6 +8,7 @@
 #![allow(unreachable_pub, reason = "modules of one test")]
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod answers;
 mod first_time;
 #[path = "../harness/mod.rs"]
 mod harness;

@@ -92,12 +92,27 @@ fn answers_are_computed_by_athena_and_read_from_s3_as_on_one_machine() {
     let listed = server.get(&ann, "/answers").json()["answers"].clone();
     let names: Vec<&Value> = listed.as_array().unwrap().iter().map(|answer| &answer["name"]).collect();
     assert_eq!(names, ["by_button", "mine", "wide"]);
+}
 
-    // One by itself, which takes the place of the one before; then none, as the published one is of a later time.
+#[test]
+fn what_is_published_gives_way_to_what_is_computed_later_and_to_nothing_else() {
+    let aws = OnAws::start();
+    let server = aws.serve(&[]);
+    let files = tempfile::tempdir().unwrap();
+    let write = |name: &str, sql: &str| fs::write(files.path().join(name), sql).unwrap();
+    let publish = |name: &[&str]| -> Output {
+        let folder = files.path().to_str().unwrap();
+        aws.run(&[&["publish", "--answers", folder], name].concat())
+    };
+    let open = |path: &str| server.request("GET", None, path, &[], b"");
+    write("wide.sql", "-- public: true\n-- path: n\nSELECT 6 AS n");
+    assert!(publish(&["wide"]).status.success());
+    assert_eq!(open("/answers/wide/6").json(), json!([{"n": 6}]));
+    // The next one takes its place; then none, as the published one is of a later time.
     write("wide.sql", "-- public: true\nSELECT 7 AS n");
     assert!(publish(&["wide"]).status.success());
     assert_eq!(open("/answers/wide").json(), json!([{"n": 7}]));
-    open("/answers/wide/2?n=2499").problem(404, "no-such-answer");
+    open("/answers/wide/6").problem(404, "no-such-answer");
     let pointer = &aws.objects(LAKE, "answers/wide/current")["answers/wide/current"];
     let mut pointer: Value = serde_json::from_slice(pointer).unwrap();
     let at = pointer["published"]["published_at"].as_u64().unwrap();

@@ -76,6 +76,53 @@ fn rows(page: Option<&String>) -> Value {
     serde_json::from_str(page.expect("there is no page")).unwrap()
 }
 
+/// Names that a URL, a query, a pattern or SQL could take for something else.
+const ODD: [&str; 10] = ["ü", "a/b", "..", "%2F", "a b&c=d", "a+b", "(~!*')", "日本\u{1f600}", "-", "?x=1#y"];
+const FEW: [&str; 5] = ["ü", "a b&c=d", "a+b", "-", ""];
+
+/// An answer with a path for each of them, and slots in another order than by name.
+fn cross(rows: u8) -> String {
+    let list = |values: &[&str]| -> String {
+        let values: Vec<String> =
+            values.iter().map(|value| format!("('{}')", value.replace('\'', "''"))).collect();
+        values.join(", ")
+    };
+    format!(
+        "-- public: true\n-- path: page\n-- slot: z, a\n
+         SELECT p.v AS page, s.v AS a, n AS z, p.v || s.v || CAST(n AS VARCHAR) AS text
+         FROM (VALUES {}) AS p(v), (VALUES {}) AS s(v), (SELECT range AS n FROM range({rows}))",
+        list(&ODD),
+        list(&FEW)
+    )
+}
+
+/// Each of its addresses, as different clients spell them.
+fn targets() -> Vec<String> {
+    let percent = |text: &str| -> String { text.bytes().map(|byte| format!("%{byte:02x}")).collect() };
+    let script = |text: &str| -> String {
+        // As a page's `encodeURIComponent` writes it.
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.!~*'()".contains(&byte);
+        text.bytes()
+            .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+            .collect()
+    };
+    let mut targets = Vec::new();
+    for page in ODD {
+        targets.push(format!("/answers/public/odd/{}", percent(page)));
+        for a in FEW {
+            targets.push(format!("/answers/public/odd/{}?a={}&z=1", percent(page), script(a)));
+            targets.push(format!("/answers/public/odd/{}?z=0&a={}", script(page), percent(a)));
+            targets.push(format!(
+                "/answers/public/odd/{}?z=0&a={}",
+                script(page),
+                script(a).replace("%20", "+")
+            ));
+        }
+    }
+    targets.push("/answers/public/none".to_owned());
+    targets
+}
+
 #[test]
 fn the_cdn_answers_as_the_api_does() {
     let aws = OnAws::start();
@@ -91,51 +138,13 @@ fn the_cdn_answers_as_the_api_does() {
         assert!(output.status.success(), "{}", said(&output));
         String::from_utf8(output.stdout).unwrap()
     };
-    // Names that a URL, a query, a pattern or SQL could take for something else; slots in another order than by name.
-    let odd = ["ü", "a/b", "..", "%2F", "a b&c=d", "a+b", "(~!*')", "日本\u{1f600}", "-", "?x=1#y"];
-    let few = ["ü", "a b&c=d", "a+b", "-", ""];
-    let list = |values: &[&str]| -> String {
-        let values: Vec<String> =
-            values.iter().map(|value| format!("('{}')", value.replace('\'', "''"))).collect();
-        values.join(", ")
-    };
-    let cross = |rows: &str| {
-        format!(
-            "-- public: true\n-- path: page\n-- slot: z, a\n
-             SELECT p.v AS page, s.v AS a, n AS z, p.v || s.v || CAST(n AS VARCHAR) AS text
-             FROM (VALUES {}) AS p(v), (VALUES {}) AS s(v), (SELECT range AS n FROM range({rows}))",
-            list(&odd),
-            list(&few)
-        )
-    };
-    write("odd.sql", &cross("2"));
+    write("odd.sql", &cross(2));
     write("none.sql", "-- public: true\nSELECT 1 AS n WHERE false");
-    let pages = odd.len() + odd.len() * few.len() * 2;
+    let pages = ODD.len() + ODD.len() * FEW.len() * 2;
     assert!(printed("odd").ends_with(&format!("; {pages} of {pages} pages are new\n")));
     assert!(printed("none").ends_with("; 1 of 1 pages are new\n"));
 
-    let percent = |text: &str| -> String { text.bytes().map(|byte| format!("%{byte:02x}")).collect() };
-    let script = |text: &str| -> String {
-        // As a page's `encodeURIComponent` writes it.
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.!~*'()".contains(&byte);
-        text.bytes()
-            .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
-            .collect()
-    };
-    let mut targets = Vec::new();
-    for page in odd {
-        targets.push(format!("/answers/public/odd/{}", percent(page)));
-        for a in few {
-            targets.push(format!("/answers/public/odd/{}?a={}&z=1", percent(page), script(a)));
-            targets.push(format!("/answers/public/odd/{}?z=0&a={}", script(page), percent(a)));
-            targets.push(format!(
-                "/answers/public/odd/{}?z=0&a={}",
-                script(page),
-                script(a).replace("%20", "+")
-            ));
-        }
-    }
-    targets.push("/answers/public/none".to_owned());
+    let targets = targets();
     let targets: Vec<&str> = targets.iter().map(String::as_str).collect();
     for (target, page) in targets.iter().zip(answers(&aws, &targets)) {
         let api = server.request("GET", None, target, &[], b"");
@@ -179,9 +188,9 @@ fn the_cdn_answers_as_the_api_does() {
 
     // Of the next publication, what is the same is not put again, and what is gone is removed.
     assert!(printed("odd").ends_with(&format!("; 0 of {pages} pages are new\n")));
-    write("odd.sql", &cross("1"));
-    let left = odd.len() + odd.len() * few.len();
-    assert!(printed("odd").ends_with(&format!("; {} of {left} pages are new\n", odd.len())));
+    write("odd.sql", &cross(1));
+    let left = ODD.len() + ODD.len() * FEW.len();
+    assert!(printed("odd").ends_with(&format!("; {} of {left} pages are new\n", ODD.len())));
     let gone = answers(&aws, &["/answers/public/odd/-?a=-&z=1", "/answers/public/odd/-?a=-&z=0"]);
     assert!(gone[0].is_none() && gone[1].is_some());
     assert_eq!(aws.objects(LAKE, "public/odd/").len(), left);
