@@ -120,7 +120,7 @@ fn a_key_is_taken_in_each_place_where_a_client_can_put_it_and_outside_the_header
     }
     let read = key(&weir, "places", "read");
     assert_eq!(send("/v1/batch", Some(&format!("{read}:")), &body(None)), 403);
-    let wrong = format!("{}x", write);
+    let wrong = format!("{write}x");
     for (path, header, key) in [
         ("/v1/batch".to_owned(), Some(format!("{wrong}:")), None),
         ("/v1/batch".to_owned(), None, Some(&*wrong)),

@@ -43,8 +43,10 @@ pub(crate) struct Found;
 /// Finds the key in the head of a request, and makes it the request's `Authorization`. A key in the URL comes first: a
 /// browser may add credentials of its own to a page's request.
 pub(crate) fn of_head(parts: &mut Parts) -> Result<Presented, NotAuthenticated> {
-    if let Some(key) = of_url(&parts.uri) {
-        put(parts, &key.ok_or(NotAuthenticated::Refused)?)?;
+    if let Some(sent) = in_url(&parts.uri) {
+        let decoded = percent_decode_str(sent).decode_utf8().ok();
+        let key = decoded.and_then(|text| Key::read(&text)).ok_or(NotAuthenticated::Refused)?;
+        put(parts, &key)?;
         return Ok(Presented::OutsideHeader);
     }
     let mut values = parts.headers.get_all(header::AUTHORIZATION).iter();
@@ -66,7 +68,7 @@ pub(crate) fn of_body(parts: &mut Parts, key: &str) -> Result<Presented, NotAuth
 
 /// Returns whether the URL of a request has a key, right or wrong.
 pub(crate) fn is_in_url(uri: &Uri) -> bool {
-    of_url(uri).is_some()
+    in_url(uri).is_some()
 }
 
 /// Returns the path of a request below its key.
@@ -91,14 +93,13 @@ impl Key {
     }
 }
 
-/// Returns the key in the URL; `Some(None)` if what is there is no key.
-fn of_url(uri: &Uri) -> Option<Option<Key>> {
-    let decoded = |text: &str| percent_decode_str(text).decode_utf8().ok().and_then(|text| Key::read(&text));
+/// Returns what stands in the place of a key in the URL, as it was sent.
+fn in_url(uri: &Uri) -> Option<&str> {
     if let Some(rest) = uri.path().strip_prefix(BELOW) {
-        return Some(decoded(rest.split('/').next().unwrap_or_default()));
+        return rest.split('/').next();
     }
     let mut pairs = uri.query()?.split('&').filter_map(|pair| pair.split_once('='));
-    pairs.find(|(name, _)| *name == PARAMETER).map(|(_, value)| decoded(value))
+    pairs.find(|(name, _)| *name == PARAMETER).map(|(_, value)| value)
 }
 
 /// Returns the key in the header: as a Basic user name with an empty password, so that it ends in a colon once it is decoded,

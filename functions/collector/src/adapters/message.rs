@@ -81,6 +81,7 @@ pub(crate) struct Message<'a> {
 
 /// Whom a message is about.
 #[derive(Debug, Clone, Default)]
+#[expect(clippy::struct_field_names, reason = "they are the names of the event's fields")]
 pub(crate) struct Who<'a> {
     pub(crate) user_id: Option<Cow<'a, str>>,
     pub(crate) anonymous_id: Option<Cow<'a, str>>,
@@ -244,14 +245,14 @@ mod tests {
         texts.iter().map(|text| serde_json::from_slice(text).unwrap()).collect()
     }
 
-    fn raw(value: Value) -> Box<RawValue> {
+    fn raw(value: &Value) -> Box<RawValue> {
         RawValue::from_string(value.to_string()).unwrap()
     }
 
     #[test]
     fn a_name_of_the_catalog_makes_its_properties_fields_and_loses_none() {
         let properties =
-            raw(json!({"button_id": "abc", "time": 1, "context": 2, "session_id": "p", "more": [1]}));
+            raw(&json!({"button_id": "abc", "time": 1, "context": 2, "session_id": "p", "more": [1]}));
         let mut message = Message::new(General::Track);
         message.event = Some("Button Click".into());
         message.properties = Some(&properties);
@@ -269,7 +270,7 @@ mod tests {
     #[test]
     fn any_other_name_is_a_track_and_so_is_the_name_of_a_general_type() {
         for name in ["Order Completed", "Page", "track", ""] {
-            let properties = raw(json!({"a": 1}));
+            let properties = raw(&json!({"a": 1}));
             let mut message = Message::new(General::Track);
             message.event = Some(name.into());
             message.properties = Some(&properties);
@@ -310,7 +311,7 @@ mod tests {
             (json!(-1), None),
             (json!(null), None),
         ] {
-            assert_eq!(time(&raw(sent.clone())).map(Timestamp::millis), expected, "{sent}");
+            assert_eq!(time(&raw(&sent)).map(Timestamp::millis), expected, "{sent}");
         }
     }
 }

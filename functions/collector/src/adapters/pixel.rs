@@ -53,7 +53,7 @@ impl Protocol for Pixel {
             match name.as_str() {
                 "event_type" => {}
                 "event_id" => {
-                    event.put_text("event_id", identity::event_id(value).map(|id| id.as_str().to_owned()))
+                    event.put_text("event_id", identity::event_id(value).map(|id| id.as_str().to_owned()));
                 }
                 "occurred_at" if value.parse::<u64>().is_ok() => event.put(name, Part::Value(number(value))),
                 _ => event.put(name, field(definition, name, value)),

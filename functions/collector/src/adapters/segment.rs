@@ -234,7 +234,7 @@ fn look_into<'a>(message: &mut Message<'a>, context: &Members<'a>) {
 }
 
 /// Finds what the properties of a page say: they come before the context's.
-fn look_at_page<'a>(message: &mut Message<'a>) {
+fn look_at_page(message: &mut Message<'_>) {
     let properties = message.properties.and_then(members).unwrap_or_default();
     let of_context = message.page.take();
     let said = |name: &str| find(&properties, name).and_then(text).filter(|text| !text.is_empty());
@@ -416,7 +416,9 @@ mod tests {
             let body = if batch { json!({"batch": [sent], "more": shared}) } else { sent.clone() };
             let events = events("/v1/batch", &body);
             let mut kept = Vec::new();
-            events.iter().for_each(|event| leaves(event, &mut kept));
+            for event in &events {
+                leaves(event, &mut kept);
+            }
             let mut expected = Vec::new();
             leaves(&sent, &mut expected);
             for leaf in expected {

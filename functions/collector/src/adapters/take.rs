@@ -72,7 +72,7 @@ async fn take_of(
     let limits = if early.is_some() { &collector.limits } else { collector.limits.of_strangers() };
     let (sent, held) = body(&collector, limits, &parts, sent).await?;
     let is_large = sent.is_large(collector.catalog.bytes_checked_at_once());
-    let head = Foreign {
+    let foreign = Foreign {
         path: key::path_below(&parts.uri).to_owned(),
         uri: parts.uri.clone(),
         headers: parts.headers.clone(),
@@ -80,7 +80,7 @@ async fn take_of(
     };
     let has_key = early.is_some();
     let read = move |_: &Collector| {
-        let mut request = Foreign { body: sent.decode()?, ..head };
+        let mut request = Foreign { body: sent.decode()?, ..foreign };
         if let Some(decoded) = protocol.decoded(&request)? {
             request.body = decoded;
         }
@@ -88,16 +88,13 @@ async fn take_of(
         Ok((request, key))
     };
     let ((request, found), held) = aside(&collector, is_large, held, read).await?;
-    let writer = match early {
-        Some(writer) => {
-            writer.still(&parts, &collector).await?;
-            writer
-        }
-        None => {
-            let found = found.ok_or(Problem::Unauthorized(NotAuthenticated::NoCredentials))?;
-            let presented = key::of_body(&mut parts, &found)?;
-            writer(&mut parts, &collector, presented).await?
-        }
+    let writer = if let Some(writer) = early {
+        writer.still(&parts, &collector).await?;
+        writer
+    } else {
+        let found = found.ok_or(Problem::Unauthorized(NotAuthenticated::NoCredentials))?;
+        let presented = key::of_body(&mut parts, &found)?;
+        writer(&mut parts, &collector, presented).await?
     };
     let username = writer.username;
     let prepare = move |collector: &Collector| prepare(collector, &username, protocol, &request);
