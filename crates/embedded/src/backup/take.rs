@@ -60,8 +60,7 @@ pub fn back_up(
         snapshot(&users, &staging.path().join("users.db"))?;
     }
     for part in PARTS {
-        let wanted =
-            |name: &str| if part == FUNCTIONS { name.ends_with(".json") } else { moment.has(name) };
+        let wanted = |name: &str| if part == FUNCTIONS { name.ends_with(".json") } else { moment.has(name) };
         *manifest.part(part) = files::copy(data, staging.path(), part, &wanted, watch)?;
     }
     write_manifest(staging.path(), &manifest)?;
