@@ -3,6 +3,7 @@
 //! - here: the two commands;
 //! - `functions`: the named commands;
 //! - `mapping`: a function over objects, with its results in their order, and their reduction to one;
+//! - `on_aws`: both commands where functions are Lambdas;
 //! - `child`: one run of a command, with its limits; `workers`: many of them at once, with their results in order;
 //! - `runs`: the runs that clients start over HTTP; `run`: one of them; `kept`: their files.
 
@@ -10,6 +11,8 @@ mod child;
 mod functions;
 mod kept;
 mod mapping;
+#[cfg(feature = "aws")]
+mod on_aws;
 mod run;
 mod runs;
 mod workers;
@@ -42,7 +45,10 @@ pub(crate) use runs::FunctionRuns;
 const AHEAD: usize = 4;
 
 /// Runs `weir function`.
-pub(crate) fn function(command: FunctionCommand) -> Result<ExitCode> {
+pub(crate) async fn function(command: FunctionCommand) -> Result<ExitCode> {
+    if command.folder().engine == EngineName::Aws {
+        return function_on_aws(command).await;
+    }
     let functions = Functions::of(data_of(command.folder())?);
     match command {
         FunctionCommand::Add {
@@ -52,8 +58,12 @@ pub(crate) fn function(command: FunctionCommand) -> Result<ExitCode> {
             output_limit,
             private,
             command,
+            lambda,
             folder: _,
         } => {
+            if lambda.is_some() {
+                bail!("a Lambda is a function on AWS (--engine aws); here it is a command");
+            }
             let directory = std::env::current_dir().context("the current folder cannot be read")?;
             let function = Function::new(command, directory, time_limit, memory_limit, output_limit, private);
             functions.add(&name, &function)?;
@@ -82,8 +92,39 @@ pub(crate) fn function(command: FunctionCommand) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Runs `weir function` on AWS.
+#[cfg(feature = "aws")]
+async fn function_on_aws(command: FunctionCommand) -> Result<ExitCode> {
+    match command {
+        FunctionCommand::Add { name, lambda: Some(lambda), .. } => on_aws::add(&name, &lambda).await?,
+        FunctionCommand::Add { .. } => bail!("on AWS, a function is a Lambda: name it with --lambda ARN"),
+        FunctionCommand::List { .. } => {
+            let mut rows = vec![["name", "lambda"].map(str::to_owned)];
+            let listed = on_aws::list().await?;
+            rows.extend(
+                listed.into_iter().map(|(name, lambda)| [name.to_string(), terminal::on_one_line(&lambda)]),
+            );
+            print!("{}", table::aligned(&rows, table::terminal_width()));
+        }
+        FunctionCommand::Remove { name, .. } => on_aws::remove(&name).await?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(not(feature = "aws"))]
+#[expect(clippy::unused_async, reason = "with the engine on AWS it waits")]
+async fn function_on_aws(_: FunctionCommand) -> Result<ExitCode> {
+    Err(crate::cli::without_aws())
+}
+
 /// Runs `weir map`.
 pub(crate) async fn run(args: MapArgs) -> Result<ExitCode> {
+    if args.folder.engine == EngineName::Aws {
+        #[cfg(feature = "aws")]
+        return on_aws::map(args, print).await;
+        #[cfg(not(feature = "aws"))]
+        return Err(crate::cli::without_aws());
+    }
     let data = data_of(&args.folder)?.to_owned();
     let functions = Functions::of(&data);
     let function = functions.get(&args.name)?;
@@ -135,9 +176,6 @@ pub(crate) async fn run(args: MapArgs) -> Result<ExitCode> {
 }
 
 fn data_of(folder: &Folder) -> Result<&std::path::Path> {
-    if folder.engine == EngineName::Aws {
-        bail!("functions run over the lake of one machine; on AWS, use Athena (`weir query --engine aws`)");
-    }
     data::must_have_events(&folder.data)?;
     Ok(&folder.data)
 }

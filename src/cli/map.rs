@@ -67,8 +67,11 @@ pub(crate) enum FunctionCommand {
         /// Only `weir map` runs it: no client may start it over HTTP (`POST /map/NAME`).
         #[arg(long)]
         private: bool,
+        /// On AWS: the Lambda, whose name begins with that of the stack and -map-.
+        #[arg(long, value_name = "ARN", conflicts_with = "command")]
+        lambda: Option<String>,
         /// A program and its arguments. No shell is between, unless it is the program.
-        #[arg(required = true, last = true, value_name = "COMMAND")]
+        #[arg(required_unless_present = "lambda", last = true, value_name = "COMMAND")]
         command: Vec<String>,
         #[command(flatten)]
         folder: Folder,
@@ -120,7 +123,7 @@ pub(crate) struct MapArgs {
     /// Give all results, as one input, to this function, and print its result instead.
     #[arg(long, value_name = "NAME")]
     pub(crate) reduce: Option<FunctionName>,
-    /// How many objects are worked on at once [default: one a core].
+    /// How many objects are worked on at once [default: one a core]; on AWS, how many Lambdas [default: 10].
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) workers: Option<u16>,
     /// How long to wait until the server has filed what it acknowledged before.

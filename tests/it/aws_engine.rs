@@ -8,6 +8,7 @@ mod counts;
 #[path = "../../crates/aws/tests/emulator/process.rs"]
 mod emulator;
 mod latest;
+mod map;
 mod nodes;
 mod on_aws;
 mod query;
@@ -40,6 +41,10 @@ fn a_variable_that_is_missing_is_named() {
         (&["replay"], &["WEIR_RAW_BUCKET", "WEIR_LAKE_BUCKET", "WEIR_COUNTS_TABLE"]),
         (&["counts"], &["WEIR_COUNTS_TABLE"]),
         (&["tail"], &["WEIR_RAW_BUCKET"]),
+        (
+            &["map", "f", "--type", "button_click"],
+            &["WEIR_MAP_MACHINE", "WEIR_RAW_BUCKET", "WEIR_LAKE_BUCKET"],
+        ),
         (&["query", "SELECT 1"], &["WEIR_WORKGROUP", "WEIR_GLUE_DATABASE"]),
     ] {
         for variable in variables {

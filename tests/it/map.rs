@@ -254,8 +254,8 @@ fn functions_are_added_listed_and_removed_by_the_operator_and_a_wrong_name_is_an
     add(&weir, "missing", &[], &["no-such-program"]);
     let missing = said(&["map", "missing", "--type", "button_click"], 1);
     assert!(missing.contains("no-such-program cannot be run"), "{missing}");
-    let on_aws = said(&["map", "buttons", "--type", "button_click", "--engine", "aws"], 1);
-    assert!(on_aws.contains("weir query --engine aws"), "{on_aws}");
+    let lambda = said(&["function", "add", "x", "--lambda", "arn:aws:lambda:eu-west-1:1:function:x"], 1);
+    assert!(lambda.contains("a Lambda is a function on AWS"), "{lambda}");
 
     weir.output(&["function", "remove", "buttons"]);
     said(&["map", "buttons", "--type", "button_click"], 1);

@@ -3,7 +3,8 @@
 mod api;
 mod functions;
 mod kept;
+mod map;
 mod permissions;
-mod reader;
+pub mod reader;
 mod sql;
 mod watching;
