@@ -27,7 +27,8 @@ fn serve(schemas: &[(&str, Value)]) -> (Weir, tempfile::TempDir) {
     (weir, folder)
 }
 
-/// The most memory that the server has had so far, in MiB.
+/// The most memory that the server has had so far, in MiB. Linux adds it up from a counter a core, so that a later reading can be
+/// a little lower.
 fn peak(weir: &Weir) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", weir.process_id())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
@@ -254,7 +255,8 @@ fn any_event_is_answered_within_bounded_memory_and_cpu_whatever_its_schema() {
         let answer = weir.post(&format!("/heavy/{name}"), event);
         assert!(matches!(answer.status, 200 | 422), "{name}: {answer:?}");
         assert!(ticks(&weir) - before < TICKS, "{name}: {} ticks", ticks(&weir) - before);
-        assert!(peak(&weir) - memory < 100, "{name}: {} MiB", peak(&weir) - memory);
+        let grown = peak(&weir).saturating_sub(memory);
+        assert!(grown < 100, "{name}: {grown} MiB");
     }
     assert_eq!(weir.stop("-TERM"), Some(0));
 }
