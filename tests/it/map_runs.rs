@@ -158,6 +158,9 @@ fn runs_at_once_are_limited_and_end_with_the_server_which_says_that_they_are_los
         assert_eq!(refused.header("retry-after"), Some("5"));
     }
     weir.get(&format!("{first}/result")).problem(409, "no-result");
+    for path in [first.clone(), format!("{first}/result")] {
+        weir.get_as(&ann, &path).problem(404, "no-such-run");
+    }
     eventually("both run", || std::fs::read_dir(pids.path()).unwrap().count() == 2);
     assert_eq!(weir.get(&first).json()["objects"], 1);
     assert_eq!(weir.stop("-TERM"), Some(0));
