@@ -144,19 +144,21 @@ fn runs_at_once_are_limited_and_end_with_the_server_which_says_that_they_are_los
         assert_eq!(weir.post_as(who, "/button/click", click("s", "b"), &[]).status, 200);
     }
     let pids = tempfile::tempdir().unwrap();
+    let noted = format!("echo $$ > {0}/$$.new; mv {0}/$$.new {0}/$$", pids.path().display());
+    add(&weir, "stays", &["--time-limit", "1h"], &format!("trap '' TERM; {noted}; exec sleep 600"));
     // It ends once nothing reads what it prints.
-    let goes_on = format!(
-        "trap '' TERM; echo $$ > {0}/$$.new; mv {0}/$$.new {0}/$$; while echo x; do sleep 0.05; done",
-        pids.path().display()
-    );
+    let goes_on = format!("{noted}; while echo x; do sleep 0.05; done");
     add(&weir, "goes-on", &["--time-limit", "1h"], &goes_on);
-    let function = "goes-on?type=button_click";
-    let (first, second) = (started(&weir, &demo, function), started(&weir, &ann, function));
-    for who in [&demo, &bob] {
+    let function = "stays?type=button_click";
+    let refused = |who: &str| {
         let refused = start(&weir, who, function);
         refused.problem(429, "too-many-runs");
         assert_eq!(refused.header("retry-after"), Some("5"));
-    }
+    };
+    let first = started(&weir, &demo, function);
+    refused(&demo);
+    let second = started(&weir, &ann, function);
+    refused(&bob);
     weir.get(&format!("{first}/result")).problem(409, "no-result");
     for path in [first.clone(), format!("{first}/result")] {
         weir.get_as(&ann, &path).problem(404, "no-such-run");
@@ -172,6 +174,7 @@ fn runs_at_once_are_limited_and_end_with_the_server_which_says_that_they_are_los
         assert!(run["expires_at"].as_u64() > run["ended_at"].as_u64(), "{run}");
     }
 
+    let function = "goes-on?type=button_click";
     let killed = started(&weir, &demo, function);
     eventually("it runs", || std::fs::read_dir(pids.path()).unwrap().count() == 3);
     weir.kill();
