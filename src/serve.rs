@@ -114,7 +114,7 @@ async fn embedded(catalog: Arc<Catalog>, args: ServeArgs) -> Result<ExitCode> {
     #[cfg_attr(not(unix), expect(unused_mut, reason = "functions run on Unix only"))]
     let mut host = host(Arc::new(engine.users()), &args, &metrics, clock);
     #[cfg(unix)]
-    let runs = runs(&engine, &args)?;
+    let runs = runs(&engine, &args);
     #[cfg(unix)]
     if let Some(runs) = &runs {
         host.runs = runs.clone();
@@ -154,17 +154,16 @@ async fn embedded(catalog: Arc<Catalog>, args: ServeArgs) -> Result<ExitCode> {
 
 /// Offers the operator's functions to clients, unless there may be no runs.
 #[cfg(unix)]
-fn runs(engine: &Embedded, args: &ServeArgs) -> Result<Option<Arc<crate::map::FunctionRuns>>> {
+fn runs(engine: &Embedded, args: &ServeArgs) -> Option<Arc<crate::map::FunctionRuns>> {
     if args.map_runs == 0 {
-        return Ok(None);
+        return None;
     }
     let (_, lake, _) = engine.folders();
     let (engine, kept_free) = (engine.clone(), args.keep_free);
     let has_room = move || engine.free_space().is_none_or(|free| free >= kept_free);
     let (lake, clock, most) = (Arc::new(lake), Arc::new(SystemClock), args.map_runs.into());
-    let runs = crate::map::FunctionRuns::start(&args.place.data, lake, clock, most, has_room)
-        .context("the files of runs cannot be used")?;
-    Ok(Some(Arc::new(runs)))
+    let runs = crate::map::FunctionRuns::start(&args.place.data, lake, clock, most, has_room);
+    Some(Arc::new(runs))
 }
 
 /// Runs the authorizer and the collector only: on AWS, the fan-out function files batches. Concurrent requests share AWS

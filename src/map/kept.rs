@@ -62,7 +62,7 @@ impl Kept {
         if !is_id(id) {
             return Ok(None);
         }
-        let run = self.read(&self.folder(username).join(format!("{id}.json")), now)?;
+        let run = read(&self.folder(username).join(format!("{id}.json")), now)?;
         Ok(run.filter(|run| run.expires_at.is_none_or(|expires| now < expires)))
     }
 
@@ -81,7 +81,7 @@ impl Kept {
         let mut ids = ids(&self.folder(username))?;
         ids.sort_unstable();
         let surplus = (ids.len() + 1).saturating_sub(MOST);
-        ids.iter().take(surplus).try_for_each(|id| self.remove(&self.folder(username), id))
+        ids.iter().take(surplus).try_for_each(|id| remove(&self.folder(username), id))
     }
 
     /// Notes the runs of an earlier process as lost, and removes what it had not finished. No run may run now.
@@ -97,7 +97,8 @@ impl Kept {
                 }
             }
             for id in ids(&folder)? {
-                let Some(run) = self.read(&folder.join(format!("{id}.json")), now)? else { continue };
+                // A file that cannot be understood is removed with those that are over their time.
+                let Ok(Some(run)) = read(&folder.join(format!("{id}.json")), now) else { continue };
                 if run.state == RunState::Lost {
                     self.note(&username, &run)?;
                 }
@@ -114,43 +115,42 @@ impl Kept {
                 // A file that cannot be read is of no use to anyone.
                 let run: Option<Run> = serde_json::from_slice(&text).ok();
                 if run.is_none_or(|run| run.expires_at.is_some_and(|expires| expires <= now)) {
-                    self.remove(&folder, &id)?;
+                    remove(&folder, &id)?;
                 }
             }
         }
         Ok(())
     }
 
-    /// Reads a run that does not run now.
-    fn read(&self, path: &Path, now: Timestamp) -> io::Result<Option<Run>> {
-        let text = fs::read(path).or_else(unless_missing)?;
-        if text.is_empty() {
-            return Ok(None);
-        }
-        let mut run: Run = serde_json::from_slice(&text)?;
-        if run.state == RunState::Running {
-            end(&mut run, RunState::Lost, Some("the server ended before the run did".to_owned()), now);
-        }
-        if run.state == RunState::Done {
-            // As after a crash of the machine.
-            let length = fs::metadata(path.with_extension("result")).map(|file| file.len()).ok();
-            if length != run.bytes {
-                run.state = RunState::Lost;
-                run.error = Some("its result is gone".to_owned());
-            }
-        }
-        Ok(Some(run))
-    }
-
     fn result_of(&self, username: &Username, id: &str) -> PathBuf {
         self.folder(username).join(format!("{id}.result"))
     }
+}
 
-    /// Removes a run. Its result goes first: a run without one is lost.
-    #[expect(clippy::unused_self, reason = "it is a change of this store")]
-    fn remove(&self, folder: &Path, id: &str) -> io::Result<()> {
-        ["result", "json"].iter().try_for_each(|end| remove_file(&folder.join(format!("{id}.{end}"))))
+/// Reads a run that does not run now.
+fn read(path: &Path, now: Timestamp) -> io::Result<Option<Run>> {
+    let text = fs::read(path).or_else(unless_missing)?;
+    if text.is_empty() {
+        return Ok(None);
     }
+    let mut run: Run = serde_json::from_slice(&text)?;
+    if run.state == RunState::Running {
+        end(&mut run, RunState::Lost, Some("the server ended before the run did".to_owned()), now);
+    }
+    if run.state == RunState::Done {
+        // As after a crash of the machine.
+        let length = fs::metadata(path.with_extension("result")).map(|file| file.len()).ok();
+        if length != run.bytes {
+            run.state = RunState::Lost;
+            run.error = Some("its result is gone".to_owned());
+        }
+    }
+    Ok(Some(run))
+}
+
+/// Removes a run. Its result goes first: a run without one is lost.
+fn remove(folder: &Path, id: &str) -> io::Result<()> {
+    ["result", "json"].iter().try_for_each(|end| remove_file(&folder.join(format!("{id}.{end}"))))
 }
 
 /// Notes how a run ended, and until when it is kept.
@@ -282,6 +282,7 @@ mod tests {
         let (kept, ann) = (Kept::of(data.path()), "ann".parse().unwrap());
         kept.note(&ann, &run("a")).unwrap();
         let (_, draft) = kept.draft(&ann).unwrap().keep().unwrap();
+        fs::write(kept.folder(&ann).join("damaged.json"), "{").unwrap();
         done(&kept, &ann, "b", 0);
         // Before and after the recovery, which keeps it for an hour.
         let lost = kept.find(&ann, "a", at(7)).unwrap().unwrap();
@@ -291,7 +292,7 @@ mod tests {
         assert!(!draft.exists());
         assert_eq!(kept.find(&ann, "b", at(8)).unwrap().unwrap().state, RunState::Done);
         kept.remove_old(at(HOUR + 7)).unwrap();
-        assert!(!kept.folder(&ann).join("a.json").exists());
+        assert!(["a.json", "damaged.json"].iter().all(|name| !kept.folder(&ann).join(name).exists()));
     }
 
     #[test]

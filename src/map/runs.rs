@@ -89,7 +89,7 @@ impl FunctionRuns {
         clock: Arc<dyn Clock>,
         most: usize,
         has_room: impl Fn() -> bool + Send + Sync + 'static,
-    ) -> io::Result<Self> {
+    ) -> Self {
         Self::start_within((MOST_BYTES, LONGEST), data, lake, clock, most, has_room)
     }
 
@@ -100,7 +100,7 @@ impl FunctionRuns {
         clock: Arc<dyn Clock>,
         most: usize,
         has_room: impl Fn() -> bool + Send + Sync + 'static,
-    ) -> io::Result<Self> {
+    ) -> Self {
         let inner = Arc::new(Inner {
             data: data.to_owned(),
             functions: Functions::of(data),
@@ -113,9 +113,12 @@ impl FunctionRuns {
             active: Mutex::default(),
             changed: Condvar::new(),
         });
-        inner.kept.recover(inner.clock.now())?;
+        // A server is there for events: it starts all the same.
+        if let Err(error) = inner.kept.recover(inner.clock.now()) {
+            tracing::error!(%error, "the files of runs cannot be used");
+        }
         let removing = tokio::spawn(remove_old(Arc::clone(&inner)));
-        Ok(Self { inner, removing })
+        Self { inner, removing }
     }
 
     /// Ends all runs and starts no other. Waits until they are noted as lost, but not longer than this.
@@ -362,7 +365,7 @@ mod tests {
         };
         let start = |bounds| {
             let (lake, clock) = (Arc::clone(&lake), clock.clone());
-            FunctionRuns::start_within(bounds, folder.path(), lake, clock, 1, has_room.clone()).unwrap()
+            FunctionRuns::start_within(bounds, folder.path(), lake, clock, 1, has_room.clone())
         };
         let run = ended(&start((9, LONGEST))).await;
         assert_eq!(run.error.as_deref(), Some("the server's disk has no space left for results"), "{run:?}");
@@ -387,10 +390,10 @@ mod tests {
         let (folder, lake, _engine) = folder();
         let clock = Arc::new(ManualClock::at(Timestamp::saturating(1)));
         let ann: Username = "ann".parse().unwrap();
-        let full = FunctionRuns::start(folder.path(), Arc::clone(&lake), clock.clone(), 1, || false).unwrap();
+        let full = FunctionRuns::start(folder.path(), Arc::clone(&lake), clock.clone(), 1, || false);
         let refused = full.start(&ann, wanted()).await;
         assert!(matches!(refused, Err(NotStarted::Failed(PortError::NoSpace { .. }))), "{refused:?}");
-        let stopped = FunctionRuns::start(folder.path(), lake, clock, 1, || true).unwrap();
+        let stopped = FunctionRuns::start(folder.path(), lake, clock, 1, || true);
         stopped.stop(Duration::from_secs(1)).await;
         let refused = stopped.start(&ann, wanted()).await;
         assert!(matches!(refused, Err(NotStarted::Failed(PortError::Unavailable { .. }))), "{refused:?}");
