@@ -3,10 +3,14 @@
 -- every: 1 hour
 -- chart: line
 -- Days are of the event time, in UTC, as the folders of the lake are.
+-- Athena takes it, too.
 SELECT
     username,
     event_type,
-    make_date(year, month, day) AS day,
+    CAST(
+        CAST(year AS VARCHAR) || '-' || lpad(CAST(month AS VARCHAR), 2, '0') || '-' || lpad(CAST(day AS VARCHAR), 2, '0')
+        AS DATE
+    ) AS day,
     count(*) AS events
 FROM events
-GROUP BY ALL
+GROUP BY 1, 2, 3

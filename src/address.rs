@@ -18,7 +18,7 @@ impl Base {
         self.0.starts_with("https:")
     }
 
-    /// Whether the server is on this machine.
+    /// Returns whether the server is on this machine.
     pub(crate) fn is_here(&self) -> bool {
         self.0.split_once("://").is_some_and(|(_, rest)| is_here(rest))
     }
@@ -33,7 +33,7 @@ impl fmt::Display for Base {
 impl FromStr for Base {
     type Err = String;
 
-    /// Without a scheme, the address is http on this machine, and https elsewhere.
+    /// Parses an address. Without a scheme, it is http on this machine, and https elsewhere.
     fn from_str(text: &str) -> Result<Self, String> {
         let text = text.trim().trim_end_matches('/');
         let base = match (text.contains("://"), port_alone(text)) {
@@ -93,7 +93,7 @@ fn port_alone(text: &str) -> Option<u16> {
     text.strip_prefix(':').unwrap_or(text).parse().ok()
 }
 
-/// Whether an address without its scheme is this machine's own.
+/// Returns whether an address without its scheme is this machine's own.
 fn is_here(address: &str) -> bool {
     let authority = address.split('/').next().unwrap_or_default();
     let host = authority.strip_prefix('[').and_then(|rest| rest.split(']').next()).unwrap_or_else(|| {

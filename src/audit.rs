@@ -88,7 +88,7 @@ pub(crate) async fn run(args: &AuditArgs) -> Result<ExitCode> {
     }
 }
 
-/// On one machine the pending batches are known, so nothing has to stand still to be compared.
+/// Audits one machine, where the pending batches are known, so that counts need not stand still to be compared.
 async fn embedded(asked: Selection<'_>, args: &AuditArgs) -> Result<ExitCode> {
     let data = asked.data;
     // A bad catalog is reported before anything else.
@@ -131,7 +131,7 @@ async fn embedded(asked: Selection<'_>, args: &AuditArgs) -> Result<ExitCode> {
 /// A user and a type.
 type Whose = (Username, EventType);
 
-/// Who mends what is wrong.
+/// The admin ports that correct differences.
 #[derive(Clone, Copy)]
 struct Admin<'a> {
     counts: &'a dyn BooksAdmin,
@@ -158,7 +158,7 @@ struct Audited {
 }
 
 impl Audited {
-    /// The corrections that make its live counts right; `None` if the lake is in doubt.
+    /// Returns the corrections that make the live counts right; `None` if the lake is in doubt.
     fn corrections(&self) -> Option<Vec<Correction>> {
         compare::corrections(&self.whose.0, &self.whose.1, &self.differences)
     }
@@ -167,8 +167,8 @@ impl Audited {
         self.differences.iter().any(|difference| difference.which == Which::Live)
     }
 
-    /// The latest values to mend. A newer event may be made the latest in any case, and a value of no event goes only if all
-    /// of the lake could be read.
+    /// Returns the latest values to mend. A newer event can always be made the latest; a value without an event is removed only
+    /// if all of the lake could be read.
     fn values_to_mend(&self, is_sound: bool) -> impl Iterator<Item = &WrongValue> {
         let is_sound = is_sound && self.bad.is_empty() && self.corrections().is_some();
         self.wrong_values.iter().filter(move |wrong| is_sound || !wrong.is_of_no_event())
@@ -302,7 +302,7 @@ impl Audit {
 
     async fn pair(&self, whose: &Whose, still: bool) -> Result<Audited> {
         let (user, event_type) = whose;
-        // Latest values come first: the events of those that are read are known then.
+        // Latest values are read first, so that the later readings know the events of all these values.
         let values_before = self.kept(whose).await?;
         let in_stream = match &values_before {
             Some(_) => self.books.latest_in_stream(user, event_type).await?,

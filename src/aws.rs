@@ -9,8 +9,8 @@ use std::{collections::BTreeMap, env, num::NonZeroU16, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use weir_aws::{
-    Aws, Batching, Calls, DynamoCounts, DynamoLatest, DynamoUsers, Names, S3Files, S3Lake, S3Quarantine,
-    S3Raw,
+    Aws, Batching, Calls, DynamoCounts, DynamoLatest, DynamoUsers, Names, S3AnswersAdmin, S3Files, S3Lake,
+    S3Quarantine, S3Raw,
 };
 use weir_core::ports::Ports;
 
@@ -27,7 +27,7 @@ pub(crate) struct Serving {
     pub(crate) users: DynamoUsers,
 }
 
-/// What the engine was asked for, and the calls of AWS that it made.
+/// The requests to the engine, and the calls to AWS that it made for them.
 pub(crate) struct EngineStats {
     batching: Batching,
     calls: Calls,
@@ -82,6 +82,22 @@ pub(crate) async fn latest() -> Result<DynamoLatest> {
     Ok(Aws::from_env().await.latest(&table, &bucket))
 }
 
+/// Returns the answers, to publish there.
+pub(crate) async fn answers() -> Result<S3AnswersAdmin> {
+    let bucket = name("WEIR_LAKE_BUCKET")?;
+    Ok(Aws::from_env().await.answers_admin(&bucket))
+}
+
+/// Returns whether the stack has a CDN, which reads pages of public answers.
+pub(crate) fn has_cdn() -> Result<bool> {
+    truth("WEIR_CDN")
+}
+
+/// Returns the name of the database of Athena's tables.
+pub(crate) fn database() -> Result<String> {
+    name("WEIR_GLUE_DATABASE")
+}
+
 /// Returns the batches.
 pub(crate) async fn raw() -> Result<S3Raw> {
     let bucket = name("WEIR_RAW_BUCKET")?;
@@ -92,7 +108,7 @@ pub(crate) async fn raw() -> Result<S3Raw> {
 pub(crate) async fn filing() -> Result<(S3Raw, S3Lake, S3Quarantine, DynamoCounts)> {
     let (raw, lake, counts) =
         (name("WEIR_RAW_BUCKET")?, name("WEIR_LAKE_BUCKET")?, name("WEIR_COUNTS_TABLE")?);
-    let per_user = is_bucket_per_user()?;
+    let per_user = truth("WEIR_BUCKET_PER_USER")?;
     let aws = Aws::from_env().await;
     Ok((aws.raw(&raw), aws.lake(&lake, per_user), aws.quarantine(&raw), aws.counts(&counts, shards()?)))
 }
@@ -106,7 +122,7 @@ pub(crate) struct Queries {
 }
 
 pub(crate) async fn queries() -> Result<Queries> {
-    let (workgroup, database) = (name("WEIR_WORKGROUP")?, name("WEIR_GLUE_DATABASE")?);
+    let (workgroup, database) = (name("WEIR_WORKGROUP")?, database()?);
     Ok(Queries { aws: Aws::from_env().await, workgroup, database })
 }
 
@@ -122,7 +138,7 @@ pub(crate) struct Mapping {
 pub(crate) async fn mapping() -> Result<Mapping> {
     let (machine, raw, lake_bucket) =
         (name("WEIR_MAP_MACHINE")?, name("WEIR_RAW_BUCKET")?, name("WEIR_LAKE_BUCKET")?);
-    if is_bucket_per_user()? {
+    if truth("WEIR_BUCKET_PER_USER")? {
         bail!("functions are mapped over the stack's own lake: with BucketPerUser, use Athena");
     }
     let aws = Aws::from_env().await;
@@ -130,18 +146,18 @@ pub(crate) async fn mapping() -> Result<Mapping> {
     Ok(Mapping { files, executions: Executions::new(aws, machine), lake, lake_bucket })
 }
 
-fn is_bucket_per_user() -> Result<bool> {
-    match env::var("WEIR_BUCKET_PER_USER").as_deref() {
-        Err(_) | Ok("" | "false") => Ok(false),
-        Ok("true") => Ok(true),
-        Ok(other) => bail!("WEIR_BUCKET_PER_USER is true or false, not {other:?}"),
-    }
-}
-
 fn name(variable: &str) -> Result<String> {
     env::var(variable).ok().filter(|value| !value.is_empty()).with_context(|| {
         format!("the engine on AWS needs the variable {variable}: the stack's output Environment has it")
     })
+}
+
+fn truth(variable: &str) -> Result<bool> {
+    match env::var(variable).as_deref() {
+        Err(_) | Ok("" | "false") => Ok(false),
+        Ok("true") => Ok(true),
+        Ok(other) => bail!("{variable} is true or false, not {other:?}"),
+    }
 }
 
 fn shards() -> Result<NonZeroU16> {

@@ -25,6 +25,7 @@ pub(crate) fn read(folder: Option<&Path>) -> Result<Catalog> {
     }
     files.sort();
     let read = Catalog::read(files.iter().map(|(name, text)| (name.as_str(), text.as_str())))
+        .and_then(Catalog::with_general)
         .and_then(|catalog| collector::check_routes(&catalog).map(|()| catalog));
     Ok(read.map_err(|error| in_folder(folder, error))?)
 }

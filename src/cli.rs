@@ -1,5 +1,5 @@
-//! What can be typed: the commands. Each command's own options are in a file below, those that several share in `options`, the
-//! values that options take in `values`, and words that stand before their command are put behind it by `order`.
+//! The command line. Each command's own options are in a file below, those that several commands share in `options`, and the
+//! values that options take in `values`; `order` moves words that stand before their command behind it.
 
 mod audit;
 mod backup;
@@ -99,7 +99,7 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    /// When to colour what the command prints; as on any terminal where it has no option for that.
+    /// Returns when to colour the command's output. A command without an option for that colours it on terminals.
     pub(crate) fn color(&self) -> ColorChoice {
         match self {
             Self::Serve(args) => args.color.color,
@@ -111,7 +111,7 @@ impl Command {
     }
 }
 
-/// The answer where this build has no AWS engine.
+/// Returns the error of a build without the AWS engine.
 #[cfg(not(feature = "aws"))]
 pub(crate) fn without_aws() -> anyhow::Error {
     anyhow::anyhow!(
@@ -119,12 +119,12 @@ pub(crate) fn without_aws() -> anyhow::Error {
     )
 }
 
-/// The command as clap knows it.
+/// Returns the definition of the command line for clap.
 pub(crate) fn command() -> clap::Command {
     Cli::command()
 }
 
-/// Reads the command line, and gives what is to be done; ends the process where it cannot be understood.
+/// Parses the command line and returns the command; ends the process if the command line is not understood.
 pub(crate) fn parse() -> Command {
     let words = order::behind_their_command(std::env::args_os().collect(), &Cli::command());
     let Cli { command, serve } = Cli::parse_from(words);

@@ -5,7 +5,7 @@ use std::env;
 
 use clap::ColorChoice;
 
-/// Whether to colour output to a terminal, or to something else.
+/// Returns whether to colour output to a terminal, or to something else.
 pub(crate) fn wanted(choice: ColorChoice, is_terminal: bool) -> bool {
     decided(choice, is_terminal, env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()))
 }

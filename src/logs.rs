@@ -69,7 +69,7 @@ fn lines<S: Subscriber + for<'a> LookupSpan<'a>>(choice: ColorChoice) -> impl La
         .with_target(false)
 }
 
-/// The upper bound on what is logged. Below WARN, the SDK logs whole requests and answers.
+/// Returns the most verbose levels that are logged. Below WARN, the SDK logs whole requests and answers.
 fn allowed() -> Targets {
     Targets::new().with_default(LevelFilter::WARN).with_targets(OWN.map(|own| (own, LevelFilter::TRACE)))
 }

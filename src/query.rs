@@ -5,7 +5,7 @@
 //! - `athena`: on AWS, the stack's workgroup and tables; `rows` prints the answer as DuckDB would.
 
 #[cfg(feature = "aws")]
-mod athena;
+pub(crate) mod athena;
 mod duckdb;
 pub(crate) mod rows;
 pub(crate) mod tables;
@@ -37,7 +37,7 @@ pub(crate) async fn run(args: &QueryArgs) -> Result<ExitCode> {
     }
 }
 
-/// Waits until what the server of a data folder acknowledged before is filed, and says what is not.
+/// Waits until the events that a data folder's server has acknowledged are filed, and reports those that are not.
 pub(crate) async fn wait_for_filing(data: &Path, at_most: Duration) -> Result<()> {
     let waiting = Waiting::start();
     let waited = duckdb::wait_for_filing(data, at_most, &waiting).await;

@@ -1,7 +1,7 @@
 //! `weir send`: imports files over HTTP, into any Weir.
 //!
 //! - `input`: opens a file and detects its format; `lines` and `rows` parse NDJSON and CSV into the items of a
-//!   `source`, `columns` types the cells, `header` and `quoting` recognise what is not CSV of a type;
+//!   `source`, `columns` types the cells, `header` and `quoting` recognise files that are not CSV of a type;
 //! - `event_ids`: ids for events that have none;
 //! - `beginning`: decides from a file's first lines whether to continue;
 //! - `delivery`: concurrent batches, recorded in the file's order; `sender` sends one of them, `client` is the HTTP below;
@@ -55,7 +55,7 @@ use stop::Stop;
 /// The exit code if everything was sent and some lines were rejected.
 const REJECTED: u8 = 3;
 
-/// How all files ended.
+/// The outcome of sending a file, or all files.
 enum Outcome {
     Sent { rejected: bool },
     Stopped,
@@ -96,7 +96,7 @@ struct Sending {
     places: Vec<Place>,
     sender: Sender,
     random: Arc<dyn Random>,
-    /// The server's types, once fetched; `None` if it does not describe them.
+    /// The server's types, once they are fetched; `None` if the server does not describe them.
     of_server: OnceCell<Option<Columns>>,
 }
 
@@ -203,7 +203,7 @@ impl Sending {
         }
     }
 
-    /// The state file; a pipe has none.
+    /// Returns the state file; `None` for a pipe.
     fn state(&self, place: &Place, input: &Input, rejected: &Path) -> Option<StateFile> {
         let (Place::File(path), Some(metadata)) = (place, &input.metadata) else { return None };
         let (to, user) = self.sender.client.destination();
@@ -220,7 +220,7 @@ impl Sending {
         Some(StateFile::beside(path, bound, input.seed_before.text()))
     }
 
-    /// Uses the id rule of the run that is resumed.
+    /// Returns the maker of ids, by the rule of the run that is resumed.
     fn stamper(&self, input: &Input, state: Option<&StateFile>) -> Stamper {
         let ids = state.map_or(Ids::WholeContent, StateFile::ids);
         let seed = match ids {
@@ -268,7 +268,7 @@ impl Sending {
     fn of_server(&self) -> Result<Option<&Columns>> {
         if self.of_server.get().is_none() {
             let columns = self.sender.client.description()?.as_ref().and_then(Columns::of_description);
-            // It was empty just now.
+            // Setting it cannot fail: it was empty just now.
             let _ = self.of_server.set(columns);
         }
         Ok(self.of_server.get().and_then(Option::as_ref))

@@ -1,11 +1,11 @@
 //! The server: authorizer, collector and fan-out in one process, over the embedded engine.
 //!
-//! - `machine`: what a start needs of the machine; `welcome`: what it prints;
-//! - `connections`: all of them, with the limit on their number and eviction in the order of `idle`; `connection`: one of them, its
-//!   phase and deadline; `pace`: slow clients; `refusal`: the answer to bytes that are no request;
-//! - `authenticate`: who calls, and the rate limit;
+//! - `machine`: the requirements of a start; `welcome`: the banner that it prints;
+//! - `connections`: all of them, with the limit on their number and eviction in the order of `idle`; `connection`: one of them,
+//!   its phase and deadline; `pace`: slow clients; `refusal`: the answer to bytes that are not a request;
+//! - `authenticate`: the caller of a request, and the rate limit;
 //! - `filing`: the fan-out over every batch; `answers`: the schedule of answers computed beforehand;
-//! - `metrics`: what Prometheus reads.
+//! - `metrics`: the metrics for Prometheus.
 
 mod answers;
 mod authenticate;

@@ -127,7 +127,7 @@ mod unix {
         }
     }
 
-    /// Whether the process was started with a signal ignored. Only Linux reveals this without unsafe code.
+    /// Returns whether the process was started with a signal ignored. Only Linux reveals this without unsafe code.
     fn is_ignored(kind: SignalKind) -> bool {
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

@@ -22,8 +22,9 @@ pub(crate) fn copy_lines(mut from: impl BufRead, mut to: impl Write) -> io::Resu
     to.flush()
 }
 
-/// Control characters can move the cursor, colour, ring, or type on behalf of the user; the marks for right-to-left text
-/// let a line look like another one (<https://www.unicode.org/reports/tr36/#Bidirectional_Text_Spoofing>).
+/// Returns whether a terminal obeys a character. Control characters can move the cursor, colour, ring, or type on behalf of the
+/// user; the marks for right-to-left text let a line look like another one
+/// (<https://www.unicode.org/reports/tr36/#Bidirectional_Text_Spoofing>).
 fn is_obeyed(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

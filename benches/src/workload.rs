@@ -97,6 +97,7 @@ pub(crate) fn collector() -> Workload {
             ("WEIR_COUNTS_TABLE", "weir-counts"),
             ("WEIR_IDS_TABLE", "weir-recent-ids"),
             ("WEIR_LATEST_TABLE", "weir-latest"),
+            ("WEIR_USERS_TABLE", "weir-users"),
             ("WEIR_LAKE_BUCKET", "weir-lake"),
         ],
         event: json!({

@@ -17,10 +17,7 @@ use weir_core::{
 };
 use weir_embedded::AnswersFolder;
 
-use super::{
-    Answer, Running,
-    compute::{Computed, Computing},
-};
+use super::{Answer, Running, compute::Computing, spool::Computed};
 use crate::{
     catalog,
     cli::{EngineName, PublishArgs},
@@ -34,10 +31,18 @@ const PIECE: usize = 1 << 20;
 
 /// Runs `weir publish`.
 pub(crate) async fn run(args: &PublishArgs) -> Result<ExitCode> {
-    if args.engine != EngineName::Embedded {
-        bail!("answers are published on one machine only: leave --engine and WEIR_ENGINE out");
+    match args.place.engine {
+        EngineName::Embedded => here(args).await,
+        #[cfg(feature = "aws")]
+        EngineName::Aws => super::athena::run(args).await,
+        #[cfg(not(feature = "aws"))]
+        EngineName::Aws => Err(crate::cli::without_aws()),
     }
-    let data = args.data.as_path();
+}
+
+/// Publishes in a data folder.
+async fn here(args: &PublishArgs) -> Result<ExitCode> {
+    let data = args.place.data.as_path();
     let named = args.catalog.folder().map(|folder| catalog::read(Some(folder))).transpose()?;
     data::must_have_events(data)?;
     let catalog = catalog::with_stored(named, data)?;
@@ -62,7 +67,7 @@ pub(crate) async fn run(args: &PublishArgs) -> Result<ExitCode> {
 }
 
 /// Returns the answer of that name, or all of them.
-fn chosen(answers: Vec<Answer>, name: Option<&str>) -> Result<Vec<Answer>> {
+pub(super) fn chosen(answers: Vec<Answer>, name: Option<&str>) -> Result<Vec<Answer>> {
     let Some(name) = name else { return Ok(answers) };
     let names: Vec<&str> = answers.iter().map(|answer| answer.definition.name.as_str()).collect();
     let Some(at) = names.iter().position(|known| *known == name) else {
@@ -119,18 +124,24 @@ impl Publisher {
         };
         let stored = self.answers.publish(&published, length, content(file)).await;
         stored.map_err(|error| anyhow!(error))?;
-        let mut told = format!("{}, {}", counted(rows, "row", "rows"), ByteSize::b(length).display().si());
-        if left_out > 0 {
-            told += &format!(
-                "; {} left out: a value of the path or the slot is NULL, or one of the path is empty",
-                counted(left_out, "row was", "rows were")
-            );
-        }
-        Ok(told)
+        Ok(describe(rows, length, left_out))
     }
 }
 
-fn content(file: File) -> Content {
+/// Describes a publication for people.
+pub(super) fn describe(rows: u64, length: u64, left_out: u64) -> String {
+    let mut told = format!("{}, {}", counted(rows, "row", "rows"), ByteSize::b(length).display().si());
+    if left_out > 0 {
+        told += &format!(
+            "; {} left out: a value of the path or the slot is NULL, or one of the path is empty",
+            counted(left_out, "row was", "rows were")
+        );
+    }
+    told
+}
+
+/// Returns the content of a file, piece by piece.
+pub(super) fn content(file: File) -> Content {
     let pieces = stream::try_unfold(file, |mut file| async move {
         let mut piece = Vec::with_capacity(PIECE);
         let read = file.by_ref().take(PIECE as u64).read_to_end(&mut piece)?;

@@ -146,7 +146,7 @@ fn outside(lake: u64, before: i128, after: i128) -> Option<i128> {
     }
 }
 
-/// Whether the lake holds more than is settled: a batch may be on its way between the two.
+/// Returns whether the lake holds more than is settled: a batch may be on its way between the two.
 pub(super) fn is_ahead(lake: &InLake, counts: &TypeCounts) -> bool {
     let settled = |hour: &Hour| counts.settled_hours.get(hour).copied().unwrap_or_default();
     lake.hours.iter().any(|(hour, lies)| *lies > settled(hour))

@@ -25,13 +25,13 @@ use super::{
     progress::Progress,
 };
 
-/// How many objects are read concurrently: enough to hide S3's latency, at a hundred kilobytes or two each.
+/// The number of objects that are read concurrently: enough to hide S3's latency, at one or two hundred kilobytes each.
 const AT_ONCE: usize = 16;
 
 /// How many paths are listed per page.
 const PAGE: usize = 1000;
 
-/// How often an object is retried whose read broke off, and the pause in between.
+/// The most tries of an object whose read broke off, and the pause in between.
 const TRIES: u32 = 3;
 const WAIT: Duration = Duration::from_millis(500);
 
@@ -69,7 +69,7 @@ pub(super) struct Found {
     pub(super) bad: Vec<BadObject>,
 }
 
-/// What batches have of one user's type.
+/// The counts and latest values of one user's type in some batches.
 #[derive(Debug, Clone, Default)]
 pub(super) struct InBatches {
     pub(super) breakdown: Breakdown,
@@ -77,7 +77,7 @@ pub(super) struct InBatches {
     pub(super) latest: Newest,
 }
 
-/// What a batch has, by user and type.
+/// The content of a batch, by user and type.
 type Contents = BTreeMap<(Username, EventType), InBatches>;
 
 pub(super) struct Recounter {
@@ -105,12 +105,12 @@ impl Recounter {
         }
     }
 
-    /// Whether the catalog counts events of a type by a key.
+    /// Returns whether the catalog counts events of a type by a key.
     pub(super) fn has_keys(&self, event_type: &EventType) -> bool {
         self.catalog.get(event_type).is_some_and(|definition| definition.count_by().is_some())
     }
 
-    /// Whether the catalog keeps latest values of a type.
+    /// Returns whether the catalog keeps latest values of a type.
     pub(super) fn has_latest(&self, event_type: &EventType) -> bool {
         self.catalog.get(event_type).is_some_and(|definition| definition.latest_by().is_some())
     }

@@ -1,8 +1,8 @@
 //! Compares latest values with the events in the lake, and mends them.
 //!
-//! Events come meanwhile, so the values are read before the recount and after it. A value must be as new as the newest event
-//! that was found, when it is read after. A value that was there before and is newer than all events that were found is of no
-//! event; that is known only where all events under way are.
+//! Events keep arriving, so the values are read both before and after the recount. When it is read after the recount, a value
+//! must be at least as new as the newest event found. A value that was there before the recount, and is newer than all events
+//! found, belongs to no event. This is certain only if the events under way are known, too.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ use weir_core::{
 /// All latest values of a user's type.
 pub(super) type Kept = BTreeMap<LatestKey, LatestValue>;
 
-/// A latest value that is not what the events make it.
+/// A latest value that disagrees with the events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct WrongValue {
     pub(super) key: LatestKey,
@@ -27,7 +27,7 @@ pub(super) struct WrongValue {
 }
 
 impl WrongValue {
-    /// Whether the value is of an event that was not found. Otherwise a newer one was.
+    /// Returns whether the value is of an event that was not found. Otherwise a newer one was.
     pub(super) fn is_of_no_event(&self) -> bool {
         let version = |value: &Option<LatestValue>| value.as_ref().map(|value| value.version.clone());
         version(&self.kept) > version(&self.found)
@@ -61,8 +61,8 @@ pub(super) async fn kept(
     Ok(values.into_iter().map(|value| (value.resource.key.clone(), value)).collect())
 }
 
-/// Returns the values that are wrong, in the order of their keys. `found` are the newest events of the type; `all_are_known`
-/// says whether any event is under way of which it does not know.
+/// Returns the values that are wrong, in the order of their keys. `found` has the newest events of the type; `all_are_known` says
+/// whether it covers all events, those under way included.
 pub(super) fn compare(
     found: &Newest,
     before: &Kept,

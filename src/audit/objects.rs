@@ -117,7 +117,7 @@ pub(crate) struct Seen {
     pub(crate) sound: Result<(), String>,
 }
 
-/// Like [`read_lines`], for an object that may also be plain text, as a batch may be: its first two bytes decide.
+/// Reads lines like [`read_lines`], from an object that may also be plain text, as a batch may be: its first two bytes decide.
 #[cfg(feature = "aws")]
 pub(crate) async fn read_batch(mut content: Content, mut take: impl FnMut(&[u8])) -> io::Result<Seen> {
     let mut head = Vec::new();

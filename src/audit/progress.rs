@@ -1,4 +1,4 @@
-//! How far an audit has read, and its progress bar.
+//! The progress of an audit's reading, and the bar that shows it.
 
 use std::{
     fmt::Write,

@@ -1,4 +1,4 @@
-//! Clears API Gateway's cache of what the authorizer granted, so that a removed access key does not go on in it.
+//! Clears API Gateway's cache of the authorizer's grants, so that a removed access key does not stay valid in it.
 //!
 use std::{env, fmt};
 
@@ -14,7 +14,7 @@ const API_ID: &str = "WEIR_API_ID";
 const API_GATEWAY: Service =
     Service { called: "API Gateway", name: "apigateway", endpoint: "AWS_ENDPOINT_URL_APIGATEWAYV2" };
 
-/// What became of the cached grants, as the operator has to know it.
+/// The outcome of clearing the cached grants, for the operator.
 pub(crate) enum CachedGrants {
     /// The API's cache was cleared.
     Cleared { api: String },

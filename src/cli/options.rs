@@ -29,7 +29,7 @@ pub(crate) struct CatalogArgs {
 }
 
 impl CatalogArgs {
-    /// The folder, unless it is the built-in catalog.
+    /// Returns the folder; `None` for the built-in catalog.
     pub(crate) fn folder(&self) -> Option<&Path> {
         self.catalog.as_deref()
     }
@@ -43,7 +43,7 @@ pub(crate) struct AnswersArgs {
 }
 
 impl AnswersArgs {
-    /// The folder, unless it is the built-in answers.
+    /// Returns the folder; `None` for the built-in answers.
     pub(crate) fn folder(&self) -> Option<&Path> {
         self.answers.as_deref()
     }

@@ -27,7 +27,7 @@ pub(super) fn behind_their_command(words: Vec<OsString>, weir: &Command) -> Vec<
     words.iter().take(1).cloned().chain(path).chain(options).chain(rest).collect()
 }
 
-/// The long option of `weir` that a word names.
+/// Returns the long option of `weir` that a word names.
 fn option<'a>(word: &OsString, weir: &'a Command) -> Option<&'a Arg> {
     let name = word.to_str()?.strip_prefix("--")?;
     let name = name.split('=').next()?;

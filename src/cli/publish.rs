@@ -1,11 +1,11 @@
 //! What can be typed behind `weir publish`.
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use clap::Args;
 
 use super::{
-    options::{AnswersArgs, CatalogArgs, DATA, EngineName},
+    options::{AnswersArgs, CatalogArgs, Place},
     values::duration,
 };
 
@@ -24,11 +24,8 @@ pub(crate) struct PublishArgs {
     pub(crate) wait: Option<Duration>,
     #[command(flatten)]
     pub(crate) answers: AnswersArgs,
-    /// The folder that holds everything.
-    #[arg(long, help_heading = DATA, env = "WEIR_DATA", value_name = "DIR", default_value = "./data")]
-    pub(crate) data: PathBuf,
-    #[arg(long, hide = true, env = "WEIR_ENGINE", value_enum, default_value = "embedded")]
-    pub(crate) engine: EngineName,
+    #[command(flatten)]
+    pub(crate) place: Place,
     #[command(flatten)]
     pub(crate) catalog: CatalogArgs,
 }

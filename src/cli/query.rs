@@ -36,7 +36,7 @@ pub(crate) struct QueryArgs {
     pub(crate) catalog: CatalogArgs,
 }
 
-/// SQL: what may begin with `--`, and is then more than one word, as an option is not.
+/// Parses SQL. It may begin with `--`, as a comment, and then has more than one word, which an option has not.
 fn sql(text: &str) -> Result<String, String> {
     let is_option = text.len() > 1 && text.starts_with('-') && !text.contains(char::is_whitespace);
     if is_option { Err("there is no such option".to_owned()) } else { Ok(text.to_owned()) }

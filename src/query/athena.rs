@@ -56,9 +56,32 @@ enum Ended {
     Not(anyhow::Error),
 }
 
+/// Takes an answer, row by row. Each step returns whether more is wanted.
+pub(crate) trait Sink {
+    /// Whether the rows are shown as they come, so that the progress must go before.
+    fn shows_rows(&self) -> bool;
+
+    /// Takes the columns, before all rows.
+    fn begin(&mut self, columns: Vec<Column>) -> Result<bool>;
+
+    fn row(&mut self, row: Row) -> Result<bool>;
+
+    /// Called when a page has been given.
+    fn pause(&mut self) -> Result<bool>;
+
+    /// Called when all rows have been given.
+    fn end(&mut self) -> Result<()>;
+}
+
 /// Prints Athena's answer.
 pub(super) async fn answer(sql: &str, format: Format) -> Result<ExitCode> {
     refuse_unless_select(sql)?;
+    let ended = ask(sql, &mut Printing { format, printer: None }).await?;
+    Ok(ended.map_or(ExitCode::SUCCESS, ExitCode::from))
+}
+
+/// Asks Athena, and gives the answer to a sink. Returns the exit code if a signal came meanwhile: the query is stopped then.
+pub(crate) async fn ask(sql: &str, sink: &mut impl Sink) -> Result<Option<u8>> {
     let athena = Athena::new(aws::queries().await?);
     // From here on a signal does not end the process by itself: no abandoned query may keep running.
     let mut signals = Signals::listen(None)?;
@@ -73,13 +96,13 @@ pub(super) async fn answer(sql: &str, format: Format) -> Result<ExitCode> {
                 _ = signals.next() => {}
             }
             eprintln!("weir: Athena had scanned {}", in_words(progress.scanned.get()));
-            return Ok(ExitCode::from(code));
+            return Ok(Some(code));
         }
     };
     // Only the answer is left to read, and there is nothing to stop any more.
     let at_once = tokio::spawn(async move { std::process::exit(signals.next().await.into()) });
     let answered = match ended {
-        Ok(Ended::Answered) => athena.print(&query, format, &progress).await,
+        Ok(Ended::Answered) => athena.read(&query, sink, &progress).await,
         Ok(Ended::Not(why)) => Err(why),
         Err(error) => {
             progress.clear();
@@ -93,12 +116,12 @@ pub(super) async fn answer(sql: &str, format: Format) -> Result<ExitCode> {
         eprintln!("weir: Athena scanned {}", in_words(scanned));
     }
     at_once.abort();
-    answered.map(|()| ExitCode::SUCCESS)
+    answered.map(|()| None)
 }
 
 /// Refuses statements that write. The first word decides: no writing statement begins with one of these
 /// (<https://trino.io/docs/current/sql.html>).
-fn refuse_unless_select(sql: &str) -> Result<()> {
+pub(crate) fn refuse_unless_select(sql: &str) -> Result<()> {
     let word: String = beginning(sql).chars().take_while(char::is_ascii_alphabetic).collect();
     if !["SELECT", "WITH", "VALUES", "TABLE"].contains(&word.to_ascii_uppercase().as_str()) {
         bail!("the lake is read-only: a query is a SELECT");
@@ -188,11 +211,10 @@ impl Athena {
         eprintln!("weir: the query {query} may go on in Athena: {failure}");
     }
 
-    /// Prints the rows, page by page.
-    async fn print(&self, query: &str, format: Format, progress: &Progress) -> Result<()> {
+    /// Gives the rows to the sink, page by page.
+    async fn read(&self, query: &str, sink: &mut impl Sink, progress: &Progress) -> Result<()> {
         let mut pages = self.reading.get_query_results().query_execution_id(query).into_paginator().send();
-        let mut printer: Option<Printer<io::Stdout>> = None;
-        let mut count = 0;
+        let mut count: Option<usize> = None;
         while let Some(page) = pages.next().await {
             let page = page.map_err(|error| told("Athena does not give the answer", &error))?;
             let set = page.result_set.context("Athena gives an answer without rows")?;
@@ -201,29 +223,71 @@ impl Athena {
                 .iter()
                 .map(|row| row.data().iter().map(|datum| datum.var_char_value().map(str::to_owned)).collect())
                 .collect();
-            if printer.is_none() {
+            if count.is_none() {
                 let info = set.result_set_metadata().map(ResultSetMetadata::column_info).unwrap_or_default();
                 // The first row of the first page has the column names.
                 if rows.first().is_some_and(|row| is_header(row, info)) {
                     rows.remove(0);
                 }
-                if format != Format::Table {
+                if sink.shows_rows() {
                     progress.clear();
                 }
-                let made = Printer::new(io::stdout(), format, info.iter().map(column).collect());
-                printer = enough(made)?.map(|printer| printer.fitted(table::terminal_width()));
+                if !sink.begin(info.iter().map(column).collect())? {
+                    return Ok(());
+                }
             }
-            let Some(printer) = &mut printer else { return Ok(()) };
-            count += rows.len();
-            progress.say(&format!("reading the answer, {} so far", counted(count as u64, "row", "rows")));
-            let done = rows.into_iter().try_for_each(|row| printer.row(row)).and_then(|()| printer.flush());
-            if enough(done)?.is_none() {
+            let so_far = count.unwrap_or_default() + rows.len();
+            count = Some(so_far);
+            progress.say(&format!("reading the answer, {} so far", counted(so_far as u64, "row", "rows")));
+            for row in rows {
+                if !sink.row(row)? {
+                    return Ok(());
+                }
+            }
+            if !sink.pause()? {
                 return Ok(());
             }
         }
         progress.clear();
-        let printer = printer.context("Athena gives no answer")?;
-        enough(printer.finish()).map(|_| ())
+        count.context("Athena gives no answer")?;
+        sink.end()
+    }
+}
+
+/// Prints an answer. It has enough once the reader has closed the pipe.
+struct Printing {
+    format: Format,
+    printer: Option<Printer<io::Stdout>>,
+}
+
+impl Printing {
+    fn with(&mut self, print: impl FnOnce(&mut Printer<io::Stdout>) -> io::Result<()>) -> Result<bool> {
+        let printer = self.printer.as_mut().context("Athena gives rows without columns")?;
+        Ok(enough(print(printer))?.is_some())
+    }
+}
+
+impl Sink for Printing {
+    fn shows_rows(&self) -> bool {
+        self.format != Format::Table
+    }
+
+    fn begin(&mut self, columns: Vec<Column>) -> Result<bool> {
+        let made = enough(Printer::new(io::stdout(), self.format, columns))?;
+        self.printer = made.map(|printer| printer.fitted(table::terminal_width()));
+        Ok(self.printer.is_some())
+    }
+
+    fn row(&mut self, row: Row) -> Result<bool> {
+        self.with(|printer| printer.row(row))
+    }
+
+    fn pause(&mut self) -> Result<bool> {
+        self.with(Printer::flush)
+    }
+
+    fn end(&mut self) -> Result<()> {
+        enough(self.printer.take().map_or(Ok(()), Printer::finish)).map(|_| ())
     }
 }
 

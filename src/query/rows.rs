@@ -75,11 +75,8 @@ impl<W: Write> Printer<W> {
                 writeln!(self.out, "{}", cells.collect::<Vec<_>>().join(","))?;
             }
             Format::Json => {
-                let members = self.columns.iter().zip(&row).map(|(column, cell)| {
-                    format!("{}:{}", text(&column.name), json(column.kind, cell.as_deref()))
-                });
                 let before = if self.anything { ",\n" } else { "[" };
-                write!(self.out, "{before}{{{}}}", members.collect::<Vec<_>>().join(","))?;
+                write!(self.out, "{before}{}", object(&self.columns, &row))?;
             }
         }
         self.anything = true;
@@ -141,6 +138,15 @@ fn in_the_middle(name: &str, width: usize) -> String {
 fn csv(cell: &str) -> String {
     let quoted = |byte: u8| !(b' '..127).contains(&byte) || [b'"', b'\'', b','].contains(&byte);
     if cell.bytes().any(quoted) { format!("\"{}\"", cell.replace('"', "\"\"")) } else { cell.to_owned() }
+}
+
+/// Formats a row as a JSON object.
+pub(crate) fn object(columns: &[Column], row: &Row) -> String {
+    let members = columns
+        .iter()
+        .zip(row)
+        .map(|(column, cell)| format!("{}:{}", text(&column.name), json(column.kind, cell.as_deref())));
+    format!("{{{}}}", members.collect::<Vec<_>>().join(","))
 }
 
 fn json(kind: Kind, cell: Option<&str>) -> String {

@@ -25,12 +25,12 @@ impl Column {
         Self { name: name.to_owned(), read_as, shown_as: quoted(name) }
     }
 
-    /// A column computed from the whole event, `json`.
+    /// Returns a column that is computed from the whole event, `json`.
     fn of_whole(name: &str, read_as: &'static str, expression: &str) -> Self {
         Self { name: name.to_owned(), read_as, shown_as: format!("{expression} AS {}", quoted(name)) }
     }
 
-    /// A column from a type's schema. Numbers and booleans are read as JSON first: one that does not fit (JSON allows
+    /// Returns a column from a type's schema. Numbers and booleans are read as JSON first: one that does not fit (JSON allows
     /// integers of any size) becomes null, instead of failing every query.
     fn of_schema(name: &str, schema: &Value) -> Self {
         let names: Vec<&str> = match schema.get("type") {
@@ -101,8 +101,8 @@ pub(crate) fn setup(catalog: &Catalog, lake: &Path) -> io::Result<String> {
     Ok(sql)
 }
 
-/// The stamped columns. Events that were stored before `time` was stamped are of `received_at`, and a `time` in them can be
-/// anything, as it is their client's.
+/// Returns the stamped columns. The time of events that were stored before `time` was stamped is `received_at`; a `time` in them
+/// can be anything, as the client wrote it.
 fn stamped() -> Vec<Column> {
     let time = "COALESCE(TRY_CAST(CAST(\"time\" AS VARCHAR) AS BIGINT), received_at) AS \"time\"";
     vec![
@@ -118,7 +118,7 @@ fn columns_of(definition: &Definition) -> Vec<Column> {
     stamped().into_iter().chain(own).collect()
 }
 
-/// A view over the files of one type's folders (or of all, for `*`).
+/// Returns the SQL of a view over the files of one type's folders (or of all, for `*`).
 fn table(view: &str, folder: &str, has_files: bool, reader: &str, columns: &[Column]) -> String {
     let partition =
         Partition::COLUMNS.map(|column| (column, if column == "username" { "VARCHAR" } else { "BIGINT" }));
@@ -177,7 +177,7 @@ fn types_with_files(lake: &Path) -> io::Result<BTreeSet<String>> {
     Ok(found)
 }
 
-/// Whether there is an event file this many folders below.
+/// Returns whether there is an event file so many folders below.
 fn has_a_file(folder: &Path, below: &[&str]) -> io::Result<bool> {
     let entries = entries(folder)?;
     let Some((prefix, below)) = below.split_first() else {
@@ -212,6 +212,6 @@ pub(crate) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 /// Quotes a text as an SQL literal.
-pub(super) fn literal(text: &str) -> String {
+pub(crate) fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }

@@ -35,12 +35,12 @@ impl Waiting {
         self.bar.suspend(|| eprintln!("weir: {text}"));
     }
 
-    /// Called when the answer begins.
+    /// Removes the bar, when the answer begins.
     pub(super) fn clear(&self) {
         self.bar.finish_and_clear();
     }
 
-    /// Called when the answer is complete.
+    /// Prints how long the query took, when the answer is complete.
     pub(super) fn summary(&self) {
         self.clear();
         if io::stderr().is_terminal() {

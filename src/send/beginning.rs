@@ -21,12 +21,12 @@ pub(super) enum Beginning {
 }
 
 impl Beginning {
-    /// With `keep_going`, any beginning is trusted.
+    /// Makes a beginning of no lines. With `keep_going`, any beginning is trusted.
     pub(super) fn new(keep_going: bool) -> Self {
         if keep_going { Self::Trusted } else { Self::Rejected { lines: 0, errors: None } }
     }
 
-    /// Whether concurrent requests are allowed, and progress may be recorded.
+    /// Returns whether concurrent requests are allowed, and progress may be recorded.
     pub(super) fn is_trusted(&self) -> bool {
         matches!(self, Self::Trusted)
     }

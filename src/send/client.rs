@@ -141,12 +141,12 @@ impl Client {
         (self.base.to_string(), self.user.clone())
     }
 
-    /// Whether the secret travels in clear text beyond this machine.
+    /// Returns whether the secret travels in clear text beyond this machine.
     pub(super) fn is_in_clear(&self) -> bool {
         !self.base.is_https() && !self.base.is_here()
     }
 
-    /// Whether the server has answered anything yet: until then, it may not be a Weir at all.
+    /// Returns whether the server has answered anything yet: until then, it may not be a Weir at all.
     pub(super) fn reached(&self) -> bool {
         self.reached.load(Ordering::Relaxed)
     }

@@ -128,7 +128,7 @@ impl Type {
     }
 }
 
-/// A JSON text as it is.
+/// Returns a text as it is, if it is JSON.
 fn raw(text: &str) -> Option<Box<RawValue>> {
     serde_json::from_str(text).ok()
 }

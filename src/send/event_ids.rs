@@ -26,7 +26,7 @@ use weir_core::{Event, EventType, Random};
 pub(super) struct Seed([u8; 32]);
 
 impl Seed {
-    /// The seed of a file with this content, up to its end or to a read error: sending it meets the same error.
+    /// Returns the seed of a file with this content, up to its end or to a read error: sending it meets the same error.
     pub(super) fn of_content(mut content: impl Read) -> Self {
         let mut digest = Sha256::new().chain_update(b"weir send, a whole file\0");
         let mut piece = vec![0; 64 << 10];
@@ -41,17 +41,17 @@ impl Seed {
         Self(digest.finalize().into())
     }
 
-    /// The seed of [`Ids::Before`] for a file with this beginning.
+    /// Returns the seed of [`Ids::Before`] for a file with this beginning.
     pub(super) fn of_beginning(head: &[u8]) -> Self {
         Self(Sha256::new().chain_update(b"weir send, a file\0").chain_update(head).finalize().into())
     }
 
-    /// The seed of a source named by the user.
+    /// Returns the seed of a source that the user named.
     pub(super) fn of_source(name: &str) -> Self {
         Self(Sha256::new().chain_update(b"weir send, a source\0").chain_update(name).finalize().into())
     }
 
-    /// The seed of an input that cannot be read twice.
+    /// Returns a seed for an input that cannot be read twice.
     pub(super) fn of_nothing(random: &dyn Random) -> Self {
         let mut bytes = [0; 32];
         random.fill(&mut bytes);

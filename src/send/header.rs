@@ -42,7 +42,7 @@ pub(super) fn separator(names: &[String]) -> Option<String> {
     Some(format!("its cells are separated by {word}, it seems, and weir send reads commas"))
 }
 
-/// Whether two names differ only in case, blanks, hyphens and underscores.
+/// Returns whether two names differ only in case, blanks, hyphens and underscores.
 fn alike(one: &str, other: &str) -> bool {
     let plain = |name: &str| -> String {
         name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()

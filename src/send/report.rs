@@ -34,7 +34,7 @@ pub(super) struct Report {
 }
 
 impl Report {
-    /// `bytes` is the file's length, if it has one.
+    /// Makes the report of a file. `bytes` is the file's length, if it has one.
     pub(super) fn new(name: String, bytes: Option<u64>, read: Arc<AtomicU64>, shown: bool) -> Self {
         let target = if shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(bytes, target);
@@ -100,7 +100,7 @@ impl Report {
         (self.sent + self.duplicates) as f64 / self.begin.elapsed().as_secs_f64().max(0.001)
     }
 
-    /// Whether no line has an outcome.
+    /// Returns whether no line has an outcome.
     pub(super) fn is_empty(&self) -> bool {
         self.sent + self.duplicates + self.rejected + self.before == 0
     }

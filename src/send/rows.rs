@@ -56,12 +56,12 @@ impl<R: Read + Send> Rows<R> {
         &self.names
     }
 
-    /// Whether a column has this name.
+    /// Returns whether a column has this name.
     pub(super) fn has(&self, name: &str) -> bool {
         self.names.iter().any(|it| it == name)
     }
 
-    /// Whether the file is empty, even without a header.
+    /// Returns whether the file is empty, even without a header.
     pub(super) fn is_empty(&self) -> bool {
         self.names.is_empty()
     }

@@ -1,4 +1,4 @@
-//! What a file's reader yields, line by line or row by row.
+//! The events that a file's reader yields, line by line or row by row.
 
 use anyhow::Result;
 use weir_core::Violation;

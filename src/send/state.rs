@@ -60,7 +60,7 @@ pub(super) struct StateFile {
 }
 
 impl StateFile {
-    /// `seed_before` is the seed of [`Ids::Before`] for the input.
+    /// Returns the state file beside an input. `seed_before` is the seed of [`Ids::Before`] for the input.
     pub(super) fn beside(input: &Path, bound: Bound, seed_before: String) -> Self {
         let before = Bound { seed: seed_before, ids: Ids::Before, ..bound.clone() };
         Self { path: with_suffix(input, ".weir-sent"), bound, before, told: false }
@@ -124,7 +124,7 @@ impl StateFile {
         fs::rename(draft, &self.path)
     }
 
-    /// Called once everything was sent.
+    /// Removes the file, once everything was sent.
     pub(super) fn remove(&self) {
         // If the file stays, it says that everything is done, which is harmless.
         let _ = fs::remove_file(&self.path);

@@ -33,7 +33,7 @@ impl Stop {
         self.at_work.store(at_work, Ordering::SeqCst);
     }
 
-    /// Whether the end has to wait. A pipe that has been silent from the start is no reason to.
+    /// Returns whether the end has to wait. A pipe that has been silent from the start is no reason to.
     pub(super) fn is_at_work(&self) -> bool {
         self.at_work.load(Ordering::SeqCst)
     }

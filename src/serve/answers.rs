@@ -156,7 +156,7 @@ impl Work {
         }
     }
 
-    /// Whether anything was filed: until then there is nothing to compute from.
+    /// Returns whether anything was filed: until then there is nothing to compute from.
     fn has_events(&self) -> bool {
         std::fs::read_dir(self.data.join("lake")).is_ok_and(|mut entries| entries.next().is_some())
     }

@@ -29,7 +29,7 @@ pub(crate) struct BasicAuthentication {
 }
 
 impl BasicAuthentication {
-    /// `requests_per_second` applies to each user; zero means no limit.
+    /// Makes the authentication. `requests_per_second` applies to each user; zero means no limit.
     pub(crate) fn new(
         authorizer: Authorizer,
         requests_per_second: u32,
@@ -81,7 +81,8 @@ impl Authenticate for BasicAuthentication {
         Ok(Caller { username: grant.username, scope: grant.scope })
     }
 
-    /// Usually a hit in the authorizer's cache, whose entries live no longer than a removed key may go on.
+    /// Checks the key again. That is usually a hit in the authorizer's cache, whose entries expire once a removed key must be
+    /// refused.
     async fn still(&self, request: &Parts) -> Result<Caller, NotAuthenticated> {
         let grant = self.grant(request).await?;
         Ok(Caller { username: grant.username, scope: grant.scope })

@@ -36,7 +36,7 @@ pub(super) struct Patience {
 }
 
 impl Patience {
-    /// How often to check a connection: a phase that begins after one check expires no earlier than the next.
+    /// Returns the time between two checks of a connection: a phase that begins after one check expires no earlier than the next.
     pub(super) fn between_looks(self) -> Duration {
         self.idle.min(self.client)
     }
@@ -104,7 +104,7 @@ impl Connection {
         place.is_none_or(|place| self.order.take(place).is_some())
     }
 
-    /// Called once the answer is complete.
+    /// Notes that the answer is complete.
     fn answered(&self) {
         let mut state = self.state();
         if let Phase::Refused { place } = state.phase {
@@ -116,7 +116,7 @@ impl Connection {
         }
     }
 
-    /// Called once all pending bytes are written.
+    /// Notes that all pending bytes are written.
     fn flushed(self: &Arc<Self>) {
         let mut state = self.state();
         state.writing = None;
@@ -144,8 +144,8 @@ impl Connection {
         }
     }
 
-    /// Whether no request is in flight, so that pending bytes can only be the parser's own answer to bytes that are not a
-    /// request. The client then has as long to read it as it has to send a head.
+    /// Returns whether no request is in flight, so that pending bytes can only be the parser's own answer to bytes that are not a
+    /// request. The client then gets as long to read the answer as it has to send a head.
     fn refuses_unread(&self) -> bool {
         let mut state = self.state();
         let place = match state.phase {
@@ -172,7 +172,7 @@ impl Connection {
         }
     }
 
-    /// Returns the latest time for the next check; `None` if the client's time is over.
+    /// Returns the latest time for the next check, or `None` if the client has missed its deadline.
     pub(super) fn look(&self, patience: Patience, now: Instant) -> Option<Instant> {
         let state = self.state();
         let of_phase = match state.phase {
@@ -190,7 +190,7 @@ impl Connection {
         }
     }
 
-    /// The connection has ended: eviction is no longer needed.
+    /// Notes that the connection has ended and cannot be evicted any more.
     pub(super) fn ended(&self) {
         self.leave_the_order(Phase::Ended);
     }
@@ -220,7 +220,7 @@ pub(super) struct Watched {
 }
 
 impl Watched {
-    /// If `unreadable` is given, it builds the answers to bytes that are not a request.
+    /// Observes a stream. `unreadable`, if given, builds the answers to bytes that are not a request.
     pub(super) fn new(
         stream: TcpStream,
         connection: Arc<Connection>,
@@ -229,7 +229,7 @@ impl Watched {
         Self { stream, connection, unreadable, refusal: None }
     }
 
-    /// Whether the bytes that hyper writes are its own error answer, which is replaced.
+    /// Returns whether the bytes that hyper writes are its own error answer, and prepares the answer that replaces it.
     fn replaces(&mut self, parsers_answer: &[u8]) -> bool {
         if self.refusal.is_none()
             && let Some(unreadable) = &self.unreadable
@@ -303,7 +303,7 @@ impl AsyncWrite for Watched {
         self.stream.is_write_vectored()
     }
 
-    /// Called once all pending bytes are written.
+    /// Flushes the stream, and notes that all pending bytes are written.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let polled = Pin::new(&mut self.stream).poll_flush(context);
         if polled.is_ready() {
@@ -312,8 +312,8 @@ impl AsyncWrite for Watched {
         polled
     }
 
-    /// Shuts down the server's side. After a refusal, reads and discards what the client still sends until it stops or its
-    /// time is over (lingering close): closing at once would reset the connection, and the client might not see the answer.
+    /// Shuts down the server's side. After a refusal, reads and discards further bytes until the client stops or misses its
+    /// deadline (lingering close): closing at once would reset the connection, and the client might not see the answer.
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Self { stream, refusal, .. } = &mut *self;
         let Some(refusal) = refusal else { return Pin::new(stream).poll_shutdown(context) };

@@ -263,7 +263,7 @@ fn builder() -> http1::Builder {
     builder
 }
 
-/// Whether only the connection being accepted failed.
+/// Returns whether only the connection being accepted failed.
 fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)

@@ -41,8 +41,8 @@ fn check_clock(now: Timestamp) -> Result<()> {
     bail!("the machine's clock shows a time {end}: set it (with NTP, or `date --set`), and start again")
 }
 
-/// Raises the limit on open files to the need of so many connections, or to the maximum allowed; refuses a limit too low to
-/// work with.
+/// Raises the limit on open files to the number that so many connections need, or to the maximum allowed; refuses a limit too
+/// low to work with.
 #[cfg(unix)]
 fn raise_open_files(connections: u32) -> Result<()> {
     use rustix::process::{Resource, getrlimit, setrlimit};

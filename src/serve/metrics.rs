@@ -90,8 +90,8 @@ impl FilingMetrics {
 }
 
 impl Metrics {
-    /// The metrics of a server with these types; with those of filing and of the disk if this process files, and of shared
-    /// calls if it shares them.
+    /// Makes the metrics of a server with these types, with those of filing and of the disk if this process files, and with
+    /// those of shared calls if it shares them.
     pub(super) fn new(
         catalog: &Catalog,
         engine: Option<&Embedded>,

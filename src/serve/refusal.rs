@@ -34,7 +34,7 @@ impl Refusal {
         Self { bytes: head.into_bytes(), written: 0, shut: false }
     }
 
-    /// The part not yet written.
+    /// Returns the part that is not written yet.
     pub(super) fn rest(&self) -> &[u8] {
         self.bytes.get(self.written..).unwrap_or_default()
     }
@@ -43,7 +43,7 @@ impl Refusal {
         self.written += bytes;
     }
 
-    /// Whether the server's side of the connection is shut down.
+    /// Returns whether the server's side of the connection is shut down.
     pub(super) fn is_shut(&self) -> bool {
         self.shut
     }

@@ -49,7 +49,7 @@ impl<W: Write> Tail<W> {
         }
     }
 
-    /// Whether any earlier event is wanted.
+    /// Returns whether any earlier event is wanted.
     #[cfg(feature = "aws")]
     pub(super) fn wants_some_before(&self) -> bool {
         self.last > 0
@@ -83,7 +83,7 @@ impl<W: Write> Tail<W> {
         }
     }
 
-    /// Called once all earlier events were taken: later ones are new.
+    /// Prints the earlier events that were selected, once all earlier ones were taken: later ones are new.
     pub(super) fn caught_up(&mut self) -> io::Result<()> {
         for line in self.before.take().into_iter().flatten() {
             self.print(&line)?;

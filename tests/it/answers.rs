@@ -108,7 +108,19 @@ fn an_answer_is_read_by_its_path_and_slot_and_by_whose_it_is() {
     }
     assert_eq!(weir.get("/answers/mine").header("cache-control"), Some("private, no-cache"));
 
+    // Where no credentials are looked at, there are public ones only.
+    let public = ask(&weir, None, "/answers/public/all");
+    assert_eq!(public.json(), json!([{"clicks": 8}]));
+    for path in ["mine", "mine?button_id=..", "named/demo/..", "none", "all/x", "public/all", "..", "a%2fb"] {
+        let path = format!("/answers/public/{path}");
+        ask(&weir, None, &path).problem(404, "no-such-answer");
+        weir.get(&path).problem(404, "no-such-answer");
+    }
+    ask(&weir, None, "/answers/public").problem(401, "unauthorized");
     let all = ask(&weir, None, "/answers/all");
+    for header in ["access-control-allow-origin", "cache-control", "etag"] {
+        assert_eq!(public.header(header), all.header(header));
+    }
     assert_eq!(all.json(), json!([{"clicks": 8}]));
     assert_eq!(all.header("access-control-allow-origin"), Some("*"));
     let cached = all.header("cache-control").and_then(|text| text.strip_prefix("public, max-age=")).unwrap();

@@ -3,7 +3,9 @@
 //! What the local AWS does not do is said where it is missed. In general: its stream delivers at once, one object for
 //! each record and without gzip, and refuses no record; `crates/aws/tests` has such faults.
 
+mod answers;
 mod audit;
+mod cdn;
 mod counts;
 #[path = "../../crates/aws/tests/emulator/process.rs"]
 mod emulator;
@@ -46,6 +48,7 @@ fn a_variable_that_is_missing_is_named() {
             &["WEIR_MAP_MACHINE", "WEIR_RAW_BUCKET", "WEIR_LAKE_BUCKET"],
         ),
         (&["query", "SELECT 1"], &["WEIR_WORKGROUP", "WEIR_GLUE_DATABASE"]),
+        (&["publish"], &["WEIR_LAKE_BUCKET", "WEIR_GLUE_DATABASE", "WEIR_USERS_TABLE"]),
     ] {
         for variable in variables {
             for command in

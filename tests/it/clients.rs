@@ -2,7 +2,7 @@
 //! a page of another origin, with an access key that may only write.
 
 mod forgetful;
-mod site;
+pub mod site;
 
 use std::{fs, path::Path, process::Command};
 
@@ -173,6 +173,28 @@ fn the_script_sends_what_is_clicked_and_what_was_left_when_the_page_is() {
         &json!([]),
     );
     eventually("the last ones are counted", || clicks(&weir, &read) == 101);
+}
+
+/// A request with an `Authorization` of its own would need a preflight, which does not end while a page is left.
+#[test]
+fn what_the_script_has_of_a_visitor_who_leaves_at_once_on_a_first_visit_is_stored() {
+    let (weir, write, read) = weir();
+    let script = &snippets("html", &weir.url(), &write)[0];
+    let browser = Browser::start();
+    // The second browser's requests cannot outlive their page: it has beacons only.
+    for (visits, before) in ["", "delete Request.prototype.keepalive;"].into_iter().enumerate() {
+        let site = Site::start(format!(
+            "<!doctype html>{script}<script>{before}\
+             weir.page(); weir.track('button_click', {{ session_id: 's1', button_id: 'abc' }});\
+             location.href = 'about:blank';</script>"
+        ));
+        browser.open(&site.url());
+        eventually("the click is counted", || clicks(&weir, &read) == visits as u64 + 1);
+        let views = weir.get_as(&read, "/counts/page_view").json();
+        let keys = views["keys"].as_array().unwrap();
+        assert!(keys.iter().any(|key| key["key"] == site.url() && key["count"] == 1), "{views}");
+    }
+    assert!(!weir.log().contains(write.split_once(':').unwrap().1));
 }
 
 #[test]

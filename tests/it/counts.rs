@@ -107,8 +107,8 @@ fn a_folder_without_data_is_reported() {
 fn a_user_or_a_type_that_there_is_not_is_an_error_which_names_the_nearest() {
     let weir = with_clicks(&["--flush-every", "50ms"]);
     weir.wait_until_filed();
-    let types =
-        "there are button_click, outcome, page_view, prediction and rejected: did you mean page_view?";
+    let types = "there are alias, button_click, group, identify, outcome, page, page_view, prediction, rejected, \
+        screen and track: did you mean page_view?";
     let catalog = tempfile::tempdir().unwrap();
     let schema = r#"{"type":"object","properties":{"n":{"type":"integer"}},"x-weir":{"route":"/signup"}}"#;
     std::fs::write(catalog.path().join("signup.json"), schema).unwrap();
@@ -122,7 +122,7 @@ fn a_user_or_a_type_that_there_is_not_is_an_error_which_names_the_nearest() {
         (&["counts", "--type", "page_vew"], types),
         (&["tail", "--type", "page_vew"], types),
         (&["audit", "--type", "page_vew"], types),
-        (&["tail", "--type", "signup"], "there is no event type signup; there are button_click"),
+        (&["tail", "--type", "signup"], "there is no event type signup; there are alias"),
     ];
     for (arguments, said) in refused {
         let output = weir.run(arguments);

@@ -110,13 +110,13 @@ fn every_type_and_every_error_has_an_example_that_is_one() {
     // Each event is stored as it is shown.
     let sent = &described["paths"]["/events"]["post"]["requestBody"]["content"];
     let many = sent["application/json"]["examples"]["many"]["value"].as_array().unwrap();
-    assert_eq!(many.len(), 4);
+    assert_eq!(many.len(), 10);
     for example in sent["application/json"]["examples"].as_object().unwrap().values() {
         assert_eq!(weir.post("/events", example["value"].to_string()).status, 200, "{example}");
     }
     let lines = sent["application/x-ndjson"]["schema"]["description"].as_str().unwrap();
     let (_, lines) = lines.split_once('\n').unwrap();
-    assert_eq!(weir.post("/events", lines).json()["stored"], 4);
+    assert_eq!(weir.post("/events", lines).json()["stored"], 10);
 
     // And an error is what it is shown to be.
     let shown = |status: &str, kind: &str| {

@@ -58,3 +58,4 @@ mod template;
 mod tenants;
 mod traces;
 mod users;
+mod vendors;

@@ -14,7 +14,7 @@ use crate::{
 /// `BatchGetItem` takes at most 100 keys.
 pub(crate) const MAX_GET: usize = 100;
 
-/// How often a read that returns nothing is tried, and the waits between two tries.
+/// The most tries of a read that returns nothing, and the waits between two tries.
 const TRIES: u32 = 5;
 const FIRST_WAIT: Duration = Duration::from_millis(60);
 const LONGEST_WAIT: Duration = Duration::from_millis(240);

@@ -1,7 +1,7 @@
 //! Batching and single-flight in front of the engine: callers at the same time share calls.
 //!
-//! AWS is paid for by the call, and answers after milliseconds in which other callers ask for the same. [`Batching`]
-//! wraps a port in a port of the same kind that shares calls:
+//! AWS bills each call, and takes milliseconds to answer, in which other callers ask for the same. [`Batching`] wraps a port in
+//! a port of the same kind that shares calls:
 //!
 //! | port | how calls are shared |
 //! | --- | --- |
@@ -17,8 +17,8 @@
 //!
 //! - **No answer is older than its question.** A caller can join a call only until it leaves.
 //! - **A lone caller is dispatched at once.** A call leaves at once if none of its kind is under way. Requests that
-//!   come meanwhile gather, and leave when that call is back or after [`GATHERING`], whichever is sooner. Requests that
-//!   are more than one call takes do not gather any longer.
+//!   come meanwhile gather, and leave when that call is back or after [`GATHERING`], whichever is sooner. Once they are more
+//!   than one call takes, they do not gather any longer.
 //! - **Calls under way are bounded** by permits (128 of a kind). That is backpressure: requests without a
 //!   permit gather. One that gets none within 2 seconds fails, and was not sent.
 //! - **Each caller gets its own answer.** Only the callers who share a failed call share its error, which is passed on

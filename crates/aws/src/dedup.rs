@@ -5,9 +5,9 @@
 //! | `id` | the key: `USERNAME/EVENT_ID` |
 //! | `state` | `claimed` while a request stores the event, then `stored` |
 //! | `by` | the request's token: who may change the item |
-//! | `until` | until when a claim holds, in milliseconds by DynamoDB's clock |
-//! | `expires` | from when on DynamoDB may remove the item, in seconds; it does so within days, and until then the id is known |
-//! | others | of types with latest values: the record that is stored (`stored_value`) |
+//! | `until` | the end of the claim, in milliseconds by DynamoDB's clock |
+//! | `expires` | the time from which DynamoDB may remove the item, in seconds; it does so within days, and until then the id is known |
+//! | others | for types with latest values, the record that is stored (`stored_value`) |
 //!
 //! An id is claimed before its event is stored, on the condition that no other request has claimed it, and marked once the
 //! event is stored. A claim is a lease: it expires, so a request that died does not keep the event from being sent again for
@@ -39,13 +39,13 @@ use service_clock::ServiceClock;
 
 const WHAT: &str = "claiming an event's id";
 
-/// How long a claim holds: longer than any request takes that stores events.
+/// The time for which a claim holds: longer than any request takes that stores events.
 const LEASE: Duration = Duration::from_secs(30);
 
-/// How long a stored event is remembered.
+/// The time for which a stored event is remembered.
 const REMEMBERED: Duration = Duration::from_hours(24);
 
-/// The default time limit for marking stored ids and releasing the others: the caller still has to count the events.
+/// The default time limit for marking stored ids and releasing the others: the caller still has to count the events after it.
 const MARKING: Duration = Duration::from_secs(3);
 
 /// The most calls of a request that are under way at once.

@@ -120,7 +120,7 @@ where
     text
 }
 
-/// The error for an item or an answer that Weir did not write in this form.
+/// Returns the error for an item or an answer of a form that Weir does not write.
 pub(crate) fn malformed(what: &'static str, detail: impl Into<String>) -> PortError {
     PortError::broken(what, detail.into())
 }

@@ -8,8 +8,8 @@ use weir_core::ports::{Health, PortError};
 
 use crate::{counts::table::Place, errors::unless_throttled};
 
-/// How long a good answer is cached. The check is public, and `ListTagsForDeliveryStream` is allowed five times a second in a
-/// whole account (<https://docs.aws.amazon.com/firehose/latest/dev/limits.html>).
+/// The time for which a good answer is cached. The check is public, and `ListTagsForDeliveryStream` is allowed five times a
+/// second in a whole account (<https://docs.aws.amazon.com/firehose/latest/dev/limits.html>).
 const BELIEVED: Duration = Duration::from_secs(10);
 
 /// The health check: it calls Firehose and DynamoDB.

@@ -1,11 +1,11 @@
-//! [`LatestValues`] on DynamoDB: one item a resource, in a table of their own.
+//! [`LatestValues`] on DynamoDB: one item per resource, in a table of its own.
 //!
 //! | attribute | |
 //! | --- | --- |
 //! | `pk`, `sk` | the key: `USER#TYPE`, and `key#KEY`. Items of one `pk` are in the order of their keys' bytes |
 //! | `time`, `id` | the version: the event time in milliseconds, and the event's id |
-//! | `event` | the event as it is stored, or |
-//! | `object` | the key of its object in S3, if it is longer than [`INLINE`] |
+//! | `event` | the event as it is stored, if it is not longer than [`INLINE`] |
+//! | `object` | the key of a longer event's object in S3 |
 //!
 //! A value is raised by one conditional write: it takes the place of a lower version only. So neither the order of writes nor
 //! their number matters, and a write whose answer was lost can be repeated. If it then finds its own version, it was done.
@@ -53,7 +53,7 @@ const CONCURRENT: usize = 32;
 /// The default time limit of raising values: a client waits for the answer.
 const RAISED_WITHIN: Duration = Duration::from_secs(3);
 
-/// How often a value whose object is missing is read. The object was removed because a newer value took its place.
+/// The most reads of a value whose object is missing. The object was removed because a newer value took its place.
 const TRIES: usize = 5;
 
 /// The prefix of sort keys, which may not be empty.
@@ -86,18 +86,18 @@ impl DynamoLatest {
         Self { raised_within, ..self }
     }
 
-    /// Raises a value, and removes the object that nothing refers to then.
+    /// Raises a value, and removes the object that nothing refers to any more.
     async fn raise_one(&self, value: &LatestValue, deadline: Instant) -> Result<(), PortError> {
         let late = |_| Err(PortError::unavailable(RAISING, "it took too long"));
         let unused = timeout_at(deadline, self.write(value)).await.unwrap_or_else(late)?;
         if let Some(object) = unused {
-            // The value is raised, whatever becomes of this.
+            // The value is raised, even if this fails.
             let _ = timeout_at(deadline, self.objects.remove(&object)).await;
         }
         Ok(())
     }
 
-    /// Writes a value, unless the stored one is as new or newer. Returns the object that nothing refers to then.
+    /// Writes a value, unless the stored one is as new or newer. Returns the object that nothing refers to any more.
     async fn write(&self, value: &LatestValue) -> Result<Option<String>, PortError> {
         let event = value.event();
         let is_large = event.len() > INLINE;

@@ -3,18 +3,20 @@
 //! | port | here | |
 //! | --- | --- | --- |
 //! | `Stream` | [`FirehoseStream`] | a request's events packed into few Firehose records; only refused ones sent again |
-//! | | [`RecentIds`] | one item an event whose client gave it an id: what comes again is not stored again |
-//! | `LiveCounts`, `Settlement`, `SettledCounts`, `Books` | [`DynamoCounts`] | one item a counter; a batch settles in transactions with markers |
-//! | `RecentRejected` | [`DynamoCounts`] | one item a request, gone after a week |
-//! | `LatestValues`, `LatestValuesAdmin` | [`DynamoLatest`] | one item a resource, raised on the condition that it is older; a large event in an object |
-//! | `Users`, `UserAdmin` | [`DynamoUsers`] | one item a user, saved on the version that was read |
+//! | | [`RecentIds`] | one item per event whose client gave it an id; a repeat is not stored again |
+//! | `LiveCounts`, `Settlement`, `SettledCounts`, `Books` | [`DynamoCounts`] | one item per counter; a batch settles in transactions with markers |
+//! | `RecentRejected` | [`DynamoCounts`] | one item per request, gone after a week |
+//! | `LatestValues`, `LatestValuesAdmin` | [`DynamoLatest`] | one item per resource, raised if the stored one is older; a large event in an object |
+//! | `Users`, `UserAdmin` | [`DynamoUsers`] | one item per user, saved if its version is the one that was read |
 //! | `Raw`, `Lake`, `Quarantine` | [`S3Raw`], [`S3Lake`], [`S3Quarantine`] | streamed both ways |
+//! | `Answers`, `AnswersAdmin` | [`S3Answers`], [`S3AnswersAdmin`] | generations as objects, read by ranges; the pointer swapped on a condition |
 //! | `Stream`, `LiveCounts`, `SettledCounts`, `RecentRejected`, `LatestValues` | [`Batching`] | callers at the same time share calls |
 //! | `Health` | [`AwsHealth`] | asks both services, now and then |
 //!
 //! [`Aws`] makes them all from one configuration; make it once, before the first invocation.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod answers;
 mod backoff;
 mod batch_get;
 mod batching;
@@ -26,6 +28,7 @@ mod health;
 mod latest;
 mod objects;
 mod recent_rejected;
+mod s3_calls;
 mod stream;
 mod users;
 
@@ -40,6 +43,7 @@ use aws_smithy_http_client::tls;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use weir_core::{Clock, Random, SystemClock, SystemRandom, ports::Ports};
 
+pub use answers::{Page, Pages, S3Answers, S3AnswersAdmin};
 pub use batching::{Batched, Batching, BatchingStats, GATHERING};
 pub use calls::Calls;
 pub use counts::table::DynamoCounts;
@@ -77,7 +81,7 @@ pub struct Names {
     pub shards: NonZeroU16,
     /// The table of latest values.
     pub latest: String,
-    /// The bucket of the lake, which has the objects of large latest values, too.
+    /// The bucket of the lake, which has the answers and the objects of large latest values, too.
     pub lake: String,
 }
 
@@ -173,7 +177,7 @@ impl Aws {
             live: counts.clone(),
             settled: counts.clone(),
             rejected: counts,
-            answers: Arc::new(()),
+            answers: Arc::new(self.answers(&names.lake)),
             latest: Arc::new(self.latest(&names.latest, &names.lake)),
             health: Arc::new(self.health(&names.stream, &names.counts)),
         };
@@ -184,6 +188,18 @@ impl Aws {
     #[must_use]
     pub fn latest(&self, table: &str, bucket: &str) -> DynamoLatest {
         DynamoLatest::new(&self.config, table, bucket, self.random.clone())
+    }
+
+    /// Returns the answers that are published in a bucket.
+    #[must_use]
+    pub fn answers(&self, bucket: &str) -> S3Answers {
+        S3Answers::new(&self.config, bucket)
+    }
+
+    /// Returns the answers of a bucket, to publish there.
+    #[must_use]
+    pub fn answers_admin(&self, bucket: &str) -> S3AnswersAdmin {
+        S3AnswersAdmin::new(self.answers(bucket), self.s3(), bucket)
     }
 
     /// Returns a table of users.

@@ -1,7 +1,7 @@
 //! [`Raw`], [`Lake`] and [`Quarantine`] on S3.
 
 mod files;
-mod upload;
+pub(crate) mod upload;
 
 use std::io;
 

@@ -1,4 +1,4 @@
-//! [`RecentRejected`] on DynamoDB: one item for each request that had rejected events, with the newest of them as JSON.
+//! [`RecentRejected`] on DynamoDB: one item for each request with rejected events, which has the newest of them as JSON.
 //!
 //! The list is best effort: an event is stored and answered whether or not it could be noted. So noting is one call without
 //! retries. Items expire after a week, by the table's time to live.
@@ -29,7 +29,7 @@ const OF_A_REQUEST: usize = 10;
 /// client that sends nothing but bad events would throttle the table, and ring the alarm for counts.
 const MAX_BYTES: usize = 64 << 10;
 
-/// How long an item is kept, in seconds.
+/// The time for which an item is kept, in seconds.
 const KEPT: u64 = 7 * 24 * 60 * 60;
 
 /// The time limit of noting: a client waits for the answer.

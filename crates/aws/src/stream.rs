@@ -55,7 +55,7 @@ pub struct FirehoseStream {
     ids: Option<RecentIds>,
 }
 
-/// The number of a stream's retries.
+/// The counter of a stream's retries; clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct Retries(Arc<AtomicU64>);
 
@@ -78,7 +78,7 @@ impl FirehoseStream {
         Self { ids: Some(ids), ..self }
     }
 
-    /// Returns the number of retries, which goes on rising.
+    /// Returns the counter of retries, which goes on counting.
     #[must_use]
     pub fn retries(&self) -> Retries {
         self.retries.clone()
@@ -89,7 +89,7 @@ impl FirehoseStream {
         let mut settled = Vec::with_capacity(entries.len());
         let mut backoff = Backoff::new(&self.random, FIRST_BACKOFF, LONGEST_BACKOFF);
         loop {
-            // A call that hangs must not outlast the caller's patience, nor lose the outcomes of entries already accepted.
+            // A call that hangs must not take longer than the caller waits, nor lose the outcomes of entries already accepted.
             let Ok(answer) = timeout_at(deadline, self.put(&entries)).await else {
                 let late = || PortError::unavailable(WHAT, "it took too long");
                 settled.extend(entries.into_iter().map(|entry| (entry, Err(late()))));

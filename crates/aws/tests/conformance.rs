@@ -8,7 +8,12 @@ use std::{sync::Arc, time::Duration};
 
 use emulator::{COUNTS, Emulator, IDS, LAKE, LATEST, RAW, STREAM, USERS, shards};
 use weir_aws::Aws;
-use weir_core::{SystemClock, SystemRandom, conformance as suite, ports::Health};
+use weir_core::{
+    Clock, SystemClock, SystemRandom, Timestamp,
+    answers::{KEPT_MILLIS, Published, layout::Writer},
+    conformance as suite,
+    ports::{AnswersAdmin, Health},
+};
 
 /// How long anything is tried: machines are slow at times.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -84,6 +89,57 @@ async fn recent_rejected() {
     suite::live_counts::raised_counts_are_read_at_once(&counts).await;
     let expiring = emulator.expiring(COUNTS).await;
     assert!(!expiring.is_empty() && expiring.iter().all(|pk| pk.starts_with("rejected#")), "{expiring:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers() {
+    let emulator = Emulator::start().await;
+    let answers = Arc::new(emulator.aws().answers_admin(LAKE));
+    suite::answers::what_was_never_published_is_not_there(&*answers).await;
+    suite::answers::what_was_published_is_read_by_path_and_by_slot(&*answers).await;
+    suite::answers::a_large_generation_is_read_at_both_ends(&*answers).await;
+    suite::answers::published_answers_are_listed(&*answers).await;
+    suite::answers::publishing_again_swaps_the_pointer(&*answers).await;
+    suite::answers::a_publication_that_breaks_off_changes_nothing(&*answers).await;
+    suite::answers::a_generation_is_read_whole_while_others_replace_it(&*answers).await;
+    suite::answers::no_reader_sees_half_of_two_generations(answers.clone(), 60).await;
+    suite::answers::what_was_computed_earlier_never_replaces_what_was_computed_later(answers.clone()).await;
+    suite::answers::what_is_no_generation_is_an_error(&*answers).await;
+    let found = emulator.objects(LAKE).await;
+    assert!(found.iter().all(|key| key.starts_with("answers/")), "{found:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn generations_of_answers_are_removed_an_hour_after_they_were_replaced() {
+    let emulator = Emulator::start().await;
+    let answers = emulator.aws().answers_admin(LAKE);
+    let now = SystemClock.now();
+    let publish = async |number: u64, at: Timestamp| {
+        let (row, mut bytes) = (format!("{{\"n\":{number}}}"), Vec::new());
+        let mut writer = Writer::new(row.len(), 1).unwrap();
+        writer.row(&[], &[], &row, &mut bytes);
+        let generation = writer.finish(&mut bytes).unwrap();
+        let published = Published {
+            name: "a".parse().unwrap(),
+            generation,
+            published_at: at,
+            sql: "SELECT 1".to_owned(),
+        };
+        let content = futures_util::stream::iter([Ok(bytes.clone().into())]);
+        answers.publish(&published, bytes.len() as u64, Box::pin(content)).await.unwrap();
+        emulator.objects(LAKE).await.len()
+    };
+    let hour = KEPT_MILLIS;
+    // Beside the pointer: one, two, and again two, as the same one is not put again.
+    assert_eq!(publish(1, now).await, 2);
+    assert_eq!(publish(2, now.plus_millis(1)).await, 3);
+    assert_eq!(publish(2, now.plus_millis(hour + 1)).await, 3);
+    assert_eq!(publish(2, now.plus_millis(hour + 2)).await, 2);
+    // A publisher that broke off before it swapped the pointer has left one.
+    let left = emulator.s3().put_object().bucket(LAKE).key("answers/a/left");
+    left.body(b"x".to_vec().into()).send().await.unwrap();
+    assert_eq!(publish(2, now.plus_millis(20 * hour)).await, 3);
+    assert_eq!(publish(2, now.plus_millis(26 * hour)).await, 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

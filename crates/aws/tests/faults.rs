@@ -111,6 +111,23 @@ async fn the_newest_value_stays_even_if_answers_are_lost() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_last_answer_stays_even_if_answers_of_s3_are_lost() {
+    const FAULTS: &[Fault] =
+        &[Fault::Throttle, Fault::ServerError, Fault::DropBefore, Fault::DropAfter, Fault::Slow];
+    let emulator = Emulator::start().await;
+    let faulty = faulty(9, FAULTS);
+    let answers = Arc::new(aws(&emulator, &faulty).answers_admin(LAKE));
+    let mut round = 0;
+    while once_more(&faulty, FAULTS, &mut round) {
+        suite::answers::publishing_again_swaps_the_pointer(&*answers).await;
+        suite::answers::a_publication_that_breaks_off_changes_nothing(&*answers).await;
+        suite::answers::a_generation_is_read_whole_while_others_replace_it(&*answers).await;
+        suite::answers::what_was_computed_earlier_never_replaces_what_was_computed_later(answers.clone())
+            .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn users_and_objects_survive_every_fault() {
     const FAULTS: &[Fault] =
         &[Fault::Throttle, Fault::ServerError, Fault::DropBefore, Fault::DropAfter, Fault::Slow];

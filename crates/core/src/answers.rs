@@ -7,6 +7,7 @@
 
 mod definition;
 pub mod layout;
+pub mod page;
 
 use serde::{Deserialize, Serialize};
 

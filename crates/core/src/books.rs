@@ -1,4 +1,4 @@
-//! The books: all counts of a user's events of a type, to be compared with the lake.
+//! The books: all counts of a user's events of a type, for comparison with the lake.
 
 use std::collections::BTreeMap;
 

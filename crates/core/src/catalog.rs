@@ -49,6 +49,9 @@ pub struct CatalogError {
 /// The files of `catalog/` as they were at build time: name and text.
 const BUILT_IN: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/catalog.rs"));
 
+/// The types for events of vendors' clients whose name is no type of the catalog. Each catalog has them.
+const GENERAL: [&str; 6] = ["alias", "group", "identify", "page", "screen", "track"];
+
 /// The steps of checking events that take some tens of milliseconds.
 const STEPS_AT_ONCE: u64 = 1_000_000;
 
@@ -76,11 +79,21 @@ impl Catalog {
                 return Err(CatalogError { file: file.to_owned(), line: 1, message });
             }
         }
-        let steps = types.values().map(Definition::steps_of_a_value).max().unwrap_or(1);
-        // A value and its separator from the next one take at least two bytes.
-        let bytes_checked_at_once =
-            usize::try_from(STEPS_AT_ONCE / steps).unwrap_or(usize::MAX).saturating_mul(2);
+        let bytes_checked_at_once = bytes_checked_at_once(&types);
         Ok(Self { types, bytes_checked_at_once })
+    }
+
+    /// Adds the general types, for events of vendors' clients, that the catalog does not define itself. Its own routes come
+    /// first: a general type whose route is taken is left out.
+    pub fn with_general(mut self) -> Result<Self, CatalogError> {
+        for (event_type, definition) in Self::built_in()?.types {
+            let is_taken = || self.types.values().any(|own| own.route() == definition.route());
+            if definition.is_general() && !self.types.contains_key(&event_type) && !is_taken() {
+                self.types.insert(event_type, definition);
+            }
+        }
+        self.bytes_checked_at_once = bytes_checked_at_once(&self.types);
+        Ok(self)
     }
 
     /// Returns the definition of an event type, if the catalog has it.
@@ -89,12 +102,13 @@ impl Catalog {
         self.types.get(event_type)
     }
 
-    /// Returns all definitions, by name.
+    /// Returns all definitions, by name; the general ones come last.
     pub fn iter(&self) -> impl Iterator<Item = &Definition> {
-        self.types.values()
+        let of = |general: bool| self.types.values().filter(move |one| one.is_general() == general);
+        of(false).chain(of(true))
     }
 
-    /// Returns warnings about its files that refuse no start: words that JSON Schema does not know.
+    /// Returns warnings about its files that stop no start: keywords that JSON Schema does not have.
     pub fn remarks(&self) -> impl Iterator<Item = &CatalogError> {
         self.iter().flat_map(Definition::remarks)
     }
@@ -123,6 +137,20 @@ impl Catalog {
     }
 }
 
+impl Definition {
+    /// Returns whether it is a type for events of vendors' clients whose name is no type of the catalog.
+    #[must_use]
+    pub fn is_general(&self) -> bool {
+        GENERAL.contains(&self.event_type().as_str())
+    }
+}
+
+fn bytes_checked_at_once(types: &BTreeMap<EventType, Definition>) -> usize {
+    let steps = types.values().map(Definition::steps_of_a_value).max().unwrap_or(1);
+    // A value and its separator from the next one take at least two bytes.
+    usize::try_from(STEPS_AT_ONCE / steps).unwrap_or(usize::MAX).saturating_mul(2)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,6 +169,12 @@ mod tests {
                 "outcome /ml/outcome Some(\"label\")",
                 "page_view /web/page_view Some(\"url\")",
                 "prediction /ml/prediction Some(\"model\")",
+                "alias /client/alias None",
+                "group /client/group Some(\"group_id\")",
+                "identify /client/identify None",
+                "page /client/page Some(\"url\")",
+                "screen /client/screen Some(\"name\")",
+                "track /client/track Some(\"event\")",
             ]
         );
     }
@@ -152,5 +186,24 @@ mod tests {
         let other = TYPE.replace("/a", "/b");
         let error = Catalog::read([("a.json", TYPE), ("a.json", other.as_str())]).unwrap_err();
         assert_eq!(error.to_string(), "a.json:1: the event type a is defined twice");
+    }
+
+    #[test]
+    fn each_catalog_has_the_general_types_and_its_own_come_first() {
+        let own =
+            Catalog::read([("track.json", TYPE), ("b.json", &*TYPE.replace("/a", "/client/page"))]).unwrap();
+        let catalog = own.with_general().unwrap();
+        let said: Vec<_> = catalog.iter().map(|d| format!("{} {}", d.event_type(), d.route())).collect();
+        assert_eq!(
+            said,
+            [
+                "b /client/page",
+                "alias /client/alias",
+                "group /client/group",
+                "identify /client/identify",
+                "screen /client/screen",
+                "track /a"
+            ]
+        );
     }
 }

@@ -16,7 +16,7 @@ pub trait Clock: Send + Sync {
     fn now(&self) -> Timestamp;
 
     /// Returns the time that has passed since some moment in the life of this process, by a monotonic clock. Only the
-    /// difference of two readings has a meaning. How long something is remembered goes by this, never by [`now`](Self::now).
+    /// difference of two readings has a meaning. Weir forgets things by this time, never by [`now`](Self::now).
     fn elapsed(&self) -> Duration;
 }
 

@@ -1,4 +1,4 @@
-//! Counts, and how a request's events become few increments.
+//! Counts, and the few increments that a request's events add up to.
 
 use std::collections::BTreeMap;
 
@@ -54,8 +54,8 @@ pub fn increments<'a>(records: impl IntoIterator<Item = &'a Record>) -> Vec<Incr
 pub struct SettledTotals {
     /// The number of events of each type.
     pub by_type: BTreeMap<EventType, u64>,
-    /// When the last batch with events of the user was settled; `None` if there was no such batch, or none since this is
-    /// noted.
+    /// The time at which the last batch with events of the user was settled; `None` if no such batch was settled since Weir
+    /// keeps this time.
     pub settled_at: Option<Timestamp>,
 }
 

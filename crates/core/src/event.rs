@@ -1,4 +1,4 @@
-//! Events as clients send them, and what can be wrong with one.
+//! Events as clients send them, and the faults that one can have.
 
 use std::borrow::Cow;
 
@@ -54,14 +54,14 @@ pub struct Event<'a> {
     pub event_type: Option<EventType>,
     /// The client's identity for the event, if it gave one.
     pub event_id: Option<EventId>,
-    /// When it happened, by the client's clock, if the client said so.
+    /// The time at which it happened, by the client's clock, if the client gave it.
     pub occurred_at: Option<Timestamp>,
     fields: Vec<(Cow<'a, str>, &'a RawValue)>,
     value: Value,
 }
 
 impl<'a> Event<'a> {
-    /// Reads one event from its JSON text, or returns everything that is wrong with it.
+    /// Reads one event from its JSON text, or returns all of its faults.
     pub fn read(text: &'a str) -> Result<Self, Vec<Violation>> {
         if text.len() > MAX_EVENT_BYTES {
             return Err(vec![Violation::whole(format!("an event has at most {MAX_EVENT_BYTES} bytes"))]);

@@ -27,7 +27,7 @@ impl Format {
         format!("{stem}.{}", self.extension())
     }
 
-    /// Splits a file's name or path into its stem and its format; `None` if its extension is that of no format.
+    /// Splits a file's name or path into its stem and its format; `None` if no format has its extension.
     #[must_use]
     pub fn of_file(name: &str) -> Option<(&str, Self)> {
         Self::ALL.into_iter().find_map(|format| {

@@ -9,7 +9,7 @@ use serde::{
 };
 use serde_json::{Map, Number, Value, value::RawValue};
 
-/// Reads one JSON document; the message names line and column.
+/// Reads one JSON document. An error's message names line and column.
 pub(crate) fn read_strictly(text: &str) -> Result<Value, serde_json::Error> {
     let mut reader = serde_json::Deserializer::from_str(text);
     let value = Strict.deserialize(&mut reader)?;
@@ -17,8 +17,9 @@ pub(crate) fn read_strictly(text: &str) -> Result<Value, serde_json::Error> {
     Ok(value)
 }
 
-/// Returns the members of an object: each name with its value's own text, in their order.
-pub(crate) fn members(object: &str) -> Result<Vec<(Cow<'_, str>, &RawValue)>, serde_json::Error> {
+/// Returns the members of an object in the order of the text: each name, and the text of its value. A name given twice is there
+/// twice.
+pub fn members(object: &str) -> Result<Vec<(Cow<'_, str>, &RawValue)>, serde_json::Error> {
     serde_json::from_str::<Members<'_>>(object).map(|members| members.0)
 }
 
@@ -115,7 +116,7 @@ impl<'de> Deserialize<'de> for Members<'de> {
     }
 }
 
-/// A name, borrowed where it holds no escape.
+/// A name, borrowed if it has no escapes.
 #[derive(Deserialize)]
 struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 

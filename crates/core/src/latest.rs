@@ -1,4 +1,4 @@
-//! Latest values: of each resource, such as a sensor, the newest event.
+//! Latest values: the newest event of each resource, such as a sensor.
 //!
 //! A resource is a value of the field that the catalog names as `latest_by`. Its latest value is the event with the highest
 //! [`Version`]: the latest event time, and of equal times the greatest `event_id`. A version follows from the stored event
@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use crate::{EventId, EventType, LatestKey, Record, RecordHead, RecordHeadError, Timestamp, Username};
 
-/// What a latest value is kept for: one key of a user's events of a type.
+/// The owner of a latest value, such as a sensor: one key of a user's events of a type.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Resource {
     /// The user who sends the events.
@@ -21,8 +21,8 @@ pub struct Resource {
     pub key: LatestKey,
 }
 
-/// Which of two events of a resource is newer: the one with the later event time, or of equal times the one with the greater
-/// id, by its bytes. Events of equal version are one event that was sent again.
+/// The order of a resource's events: the newer one has the later event time, or of equal times the greater id, by its bytes.
+/// Events of equal version are one event that was sent again.
 // The derived order compares the fields in their order here.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version {
@@ -44,7 +44,7 @@ pub struct LatestValue {
 }
 
 impl LatestValue {
-    /// Returns the value that a record is for its resource; `None` if it has none.
+    /// Returns a record as the value of its resource; `None` if it has no resource.
     #[must_use]
     pub fn of(record: &Record) -> Option<Self> {
         let key = record.latest_key()?.clone();
@@ -57,7 +57,7 @@ impl LatestValue {
         })
     }
 
-    /// Reads a stored line that is a value for this key of its user and type.
+    /// Reads a stored line as the value of this key of its user and type.
     pub fn read(key: LatestKey, line: Bytes) -> Result<Self, RecordHeadError> {
         let RecordHead { partition, event_id, time, .. } = RecordHead::read(&line)?;
         let (username, event_type) = (partition.username, partition.event_type);

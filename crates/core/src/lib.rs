@@ -3,13 +3,15 @@
 //! Everything here is a value or a promise; nothing reads a file, opens a socket or reads the clock by itself. Read in this
 //! order:
 //!
-//! - names that are made by parsing and then cannot be wrong: [`Username`], [`EventType`], [`CountedValue`], [`EventId`], [`BatchId`],
-//!   [`Partition`];
+//! - names that are made by parsing and then cannot be wrong: [`Username`], [`EventType`], [`CountedValue`], [`EventId`],
+//!   [`BatchId`], [`Partition`];
 //! - the files of events and their formats: [`LakeObject`], [`Format`];
-//! - events as clients send them, and as they are stored: [`event`], [`Record`]; the time that decides where: [`event_time`];
+//! - events as clients send them, and as they are stored: [`event`], [`Record`]; the time that decides an event's hour:
+//!   [`event_time`];
+//! - the members of a JSON object, each with its own text: [`json`];
 //! - the event types: [`catalog`];
 //! - users and their access keys: [`users`];
-//! - counts: [`counts`], all of them beside each other: [`books`], and their hours and days: [`Hour`], [`Day`];
+//! - counts: [`counts`], all of them together: [`books`], and their hours and days: [`Hour`], [`Day`];
 //! - the newest event of each resource: [`latest`];
 //! - rejected events as they are shown: [`rejected`];
 //! - answers computed beforehand: [`answers`];
@@ -28,7 +30,7 @@ pub mod counts;
 pub mod event;
 pub mod event_time;
 mod format;
-mod json;
+pub mod json;
 pub mod latest;
 pub mod looks;
 mod names;

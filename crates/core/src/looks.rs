@@ -1,5 +1,5 @@
-//! Recognises what a text that is not JSON looks like, so that the answer can name the likely cause. It is only a hint: a
-//! text that is not JSON stays refused.
+//! Recognises other formats than JSON, so that the answer can name the likely cause. It is only a hint: a text that is not
+//! JSON is refused in any case.
 
 use std::{borrow::Cow, fmt};
 

@@ -9,8 +9,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-/// The error of a text, or a number, that is not what it should be. The message says what that is, and its rule: "a label
-/// must be 1 to 40 printable characters".
+/// The error of a text, or a number, that breaks the rule for its kind. The message names the kind and the rule: "a label must
+/// be 1 to 40 printable characters".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{what} {rule}")]
 pub struct NameError {
@@ -19,7 +19,7 @@ pub struct NameError {
 }
 
 impl NameError {
-    /// Makes the error of a text that should have been `what`; `rule` goes on from there, with its verb.
+    /// Makes the error of a text that is not `what`. `rule` is the rest of the message's sentence, from its verb on.
     #[must_use]
     pub const fn new(what: &'static str, rule: &'static str) -> Self {
         Self { what, rule }
@@ -98,11 +98,12 @@ parsed_name!(
 );
 
 parsed_name!(
-    /// An answer computed beforehand: a file `NAME.sql`, a part of the path at which it is read, and a folder.
+    /// An answer computed beforehand: a file `NAME.sql`, a part of the path at which it is read, and a folder. Below the path
+    /// `public` are the public ones.
     AnswerName,
     "an answer's name",
-    "1 to 48 of a-z, 0-9 and _, beginning with a letter",
-    is_plain_name
+    "1 to 48 of a-z, 0-9 and _, beginning with a letter, and not public",
+    |text| is_plain_name(text) && text != "public"
 );
 
 parsed_name!(

@@ -10,7 +10,7 @@ use crate::{Timestamp, timestamp::NOT_A_TIME};
 /// event happened that a client counts in milliseconds.
 pub(crate) const SECONDS: Range<u64> = 631_152_000..4_102_444_800;
 
-/// Reads `occurred_at`: milliseconds since 1970, or an RFC 3339 text; otherwise returns what is wrong with it.
+/// Reads `occurred_at`: milliseconds since 1970, or an RFC 3339 text. An error says which fault the value has.
 pub(crate) fn read(value: &Value) -> Result<Timestamp, String> {
     if let Some(text) = value.as_str() {
         return Timestamp::from_rfc3339(text).map_err(|error| error.to_string());
@@ -23,7 +23,7 @@ pub(crate) fn read(value: &Value) -> Result<Timestamp, String> {
     })
 }
 
-/// Returns the unit in which the number is a time of our days, if that is not milliseconds.
+/// Returns the unit other than milliseconds in which the number is a time of the years 1990 to 2099, if there is one.
 #[expect(clippy::cast_precision_loss, reason = "both bounds are small")]
 fn unit(number: f64) -> Option<&'static str> {
     let days = SECONDS.start as f64..SECONDS.end as f64;
@@ -32,7 +32,7 @@ fn unit(number: f64) -> Option<&'static str> {
         .find_map(|(in_a_second, unit)| days.contains(&(number / in_a_second)).then_some(unit))
 }
 
-/// Returns a whole number that is written with a point or an exponent: JSON makes no other difference.
+/// Returns a whole number that is written with a point or an exponent: to JSON it is the same number.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is whole and not negative")]
 fn whole(number: f64) -> Option<u64> {
     // Up to 2^53, above which floating point has no odd numbers.

@@ -26,10 +26,10 @@ impl Partition {
     /// The columns that Hive, Athena and DuckDB read from the names of the folders, beside the type's.
     pub const COLUMNS: [&str; 5] = ["username", "year", "month", "day", "hour"];
 
-    /// What the name of a user's folder begins with, and so each path in the lake.
+    /// The beginning of the name of a user's folder, and so of each path in the lake.
     pub const PREFIX: &str = "username=";
 
-    /// What the names of the four folders below a type's begin with.
+    /// The beginnings of the names of the four folders below a type's.
     pub const HOUR_FOLDERS: [&str; 4] = ["year=", "month=", "day=", "hour="];
 
     /// Returns the path, below the lake, of the events of `batch` for this partition.
@@ -114,7 +114,7 @@ pub struct LakeObject<'a> {
 }
 
 impl<'a> LakeObject<'a> {
-    /// Reads the path of an object; `None` if the path is that of no object.
+    /// Reads the path of an object; `None` if it is not the path of one.
     #[must_use]
     pub fn at(path: &'a str) -> Option<Self> {
         let (folder, file) = path.rsplit_once('/')?;
@@ -123,7 +123,7 @@ impl<'a> LakeObject<'a> {
     }
 }
 
-/// Returns the rest of a folder's name that begins so.
+/// Returns the rest of a folder's name behind this beginning.
 fn value<'a>(folder: &'a str, name: &str) -> Result<&'a str, NameError> {
     folder.strip_prefix(name).ok_or(NOT_A_PARTITION)
 }

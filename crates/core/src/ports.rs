@@ -1,23 +1,25 @@
-//! What an engine must be able to do. Each port is as narrow as its callers need; each has a suite in
+//! The ports: the traits that an engine implements. Each is as narrow as its callers need, and has a suite in
 //! `weir_core::conformance` that every engine passes.
 //!
-//! | port | called by | on AWS | on one machine |
+//! | port | called by | on one machine | on AWS |
 //! | --- | --- | --- | --- |
-//! | [`Stream`] | collector | Firehose | the store's journal |
-//! | [`LiveCounts`] | collector | DynamoDB | the store and an overlay in memory |
-//! | [`Settlement`] | fan-out | DynamoDB | the store |
-//! | [`SettledCounts`] | collector, audit | DynamoDB | the store |
-//! | [`RecentRejected`] | collector | DynamoDB | the store |
-//! | [`LatestValues`], [`ReadLatest`] | collector, audit, `weir latest` | DynamoDB | the store and an overlay in memory |
-//! | [`LatestValuesAdmin`] | audit | DynamoDB | the store |
-//! | [`Users`], [`UserAdmin`] | authorizer; `weir user` | DynamoDB | the store |
-//! | [`Raw`] | fan-out, audit | S3 | a folder |
-//! | [`RawObjects`] | replay, tail | S3 | a folder |
-//! | [`Lake`], [`Quarantine`] | fan-out | S3 | folders |
-//! | [`LakeObjects`] | audit | S3 | folders |
-//! | [`QuarantineObjects`] | tests | S3 | a folder |
-//! | [`Books`], [`BooksAdmin`] | audit | DynamoDB | the store |
-//! | [`Answers`], [`AnswersAdmin`] | collector; `weir publish` | none yet | files |
+//! | [`Stream`] | collector | journal in `events.db` | Firehose |
+//! | [`LiveCounts`] | collector | `events.db` and an overlay in memory | DynamoDB |
+//! | [`Settlement`] | fan-out | `events.db` | DynamoDB |
+//! | [`SettledCounts`] | collector; `weir audit` | `events.db` | DynamoDB |
+//! | [`RecentRejected`] | collector | `events.db` | DynamoDB |
+//! | [`LatestValues`] | collector | `events.db` and an overlay in memory | DynamoDB |
+//! | [`ReadLatest`] | collector; `weir latest`, `weir audit` | the same | DynamoDB |
+//! | [`LatestValuesAdmin`] | `weir audit --repair` | `events.db` | DynamoDB |
+//! | [`Users`], [`UserAdmin`] | authorizer; `weir user` | `users.db` | DynamoDB |
+//! | [`Raw`] | fan-out; `weir audit` | a folder | S3 |
+//! | [`RawObjects`] | `weir replay`, `weir tail` on AWS | a folder | S3 |
+//! | [`Lake`], [`Quarantine`] | fan-out | folders | S3 |
+//! | [`LakeObjects`] | `weir audit`, `weir map` | a folder | S3 |
+//! | [`QuarantineObjects`] | tests | a folder | S3 |
+//! | [`Books`] | `weir audit`, `weir counts`, `weir latest` | `events.db` | DynamoDB |
+//! | [`BooksAdmin`] | `weir audit --repair` | `events.db` | DynamoDB |
+//! | [`Answers`], [`AnswersAdmin`] | collector; `weir publish` | files | S3 |
 //! | [`Health`] | collector | all of the above | all of the above |
 
 mod answers;
@@ -44,7 +46,7 @@ use crate::{
     users::{StoredUser, User},
 };
 
-pub use answers::{Answers, AnswersAdmin, Generation};
+pub use answers::{Answers, AnswersAdmin, Generation, Publication};
 pub use error::PortError;
 pub use latest::{LatestValues, LatestValuesAdmin, ReadLatest};
 
@@ -166,10 +168,10 @@ pub trait RecentRejected: Send + Sync {
     async fn latest(&self, username: &Username, limit: usize) -> Result<Vec<RejectedEvent>, PortError>;
 }
 
-/// All counts beside each other, to be compared with the lake.
+/// All counts of an engine, for comparison with the lake.
 #[async_trait]
 pub trait Books: Send + Sync {
-    /// Returns the types of all users that have any count, live or settled.
+    /// Returns the users and types that have any count, live or settled.
     async fn counted(&self) -> Result<BTreeSet<(Username, EventType)>, PortError>;
 
     /// Returns all counts of a user's events of a type; as of one moment, if the engine can.
@@ -184,8 +186,8 @@ pub trait Books: Send + Sync {
 /// Corrections of live counts.
 #[async_trait]
 pub trait BooksAdmin: Books {
-    /// Adds to live counts, even during concurrent increments; never takes more than is there. Not idempotent: after a
-    /// failure, some of it may have been done. A count that becomes zero is as if it had never been raised.
+    /// Adds to live counts, even during concurrent increments, and never makes one less than zero. Not idempotent: after a
+    /// failure, some corrections may have been made. A count that becomes zero is as if it had never been raised.
     async fn correct(&self, corrections: &[Correction]) -> Result<(), PortError>;
 }
 
@@ -208,7 +210,7 @@ pub trait Users: Send + Sync {
 pub enum Saved {
     /// Yes.
     Yes,
-    /// No: the user was saved or removed by another caller since it was read. Read again and repeat the change.
+    /// No: another caller saved or removed the user since it was read. Read again and repeat the change.
     Outdated,
 }
 
@@ -235,7 +237,7 @@ pub trait Raw: Send + Sync {
     async fn open(&self, batch: &BatchKey) -> Result<Content, PortError>;
 }
 
-/// Batches, and which there are.
+/// Batches, and the list of them.
 #[async_trait]
 pub trait RawObjects: Raw {
     /// Returns the keys of batches behind `after` (`None`: from the first), in the order of their bytes: at most `limit`.
@@ -283,7 +285,7 @@ pub trait Quarantine: Send + Sync {
     async fn put(&self, batch: &BatchId, length: u64, content: Content) -> Result<(), PortError>;
 }
 
-/// What lies in quarantine.
+/// The objects of quarantine.
 #[async_trait]
 pub trait QuarantineObjects: Send + Sync {
     /// Opens the lines of a batch that could not be filed.
@@ -293,7 +295,7 @@ pub trait QuarantineObjects: Send + Sync {
 /// The ports of an engine that the collector calls.
 #[derive(Clone)]
 pub struct Ports {
-    /// The store of events.
+    /// The stream that stores events.
     pub stream: Arc<dyn Stream>,
     /// The counts that rise at once.
     pub live: Arc<dyn LiveCounts>,
@@ -301,7 +303,7 @@ pub struct Ports {
     pub settled: Arc<dyn SettledCounts>,
     /// The latest invalid events.
     pub rejected: Arc<dyn RecentRejected>,
-    /// The answers computed beforehand.
+    /// Answers that were computed beforehand.
     pub answers: Arc<dyn Answers>,
     /// The newest event of each resource.
     pub latest: Arc<dyn LatestValues>,
@@ -310,7 +312,7 @@ pub struct Ports {
 }
 
 impl Ports {
-    /// Makes them of an engine that has all of them.
+    /// Returns the ports of an engine that implements all of them.
     #[must_use]
     pub fn of<E>(engine: Arc<E>) -> Self
     where
@@ -331,6 +333,6 @@ impl Ports {
 /// The health check of the engine.
 #[async_trait]
 pub trait Health: Send + Sync {
-    /// Succeeds if events can be stored and counts be read.
+    /// Succeeds if events can be stored and counts can be read.
     async fn check(&self) -> Result<(), PortError>;
 }

@@ -15,8 +15,8 @@ pub struct SystemRandom;
 impl Random for SystemRandom {
     #[expect(clippy::disallowed_methods, reason = "the one place that asks the system for randomness")]
     fn fill(&self, bytes: &mut [u8]) {
-        // Linux's getrandom(2) cannot fail once the system has booted; without randomness no secret and no
-        // identity may be made, so there is nothing better to do than to stop.
+        // Linux's getrandom(2) cannot fail once the system has booted. Without randomness no secret and no identity may be
+        // made, so the process stops.
         getrandom::fill(bytes).expect("the operating system has randomness");
     }
 }

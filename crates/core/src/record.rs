@@ -35,7 +35,7 @@ pub struct Stamp {
     pub username: Username,
     /// Its identity: the client's, or a new one.
     pub event_id: EventId,
-    /// When the collector received it.
+    /// The time at which the collector received it.
     pub received_at: Timestamp,
 }
 
@@ -115,7 +115,7 @@ impl Record {
         let mut line = write(body, errors, false);
         let (mut kept, errors) = (body.len(), &errors[..errors.len().min(20)]);
         while line.len() > MAX_RECORD_BYTES {
-            // Keeps what fits if the whole body grows alike as JSON, less a tenth, as parts of it differ.
+            // Keeps the part that fits if all of the body grows by the same factor as JSON, less a tenth, as parts of it differ.
             kept = kept * (MAX_RECORD_BYTES / 1024) / (line.len() / 1024 + 1) * 9 / 10;
             line = write(&body[..kept], errors, true);
         }
@@ -254,7 +254,7 @@ pub struct RecordHead {
     pub partition: Partition,
     /// The event's id.
     pub event_id: EventId,
-    /// When the collector received the event.
+    /// The time at which the collector received the event.
     pub received_at: Timestamp,
     /// The event time.
     pub time: Timestamp,

@@ -20,13 +20,13 @@ pub struct RejectedEvent {
     pub event_id: EventId,
     /// The type that its client named.
     pub event_type: Option<EventType>,
-    /// When it came in.
+    /// The time of its arrival.
     pub received_at: Timestamp,
     /// The first reasons against it.
     pub errors: Vec<Violation>,
     /// Its text as it was sent, or the beginning. Bytes that are not UTF-8 are replaced by U+FFFD.
     pub event: String,
-    /// Whether that is only the beginning.
+    /// Whether the text is only the beginning.
     pub truncated: bool,
 }
 

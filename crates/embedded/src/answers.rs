@@ -21,7 +21,7 @@ use tempfile::NamedTempFile;
 use weir_core::{
     AnswerName, Timestamp,
     answers::{KEPT_MILLIS, Published},
-    ports::{Answers, AnswersAdmin, Content, Generation, PortError},
+    ports::{Answers, AnswersAdmin, Content, Generation, PortError, Publication},
 };
 
 use crate::folder::{private::create_private, sync_folder};
@@ -231,7 +231,7 @@ impl AnswersAdmin for AnswersFolder {
         published: &Published,
         length: u64,
         mut content: Content,
-    ) -> Result<(), PortError> {
+    ) -> Result<Publication, PortError> {
         let failed = failed("publishing an answer");
         let folder = self.folder(&published.name).map_err(&failed)?;
         let mut generation = draft(&folder).map_err(&failed)?;
@@ -245,7 +245,9 @@ impl AnswersAdmin for AnswersFolder {
             return Err(failed(io::Error::other(format!("{written} bytes came instead of {length}"))));
         }
         self.swap(&folder, generation, published).map_err(&failed)?;
-        Self::remove_old(&folder, published).map_err(&failed)
+        Self::remove_old(&folder, published).map_err(&failed)?;
+        // Publishers take turns.
+        Ok(Publication::Current)
     }
 }
 

@@ -13,7 +13,7 @@
 //! - `manifest`: a backup's manifest, and the errors of backups;
 //! - `files`, `database`: copying a folder's files and a database durably;
 //! - `moment`: which files belong to a snapshot;
-//! - `restore`: the way back.
+//! - `restore`: restoring a backup.
 
 mod database;
 mod files;

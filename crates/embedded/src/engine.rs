@@ -1,4 +1,4 @@
-//! The engine: opening a data folder, storing events, and what its user asks of it.
+//! The engine: opening a data folder, storing events, marking batches as filed, and stopping.
 
 use std::{
     path::{Path, PathBuf},

@@ -28,7 +28,7 @@ use private::{close_to_others, create_private, private_folder};
 /// The folder that a restore copies to first. A data folder that has it is not whole.
 pub(crate) const RESTORING: &str = "restoring";
 
-/// What happens to an earlier file of the same name.
+/// The treatment of an earlier file of the same name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Earlier {
     /// It stays. A file with other content is refused.
@@ -86,7 +86,7 @@ impl Folder {
         create_private(path)?;
         close_to_others(path)?;
         create_private(&folder.temporary)?;
-        // If the folder above may not be opened, another user created this one.
+        // If the folder above cannot be opened, another user created this one.
         let _ = path.parent().map(sync_folder);
         Ok(folder)
     }

@@ -1,11 +1,11 @@
-//! The journal of events that are in no batch yet: the handle that gives its writer events and jobs.
+//! The journal of events that are in no batch yet, and the handle that passes events and jobs to its writer.
 //!
-//! - `recovery`: what an earlier process left;
+//! - `recovery`: the journal that an earlier process left;
 //! - `append`, `rejected`, `latest`: events, packed for the journal;
-//! - `commands`: what the writer is asked to do; `writer`: the thread that does it;
+//! - `commands`: the commands to the writer; `writer`: the thread that carries them out;
 //! - `overlay`: the counts of events that are in the journal;
 //! - `batches`, `delivery`: batches on their way into raw; `stray`: batches in raw that the store does not know;
-//! - `waiting`, `follow`: the events that are not filed yet, and new events, as seen by others.
+//! - `waiting`, `follow`: the events that are not filed yet, and new events, as other processes see them.
 
 pub(crate) mod append;
 pub(crate) mod batches;

@@ -2,8 +2,8 @@
 //!
 //! A commit writes no latest value: the row of the journal says which of its events are the newest of their resources
 //! (`journal::latest`), and the overlay has them in memory. They enter the table in the transaction that removes the row, each
-//! unless a newer one is there. Reading takes the newer of both. In which order that happens does not matter, so a reader
-//! needs no watermark: it takes the overlay first, and what leaves the overlay meanwhile is in the table.
+//! unless a newer one is there. A reader takes the newer of both. The order of these steps does not matter, so a reader needs
+//! no watermark: it takes the overlay first, and a value that leaves the overlay meanwhile is in the table.
 
 use std::collections::BTreeMap;
 
@@ -108,7 +108,7 @@ impl ReadLatest for BooksOnDisk {
 
 #[async_trait]
 impl LatestValuesAdmin for Embedded {
-    /// A value of an event in the journal stays: it is what that event makes it.
+    /// Removes the stored value only. A value whose event is still in the journal stays, as that event is proof of it.
     async fn remove(&self, value: &LatestValue) -> Result<(), PortError> {
         let value = value.clone();
         let remove = move |db: &Connection| {
@@ -130,7 +130,7 @@ impl LatestValuesAdmin for Embedded {
     }
 }
 
-/// Whether a folder has latest values: that of an earlier version has none.
+/// Returns whether the folder keeps latest values; a folder of an earlier version of Weir does not.
 fn is_kept(db: &Connection) -> rusqlite::Result<bool> {
     db.table_exists(None, "latest_values")
 }
@@ -144,7 +144,7 @@ fn resources(username: &Username, event_type: &EventType, keys: &[LatestKey]) ->
     keys.iter().map(resource).collect()
 }
 
-/// Reads stored values, or those on their way where they are newer.
+/// Reads stored values, or those in the journal (`moving`) where they are newer.
 fn read(
     db: &Connection,
     resources: &[Resource],
@@ -167,7 +167,7 @@ impl Page {
         Self { username, event_type, after: after.cloned(), limit }
     }
 
-    /// Reads the stored values, and adds all those on their way that are behind `after`.
+    /// Reads the stored values, and adds those in the journal that are behind `after` (`moving`).
     fn read(
         &self,
         db: &Connection,
@@ -238,8 +238,7 @@ pub(crate) fn raise(db: &Connection, values: &[LatestValue]) -> rusqlite::Result
     Ok(())
 }
 
-/// Removes all latest values of a type, which are by a field that it is not kept by any more. The journal has not been read
-/// yet.
+/// Removes all latest values of a type whose `latest_by` has changed. Called before the journal is read.
 pub(crate) fn forget_type(db: &Connection, event_type: &EventType) -> rusqlite::Result<()> {
     latest::forget_type(db, event_type)?;
     db.execute("DELETE FROM latest_values WHERE event_type = ?1", [event_type.as_str()]).map(drop)

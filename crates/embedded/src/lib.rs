@@ -2,25 +2,25 @@
 //!
 //! A data folder holds:
 //!
-//! | path | what it is |
+//! | path | content |
 //! | --- | --- |
 //! | `events.db` | the journal of events that are in no batch yet, batches on their way or given up, counts, recent ids, recent rejected events, latest values, the catalog it is served with |
 //! | `users.db` | users and their access keys: a file of its own, so that `weir user` never waits for the journal |
 //! | `raw/` | batches: `2026/11/20/13/<first>-<last>.json.gz`, named by the sequence range they hold |
 //! | `lake/` | partitions: `username=…/TYPE/year=…/month=…/day=…/hour=…/<batch>.json.gz` |
-//! | `quarantine/` | what could not be filed, with the reason: `<batch>.json.gz` |
+//! | `quarantine/` | lines and batches that could not be filed, with the reason: `<batch>.json.gz` |
 //! | `answers/` | answers computed beforehand: `NAME/<generation>`, and `NAME/current`, which says which one is published |
 //! | `functions/` | the functions that the operator added: `NAME.json` |
 //! | `runs/` | runs of functions that clients started: `USERNAME/ID.json`, and `ID.result`; removed after an hour |
-//! | `restoring/` | what a restore has copied so far: while it is there, the folder is not whole |
+//! | `restoring/` | the files that a restore has copied so far: while it is there, the folder is not whole |
 //! | `tmp/` | files being written; emptied at every start |
 //! | `lock` | locked, like the folder itself, by the one process that serves the folder; it holds that process's id |
 //!
 //! # How events are stored
 //!
 //! One thread writes (`journal::writer`), with group commit: it drains the queue, commits all of it in one transaction and
-//! acknowledges every request of it: one fsync for many requests. A commit adds *one row* to the journal, the lines of all
-//! its events with the increments that they mean. Counts are not touched then; they are kept in an overlay in memory
+//! acknowledges every request in it: one fsync for many requests. A commit adds *one row* to the journal, the lines of all
+//! its events and their increments. Counts are not touched then; they are kept in an overlay in memory
 //! (`journal::overlay`), which is rebuilt from the journal at start. Dedup: an event whose client gave it an id is looked up among
 //! those of the last days (`ids::recent`) in that same transaction, and left out if it is there: after any failure, it is both
 //! stored and remembered, or neither. The same holds for the latest rejected events (`journal::rejected`). The newest event of

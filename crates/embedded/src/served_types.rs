@@ -92,7 +92,7 @@ pub(crate) fn note(db: &mut Connection, catalog: &Catalog) -> rusqlite::Result<V
     Ok(catalog.breakages(&earlier))
 }
 
-/// Whether a catalog is the one that was noted last.
+/// Returns whether a catalog is the one that was noted last.
 fn is_noted(stored: &[StoredType], catalog: &Catalog) -> bool {
     let served: Vec<_> = stored.iter().filter(|one| one.is_served).collect();
     served.len() == catalog.iter().count()

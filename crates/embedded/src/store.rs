@@ -31,7 +31,7 @@ pub enum StoreError {
         /// The damage, in SQLite's words.
         reason: String,
     },
-    /// The disk has no room for what SQLite keeps beside it.
+    /// The disk has no room for the files that SQLite keeps beside it.
     #[error(
         "no space left for {}, or for SQLite's files beside it (-wal, -shm): make room on the disk, or raise the quota. Nothing is lost",
         .path.display()
@@ -85,19 +85,19 @@ fn advice(path: &Path) -> &'static str {
 /// The migrations of `events.db`: each makes a format from the one before. A column `key` is the value that a count is broken
 /// down by.
 ///
-/// `journal` has one row for each commit: the events `first` to `last` of the sequence, as their lines, and the increments
-/// that they mean (JSON). Its `latest` has, for each resource in the row, the key and the offset in `lines` of the newest event
-/// (JSON), and `latest_values` the newest of the rows before. `progress.applied` is a watermark: rows at or below it are in the
-/// stored counts, and the transaction that moves it removes them.
+/// `journal` has one row for each commit: the events `first` to `last` of the sequence, as their lines, and their increments
+/// (JSON). Its `latest` has, for each resource in the row, the key and the offset in `lines` of the newest event (JSON), and
+/// `latest_values` the newest of the rows before. `progress.applied` is a watermark: rows at or below it are in the stored counts,
+/// and the transaction that moves it removes them.
 ///
-/// `progress.in_raw` is the last event of the batches that were found in raw and were not known (`stray_batches`). `given_up`
-/// has the batches whose file is gone from raw, and why they were given up.
+/// `progress.in_raw` is the last event of the batches that were found in raw and that the store did not know (`journal::stray`).
+/// `given_up` has the batches whose file is gone from raw, and why they were given up.
 ///
 /// `recent_ids` has the digests of events' identities, by generation. `progress.id_generation` is the current one, and
-/// `progress.id_elapsed` is how long it has been current, in milliseconds in which a server ran (`recent_ids`).
+/// `progress.id_elapsed` is its age, in milliseconds in which a server ran (`ids::recent`).
 ///
-/// `settled_totals.settled_at` is when the count was raised last (milliseconds since 1970); null if that was before it was
-/// noted. `served_types` is the catalog that the folder is served with, and types that it was served with earlier;
+/// `settled_totals.settled_at` is the time at which the count was raised last (milliseconds since 1970); null if an earlier
+/// version raised it. `served_types` is the catalog that the folder is served with, and types that it was served with earlier;
 /// `counted_by` is the field that `live_keys` are counts by, and `earlier_keys` has counts by other fields, from earlier
 /// catalogs (`served_types`); a type's latest values are by the field that its `text` names. `recent_rejected` has the
 /// latest rejected events of each user as they are shown (JSON), the newest last.

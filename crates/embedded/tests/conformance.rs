@@ -127,6 +127,7 @@ async fn answers() {
     let answers = AnswersFolder::of(folder.path());
     suite::answers::what_was_never_published_is_not_there(&answers).await;
     suite::answers::what_was_published_is_read_by_path_and_by_slot(&answers).await;
+    suite::answers::a_large_generation_is_read_at_both_ends(&answers).await;
     suite::answers::published_answers_are_listed(&answers).await;
     suite::answers::publishing_again_swaps_the_pointer(&answers).await;
     suite::answers::a_publication_that_breaks_off_changes_nothing(&answers).await;

@@ -63,7 +63,7 @@ impl Environment {
         self.found("AWS_LAMBDA_MAX_CONCURRENCY").and_then(|text| text.parse().ok()).unwrap_or(1).max(1)
     }
 
-    /// CloudFormation has no way to leave a variable out, so an empty variable counts as not set.
+    /// Returns a variable that is set. An empty one counts as not set, as CloudFormation has no way to leave a variable out.
     pub(crate) fn found(&self, name: &str) -> Option<String> {
         (self.0)(name).filter(|text| !text.is_empty())
     }

@@ -9,8 +9,8 @@ use weir_core::{Clock, Timestamp};
 
 use crate::{Environment, SettingError};
 
-/// The metrics of a function, in the namespace `Weir`. Their one dimension is `Function`, the function's name: every
-/// value of a dimension is a metric of its own that costs money each month, so that a user is never one.
+/// The metrics of a function, in the namespace `Weir`. Their one dimension is `Function`, the function's name. Each value of a
+/// dimension makes a metric of its own, which is billed by the month, so a username is never a value.
 #[derive(Clone)]
 pub struct Metrics {
     function: Arc<str>,
@@ -23,8 +23,8 @@ impl Metrics {
         Ok(Self { function: environment.text("AWS_LAMBDA_FUNCTION_NAME")?.into(), clock })
     }
 
-    /// Writes one line with all these counts, or none if nothing was counted: a line costs money, and in a sum a zero
-    /// is as good as nothing.
+    /// Writes one line with all these counts, or no line if nothing was counted: a line costs money, and a zero adds nothing to
+    /// a sum.
     pub fn count(&self, counts: &[(&'static str, u64)]) {
         if let Some(line) = line(&self.function, self.clock.now(), counts) {
             // A failed write is ignored: without an output there is no place to report it.

@@ -8,7 +8,7 @@ use crate::{
     Authorizer, AuthorizerEvent, CredentialsError, EventError, EventKind, Grant, Policy, Refusal, Simple,
 };
 
-/// The function's return value. API Gateway caches it for the credentials, so a refusal that may pass by itself is never an
+/// The function's return value. API Gateway caches it for the credentials, so a refusal that may only be temporary is never an
 /// answer: it is a [`Failure`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
@@ -34,9 +34,9 @@ pub enum Failure {
 impl Authorizer {
     /// Answers an authorizer's event of any shape.
     ///
-    /// API Gateway itself answers missing credentials where they are an identity source. Elsewhere
-    /// [`Failure::Unauthorized`] does, if the API understands it. All other refusals are denials: API Gateway caches them,
-    /// and they do not count among the function's errors, which wake the operator up.
+    /// If the credentials are an identity source, API Gateway itself refuses a request without them. Otherwise
+    /// [`Failure::Unauthorized`] does, where the API understands it. All other refusals are denials: API Gateway caches them,
+    /// and they do not count as errors of the function, which raise an alarm.
     pub async fn answer(&self, event: &Value) -> Result<Answer, Failure> {
         let event = match AuthorizerEvent::read(event) {
             Ok(event) => event,
@@ -49,7 +49,7 @@ impl Authorizer {
         match outcome {
             Ok(grant) => Ok(yes(&event, &grant)),
             Err(Refusal::Unavailable(error)) => Err(Failure::Unavailable(error)),
-            // This refusal passes by itself, so it must not be cached.
+            // This refusal is temporary, so it must not be cached.
             Err(refusal @ Refusal::TooMany { .. }) => {
                 Err(Failure::Unavailable(PortError::unavailable("signing in", refusal)))
             }

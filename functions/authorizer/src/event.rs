@@ -1,4 +1,4 @@
-//! What API Gateway sends to an authorizer: an event in one of four shapes.
+//! The event that API Gateway sends to an authorizer, in one of four shapes.
 //!
 //! Only the members that matter for the decision are read, and null counts as missing. No event can make reading it panic,
 //! and no unexpected content can become a grant. The shapes:

@@ -7,7 +7,7 @@ use serde_json::Value;
 use weir_aws::Aws;
 use weir_core::{SystemClock, SystemRandom};
 
-/// How long verified credentials stay cached. API Gateway caches the answers as well, and longer: this cache is for the
+/// The time for which verified credentials stay cached. API Gateway caches the answers as well, and longer: this cache is for the
 /// callers that API Gateway has not seen yet.
 const CREDENTIALS_CACHED: Duration = Duration::from_mins(1);
 
@@ -26,7 +26,7 @@ async fn main() -> ExitCode {
     .await
 }
 
-/// Logs a failure. Missing credentials are no error, so they wake no operator up.
+/// Logs a failure. Missing credentials are not an error, so they raise no alarm.
 fn log(failure: &Failure) {
     match failure {
         Failure::Unauthorized => tracing::debug!("no credentials"),

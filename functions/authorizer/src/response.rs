@@ -14,7 +14,7 @@ pub struct Context {
     username: String,
     scope: &'static str,
     access_key: String,
-    /// In milliseconds. API Gateway may cache a grant for longer than a key lasts, so the collector has to know the expiry.
+    /// The key's expiry, in milliseconds. API Gateway may cache a grant beyond it, so the collector has to know it.
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_at: Option<String>,
 }

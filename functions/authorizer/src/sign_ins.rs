@@ -16,13 +16,13 @@ use crate::{
     rate::{Ends, Rate, network},
 };
 
-/// How long credentials that were right are remembered, to tell them from guesses.
+/// The time for which credentials that were right are remembered, to tell them from guesses.
 const REMEMBERED_MILLIS: u64 = 60 * 60 * 1000;
 
 /// The most credentials remembered; the least recently used are forgotten first.
 const MAX_REMEMBERED: usize = 10_000;
 
-/// How many times more failures at once a name has than an address: one address alone never uses up a name's.
+/// The factor by which a name may have more failures at once than an address, so that one address alone never uses up a name's.
 const ADDRESSES_FOR_A_NAME: u32 = 5;
 
 /// Limits on failed sign-ins.

@@ -5,10 +5,12 @@
 //!
 //! - `api`: the routes, who may call them, and their answers;
 //! - `intake`: the way of events: bytes, bounded and decompressed, one text for each event, checked, stamped, stored, counted;
+//! - `adapters`: vendors' clients, whose requests are translated;
 //! - `pages`: the dashboard, `/docs` and the script for web pages;
 //! - `host`: what differs by where it runs: API Gateway, request ids, unread bodies, metrics.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod adapters;
 mod api;
 mod host;
 mod intake;
@@ -24,6 +26,7 @@ pub use api::{
     path::tidy,
     reserved::check_routes,
     router::{no_room, router},
+    routes::client_routes,
 };
 #[cfg(feature = "lambda")]
 pub use host::gateway::{Gateway, GatewayAuthentication, GatewayError};

@@ -2,6 +2,7 @@
 
 use std::{num::NonZeroU16, process::ExitCode, sync::Arc, time::Duration};
 
+use authorizer::Authorizer;
 use collector::{Collector, Drift, Gateway, GatewayAuthentication, Host, Limits, Observe, Origins, Taken};
 use mimalloc::MiMalloc;
 use parking_lot::Mutex;
@@ -22,6 +23,9 @@ const GIVE_UP_AFTER: Duration = Duration::from_secs(8);
 /// The time limit for storing and counting together. Thousands of events with ids and keys of their own take tens of
 /// thousands of calls; the function's timeout of 15 seconds would end them without an answer, though the events are stored.
 const COUNTED_WITHIN: Duration = Duration::from_secs(13);
+
+/// How long verified keys of vendors' clients stay cached, as in the authorizer function.
+const CREDENTIALS_CACHED: Duration = Duration::from_mins(1);
 
 /// The least time between two reports of shared calls: each line costs money.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
@@ -57,7 +61,10 @@ fn gateway(environment: &Environment) -> Result<(Gateway, Option<Arc<Sharing>>),
     let clock = Arc::new(SystemClock);
     let metrics = Metrics::of_function(environment, clock.clone())?;
 
-    let (mut ports, retries) = Aws::on_lambda().ports(&names, GIVE_UP_AFTER);
+    let aws = Aws::on_lambda();
+    let users = Arc::new(aws.users(&environment.text("WEIR_USERS_TABLE")?));
+    let authorizer = Authorizer::new(users, clock.clone(), &SystemRandom, CREDENTIALS_CACHED);
+    let (mut ports, retries) = aws.ports(&names, GIVE_UP_AFTER);
     // A single invocation at a time has no other to share calls with.
     let sharing = (environment.invocations_at_once() > 1).then(|| {
         let batching = Batching::default();
@@ -66,7 +73,7 @@ fn gateway(environment: &Environment) -> Result<(Gateway, Option<Arc<Sharing>>),
         Arc::new(Sharing { metrics, batching, clock, last_report: Mutex::new(Timestamp::saturating(0)) })
     });
     let host = Host {
-        authenticate: Arc::new(GatewayAuthentication::new(clock.clone())),
+        authenticate: Arc::new(GatewayAuthentication::new(clock.clone()).checking_keys(authorizer)),
         observe: Arc::new(Measure { metrics, retries }),
         clock,
         random: Arc::new(SystemRandom),

@@ -9,6 +9,10 @@ use std::sync::{
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
+use weir_core::{
+    SeededRandom, Timestamp,
+    users::{AccessKey, Scope, generate},
+};
 use weir_lambda::testing::{Call, Function, Outcome, StubAws};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_collector");
@@ -51,6 +55,7 @@ fn setup() -> Setup {
                 }
                 json!({})
             }
+            "DynamoDB_20120810.GetItem" if call.json()["TableName"] == "weir-users" => user(&call.json()),
             "DynamoDB_20120810.GetItem" => json!({"Item": {"n": {"N": "3"}}}),
             "DynamoDB_20120810.BatchGetItem" => json!({"Responses": {}, "UnprocessedKeys": {}}),
             "DynamoDB_20120810.Query" => {
@@ -71,12 +76,32 @@ fn setup() -> Setup {
     Setup { function, aws, stream_fails, counting }
 }
 
-fn variables(url: &str) -> [(&str, &str); 7] {
+/// An access key of ethan's with this scope, and its secret.
+fn access_key(scope: Scope) -> (AccessKey, String) {
+    let label = if scope == Scope::Write { "web" } else { "desk" };
+    let seed = label.len() as u64;
+    let now = Timestamp::saturating(1_795_179_605_007);
+    let (key, secret) = generate(label.parse().unwrap(), scope, now, &SeededRandom::new(seed));
+    (key, format!("ethan:{}", secret.reveal()))
+}
+
+/// The answer of the table of users, which has ethan.
+fn user(asked: &Value) -> Value {
+    if asked["Key"]["username"]["S"] != "ethan" {
+        return json!({});
+    }
+    let keys = [Scope::Write, Scope::Both].map(|scope| access_key(scope).0);
+    let keys = serde_json::to_string(&keys).unwrap();
+    json!({"Item": {"username": {"S": "ethan"}, "version": {"N": "1"}, "access_keys": {"S": keys}}})
+}
+
+fn variables(url: &str) -> [(&str, &str); 8] {
     [
         ("WEIR_STREAM", "weir-stream"),
         ("WEIR_COUNTS_TABLE", "weir-counts"),
         ("WEIR_IDS_TABLE", "weir-recent-ids"),
         ("WEIR_LATEST_TABLE", "weir-latest"),
+        ("WEIR_USERS_TABLE", "weir-users"),
         ("WEIR_LAKE_BUCKET", "weir-lake"),
         ("AWS_ENDPOINT_URL", url),
         ("WEIR_LOG", "trace"),
@@ -158,9 +183,14 @@ fn lines(aws: &StubAws) -> Vec<Value> {
 #[test]
 fn a_missing_or_wrong_variable_is_named() {
     let all = variables("http://127.0.0.1:9");
-    for name in
-        ["WEIR_STREAM", "WEIR_COUNTS_TABLE", "WEIR_IDS_TABLE", "WEIR_LATEST_TABLE", "WEIR_LAKE_BUCKET"]
-    {
+    for name in [
+        "WEIR_STREAM",
+        "WEIR_COUNTS_TABLE",
+        "WEIR_IDS_TABLE",
+        "WEIR_LATEST_TABLE",
+        "WEIR_LAKE_BUCKET",
+        "WEIR_USERS_TABLE",
+    ] {
         let others: Vec<_> = all.into_iter().filter(|(other, _)| *other != name).collect();
         let mut function = Function::start(PROGRAM, &others);
         let Outcome::CannotStart(told) = function.outcome() else { panic!("{}", function.told()) };
@@ -196,6 +226,41 @@ fn clicks_come_in_by_both_formats_with_and_without_a_stage_in_the_path() {
     }
     // A request costs the stream one call, and the counts one for each counter.
     assert_eq!(aws.calls().len(), 7 * 3);
+}
+
+#[test]
+fn a_key_where_no_authorizer_looks_is_checked_by_the_collector_and_cached() {
+    let Setup { mut function, aws, .. } = setup();
+    let [write, both] = [Scope::Write, Scope::Both].map(|scope| access_key(scope).1);
+    let mut send = |path: &str, header: Option<&str>, key: Option<&str>| {
+        let body = json!({"type": "track", "event": "a", "writeKey": key}).to_string();
+        let mut event = v2("$default", "POST", path, Some(&body));
+        event["requestContext"].as_object_mut().unwrap().remove("authorizer");
+        let headers = event["headers"].as_object_mut().unwrap();
+        headers.remove("authorization");
+        if let Some(header) = header {
+            headers
+                .insert("authorization".into(), json!(format!("Basic {}", BASE64_STANDARD.encode(header))));
+        }
+        function.answer(event)["statusCode"].as_u64().unwrap()
+    };
+    assert_eq!(send("/v1/t", None, Some(&write)), 200);
+    assert_eq!(send("/v1/t", Some(&format!("{write}:")), None), 200);
+    assert_eq!(send(&format!("/k/{write}/v1/t"), None, None), 200);
+    assert_eq!(send("/v1/t", Some(&format!("{both}:")), None), 200);
+    assert_eq!(send("/v1/t", None, Some(&both)), 403);
+    assert_eq!(send("/v1/t", None, Some("ethan:weir_wrong")), 401);
+    assert_eq!(send("/v1/t", Some("ethan:a chosen password"), None), 401);
+    assert_eq!(send("/v1/t", None, None), 401);
+    // Where an authorizer stands before the collector, a header without its verdict is worth nothing.
+    assert_eq!(send("/button/click", Some(&write), None), 401);
+    let asked = aws.calls().iter().filter(|call| call.json()["TableName"] == "weir-users").count();
+    assert_eq!(asked, 3, "once for each secret");
+    assert_eq!(lines(&aws).len(), 4);
+    for secret in [&write, &both].map(|key| key.split_once(':').unwrap().1) {
+        assert!(!function.told().contains(secret));
+        assert!(!lines(&aws).iter().any(|line| line.to_string().contains(secret)));
+    }
 }
 
 #[test]

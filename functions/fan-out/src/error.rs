@@ -1,4 +1,4 @@
-//! Why a batch could not be filed.
+//! The reasons why a batch cannot be filed.
 
 use std::io;
 
@@ -6,36 +6,36 @@ use weir_core::{BatchKey, Partition, ports::PortError};
 
 use crate::Damage;
 
-/// Why a batch could not be filed. Whatever of it was filed already stays, and filing it again completes it.
+/// The reason why a batch could not be filed. Events that were filed already stay, and filing the batch again completes it.
 #[derive(Debug, thiserror::Error)]
 pub enum FanOutError {
     /// Raw holds no such batch.
     #[error("there is no batch {batch}")]
     NoSuchBatch {
-        /// Which.
+        /// The batch.
         batch: BatchKey,
     },
     /// Raw could not open the batch.
     #[error("batch {batch} could not be opened: {source}")]
     Open {
-        /// Which.
+        /// The batch.
         batch: BatchKey,
-        /// What raw said.
+        /// Raw's error.
         source: PortError,
     },
     /// The batch's content broke off.
     #[error("reading batch {batch} broke off: {source}")]
     Read {
-        /// Which.
+        /// The batch.
         batch: BatchKey,
-        /// What raw said.
+        /// Raw's error.
         source: io::Error,
     },
     /// The batch's object is damaged: nothing of it is filed, and quarantine has its name with the reason. Once the object is
     /// repaired, filing it again files it.
     #[error("batch {batch} is damaged, so nothing of it is filed: {damage}")]
     Damaged {
-        /// Which.
+        /// The batch.
         batch: BatchKey,
         /// The flaw.
         damage: Damage,
@@ -43,41 +43,41 @@ pub enum FanOutError {
     /// The temporary file could not be written.
     #[error("the temporary file for batch {batch} could not be written: {source}")]
     Spool {
-        /// Which batch.
+        /// The batch.
         batch: BatchKey,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// An object could not be put into the lake.
     #[error("batch {batch} could not be put into {partition}: {source}")]
     Lake {
-        /// Which batch.
+        /// The batch.
         batch: BatchKey,
-        /// Into which partition.
+        /// The object's partition.
         partition: Partition,
-        /// What the lake said.
+        /// The lake's error.
         source: PortError,
     },
-    /// What cannot be filed could not be put into quarantine.
+    /// The lines that cannot be filed could not be put into quarantine.
     #[error("what cannot be filed of batch {batch} could not be put into quarantine: {source}")]
     Quarantine {
-        /// Which batch.
+        /// The batch.
         batch: BatchKey,
-        /// What quarantine said.
+        /// Quarantine's error.
         source: PortError,
     },
     /// The counts could not be settled.
     #[error("the counts of batch {batch} could not be settled: {source}")]
     Settle {
-        /// Which batch.
+        /// The batch.
         batch: BatchKey,
-        /// What the counts' engine said.
+        /// The error of the counts' engine.
         source: PortError,
     },
 }
 
 impl FanOutError {
-    /// Whether filing the batch again can help without an operator looking at it first.
+    /// Returns whether filing the batch again can help without an operator's repair.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {

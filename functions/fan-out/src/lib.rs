@@ -1,18 +1,18 @@
 //! The fan-out: a batch of mixed events becomes one object per user, event type and hour.
 //!
-//! [`FanOut::file`] reads and splits the whole batch, then puts the objects into the lake, then what could
-//! not be filed into quarantine, and only then settles the counts, which are therefore never ahead of the
-//! lake. The names and bytes of all objects follow from the batch's key and bytes alone (with another
-//! compressor, the bytes may be others, the lines never); the catalog is not asked. So a run that died
-//! anywhere, was repeated, or ran beside another, is made good by running once more.
+//! [`FanOut::file`] reads and splits the whole batch. It then puts the objects into the lake, and after them the lines that
+//! could not be filed into quarantine. Only then does it settle the counts, which are therefore never ahead of the lake. The
+//! names and bytes of all objects depend on the batch's key and bytes alone (another version of the compressor may make other
+//! bytes of the same lines); the fan-out does not read the catalog. So after a run that died at any point, was repeated, or
+//! ran beside another, one more run puts everything right.
 //!
-//! A damaged object is filed not at all: quarantine names it with the reason, raw keeps its bytes, and filing it again once it is
-//! repaired files it.
+//! No line of a damaged batch is filed: quarantine names the batch with the reason, raw keeps its bytes, and once it is repaired,
+//! it can be filed like any other.
 //!
-//! Where to read on: `reader` decompresses an object, and `lines` finds the lines in its text; `splitter` sorts them into
-//! partitions in bounded memory, without those that `repeats` has seen; `object` and `spool` make gzip of them; `quarantined` is
-//! the form of what goes to quarantine. `notification` finds the batches in the events that Lambda gets from the queue, and
-//! `messages` files them in time.
+//! Read in this order: `reader` decompresses an object, and `lines` finds the lines in its text; `splitter` sorts them into
+//! partitions in bounded memory, without those that `repeats` has seen; `object` and `spool` compress them; `quarantined` writes
+//! the entries of quarantine. `notification` finds the batches in the events that Lambda gets from the queue, and `messages`
+//! files them in time.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod error;
@@ -50,8 +50,8 @@ use reader::{ReadError, Reader};
 use splitter::{Limits, Split, Splitter};
 use spool::Compressor;
 
-/// The most puts under way at once: permits of a semaphore. A put to S3 takes about 100 ms however small the object is, and a batch
-/// may have tens of thousands of partitions.
+/// The most puts under way at once: permits of a semaphore. A put to S3 takes about 100 ms however small the object is, and a
+/// batch may have tens of thousands of partitions.
 const PUTS_AT_ONCE: usize = 64;
 
 /// The bytes in memory that one permit stands for. A part of a large object is 8 MiB, and 64 of those would be the function's
@@ -73,25 +73,25 @@ pub struct FanOut {
     settlement: Arc<dyn Settlement>,
 }
 
-/// What became of a batch.
+/// The outcome of filing a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Filed {
-    /// How many events lie in the lake.
+    /// The batch's events in the lake.
     pub events: u64,
-    /// In how many partitions.
+    /// The partitions that they are in.
     pub partitions: usize,
-    /// How many lines were dropped, because their events came before in the batch.
+    /// The lines that were dropped, because their events came earlier in the batch.
     pub repeats: u64,
-    /// How many lines lie in quarantine.
+    /// The batch's lines in quarantine.
     pub quarantined_lines: u64,
-    /// How many bytes the batch's object has.
+    /// The bytes of the batch's object.
     pub bytes_read: u64,
-    /// Whether the counts were raised by this run, or had been by another; `None` if there are no events to count.
+    /// Whether this run raised the counts, or another one had; `None` if there are no events to count.
     pub settled: Option<Settled>,
 }
 
 impl FanOut {
-    /// A fan-out from `raw` to `lake`, `quarantine` and `settlement`.
+    /// Makes a fan-out from `raw` to `lake`, `quarantine` and `settlement`.
     #[must_use]
     pub fn new(
         raw: Arc<dyn Raw>,
@@ -104,9 +104,9 @@ impl FanOut {
 
     /// Files a batch; filing it again, or at the same time, changes nothing.
     ///
-    /// Between the ports' answers it computes, and it reads and writes a temporary file in pieces, all on the
-    /// thread that polls it: on a server, give it a thread of its own. However large the batch, it takes some
-    /// eighty megabytes of memory; the file takes as much as the objects have.
+    /// Between the ports' answers it computes, and it reads and writes a temporary file in pieces, all on the thread that
+    /// polls it: on a server, give it a thread of its own. However large the batch, it takes some eighty megabytes of memory;
+    /// the temporary file is as large as all objects together.
     pub async fn file(&self, batch: &BatchKey) -> Result<Filed, FanOutError> {
         let filing = tracing::debug_span!(
             target: TRACED,
@@ -148,7 +148,7 @@ impl FanOut {
         let puts_under_way = Semaphore::new(PUTS_AT_ONCE);
         let puts = partitions.into_iter().map(|(partition, object)| {
             let (id, spool, puts_under_way) = (&id, &spool, &puts_under_way);
-            // Not whose it is: a trace names no user.
+            // The partition's user is left out: a trace names no user.
             let putting = tracing::debug_span!(
                 target: TRACED,
                 "partition",
@@ -162,7 +162,7 @@ impl FanOut {
                 answer.map_err(|source| FanOutError::Lake { batch: batch.clone(), partition, source })
             }
         });
-        // One partition that cannot be put keeps no other from being filed; the batch fails all the same.
+        // A partition that cannot be put does not keep the others from being filed; the batch fails all the same.
         let failures = stream::iter(puts).buffer_unordered(PUTS_AT_ONCE).filter_map(|put| ready(put.err()));
         if let Some(failure) = failures.take(MOST_FAILURES).collect::<Vec<_>>().await.into_iter().next() {
             return Err(failure);
@@ -173,8 +173,8 @@ impl FanOut {
             answer.map_err(|source| FanOutError::Quarantine { batch: batch.clone(), source })?;
         }
 
-        // A batch without events may be an object that lost its first bytes, and with them all of its form: it must be possible
-        // to file it once it is repaired.
+        // A batch without events is not settled. It may be an object that lost its first bytes, and with them its format, and
+        // its events must be counted once it is repaired.
         let settled = match tallies.len() {
             0 => None,
             _ => Some(self.settlement.settle(&id, &tallies).await)
@@ -191,7 +191,7 @@ impl FanOut {
         })
     }
 
-    /// Reads a batch and splits it; returns how many bytes it has, too.
+    /// Reads a batch and splits it. Returns its size in bytes, too.
     async fn split(&self, batch: &BatchKey) -> Result<(u64, Split), FanOutError> {
         let content = self.raw.open(batch).await;
         let mut content = content.map_err(|source| match source {
@@ -207,7 +207,7 @@ impl FanOut {
         while let Some(bytes) = content.next().await {
             let bytes = bytes.map_err(|source| FanOutError::Read { batch: batch.clone(), source })?;
             reader.push(&bytes, &mut splitter).map_err(failed)?;
-            // Where bytes come faster than they are read, nothing else would let the invocation's end come through.
+            // While bytes arrive faster than they are read, nothing else yields to the timer that ends the invocation.
             tokio::task::coop::consume_budget().await;
         }
         let bytes_read = reader.finish(&mut splitter).map_err(failed)?;
@@ -229,7 +229,7 @@ impl FanOut {
     }
 }
 
-/// Returns the permits that a put of so many bytes takes.
+/// Returns the permits that a put of `length` bytes takes.
 fn permits(length: u64) -> u32 {
     u32::try_from(length.div_ceil(BYTES_A_PERMIT)).unwrap_or(MOST_PERMITS).clamp(1, MOST_PERMITS)
 }

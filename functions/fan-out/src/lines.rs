@@ -1,4 +1,4 @@
-//! From text, however it is cut, to its lines, in bounded memory.
+//! Finds the lines of a text, however it is cut into pieces, in bounded memory.
 
 use std::io;
 
@@ -6,8 +6,8 @@ use memchr::memchr;
 
 use crate::quarantined::BadLine;
 
-/// The longest line that is taken for one. Records have at most [`weir_core::MAX_RECORD_BYTES`], 900 KiB; the rest is room for
-/// white space in files that an operator put into raw.
+/// The longest line that is kept whole. Records have at most [`weir_core::MAX_RECORD_BYTES`], 900 KiB; the rest is room for white
+/// space in files that an operator put into raw.
 pub(crate) const MAX_LINE_BYTES: usize = 1 << 20;
 
 /// The size of the parts in which longer lines are quarantined.
@@ -29,9 +29,9 @@ pub(crate) trait Sink {
 pub(crate) struct Lines {
     /// The number of lines that have ended.
     ended: u64,
-    /// The beginning of the line that has not.
+    /// The beginning of the line that has not ended.
     pending: Vec<u8>,
-    /// The number of its parts that were quarantined because it is too long.
+    /// The number of that line's parts that were quarantined because it is too long.
     parts: u64,
 }
 
@@ -52,7 +52,7 @@ impl Lines {
         self.extend(text, sink)
     }
 
-    /// Ends the text. A last line without a newline is a line.
+    /// Ends the text. A last line counts even without a line break.
     pub(crate) fn end(&mut self, sink: &mut impl Sink) -> io::Result<()> {
         if self.is_fresh() { Ok(()) } else { self.end_line(sink) }
     }
@@ -69,7 +69,7 @@ impl Lines {
                 self.pending.extend_from_slice(text);
                 return Ok(());
             }
-            // The line is too long. Its parts begin where they would in any other cut of the text.
+            // The line is too long. Its parts begin at the same places however the text is cut.
             self.pending.extend_from_slice(&text[..room]);
             text = &text[room..];
             let pending = std::mem::take(&mut self.pending);

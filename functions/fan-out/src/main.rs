@@ -1,7 +1,7 @@
 //! The fan-out on Lambda: files the batches that S3 says were created.
 //!
-//! A message that fails comes again, and in the end lies in the dead-letter queue, which has an alarm. That holds for a batch
-//! that is not there, too, although trying again cannot help: it may be one that was lost.
+//! A message that fails comes again, and in the end lies in the dead-letter queue, which has an alarm. The same holds for a
+//! missing batch, although trying again cannot help: it may have been lost.
 
 use std::{num::NonZeroU16, process::ExitCode, sync::Arc, time::Duration};
 
@@ -11,7 +11,7 @@ use weir_aws::{Aws, RAW_PREFIX};
 use weir_core::{BatchKey, SystemClock, ports::Settled};
 use weir_lambda::{Environment, Metrics, StartError};
 
-/// Two threads: one reads and writes what the other works on.
+/// Runs the function on two threads: one reads and writes while the other computes.
 #[tokio::main(worker_threads = 2)]
 async fn main() -> ExitCode {
     weir_lambda::run_in_time(|environment| {
@@ -43,7 +43,7 @@ impl Function {
             Arc::new(aws.raw(&raw)),
             Arc::new(aws.lake(&lake, bucket_per_user)),
             Arc::new(aws.quarantine(&raw)),
-            // Shards are for live counts.
+            // Only live counts have shards.
             Arc::new(aws.counts(&counts, NonZeroU16::MIN)),
         );
         Ok(Self { fan_out, raw: RawPlace { bucket: raw, prefix: RAW_PREFIX }, metrics })
@@ -70,7 +70,7 @@ impl Function {
     }
 }
 
-/// What an invocation did. What was settled before was counted then.
+/// The metrics of an invocation. A batch that was settled before is left out, as it was counted then.
 #[derive(Default)]
 struct Sum {
     batches: u64,

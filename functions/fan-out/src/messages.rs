@@ -7,8 +7,8 @@ use weir_core::BatchKey;
 
 use crate::{FanOut, FanOutError, Filed, Message, NotificationError};
 
-/// The part of an invocation's time that is kept for its logs, metrics, spans and answer. Lambda kills a function that answers
-/// too late, and nothing says then which batch took so long.
+/// The part of an invocation's time that is reserved for its logs, metrics, spans and answer. Lambda kills a function that
+/// answers too late, and then no log says which batch took so long.
 const RESERVE: Duration = Duration::from_secs(3);
 
 /// Why a batch is not filed. Its message comes again, unless it is damaged.

@@ -1,4 +1,4 @@
-//! An object in the making, and made: one gzip member of lines, put together from segments in the spool.
+//! Objects, unfinished and finished: one gzip member of lines, assembled from segments in the spool.
 
 use std::{io, vec};
 
@@ -10,22 +10,22 @@ use weir_core::ports::Content;
 
 use crate::spool::{Compressor, Extent, Spool};
 
-/// RFC 1952: deflate, no flags, no time, no word about the compressor or the system, so that nothing in it
-/// differs from one run to the next.
+/// A header by RFC 1952: deflate, no flags and no time; it names neither compressor nor system, so that nothing in it differs
+/// from one run to the next.
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
 
-/// An empty last block of deflate, which ends what the segments are.
+/// An empty last block of deflate, which ends the segments.
 const LAST_BLOCK: [u8; 2] = [3, 0];
 
 const TRAILER_BYTES: usize = LAST_BLOCK.len() + 8;
 
-/// The memory that a single short line takes.
+/// The least capacity of a buffer, for a single short line.
 const SMALLEST: usize = 512;
 
-/// How much of an object is handed out at a time.
+/// The bytes of an object that are handed out at a time.
 const PIECE: usize = 1 << 16;
 
-/// Lines that gather until they are worth a segment.
+/// An unfinished object: its segments so far, and lines that gather until they are worth another.
 #[derive(Default)]
 pub(crate) struct Draft {
     waiting: Vec<u8>,
@@ -37,10 +37,10 @@ pub(crate) struct Draft {
 }
 
 impl Draft {
-    /// Adds a line, and the newline behind it. Carriage returns are left out: in JSON they can only be white
-    /// space between tokens, and Hadoop's reader, which is Athena's, takes a lone one for the end of a line.
+    /// Adds a line and a line break. Carriage returns are left out: in JSON they can only be white space between tokens, and
+    /// Hadoop's reader, which Athena uses, takes a lone one for the end of a line.
     pub(crate) fn add(&mut self, line: &[u8]) {
-        // Capacity is what memory is spent on, so it is steered here and not left to the vector.
+        // The buffer's capacity is the memory that it takes, so the growth is decided here and not by the vector.
         let needed = self.waiting.len() + line.len() + 1;
         if needed > self.memory {
             self.memory = needed.next_power_of_two().max(SMALLEST);
@@ -55,17 +55,17 @@ impl Draft {
         self.lines += 1;
     }
 
-    /// How many bytes wait for their segment.
+    /// Returns the bytes that wait for their segment.
     pub(crate) fn waiting(&self) -> usize {
         self.waiting.len()
     }
 
-    /// How much memory the waiting lines take; it depends on nothing but the lines.
+    /// Returns the memory that the waiting lines take, in bytes; it depends on nothing but the lines.
     pub(crate) fn memory(&self) -> usize {
         self.memory
     }
 
-    /// Makes a segment of what waits, and frees its memory.
+    /// Makes a segment of the waiting lines, and frees their memory.
     pub(crate) fn flush(&mut self, compressor: &mut Compressor) -> io::Result<()> {
         if self.waiting.is_empty() {
             return Ok(());
@@ -82,7 +82,7 @@ impl Draft {
         Ok(())
     }
 
-    /// The finished object.
+    /// Returns the finished object.
     pub(crate) fn finish(mut self, compressor: &mut Compressor) -> io::Result<Object> {
         self.flush(compressor)?;
         let mut trailer = [0; TRAILER_BYTES];
@@ -102,18 +102,18 @@ pub(crate) struct Object {
 }
 
 impl Object {
-    /// How many lines it holds.
+    /// Returns the number of its lines.
     pub(crate) fn lines(&self) -> u64 {
         self.lines
     }
 
-    /// How many bytes it has.
+    /// Returns its size in bytes.
     pub(crate) fn length(&self) -> u64 {
         let segments: u64 = self.extents.iter().map(|extent| extent.length).sum();
         (HEADER.len() + TRAILER_BYTES) as u64 + segments
     }
 
-    /// Its bytes. Reading them blocks where the spool lies on a disk.
+    /// Returns its bytes. Reading them blocks if the spool is on a disk.
     pub(crate) fn into_content(self, spool: &Spool) -> Content {
         Box::pin(stream::iter(Pieces {
             header: &HEADER,
@@ -125,7 +125,7 @@ impl Object {
     }
 }
 
-/// What is left to hand out of an object.
+/// The pieces of an object that are still to be handed out.
 struct Pieces {
     header: &'static [u8],
     extent: Extent,
@@ -135,7 +135,7 @@ struct Pieces {
 }
 
 impl Pieces {
-    /// The next piece; empty behind the last.
+    /// Returns the next piece; an empty one after the last.
     fn piece(&mut self) -> io::Result<Vec<u8>> {
         let mut piece = std::mem::take(&mut self.header).to_vec();
         while piece.len() < PIECE {

@@ -144,7 +144,7 @@ impl Reader {
         Ok(self.read)
     }
 
-    /// The bytes read so far were not the beginning of gzip, but of text.
+    /// Begins reading plain text. Hands on the bytes read so far, which turned out not to be the beginning of gzip.
     fn begin_plain(&mut self, sink: &mut impl Sink) -> io::Result<()> {
         let Form::Unknown(matched) = std::mem::replace(&mut self.form, Form::Plain) else { return Ok(()) };
         self.read += matched as u64;

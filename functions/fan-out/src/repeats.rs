@@ -1,11 +1,11 @@
-//! Lines that come again in a batch.
+//! Dedup within a batch: finds lines whose event came earlier in it.
 //!
-//! The stream delivers at least once: a call whose answer was lost is made again, and all its lines with it, those too
-//! that have an id of Weir's. The first line of an identity is filed (`weir_core::repeats` says when two lines are one event).
-//! Digests of the last events are kept in two generations; when the
-//! younger one is full, the older one is forgotten: so memory has a bound, however large the batch, and a repeat is
-//! found for sure if fewer than [`GENERATION`] other events lie between it and the first. Which ones are found follows
-//! from the lines alone.
+//! The stream delivers at least once. A call whose answer was lost is made again with all its lines, those whose id Weir made
+//! included. Only the first line of an identity is filed (`weir_core::repeats` says when two lines are one event).
+//!
+//! Digests of the latest events are kept in two generations. When the younger one is full, the older one is dropped. So memory
+//! is bounded, however large the batch, and a repeat is certainly found if fewer than [`GENERATION`] other events lie between it
+//! and the first. Which repeats are found depends on the lines alone.
 
 use std::{
     collections::HashSet,
@@ -16,13 +16,13 @@ use std::{
 use siphasher::sip128::{Hasher128, SipHasher24};
 use weir_core::{BatchKey, RecordHead};
 
-/// So many events a generation holds: nine megabytes.
+/// The most events in a generation: nine megabytes of digests.
 const GENERATION: usize = 250_000;
 
-/// The events that were seen lately.
+/// The identities of the events that were seen lately.
 pub(crate) struct Repeats {
-    /// A digest that two events shared would lose one of them. So it has 128 bits, and a key that no sender of
-    /// events can know: it follows from the batch's name, which is given later.
+    /// If two events shared a digest, one of them would be lost. So a digest has 128 bits, and a key that no client can know:
+    /// it is derived from the batch's name, which is given after the events were sent.
     digest: SipHasher24,
     size: usize,
     younger: Digests,
@@ -31,7 +31,7 @@ pub(crate) struct Repeats {
 
 type Digests = HashSet<u128, BuildHasherDefault<AsItIs>>;
 
-/// A digest is as good a hash as any.
+/// A hasher that takes a digest itself as its hash.
 #[derive(Default)]
 struct AsItIs(u64);
 
@@ -65,7 +65,7 @@ impl Repeats {
         Self { digest, size, younger: Digests::default(), older: Digests::default() }
     }
 
-    /// Whether an event was seen before; it is seen now.
+    /// Returns whether the event was seen before, and remembers it.
     pub(crate) fn has(&mut self, head: &RecordHead) -> bool {
         let mut digest = self.digest;
         for part in head.identity().parts() {
@@ -77,7 +77,7 @@ impl Repeats {
         }
         if self.younger.len() >= self.size {
             mem::swap(&mut self.older, &mut self.younger);
-            // Its memory is used again.
+            // Reuses its memory.
             self.younger.clear();
         }
         self.younger.insert(digest);

@@ -1,8 +1,8 @@
-//! From lines to partitions.
+//! Sorts lines into partitions.
 //!
-//! Lines wait in a buffer per partition until it is worth a segment, or until all buffers together reach
-//! their budget; then the largest are emptied. Which, and when, follows from the lines alone, so that the
-//! same batch becomes the same bytes. What a partition costs beside its buffer is its name and a few words.
+//! Lines wait in one buffer per partition until a buffer is worth a segment, or until all buffers together exceed their
+//! budget; then the largest are emptied. Which buffers are emptied, and when, depends on the lines alone, so that the same
+//! batch becomes the same bytes. Beside its buffer, a partition takes the memory of its name and a few words.
 
 use std::{cmp::Reverse, collections::BTreeMap, io};
 
@@ -16,23 +16,22 @@ use crate::{
     spool::{Compressor, Spool},
 };
 
-/// When buffers are emptied.
+/// The limits at which buffers are emptied.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
-    /// How many bytes of one partition are worth a segment.
+    /// The bytes of one partition that are worth a segment.
     pub(crate) segment: usize,
-    /// How much memory the buffers of all partitions may take.
+    /// The memory that the buffers of all partitions may take, in bytes.
     pub(crate) budget: usize,
 }
 
 impl Limits {
-    /// A segment starts without a past to refer to. On events, segments of 64 KiB become a hundredth larger
-    /// for it than those of 128, and those of 8 KiB, which is what four thousand partitions get, eight
-    /// hundredths.
+    /// A segment is compressed without the text before it, which costs more the shorter it is: on events, segments of 64 KiB
+    /// become 1 % larger than those of 128 KiB, and those of 8 KiB, which remain for each of four thousand partitions, 8 %.
     pub(crate) const USUAL: Self = Self { segment: 128 << 10, budget: 32 << 20 };
 }
 
-/// Files a batch's lines by partition.
+/// Sorts a batch's lines by partition.
 pub(crate) struct Splitter {
     limits: Limits,
     batch: String,
@@ -50,15 +49,15 @@ pub(crate) struct Splitter {
 
 /// A batch, split.
 pub(crate) struct Split {
-    /// What goes to the lake.
+    /// The objects for the lake.
     pub(crate) partitions: BTreeMap<Partition, Object>,
-    /// What goes to quarantine.
+    /// The object for quarantine.
     pub(crate) quarantine: Option<Object>,
-    /// Where the objects' bytes are.
+    /// The bytes of all objects.
     pub(crate) spool: Spool,
-    /// How many lines are in quarantine.
+    /// The number of lines for quarantine.
     pub(crate) quarantined_lines: u64,
-    /// How many lines are nowhere, as their events are in the lake already.
+    /// The number of lines that were dropped, as their events came earlier in the batch.
     pub(crate) repeats: u64,
 }
 
@@ -92,15 +91,15 @@ impl Splitter {
         })
     }
 
-    /// When the budget is spent, empties buffers, the largest first, until half of it is free: sorting them
-    /// all for one alone would cost more than it frees where they are many and small.
+    /// Once the budget is exceeded, empties buffers, the largest first, until half of it is free: with many small buffers,
+    /// sorting all of them to empty a single one would cost more than it frees.
     fn keep_to_budget(&mut self) -> io::Result<()> {
         if self.buffered <= self.limits.budget {
             return Ok(());
         }
         let all = self.partitions.values_mut().chain([&mut self.quarantine]);
         let mut drafts: Vec<_> = all.filter(|draft| draft.waiting() > 0).collect();
-        // Equal ones stay in the partitions' order.
+        // The sort is stable, so buffers of one size stay in the partitions' order.
         drafts.sort_by_key(|draft| Reverse(draft.waiting()));
         for draft in drafts {
             if self.buffered <= self.limits.budget / 2 {
@@ -113,7 +112,7 @@ impl Splitter {
     }
 }
 
-/// Adds a line to a draft, and empties it if it has enough; answers the memory that is taken then.
+/// Adds a line to a draft, and empties the draft if it has enough for a segment. Returns the memory that all buffers take then.
 fn add(
     draft: &mut Draft,
     line: &[u8],
@@ -147,7 +146,7 @@ impl Sink for Splitter {
     }
 
     fn bad_line(&mut self, line: &BadLine<'_>) -> io::Result<()> {
-        // A line that comes in parts counts with its first.
+        // A line in parts is counted with its first part.
         if matches!(line.part, None | Some(1)) {
             self.quarantined_lines += 1;
         }
@@ -158,17 +157,17 @@ impl Sink for Splitter {
     }
 }
 
-/// The reason is cut here: it may repeat a value of any length.
+/// The length at which a reason is cut: it may quote a value of any length.
 const MAX_REASON_CHARS: usize = 200;
 
-/// Where a line belongs, or the reason why that is unknown.
+/// Returns a line's head, which says where the line belongs, or the reason why it has none.
 fn route(line: &[u8]) -> Result<RecordHead, String> {
     RecordHead::read(line).map_err(|error| shorten(&error))
 }
 
 fn shorten(error: &RecordHeadError) -> String {
     let mut reason = error.to_string();
-    // It is always the parser's line 1, which would be mistaken for the batch's.
+    // The parser always says line 1, which would be mistaken for the batch's first line.
     if let Some((what, column)) = reason.rsplit_once(" at line 1 column ") {
         reason = format!("{what} at byte {column}");
     }

@@ -1,4 +1,4 @@
-//! The spool: where compressed segments wait until the objects they belong to are put.
+//! The spool: a temporary file in which compressed segments wait until their objects are put.
 
 use std::{
     io::{self, Read, Seek, SeekFrom, Write},
@@ -9,26 +9,26 @@ use flate2::{Compress, Compression, FlushCompress, Status};
 use parking_lot::Mutex;
 use tempfile::SpooledTempFile;
 
-/// How many compressed bytes are kept in memory; more of them go to one temporary file without a name.
+/// The most compressed bytes that are kept in memory; more than that go to one temporary file without a name.
 const IN_MEMORY: usize = 16 << 20;
 
-/// How hard to compress. On events, level 2 costs a fifth of the whole run's speed against level 1 and takes
-/// three tenths off the objects, which are stored and scanned for as long as the lake lasts; level 3 costs
-/// another tenth and takes off three hundredths.
+/// The level of compression. On events, level 2 makes the whole run a fifth slower than level 1 and the objects three tenths
+/// smaller, which are stored and scanned for as long as the lake lasts. Level 3 is another tenth slower, and its objects are
+/// 3 % smaller.
 const LEVEL: u32 = 2;
 
-/// Where in the spool a part of an object lies.
+/// The place of a part of an object in the spool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Extent {
     pub(crate) offset: u64,
     pub(crate) length: u64,
 }
 
-/// Takes segments in: each is compressed by itself, so that any of them can stand behind any other in one
-/// stream of deflate, and one compressor serves all objects.
+/// Compresses segments into the spool. Each is compressed by itself, so that any of them can follow any other in one stream of
+/// deflate, and one compressor serves all objects.
 pub(crate) struct Compressor {
     deflate: Compress,
-    /// Room for a compressed segment; what is behind it is of earlier ones.
+    /// The buffer for a compressed segment; bytes behind it are left from earlier ones.
     compressed: Vec<u8>,
     file: SpooledTempFile,
     length: u64,
@@ -48,13 +48,13 @@ impl Compressor {
         }
     }
 
-    /// Compresses a segment into the spool. What it becomes depends on nothing but its bytes.
+    /// Compresses a segment into the spool. The result depends on nothing but its bytes.
     pub(crate) fn compress(&mut self, segment: &[u8]) -> io::Result<Extent> {
         self.deflate.reset();
         let (mut rest, mut made) = (segment, 0);
         loop {
-            // Deflate never adds more than this, so that the loop is run once. It is not made anew for each segment: that
-            // would be to clear it for nothing.
+            // Deflate never adds more than this, so the loop runs once. The buffer is reused: a new one for each segment would
+            // be cleared for nothing.
             let room = made + rest.len() + rest.len() / 4 + 64;
             if self.compressed.len() < room {
                 self.compressed.resize(room, 0);
@@ -68,7 +68,7 @@ impl Compressor {
             let taken = usize::try_from(self.deflate.total_in() - before_in).unwrap_or(rest.len());
             made += usize::try_from(self.deflate.total_out() - before_out).unwrap_or_default();
             rest = &rest[taken..];
-            // The flush, which ends the segment on a whole byte, is complete once there was room to spare.
+            // The flush, which ends the segment on a whole byte, is complete once there is room to spare.
             if rest.is_empty() && made < self.compressed.len() {
                 break;
             }
@@ -83,7 +83,7 @@ impl Compressor {
         Ok(extent)
     }
 
-    /// Ends the writing; from now on it is read.
+    /// Ends writing and returns the spool for reading.
     pub(crate) fn into_spool(self) -> Spool {
         Spool(Arc::new(Mutex::new(self.file)))
     }
@@ -94,7 +94,7 @@ impl Compressor {
 pub(crate) struct Spool(Arc<Mutex<SpooledTempFile>>);
 
 impl Spool {
-    /// Reads what lies at `offset`, to the whole length of `bytes`.
+    /// Fills `bytes` with the bytes from `offset` on.
     pub(crate) fn read(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
         let mut file = self.0.lock();
         file.seek(SeekFrom::Start(offset))?;

@@ -40,7 +40,7 @@ const OF_A_SCRAPER: [&str; 16] = [
     "if-none-match",
 ];
 
-/// The middleware that answers for `/metrics` on the server's own address.
+/// Answers for `/metrics` on the server's own address, as a middleware.
 pub(in crate::serve) async fn for_this_machine(
     State(metrics): State<Arc<Metrics>>,
     request: Request,
@@ -53,7 +53,7 @@ pub(in crate::serve) async fn for_this_machine(
     next.run(request).await
 }
 
-/// The router for a separate metrics address.
+/// Returns the router for a separate metrics address.
 pub(in crate::serve) fn alone(metrics: Arc<Metrics>) -> Router {
     Router::new().route("/metrics", get(async move |headers: HeaderMap| answer(&metrics, &headers).await))
 }
@@ -74,8 +74,8 @@ fn is_for_this_machine(request: &Request) -> bool {
         && request.headers().keys().all(|name| OF_A_SCRAPER.contains(&name.as_str()))
 }
 
-/// Whether the one `Host` requested names this machine, which defeats DNS rebinding: a page from elsewhere can make its own
-/// name resolve to this machine.
+/// Returns whether the request has one `Host`, which names this machine. That defeats DNS rebinding: a page from elsewhere can
+/// make its own name resolve to this machine.
 fn names_this_machine(headers: &HeaderMap) -> bool {
     let mut hosts = headers.get_all(header::HOST).iter();
     let (Some(host), None) = (hosts.next(), hosts.next()) else { return false };

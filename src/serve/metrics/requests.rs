@@ -84,7 +84,7 @@ impl Requests {
     }
 }
 
-/// The middleware that counts.
+/// Counts a request and its response, as a middleware.
 pub(crate) async fn count(State(requests): State<Requests>, request: Request, next: Next) -> Response {
     let begun = Instant::now();
     let route = Route(request.extensions().get().cloned());
@@ -95,7 +95,7 @@ pub(crate) async fn count(State(requests): State<Requests>, request: Request, ne
     answer
 }
 
-/// A method that the API knows; clients may make up others.
+/// Returns the label of a method. Methods that the API does not know share one, as clients may make up any.
 fn method(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",

@@ -12,7 +12,7 @@ type ByKind = Family<Label, Counter>;
 /// One label and its value.
 pub(super) type Label = [(&'static str, &'static str); 1];
 
-/// What the engine on AWS did since the last time.
+/// The work of the engine on AWS since the last time.
 pub(in crate::serve) struct EngineStats {
     /// Each kind of operation with its requests and the shared calls that they took.
     pub(in crate::serve) shared: [(&'static str, u64, u64); 3],
@@ -22,7 +22,7 @@ pub(in crate::serve) struct EngineStats {
 
 pub(in crate::serve) type TakeStats = Box<dyn Fn() -> EngineStats + Send + Sync>;
 
-/// The operations at the last look.
+/// The metrics of the operations, as of the last look.
 pub(super) struct Sharing {
     take_stats: TakeStats,
     requests: ByKind,

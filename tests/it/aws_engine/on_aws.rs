@@ -67,6 +67,21 @@ impl OnAws {
         keys.map(|key| (key.clone(), get(&format!("{endpoint}/{bucket}/{key}")))).collect()
     }
 
+    /// Makes the table of clicks: as the template does, but for one user's folder, as the local Athena looks below the location
+    /// only.
+    pub fn make_button_clicks_of(&self, user: &str) {
+        self.emulator.call("AWSGlue.CreateDatabase", &json!({"DatabaseInput": {"Name": DATABASE}}));
+        let column = |(name, of): (&str, &str)| json!({"Name": name, "Type": of});
+        let columns: Value =
+            [("event_id", "string"), ("button_id", "string")].map(column).into_iter().collect();
+        let keys = [("year", "int"), ("month", "int"), ("day", "int"), ("hour", "int")];
+        let location = format!("s3://{LAKE}/username={user}/button_click/");
+        let table = json!({"Name": "button_click", "Parameters": {"classification": "json"},
+            "PartitionKeys": keys.map(column).into_iter().collect::<Value>(),
+            "StorageDescriptor": {"Location": location, "Columns": columns}});
+        self.emulator.call("AWSGlue.CreateTable", &json!({"DatabaseName": DATABASE, "TableInput": table}));
+    }
+
     pub fn put(&self, bucket: &str, key: &str, bytes: &[u8]) {
         ureq::put(format!("{}/{bucket}/{key}", self.emulator.endpoint)).send(bytes).unwrap();
     }

@@ -11,8 +11,8 @@ use std::{
 };
 
 use super::{
-    emulator::{LAKE, port::Port},
-    on_aws::{DATABASE, OnAws, ended, on_a_terminal, run, said, signal, weir},
+    emulator::port::Port,
+    on_aws::{OnAws, ended, on_a_terminal, run, said, signal, weir},
     scripted::{Athena, Scripted, execution, page, refusal, started},
 };
 use crate::harness::{Value, Weir, click, eventually, json};
@@ -30,16 +30,7 @@ fn what_was_filed_is_answered_and_what_was_scanned_is_said() {
         assert_eq!(server.post(&ann, "/button/click", click("s", button)).status, 200);
     }
     aws.output(&["replay"]);
-    // As the template makes it, but for one user's folder, as the local Athena looks below the location only.
-    aws.emulator.call("AWSGlue.CreateDatabase", &json!({"DatabaseInput": {"Name": DATABASE}}));
-    let column = |(name, of): (&str, &str)| json!({"Name": name, "Type": of});
-    let columns: Value = [("event_id", "string"), ("button_id", "string")].map(column).into_iter().collect();
-    let keys = [("year", "int"), ("month", "int"), ("day", "int"), ("hour", "int")];
-    let location = format!("s3://{LAKE}/username=ann/button_click/");
-    let table = json!({"Name": "button_click", "Parameters": {"classification": "json"},
-        "PartitionKeys": keys.map(column).into_iter().collect::<Value>(),
-        "StorageDescriptor": {"Location": location, "Columns": columns}});
-    aws.emulator.call("AWSGlue.CreateTable", &json!({"DatabaseName": DATABASE, "TableInput": table}));
+    aws.make_button_clicks_of("ann");
 
     let sql = "SELECT button_id, count(*) AS clicks FROM button_click WHERE username = 'ann' AND year > 2000
                GROUP BY 1 ORDER BY 2 DESC";

@@ -7,6 +7,12 @@ use weir_core::Catalog;
 use super::reader::{Template, list, number, text};
 use crate::harness::{Answer, Value, Weir, json};
 
+/// The routes of vendors' clients, with those below a key.
+fn of_clients() -> impl Iterator<Item = String> {
+    let own = collector::client_routes().map(|(method, path)| format!("{method} {path}"));
+    own.chain(["GET", "POST"].map(|method| format!("{method} /k/{{proxy+}}")))
+}
+
 #[test]
 fn every_operation_has_a_route_and_only_open_ones_need_no_credentials() {
     let template = Template::read();
@@ -25,9 +31,22 @@ fn every_operation_has_a_route_and_only_open_ones_need_no_credentials() {
             other => panic!("{key}: {other:?}"),
         }
     }
+    // Those that the collector itself asks for a key, which may be in the body; and those that are for all.
+    let clients: BTreeSet<String> = of_clients().collect();
+    let (with_key, for_all): (BTreeSet<&str>, BTreeSet<&str>) =
+        open.into_iter().partition(|key| clients.contains(*key));
+    assert_eq!(with_key, clients.iter().map(String::as_str).collect());
     assert_eq!(
-        open.into_iter().collect::<Vec<_>>(),
-        ["GET /", "GET /docs", "GET /docs/{proxy+}", "GET /health", "GET /openapi.json", "GET /weir.js"]
+        for_all.into_iter().collect::<Vec<_>>(),
+        [
+            "GET /",
+            "GET /answers/public/{proxy+}",
+            "GET /docs",
+            "GET /docs/{proxy+}",
+            "GET /health",
+            "GET /openapi.json",
+            "GET /weir.js"
+        ]
     );
 
     let described = Weir::start().get("/openapi.json").json();
@@ -35,11 +54,15 @@ fn every_operation_has_a_route_and_only_open_ones_need_no_credentials() {
     for (path, operations) in described["paths"].as_object().unwrap() {
         for (method, operation) in operations.as_object().unwrap() {
             let method = method.to_uppercase();
-            let greedy = || routes.get(&format!("{method} /{{proxy+}}"));
-            let route = routes.get(&format!("{method} {path}")).or_else(greedy);
-            let route = route.unwrap_or_else(|| panic!("{method} {path} has no route"));
+            // As API Gateway chooses: the exact path, or else the longest one that any may follow.
+            let path = format!("{method} {path}");
+            let begins =
+                |key: &str| key.strip_suffix("{proxy+}").is_some_and(|begin| path.starts_with(begin));
+            let greedy = || routes.iter().filter(|(key, _)| begins(key)).max_by_key(|(key, _)| key.len());
+            let route = routes.get(&path).or_else(|| Some(greedy()?.1));
+            let route = route.unwrap_or_else(|| panic!("{path} has no route"));
             let is_open = operation["security"] == json!([]) || operation["security"] == json!([{}]);
-            assert_eq!(route["AuthorizationType"] == "NONE", is_open, "{method} {path}");
+            assert_eq!(route["AuthorizationType"] == "NONE", is_open, "{path}");
             seen += 1;
         }
     }
@@ -113,14 +136,17 @@ fn every_route_without_credentials_has_a_limit_of_its_own_and_is_there_before_it
         if route["Properties"]["AuthorizationType"] == "NONE" {
             let key = text(&route["Properties"]["RouteKey"]);
             let limit = settings.get(&key).unwrap_or_else(|| panic!("{key} has no limit of its own"));
-            assert_eq!(limit["ThrottlingRateLimit"], json!({"Ref": "OpenRequestsPerSecond"}), "{key}");
+            let of_client = of_clients().any(|of_client| of_client == key);
+            let rate = if of_client { "ClientRequestsPerSecond" } else { "OpenRequestsPerSecond" };
+            assert_eq!(limit["ThrottlingRateLimit"], json!({"Ref": rate}), "{key}");
             assert!(number(&limit["ThrottlingBurstLimit"]) <= 100, "{key}");
             assert!(waited_for.contains(name), "the stage is made before {name}");
             open.insert(key);
         }
     }
     assert_eq!(settings.keys().cloned().collect::<BTreeSet<_>>(), open, "limits of routes that are not open");
-    assert!(template.0["Parameters"]["OpenRequestsPerSecond"]["Default"].as_u64().unwrap() <= 20);
+    let default = |name: &str| number(&template.0["Parameters"][name]["Default"]);
+    assert!(default("OpenRequestsPerSecond") <= 20 && default("ClientRequestsPerSecond") <= 100);
 }
 
 #[test]

@@ -35,6 +35,7 @@ fn each_function_gets_the_variables_that_it_reads() {
             "WEIR_COUNTER_SHARDS": "${CounterShards}",
             "WEIR_LATEST_TABLE": "${LatestTable}",
             "WEIR_LAKE_BUCKET": "${LakeBucket}",
+            "WEIR_USERS_TABLE": "${UsersTable}",
             "WEIR_ALLOW_ORIGINS": "${AllowedOrigins}",
         },
         "FanOut": {
@@ -76,6 +77,7 @@ fn the_command_line_gets_all_its_variables_from_one_output() {
             "WEIR_WORKGROUP=${Workgroup}",
             "WEIR_GLUE_DATABASE=${Database}",
             "WEIR_API_ID=${Api}",
+            "WEIR_CDN=${WithCdn}",
             "WEIR_MAP_MACHINE=arn:${AWS::Partition}:states:${AWS::Region}:${AWS::AccountId}:stateMachine:${AWS::StackName}-map",
         ]
     );

@@ -13,7 +13,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-/// When calls are made, and how many at once.
+/// The limits on calls: when they are made, and how many at once.
 #[derive(Clone)]
 pub(super) struct Limits {
     /// The longest that requests gather while a call of their key is under way.
@@ -30,7 +30,7 @@ pub(super) struct Limits {
 #[derive(Debug)]
 pub(super) struct Dropped;
 
-/// How many requests of a queue, from its head, one call takes.
+/// Returns the number of requests, from the head of a queue, that one call takes.
 type Fits<R> = dyn Fn(&mut dyn Iterator<Item = &R>) -> usize + Send + Sync;
 
 /// Makes one call for several requests, and returns an answer for each, in their order.

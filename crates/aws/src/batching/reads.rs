@@ -19,7 +19,7 @@ const READING: &str = "reading counts";
 /// (<https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html>).
 const MOST: usize = 100;
 
-/// How many counters are read at once when each is read by itself.
+/// The number of counters that are read at once when each is read by itself.
 const APART: usize = 16;
 
 /// Reads that share calls.

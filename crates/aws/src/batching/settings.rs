@@ -18,10 +18,10 @@ const READ_WITHIN: Duration = Duration::from_secs(10);
 /// The most calls of one kind under way at once.
 pub(super) const AT_ONCE: u32 = 128;
 
-/// How long a request waits for a permit before it fails: a stored event must be acknowledged in time.
+/// The time for which a request waits for a permit before it fails: a stored event must be acknowledged in time.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// What all ports of one [`Batching`](super::Batching) have in common.
+/// The settings that all ports of one [`Batching`](super::Batching) share.
 #[derive(Clone)]
 pub(super) struct Settings {
     pub(super) gathering: Duration,

@@ -18,7 +18,7 @@ use crate::errors::{malformed, port_error};
 const READING: &str = "reading the counts";
 const CORRECTING: &str = "correcting a count";
 
-/// How often a correction is tried if it finds less than it read.
+/// The most tries of a correction that finds less than it read.
 const TRIES: u32 = 10;
 
 #[async_trait]
@@ -75,7 +75,7 @@ impl Books for DynamoCounts {
     }
 }
 
-/// Distinguishes the two ports of the same type.
+/// Returns the settled counts of a type by hour.
 async fn hours(
     counts: &DynamoCounts,
     username: &Username,
@@ -88,7 +88,7 @@ async fn hours(
 
 #[async_trait]
 impl BooksAdmin for DynamoCounts {
-    /// Applies the corrections one after the other. A correction is added, as increments are; no count is set.
+    /// Applies the corrections one after the other. A correction adds to a count, as an increment does, and never sets it.
     async fn correct(&self, corrections: &[Correction]) -> Result<(), PortError> {
         for Correction { counter, by } in corrections {
             match u64::try_from(*by) {
@@ -121,7 +121,7 @@ impl DynamoCounts {
         Ok((username.parse().map_err(name)?, event_type.parse().map_err(name)?))
     }
 
-    /// Takes from the shards that have most, and from none more than it has: a shard below zero could not be read.
+    /// Takes from the largest shards first, and from no shard more than it has: a shard below zero could not be read.
     async fn lower(&self, counter: &Counter, by: u64) -> Result<(), PortError> {
         let places: Vec<Place> = self.all_shards().map(|shard| Place::live(counter, shard)).collect();
         let mut left = by;

@@ -30,7 +30,7 @@ const READING: &str = "reading counts";
 /// The most increments of a request that are under way at once.
 const CONCURRENT: usize = 32;
 
-/// How often an increment without effect is tried, and the waits between two tries.
+/// The most tries of an increment that took no effect, and the waits between two tries.
 const TRIES: u32 = 5;
 const FIRST_WAIT: Duration = Duration::from_millis(60);
 const LONGEST_WAIT: Duration = Duration::from_millis(240);

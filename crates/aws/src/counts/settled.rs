@@ -29,7 +29,7 @@ const READING: &str = "reading settled counts";
 /// A transaction's items, less the marker.
 const MAX_COUNTS: usize = 99;
 
-/// How often a transaction is tried that conflicts with another one on the same items, and the waits between two tries.
+/// The most tries of a transaction that conflicts with another one on the same items, and the waits between two tries.
 const TRIES: u32 = 10;
 const FIRST_WAIT: Duration = Duration::from_millis(20);
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
@@ -58,7 +58,7 @@ fn chunks(events: &BTreeMap<Partition, u64>) -> Vec<BTreeMap<Place, u64>> {
 /// The outcome of one try.
 enum Tried {
     Done(Settled),
-    /// Another transaction was on the same items.
+    /// Another transaction was using the same items.
     Conflict,
 }
 

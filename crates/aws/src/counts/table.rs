@@ -1,4 +1,4 @@
-//! The table of counts: where each count is.
+//! The table of counts: the place of each count.
 //!
 //! | what | `pk` | `sk` | attribute |
 //! | --- | --- | --- | --- |
@@ -11,7 +11,7 @@
 //!
 //! Names of users and types hold no `#`, so no two of these keys can be confused. Markers have no time to live: a batch that
 //! is filed again years later must find its own, and a million of them cost a few cents a month. Only rejected events have
-//! one (`expires`, in seconds): they are no counts, and lists of counts skip them.
+//! one (`expires`, in seconds): they are not counts, and lists of counts skip them.
 
 use std::{collections::HashMap, num::NonZeroU16, sync::Arc};
 

@@ -22,11 +22,11 @@ use aws_smithy_types::{DateTime, config_bag::ConfigBag, date_time::Format};
 use parking_lot::Mutex;
 use weir_core::{Clock, Timestamp};
 
-/// How far the two clocks may differ.
+/// The most by which the two clocks may differ.
 const TOLERANCE: Duration = Duration::from_secs(1);
 
-/// How old an answer's `Date` may be when it comes: an attempt of a call takes no longer, and `Date` is in whole seconds. So
-/// two processes' clocks differ by this at the most, and a claim holds that much longer than any request takes.
+/// The greatest age of an answer's `Date` on arrival: an attempt of a call takes no longer, and `Date` is in whole seconds. So
+/// the clocks of two processes differ by at most this much, and a claim holds that much longer than any request takes.
 const OLDEST: Duration = Duration::from_secs(6);
 
 /// A clock that a service's answers set; clones share it.
@@ -41,7 +41,7 @@ pub(crate) struct ServiceClock {
 enum Seen {
     /// No answer has come.
     Nothing,
-    /// Answers have no `Date`, as an emulator's: there is only the machine's clock.
+    /// Answers come without a `Date`, as an emulator's do: only the machine's clock is left.
     NoDate,
     /// The time of the last answer, and the readings of both clocks when it came.
     Date { service: Timestamp, wall: Timestamp, elapsed: Duration },
@@ -78,7 +78,7 @@ impl ServiceClock {
         }
     }
 
-    /// Sets the clock by an answer's `Date`. An answer that was slow to come sets nothing back.
+    /// Sets the clock by an answer's `Date`. A slow answer does not set the clock back.
     fn see(&self, date: Option<&str>) {
         let date = date.and_then(|date| DateTime::from_str(date, Format::HttpDate).ok());
         let millis =

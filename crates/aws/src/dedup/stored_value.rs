@@ -1,11 +1,12 @@
-//! What a claim keeps of a record that is a latest value, so that a repeat of the event can raise the record that was stored.
+//! The part of a record that a claim keeps if the record is a latest value, so that a repeat of the event can raise the stored
+//! record.
 //!
 //! | attribute | |
 //! | --- | --- |
 //! | `latest_key` | the record's latest key |
-//! | `line` | the record's line, or of a long one |
-//! | `head` | its beginning, which Weir stamps, and |
-//! | `rest` | the SHA-256 of the remainder, which follows from what the client sent |
+//! | `line` | the record's line, unless it is long |
+//! | `head` | the beginning of a long line, which Weir stamps |
+//! | `rest` | the SHA-256 of the remainder of a long line, which depends only on what the client sent |
 //!
 //! A repeat of a long event has the remainder itself if its client sent the same again. If it sent something else, nothing is
 //! raised for the repeat: the request that stored the event does that, or its client's next try.

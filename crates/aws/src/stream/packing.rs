@@ -15,9 +15,9 @@ const MAX_CALL_BYTES: usize = 4 << 20;
 /// A Firehose record: the lines of some events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// The lines, each with its line end.
+    /// The lines, each with its line break.
     pub lines: Vec<u8>,
-    /// The range of the request's events that these lines are.
+    /// The range of the request's events that are in these lines.
     pub events: Range<usize>,
 }
 

@@ -9,7 +9,7 @@ type Fault = (Vec<String>, String);
 /// The keywords that hold schemas for the same value.
 const SAME_VALUE: [&str; 7] = ["allOf", "anyOf", "oneOf", "if", "then", "else", "dependentSchemas"];
 
-/// Looks for a name in `required` that is no field, here or in an object within. If fields may come from elsewhere (`$ref`,
+/// Looks for a name in `required` that is not a field, here or in an object within. If fields may come from elsewhere (`$ref`,
 /// `patternProperties`), nothing is reported.
 pub(super) fn required(schema: &Value) -> Option<Fault> {
     look_for_required(schema, &mut Vec::new(), true)

@@ -110,7 +110,7 @@ fn latest_by(old: &Definition, new: &Definition) -> String {
     }
 }
 
-/// If one field is gone and one of the same type is new, the field may have been renamed.
+/// Returns a hint that a field may have been renamed, if one field is gone and one of the same type is new.
 fn renamed(schema: &Value, gone: &[(&str, &Value)], old: &Definition, new: &Definition) -> String {
     let added: Vec<(&str, &Value)> = new.fields().filter(|(name, _)| field(old, name).is_none()).collect();
     match (gone, &added[..]) {

@@ -1,9 +1,9 @@
 //! An upper bound on the cost of checking an event against a schema, computed before the check.
 //!
 //! The validator has no limit of its own, and a schema may apply many others to one value: alternatives, references that
-//! double at each level, `unevaluatedProperties` that checks everything again. So for each depth of an event, the most
-//! schemas that meet one value there are counted once ([`Cost::of`]), and an event is weighed by how many values it has at
-//! each depth ([`Bound::add`]). The product bounds the steps of checking it, and the memory for all reasons against it.
+//! double at each level, `unevaluatedProperties` that checks everything again. So the catalog counts once, for each depth of an
+//! event, the most schemas that check one value there ([`Cost::of`]). For each event, its values at each depth are counted
+//! ([`Bound::add`]). The product bounds the steps of checking the event, and the memory for all reasons against it.
 //!
 //! A schema that refers to itself may double at each depth without end. There the validator caches its results for a
 //! recursive reference and a value (`PendingSchemaNode::is_valid` of `jsonschema`), which bounds its verdict, but not its
@@ -28,7 +28,7 @@ const MAX_REASONS: u64 = 24 << 20;
 /// The bytes of one reason, without its paths.
 const REASON: u64 = 1024;
 
-/// The validator does not cache its results with fewer recursive references than this.
+/// The recursive references below which the validator does not cache its results.
 const NOT_REMEMBERED: u64 = 16;
 
 /// The cost of checking a value at one depth below it.
@@ -129,7 +129,7 @@ impl Cost {
         })
     }
 
-    /// The most steps that a value of any depth can cost.
+    /// Returns the most steps that a value of any depth can cost.
     pub(super) fn of_a_value(&self) -> u64 {
         let most = self.loads.iter().map(|load| load.verdict.max(load.search)).max().unwrap_or(0);
         most.min(self.remembered.unwrap_or(u64::MAX)).max(1)

@@ -121,7 +121,7 @@ impl Definition {
         self.count_by.as_deref()
     }
 
-    /// Returns the field of whose values the latest event each is kept.
+    /// Returns the field that tells resources apart: the latest event of each of its values is kept.
     #[must_use]
     pub fn latest_by(&self) -> Option<&str> {
         self.latest_by.as_deref()
@@ -146,15 +146,15 @@ impl Definition {
         &self.text
     }
 
-    /// Returns its fields with their schemas: required ones first, then the others, both in the order of the file. This is
-    /// their order wherever people see them.
+    /// Returns its fields with their schemas: required ones first, then the others, both in the order of the file. People see
+    /// them in this order everywhere.
     pub fn fields(&self) -> impl Iterator<Item = (&str, &Value)> {
         let properties = self.schema.get("properties");
         self.fields.iter().filter_map(move |name| Some((name.as_str(), properties?.get(name)?)))
     }
 
-    /// Returns the names of an object in its file, in their order there. A path has names, and positions in arrays; a path to
-    /// no object has no names.
+    /// Returns the names of an object's members in its file, in their order there; none if there is no object at `path`. A
+    /// segment of the path is a member's name, or a position in an array.
     #[must_use]
     pub fn names_at(&self, path: &[&str]) -> Vec<String> {
         names_of(&self.text, path)
@@ -171,14 +171,13 @@ impl Definition {
         Some(format!("{{{}}}", members.collect::<Vec<_>>().join(",")))
     }
 
-    /// Returns warnings about its file that refuse no start.
+    /// Returns warnings about its file that stop no start.
     pub fn remarks(&self) -> impl Iterator<Item = &CatalogError> {
         self.remarks.iter()
     }
 
-    /// Checks an event's fields; returns its key, or everything that is wrong with it, up to a hundred reasons. If all
-    /// reasons could take too much time or memory, there is one. An event that could take too much time to be checked at all
-    /// is refused.
+    /// Checks an event's fields. Returns its key, or the reasons against it, a hundred at most. If all reasons could take too
+    /// much time or memory, only one is returned. An event that could take too much time to be checked at all is refused.
     pub fn check(&self, event: &Event<'_>) -> Result<Option<CountedValue>, Vec<Violation>> {
         self.check_within(event, &mut Budget::of_a_request()).map_err(|refusal| match refusal {
             Refusal::Invalid(violations) => violations,

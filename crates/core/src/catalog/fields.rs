@@ -1,5 +1,5 @@
 //! The fields of an event type: their order, and their valid names. Each field is a column of a table in SQL, in `DuckDB` and
-//! in Athena, so a name is refused that one of the two could not distinguish from another or could not read at all.
+//! in Athena, so a name is refused if one of the two could not distinguish it from another, or could not read it at all.
 
 use std::collections::BTreeMap;
 

@@ -26,7 +26,7 @@ const BELOW: [&str; 10] = [
 const EXCLUSIVE: [&str; 5] =
     ["properties", "additionalProperties", "prefixItems", "items", "additionalItems"];
 
-/// Keywords that have schemas by name.
+/// Keywords whose value is an object of schemas by name.
 const BY_NAME: [&str; 4] = ["dependentSchemas", "dependencies", "properties", "patternProperties"];
 
 const REFERENCES: [&str; 3] = ["$ref", "$dynamicRef", "$recursiveRef"];

@@ -1,4 +1,4 @@
-//! Finds members in a JSON text: their lines, for messages, and their order.
+//! Finds members in a JSON text: the lines that messages name, and the order of members.
 
 use std::collections::BTreeMap;
 

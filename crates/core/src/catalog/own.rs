@@ -19,7 +19,7 @@ pub(super) struct Own {
     pub(super) route: Route,
     /// The field that counts are broken down by.
     pub(super) count_by: Option<String>,
-    /// The field of whose values the latest event each is kept.
+    /// The field that tells resources apart: the latest event of each of its values is kept.
     pub(super) latest_by: Option<String>,
 }
 
@@ -52,7 +52,7 @@ impl Own {
     }
 }
 
-/// Reads the name of a field of text, if `x-weir` has it; `purpose` is what the field is to be.
+/// Reads the member of `x-weir` that names a field of text, if it is there. `purpose` says in messages what the field is for.
 fn text_field(
     own: &Map<String, Value>,
     properties: &Map<String, Value>,

@@ -14,7 +14,7 @@ use crate::{
         KEPT_MILLIS, Published,
         layout::{Key, Writer},
     },
-    ports::{AnswersAdmin, Content, Generation, PortError},
+    ports::{AnswersAdmin, Content, Generation, PortError, Publication},
 };
 
 /// Makes the name of an answer that no other call has.
@@ -38,7 +38,8 @@ fn generation(name: &AnswerName, says: &str, slots: usize, published_at: Timesta
 }
 
 async fn publish(answers: &dyn AnswersAdmin, (published, bytes): &(Published, Bytes)) {
-    answers.publish(published, bytes.len() as u64, content(bytes)).await.unwrap();
+    let done = answers.publish(published, bytes.len() as u64, content(bytes)).await.unwrap();
+    assert_eq!(done, Publication::Current);
 }
 
 async fn get(generation: &dyn Generation, key: Key) -> Option<String> {
@@ -165,6 +166,51 @@ pub async fn no_reader_sees_half_of_two_generations(answers: Arc<dyn AnswersAdmi
     }
     writing.await.unwrap();
     assert!(seen > 1, "all but {seen} came and went between two reads");
+}
+
+/// Where publishers take no turns: one that was computed earlier does not take the place of one that was computed later,
+/// whichever is published first, and also if many are published at once.
+pub async fn what_was_computed_earlier_never_replaces_what_was_computed_later(
+    answers: Arc<dyn AnswersAdmin>,
+) {
+    let name = some_name();
+    publish(&*answers, &generation(&name, "later", 3, now().plus_millis(1))).await;
+    let (earlier, bytes) = generation(&name, "earlier", 3, now());
+    let outdated = answers.publish(&earlier, bytes.len() as u64, content(&bytes)).await.unwrap();
+    assert_eq!(outdated, Publication::Outdated);
+    let current = answers.current(&name).await.unwrap().unwrap();
+    assert!(get(&*current, Key::of_path(["a"])).await.unwrap().contains("later"));
+
+    let name = some_name();
+    let publishing = (0..8).map(|number| {
+        let (answers, name) = (answers.clone(), name.clone());
+        tokio::spawn(async move {
+            // Two of them are the same generation, and differ in their time only.
+            let says = format!("g{}", number / 2);
+            let (published, bytes) = generation(&name, &says, 3, now().plus_millis(number));
+            answers.publish(&published, bytes.len() as u64, content(&bytes)).await.unwrap()
+        })
+    });
+    let mut done = Vec::new();
+    for one in publishing.collect::<Vec<_>>() {
+        done.push(one.await.unwrap());
+    }
+    assert_eq!(done.last(), Some(&Publication::Current), "{done:?}");
+    let current = answers.current(&name).await.unwrap().unwrap();
+    assert_eq!(current.published().published_at, now().plus_millis(7));
+    assert!(get(&*current, Key::of_path(["a"])).await.unwrap().contains("g3"));
+}
+
+/// A generation of any length is read whole, wherever its parts lie.
+pub async fn a_large_generation_is_read_at_both_ends(answers: &dyn AnswersAdmin) {
+    let (name, slots) = (some_name(), 60_000);
+    publish(answers, &generation(&name, &"wide ".repeat(20), slots, now())).await;
+    let current = answers.current(&name).await.unwrap().unwrap();
+    for (path, slot) in [("a", 0), ("a", slots - 1), ("ü/..", 7), ("ü/..", slots - 1)] {
+        let row = get(&*current, Key::of_slot([path], [slot.to_string()])).await.unwrap();
+        assert!(row.starts_with(&format!("{{\"slot\":{slot},")), "{row}");
+    }
+    assert_eq!(get(&*current, Key::of_slot(["a"], [slots.to_string()])).await, None);
 }
 
 /// A generation whose bytes are no generation is an error that says so, and not a wrong answer.

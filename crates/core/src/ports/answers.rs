@@ -37,12 +37,29 @@ pub trait Generation: Send + Sync {
     async fn read(&self, bytes: Range<u64>) -> Result<Bytes, PortError>;
 }
 
+/// Whether a publication took its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Publication {
+    /// It is the current one.
+    Current,
+    /// It is not: one that was computed later is published already.
+    Outdated,
+}
+
 /// Publishes answers.
 #[async_trait]
 pub trait AnswersAdmin: Answers {
     /// Stores a generation, whole or not at all, and then makes it the current one. `content` has `length` bytes. Removes
     /// generations of the answer that were replaced more than [`KEPT_MILLIS`](crate::answers::KEPT_MILLIS) before.
-    async fn publish(&self, published: &Published, length: u64, content: Content) -> Result<(), PortError>;
+    ///
+    /// What was computed earlier never takes the place of what was computed later. Either publishers take turns, or this goes
+    /// by `published_at`, which is then a time from before the answer was computed.
+    async fn publish(
+        &self,
+        published: &Published,
+        length: u64,
+        content: Content,
+    ) -> Result<Publication, PortError>;
 }
 
 /// An engine without answers: none is ever published.

@@ -51,7 +51,7 @@ pub(super) fn copy(
         }
     }
     for folder in &folders {
-        // A folder whose only file was removed from raw meanwhile was not made.
+        // A folder was not made if its only file was removed from raw meanwhile.
         if folder.is_dir() {
             sync_folder(folder).map_err(at(folder))?;
         }

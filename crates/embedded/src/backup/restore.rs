@@ -18,8 +18,8 @@ use crate::folder::{
     sync_folder,
 };
 
-/// Copies a backup into a data folder that is empty or does not exist. While it copies, and if it breaks off, the folder
-/// cannot be used: all files are in a folder below it first, which every other command refuses.
+/// Copies a backup into a data folder that is empty or does not exist. All files go into a staging folder below it first. Every
+/// other command refuses a data folder that has one, so no command uses a folder whose restore is under way or broke off.
 pub fn restore(backup: &Path, data: &Path, watch: &Watch<'_>) -> Result<Manifest, BackupError> {
     let manifest = read_manifest(backup)?;
     refuse_occupied(data, &[])?;
@@ -74,7 +74,7 @@ fn fill(
     fs::remove_dir(&staging).map_err(at(&staging))?;
     sync_folder(data).map_err(at(data))?;
     let parent = parent_of(data);
-    // If the folder above may not be opened, the data folder existed before.
+    // If the folder above cannot be opened, the data folder existed before, and its entry needs no sync.
     let _ = sync_folder(parent);
     Ok(manifest)
 }

@@ -46,7 +46,7 @@ pub fn back_up(
         quarantine: Size::default(),
         functions: Size::default(),
     };
-    // Batches in raw before the snapshot that the snapshot does not know are strays: they belong to it.
+    // Batches that are in raw before the snapshot, and that the snapshot does not know, are strays. They belong to the backup.
     let raw = data.join("raw");
     let known = moment::known(&store).map_err(store::at(&store))?;
     let strays = batches::behind(&raw, known, batches::Hours::All).map_err(at(&raw))?;
@@ -54,7 +54,7 @@ pub fn back_up(
     snapshot(&store, &events)?;
     let moment =
         Moment::of(&events, strays.last().map_or(0, |(_, last, _)| *last)).map_err(store::at(&events))?;
-    // Copied after the events, so that it has the users who sent them.
+    // Copied after the events, so that the copy has all users who sent them.
     let users = data.join("users.db");
     if users.exists() {
         snapshot(&users, &staging.path().join("users.db"))?;

@@ -80,7 +80,7 @@ impl Books for Embedded {
 
 #[async_trait]
 impl BooksAdmin for Embedded {
-    /// All corrections are made in one transaction, or none.
+    /// Makes all corrections in one transaction, or none.
     async fn correct(&self, corrections: &[Correction]) -> Result<(), PortError> {
         let corrections = corrections.to_vec();
         self.inner.journal.work("correcting counts", move |db| correct(db, &corrections)).await

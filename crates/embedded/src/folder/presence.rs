@@ -33,7 +33,7 @@ impl Presence {
 struct Watched {
     path: PathBuf,
     id: (u64, u64),
-    /// The length then; folders have no length of their own.
+    /// The length at that time; folders have no length of their own.
     length: u64,
 }
 

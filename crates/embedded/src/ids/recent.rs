@@ -3,8 +3,8 @@
 //! Their digests are in the table `recent_ids`, by generation. A generation is current for 24 hours in which a server runs;
 //! then a new one begins, and the one before the last is forgotten. An identity is looked up in the current generation and in
 //! the one before it, so each is remembered for 24 hours at least and 48 at most. These hours are of a monotonic clock
-//! ([`Clock::elapsed`](weir_core::Clock::elapsed)), and the time in which no server runs does not count: a wrong wall clock,
-//! after a start without a battery or before NTP has set it, makes nothing be forgotten.
+//! ([`Clock::elapsed`](weir_core::Clock::elapsed)), and the time in which no server runs does not count. So no identity is
+//! forgotten early because the wall clock is wrong, as after a start without a battery or before NTP has set it.
 //!
 //! Identities are written in the transaction that stores their events. Old generations are deleted slice by slice, with the
 //! commits that come anyway: the end of a generation causes no pause.
@@ -17,20 +17,20 @@ use sha2::{Digest, Sha256};
 /// An identity's digest.
 pub(crate) type Id = [u8; 16];
 
-/// Returns half of a SHA-256: a collision neither happens by chance, nor can a client bring one about.
+/// Returns half of a SHA-256: no collision happens by chance, and no client can construct one.
 pub(crate) fn digest(identity: &str) -> Id {
     let mut id = [0; 16];
     id.copy_from_slice(&Sha256::digest(identity)[..16]);
     id
 }
 
-/// How many hours an identity is remembered at least.
+/// The least number of hours for which an identity is remembered.
 pub(super) const REMEMBERED_HOURS: u64 = 24;
 
-/// How long a generation is the current one.
+/// The time for which a generation is the current one.
 const GENERATION: Duration = Duration::from_hours(REMEMBERED_HOURS);
 
-/// The age of a generation is written this often. After a crash the generation lasts longer by as much.
+/// The age of a generation is saved this often. After a crash the generation lasts longer by at most as much.
 const SAVED_EVERY: Duration = Duration::from_mins(1);
 
 /// The least number of old rows that a commit deletes; a commit that adds more deletes as many as it adds.

@@ -1,6 +1,6 @@
 //! Recovers ids from raw: if `events.db` was lost or is older than raw, it lacks the recent ids of the events in the batches
-//! that it does not know. They are read from those batches, so that a client that sends such an event again stores nothing
-//! twice.
+//! that it does not know. They are read from those batches, so that such an event is not stored twice if its client sends it
+//! again.
 
 use std::{
     collections::BTreeSet,

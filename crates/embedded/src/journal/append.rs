@@ -1,4 +1,4 @@
-//! Events on their way to the writer, row for the journal.
+//! Events on their way to the writer, which are made into a row of the journal.
 
 use rusqlite::Connection;
 use weir_core::{Increment, Record, counts, latest::LatestValue};
@@ -17,7 +17,7 @@ pub(crate) struct Append {
     rejected: Vec<RejectedRow>,
 }
 
-/// What a row of the journal has of one call: lines, the increments that they mean, and the newest events of resources.
+/// One call's part of a row of the journal: its lines, their increments, and the newest events of resources.
 #[derive(Default)]
 pub(crate) struct Row {
     pub(crate) lines: Vec<u8>,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use weir_core::ports::PortError;
 
-/// When a batch is cut.
+/// The limits at which a batch is cut.
 #[derive(Debug, Clone, Copy)]
 pub struct Flush {
     /// Once its oldest event has waited this long.

@@ -1,4 +1,4 @@
-//! The latest values of a row of the journal: of each resource the newest event in it, and where that event's line begins.
+//! The latest values in a row of the journal: the newest event of each resource, and the offset of that event's line.
 
 use std::collections::{BTreeMap, btree_map::Entry};
 
@@ -94,7 +94,7 @@ pub(crate) fn in_journal(db: &Connection) -> rusqlite::Result<Newest> {
     Ok(newest)
 }
 
-/// Removes the latest values of a type from the journal; the events stay. Nothing has been read from it yet.
+/// Removes the latest values of a type from the journal; the events stay. Called before the journal is read.
 pub(crate) fn forget_type(db: &Connection, event_type: &EventType) -> rusqlite::Result<()> {
     let mut rows = db.prepare("SELECT first, latest, lines FROM journal WHERE latest IS NOT NULL")?;
     let mut rows = rows.query([])?;

@@ -1,10 +1,10 @@
-//! Counts of events that are in the journal but not in the stored counts yet, and latest values likewise.
+//! The overlay: the counts and latest values of events that are in the journal and not in the store's tables of counts yet.
 //!
-//! The overlay is a list of generations, each the sums of a range of the sequence. The last one is open and grows with every
-//! commit; the others wait until their range is applied, which happens to a generation whole or not at all. A reader takes
-//! the list *first*, then reads the stored counts and their watermark (the last event applied) in one transaction, and adds
-//! only the generations beyond it: a generation that is applied meanwhile counts once, in the store. So no reader waits for a
-//! commit, and every reader counts each event exactly once.
+//! It is a list of generations, each with the sums of a range of the sequence. The last one is open and grows with every
+//! commit. The others wait until their range is applied; a generation is applied as a whole or not at all. A reader takes the
+//! list *first*, then reads the stored counts and their watermark (the last event applied) in one transaction, and adds only
+//! the generations beyond it. A generation that is applied meanwhile counts once, in the store. So no reader waits for a commit,
+//! and every reader counts each event exactly once.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -131,7 +131,7 @@ impl Generation {
     }
 }
 
-/// The overlay as it was at some moment; the open generation goes on growing.
+/// The list of generations as it was at some moment; its open generation goes on growing.
 #[derive(Debug, Clone)]
 pub(crate) struct Snapshot(Vec<Arc<Generation>>);
 

@@ -108,8 +108,8 @@ fn journal_agrees(db: &Transaction<'_>, (first, last): (u64, u64), batch: &Path)
     Ok(true)
 }
 
-/// Cuts a batch of the events in the journal that are before a stray and in no batch: its file is not in raw. Without that
-/// they would count as part of the stray, and be removed from the journal with it.
+/// Cuts a batch of the events in the journal that are before a stray and in no batch; it has no file in raw yet. Otherwise they
+/// would count as part of the stray, and be removed from the journal with it.
 fn cut_before(db: &Transaction<'_>, known: u64, stray: u64, stray_key: &str) -> rusqlite::Result<()> {
     let events = "SELECT min(first), max(last) FROM journal WHERE first > ?1 AND last < ?2";
     let (first, last): (Option<u64>, Option<u64>) =

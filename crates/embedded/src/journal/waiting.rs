@@ -1,4 +1,4 @@
-//! The events that wait to be filed: how many there are, and since when the oldest waits.
+//! The events that wait to be filed: their number, and the time of the oldest.
 
 use std::{io::BufRead, path::Path};
 

@@ -26,8 +26,8 @@ use crate::{
     store::{self, port_error},
 };
 
-/// A commit takes no more waiting events once it has this many bytes: enough to share an fsync among many, little enough not
-/// to keep them waiting for each other.
+/// A commit takes no more waiting events once it has this many bytes: large enough that many callers share an fsync, and small
+/// enough that they do not wait long for each other.
 const COMMIT_BYTES: u64 = 1 << 20;
 
 /// The events that are in no batch yet.
@@ -52,7 +52,7 @@ pub(crate) struct Writer {
     pub(crate) lookout: Lookout,
 }
 
-/// What one round of the writer commits.
+/// The commands that one commit of the writer handles.
 #[derive(Default)]
 struct Round {
     lines: Vec<u8>,
@@ -201,7 +201,7 @@ impl Writer {
         let no_caller = round.appended.is_empty() && round.repeating.is_empty() && round.jobs.is_empty();
         let batch = committed.as_ref().ok().and_then(|committed| committed.batch.clone());
         let result = committed.map(|committed| self.remember(&mut round, &committed));
-        // An event in files that the next start does not find is not durable.
+        // An event is not durable if the next start does not find the files that it is in.
         let durable = result.clone().and_then(|()| self.lookout.look(WHAT));
         for reply in round.appended {
             reply.send(durable.clone().map(|()| Vec::new()));
@@ -284,8 +284,8 @@ impl Writer {
             }
             for job in &mut round.jobs {
                 job.run(&transaction);
-                // A full disk makes SQLite roll the whole transaction back by itself. Work that came after would then run,
-                // and take effect, in one of its own, although all callers of this round get an error.
+                // On a full disk SQLite itself rolls back the whole transaction. Later jobs would then run, and take effect,
+                // in transactions of their own, although all callers of this round get an error.
                 if transaction.is_autocommit() {
                     return Err(job.failure().unwrap_or(rusqlite::Error::ExecuteReturnedResults));
                 }
@@ -295,7 +295,7 @@ impl Writer {
         match committed {
             Err(error) if !self.is_in_store(round, &doing) => {
                 // If only the fsync failed, the whole transaction is in the log, and a start would find it there if the
-                // process died now. The next commit overwrites it.
+                // process died now. So a commit overwrites it at once.
                 let overwrite = || -> rusqlite::Result<()> {
                     let transaction = Transaction::new_unchecked(&self.db, TransactionBehavior::Immediate)?;
                     store::touch(&transaction)?;
@@ -310,8 +310,8 @@ impl Writer {
     }
 
     /// Returns whether a failed commit took effect all the same. SQLite reports a failure even if only the checkpoint behind
-    /// it failed, for example; refusing stored events would have them sent, and counted, twice. A row that has the range and
-    /// other content is not this round's: it comes from another process.
+    /// it failed, for example; if stored events were refused, they would be sent, and counted, twice. A row with this range and
+    /// other content is another process's.
     fn is_in_store(&self, round: &Round, done: &Committed) -> bool {
         let exists = |row: &str, values: &[&dyn ToSql]| {
             self.db.query_row(&format!("SELECT EXISTS ({row})"), values, |row| row.get(0)).unwrap_or(false)

@@ -36,6 +36,9 @@ use crate::{
 /// The parts of the path before an answer's name.
 pub(crate) const BELOW: &str = "/answers/";
 
+/// The parts of the path before the name of one that is read without credentials. No answer has this name.
+pub(crate) const PUBLIC_BELOW: &str = "/answers/public/";
+
 /// Answers of more bytes than this are read and sent piece by piece.
 const PIECE: u64 = 128 << 10;
 
@@ -73,21 +76,44 @@ pub(crate) async fn read(
     request: Request,
 ) -> Result<Response, Problem> {
     let (mut parts, _) = request.into_parts();
-    let (name, values) = address(parts.uri.path()).ok_or(Problem::NotFound)?;
-    let found = match name.parse() {
-        Ok(name) => {
-            collector.ports.answers.current(&name).await.map_err(|error| Problem::of_engine(&error))?
-        }
-        Err(_) => None,
-    };
+    let (name, values) = address(parts.uri.path(), BELOW).ok_or(Problem::NotFound)?;
     // Without credentials, an answer of users and one that does not exist look the same.
-    let Some(generation) = found else {
+    let Some(generation) = current(&collector, &name).await? else {
         caller(&mut parts, &collector).await?;
         return Err(Problem::NoSuchAnswer);
     };
+    let is_public = generation.definition().public;
+    let caller = if is_public { None } else { Some(caller(&mut parts, &collector).await?) };
+    respond(&collector, &parts, generation, caller.as_ref(), &values).await
+}
+
+/// `GET /answers/public/{answer}` and `GET /answers/public/{answer}/{path}`: the same of a public answer. It never looks at
+/// credentials, so that it can be open where others check them before a request comes here.
+pub(crate) async fn read_public(
+    State(collector): State<Arc<Collector>>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (parts, _) = request.into_parts();
+    let (name, values) = address(parts.uri.path(), PUBLIC_BELOW).ok_or(Problem::NotFound)?;
+    let found = current(&collector, &name).await?.filter(|generation| generation.definition().public);
+    respond(&collector, &parts, found.ok_or(Problem::NoSuchAnswer)?, None, &values).await
+}
+
+async fn current(collector: &Collector, name: &str) -> Result<Option<Arc<dyn Generation>>, Problem> {
+    let Ok(name) = name.parse() else { return Ok(None) };
+    collector.ports.answers.current(&name).await.map_err(|error| Problem::of_engine(&error))
+}
+
+/// Responds with what a generation has of a request.
+async fn respond(
+    collector: &Collector,
+    parts: &Parts,
+    generation: Arc<dyn Generation>,
+    caller: Option<&Username>,
+    values: &[String],
+) -> Result<Response, Problem> {
     let definition = generation.definition();
-    let caller = if definition.public { None } else { Some(caller(&mut parts, &collector).await?) };
-    let key = key(definition, caller.as_ref(), &values, Query::try_from_uri(&parts.uri))?;
+    let key = key(definition, caller, values, Query::try_from_uri(&parts.uri))?;
     let failed = |error: PortError| Problem::of_engine(&error);
     let range = match generation.find(key.of).await.map_err(failed)? {
         Some(range) => range,
@@ -128,10 +154,10 @@ async fn caller(parts: &mut Parts, collector: &Arc<Collector>) -> Result<Usernam
     Ok(username)
 }
 
-/// Returns the name in a path, and the values behind it, decoded: `%2F` is a character of a value. `None` if one of them is
-/// not UTF-8.
-fn address(path: &str) -> Option<(String, Vec<String>)> {
-    let (_, below) = path.split_once(BELOW)?;
+/// Returns the name in a path below this one, and the values behind it, decoded: `%2F` is a character of a value. `None` if
+/// one of them is not UTF-8.
+fn address(path: &str, below: &str) -> Option<(String, Vec<String>)> {
+    let (_, below) = path.split_once(below)?;
     let decoded = |text: &str| Some(percent_decode_str(text).decode_utf8().ok()?.into_owned());
     let mut names = below.split('/').map(decoded);
     Some((names.next()??, names.collect::<Option<_>>()?))
@@ -232,7 +258,7 @@ mod tests {
 
     #[test]
     fn a_value_in_the_path_is_decoded_once_and_no_sign_leads_out_of_its_place() {
-        let read = |path: &str| address(path).map(|(name, values)| (name, values.join("|")));
+        let read = |path: &str| address(path, BELOW).map(|(name, values)| (name, values.join("|")));
         let expected = |name: &str, values: &str| Some((name.to_owned(), values.to_owned()));
         for (path, found) in [
             ("/answers/visits", expected("visits", "")),

@@ -17,10 +17,16 @@ use crate::{
 /// A caller who may post events, and the time at which that was checked.
 pub(crate) struct Writer {
     pub(crate) username: Username,
+    scope: Scope,
     found_at: Timestamp,
 }
 
 impl Writer {
+    /// Returns the caller if the access key can do nothing but write: one that came outside the header is public.
+    pub(crate) fn which_only_writes(self) -> Result<Self, Problem> {
+        if self.scope == Scope::Write { Ok(self) } else { Err(Problem::KeyMayRead) }
+    }
+
     /// Checks the right to write again if a moment has passed since: the body, or the wait for a place, may have taken
     /// minutes, in which the access key was removed or expired.
     pub(crate) async fn still(&self, request: &Parts, collector: &Collector) -> Result<(), Problem> {
@@ -28,10 +34,11 @@ impl Writer {
             return Ok(());
         }
         let caller = collector.host.authenticate.still(request).await.map_err(Problem::from)?;
-        if caller.username != self.username {
+        if caller.username != self.username || caller.scope != self.scope {
             return Err(Problem::Unauthorized(NotAuthenticated::Refused));
         }
-        with(Scope::Write, caller).map(drop)
+        with(Scope::Write, caller)?;
+        Ok(())
     }
 }
 
@@ -44,7 +51,8 @@ impl FromRequestParts<Arc<Collector>> for Writer {
     async fn from_request_parts(parts: &mut Parts, collector: &Arc<Collector>) -> Result<Self, Problem> {
         // The time before the check: its result may be that old.
         let found_at = collector.host.clock.now();
-        caller_with(Scope::Write, parts, collector).await.map(|username| Self { username, found_at })
+        let Caller { username, scope } = caller_with(Scope::Write, parts, collector).await?;
+        Ok(Self { username, scope, found_at })
     }
 }
 
@@ -52,17 +60,17 @@ impl FromRequestParts<Arc<Collector>> for Reader {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, collector: &Arc<Collector>) -> Result<Self, Problem> {
-        caller_with(Scope::Read, parts, collector).await.map(Self)
+        caller_with(Scope::Read, parts, collector).await.map(|caller| Self(caller.username))
     }
 }
 
-async fn caller_with(needed: Scope, parts: &Parts, collector: &Collector) -> Result<Username, Problem> {
+async fn caller_with(needed: Scope, parts: &Parts, collector: &Collector) -> Result<Caller, Problem> {
     let authenticating = tracing::debug_span!(target: TRACED, "authenticate");
     let caller = collector.host.authenticate.caller(parts).instrument(authenticating).await;
     with(needed, caller.map_err(Problem::from)?)
 }
 
-/// Returns the caller's name if the scope is enough.
-fn with(needed: Scope, caller: Caller) -> Result<Username, Problem> {
-    if caller.scope.allows(needed) { Ok(caller.username) } else { Err(Problem::OutOfScope { needed }) }
+/// Returns the caller if the scope is enough.
+fn with(needed: Scope, caller: Caller) -> Result<Caller, Problem> {
+    if caller.scope.allows(needed) { Ok(caller) } else { Err(Problem::OutOfScope { needed }) }
 }

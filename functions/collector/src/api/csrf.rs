@@ -14,7 +14,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use crate::api::{origins::Origins, problem::Problem};
+use crate::{
+    adapters::key,
+    api::{origins::Origins, problem::Problem},
+};
 
 /// A challenge for which no browser has a prompt. RFC 9110 requires a challenge with every 401.
 const WITHOUT_PROMPT: HeaderValue = HeaderValue::from_static("xBasic realm=\"weir\", charset=\"UTF-8\"");
@@ -23,7 +26,11 @@ const WITHOUT_PROMPT: HeaderValue = HeaderValue::from_static("xBasic realm=\"wei
 pub(crate) async fn keep_out(State(origins): State<Arc<Origins>>, request: Request, next: Next) -> Response {
     let headers = request.headers();
     let browser = is_from_a_browser(headers);
-    if browser && *request.method() == Method::POST && !may_post(headers, &origins) {
+    let posts = browser && *request.method() == Method::POST;
+    let brings_a_key = posts && key::is_in_url(request.uri());
+    let may =
+        !posts || if brings_a_key { may_bring_a_key(headers, &origins) } else { may_post(headers, &origins) };
+    if !may {
         return Problem::OriginNotAllowed.into_response();
     }
     let mut answer = next.run(request).await;
@@ -31,6 +38,38 @@ pub(crate) async fn keep_out(State(origins): State<Arc<Origins>>, request: Reque
         answer.headers_mut().insert(header::WWW_AUTHENTICATE, WITHOUT_PROMPT);
     }
     answer
+}
+
+/// The middleware for routes of vendors' clients. A page brings its key in the URL or in the body, where no browser puts one
+/// by itself: then the page's origin alone decides. An `Authorization` may be the browser's own, whatever the method.
+pub(crate) async fn keep_out_of_foreign(
+    State(origins): State<Arc<Origins>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let headers = request.headers();
+    let browser = is_from_a_browser(headers);
+    let has_header = headers.contains_key(header::AUTHORIZATION) && !key::is_in_url(request.uri());
+    let may = if has_header { may_post(headers, &origins) } else { may_bring_a_key(headers, &origins) };
+    if browser && !may {
+        return Problem::OriginNotAllowed.into_response();
+    }
+    let mut answer = next.run(request).await;
+    if browser && answer.status() == StatusCode::UNAUTHORIZED {
+        answer.headers_mut().insert(header::WWW_AUTHENTICATE, WITHOUT_PROMPT);
+    }
+    answer
+}
+
+/// Returns whether a page may send events with a key of its own. A picture's request names no origin.
+fn may_bring_a_key(headers: &HeaderMap, origins: &Origins) -> bool {
+    let is_allowed = |origin| origins.allow(origin) || is_own(origin, headers);
+    let mut named = headers.get_all(header::ORIGIN).iter();
+    match (named.next(), named.next()) {
+        (None, _) => true,
+        (Some(origin), None) => is_allowed(origin),
+        (Some(_), Some(_)) => false,
+    }
 }
 
 /// Returns whether a browser sends the request. `Sec-Fetch-*` comes over https and from this machine only, so a navigation

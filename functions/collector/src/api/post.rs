@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{
     Json,
     body::Body,
-    extract::{Request, State},
+    extract::{FromRequestParts, Request, State},
     http::{HeaderMap, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
@@ -14,11 +14,15 @@ use weir_core::EventType;
 
 use crate::{
     Collector,
+    adapters::{
+        cloudevents::{self, CloudEvents},
+        key, take,
+    },
     api::{caller::Writer, problem::Problem, reason::Reason},
     intake::{
         body::{self, Sent},
         framing::{self, Framed},
-        limits::{Place, Room},
+        limits::{Limits, Place, Room},
         outcome::{ByFate, Outcome},
         store::Prepared,
     },
@@ -28,23 +32,33 @@ use crate::{
 pub(crate) const MAX_EVENTS: usize = 10_000;
 
 /// The permits of a request until its events are stored: its body's share of memory and, for a large body, its place.
-struct Held {
+pub(crate) struct Held {
     _room: Room,
     _place: Option<Place>,
 }
 
 /// `POST /events`: one event or many, of any types.
+///
+/// A beacon has no `Authorization`, as a browser would have to ask the server before it sends one. Its key is in the URL.
 pub(crate) async fn events(
     State(collector): State<Arc<Collector>>,
-    writer: Writer,
     request: Request,
 ) -> Result<Response, Problem> {
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
+    let writer = if key::is_in_url(&parts.uri) {
+        let presented = key::of_head(&mut parts)?;
+        take::writer(&mut parts, &collector, presented).await?
+    } else {
+        Writer::from_request_parts(&mut parts, &collector).await?
+    };
+    if cloudevents::form(&parts.headers).is_some() {
+        return take::take_from(collector, &CloudEvents, writer, parts, body).await;
+    }
     let ndjson = is_ndjson(&parts.headers);
     let (body, held) = whole(&collector, &writer, &parts, body).await?;
     let username = writer.username;
     let (prepared, _held) =
-        aside(&collector, body, held, move |collector, body| match framing::split(body, ndjson) {
+        decoded(&collector, body, held, move |collector, body| match framing::split(body, ndjson) {
             Framed::Events(events) if events.len() > MAX_EVENTS => {
                 Err(Problem::TooManyEvents { limit: MAX_EVENTS })
             }
@@ -69,7 +83,7 @@ pub(crate) async fn typed(
         let event = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body).trim_ascii();
         Ok(collector.prepare(&username, &[event], Some(&event_type)))
     };
-    let (prepared, _held) = aside(&collector, body, held, prepare).await?;
+    let (prepared, _held) = decoded(&collector, body, held, prepare).await?;
     match collector.store(prepared).await.pop() {
         Some(Outcome::Stored { warnings, .. }) if warnings.is_empty() => {
             Ok(Json(json!({"message": "Received"})).into_response())
@@ -93,13 +107,24 @@ async fn whole(
     collector: &Collector,
     writer: &Writer,
     parts: &Parts,
+    sent: Body,
+) -> Result<(Sent, Held), Problem> {
+    let (sent, held) = body(collector, &collector.limits, parts, sent).await?;
+    writer.still(parts, collector).await?;
+    Ok((sent, held))
+}
+
+/// Returns the complete body, once it has its place.
+pub(crate) async fn body(
+    collector: &Collector,
+    limits: &Limits,
+    parts: &Parts,
     body: Body,
 ) -> Result<(Sent, Held), Problem> {
-    let (body, room) = body::read(&collector.limits, &parts.headers, body).await?;
+    let (body, room) = body::read(limits, &parts.headers, body).await?;
     collector.host.observe.body(body.length());
     let is_large = body.is_large(collector.catalog.bytes_checked_at_once());
-    let place = if is_large { Some(collector.limits.place().await?) } else { None };
-    writer.still(parts, collector).await?;
+    let place = if is_large { Some(limits.place().await?) } else { None };
     Ok((body, Held { _room: room, _place: place }))
 }
 
@@ -112,21 +137,32 @@ fn is_ndjson(headers: &HeaderMap) -> bool {
         .contains(&essence.as_str())
 }
 
-/// Decompresses a body and runs the work on it; a large one on a thread for blocking work. The work goes on when its client
-/// disconnects, so the work holds the permits.
-async fn aside(
+/// Decompresses a body and runs the work on it; a large one on a thread for blocking work.
+async fn decoded(
     collector: &Arc<Collector>,
     body: Sent,
     held: Held,
     work: impl FnOnce(&Collector, &[u8]) -> Result<Prepared, Problem> + Send + 'static,
 ) -> Result<(Prepared, Held), Problem> {
-    if !body.is_large(collector.catalog.bytes_checked_at_once()) {
-        return Ok((work(collector, &body.decode()?)?, held));
+    let is_large = body.is_large(collector.catalog.bytes_checked_at_once());
+    aside(collector, is_large, held, move |collector| work(collector, &body.decode()?)).await
+}
+
+/// Runs work on a body; on a large one, on a thread for blocking work. The work goes on when its client disconnects, so the
+/// work holds the permits.
+pub(crate) async fn aside<T: Send + 'static>(
+    collector: &Arc<Collector>,
+    is_large: bool,
+    held: Held,
+    work: impl FnOnce(&Collector) -> Result<T, Problem> + Send + 'static,
+) -> Result<(T, Held), Problem> {
+    if !is_large {
+        return Ok((work(collector)?, held));
     }
     let (collector, span) = (Arc::clone(collector), tracing::Span::current());
-    let work = move || span.in_scope(|| Ok((work(&collector, &body.decode()?)?, held)));
+    let work = move || span.in_scope(|| Ok((work(&collector)?, held)));
     match tokio::task::spawn_blocking(work).await {
-        Ok(prepared) => prepared,
+        Ok(done) => done,
         Err(error) => {
             tracing::error!(%error, "preparing events failed");
             Err(Problem::Internal)
@@ -136,7 +172,7 @@ async fn aside(
 
 /// The answer of `POST /events`: 200 all stored, now or before, 207 some, 422 none valid, 503 none stored that should have
 /// been.
-fn answer(outcomes: &[Outcome]) -> Result<Response, Problem> {
+pub(crate) fn answer(outcomes: &[Outcome]) -> Result<Response, Problem> {
     let events: ByFate<usize> = outcomes.iter().map(Outcome::fate).collect();
     let durable = events.stored + events.duplicates;
     let answer: Map<String, Value> = [

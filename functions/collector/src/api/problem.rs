@@ -23,6 +23,8 @@ pub(crate) enum Problem {
     Unauthorized(NotAuthenticated),
     /// The access key's scope does not allow the request.
     OutOfScope { needed: Scope },
+    /// The access key came outside the `Authorization` header, and may do more than write.
+    KeyMayRead,
     /// The page that posts may not call the API.
     OriginNotAllowed,
     /// There is no such path.
@@ -103,7 +105,7 @@ impl Problem {
                 (StatusCode::TOO_MANY_REQUESTS, "too-many-requests", "Too many requests")
             }
             Self::Unauthorized(_) => (StatusCode::UNAUTHORIZED, "unauthorized", "Credentials needed"),
-            Self::OutOfScope { .. } => {
+            Self::OutOfScope { .. } | Self::KeyMayRead => {
                 (StatusCode::FORBIDDEN, "out-of-scope", "Not allowed with this access key")
             }
             Self::OriginNotAllowed => {
@@ -187,6 +189,9 @@ impl Problem {
                     .to_owned()
             }
             Self::OutOfScope { needed } => format!("This needs an access key with the scope {needed}."),
+            Self::KeyMayRead => "Outside the Authorization header, an access key with the scope write is needed: one that can \
+                                 do nothing else."
+                .to_owned(),
             Self::OriginNotAllowed => "A page posts events with fetch, an Authorization of its own, and from an \
                                        origin that the server allows (--allow-origins)."
                 .to_owned(),

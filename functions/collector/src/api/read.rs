@@ -97,8 +97,9 @@ pub(crate) async fn all(
 ) -> Result<Response, Problem> {
     let totals = Totals::read(&collector, &username).await?;
     collector.host.observe.drift(&totals.drift());
-    let types: Vec<Value> =
-        collector.catalog.iter().map(|definition| totals.of(definition.event_type())).collect();
+    let is_used = |one: &EventType| totals.live.contains_key(one) || totals.settled.contains_key(one);
+    let shown = collector.catalog.iter().filter(|one| !one.is_general() || is_used(one.event_type()));
+    let types: Vec<Value> = shown.map(|definition| totals.of(definition.event_type())).collect();
     // Types of an earlier catalog.
     let others = totals
         .live

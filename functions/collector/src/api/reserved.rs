@@ -5,6 +5,8 @@ use weir_core::{
     catalog::{CatalogError, Definition},
 };
 
+use crate::{adapters::key, api::routes};
+
 /// First segments that the API itself uses, now or in a version to come.
 const RESERVED: [&str; 11] = [
     "admin",
@@ -28,6 +30,9 @@ pub fn check_routes(catalog: &Catalog) -> Result<(), CatalogError> {
         if RESERVED.contains(&first) {
             let rule = format!("must not begin with /{first}, which the API itself uses");
             return Err(definition.refused_route(&rule));
+        }
+        if routes::client_routes().any(|(_, path)| path == route) || route.starts_with(key::BELOW) {
+            return Err(definition.refused_route("is where clients of other vendors send to"));
         }
         if route.ends_with("/count") {
             return Err(definition.refused_route("must not end in /count, which is where counts are read"));

@@ -20,7 +20,7 @@ use crate::{
         csrf, etag,
         origins::Origins,
         problem::Problem,
-        routes::{Access, FIXED, of_a_type},
+        routes::{self, Access, FIXED, of_a_type},
     },
     host::{
         leftover,
@@ -35,7 +35,9 @@ pub fn router(collector: Collector, origins: &Origins) -> Router {
         middleware::from_fn_with_state(Arc::new(origins.clone()), csrf::keep_out),
         middleware::from_fn(etag::keep_private),
     ));
-    let router = with_routes(users, &collector.catalog, Access::Open)
+    let foreign = routes::foreign(Router::new())
+        .route_layer(middleware::from_fn_with_state(Arc::new(origins.clone()), csrf::keep_out_of_foreign));
+    let router = with_routes(users.merge(foreign), &collector.catalog, Access::Open)
         .fallback(async || Problem::NotFound)
         .method_not_allowed_fallback(async || Problem::MethodNotAllowed)
         .with_state(Arc::new(collector))

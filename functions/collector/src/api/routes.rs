@@ -3,6 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use axum::{
+    Router,
     extract::{Request, State},
     http::header,
     routing::{MethodRouter, get, post},
@@ -12,6 +13,7 @@ use weir_core::{Catalog, catalog::Definition};
 
 use crate::{
     Collector,
+    adapters::{PROTOCOLS, take},
     api::{
         answers,
         caller::{Reader, Writer},
@@ -53,7 +55,7 @@ use Access::{Open, Users};
 use Method::{Get, Post};
 
 /// The routes that do not depend on the catalog.
-pub(crate) const FIXED: [Route<Catalog>; 19] = [
+pub(crate) const FIXED: [Route<Catalog>; 21] = [
     route(Post, "/events", Users, |_| post(post::events), Some(openapi::post_events)),
     route(Get, "/counts", Users, |_| get(read::all), Some(openapi::get_counts)),
     route(Get, "/counts/{event_type}", Users, |_| get(read::one), Some(openapi::get_count)),
@@ -64,6 +66,20 @@ pub(crate) const FIXED: [Route<Catalog>; 19] = [
     // Public ones need no credentials: the handler asks for them where they are needed.
     route(Get, "/answers/{answer}", Users, |_| get(answers::read), Some(described::get_answer)),
     route(Get, "/answers/{answer}/{*path}", Users, |_| get(answers::read), Some(described::get_answer_below)),
+    route(
+        Get,
+        "/answers/public/{answer}",
+        Open,
+        |_| get(answers::read_public),
+        Some(described::get_public_answer),
+    ),
+    route(
+        Get,
+        "/answers/public/{answer}/{*path}",
+        Open,
+        |_| get(answers::read_public),
+        Some(described::get_public_answer_below),
+    ),
     route(Post, "/map/{function}", Users, |_| post(map::start), Some(runs::post_map)),
     route(Get, "/map/runs/{run}", Users, |_| get(map::read), Some(runs::get_run)),
     route(Get, "/map/runs/{run}/result", Users, |_| get(map::result), Some(runs::get_result)),
@@ -75,6 +91,9 @@ pub(crate) const FIXED: [Route<Catalog>; 19] = [
     route(Get, "/docs/{file}", Open, |_| get(docs::beside), None),
     route(Get, "/weir.js", Open, |_| get(script::weir_js), Some(open::get_script)),
 ];
+
+/// The beginning of a path that has a key: `adapters/key.rs`.
+const WITH_KEY: &str = "/k/{key}";
 
 /// The routes of each event type, below its own.
 const OF_A_TYPE: [Route<Definition>; 2] = [
@@ -170,4 +189,31 @@ fn openapi_json() -> MethodRouter<Arc<Collector>> {
         let document = document.get_or_init(|| openapi::text(catalog, operations(catalog))).clone();
         ([(header::CONTENT_TYPE, "application/json")], document)
     })
+}
+
+/// Adds the routes of vendors' clients, each below a key too.
+pub(crate) fn foreign(router: Router<Arc<Collector>>) -> Router<Arc<Collector>> {
+    // What `weir.js` sends.
+    let mut router = router.route(&format!("{WITH_KEY}/events"), post(post::events));
+    for protocol in PROTOCOLS {
+        for (method, path) in protocol.routes() {
+            for path in [(*path).to_owned(), format!("{WITH_KEY}{path}")] {
+                let take = async move |State(collector): State<Arc<Collector>>, request: Request| {
+                    take::take(collector, protocol, request).await
+                };
+                router = match method {
+                    Get => router.route(&path, get(take)),
+                    Post => router.route(&path, post(take)),
+                };
+            }
+        }
+    }
+    router
+}
+
+/// Returns the methods and paths of vendors' clients, each of which is below `/k/USER:SECRET` too. They need an access key that
+/// may be in the URL or in the body, so no authorizer before the API can check it.
+pub fn client_routes() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let all = PROTOCOLS.iter().flat_map(|protocol| protocol.routes());
+    all.map(|(method, path)| (if *method == Get { "GET" } else { "POST" }, *path))
 }

@@ -39,7 +39,7 @@ use crate::{
     intake::body::{CompressedAsText, is_compressed},
     tidy,
 };
-use verdict::Verdict;
+use verdict::{Address, Verdict};
 
 pub use verdict::GatewayAuthentication;
 
@@ -141,6 +141,10 @@ fn normalise(mut event: Value) -> Result<(LambdaRequest, Request<Body>), Gateway
     }
     headers.remove(HOST);
     aside.extensions_mut().insert(Verdict::of(&context["authorizer"]));
+    let address = if is_v2 { &context["http"]["sourceIp"] } else { &context["identity"]["sourceIp"] };
+    if let Some(address) = address.as_str().and_then(|address| address.parse().ok()) {
+        aside.extensions_mut().insert(Address(address));
+    }
     if let Some(id) = context["requestId"].as_str().and_then(RequestId::of_host) {
         aside.extensions_mut().insert(id);
     }

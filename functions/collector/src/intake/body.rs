@@ -42,6 +42,9 @@ enum Encoding {
 /// From this size on, a body takes milliseconds of work.
 const LARGE: usize = 64 * 1024;
 
+/// The first bytes of gzip. Clients of other vendors send it without an announced encoding.
+pub(crate) const GZIP: &[u8] = b"\x1f\x8b";
+
 /// A body as it was sent.
 #[derive(Debug)]
 pub(crate) struct Sent {
@@ -53,7 +56,9 @@ impl Sent {
     /// Returns whether the body takes time and memory to process: it is large, or may decompress to much, or has more bytes
     /// than `at_once`, the number that is quickly checked.
     pub(crate) fn is_large(&self, at_once: usize) -> bool {
-        self.encoding != Encoding::Identity || self.bytes.len() >= LARGE.min(at_once)
+        self.encoding != Encoding::Identity
+            || self.bytes.starts_with(GZIP)
+            || self.bytes.len() >= LARGE.min(at_once)
     }
 
     /// Returns the number of bytes sent.
@@ -145,6 +150,11 @@ fn encoding(headers: &HeaderMap) -> Result<Encoding, Problem> {
     Ok(found)
 }
 
+/// Decompresses gzip that a protocol has inside its body, within the limit of every body.
+pub(crate) fn gunzip(bytes: &[u8]) -> Result<Bytes, Problem> {
+    decompress(flate2::read::MultiGzDecoder::new(bytes), "gzip")
+}
+
 fn decompress(decoder: impl Read, encoding: &'static str) -> Result<Bytes, Problem> {
     let mut bytes = Vec::new();
     let read = decoder.take(MAX_DECOMPRESSED as u64 + 1).read_to_end(&mut bytes);
@@ -188,6 +198,13 @@ mod tests {
             let answer = read(&headers(&[name]), Body::from(bomb)).await.unwrap().0.decode();
             assert!(matches!(answer, Err(Problem::BodyTooLarge { decompressed: true, .. })), "{name}");
         }
+    }
+
+    #[tokio::test]
+    async fn gzip_that_is_not_announced_waits_for_the_place_of_a_large_body() {
+        let (sent, _room) = read(&headers(&[]), Body::from(&b"\x1f\x8b\x08"[..])).await.unwrap();
+        assert!(sent.is_large(usize::MAX));
+        assert!(matches!(gunzip(b"\x1f\x8b\x08"), Err(Problem::UndecodableBody { .. })));
     }
 
     #[tokio::test]

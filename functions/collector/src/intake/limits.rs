@@ -21,25 +21,45 @@ const AT_ONCE: usize = 4;
 /// The number of large bodies, with the waiting ones: some seconds' worth. Any more are refused, to be retried.
 const ADMITTED: usize = AT_ONCE + 128;
 
+/// The same for bodies of strangers: a key that is in the body is checked once it was read. They have limits of their own, so
+/// that strangers hold up no client with a key in its head.
+const ROOM_FOR_STRANGERS: usize = 16 * MAX_SENT;
+const STRANGERS_AT_ONCE: usize = 2;
+const STRANGERS_ADMITTED: usize = STRANGERS_AT_ONCE + 64;
+
 /// Limits on the bodies in memory. Clones share them, so a process has one.
 #[derive(Debug, Clone)]
 pub struct Limits {
     room: Arc<Semaphore>,
     admitted: Arc<Semaphore>,
     at_once: Arc<Semaphore>,
+    strangers: Option<Arc<Limits>>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self::of_bytes(ROOM)
+        let semaphore = |permits| Arc::new(Semaphore::new(permits));
+        let strangers = Self {
+            room: semaphore(ROOM_FOR_STRANGERS),
+            admitted: semaphore(STRANGERS_ADMITTED),
+            at_once: semaphore(STRANGERS_AT_ONCE),
+            strangers: None,
+        };
+        Self { strangers: Some(Arc::new(strangers)), ..Self::of_bytes(ROOM) }
     }
 }
 
 impl Limits {
-    /// Returns limits with room for this many bytes of bodies.
+    /// Returns limits with room for this many bytes of bodies, and none of their own for strangers.
     pub(crate) fn of_bytes(bytes: usize) -> Self {
         let semaphore = |permits| Arc::new(Semaphore::new(permits));
-        Self { room: semaphore(bytes), admitted: semaphore(ADMITTED), at_once: semaphore(AT_ONCE) }
+        let (admitted, at_once) = (semaphore(ADMITTED), semaphore(AT_ONCE));
+        Self { room: semaphore(bytes), admitted, at_once, strangers: None }
+    }
+
+    /// Returns the limits on bodies whose sender is not known yet.
+    pub(crate) fn of_strangers(&self) -> &Self {
+        self.strangers.as_deref().unwrap_or(self)
     }
 
     /// Returns the number of large bodies that wait for their turn.
@@ -94,4 +114,21 @@ impl Room {
 pub(crate) struct Place {
     _admitted: OwnedSemaphorePermit,
     _turn: OwnedSemaphorePermit,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn strangers_use_up_their_own_room_and_places_and_no_others() {
+        let limits = Limits::default();
+        let strangers = limits.of_strangers();
+        let mut room = strangers.room();
+        room.grow(ROOM_FOR_STRANGERS).unwrap();
+        assert!(strangers.room().grow(1).is_err());
+        assert!(limits.room().grow(ROOM).is_ok());
+        let _places = [strangers.place().await.unwrap(), strangers.place().await.unwrap()];
+        assert!(limits.place().await.is_ok());
+    }
 }

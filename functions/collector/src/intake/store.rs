@@ -28,6 +28,13 @@ pub(crate) struct Prepared {
     verdicts: Vec<Verdict>,
 }
 
+impl Prepared {
+    /// Returns the number of events.
+    pub(crate) fn len(&self) -> usize {
+        self.verdicts.len()
+    }
+}
+
 #[derive(Debug)]
 enum Verdict {
     Valid {

@@ -40,17 +40,48 @@ pub(crate) fn get_answers(_: &Catalog) -> Value {
 
 /// Describes `GET /answers/{answer}`.
 pub(crate) fn get_answer(_: &Catalog) -> Value {
-    operation("answer", "Read an answer that has no path", &[])
+    of_users(operation("answer", "Read an answer that has no path", &[]))
 }
 
 /// Describes `GET /answers/{answer}/{path}`.
 pub(crate) fn get_answer_below(_: &Catalog) -> Value {
-    let path = json!({
+    of_users(operation("answer_below", "Read an answer below a path", &[path()]))
+}
+
+/// Describes `GET /answers/public/{answer}`.
+pub(crate) fn get_public_answer(_: &Catalog) -> Value {
+    public(operation("public_answer", "Read a public answer that has no path", &[]))
+}
+
+/// Describes `GET /answers/public/{answer}/{path}`.
+pub(crate) fn get_public_answer_below(_: &Catalog) -> Value {
+    public(operation("public_answer_below", "Read a public answer below a path", &[path()]))
+}
+
+fn path() -> Value {
+    json!({
         "name": "path", "in": "path", "required": true,
         "description": "A value for each column of the answer's path, with a slash between them; %2F is a slash in a value.",
         "schema": {"type": "string", "minLength": 1, "examples": ["2026-11"]},
-    });
-    operation("answer_below", "Read an answer below a path", &[path])
+    })
+}
+
+const ROWS: &str = "The columns of the answer's slot, as parameters of the query, name one row; without them it is all rows.";
+
+fn of_users(mut operation: Value) -> Value {
+    operation["description"] = json!(format!(
+        "{ROWS} Public answers need no credentials. In others users find the rows of their own."
+    ));
+    operation["security"] = json!([{}, {"basic": []}]);
+    operation
+}
+
+fn public(mut operation: Value) -> Value {
+    operation["description"] = json!(format!("{ROWS} Only public answers are here."));
+    if let Some(responses) = operation["responses"].as_object_mut() {
+        responses.retain(|status, _| status != "401" && status != "403");
+    }
+    operation
 }
 
 fn operation(id: &str, summary: &str, parameters: &[Value]) -> Value {
@@ -69,10 +100,7 @@ fn operation(id: &str, summary: &str, parameters: &[Value]) -> Value {
     let parameters: Vec<&Value> = [&name].into_iter().chain(parameters).collect();
     json!({
         "summary": summary,
-        "description": "The columns of the answer's slot, as parameters of the query, name one row; without them it is all \
-            rows. Public answers need no credentials. In others users find the rows of their own.",
         "operationId": id,
-        "security": [{}, {"basic": []}],
         "parameters": parameters,
         "responses": responses,
     })

@@ -1,13 +1,19 @@
-//! The verdict of API Gateway's authorizer: who is calling, as a request's event tells it.
+//! The verdict of API Gateway's authorizer: who is calling, as a request's event tells it. Routes of vendors' clients have no
+//! authorizer, which sees no body: there the collector checks the key that it found itself.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use async_trait::async_trait;
-use axum::http::request::Parts;
+use authorizer::{Authorizer, Refusal};
+use axum::http::{header, request::Parts};
 use serde_json::Value;
 use weir_core::{Clock, Timestamp, Username, users::Scope};
 
-use crate::{Authenticate, Caller, NotAuthenticated};
+use crate::{Authenticate, Caller, NotAuthenticated, adapters::key::Found};
+
+/// The client's address, as API Gateway tells it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Address(pub(super) IpAddr);
 
 /// The verdict of API Gateway's authorizer on the caller.
 #[derive(Clone)]
@@ -34,19 +40,43 @@ struct Granted {
 #[derive(Clone)]
 pub struct GatewayAuthentication {
     clock: Arc<dyn Clock>,
+    authorizer: Option<Arc<Authorizer>>,
 }
 
 impl GatewayAuthentication {
     /// Takes the clock that decides whether an access key has expired.
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock }
+        Self { clock, authorizer: None }
+    }
+
+    /// Checks the keys that the API itself finds in requests, by the authorizer's own library.
+    #[must_use]
+    pub fn checking_keys(self, authorizer: Authorizer) -> Self {
+        Self { authorizer: Some(Arc::new(authorizer)), ..self }
+    }
+
+    /// Returns the caller with the key that the API found in the request.
+    async fn with_key(&self, request: &Parts) -> Result<Caller, NotAuthenticated> {
+        let header = request.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let authorizer = self.authorizer.as_ref().ok_or(NotAuthenticated::Refused)?;
+        let address = request.extensions.get().map(|Address(address)| *address);
+        match authorizer.authorize_from(address, header).await {
+            Ok(grant) => Ok(Caller { username: grant.username, scope: grant.scope }),
+            Err(Refusal::NoCredentials) => Err(NotAuthenticated::NoCredentials),
+            Err(Refusal::Malformed(_) | Refusal::Wrong) => Err(NotAuthenticated::Refused),
+            Err(Refusal::TooMany { retry_after }) => Err(NotAuthenticated::TooManyFailures { retry_after }),
+            Err(Refusal::Unavailable(error)) => Err(NotAuthenticated::Unavailable(error)),
+        }
     }
 }
 
 #[async_trait]
 impl Authenticate for GatewayAuthentication {
     async fn caller(&self, request: &Parts) -> Result<Caller, NotAuthenticated> {
+        if request.extensions.get::<Found>().is_some() {
+            return self.with_key(request).await;
+        }
         let Some(Verdict(verdict)) = request.extensions.get() else {
             return Err(NotAuthenticated::NoCredentials);
         };

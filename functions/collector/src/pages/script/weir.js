@@ -1,10 +1,10 @@
 // Sends a page's events: <script src="https://…/weir.js" data-key="USER:SECRET"></script>, with a key that may only
-// write, and then weir.track("button_click", { session_id: "s1", button_id: "abc" }).
+// write, and then weir.track("button_click", { session_id: "s1", button_id: "abc" }), and weir.page() for a page view.
+// The key is in the URL: a browser asks the server before it sends an Authorization, and a page that is left gets no answer.
 ((script) => {
-  const url = new URL("events", script.src);
-  const headers = { authorization: "Basic " + btoa(script.dataset.key) };
+  const url = new URL("k/" + encodeURIComponent(script.dataset.key) + "/events", script.src);
   const queue = [];
-  let timer, told, wait = 1e3, alive = 0, most = 2e4;
+  let timer, told, gone, session, wait = 1e3, alive = 0, most = 2e4;
   const bytes = (text) => new Blob([text]).size;
   const warn = (...said) => console.warn("weir", ...said);
 
@@ -15,7 +15,10 @@
     let batch = [], size = 0;
     while (queue[0] && size < limit) size += bytes(batch[batch.push(queue.shift()) - 1]) + 1;
     if (!size) return;
-    const post = (keepalive) => fetch(url, { method: "POST", headers, body: batch.join("\n"), keepalive });
+    const body = batch.join("\n");
+    // Where a request cannot outlive its page, a beacon can. Its answer cannot be read.
+    if (gone && !("keepalive" in Request.prototype) && navigator.sendBeacon(url, body)) return;
+    const post = (keepalive) => fetch(url, { method: "POST", body, keepalive });
     // Of all that is under way so, browsers let 64 KiB outlive the page. What they refuse is sent once without.
     const held = alive + size < 6e4 && size;
     alive += held;
@@ -44,14 +47,27 @@
   const all = () => {
     while (queue[0]) send(2e4);
   };
-  addEventListener("pagehide", all);
+  addEventListener("pagehide", () => {
+    gone = 1;
+    all();
+    gone = 0;
+  });
   addEventListener("visibilitychange", () => document.hidden && all());
+
+  const id = () => [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(36)).join("");
+  // A visit is as long as its tab. A browser may refuse to store it.
+  const visit = () => {
+    try {
+      return (sessionStorage.weir ||= id());
+    } catch {
+      return (session ||= id());
+    }
+  };
 
   window.weir = {
     track(event_type, fields) {
-      const event_id = [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(36)).join("");
       try {
-        const event = JSON.stringify({ event_id, event_type, occurred_at: Date.now(), ...fields });
+        const event = JSON.stringify({ event_id: id(), event_type, occurred_at: Date.now(), ...fields });
         // No event is larger than 256 KiB.
         bytes(event) > 2 ** 18 ? warn("too large", event) : queue.push(event);
       } catch (error) {
@@ -59,6 +75,10 @@
       }
       if (queue.length > 1e3) queue.shift();
       timer ||= setTimeout(send, 1e3);
+    },
+    page(fields) {
+      const referral_url = document.referrer || undefined;
+      this.track("page_view", { url: location.href, session_id: visit(), referral_url, ...fields });
     },
   };
 })(document.currentScript);

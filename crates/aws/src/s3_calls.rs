@@ -1,0 +1,217 @@
+//! Calls of S3 for the objects of one bucket, without the SDK's client for S3.
+//!
+//! That client would not fit the collector's package (4 MB). So the calls are made of the parts that the SDK's clients are made
+//! of: its signer, its retries, its time limits and its HTTP client. The keys of objects are of characters that need no escape
+//! in a URL.
+
+use std::ops::Range;
+
+use aws_config::{BehaviorVersion, SdkConfig, retry::RetryConfig};
+use aws_runtime::auth::{
+    SigV4OperationSigningConfig, SigningOptions,
+    sigv4::{SCHEME_ID, SigV4AuthScheme},
+};
+use aws_smithy_runtime::client::{
+    orchestrator::operation::Operation,
+    retries::classifiers::{HttpStatusCodeClassifier, TransientErrorClassifier},
+};
+use aws_smithy_runtime_api::{
+    box_error::BoxError,
+    client::{
+        auth::{AuthSchemeOptionResolverParams, static_resolver::StaticAuthSchemeOptionResolver},
+        identity::SharedIdentityResolver,
+        orchestrator::{HttpRequest, HttpResponse, OrchestratorError},
+        result::SdkError,
+        runtime_components::RuntimeComponentsBuilder,
+        runtime_plugin::StaticRuntimePlugin,
+    },
+};
+use aws_smithy_types::{body::SdkBody, config_bag::Layer, error::ErrorMetadata, timeout::TimeoutConfig};
+use bytes::Bytes;
+use weir_core::ports::PortError;
+
+use crate::errors::port_error;
+
+/// A call of S3.
+#[derive(Debug)]
+pub(crate) struct Call {
+    method: &'static str,
+    /// The object's key, or the query of a call for the bucket.
+    target: String,
+    range: Option<Range<u64>>,
+    content: Bytes,
+}
+
+impl Call {
+    fn new(method: &'static str, target: &str) -> Self {
+        Self { method, target: target.to_owned(), range: None, content: Bytes::new() }
+    }
+
+    /// Puts an object.
+    pub(crate) fn put(key: &str, content: Bytes) -> Self {
+        Self { content, ..Self::new("PUT", key) }
+    }
+
+    /// Reads an object.
+    pub(crate) fn get(key: &str) -> Self {
+        Self::new("GET", key)
+    }
+
+    /// Reads some bytes of an object, one at least.
+    pub(crate) fn get_range(key: &str, range: Range<u64>) -> Self {
+        Self { range: Some(range), ..Self::new("GET", key) }
+    }
+
+    /// Removes an object.
+    pub(crate) fn delete(key: &str) -> Self {
+        Self::new("DELETE", key)
+    }
+
+    /// Lists the folders below a prefix, behind the key `after` if there is one.
+    pub(crate) fn list_folders(prefix: &str, after: Option<&str>) -> Self {
+        let escaped = |key: &str| key.replace('/', "%2F");
+        let mut query = format!("?delimiter=%2F&list-type=2&prefix={}", escaped(prefix));
+        if let Some(after) = after {
+            query += &format!("&start-after={}", escaped(after));
+        }
+        Self::new("GET", &query)
+    }
+}
+
+/// A bucket.
+#[derive(Clone)]
+pub(crate) struct S3Calls(Operation<Call, Bytes, ErrorMetadata>);
+
+impl S3Calls {
+    pub(crate) fn new(config: &SdkConfig, bucket: &str) -> Self {
+        // An endpoint other than S3's own has no host name for each bucket.
+        let (endpoint, folder) = match (config.endpoint_url(), config.region().map_or("", |it| it.as_ref())) {
+            (Some(endpoint), _) => (endpoint.trim_end_matches('/').to_owned(), format!("/{bucket}")),
+            (None, region) => {
+                let domain = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
+                (format!("https://{bucket}.s3.{region}.{domain}"), String::new())
+            }
+        };
+        let mut calls = Operation::builder()
+            .service_name("S3")
+            .operation_name("Object")
+            .behavior_version(config.behavior_version().unwrap_or_else(BehaviorVersion::latest))
+            .endpoint_url(&endpoint)
+            .standard_retry(&config.retry_config().cloned().unwrap_or_else(RetryConfig::standard))
+            .retry_classifier(TransientErrorClassifier::<ErrorMetadata>::new())
+            .retry_classifier(HttpStatusCodeClassifier::default())
+            .timeout_config(
+                config.timeout_config().cloned().unwrap_or_else(|| TimeoutConfig::builder().build()),
+            )
+            .with_connection_poisoning()
+            .runtime_plugin(signing(config));
+        if let Some(client) = config.http_client() {
+            calls = calls.http_client(client);
+        }
+        if let Some(sleep) = config.sleep_impl() {
+            calls = calls.sleep_impl(sleep);
+        }
+        if let Some(time) = config.time_source() {
+            calls = calls.time_source(time);
+        }
+        let calls = calls.serializer(move |call: Call| request(&folder, call)).deserializer(content).build();
+        Self(calls)
+    }
+
+    /// Makes a call; returns the content of its answer.
+    pub(crate) async fn invoke(&self, call: Call) -> Result<Bytes, SdkError<ErrorMetadata, HttpResponse>> {
+        self.0.invoke(call).await
+    }
+
+    /// Reads an object, or a part of it; `None` if the object does not exist.
+    pub(crate) async fn find(&self, call: Call, what: &'static str) -> Result<Option<Bytes>, PortError> {
+        self.unless(&["NoSuchKey"], call, what).await
+    }
+
+    /// Reads an object whose name comes from a client; `None` if it does not exist, or may not be read. Without the right to
+    /// list the whole bucket, S3 may say one for the other, and no client can be let make an error of each.
+    pub(crate) async fn find_named(
+        &self,
+        call: Call,
+        what: &'static str,
+    ) -> Result<Option<Bytes>, PortError> {
+        self.unless(&["NoSuchKey", "AccessDenied"], call, what).await
+    }
+
+    async fn unless(
+        &self,
+        codes: &[&str],
+        call: Call,
+        what: &'static str,
+    ) -> Result<Option<Bytes>, PortError> {
+        match self.invoke(call).await {
+            Ok(content) => Ok(Some(content)),
+            Err(SdkError::ServiceError(answer))
+                if answer.err().code().is_some_and(|it| codes.contains(&it)) =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(port_error(what, &error)),
+        }
+    }
+}
+
+/// Signs calls as S3 wants it.
+fn signing(config: &SdkConfig) -> StaticRuntimePlugin {
+    let mut signing_options = SigningOptions::default();
+    signing_options.double_uri_encode = false;
+    signing_options.content_sha256_header = true;
+    signing_options.normalize_uri_path = false;
+    let signing = SigV4OperationSigningConfig {
+        region: config.region().cloned().map(Into::into),
+        region_set: None,
+        name: Some("s3".into()),
+        signing_options,
+    };
+    let mut layer = Layer::new("signing");
+    layer.store_put(signing);
+    layer.store_put(AuthSchemeOptionResolverParams::new(()));
+    let mut components = RuntimeComponentsBuilder::new("signing")
+        .with_auth_scheme(SigV4AuthScheme::new())
+        .with_auth_scheme_option_resolver(Some(StaticAuthSchemeOptionResolver::new(vec![SCHEME_ID])));
+    if let Some(credentials) = config.credentials_provider() {
+        components.set_identity_resolver(SCHEME_ID, SharedIdentityResolver::new(credentials));
+    }
+    StaticRuntimePlugin::new().with_config(layer.freeze()).with_runtime_components(components)
+}
+
+fn request(folder: &str, Call { method, target, range, content }: Call) -> Result<HttpRequest, BoxError> {
+    let length = content.len();
+    let mut request = HttpRequest::new(SdkBody::from(content));
+    request.set_method(method)?;
+    request.set_uri(format!("{folder}/{target}"))?;
+    if method == "PUT" {
+        request.headers_mut().insert("content-length", length.to_string());
+        request.headers_mut().insert("content-type", "application/json");
+    }
+    if let Some(Range { start, end }) = range {
+        request.headers_mut().insert("range", format!("bytes={start}-{}", end.saturating_sub(1)));
+    }
+    Ok(request)
+}
+
+/// Returns the content of an answer, or the code of an error.
+fn content(answer: &HttpResponse) -> Result<Bytes, OrchestratorError<ErrorMetadata>> {
+    let body = answer.body().bytes().unwrap_or_default();
+    if answer.status().is_success() {
+        return Ok(Bytes::copy_from_slice(body));
+    }
+    let text = String::from_utf8_lossy(body);
+    let member = |name: &str| {
+        let (_, rest) = text.split_once(&format!("<{name}>"))?;
+        Some(rest.split_once('<')?.0.to_owned())
+    };
+    let mut error = ErrorMetadata::builder();
+    if let Some(code) = member("Code") {
+        error = error.code(code);
+    }
+    if let Some(message) = member("Message") {
+        error = error.message(message);
+    }
+    Err(OrchestratorError::operation(error.build()))
+}
