@@ -1,18 +1,21 @@
 //! The engine on AWS, configured by the environment: the stack's outputs print these variables. `cached_grants` clears API
-//! Gateway's cache.
+//! Gateway's cache; `executions` runs the stack's state machine; `signed` calls services without an SDK client.
 
 mod cached_grants;
+mod executions;
+mod signed;
 
 use std::{collections::BTreeMap, env, num::NonZeroU16, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use weir_aws::{
-    Aws, Batching, Calls, DynamoCounts, DynamoLatest, DynamoUsers, Names, S3AnswersAdmin, S3Lake,
+    Aws, Batching, Calls, DynamoCounts, DynamoLatest, DynamoUsers, Names, S3AnswersAdmin, S3Files, S3Lake,
     S3Quarantine, S3Raw,
 };
 use weir_core::ports::Ports;
 
 pub(crate) use cached_grants::CachedGrants;
+pub(crate) use executions::{Execution, Executions};
 
 /// How long storing events is retried before the client is asked to retry.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(8);
@@ -121,6 +124,26 @@ pub(crate) struct Queries {
 pub(crate) async fn queries() -> Result<Queries> {
     let (workgroup, database) = (name("WEIR_WORKGROUP")?, database()?);
     Ok(Queries { aws: Aws::from_env().await, workgroup, database })
+}
+
+/// Where functions are mapped over objects.
+pub(crate) struct Mapping {
+    /// The files of functions and runs.
+    pub(crate) files: S3Files,
+    pub(crate) executions: Executions,
+    pub(crate) lake: S3Lake,
+    pub(crate) lake_bucket: String,
+}
+
+pub(crate) async fn mapping() -> Result<Mapping> {
+    let (machine, raw, lake_bucket) =
+        (name("WEIR_MAP_MACHINE")?, name("WEIR_RAW_BUCKET")?, name("WEIR_LAKE_BUCKET")?);
+    if truth("WEIR_BUCKET_PER_USER")? {
+        bail!("functions are mapped over the stack's own lake: with BucketPerUser, use Athena");
+    }
+    let aws = Aws::from_env().await;
+    let (files, lake) = (aws.files(&raw), aws.lake(&lake_bucket, false));
+    Ok(Mapping { files, executions: Executions::new(aws, machine), lake, lake_bucket })
 }
 
 fn name(variable: &str) -> Result<String> {

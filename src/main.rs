@@ -91,7 +91,7 @@ fn main() -> ExitCode {
             Command::Counts(counts) => counts::run(&counts).await,
             Command::Latest(latest) => latest::run(&latest).await,
             #[cfg(unix)]
-            Command::Function(command) => map::function(command),
+            Command::Function(command) => map::function(command).await,
             #[cfg(unix)]
             Command::Map(args) => map::run(args).await,
             Command::Completions { shell } => completions::print(shell),

@@ -50,6 +50,9 @@ const CREDENTIALS_CACHED: Duration = Duration::from_secs(5);
 /// Grace period for requests in flight after the signal to stop.
 const LAST_REQUESTS: Duration = Duration::from_secs(10);
 
+/// Grace period for runs of functions, whose commands are ended.
+const LAST_RUNS: Duration = Duration::from_secs(3);
+
 /// Grace period for filing after that. A full disk must not keep the server from ending, and nothing is lost by stopping.
 const LAST_FILING: Duration = Duration::from_secs(30);
 
@@ -57,8 +60,9 @@ const LAST_FILING: Duration = Duration::from_secs(30);
 const LAST_TRACES: Duration = Duration::from_secs(2);
 
 /// The sum of these plus some slack: by then a stopping server has ended, even if something is stuck.
-const LIMIT: Duration =
-    Duration::from_secs(LAST_REQUESTS.as_secs() + LAST_FILING.as_secs() + LAST_TRACES.as_secs() + 3);
+const LIMIT: Duration = Duration::from_secs(
+    LAST_REQUESTS.as_secs() + LAST_RUNS.as_secs() + LAST_FILING.as_secs() + LAST_TRACES.as_secs() + 3,
+);
 
 /// Maximum concurrent connections to a separate metrics address.
 const METRICS_CONNECTIONS: usize = 16;
@@ -107,7 +111,14 @@ async fn embedded(catalog: Arc<Catalog>, args: ServeArgs) -> Result<ExitCode> {
     let schedule = Schedule::start(&args, &catalog, Arc::new(SystemClock))?;
     let limits = Limits::default();
     let metrics = Metrics::new(&catalog, Some(&engine), None, limits.clone(), clock.clone());
-    let host = host(Arc::new(engine.users()), &args, &metrics, clock);
+    #[cfg_attr(not(unix), expect(unused_mut, reason = "functions run on Unix only"))]
+    let mut host = host(Arc::new(engine.users()), &args, &metrics, clock);
+    #[cfg(unix)]
+    let runs = runs(&engine, &args);
+    #[cfg(unix)]
+    if let Some(runs) = &runs {
+        host.runs = runs.clone();
+    }
     let collector = Collector { catalog, ports: engine.ports(), host, limits };
     let filing = Filing::start(engine.clone(), deliveries, metrics.filing.clone())?;
     let signals = serve(
@@ -122,6 +133,10 @@ async fn embedded(catalog: Arc<Catalog>, args: ServeArgs) -> Result<ExitCode> {
     .await;
 
     drop(schedule);
+    #[cfg(unix)]
+    if let Some(runs) = runs {
+        runs.stop(LAST_RUNS).await;
+    }
     // From here on no new events come in. Acknowledged ones are durable, and are now filed too, if possible.
     let file_the_rest = async {
         engine.stop().await?;
@@ -135,6 +150,20 @@ async fn embedded(catalog: Arc<Catalog>, args: ServeArgs) -> Result<ExitCode> {
     }
     signals.abort();
     Ok(ExitCode::SUCCESS)
+}
+
+/// Offers the operator's functions to clients, unless there may be no runs.
+#[cfg(unix)]
+fn runs(engine: &Embedded, args: &ServeArgs) -> Option<Arc<crate::map::FunctionRuns>> {
+    if args.map_runs == 0 {
+        return None;
+    }
+    let (_, lake, _) = engine.folders();
+    let (engine, kept_free) = (engine.clone(), args.keep_free);
+    let has_room = move || engine.free_space().is_none_or(|free| free >= kept_free);
+    let (lake, clock, most) = (Arc::new(lake), Arc::new(SystemClock), args.map_runs.into());
+    let runs = crate::map::FunctionRuns::start(&args.place.data, lake, clock, most, has_room);
+    Some(Arc::new(runs))
 }
 
 /// Runs the authorizer and the collector only: on AWS, the fan-out function files batches. Concurrent requests share AWS
@@ -178,6 +207,7 @@ fn host(users: Arc<dyn Users>, args: &ServeArgs, metrics: &Arc<Metrics>, clock: 
         observe: metrics.clone(),
         clock,
         random: Arc::new(SystemRandom),
+        runs: Arc::new(()),
         counted_within: None,
     }
 }

@@ -14,6 +14,7 @@ mod fan_out;
 mod grow;
 mod http;
 mod lambda;
+mod map;
 mod prices;
 mod process;
 mod report;
@@ -60,6 +61,8 @@ enum Command {
     Batching(batching::Options),
     /// Publishes an answer of a million slots, and reads them from `weir serve`, beside a bare router.
     Answers(answers::Options),
+    /// Runs a program over a million events with `weir map`, beside `xargs -P`.
+    Map(map::Options),
     /// Answers every request with the same bytes.
     #[command(hide = true)]
     Bare(answers::Listen),
@@ -78,6 +81,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::Grow(options) => Box::new(grow::run(options)?),
         Command::Batching(options) => Box::new(batching::run(options)?),
         Command::Answers(options) => Box::new(answers::run(options)?),
+        Command::Map(options) => Box::new(map::run(options)?),
         Command::Bare(listen) => {
             answers::serve_bare(listen)?;
             return Ok(ExitCode::SUCCESS);

@@ -1,36 +1,18 @@
 //! Clears API Gateway's cache of the authorizer's grants, so that a removed access key does not stay valid in it.
 //!
-//! The SDK's client for API Gateway is large, and this is one call: the SDK's signer signs it, and `ureq` sends it.
+use std::{env, fmt};
 
-use std::{
-    env, fmt,
-    time::{Duration, UNIX_EPOCH},
-};
-
-use anyhow::{Context, Result, bail};
-use aws_credential_types::provider::ProvideCredentials;
-use aws_sigv4::{
-    http_request::{SignableBody, SignableRequest, SigningSettings, sign},
-    sign::v4::SigningParams,
-};
-use serde_json::Value;
-use ureq::{Agent, http::Request};
+use anyhow::{Result, bail};
 use weir_aws::Aws;
-use weir_core::{Clock, SystemClock};
 
-use crate::{terminal::on_one_line, trust};
+use super::signed::Service;
+use crate::terminal::on_one_line;
 
 /// The variable with the API's id.
 const API_ID: &str = "WEIR_API_ID";
 
-/// The variable that names another API Gateway, as the SDKs call it.
-const ENDPOINT: &str = "AWS_ENDPOINT_URL_APIGATEWAYV2";
-
-/// Timeout of the call: the user is waiting for the shell.
-const WITHIN: Duration = Duration::from_secs(10);
-
-/// The longest answer that is read.
-const LONGEST_ANSWER: u64 = 4096;
+const API_GATEWAY: Service =
+    Service { called: "API Gateway", name: "apigateway", endpoint: "AWS_ENDPOINT_URL_APIGATEWAYV2" };
 
 /// The outcome of clearing the cached grants, for the operator.
 pub(crate) enum CachedGrants {
@@ -82,49 +64,6 @@ async fn clear(api: &str) -> Result<()> {
         bail!("{API_ID} is not an API's id");
     }
     let aws = Aws::from_env().await;
-    let config = aws.config();
-    let region = config.region().context("AWS_REGION is not set")?.as_ref();
-    let base = match (env::var(ENDPOINT).ok(), config.endpoint_url()) {
-        (Some(named), _) => named,
-        (None, Some(everything)) => everything.to_owned(),
-        (None, None) if region.starts_with("cn-") => format!("https://apigateway.{region}.amazonaws.com.cn"),
-        (None, None) => format!("https://apigateway.{region}.amazonaws.com"),
-    };
-    let url = format!("{}/v2/apis/{api}/stages/%24default/cache/authorizers", base.trim_end_matches('/'));
-    let provider = config.credentials_provider().context("there are no credentials for AWS")?;
-    let identity = provider.provide_credentials().await.context("there are no credentials for AWS")?.into();
-    let parameters = SigningParams::builder()
-        .identity(&identity)
-        .region(region)
-        .name("apigateway")
-        .time(UNIX_EPOCH + Duration::from_millis(SystemClock.now().millis()))
-        .settings(SigningSettings::default())
-        .build()?
-        .into();
-    let unsigned = SignableRequest::new("DELETE", &url, std::iter::empty(), SignableBody::Bytes(&[]))?;
-    let mut request = Request::delete(&url).body(())?;
-    sign(unsigned, &parameters)?.into_parts().0.apply_to_request_http1x(&mut request);
-    tokio::task::spawn_blocking(move || send(request)).await?
-}
-
-fn send(request: Request<()>) -> Result<()> {
-    let mut config = Agent::config_builder()
-        .http_status_as_error(false)
-        .max_redirects(0)
-        .max_redirects_will_error(false)
-        .timeout_global(Some(WITHIN));
-    if request.uri().scheme_str() == Some("https") {
-        config = config.tls_config(trust::as_the_machine_does()?);
-    }
-    let mut answer = Agent::from(config.build()).run(request)?;
-    if answer.status().is_success() {
-        return Ok(());
-    }
-    let kind =
-        answer.headers().get("x-amzn-errortype").and_then(|kind| kind.to_str().ok()).map(str::to_owned);
-    let body = answer.body_mut().with_config().limit(LONGEST_ANSWER).read_to_string().unwrap_or_default();
-    let body: Value = serde_json::from_str(&body).unwrap_or_default();
-    let message = body["message"].as_str().or(body["Message"].as_str());
-    let parts = [Some(answer.status().to_string()), kind, message.map(str::to_owned)];
-    bail!("API Gateway answered {}", parts.into_iter().flatten().collect::<Vec<_>>().join(": "))
+    let path = format!("/v2/apis/{api}/stages/%24default/cache/authorizers");
+    API_GATEWAY.call(&aws, "DELETE", &path, &[], Vec::new()).await.map(drop)
 }

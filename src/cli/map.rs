@@ -47,7 +47,9 @@ pub(crate) enum FunctionCommand {
     #[command(
         after_help = "The command gets the events of one object of the lake as lines of JSON on standard input, and prints \
         lines on standard output. It runs in the folder in which it is added, as the user who runs `weir map`, with \
-        WEIR_OBJECT (the object's path), WEIR_USERNAME, WEIR_EVENT_TYPE and WEIR_HOUR in its environment.\n\nExamples:\n  weir \
+        WEIR_OBJECT (the object's path), WEIR_USERNAME, WEIR_EVENT_TYPE and WEIR_HOUR in its environment.\n\nA client whose access \
+        key may read can start it over that user's own events with POST /map/NAME, as the user who runs `weir serve`, unless it is \
+        --private.\n\nExamples:\n  weir \
         function add buttons -- jq -r .button_id\n  weir function add tally --time-limit 10m -- sh -c 'sort | uniq -c'"
     )]
     Add {
@@ -62,8 +64,14 @@ pub(crate) enum FunctionCommand {
         /// How much the command may print for one object.
         #[arg(long, value_name = "BYTES", default_value = "64MiB", value_parser = size)]
         output_limit: u64,
+        /// Only `weir map` runs it: no client may start it over HTTP (`POST /map/NAME`).
+        #[arg(long)]
+        private: bool,
+        /// On AWS: the Lambda, whose name begins with that of the stack and -map-.
+        #[arg(long, value_name = "ARN", conflicts_with = "command")]
+        lambda: Option<String>,
         /// A program and its arguments. No shell is between, unless it is the program.
-        #[arg(required = true, last = true, value_name = "COMMAND")]
+        #[arg(required_unless_present = "lambda", last = true, value_name = "COMMAND")]
         command: Vec<String>,
         #[command(flatten)]
         folder: Folder,
@@ -115,7 +123,7 @@ pub(crate) struct MapArgs {
     /// Give all results, as one input, to this function, and print its result instead.
     #[arg(long, value_name = "NAME")]
     pub(crate) reduce: Option<FunctionName>,
-    /// How many objects are worked on at once [default: one a core].
+    /// How many objects are worked on at once [default: one a core]; on AWS, how many Lambdas [default: 10].
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) workers: Option<u16>,
     /// How long to wait until the server has filed what it acknowledged before.

@@ -71,6 +71,10 @@ pub(crate) struct ServeArgs {
         default_value = "0"
     )]
     pub(crate) requests_per_second: u32,
+    /// How many runs of functions clients may have at once (POST /map/NAME), all of them together; each user has one. 0 for no
+    /// runs.
+    #[arg(long, help_heading = "Limits", env = "WEIR_MAP_RUNS", value_name = "NUMBER", default_value = "2")]
+    pub(crate) map_runs: u16,
     /// With --engine aws: how long requests gather at the most, while a call of AWS for others is under way, to share the next
     /// one. Longer makes fewer calls where AWS takes longer to answer than this.
     #[arg(long, help_heading = "Limits", env = "WEIR_GATHER_FOR", value_name = "TIME", default_value = "5ms", value_parser = some_time)]

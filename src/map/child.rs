@@ -22,6 +22,17 @@ use super::functions::Function;
 /// How much of what a command says on standard error is kept: its end.
 const SAID: usize = 1024;
 
+/// The variables of the server that a function gets which a client starts. Others may hold secrets, which it could print.
+const FEW: [&str; 6] = ["PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ"];
+
+/// Which variables of this process a function gets.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Environment {
+    Inherited,
+    /// [`FEW`].
+    Few,
+}
+
 /// Why a run has no result.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
@@ -42,6 +53,17 @@ pub(super) enum Failure {
 }
 
 impl Failure {
+    /// Says why, without what the command said and without the paths of this machine.
+    pub(super) fn for_clients(&self) -> String {
+        match self {
+            Self::CannotRun { .. } => "the command cannot be run".to_owned(),
+            Self::Ended { status, .. } => format!("the command ended with {status}"),
+            Self::Input(_) => "it cannot be read".to_owned(),
+            Self::Output(_) => "the command's output cannot be read".to_owned(),
+            Self::TooSlow(_) | Self::TooMuch(_) | Self::Stopped => self.to_string(),
+        }
+    }
+
     /// Whether another run may have a result.
     pub(super) fn may_pass(&self) -> bool {
         !matches!(self, Self::CannotRun { .. } | Self::Stopped)
@@ -128,11 +150,15 @@ fn end(group: Pid) {
 pub(super) fn run(
     function: &Function,
     variables: &[(&str, String)],
+    environment: Environment,
     feed: impl FnOnce(ChildStdin) -> Result<(), String> + Send,
     running: &Running,
 ) -> Result<Vec<u8>, Failure> {
     let Some((program, arguments)) = function.command.split_first() else { return Err(Failure::Stopped) };
     let mut command = Command::new(program);
+    if let Environment::Few = environment {
+        command.env_clear().envs(FEW.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
+    }
     command
         .args(arguments)
         .current_dir(&function.directory)

@@ -23,6 +23,9 @@ pub(super) struct Function {
     pub(super) memory_limit: u64,
     /// The bytes that it may print.
     pub(super) output_limit: u64,
+    /// Whether only the operator runs it: clients cannot start it over HTTP.
+    #[serde(default)]
+    pub(super) private: bool,
 }
 
 impl Function {
@@ -32,9 +35,10 @@ impl Function {
         time_limit: Duration,
         memory_limit: u64,
         output_limit: u64,
+        private: bool,
     ) -> Self {
         let time_limit_ms = u64::try_from(time_limit.as_millis()).unwrap_or(u64::MAX).max(1);
-        Self { command, directory, time_limit_ms, memory_limit, output_limit }
+        Self { command, directory, time_limit_ms, memory_limit, output_limit, private }
     }
 
     pub(super) fn time_limit(&self) -> Duration {
@@ -68,9 +72,17 @@ impl Functions {
 
     /// Reads a function. If no function has that name, the error lists the names that exist.
     pub(super) fn get(&self, name: &FunctionName) -> Result<Function> {
+        match self.find(name)? {
+            Some(function) => Ok(function),
+            None => Err(self.no_such(name)?),
+        }
+    }
+
+    /// Reads a function, if there is one of this name.
+    pub(super) fn find(&self, name: &FunctionName) -> Result<Option<Function>> {
         let text = match fs::read(self.file(name)) {
             Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(self.no_such(name)?),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error).with_context(|| format!("the function {name} cannot be read")),
         };
         let function: Function = serde_json::from_slice(&text).with_context(|| {
@@ -79,7 +91,7 @@ impl Functions {
         if function.command.is_empty() {
             bail!("{} has no command: remove the function and add it again", self.file(name).display());
         }
-        Ok(function)
+        Ok(Some(function))
     }
 
     /// Lists the names, in order.

@@ -7,9 +7,6 @@ use std::{collections::BTreeMap, thread};
 
 use parking_lot::{Condvar, Mutex};
 
-/// How many results for each worker may be finished or under way, beyond those handed on.
-const AHEAD: usize = 4;
-
 struct Order<R> {
     next_to_begin: usize,
     next_to_take: usize,
@@ -63,11 +60,13 @@ impl<R> Queue<R> {
     }
 }
 
-/// Does `work` for each of `things` on so many threads, and gives the results to `take` in the order of the things. An error
+/// Does `work` for each of `things` on so many threads, with at most `ahead` results for each of them finished or under way,
+/// and gives the results to `take` in the order of the things. An error
 /// of `take` ends it: what is under way is finished first.
 pub(super) fn in_order<T: Sync, R: Send, E>(
     things: &[T],
     workers: usize,
+    ahead: usize,
     work: impl Fn(&T) -> R + Sync,
     mut take: impl FnMut(&T, R) -> Result<(), E>,
 ) -> Result<(), E> {
@@ -77,7 +76,7 @@ pub(super) fn in_order<T: Sync, R: Send, E>(
     thread::scope(|scope| {
         for _ in 0..workers.min(things.len()) {
             scope.spawn(move || {
-                while let Some(index) = queue.begin(things.len(), workers.saturating_mul(AHEAD)) {
+                while let Some(index) = queue.begin(things.len(), workers.saturating_mul(ahead)) {
                     queue.finish(index, work(&things[index]));
                 }
             });
@@ -99,7 +98,7 @@ mod tests {
     proptest! {
         #[test]
         fn results_come_in_order_once_each_and_work_never_runs_far_ahead(
-            length in 0_usize..200, workers in 1_usize..9, pauses in prop::collection::vec(0_u64..200, 200),
+            length in 0_usize..200, workers in 1_usize..9, ahead in 1_usize..5, pauses in prop::collection::vec(0_u64..200, 200),
         ) {
             let things: Vec<usize> = (0..length).collect();
             let (begun, taken) = (AtomicUsize::new(0), AtomicUsize::new(0));
@@ -107,9 +106,10 @@ mod tests {
             let done = in_order(
                 &things,
                 workers,
+                ahead,
                 |&thing| {
                     let begun = begun.fetch_add(1, Ordering::SeqCst) + 1;
-                    assert!(begun <= taken.load(Ordering::SeqCst) + workers * AHEAD + 1);
+                    assert!(begun <= taken.load(Ordering::SeqCst) + workers * ahead + 1);
                     thread::sleep(std::time::Duration::from_micros(pauses[thing]));
                     thing
                 },
@@ -125,7 +125,7 @@ mod tests {
         #[test]
         fn an_error_ends_the_work_and_is_the_result(at in 0_usize..100, workers in 1_usize..9) {
             let things: Vec<usize> = (0..100).collect();
-            let done = in_order(&things, workers, |&thing| thing, |_, result| if result == at { Err(at) } else { Ok(()) });
+            let done = in_order(&things, workers, 4, |&thing| thing, |_, result| if result == at { Err(at) } else { Ok(()) });
             prop_assert_eq!(done, Err(at));
         }
     }

@@ -10,6 +10,7 @@ mod counts;
 #[path = "../../crates/aws/tests/emulator/process.rs"]
 mod emulator;
 mod latest;
+mod map;
 mod nodes;
 mod on_aws;
 mod query;
@@ -42,6 +43,10 @@ fn a_variable_that_is_missing_is_named() {
         (&["replay"], &["WEIR_RAW_BUCKET", "WEIR_LAKE_BUCKET", "WEIR_COUNTS_TABLE"]),
         (&["counts"], &["WEIR_COUNTS_TABLE"]),
         (&["tail"], &["WEIR_RAW_BUCKET"]),
+        (
+            &["map", "f", "--type", "button_click"],
+            &["WEIR_MAP_MACHINE", "WEIR_RAW_BUCKET", "WEIR_LAKE_BUCKET"],
+        ),
         (&["query", "SELECT 1"], &["WEIR_WORKGROUP", "WEIR_GLUE_DATABASE"]),
         (&["publish"], &["WEIR_LAKE_BUCKET", "WEIR_GLUE_DATABASE", "WEIR_USERS_TABLE"]),
     ] {

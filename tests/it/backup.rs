@@ -13,7 +13,7 @@ use std::{
     thread,
 };
 
-use crate::harness::{Weir, click, eventually, json, try_request};
+use crate::harness::{Value, Weir, click, eventually, json, try_request};
 
 /// Batches of a few events, cut all the time: every step of their way is under way at some backup.
 const QUICK: &[&str] = &["--flush-every", "20ms", "--flush-size", "2000"];
@@ -194,6 +194,30 @@ fn a_backup_of_which_files_are_missing_is_refused_and_leaves_nothing_behind() {
     );
     fs::rename(place.path().join("aside"), &batch).unwrap();
     weir.output(&restore);
+}
+
+#[test]
+fn functions_are_in_a_backup_and_a_backup_of_before_there_were_functions_is_restored() {
+    let weir = Weir::start_with(QUICK);
+    let place = tempfile::tempdir().unwrap();
+    let path = |name: &str| place.path().join(name).to_str().unwrap().to_owned();
+    weir.output(&["backup", &path("without")]);
+    // As an earlier version wrote it.
+    let manifest = place.path().join("without/backup.json");
+    let mut earlier: Value = serde_json::from_slice(&fs::read(&manifest).unwrap()).unwrap();
+    earlier.as_object_mut().unwrap().remove("functions").unwrap();
+    fs::write(&manifest, earlier.to_string()).unwrap();
+    fs::remove_dir(place.path().join("without/functions")).unwrap();
+    weir.output(&["restore", &path("without"), "--data", &path("old")]);
+
+    weir.output(&["function", "add", "count", "--time-limit", "2m", "--", "wc", "-l"]);
+    let listed = weir.output(&["function", "list"]);
+    weir.output(&["backup", &path("with")]);
+    weir.output(&["restore", &path("with"), "--data", &path("new")]);
+    assert_eq!(weir.output(&["function", "list", "--data", &path("new")]), listed);
+    fs::remove_file(place.path().join("with/functions/count.json")).unwrap();
+    let refused = weir.run(&["restore", &path("with"), "--data", &path("other")]);
+    assert!(said(&refused).contains("files in functions were 1 with"), "{}", said(&refused));
 }
 
 #[test]

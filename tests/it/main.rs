@@ -40,6 +40,8 @@ mod lost_files;
 mod many_events;
 #[cfg(target_os = "linux")]
 mod map;
+#[cfg(target_os = "linux")]
+mod map_runs;
 mod metrics;
 mod openapi;
 mod operate;

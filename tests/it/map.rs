@@ -1,10 +1,13 @@
 //! `weir function` and `weir map`: commands over the lake's objects, many at once, within limits, with results in order.
 
-use std::{path::Path, process::Stdio};
+use std::{
+    path::Path,
+    process::{Command, Output, Stdio},
+};
 
 use weir_core::{Clock, SystemClock};
 
-use crate::harness::{Value, Weir, eventually, gunzip, json};
+use crate::harness::{Value, Weir, click, eventually, gunzip, json};
 
 const HOURS: u64 = 20;
 
@@ -43,10 +46,18 @@ fn map(weir: &Weir, options: &[&str]) -> String {
 
 /// What a run that must fail says, and prints.
 fn failed(weir: &Weir, options: &[&str]) -> (String, String) {
-    let output = weir.run(&[&["map"], options, &["--type", "button_click"]].concat());
+    let arguments = [&["map"], options, &["--type", "button_click"]].concat();
+    let output = ended(weir.command().args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()));
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
     (text(&output.stderr), text(&output.stdout))
+}
+
+/// Runs a command that must end by itself, though what it started would go on for longer than that is waited for.
+fn ended(command: &mut Command) -> Output {
+    let mut running = command.stdin(Stdio::null()).spawn().unwrap();
+    eventually("the run ends", || running.try_wait().unwrap().is_some());
+    running.wait_with_output().unwrap()
 }
 
 #[test]
@@ -114,7 +125,7 @@ fn a_command_beyond_a_limit_is_ended_with_all_that_it_started() {
 }
 
 /// Waits until processes whose numbers lie in so many files have ended.
-fn all_end(folder: &Path, least: usize) {
+pub fn all_end(folder: &Path, least: usize) {
     let running = |pid: &str| {
         let status = std::fs::read_to_string(format!("/proc/{}/status", pid.trim())).unwrap_or_default();
         status.lines().any(|line| line.starts_with("State:") && !line.contains('Z'))
@@ -141,7 +152,8 @@ fn an_interrupted_run_ends_with_130_and_all_its_commands_end_with_it() {
         .unwrap();
     eventually("commands run", || std::fs::read_dir(pids.path()).unwrap().count() >= 3);
     let id = running.id().to_string();
-    assert!(std::process::Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    eventually("the run ends", || running.try_wait().unwrap().is_some());
     assert_eq!(running.wait().unwrap().code(), Some(130));
     all_end(pids.path(), 3);
 }
@@ -177,6 +189,24 @@ fn users_and_hours_choose_objects_and_results_can_be_reduced_to_one() {
 }
 
 #[test]
+fn a_run_waits_for_filing_and_its_function_runs_in_the_folder_in_which_it_was_added() {
+    let weir = Weir::start_with(&["--flush-every", "1s"]);
+    let folder = tempfile::tempdir().unwrap();
+    let add = ["function", "add", "where", "--", "sh", "-c", "pwd; wc -l"];
+    assert!(weir.command().args(add).current_dir(folder.path()).status().unwrap().success());
+    assert_eq!(weir.post("/button/click", click("s", "b")).status, 200);
+    let folder = folder.path().canonicalize().unwrap();
+    let mapped = map(&weir, &["where"]);
+    assert_eq!(mapped.split_whitespace().collect::<Vec<_>>(), [folder.to_str().unwrap(), "1"]);
+
+    // One that wants no more of a long object is not at fault.
+    let long = json!({"session_id": "s", "button_id": "b", "long": "x".repeat(200_000)});
+    assert_eq!(weir.post("/button/click", long.to_string()).status, 200);
+    self::add(&weir, "first", &[], &["head", "-c", "1"]);
+    assert_eq!(map(&weir, &["first"]), "{\n{\n");
+}
+
+#[test]
 fn a_damaged_object_is_named_and_no_result_of_it_is_printed() {
     let weir = with_objects();
     add(&weir, "cat", &[], &["cat"]);
@@ -196,11 +226,14 @@ fn a_damaged_object_is_named_and_no_result_of_it_is_printed() {
 #[test]
 fn functions_are_added_listed_and_removed_by_the_operator_and_a_wrong_name_is_answered_with_the_right_one() {
     let weir = with_objects();
-    add(&weir, "buttons", &[], &["grep", "-o", "button_id"]);
+    add(&weir, "buttons", &["--private"], &["grep", "-o", "button_id"]);
     add(&weir, "a_2", &["--time-limit", "10m"], &["cat"]);
     let listed = weir.output(&["function", "list"]);
     let rows: Vec<Vec<&str>> = listed.lines().map(|line| line.split_whitespace().collect()).collect();
-    assert_eq!(rows[1..], [vec!["a_2", "600s", "cat"], vec!["buttons", "60s", "grep", "-o", "button_id"]]);
+    assert_eq!(
+        rows[1..],
+        [vec!["a_2", "600s", "yes", "cat"], vec!["buttons", "60s", "no", "grep", "-o", "button_id"]]
+    );
 
     let said = |arguments: &[&str], code: i32| {
         let output = weir.run(arguments);
@@ -221,8 +254,8 @@ fn functions_are_added_listed_and_removed_by_the_operator_and_a_wrong_name_is_an
     add(&weir, "missing", &[], &["no-such-program"]);
     let missing = said(&["map", "missing", "--type", "button_click"], 1);
     assert!(missing.contains("no-such-program cannot be run"), "{missing}");
-    let on_aws = said(&["map", "buttons", "--type", "button_click", "--engine", "aws"], 1);
-    assert!(on_aws.contains("weir query --engine aws"), "{on_aws}");
+    let lambda = said(&["function", "add", "x", "--lambda", "arn:aws:lambda:eu-west-1:1:function:x"], 1);
+    assert!(lambda.contains("a Lambda is a function on AWS"), "{lambda}");
 
     weir.output(&["function", "remove", "buttons"]);
     said(&["map", "buttons", "--type", "button_click"], 1);

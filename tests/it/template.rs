@@ -4,6 +4,7 @@ mod api;
 mod cdn;
 mod functions;
 mod kept;
+mod map;
 mod permissions;
 pub mod reader;
 mod sql;

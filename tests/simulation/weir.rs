@@ -94,6 +94,7 @@ impl Weir {
             observe: Arc::new(()),
             clock: Arc::new(self.world.clock),
             random: self.random.clone(),
+            runs: Arc::new(()),
             counted_within: Some(COUNTED_WITHIN),
         };
         let catalog = self.catalog.clone();

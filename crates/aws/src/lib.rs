@@ -51,7 +51,7 @@ pub use dedup::RecentIds;
 pub use errors::explained;
 pub use health::AwsHealth;
 pub use latest::DynamoLatest;
-pub use objects::{QUARANTINE_PREFIX, RAW_PREFIX, S3Lake, S3Quarantine, S3Raw};
+pub use objects::{Put, QUARANTINE_PREFIX, RAW_PREFIX, S3Files, S3Lake, S3Quarantine, S3Raw};
 pub use stream::{
     FirehoseStream, Retries,
     packing::{Entry, pack},
@@ -219,6 +219,12 @@ impl Aws {
     #[must_use]
     pub fn lake(&self, bucket: &str, bucket_per_user: bool) -> S3Lake {
         S3Lake::new(self.s3(), bucket, bucket_per_user)
+    }
+
+    /// Returns the files of tools in a bucket.
+    #[must_use]
+    pub fn files(&self, bucket: &str) -> S3Files {
+        S3Files::new(self.s3(), bucket)
     }
 
     /// Returns the bucket for batches that cannot be filed.

@@ -1,5 +1,6 @@
 //! [`Raw`], [`Lake`] and [`Quarantine`] on S3.
 
+mod files;
 pub(crate) mod upload;
 
 use std::io;
@@ -13,6 +14,8 @@ use weir_core::{
 };
 
 use crate::errors::port_error;
+
+pub use files::{Put, S3Files};
 
 /// The prefix under which the stream puts batches. An object elsewhere is no batch.
 pub const RAW_PREFIX: &str = "raw/";

@@ -72,6 +72,7 @@ fn api(aws: &Aws) -> axum::Router {
         observe: Arc::new(()),
         clock: Arc::new(SystemClock),
         random: Arc::new(SystemRandom),
+        runs: Arc::new(()),
         counted_within: None,
     };
     let catalog = Arc::new(Catalog::built_in().unwrap());

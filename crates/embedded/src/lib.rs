@@ -10,6 +10,8 @@
 //! | `lake/` | partitions: `username=…/TYPE/year=…/month=…/day=…/hour=…/<batch>.json.gz` |
 //! | `quarantine/` | lines and batches that could not be filed, with the reason: `<batch>.json.gz` |
 //! | `answers/` | answers computed beforehand: `NAME/<generation>`, and `NAME/current`, which says which one is published |
+//! | `functions/` | the functions that the operator added: `NAME.json` |
+//! | `runs/` | runs of functions that clients started: `USERNAME/ID.json`, and `ID.result`; removed after an hour |
 //! | `restoring/` | the files that a restore has copied so far: while it is there, the folder is not whole |
 //! | `tmp/` | files being written; emptied at every start |
 //! | `lock` | locked, like the folder itself, by the one process that serves the folder; it holds that process's id |

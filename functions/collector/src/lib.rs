@@ -34,6 +34,7 @@ pub use host::{
     leftover::{OnlyLeftover, TellOnlyLeftover},
     observe::{Drift, Observe, Taken},
     request_id::RequestId,
+    runs::{NotStarted, Run, RunResult, RunState, Runs, Wanted},
     unreadable::Unreadable,
 };
 pub use intake::{
@@ -66,6 +67,8 @@ pub struct Host {
     pub clock: Arc<dyn Clock>,
     /// The random source for `event_id`.
     pub random: Arc<dyn Random>,
+    /// The runs of functions over a user's events; `()` for none.
+    pub runs: Arc<dyn Runs>,
     /// The deadline for raising live counts, from the beginning of storing, on hosts that end what takes too long; `None`
     /// for no deadline. Counts that miss it count as failed: the events are stored and acknowledged.
     pub counted_within: Option<Duration>,

@@ -77,6 +77,7 @@ fn gateway(environment: &Environment) -> Result<(Gateway, Option<Arc<Sharing>>),
         observe: Arc::new(Measure { metrics, retries }),
         clock,
         random: Arc::new(SystemRandom),
+        runs: Arc::new(()),
         counted_within: Some(COUNTED_WITHIN),
     };
     let catalog = Arc::new(Catalog::built_in()?);

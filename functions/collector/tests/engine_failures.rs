@@ -232,6 +232,7 @@ fn api(script: &Arc<Script>, stuck: bool) -> Router {
         observe: script.clone(),
         clock: Arc::new(ManualClock::at(Timestamp::saturating(1_795_179_605_007))),
         random: Arc::new(SeededRandom::new(1)),
+        runs: Arc::new(()),
         counted_within: Some(Duration::from_secs(13)),
     };
     let catalog = Arc::new(Catalog::read(CATALOG).unwrap());

@@ -123,6 +123,7 @@ pub fn weir(endpoint: &str, arguments: &[&str]) -> Command {
         .env("WEIR_BUCKET_PER_USER", "false")
         .env("WEIR_WORKGROUP", WORKGROUP)
         .env("WEIR_GLUE_DATABASE", DATABASE)
+        .env("WEIR_MAP_MACHINE", "arn:aws:states:us-east-1:000000000000:stateMachine:weir-map")
         .stdin(Stdio::null());
     command
 }

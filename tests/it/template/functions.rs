@@ -78,6 +78,7 @@ fn the_command_line_gets_all_its_variables_from_one_output() {
             "WEIR_GLUE_DATABASE=${Database}",
             "WEIR_API_ID=${Api}",
             "WEIR_CDN=${WithCdn}",
+            "WEIR_MAP_MACHINE=arn:${AWS::Partition}:states:${AWS::Region}:${AWS::AccountId}:stateMachine:${AWS::StackName}-map",
         ]
     );
 }

@@ -4,10 +4,28 @@ use super::reader::{Template, list, text};
 use crate::harness::json;
 
 /// Patterns of names where no name can be known, with the reason.
-const PATTERNS: [(&str, &str); 1] = [(
-    "arn:${AWS::Partition}:s3:::*-raw-events/username=*",
-    "buckets of users are made after the stack; never outside the account, which a condition says",
-)];
+const PATTERNS: [(&str, &str); 5] = [
+    (
+        "arn:${AWS::Partition}:s3:::*-raw-events/username=*",
+        "buckets of users are made after the stack; never outside the account, which a condition says",
+    ),
+    (
+        "arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:${AWS::StackName}-map-*",
+        "functions to map are made after the stack, by its account",
+    ),
+    (MAP_MACHINE, "the machine names its role, so the role cannot name the machine"),
+    (
+        "arn:${AWS::Partition}:states:${AWS::Region}:${AWS::AccountId}:execution:${AWS::StackName}-map:*",
+        "executions of the machine, which have names of their own",
+    ),
+    (
+        "arn:${AWS::Partition}:states:${AWS::Region}:${AWS::AccountId}:execution:${AWS::StackName}-map/*",
+        "those that its distributed map starts",
+    ),
+];
+
+const MAP_MACHINE: &str =
+    "arn:${AWS::Partition}:states:${AWS::Region}:${AWS::AccountId}:stateMachine:${AWS::StackName}-map";
 
 #[test]
 fn no_permission_is_on_everything_or_for_everything() {
@@ -81,6 +99,22 @@ fn each_role_may_do_what_its_work_needs_and_no_more() {
                 ("sqs:DeleteMessage", "${RawQueue.Arn}"),
                 ("sqs:GetQueueAttributes", "${RawQueue.Arn}"),
                 ("sqs:ReceiveMessage", "${RawQueue.Arn}"),
+            ],
+        ),
+        (
+            "MapRole",
+            &[
+                ("lambda:InvokeFunction", PATTERNS[1].0),
+                ("s3:AbortMultipartUpload", "${RawBucket.Arn}/map-runs/*"),
+                ("s3:GetObject", "${RawBucket.Arn}/map-items/*"),
+                ("s3:GetObject", "${RawBucket.Arn}/map-runs/*"),
+                ("s3:ListMultipartUploadParts", "${RawBucket.Arn}/map-runs/*"),
+                ("s3:PutObject", "${RawBucket.Arn}/map-runs/*"),
+                ("states:DescribeExecution", PATTERNS[4].0),
+                ("states:DescribeExecution", PATTERNS[3].0),
+                ("states:StartExecution", MAP_MACHINE),
+                ("states:StopExecution", PATTERNS[4].0),
+                ("states:StopExecution", PATTERNS[3].0),
             ],
         ),
         (

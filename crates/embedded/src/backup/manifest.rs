@@ -17,7 +17,10 @@ pub(super) const MANIFEST: &str = "backup.json";
 pub(super) const FORM: u32 = 1;
 
 /// The folders of files, in the order in which they are copied.
-pub(super) const PARTS: [&str; 3] = ["quarantine", "lake", "raw"];
+pub(super) const PARTS: [&str; 4] = [FUNCTIONS, "quarantine", "lake", "raw"];
+
+/// The folder of the functions that the operator added. Its files belong to no batch.
+pub(super) const FUNCTIONS: &str = "functions";
 
 /// Why there is no backup, or why it was not restored.
 #[derive(Debug, thiserror::Error)]
@@ -107,13 +110,16 @@ pub struct Manifest {
     pub(super) raw: Size,
     pub(super) lake: Size,
     pub(super) quarantine: Size,
+    /// Missing in backups of earlier versions, which have no functions.
+    #[serde(default)]
+    pub(super) functions: Size,
 }
 
 impl Manifest {
     /// Returns the size of all files but the databases.
     #[must_use]
     pub fn size(&self) -> Size {
-        let parts = [self.raw, self.lake, self.quarantine];
+        let parts = [self.raw, self.lake, self.quarantine, self.functions];
         Size { files: parts.iter().map(|it| it.files).sum(), bytes: parts.iter().map(|it| it.bytes).sum() }
     }
 
@@ -121,6 +127,7 @@ impl Manifest {
         match name {
             "raw" => &mut self.raw,
             "lake" => &mut self.lake,
+            FUNCTIONS => &mut self.functions,
             _ => &mut self.quarantine,
         }
     }

@@ -11,7 +11,7 @@ use weir_core::Clock;
 use super::{
     database::snapshot,
     files::{self, create_file, parent_of, refuse_occupied},
-    manifest::{BackupError, FORM, MANIFEST, Manifest, PARTS, Size, Watch, at},
+    manifest::{BackupError, FORM, FUNCTIONS, MANIFEST, Manifest, PARTS, Size, Watch, at},
     moment::{self, Moment},
 };
 use crate::{
@@ -44,6 +44,7 @@ pub fn back_up(
         raw: Size::default(),
         lake: Size::default(),
         quarantine: Size::default(),
+        functions: Size::default(),
     };
     // Batches that are in raw before the snapshot, and that the snapshot does not know, are strays. They belong to the backup.
     let raw = data.join("raw");
@@ -59,7 +60,7 @@ pub fn back_up(
         snapshot(&users, &staging.path().join("users.db"))?;
     }
     for part in PARTS {
-        let wanted = |name: &str| moment.has(name);
+        let wanted = |name: &str| if part == FUNCTIONS { name.ends_with(".json") } else { moment.has(name) };
         *manifest.part(part) = files::copy(data, staging.path(), part, &wanted, watch)?;
     }
     write_manifest(staging.path(), &manifest)?;

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use weir_core::{Violation, users::Scope};
 
 use crate::{
+    RunState,
     api::{
         authentication::NotAuthenticated,
         latest,
@@ -29,19 +30,26 @@ pub(crate) enum Of {
     Answers,
     /// A route that reads latest values.
     Latest,
+    /// The route that starts a run of a function.
+    Starting,
+    /// A route that reads a run.
+    Runs,
     /// A route that takes an event of one type.
     OneEvent,
     /// The route that takes many events.
     ManyEvents,
 }
 
+impl Of {
+    /// Returns whether its routes need the right to read.
+    fn reads(self) -> bool {
+        matches!(self, Self::Reading | Self::Answers | Self::Latest | Self::Starting | Self::Runs)
+    }
+}
+
 /// Returns the examples of a status, by name; none if the route has no such error.
 pub(crate) fn examples(of: Of, status: u16) -> Map<String, Value> {
-    let mut all = with_credentials(if matches!(of, Of::Reading | Of::Answers | Of::Latest) {
-        Scope::Read
-    } else {
-        Scope::Write
-    });
+    let mut all = with_credentials(if of.reads() { Scope::Read } else { Scope::Write });
     match of {
         Of::Any => all = anywhere(),
         Of::Reading => all.extend([
@@ -58,6 +66,14 @@ pub(crate) fn examples(of: Of, status: u16) -> Map<String, Value> {
             Problem::NoLatestValue { field: "sensor_id".to_owned() },
             not_in_range(latest::MAX_PAGE),
         ]),
+        Of::Starting => all.extend([
+            Problem::OriginNotAllowed,
+            Problem::NoSuchFunction { name: "buton".to_owned() },
+            Problem::UnknownEventType { event_type: "buton_click".to_owned() },
+            Problem::InvalidQuery { detail: "type is missing: the type of events.".to_owned() },
+            Problem::TooManyRuns,
+        ]),
+        Of::Runs => all.extend([Problem::NoSuchRun, Problem::NoResult { state: RunState::Running }]),
         Of::OneEvent => {
             all.extend(bodies());
             all.extend([

@@ -1,11 +1,12 @@
 //! The API's description, OpenAPI 3.1, made from the catalog and the operations that the list of routes has. `dashboard`
-//! describes the routes for dashboards, `latest` that of latest values, `answers` those of answers, `open` those without
-//! credentials; `order` puts a type's fields into the order of its file.
+//! describes the routes for dashboards, `latest` that of latest values, `answers` those of answers, `map` those of runs,
+//! `open` those without credentials; `order` puts a type's fields into the order of its file.
 
 pub(crate) mod answers;
 pub(crate) mod dashboard;
 mod errors;
 pub(crate) mod latest;
+pub(crate) mod map;
 pub(crate) mod open;
 mod order;
 

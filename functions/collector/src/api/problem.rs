@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use weir_core::{EventType, Violation, ports::PortError, users::Scope};
 
 use crate::{
+    RunState,
     api::{authentication::NotAuthenticated, reason::Reason},
     host::request_id,
 };
@@ -32,6 +33,14 @@ pub(crate) enum Problem {
     UnknownEventType { event_type: String },
     /// There is no such answer, or it has no such path or slot, or none of the caller's.
     NoSuchAnswer,
+    /// There is no function of this name that clients may run.
+    NoSuchFunction { name: String },
+    /// The caller has no such run, or not any more.
+    NoSuchRun,
+    /// The run has no result, or not yet.
+    NoResult { state: RunState },
+    /// As many runs as are allowed at once are under way.
+    TooManyRuns,
     /// No event of the type has had one of these keys.
     NoLatestValue { field: String },
     /// The path has no such method.
@@ -73,6 +82,9 @@ pub(crate) enum Problem {
 /// The number of seconds after which a client should try again.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 
+/// The number of seconds after which a client should try to start a run again.
+const RETRY_A_RUN_AFTER: HeaderValue = HeaderValue::from_static("5");
+
 impl Problem {
     /// Turns an engine's failure into a problem, and logs it for the operator: once, here.
     pub(crate) fn of_engine(error: &PortError) -> Self {
@@ -104,6 +116,10 @@ impl Problem {
                 (StatusCode::NOT_FOUND, "unknown-event-type", "No such event type")
             }
             Self::NoSuchAnswer => (StatusCode::NOT_FOUND, "no-such-answer", "No such answer"),
+            Self::NoSuchFunction { .. } => (StatusCode::NOT_FOUND, "no-such-function", "No such function"),
+            Self::NoSuchRun => (StatusCode::NOT_FOUND, "no-such-run", "No such run"),
+            Self::NoResult { .. } => (StatusCode::CONFLICT, "no-result", "The run has no result"),
+            Self::TooManyRuns => (StatusCode::TOO_MANY_REQUESTS, "too-many-runs", "Too many runs at once"),
             Self::NoLatestValue { .. } => (StatusCode::NOT_FOUND, "no-latest-value", "No such latest value"),
             Self::MethodNotAllowed => {
                 (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "No such method here")
@@ -183,6 +199,19 @@ impl Problem {
             Self::UnknownEventType { event_type } => format!("The catalog has no event type {event_type:?}."),
             Self::NoSuchAnswer => "There is no such answer, or it has no such path or slot. GET /answers lists the answers."
                 .to_owned(),
+            Self::NoSuchFunction { name } => {
+                format!("There is no function {name:?} that the API runs. The operator registers functions.")
+            }
+            Self::NoSuchRun => "There is no such run, or not any more: a run is kept for an hour after its end.".to_owned(),
+            Self::NoResult { state: RunState::Running } => {
+                "The run goes on. It has a result once its state is done.".to_owned()
+            }
+            Self::NoResult { state } => {
+                format!("The run's state is {state}: it has no result. Start another one.")
+            }
+            Self::TooManyRuns => "As many runs as this user, or as all users may have at once are under way. Retry-After says \
+                                  when to try again."
+                .to_owned(),
             Self::NoLatestValue { field } => format!("No event with this {field} is stored."),
             Self::MethodNotAllowed => "The header Allow names the methods of this path.".to_owned(),
             Self::MalformedRequest => {
@@ -246,6 +275,7 @@ impl Problem {
             return Some((header::RETRY_AFTER, whole_seconds(*retry_after)));
         }
         match self.kind().0 {
+            StatusCode::TOO_MANY_REQUESTS => Some((header::RETRY_AFTER, RETRY_A_RUN_AFTER)),
             StatusCode::UNAUTHORIZED => {
                 // The charset is RFC 7617's way to declare that names and secrets are UTF-8.
                 let challenge = HeaderValue::from_static("Basic realm=\"weir\", charset=\"UTF-8\"");

@@ -13,7 +13,7 @@ use crate::api::{
 };
 
 /// The patterns of hours and days. They do not check how many days a month has.
-const HOUR: &str =
+pub(super) const HOUR: &str =
     "^(19[7-9][0-9]|[2-9][0-9]{3})-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3])$";
 const DAY: &str = "^(19[7-9][0-9]|[2-9][0-9]{3})-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$";
 
