@@ -23,13 +23,13 @@ use clap::{ColorChoice, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 pub(crate) use audit::AuditArgs;
-pub(crate) use backup::{BackupArgs, Folder, RestoreArgs};
+pub(crate) use backup::{BackupArgs, RestoreArgs};
 pub(crate) use counts::CountsArgs;
 pub(crate) use health::HealthArgs;
 pub(crate) use latest::LatestArgs;
 #[cfg(unix)]
 pub(crate) use map::{FunctionCommand, FunctionName, MapArgs};
-pub(crate) use options::{EngineName, Format};
+pub(crate) use options::{EngineName, Format, Place};
 pub(crate) use publish::PublishArgs;
 pub(crate) use query::QueryArgs;
 pub(crate) use replay::ReplayArgs;

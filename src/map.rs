@@ -28,7 +28,7 @@ use tokio::runtime::Handle;
 use weir_core::ports::LakeObjects;
 
 use crate::{
-    cli::{EngineName, Folder, FunctionCommand, MapArgs},
+    cli::{EngineName, FunctionCommand, MapArgs, Place},
     counted::counted,
     data,
     names::Selection,
@@ -46,10 +46,10 @@ const AHEAD: usize = 4;
 
 /// Runs `weir function`.
 pub(crate) async fn function(command: FunctionCommand) -> Result<ExitCode> {
-    if command.folder().engine == EngineName::Aws {
+    if command.place().engine == EngineName::Aws {
         return function_on_aws(command).await;
     }
-    let functions = Functions::of(data_of(command.folder())?);
+    let functions = Functions::of(data_of(command.place())?);
     match command {
         FunctionCommand::Add {
             name,
@@ -59,7 +59,7 @@ pub(crate) async fn function(command: FunctionCommand) -> Result<ExitCode> {
             private,
             command,
             lambda,
-            folder: _,
+            place: _,
         } => {
             if lambda.is_some() {
                 bail!("a Lambda is a function on AWS (--engine aws); here it is a command");
@@ -69,7 +69,7 @@ pub(crate) async fn function(command: FunctionCommand) -> Result<ExitCode> {
             functions.add(&name, &function)?;
             eprintln!("There is a function {name} now: weir map {name} --type TYPE");
         }
-        FunctionCommand::List { folder: _ } => {
+        FunctionCommand::List { place: _ } => {
             let mut rows = vec![["name", "time limit", "clients", "command"].map(str::to_owned)];
             for name in functions.names()? {
                 let function = functions.get(&name)?;
@@ -84,7 +84,7 @@ pub(crate) async fn function(command: FunctionCommand) -> Result<ExitCode> {
             }
             print!("{}", table::aligned(&rows, table::terminal_width()));
         }
-        FunctionCommand::Remove { name, folder: _ } => {
+        FunctionCommand::Remove { name, place: _ } => {
             functions.remove(&name)?;
             eprintln!("The function {name} is removed.");
         }
@@ -119,13 +119,13 @@ async fn function_on_aws(_: FunctionCommand) -> Result<ExitCode> {
 
 /// Runs `weir map`.
 pub(crate) async fn run(args: MapArgs) -> Result<ExitCode> {
-    if args.folder.engine == EngineName::Aws {
+    if args.place.engine == EngineName::Aws {
         #[cfg(feature = "aws")]
         return on_aws::map(args, print).await;
         #[cfg(not(feature = "aws"))]
         return Err(crate::cli::without_aws());
     }
-    let data = data_of(&args.folder)?.to_owned();
+    let data = data_of(&args.place)?.to_owned();
     let functions = Functions::of(&data);
     let function = functions.get(&args.name)?;
     let reduce = match &args.reduce {
@@ -175,9 +175,9 @@ pub(crate) async fn run(args: MapArgs) -> Result<ExitCode> {
     }
 }
 
-fn data_of(folder: &Folder) -> Result<&std::path::Path> {
-    data::must_have_events(&folder.data)?;
-    Ok(&folder.data)
+fn data_of(place: &Place) -> Result<&std::path::Path> {
+    data::must_have_events(&place.data)?;
+    Ok(&place.data)
 }
 
 /// Prints a result; on a terminal, control characters are escaped, as events are untrusted text.

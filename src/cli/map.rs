@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use weir_core::{EventType, Hour, Username};
 
 use super::{
-    backup::Folder,
+    options::Place,
     values::{duration, hour, size, some_time},
 };
 
@@ -74,26 +74,26 @@ pub(crate) enum FunctionCommand {
         #[arg(required_unless_present = "lambda", last = true, value_name = "COMMAND")]
         command: Vec<String>,
         #[command(flatten)]
-        folder: Folder,
+        place: Place,
     },
     /// List the functions.
     List {
         #[command(flatten)]
-        folder: Folder,
+        place: Place,
     },
     /// Remove a function.
     Remove {
         /// Which one.
         name: FunctionName,
         #[command(flatten)]
-        folder: Folder,
+        place: Place,
     },
 }
 
 impl FunctionCommand {
-    pub(crate) fn folder(&self) -> &Folder {
+    pub(crate) fn place(&self) -> &Place {
         match self {
-            Self::Add { folder, .. } | Self::List { folder } | Self::Remove { folder, .. } => folder,
+            Self::Add { place, .. } | Self::List { place } | Self::Remove { place, .. } => place,
         }
     }
 }
@@ -130,7 +130,7 @@ pub(crate) struct MapArgs {
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
     pub(crate) wait: Duration,
     #[command(flatten)]
-    pub(crate) folder: Folder,
+    pub(crate) place: Place,
 }
 
 #[cfg(test)]

@@ -136,7 +136,7 @@ pub(super) async fn map(args: MapArgs, print: impl Fn(&[u8]) -> io::Result<()>) 
     let Mapping { files, executions, lake, lake_bucket } = crate::aws::mapping().await?;
     let function = get(&files, &args.name).await?;
     let (user, event_type) = (args.user.as_ref(), Some(&args.event_type));
-    let data = &args.folder.data;
+    let data = &args.place.data;
     Selection { engine: EngineName::Aws, data, catalog: None, user, event_type }.check().await?;
     let chosen = Chosen { event_type: args.event_type, user: args.user, from: args.from, to: args.to };
     let objects = chosen.objects(&lake).await?;

@@ -78,7 +78,7 @@ fn each_command_lists_and_takes_the_options_that_it_uses_and_no_others() {
         (&["user", "remove"], &["data", "engine"]),
         (&["user", "rotate"], &["data", "engine"]),
         (&["query"], &["data", "engine", "catalog"]),
-        (&["publish"], &["data", "catalog", "answers"]),
+        (&["publish"], &["data", "engine", "catalog", "answers"]),
         (&["replay"], &["data", "engine", "color"]),
         (&["health"], &[]),
         (&["audit"], &["data", "engine", "catalog", "color"]),
@@ -88,10 +88,10 @@ fn each_command_lists_and_takes_the_options_that_it_uses_and_no_others() {
         (&["tail"], &["data", "engine", "catalog", "color"]),
         (&["counts"], &["data", "engine", "catalog"]),
         (&["latest"], &["data", "engine", "catalog"]),
-        (&["function", "add"], &["data"]),
-        (&["function", "list"], &["data"]),
-        (&["function", "remove"], &["data"]),
-        (&["map"], &["data"]),
+        (&["function", "add"], &["data", "engine"]),
+        (&["function", "list"], &["data", "engine"]),
+        (&["function", "remove"], &["data", "engine"]),
+        (&["map"], &["data", "engine"]),
         (&["completions"], &[]),
     ];
     let tested: BTreeSet<String> =
@@ -111,7 +111,7 @@ fn each_command_lists_and_takes_the_options_that_it_uses_and_no_others() {
         let refused =
             of_serve.iter().map(String::as_str).chain(shared.into_iter().filter(|name| !uses.contains(name)));
         // Where AWS is the engine, these say what to use instead.
-        let says = ["publish", "backup", "restore", "function", "map"];
+        let says = ["backup", "restore"];
         let hidden = |name: &str| name == "engine" && says.contains(&command[0]);
         for name in refused.filter(|name| !hidden(name)) {
             let option =

@@ -149,6 +149,10 @@ fn what_is_refused_whole_is_kept_nowhere_and_the_docs_list_every_such_answer() {
         "invalid-query",
         "no-latest-value",
         "no-such-answer",
+        "no-such-function",
+        "too-many-runs",
+        "no-such-run",
+        "no-result",
     ];
     let kinds: BTreeSet<String> = kinds.filter(|kind| !others.contains(&kind.as_str())).collect();
     assert!(kinds.len() > 15, "{kinds:?}");

@@ -256,8 +256,8 @@ fn a_type_that_the_server_does_not_have_is_refused_before_anything_is_sent() {
     for name in ["views.csv", "views.ndjson", "clicks.ndjson"] {
         let sent = send(&weir, &files, &[name, "--type", "page_vew"]);
         assert_eq!((sent.status.code(), printed(&sent).as_str()), (Some(1), ""), "{}", said(&sent));
-        let types = "there is no event type page_vew; there are button_click, outcome, page_view and prediction: \
-            did you mean page_view?";
+        let types = "there is no event type page_vew; there are alias, button_click, group, identify, outcome, page, \
+            page_view, prediction, screen and track: did you mean page_view?";
         assert!(said(&sent).contains(types), "{}", said(&sent));
     }
     weir.wait_until_filed();

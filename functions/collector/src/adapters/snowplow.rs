@@ -438,7 +438,7 @@ mod tests {
             ("ue_px", BASE64_STANDARD.encode(&text)),
             ("ue_px", BASE64_STANDARD.encode(&text).replace('+', " ")),
         ] {
-            assert_eq!(of(&json!({"e": "ue", name: value})), [expected.clone()], "{name}");
+            assert_eq!(of(&json!({"e": "ue", name: value})), std::slice::from_ref(&expected), "{name}");
         }
         for vendor in ["com.snowplowanalytics.snowplow", "com.snowplowanalytics.mobile"] {
             let screen = described(

@@ -103,7 +103,10 @@ const parsed = (text) => {
   }
 };
 
-/** The event types of the API's description: those that have a route of their own. */
+/** Whether a type is one of those for vendors' clients, which every catalog has. */
+const isGeneral = ({ route }) => route.startsWith("/client/");
+
+/** The event types of the API's description: those that have a route of their own. The general ones come last. */
 const typesOf = (description) => {
   const types = new Map();
   for (const [route, { post }] of Object.entries(description?.paths ?? {})) {
@@ -115,5 +118,5 @@ const typesOf = (description) => {
     const latestBy = latest?.parameters?.[0]?.name;
     types.set(name, { name, route, schema, title: schema.title ?? name, example: content.example ?? {}, latestBy });
   }
-  return types;
+  return new Map([...types].sort(([, one], [, other]) => isGeneral(one) - isGeneral(other)));
 };
