@@ -74,8 +74,8 @@ pub(crate) struct Message<'a> {
     pub(crate) context: Object<'a>,
     /// What a page view needs beside [`Self::who`], of a [`General::Page`].
     pub(crate) page: Option<Page<'a>>,
-    /// The event's text, where nothing is to be translated. A message that is none of the protocol's is one: it becomes a
-    /// rejected event, whose reason the catalog gives.
+    /// The event's text, where nothing has to be translated. A message that the protocol does not know is kept so: it becomes
+    /// a rejected event, and the catalog gives the reason.
     pub(crate) text: Option<Cow<'a, [u8]>>,
 }
 

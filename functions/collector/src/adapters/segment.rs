@@ -339,7 +339,7 @@ mod tests {
             &json!({"event_type": "page_view", "url": "https://a.example/1", "session_id": "1795179605",
                 "referral_url": "r", "useragent": "Firefox", "anonymous_id": "a1"})
         );
-        // A track on the same page is none.
+        // A track on the same page is no page view.
         let track = json!({"event": "x", "context": sent["context"]});
         assert_eq!(events("/v1/t", &track).len(), 1);
     }
