@@ -3,12 +3,32 @@
 
 use std::fs;
 
+use parking_lot::MutexGuard;
+
 use super::stack::Stack;
 use crate::harness::json;
+
+/// Removes what was published before the lake is another test's.
+struct Published {
+    weir: &'static Stack,
+    _lake: MutexGuard<'static, ()>,
+}
+
+impl Drop for Published {
+    fn drop(&mut self) {
+        let bucket = self.weir.output("LakeBucket");
+        self.weir
+            .aws
+            .keys(bucket, "answers/")
+            .iter()
+            .for_each(|key| self.weir.aws.remove_object(bucket, key));
+    }
+}
 
 #[test]
 fn a_public_answer_needs_no_credentials_and_others_are_their_users() {
     let weir = Stack::shared();
+    let _published = Published { weir, _lake: Stack::whole_lake() };
     let ann = weir.user("answers-ann");
     let files = tempfile::tempdir().unwrap();
     let write = |name: &str, sql: &str| fs::write(files.path().join(name), sql).unwrap();

@@ -105,6 +105,11 @@ impl LocalAws {
         assert_eq!(answer.map(|answer| answer.status), Some(200), "{key}\n{}", self.last_words());
     }
 
+    pub fn remove_object(&self, bucket: &str, key: &str) {
+        let answer = try_request(&self.endpoint, "DELETE", None, &format!("/{bucket}/{key}"), &[], b"");
+        assert_eq!(answer.map(|answer| answer.status), Some(204), "{key}\n{}", self.last_words());
+    }
+
     /// The lines that a function has logged.
     pub fn function_log(&self, group: &str) -> Vec<String> {
         let mut lines = Vec::new();

@@ -290,6 +290,7 @@ fn a_batch_as_the_stream_writes_it_on_aws_is_filed() {
 #[test]
 fn athena_answers_with_the_events() {
     let weir = Stack::shared();
+    let _lake = Stack::whole_lake();
     let ann = weir.user("sql-ann");
     for button in ["b", "a", "b"] {
         assert_eq!(weir.post(&ann, "/button/click", click("s", button)).status, 200);

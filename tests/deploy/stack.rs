@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, process::Command, sync::LazyLock};
 
+use parking_lot::{Mutex, MutexGuard};
+
 use super::{local_aws::LocalAws, mended, sam};
 use crate::harness::{Answer, Value, gunzip, json, try_request};
 
@@ -185,6 +187,13 @@ impl Stack {
     }
 
     // ---- SQL ----
+
+    /// Held by a test that queries, and by one that puts other objects than events into the lake's bucket: the local AWS takes
+    /// each object of the bucket for rows of every table. On AWS a table consists of the folders of its own events.
+    pub fn whole_lake() -> MutexGuard<'static, ()> {
+        static LAKE: Mutex<()> = Mutex::new(());
+        LAKE.lock()
+    }
 
     /// The rows of a query that Athena answers, without the line with the columns' names.
     pub fn query(&self, sql: &str) -> Vec<Vec<String>> {
