@@ -52,6 +52,7 @@ pub(super) struct Spooled {
     rows: u64,
     width: usize,
     left_out: u64,
+    #[cfg_attr(not(feature = "aws"), expect(dead_code, reason = "only AWS limits the size of a response"))]
     most_below: u64,
 }
 
