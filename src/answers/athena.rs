@@ -144,7 +144,11 @@ impl Question<'_> {
     fn of(&self, answer: &Answer, now: Timestamp) -> Result<String> {
         let query = without_end(&answer.sql)?;
         let words = |c: char| !(c.is_ascii_alphanumeric() || c == '_');
-        let names = |table: &str| query.split(words).any(|word| word.eq_ignore_ascii_case(table));
+        let names = |table: &str| match table {
+            // SQL's own words, which nearly every query has. As the name of a table, such a word is quoted.
+            "group" | "order" => query.to_ascii_lowercase().contains(&quoted(table)),
+            _ => query.split(words).any(|word| word.eq_ignore_ascii_case(table)),
+        };
         let types = self.catalog.iter().map(|definition| definition.event_type().as_str());
         let tables: Vec<&str> = types.chain([REJECTED]).collect();
         let mut parts = Vec::new();
@@ -331,6 +335,9 @@ mod tests {
             all.contains("'rejected' AS event_type") && all.contains("'button_click' AS event_type"),
             "{all}"
         );
+        let groups =
+            question.of(&answer("SELECT group_id, count(*) FROM \"group\" GROUP BY 1"), now).unwrap();
+        assert!(groups.contains("\"group\" AS (SELECT"), "{groups}");
         let without_users = Question { users: &[], ..question };
         let none = without_users.of(&answer("SELECT username FROM page_view"), now).unwrap();
         assert!(none.contains("WHERE username IN ('') AND year"), "{none}");

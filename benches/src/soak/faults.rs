@@ -127,8 +127,14 @@ impl<'a> Faults<'a> {
     fn options(&mut self) -> Vec<&'static str> {
         let every = *self.rng.choice(&["50ms", "500ms", "2s", "10s", "1h"]).unwrap_or(&"2s");
         let size = *self.rng.choice(&["4000", "100000", "16MiB"]).unwrap_or(&"16MiB");
-        self.files_by_itself = every != "1h";
         vec!["--flush-every", every, "--flush-size", size]
+    }
+
+    /// Options of a start of the server that clients send to.
+    fn options_of_the_server(&mut self) -> Vec<&'static str> {
+        let options = self.options();
+        self.files_by_itself = !options.contains(&"1h");
+        options
     }
 
     pub(crate) fn note(&mut self, what: impl AsRef<str>) {
@@ -145,7 +151,7 @@ impl<'a> Faults<'a> {
 
     /// Starts a server where nothing is wrong, and lets clients send to it.
     pub(crate) fn start(&mut self) -> anyhow::Result<()> {
-        let options = self.options();
+        let options = self.options_of_the_server();
         self.machine.must_start(&options)?;
         self.machine.open_to(self.shared);
         Ok(())
@@ -255,7 +261,7 @@ impl<'a> Faults<'a> {
         }
         if !self.machine.is_running() && self.rng.bool() {
             self.note("a start meanwhile");
-            let options = self.options();
+            let options = self.options_of_the_server();
             if let Started::Listens { .. } = self.machine.start(&options)? {
                 self.machine.open_to(self.shared);
                 self.wait(300..2000);
