@@ -2,7 +2,7 @@
 //!
 //! - `routes`: the list of routes; `router`: the middleware around them; `reserved`: the routes that no event type may have;
 //! - `authentication` and `caller`: who sends a request, and what they may do; `origins` and `csrf`: whose pages may;
-//! - `post`: the steps of a request that stores events; `read`: counts; `history`: the same by hour and day; `rejected`: the
+//! - `post`: the steps of a request that stores events; `outcomes`: its answer; `read`: counts; `history`: the same by hour and day; `rejected`: the
 //!   latest rejected events; `latest`: latest values; `answers`: answers that were computed beforehand; `map`: runs of functions;
 //! - `problem`: all errors, and the only place that knows HTTP statuses; `reason`: why nothing was stored or read;
 //! - `parameters`, `path` and `etag`: queries, paths with a slash too many, and conditional requests;
@@ -19,6 +19,7 @@ pub(crate) mod latest;
 pub(crate) mod map;
 pub(crate) mod openapi;
 pub(crate) mod origins;
+pub(crate) mod outcomes;
 pub(crate) mod parameters;
 pub(crate) mod path;
 pub(crate) mod post;

@@ -1,6 +1,7 @@
-//! The way of events into the stream. Apart from `body`, nothing here knows HTTP.
+//! The way of events into the stream. Apart from `body` and `held`, nothing here knows HTTP.
 //!
-//! - `body`: a request's bytes, bounded and decompressed; `limits`: load shedding, by the bodies in memory;
+//! - `body`: a request's bytes, bounded and decompressed; `limits`: load shedding, by the bodies in memory; `held`: a body
+//!   with its permits, and the work on it;
 //! - `framing`: one text for each event; `elements` for arrays with invalid JSON;
 //! - `store`: validates, stamps, stores and counts events; `latest`: raises their latest values;
 //! - `outcome`: what became of an event, for the answer and the metrics.
@@ -8,6 +9,7 @@
 pub(crate) mod body;
 pub(crate) mod elements;
 pub(crate) mod framing;
+pub(crate) mod held;
 mod latest;
 pub(crate) mod limits;
 pub(crate) mod outcome;

@@ -25,7 +25,7 @@ use crate::{
         object::{Object, Part, members, text},
         protocol::{Foreign, Protocol},
     },
-    api::{post, problem::Problem, routes::Method},
+    api::{outcomes, problem::Problem, routes::Method},
     intake::outcome::Outcome,
 };
 
@@ -55,8 +55,8 @@ impl Protocol for CloudEvents {
         }
     }
 
-    fn taken(&self, outcomes: &[Outcome]) -> Response {
-        post::answer(outcomes).into_response()
+    fn taken(&self, taken: &[Outcome]) -> Response {
+        outcomes::answer(taken).into_response()
     }
 }
 

@@ -19,13 +19,14 @@ use crate::{
         protocol::{Foreign, Protocol},
         redact,
     },
-    api::{
-        authentication::NotAuthenticated,
-        caller::Writer,
-        post::{MAX_EVENTS, aside, body},
-        problem::Problem,
+    api::{authentication::NotAuthenticated, caller::Writer, problem::Problem},
+    intake::{
+        body::MAX_DECOMPRESSED,
+        held::{self, aside},
+        limits::MAX_EVENTS,
+        outcome::Outcome,
+        store::Prepared,
     },
-    intake::{body::MAX_DECOMPRESSED, outcome::Outcome, store::Prepared},
 };
 
 /// The most bytes of one request's events together. Messages may share a part of their body, and each event has it.
@@ -70,7 +71,7 @@ async fn take_of(
     sent: Body,
 ) -> Result<Response, Problem> {
     let limits = if early.is_some() { &collector.limits } else { collector.limits.of_strangers() };
-    let (sent, held) = body(&collector, limits, &parts, sent).await?;
+    let (sent, held) = held::receive(&collector, limits, &parts, sent).await?;
     let is_large = sent.is_large(collector.catalog.bytes_checked_at_once());
     let foreign = Foreign {
         path: key::path_below(&parts.uri).to_owned(),

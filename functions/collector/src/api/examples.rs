@@ -11,12 +11,11 @@ use crate::{
     api::{
         authentication::NotAuthenticated,
         latest,
-        post::MAX_EVENTS,
         problem::Problem,
         read::{MAX_PAGE, not_in_range},
         reason::Reason,
     },
-    intake::limits::MAX_SENT,
+    intake::limits::{MAX_EVENTS, MAX_SENT},
 };
 
 /// A kind of route, by its errors.

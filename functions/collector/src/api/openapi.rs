@@ -20,10 +20,12 @@ use weir_core::{
 use crate::{
     api::{
         examples::Of,
-        post::MAX_EVENTS,
         read::{MAX_PAGE, PAGE},
     },
-    intake::{body::MAX_DECOMPRESSED, limits::MAX_SENT},
+    intake::{
+        body::MAX_DECOMPRESSED,
+        limits::{MAX_EVENTS, MAX_SENT},
+    },
 };
 
 use errors::{ANYWHERE, errors, identified, problems, shared_responses};

@@ -6,10 +6,10 @@ use axum::{
     Json,
     body::Body,
     extract::{FromRequestParts, Request, State},
-    http::{HeaderMap, StatusCode, header, request::Parts},
+    http::{HeaderMap, header, request::Parts},
     response::{IntoResponse, Response},
 };
-use serde_json::{Map, Value, json};
+use serde_json::{Map, json};
 use weir_core::EventType;
 
 use crate::{
@@ -18,24 +18,16 @@ use crate::{
         cloudevents::{self, CloudEvents},
         key, take,
     },
-    api::{caller::Writer, problem::Problem, reason::Reason},
+    api::{caller::Writer, outcomes, problem::Problem},
     intake::{
-        body::{self, Sent},
+        body::Sent,
         framing::{self, Framed},
-        limits::{Limits, Place, Room},
-        outcome::{ByFate, Outcome},
+        held::{self, Held},
+        limits::MAX_EVENTS,
+        outcome::Outcome,
         store::Prepared,
     },
 };
-
-/// The most events of one request.
-pub(crate) const MAX_EVENTS: usize = 10_000;
-
-/// The permits of a request until its events are stored: its body's share of memory and, for a large body, its place.
-pub(crate) struct Held {
-    _room: Room,
-    _place: Option<Place>,
-}
 
 /// `POST /events`: one event or many, of any types.
 ///
@@ -66,7 +58,7 @@ pub(crate) async fn events(
             Framed::Malformed(error) => Ok(collector.prepare_malformed(&username, body, &error)),
         })
         .await?;
-    answer(&collector.store(prepared).await)
+    outcomes::answer(&collector.store(prepared).await)
 }
 
 /// `POST` on a type's own route: one event of that type.
@@ -109,23 +101,9 @@ async fn whole(
     parts: &Parts,
     sent: Body,
 ) -> Result<(Sent, Held), Problem> {
-    let (sent, held) = body(collector, &collector.limits, parts, sent).await?;
+    let (sent, held) = held::receive(collector, &collector.limits, parts, sent).await?;
     writer.still(parts, collector).await?;
     Ok((sent, held))
-}
-
-/// Returns the complete body, once it has its place.
-pub(crate) async fn body(
-    collector: &Collector,
-    limits: &Limits,
-    parts: &Parts,
-    body: Body,
-) -> Result<(Sent, Held), Problem> {
-    let (body, room) = body::read(limits, &parts.headers, body).await?;
-    collector.host.observe.body(body.length());
-    let is_large = body.is_large(collector.catalog.bytes_checked_at_once());
-    let place = if is_large { Some(limits.place().await?) } else { None };
-    Ok((body, Held { _room: room, _place: place }))
 }
 
 /// Returns whether the content type announces one event a line. No content type is required, and no other one matters.
@@ -145,56 +123,5 @@ async fn decoded(
     work: impl FnOnce(&Collector, &[u8]) -> Result<Prepared, Problem> + Send + 'static,
 ) -> Result<(Prepared, Held), Problem> {
     let is_large = body.is_large(collector.catalog.bytes_checked_at_once());
-    aside(collector, is_large, held, move |collector| work(collector, &body.decode()?)).await
-}
-
-/// Runs work on a body; on a large one, on a thread for blocking work. The work goes on when its client disconnects, so the
-/// work holds the permits.
-pub(crate) async fn aside<T: Send + 'static>(
-    collector: &Arc<Collector>,
-    is_large: bool,
-    held: Held,
-    work: impl FnOnce(&Collector) -> Result<T, Problem> + Send + 'static,
-) -> Result<(T, Held), Problem> {
-    if !is_large {
-        return Ok((work(collector)?, held));
-    }
-    let (collector, span) = (Arc::clone(collector), tracing::Span::current());
-    let work = move || span.in_scope(|| Ok((work(&collector)?, held)));
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(error) => {
-            tracing::error!(%error, "preparing events failed");
-            Err(Problem::Internal)
-        }
-    }
-}
-
-/// The answer of `POST /events`: 200 all stored, now or before, 207 some, 422 none valid, 503 none stored that should have
-/// been.
-pub(crate) fn answer(outcomes: &[Outcome]) -> Result<Response, Problem> {
-    let events: ByFate<usize> = outcomes.iter().map(Outcome::fate).collect();
-    let durable = events.stored + events.duplicates;
-    let answer: Map<String, Value> = [
-        ("stored".to_owned(), json!(events.stored)),
-        ("duplicates".to_owned(), json!(events.duplicates)),
-        ("rejected".to_owned(), json!(events.rejected)),
-        ("not_stored".to_owned(), json!(events.not_stored)),
-        ("outcomes".to_owned(), json!(outcomes)),
-    ]
-    .into_iter()
-    .collect();
-    if durable == outcomes.len() {
-        Ok((StatusCode::OK, Json(answer)).into_response())
-    } else if durable > 0 {
-        Ok((StatusCode::MULTI_STATUS, Json(answer)).into_response())
-    } else if events.not_stored > 0 {
-        let reason = outcomes.iter().find_map(|outcome| match outcome {
-            Outcome::NotStored { reason, .. } => Some(*reason),
-            _ => None,
-        });
-        Err(Problem::NotStored { answer, reason: reason.unwrap_or(Reason::Unavailable) })
-    } else {
-        Err(Problem::NoValidEvent { answer })
-    }
+    held::aside(collector, is_large, held, move |collector| work(collector, &body.decode()?)).await
 }

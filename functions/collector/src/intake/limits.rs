@@ -6,6 +6,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::api::problem::Problem;
 
+/// The most events of one request.
+pub(crate) const MAX_EVENTS: usize = 10_000;
+
 /// The largest body as sent. Lambda takes 6 MB of base64
 /// (<https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>); the limit is the same on every host.
 pub(crate) const MAX_SENT: usize = 4 << 20;
