@@ -1,4 +1,4 @@
-//! An address that stays while the server behind it is another one: what a client is told, while a server is restarted.
+//! A proxy whose address stays the same while the server behind it is restarted at another one.
 
 use std::{
     io,

@@ -2,8 +2,8 @@
 
 use std::{collections::BTreeSet, thread};
 
-use super::{gate::Gate, key, run, shared, stored};
-use crate::harness::{Value, Weir, eventually, gzip, json};
+use super::{are_stored_once, key, only, run, shared, stored, survive_a_kill};
+use crate::harness::{Value, Weir, gzip, json};
 
 #[test]
 fn what_the_clients_of_posthog_report_as_sent_is_in_the_lake_once() {
@@ -22,18 +22,8 @@ fn what_the_clients_of_posthog_report_as_sent_is_in_the_lake_once() {
 
 fn sends_all(weir: &Weir, user: &str, program: &str, form: &str) {
     let sent = run(program, &[&weir.url(), &key(weir, user, "write"), form, "50"]);
-    weir.wait_until_filed();
-    let all = weir.lines(&format!("lake/username={user}"));
-    let ids: Vec<&str> = all.iter().map(|event| event["event_id"].as_str().unwrap()).collect();
-    assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len(), "{user}: an event is stored twice");
-    for id in sent.lines() {
-        assert!(ids.contains(&id), "{user}: {id} is lost");
-    }
-    let one = |event_type: &str| {
-        let mut events = stored(weir, user, event_type);
-        assert_eq!(events.len(), 1, "{user}: {event_type}");
-        events.remove(0)
-    };
+    are_stored_once(weir, user, &sent);
+    let one = |event_type: &str| only(weir, user, event_type);
     let click = one("button_click");
     assert_eq!((&click["button_id"], &click["session_id"]), (&json!(form), &json!("s1")));
     assert_eq!((&click["user_id"], &click["context"]["event"]), (&json!("u1"), &json!("button click")));
@@ -64,19 +54,9 @@ fn sends_all(weir: &Weir, user: &str, program: &str, form: &str) {
 #[test]
 fn a_server_that_is_killed_in_the_middle_loses_no_event_of_posthogs_client_and_counts_none_twice() {
     const LOOPS: usize = 1000;
-    let mut weir = Weir::start();
-    let (write, read) = (key(&weir, "ann", "write"), key(&weir, "ann", "read"));
-    let gate = Gate::start(&weir.url());
-    let url = gate.url();
-    let client = thread::spawn(move || run("posthog_client.py", &[&url, &write, "gzip", &LOOPS.to_string()]));
-    let count =
-        |weir: &Weir| weir.get_as(&read, "/client/track/count?event=Loop").json()["count"].as_u64().unwrap();
-    eventually("the client is at it", || count(&weir) > 100);
-    weir.kill();
-    weir.restart();
-    gate.lead_to(&weir.url());
-    assert_eq!(client.join().unwrap().lines().count(), 8 + LOOPS);
-    assert_eq!(count(&weir), LOOPS as u64);
+    let printed =
+        survive_a_kill(LOOPS, |url, key| run("posthog_client.py", &[&url, &key, "gzip", &LOOPS.to_string()]));
+    assert_eq!(printed.lines().count(), 8 + LOOPS);
 }
 
 fn event(id: &str) -> Value {

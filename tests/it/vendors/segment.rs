@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, thread};
 
-use super::{gate::Gate, key, run, shared, stored};
+use super::{key, only, run, shared, stored, survive_a_kill};
 use crate::{
     clients::site::Site,
     harness::{Value, Weir, basic, browser::Browser, eventually, gzip, json},
@@ -56,11 +56,7 @@ fn sends_all(weir: &Weir, user: &str, program: &str, module: &str) {
     // It says of which visit it is, so it is a page view too.
     let [view] = &of("page_view")[..] else { panic!("{user}") };
     assert_eq!((&view["url"], &view["session_id"]), (&json!("https://a.example/"), &json!("s1")), "{user}");
-    let one = |event_type: &str| {
-        let mut events = of(event_type);
-        assert_eq!(events.len(), 1, "{user}: {event_type}");
-        events.remove(0)
-    };
+    let one = |event_type: &str| only(weir, user, event_type);
     assert_eq!(one("screen")["name"], "Basket", "{user}");
     assert_eq!(one("identify")["traits"], json!({"plan": "free"}), "{user}");
     assert_eq!(
@@ -77,25 +73,10 @@ fn sends_all(weir: &Weir, user: &str, program: &str, module: &str) {
 #[test]
 fn a_server_that_is_killed_in_the_middle_loses_no_event_of_a_client_and_counts_none_twice() {
     const LOOPS: usize = 3000;
-    let mut weir = Weir::start();
-    let (write, read) = (key(&weir, "ann", "write"), key(&weir, "ann", "read"));
-    let gate = Gate::start(&weir.url());
-    let url = gate.url();
-    let client = thread::spawn(move || {
-        run("python_client.py", &["segment.analytics.client", &url, &write, &LOOPS.to_string()])
+    let printed = survive_a_kill(LOOPS, |url, key| {
+        run("python_client.py", &["segment.analytics.client", &url, &key, &LOOPS.to_string()])
     });
-    let count =
-        |weir: &Weir| weir.get_as(&read, "/client/track/count?event=Loop").json()["count"].as_u64().unwrap();
-    eventually("the client is at it", || count(&weir) > 100);
-    weir.kill();
-    weir.restart();
-    gate.lead_to(&weir.url());
-    assert_eq!(client.join().unwrap().trim(), (7 + LOOPS).to_string());
-    assert_eq!(count(&weir), LOOPS as u64);
-    weir.wait_until_filed();
-    let numbers: Vec<u64> =
-        stored(&weir, "ann", "track").iter().filter_map(|track| track["properties"]["n"].as_u64()).collect();
-    assert_eq!((numbers.len(), numbers.iter().collect::<BTreeSet<_>>().len()), (LOOPS, LOOPS));
+    assert_eq!(printed.trim(), (7 + LOOPS).to_string());
 }
 
 fn track(id: &str) -> Value {

@@ -1,9 +1,9 @@
 //! Snowplow's tracker protocol, with its clients, and with bad input.
 
-use std::{collections::BTreeSet, thread};
+use std::thread;
 
-use super::{gate::Gate, key, run, shared, stored};
-use crate::harness::{Value, Weir, eventually, json};
+use super::{are_stored_once, key, only, run, shared, stored, survive_a_kill};
+use crate::harness::{Value, Weir, json};
 
 /// The path of lists of events.
 const LISTS: &str = "/com.snowplowanalytics.snowplow/tp2";
@@ -29,18 +29,8 @@ fn sends_all(weir: &Weir, user: &str, program: &str, method: &str, form: &str) {
     let sent = run(program, &[&endpoint, method, form, "5"]);
     let count = if program.ends_with(".py") { 11 } else { 6 };
     assert_eq!(sent.lines().count(), count, "{user}");
-    weir.wait_until_filed();
-    let all = weir.lines(&format!("lake/username={user}"));
-    let ids: Vec<&str> = all.iter().map(|event| event["event_id"].as_str().unwrap()).collect();
-    assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len(), "{user}: an event is stored twice");
-    for id in sent.lines() {
-        assert!(ids.contains(&id), "{user}: {id} is lost");
-    }
-    let one = |event_type: &str| {
-        let mut events = stored(weir, user, event_type);
-        assert_eq!(events.len(), 1, "{user}: {event_type}");
-        events.remove(0)
-    };
+    are_stored_once(weir, user, &sent);
+    let one = |event_type: &str| only(weir, user, event_type);
     let (page, view) = (one("page"), one("page_view"));
     for event in [&page, &view] {
         assert_eq!(event["url"], "https://a.example/ä?x=1", "{user}");
@@ -76,20 +66,10 @@ fn sends_all(weir: &Weir, user: &str, program: &str, method: &str, form: &str) {
 #[test]
 fn a_server_that_is_killed_in_the_middle_loses_no_event_of_snowplows_client_and_counts_none_twice() {
     const LOOPS: usize = 1000;
-    let mut weir = Weir::start();
-    let (write, read) = (key(&weir, "ann", "write"), key(&weir, "ann", "read"));
-    let gate = Gate::start(&weir.url());
-    let endpoint = format!("{}/k/{write}", gate.url());
-    let client =
-        thread::spawn(move || run("snowplow_client.py", &[&endpoint, "post", "base64", &LOOPS.to_string()]));
-    let count =
-        |weir: &Weir| weir.get_as(&read, "/client/track/count?event=Loop").json()["count"].as_u64().unwrap();
-    eventually("the client is at it", || count(&weir) > 100);
-    weir.kill();
-    weir.restart();
-    gate.lead_to(&weir.url());
-    assert_eq!(client.join().unwrap().lines().count(), 6 + LOOPS);
-    assert_eq!(count(&weir), LOOPS as u64);
+    let printed = survive_a_kill(LOOPS, |url, key| {
+        run("snowplow_client.py", &[&format!("{url}/k/{key}"), "post", "base64", &LOOPS.to_string()])
+    });
+    assert_eq!(printed.lines().count(), 6 + LOOPS);
 }
 
 fn event(id: &str) -> Value {
