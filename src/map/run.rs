@@ -23,6 +23,7 @@ use crate::cli::FunctionName;
 
 /// How long a run waits until what was acknowledged before it is filed.
 const FILING: Duration = Duration::from_secs(30);
+/// How often it looks.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// How many results for each worker may wait in memory.
@@ -139,11 +140,7 @@ impl Work {
         };
         let wanted = left()?;
         let mut now = wanted;
-        while now.events > 0
-            && now.first <= wanted.last
-            && began.elapsed() < FILING
-            && !self.running.is_stopped()
-        {
+        while now.has_some_of(&wanted) && began.elapsed() < FILING && !self.running.is_stopped() {
             thread::sleep(PAUSE);
             now = left()?;
         }

@@ -60,7 +60,7 @@ pub(super) async fn wait_for_filing(data: &Path, at_most: Duration, waiting: &Wa
     let wanted = weir_embedded::not_filed_yet(data)?;
     let mut left = wanted;
     let mut told = false;
-    while left.events > 0 && left.first <= wanted.last {
+    while left.has_some_of(&wanted) {
         if !weir_embedded::is_served(data) {
             waiting.say(&format!(
                 "{} not filed yet, and not in the answer: start `weir serve`",

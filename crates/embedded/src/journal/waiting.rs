@@ -51,6 +51,14 @@ pub struct NotFiled {
     pub first: u64,
 }
 
+impl NotFiled {
+    /// Returns whether an event is among these that was acknowledged when `earlier` was read.
+    #[must_use]
+    pub fn has_some_of(&self, earlier: &Self) -> bool {
+        self.events > 0 && self.first <= earlier.last
+    }
+}
+
 /// The time of arrival in a stored line.
 #[derive(Deserialize)]
 struct Received {
