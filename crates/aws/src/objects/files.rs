@@ -49,7 +49,7 @@ impl S3Files {
         open(&self.client, &self.bucket, key).await
     }
 
-    /// Reads a file; `None` if there is none of this key.
+    /// Reads a file; `None` if no file has this key.
     pub async fn read(&self, key: &str) -> Result<Option<Vec<u8>>, PortError> {
         let mut content = match self.open(key).await {
             Err(PortError::NotFound { .. }) => return Ok(None),

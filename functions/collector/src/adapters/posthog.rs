@@ -4,7 +4,7 @@
 //! `/i/v0/ai/batch`: as JSON, as gzip with a `Content-Encoding` or with `compression=gzip-js` in the query, or as a form with
 //! `data=` in base64. The key is in the body: `api_key` or `token`, or each event has it.
 //!
-//! Clients also ask for feature flags and for settings ([`Settings`]), and go on when there are none.
+//! Clients also ask for feature flags and for settings ([`Settings`]), and go on without them.
 
 use std::borrow::Cow;
 
@@ -72,7 +72,7 @@ impl Protocol for PostHog {
     }
 }
 
-/// The requests for feature flags and settings: there are none.
+/// The requests for feature flags and settings. Weir has neither, and answers with empty ones.
 pub(crate) struct Settings;
 
 impl Protocol for Settings {
@@ -241,7 +241,7 @@ fn json_of(body: &[u8]) -> Result<Option<Bytes>, Problem> {
     if body.starts_with(GZIP) {
         return gunzip(body).map(Some);
     }
-    // API Gateway takes it for text by its content type, and has replaced all bytes that are none.
+    // API Gateway takes it for text by its content type, and has replaced all bytes that are not UTF-8.
     if body.starts_with("\u{1f}\u{fffd}".as_bytes()) {
         return Err(Problem::CompressedAsText);
     }

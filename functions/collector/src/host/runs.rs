@@ -131,7 +131,7 @@ pub trait Runs: Send + Sync {
     /// Starts a run over the user's own events.
     async fn start(&self, username: &Username, wanted: Wanted) -> Result<Run, NotStarted>;
 
-    /// Returns a run of the user's; `None` if there is none with this id, or not any more.
+    /// Returns a run of the user's; `None` if no run has this id, or if it was removed since.
     async fn find(&self, username: &Username, id: &str) -> Result<Option<Run>, PortError>;
 
     /// Opens the result of a run of the user's that is done.
