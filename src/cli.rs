@@ -4,6 +4,7 @@
 mod audit;
 mod backup;
 mod counts;
+mod forget;
 mod health;
 mod latest;
 #[cfg(unix)]
@@ -25,6 +26,7 @@ use clap_complete::Shell;
 pub(crate) use audit::AuditArgs;
 pub(crate) use backup::{BackupArgs, RestoreArgs};
 pub(crate) use counts::CountsArgs;
+pub(crate) use forget::ForgetArgs;
 pub(crate) use health::HealthArgs;
 pub(crate) use latest::LatestArgs;
 #[cfg(unix)]
@@ -72,6 +74,8 @@ pub(crate) enum Command {
     Health(HealthArgs),
     /// Recount the lake, reading every object, and compare it with the settled and the live counts.
     Audit(AuditArgs),
+    /// Take events out of everything that is stored: counts, files and the free pages of the database.
+    Forget(ForgetArgs),
     /// Copy the data folder into a new folder, as it is at one moment. Works while the server runs.
     Backup(BackupArgs),
     /// Put a backup into a new data folder (--data).

@@ -30,6 +30,7 @@ mod exit_codes;
 mod filing_again;
 mod first_try;
 mod flood;
+mod forget;
 #[cfg(target_os = "linux")]
 mod hostile_catalog;
 mod image_and_unit;
@@ -48,6 +49,7 @@ mod operate;
 mod progress;
 mod promises;
 mod readme;
+mod redact;
 mod refusals;
 mod request_ids;
 mod retries;

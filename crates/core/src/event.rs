@@ -3,7 +3,10 @@
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, value::RawValue};
+use serde_json::{
+    Value,
+    value::{RawValue, to_raw_value},
+};
 
 use crate::{EventId, EventType, Timestamp, json, looks, occurred};
 
@@ -56,7 +59,7 @@ pub struct Event<'a> {
     pub event_id: Option<EventId>,
     /// The time at which it happened, by the client's clock, if the client gave it.
     pub occurred_at: Option<Timestamp>,
-    fields: Vec<(Cow<'a, str>, &'a RawValue)>,
+    fields: Vec<(Cow<'a, str>, Cow<'a, RawValue>)>,
     value: Value,
 }
 
@@ -93,8 +96,9 @@ impl<'a> Event<'a> {
         if !violations.is_empty() {
             return Err(violations);
         }
-        let mut fields = json::members(text).map_err(syntax)?;
-        fields.retain(|(name, _)| !ENVELOPE.contains(&&**name));
+        let fields = json::members(text).map_err(syntax)?.into_iter();
+        let fields = fields.filter(|(name, _)| !ENVELOPE.contains(&&**name));
+        let fields = fields.map(|(name, value)| (name, Cow::Borrowed(value))).collect();
         Ok(Self { event_type, event_id, occurred_at, fields, value })
     }
 
@@ -105,8 +109,18 @@ impl<'a> Event<'a> {
     }
 
     /// Returns the client's fields, each with its JSON text exactly as it was sent.
-    pub(crate) fn fields(&self) -> &[(Cow<'a, str>, &'a RawValue)] {
+    pub(crate) fn fields(&self) -> &[(Cow<'a, str>, Cow<'a, RawValue>)] {
         &self.fields
+    }
+
+    /// Replaces the value of a field, if it is text.
+    pub(crate) fn replace_text(&mut self, name: &str, replacement: impl FnOnce(&str) -> String) {
+        if let Some(Value::String(text)) = self.value.get_mut(name)
+            && let Some((_, raw)) = self.fields.iter_mut().find(|(field, _)| field == name)
+        {
+            *text = replacement(text);
+            *raw = Cow::Owned(to_raw_value(text).expect("a string is JSON"));
+        }
     }
 }
 

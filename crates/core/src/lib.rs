@@ -13,7 +13,9 @@
 //! - users and their access keys: [`users`];
 //! - counts: [`counts`], all of them together: [`books`], and their hours and days: [`Hour`], [`Day`];
 //! - the newest event of each resource: [`latest`];
+//! - what of an event is not stored: [`redaction`];
 //! - rejected events as they are shown: [`rejected`];
+//! - events that must never come back: [`forgotten`];
 //! - answers computed beforehand: [`answers`];
 //! - the ports that an engine must implement: [`ports`], and their test suites: `conformance` (a feature).
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -29,6 +31,7 @@ pub mod conformance;
 pub mod counts;
 pub mod event;
 pub mod event_time;
+pub mod forgotten;
 mod format;
 pub mod json;
 pub mod latest;
@@ -39,6 +42,7 @@ mod partition;
 pub mod ports;
 mod random;
 mod record;
+pub mod redaction;
 pub mod rejected;
 pub mod repeats;
 mod timestamp;
@@ -58,4 +62,5 @@ pub use names::{
 pub use partition::{LakeObject, Partition};
 pub use random::{Random, SeededRandom, SystemRandom};
 pub use record::{MAX_RECORD_BYTES, Record, RecordHead, RecordHeadError, Stamp};
+pub use redaction::{InstallationSecret, Redaction};
 pub use timestamp::{Hour, Timestamp};

@@ -11,6 +11,7 @@ use super::{
     fields,
     locate::{line_of, names_of},
     own::Own,
+    redact::Redact,
     route::Route,
     words,
 };
@@ -23,6 +24,7 @@ pub struct Definition {
     route: Route,
     count_by: Option<String>,
     latest_by: Option<String>,
+    redact: Redact,
     schema: Value,
     text: String,
     fields: Vec<String>,
@@ -63,7 +65,7 @@ impl Definition {
             return Err(at(&["properties", name], message));
         }
 
-        let Own { route, count_by, latest_by } = Own::read(object, properties)
+        let Own { route, count_by, latest_by, redact } = Own::read(object, properties)
             .map_err(|(path, message)| at(&path.iter().map(String::as_str).collect::<Vec<_>>(), message))?;
 
         // Checked before it is compiled, which may take as long as checking.
@@ -80,7 +82,9 @@ impl Definition {
                 let path: Vec<&str> = path.split('/').skip(1).collect();
                 at(&path, format!("not a valid JSON Schema: {error}"))
             })?;
-        let disagrees = coherence::required(&schema).or_else(|| coherence::examples(object, &validator));
+        let disagrees = coherence::required(&schema)
+            .or_else(|| coherence::examples(object, &validator))
+            .or_else(|| redact.disagrees(object, &validator));
         if let Some((path, message)) = disagrees {
             return Err(at(&path.iter().map(String::as_str).collect::<Vec<_>>(), message));
         }
@@ -90,7 +94,19 @@ impl Definition {
         let remarks = remarks.collect();
         let fields = fields::in_order(text, object);
         let text = text.to_owned();
-        Ok(Self { event_type, route, count_by, latest_by, schema, text, fields, remarks, validator, cost })
+        Ok(Self {
+            event_type,
+            route,
+            count_by,
+            latest_by,
+            redact,
+            schema,
+            text,
+            fields,
+            remarks,
+            validator,
+            cost,
+        })
     }
 
     /// Returns the type's name.
@@ -132,6 +148,12 @@ impl Definition {
     pub fn latest_key(&self, event: &Event<'_>) -> Option<LatestKey> {
         let field = self.latest_by.as_ref()?;
         event.value().get(field)?.as_str().map(LatestKey::of)
+    }
+
+    /// Returns the fields whose values are redacted before they are stored.
+    #[must_use]
+    pub fn redact(&self) -> &Redact {
+        &self.redact
     }
 
     /// Returns its JSON Schema, with `x-weir`.
@@ -200,8 +222,14 @@ impl Definition {
         if !violations.is_empty() {
             return Err(Refusal::Invalid(violations));
         }
+        Ok(self.key_of(event))
+    }
+
+    /// Returns the key of an event that was checked.
+    #[must_use]
+    pub fn key_of(&self, event: &Event<'_>) -> Option<CountedValue> {
         let counted = self.count_by.as_ref().and_then(|field| event.value().get(field)?.as_str());
-        Ok(counted.map(CountedValue::of))
+        counted.map(CountedValue::of)
     }
 
     /// Returns the most steps that checking one value of an event can take.
@@ -299,7 +327,7 @@ mod tests {
             (
                 "a.json",
                 "{\"type\": \"object\",\n\"x-weir\": {\"rout\": 1}}",
-                "a.json:2: x-weir knows route, count_by and latest_by, not rout",
+                "a.json:2: x-weir knows route, count_by, latest_by and redact, not rout",
             ),
             (
                 "a.json",

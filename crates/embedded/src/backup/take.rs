@@ -17,6 +17,7 @@ use super::{
 use crate::{
     folder::{private::create_private, sync_folder},
     objects::batches,
+    secret::SECRET,
     store,
 };
 
@@ -59,6 +60,7 @@ pub fn back_up(
     if users.exists() {
         snapshot(&users, &staging.path().join("users.db"))?;
     }
+    files::copy_file(&data.join(SECRET), &staging.path().join(SECRET))?;
     for part in PARTS {
         let wanted = |name: &str| if part == FUNCTIONS { name.ends_with(".json") } else { moment.has(name) };
         *manifest.part(part) = files::copy(data, staging.path(), part, &wanted, watch)?;

@@ -82,7 +82,8 @@ impl Collector {
                     errors_left = errors_left.saturating_sub(errors.len());
                     let claimed = expected.cloned().or(claimed);
                     let stamp = self.stamp(username, None, received_at);
-                    prepared.records.push(Record::rejected(body, claimed.as_ref(), &errors, stamp));
+                    let body = self.catalog.redact_rejected(claimed.as_ref(), body);
+                    prepared.records.push(Record::rejected(&body, claimed.as_ref(), &errors, stamp));
                     prepared.verdicts.push(Verdict::Invalid { claimed, errors });
                 }
             }
@@ -100,7 +101,8 @@ impl Collector {
     /// Prepares a body without recognisable events: one rejected event, or several with its parts if one cannot hold it.
     pub(crate) fn prepare_malformed(&self, username: &Username, body: &[u8], error: &Violation) -> Prepared {
         let received_at = self.host.clock.now();
-        let parts = parts(body);
+        let body = self.catalog.redact_rejected(None, body);
+        let parts = parts(&body);
         let prepare = |(number, part): (usize, &&[u8])| {
             let mut errors = vec![error.clone()];
             if parts.len() > 1 {
@@ -128,7 +130,7 @@ impl Collector {
             let message = format!("not valid UTF-8, from byte {} on{looks}", error.valid_up_to());
             NotAccepted::Invalid(None, vec![Violation::whole(message)])
         })?;
-        let event = Event::read(text).map_err(|errors| NotAccepted::Invalid(None, errors))?;
+        let mut event = Event::read(text).map_err(|errors| NotAccepted::Invalid(None, errors))?;
         let claimed = || event.event_type.clone();
         let event_type = which_type(&self.catalog, &event, expected)
             .map_err(|error| NotAccepted::Invalid(claimed(), vec![error]))?;
@@ -142,6 +144,8 @@ impl Collector {
                         claimed: event_type.clone(),
                     },
                 })?;
+                let redacted = self.catalog.redact(definition, &mut event);
+                let key = if redacted { definition.key_of(&event) } else { key };
                 (key, definition.latest_key(&event))
             }
             None => (None, None),
