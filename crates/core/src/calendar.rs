@@ -67,6 +67,14 @@ impl Hour {
     }
 }
 
+impl Hour {
+    /// Returns the hour this many hours after, or the last possible hour if that is earlier.
+    #[must_use]
+    pub fn plus(self, hours: u64) -> Self {
+        hour_at(self.since_epoch().saturating_add(hours))
+    }
+}
+
 /// Returns the hour this many hours after the first, or the last possible hour if that is earlier.
 fn hour_at(hours: u64) -> Hour {
     Hour::from_epoch(hours).unwrap_or_else(|_| Timestamp::saturating(u64::MAX).hour())

@@ -18,10 +18,7 @@ mod reads;
 
 pub use manifest::{Generation, Manifest, NotAManifest, Replaced, SealedColumn, SealedType};
 pub use protocol::{
-    KEPT_MILLIS, RowsByType, Sealed, SealError, SealedDays, Sealing, SettledDay, ToWrite, Work, Written,
+    KEPT_MILLIS, RowsByType, SealError, Sealed, SealedDays, Sealing, SettledDay, ToWrite, Work, Written,
     expire_json, put, rewrite, seal, tidy,
 };
 pub use reads::{Reads, day_of};
-
-#[cfg(test)]
-mod tests;

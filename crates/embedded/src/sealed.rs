@@ -17,14 +17,18 @@ use sha2::{Digest, Sha256};
 use weir_core::{
     Day,
     ports::PortError,
-    sealing::{Manifest, NotAManifest, SealedDays},
+    sealing::{Manifest, NotAManifest, Reads, SealedDays},
 };
 
-use crate::folder::{private::create_private, sync_folder};
+use crate::folder::{
+    private::{create_private, private_file},
+    sync_folder,
+};
 
-const MANIFEST: &str = "manifest.json";
-const NOTED_UNTIL: &str = "noted_until";
-const NOTES: &str = "notes";
+pub(crate) const MANIFEST: &str = "manifest.json";
+pub(crate) const NOTED_UNTIL: &str = "noted_until";
+pub(crate) const NOTES: &str = "notes";
+const LOCK: &str = "lock";
 const OBJECTS: &str = "objects.gz";
 
 /// How files begin that are being written.
@@ -34,9 +38,17 @@ const DRAFT: &str = ".draft-";
 #[derive(Debug, Clone)]
 pub struct SealedFolder(PathBuf);
 
-/// The turn to seal: the lock of the folder. It ends when this is dropped, and with its process.
+/// The turn to seal: the lock of a file in the folder. It ends when this is dropped, and with its process.
 #[derive(Debug)]
-pub struct SealingTurn(#[expect(dead_code, reason = "it holds the lock")] Option<File>);
+pub struct SealingTurn(Option<File>);
+
+impl SealingTurn {
+    /// Returns the locked file for a child process, which holds the turn as long as it has it open: it may outlive a killed
+    /// parent, and go on writing.
+    pub fn to_share(&self) -> io::Result<Option<File>> {
+        self.0.as_ref().map(File::try_clone).transpose()
+    }
+}
 
 impl SealedFolder {
     /// Returns the sealed days of a data folder, which may have none yet.
@@ -51,14 +63,22 @@ impl SealedFolder {
         &self.0
     }
 
-    /// Takes the turn to seal; `None` if another process has it. Not every file system can lock folders.
+    /// Takes the turn to seal; `None` if another process has it. Not every file system has locks.
     pub fn turn(&self) -> io::Result<Option<SealingTurn>> {
         self.create()?;
-        match File::open(&self.0).map(|folder| folder.try_lock().map(|()| folder)) {
-            Ok(Err(fs::TryLockError::WouldBlock)) => Ok(None),
-            Ok(Ok(folder)) => Ok(Some(SealingTurn(Some(folder)))),
-            _ => Ok(Some(SealingTurn(None))),
+        // A child's standard input can be a file, but not a folder: `to_share`.
+        private_file().create(true).truncate(false).open(self.0.join(LOCK))?;
+        let file = File::open(self.0.join(LOCK))?;
+        match file.try_lock() {
+            Err(fs::TryLockError::WouldBlock) => Ok(None),
+            Err(fs::TryLockError::Error(_)) => Ok(Some(SealingTurn(None))),
+            Ok(()) => Ok(Some(SealingTurn(Some(file)))),
         }
+    }
+
+    /// Decides what a reader reads from now on.
+    pub async fn reads(&self) -> Result<Reads, PortError> {
+        Reads::now(self).await
     }
 
     /// Returns the folder of a generation, below the folder of sealed days.
@@ -100,9 +120,8 @@ impl SealedFolder {
 
     fn read_manifest(&self) -> io::Result<Manifest> {
         match fs::read(self.0.join(MANIFEST)) {
-            Ok(text) => Manifest::read(&text).map_err(|error: NotAManifest| {
-                io::Error::new(ErrorKind::InvalidData, error)
-            }),
+            Ok(text) => Manifest::read(&text)
+                .map_err(|error: NotAManifest| io::Error::new(ErrorKind::InvalidData, error)),
             Err(error) if is_missing(&error) => Ok(Manifest::default()),
             Err(error) => Err(error),
         }

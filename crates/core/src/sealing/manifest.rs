@@ -85,7 +85,9 @@ pub enum NotAManifest {
     #[error("the manifest of sealed days cannot be read: {0}")]
     Damaged(#[from] serde_json::Error),
     /// A later version wrote it.
-    #[error("the manifest of sealed days was written by a later version of weir (form {0}, this one knows {FORM})")]
+    #[error(
+        "the manifest of sealed days was written by a later version of weir (form {0}, this one knows {FORM})"
+    )]
     TooNew(u64),
 }
 

@@ -67,8 +67,8 @@ pub struct ToWrite<'a> {
     pub added: &'a BTreeSet<String>,
     /// All objects that the new generation covers, which are listed beside its files.
     pub covered: &'a BTreeSet<String>,
-    /// Rows to leave out, as a condition on the type's columns in SQL.
-    pub without: Option<&'a str>,
+    /// Rows to leave out: conditions on a type's columns in SQL.
+    pub without: Option<&'a BTreeMap<EventType, String>>,
 }
 
 /// What was written.
@@ -119,7 +119,9 @@ pub enum SealError {
         settled: u64,
     },
     /// The files that were written do not have the rows that were read.
-    #[error("{day} is not sealed: {rows} rows and {repeats} repeats were written of {read} events that were read")]
+    #[error(
+        "{day} is not sealed: {rows} rows and {repeats} repeats were written of {read} events that were read"
+    )]
     Incomplete {
         /// The day.
         day: Day,
@@ -219,9 +221,13 @@ pub async fn seal(
     failed.map_or(Ok(()), Err)
 }
 
-/// Makes a new generation of a sealed day without the rows for which an SQL condition on the type's columns holds. Nothing is
-/// done for a day that has no generation.
-pub async fn rewrite(sealing: &Sealing<'_>, day: Day, without: &str) -> Result<Option<Sealed>, SealError> {
+/// Makes a new generation of a sealed day without the rows, and repeats, for which its type's condition holds: SQL over the columns
+/// that the type has now. Other types stay as they are. Nothing is done for a day that has no generation.
+pub async fn rewrite(
+    sealing: &Sealing<'_>,
+    day: Day,
+    without: &BTreeMap<EventType, String>,
+) -> Result<Option<Sealed>, SealError> {
     let manifest = sealing.days.manifest().await?;
     if !manifest.days.contains_key(&day) {
         return Ok(None);
@@ -231,7 +237,11 @@ pub async fn rewrite(sealing: &Sealing<'_>, day: Day, without: &str) -> Result<O
 
 impl Sealing<'_> {
     /// Makes a generation of a day and makes it the current one; `None` if there is nothing new in it.
-    async fn day(&self, day: Day, without: Option<&str>) -> Result<Option<Sealed>, SealError> {
+    async fn day(
+        &self,
+        day: Day,
+        without: Option<&BTreeMap<EventType, String>>,
+    ) -> Result<Option<Sealed>, SealError> {
         let (inside, settled) = self.settled(day).await?;
         let mut manifest = self.days.manifest().await?;
         let before = manifest.days.get(&day);

@@ -34,7 +34,8 @@ pub fn open_books(path: &Path) -> Result<(BooksOnDisk, RawFolder, LakeFolder), S
     let database = path.join("events.db");
     store::check_format(&database)?;
     let folder = Folder::existing(path);
-    let (raw, lake) = (RawFolder::new(folder.sub("raw")), LakeFolder::new(folder.sub("lake"), SealedFolder::of(path)));
+    let (raw, lake) =
+        (RawFolder::new(folder.sub("raw")), LakeFolder::new(folder.sub("lake"), SealedFolder::of(path)));
     Ok((BooksOnDisk(Readers::new(database)), raw, lake))
 }
 
