@@ -19,8 +19,9 @@ use weir_embedded::SealedFolder;
 
 use crate::{cli::ServeArgs, query::DuckDb, seal};
 
-/// How often the schedule looks whether there is something to seal.
-const PAUSE: Duration = Duration::from_mins(1);
+/// The shortest and the longest pause between two looks whether there is something to seal.
+const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
 /// The shortest time between two sealings, so that late events are taken in together.
 const BETWEEN: Duration = Duration::from_hours(1);
@@ -58,7 +59,8 @@ impl Schedule {
         let mut work = Work { args: args.clone(), after, clock, last: None, due_since: None };
         let runtime = Builder::new_current_thread().build()?;
         let thread = thread::Builder::new().name("weir-sealing".to_owned()).spawn(move || {
-            while stopped.recv_timeout(PAUSE) == Err(RecvTimeoutError::Timeout) {
+            let pause = after.clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
+            while stopped.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
                 let Some(until) = runtime.block_on(work.due()) else { continue };
                 match work.seal(until, &stopped) {
                     Ok(true) => tracing::info!("days before {until} are sealed"),

@@ -111,6 +111,41 @@ fn sealed_days_are_read_from_parquet_late_events_at_once_and_nothing_is_seen_twi
 }
 
 #[test]
+fn a_server_seals_days_by_itself_and_its_json_expires_only_where_that_is_asked_for() {
+    let mut weir = Weir::start_with(&["--flush-every", "100ms", "--seal-after", "1s"]);
+    let (day, at) = days_ago(3);
+    send(&weir, &[click(1, at), click(2, at)]);
+    crate::harness::eventually("the day is sealed", || weir.log().contains("are sealed"));
+    assert_eq!(parquet(&weir), [format!("{day}/1/button_click/data_0.parquet")]);
+    let rows = json!({"n": 2});
+    assert_eq!(one(&weir, "SELECT count(*) AS n FROM button_click"), rows);
+    assert_eq!(weir.stop("-TERM"), Some(0));
+    let json = weir.files("lake");
+    // It is kept for a day after it was sealed, in any case.
+    weir.output(&["seal", "--keep-json", "24h"]);
+    assert_eq!(weir.files("lake"), json);
+    let manifest = weir.data().join("sealed/manifest.json");
+    let mut text: Value = serde_json::from_str(&fs::read_to_string(&manifest).unwrap()).unwrap();
+    text["days"][day.to_string()]["sealed_at"] = json!(SystemClock.now().millis() - 25 * HOUR);
+    fs::write(&manifest, text.to_string()).unwrap();
+    let said = weir.output(&["seal", "--keep-json", "24h"]);
+    assert!(said.contains("the JSON of 1 day was removed"), "{said}");
+    assert_eq!(weir.files("lake"), Vec::<String>::new());
+    assert_eq!(one(&weir, "SELECT count(*) AS n FROM button_click"), rows);
+    assert_eq!(one(&weir, "SELECT count(*) AS n FROM events"), rows);
+    assert_eq!(weir.run(&["audit"]).status.code(), Some(0));
+    // What comes later is filed as JSON, and sealed with what is only in Parquet.
+    weir.options =
+        vec!["--flush-every".to_owned(), "100ms".to_owned(), "--seal-after".to_owned(), "never".to_owned()];
+    weir.restart();
+    send(&weir, &[click(3, at)]);
+    assert_eq!(one(&weir, "SELECT count(*) AS n FROM button_click"), json!({"n": 3}));
+    weir.output(&["seal"]);
+    assert_eq!(one(&weir, "SELECT count(*) AS n FROM button_click"), json!({"n": 3}));
+    assert_eq!(weir.run(&["audit"]).status.code(), Some(0));
+}
+
+#[test]
 fn repeats_of_an_event_are_left_out_of_sealed_days_and_the_audit_counts_them() {
     let mut weir = start();
     let (day, at) = days_ago(6);

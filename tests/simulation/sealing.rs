@@ -62,7 +62,7 @@ fn run(seed: u64, bug: Option<SealingBug>) -> Vec<(&'static str, String)> {
     ];
     let deadly = dice.range(0..30);
     let mut context = Context::from_waker(Waker::noop());
-    for _ in 0..dice.range(500..6000) {
+    for _ in 0..dice.range(500..4000) {
         let at = dice.index(actors.len());
         let (actor, task) = &mut actors[at];
         let polled = task.get_or_insert_with(|| actor.begin()).as_mut().poll(&mut context);
@@ -85,7 +85,7 @@ fn run(seed: u64, bug: Option<SealingBug>) -> Vec<(&'static str, String)> {
 #[test]
 fn while_days_are_sealed_each_filed_event_is_seen_exactly_once_whatever_dies() {
     let first = super::number("WEIR_SIM_FIRST", 1);
-    let seeds: Vec<u64> = (first..first + super::number("WEIR_SIM_SEEDS", 12) * 20).collect();
+    let seeds: Vec<u64> = (first..first + super::number("WEIR_SIM_SEEDS", 12) * 5).collect();
     let failed = super::on_all_cores(&seeds, |seed| {
         let broken = run(seed, None);
         (!broken.is_empty()).then_some(broken)
