@@ -236,8 +236,8 @@ async fn serve(
 ) -> JoinHandle<()> {
     let (stop, stopped) = oneshot::channel();
     let signals = wait_for(signals, stop, stopping);
-    let app = traces::continued(collector::router(collector, &args.allow_origins))
-        .layer(middleware::from_fn_with_state(metrics.requests.clone(), metrics::count));
+    let app = traces::continued(collector::router(collector, &args.allow_origins));
+    let count = middleware::from_fn_with_state(metrics.requests.clone(), metrics::count);
     let no_room = collector::no_room(&args.allow_origins, Arc::new(SystemClock), Arc::new(SystemRandom));
     let unreadable =
         collector::Unreadable::new(&args.allow_origins, Arc::new(SystemClock), Arc::new(SystemRandom));
@@ -245,13 +245,14 @@ async fn serve(
     let limit = machine::at_most(args.connections);
     let counted = metrics.connections.clone();
     let app = match for_metrics {
-        None => app.layer(middleware::from_fn_with_state(metrics, endpoint::for_this_machine)),
+        // Both in one call: each further one costs every request an allocation.
+        None => app.layer((middleware::from_fn_with_state(metrics, endpoint::for_this_machine), count)),
         Some(listener) => {
             let alone = endpoint::alone(metrics);
             let few = Connections::new(alone.clone(), alone, METRICS_CONNECTIONS, patience);
             // It runs until the process ends, so that metrics show the shutdown too.
             tokio::spawn(few.serve(listener, std::future::pending()));
-            app
+            app.layer(count)
         }
     };
     let (draining, drained) = oneshot::channel();
