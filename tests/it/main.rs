@@ -23,6 +23,8 @@ mod dashboard;
 mod dashboard_routes;
 #[cfg(target_os = "linux")]
 mod disk;
+#[cfg(target_os = "linux")]
+mod dist;
 mod docs;
 #[cfg(target_os = "linux")]
 mod exhaustion;
