@@ -29,7 +29,8 @@ NAME = "weir-events"
 # DuckDB's command line, which `weir query` runs.
 REQUIRES = "duckdb-cli>=1.4"
 # What the tarball has beside the program and the SBOM.
-TEXTS = ["LICENSE", "LICENSE-APACHE", "LICENSE-MIT", "README.md", "systemd/weir.service"]
+TEXTS = ["LICENSE", "LICENSE-APACHE", "LICENSE-MIT", "README.md", "proxy/haproxy.cfg"]
+UNITS = ["systemd/weir.service", "systemd/weir-backup.service", "systemd/weir-backup.timer"]
 
 # The libraries that every system has on which pip installs a manylinux wheel (PEP 600), as far as Rust uses any.
 EVERYWHERE = {"libc.so.6", "libm.so.6", "libgcc_s.so.1", "libdl.so.2", "libpthread.so.0", "librt.so.1"}
@@ -150,7 +151,7 @@ def main(program, to):
     system = wheel_platform(program)
     data = program.read_bytes()
     bom = (json.dumps(sbom(version, description), indent=1) + "\n").encode()
-    texts = {name: ((ROOT / name).read_bytes(), 0o644) for name in TEXTS}
+    texts = {name: ((ROOT / name).read_bytes(), 0o644) for name in TEXTS + UNITS}
     docs = {f"docs/{path.name}": (path.read_bytes(), 0o644) for path in (ROOT / "docs").glob("*.md")}
     images = {f"docs/images/{path.name}": (path.read_bytes(), 0o644) for path in (ROOT / "docs/images").iterdir()}
 

@@ -33,6 +33,8 @@ mod filing_again;
 mod first_try;
 mod flood;
 #[cfg(target_os = "linux")]
+mod host;
+#[cfg(target_os = "linux")]
 mod hostile_catalog;
 mod image_and_unit;
 mod lake;
