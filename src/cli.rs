@@ -83,7 +83,7 @@ pub(crate) enum Command {
     Backup(BackupArgs),
     /// Put a backup into a new data folder (--data).
     Restore(RestoreArgs),
-    /// Import files of NDJSON or CSV over HTTP, into any Weir.
+    /// Import files of NDJSON, JSON, CSV or TSV over HTTP, into any Weir.
     Send(SendArgs),
     /// Follow events as they come, accepted and rejected ones, until Ctrl-C.
     Tail(TailArgs),
