@@ -179,7 +179,10 @@ async fn on_aws(catalog: Arc<Catalog>, args: ServeArgs) -> Result<ExitCode> {
     let listener = listen(args.listen, "--listen")?;
     let for_metrics = listen_for_metrics(&args)?;
     let signals = Signals::listen(Some(LIMIT))?;
-    println!("Weir is listening on http://{} and keeps everything on AWS", listener.local_addr()?);
+    let address = listener.local_addr()?;
+    let listening = format!("Weir is listening on http://{address} and keeps everything on AWS\n");
+    // In one piece: a program that starts this one may read a line and close the pipe.
+    print!("{}", listening + welcome::OF_BUILD);
     let host = host(Arc::new(users), &args, &metrics, clock);
     let collector = Collector { catalog, ports, host, limits };
     let stopping = "stopping: answering the last requests; once more ends at once and cuts them off";
