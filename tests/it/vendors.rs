@@ -2,6 +2,7 @@
 //!
 //! All tests share one server, each with a user of its own.
 
+mod addresses;
 mod beacon;
 mod cloudevents;
 mod gate;

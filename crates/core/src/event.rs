@@ -57,6 +57,7 @@ pub struct Event<'a> {
     /// The time at which it happened, by the client's clock, if the client gave it.
     pub occurred_at: Option<Timestamp>,
     fields: Vec<(Cow<'a, str>, &'a RawValue)>,
+    filled: Vec<(String, String)>,
     value: Value,
 }
 
@@ -95,13 +96,24 @@ impl<'a> Event<'a> {
         }
         let mut fields = json::members(text).map_err(syntax)?;
         fields.retain(|(name, _)| !ENVELOPE.contains(&&**name));
-        Ok(Self { event_type, event_id, occurred_at, fields, value })
+        Ok(Self { event_type, event_id, occurred_at, fields, filled: Vec::new(), value })
     }
 
-    /// Returns the client's fields as a JSON object, for validation: numbers are those of IEEE 754 here.
+    /// Returns the event's fields as a JSON object, for validation: numbers are those of IEEE 754 here.
     #[must_use]
     pub fn value(&self) -> &Value {
         &self.value
+    }
+
+    /// Adds a field with a text, which the client did not send.
+    pub(crate) fn fill(&mut self, name: &str, text: String) {
+        self.value[name] = Value::String(text.clone());
+        self.filled.push((name.to_owned(), text));
+    }
+
+    /// Returns the fields that the client did not send, each with its text.
+    pub(crate) fn filled(&self) -> &[(String, String)] {
+        &self.filled
     }
 
     /// Returns the client's fields, each with its JSON text exactly as it was sent.

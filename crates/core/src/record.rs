@@ -16,7 +16,7 @@ pub const MAX_RECORD_BYTES: usize = 900 * 1024;
 
 /// A stamped event: the line that the stream stores, and the counter that it raises. Its line has `time` (ms), `event_id`,
 /// `username`, `event_type`, `received_at` (ms), `occurred_at` (ms, if the client gave it), then the client's fields with
-/// their values exactly as sent. Cloning it is cheap.
+/// their values exactly as sent, and those that the collector filled in. Cloning it is cheap.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
     counter: Counter,
@@ -83,6 +83,12 @@ impl Record {
             line.push(b':');
             // Inside a JSON value, line breaks can only be white space between tokens: drop them, and it is a line.
             line.extend(value.get().bytes().filter(|byte| !matches!(byte, b'\n' | b'\r')));
+        }
+        for (name, text) in event.filled() {
+            line.push(b',');
+            write_json(&mut line, name);
+            line.push(b':');
+            write_json(&mut line, text);
         }
         line.extend_from_slice(b"}\n");
         let is_given = event.event_id.as_ref() == Some(&stamp.event_id);

@@ -1,9 +1,10 @@
-//! The way of events into the stream. Apart from `body` and `held`, nothing here knows HTTP.
+//! The way of events into the stream. Apart from `body`, `held` and `sender`, nothing here knows HTTP.
 //!
 //! - `body`: a request's bytes, bounded and decompressed; `limits`: load shedding, by the bodies in memory; `held`: a body
 //!   with its permits, and the work on it;
 //! - `framing`: one text for each event; `elements` for arrays with invalid JSON;
-//! - `store`: validates, stamps, stores and counts events; `latest`: raises their latest values;
+//! - `sender`: what a request tells of its sender;
+//! - `store`: fills, validates, stamps, stores and counts events; `latest`: raises their latest values;
 //! - `outcome`: what became of an event, for the answer and the metrics.
 
 pub(crate) mod body;
@@ -13,4 +14,5 @@ pub(crate) mod held;
 mod latest;
 pub(crate) mod limits;
 pub(crate) mod outcome;
+mod sender;
 pub(crate) mod store;

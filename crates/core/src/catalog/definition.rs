@@ -9,6 +9,7 @@ use super::{
     coherence,
     cost::{Cost, Extent, MAX_STEPS},
     fields,
+    fill::{Fill, Sender},
     locate::{line_of, names_of},
     own::Own,
     route::Route,
@@ -23,6 +24,7 @@ pub struct Definition {
     route: Route,
     count_by: Option<String>,
     latest_by: Option<String>,
+    fill: Vec<Fill>,
     schema: Value,
     text: String,
     fields: Vec<String>,
@@ -63,7 +65,7 @@ impl Definition {
             return Err(at(&["properties", name], message));
         }
 
-        let Own { route, count_by, latest_by } = Own::read(object, properties)
+        let Own { route, count_by, latest_by, fill } = Own::read(object, properties)
             .map_err(|(path, message)| at(&path.iter().map(String::as_str).collect::<Vec<_>>(), message))?;
 
         // Checked before it is compiled, which may take as long as checking.
@@ -90,7 +92,19 @@ impl Definition {
         let remarks = remarks.collect();
         let fields = fields::in_order(text, object);
         let text = text.to_owned();
-        Ok(Self { event_type, route, count_by, latest_by, schema, text, fields, remarks, validator, cost })
+        Ok(Self {
+            event_type,
+            route,
+            count_by,
+            latest_by,
+            fill,
+            schema,
+            text,
+            fields,
+            remarks,
+            validator,
+            cost,
+        })
     }
 
     /// Returns the type's name.
@@ -132,6 +146,23 @@ impl Definition {
     pub fn latest_key(&self, event: &Event<'_>) -> Option<LatestKey> {
         let field = self.latest_by.as_ref()?;
         event.value().get(field)?.as_str().map(LatestKey::of)
+    }
+
+    /// Fills the fields that the event lacks and that its type has the collector fill.
+    pub fn fill(&self, event: &mut Event<'_>, sender: &Sender) {
+        for fill in &self.fill {
+            if event.value().get(&fill.field).is_none()
+                && let Some(value) = fill.value(sender)
+            {
+                event.fill(&fill.field, value);
+            }
+        }
+    }
+
+    /// Returns whether the collector fills a field where an event lacks it.
+    #[must_use]
+    pub fn is_filled(&self, field: &str) -> bool {
+        self.fill.iter().any(|fill| fill.field == field)
     }
 
     /// Returns its JSON Schema, with `x-weir`.
@@ -299,7 +330,7 @@ mod tests {
             (
                 "a.json",
                 "{\"type\": \"object\",\n\"x-weir\": {\"rout\": 1}}",
-                "a.json:2: x-weir knows route, count_by and latest_by, not rout",
+                "a.json:2: x-weir has no member rout; it may have route, count_by, latest_by",
             ),
             (
                 "a.json",

@@ -60,7 +60,10 @@ pub(crate) fn rejected(outcomes: &[Outcome]) -> usize {
 pub(crate) mod testing {
     use axum::http::{HeaderName, HeaderValue};
     use serde_json::Value;
-    use weir_core::{Event, catalog::Budget};
+    use weir_core::{
+        Event,
+        catalog::{Budget, Sender},
+    };
 
     use super::*;
 
@@ -91,7 +94,7 @@ pub(crate) mod testing {
         for message in messages {
             let is_one = message.text.is_none();
             let mut texts = Vec::new();
-            message.write(&catalog, &mut budget, &mut texts);
+            message.write(&catalog, &Sender::default(), &mut budget, &mut texts);
             for text in texts {
                 let text = String::from_utf8(text).unwrap();
                 let read = Event::read(&text);

@@ -172,13 +172,17 @@ fn schemas(catalog: &Catalog) -> Value {
     schemas
 }
 
-/// Returns a type's schema from the catalog, with the members that a client may send beside its fields.
+/// Returns a type's schema from the catalog, with the members that a client may send beside its fields. A client need not
+/// send a field that the collector fills.
 fn event_schema(definition: &Definition) -> Value {
     let mut schema = definition.schema().clone();
     if let Some(object) = schema.as_object_mut() {
         object.remove("x-weir");
         object.remove("$schema");
         object.remove("$id");
+        if let Some(required) = object.get_mut("required").and_then(Value::as_array_mut) {
+            required.retain(|name| name.as_str().is_none_or(|name| !definition.is_filled(name)));
+        }
         let properties = object.entry("properties").or_insert_with(|| json!({}));
         properties["event_id"] = json!({
             "type": ["string", "null"], "pattern": "^[A-Za-z0-9._:-]{1,64}$",

@@ -4,7 +4,7 @@ use tokio::time::{Instant, timeout_at};
 use tracing::{Instrument, field::Empty};
 use weir_core::{
     Catalog, Event, EventId, EventType, MAX_RECORD_BYTES, Record, Stamp, Timestamp, Username, Violation,
-    catalog::{Budget, Definition, Refusal},
+    catalog::{Budget, Definition, Refusal, Sender},
     counts, event_time, looks,
     ports::{Appended, PortError},
     trace::TRACED,
@@ -54,10 +54,11 @@ enum Verdict {
 }
 
 impl Collector {
-    /// Validates and stamps events. `expected` is the type of the route, if the route belongs to one type.
+    /// Fills, validates and stamps events. `expected` is the type of the route, if the route belongs to one type.
     pub(crate) fn prepare(
         &self,
         username: &Username,
+        sender: &Sender,
         events: &[&[u8]],
         expected: Option<&EventType>,
     ) -> Prepared {
@@ -69,7 +70,7 @@ impl Collector {
             verdicts: Vec::with_capacity(events.len()),
         };
         for body in events {
-            match self.accept(username, body, expected, received_at, &mut budget) {
+            match self.accept(username, sender, body, expected, received_at, &mut budget) {
                 Ok((record, verdict)) => {
                     prepared.records.push(record);
                     prepared.verdicts.push(verdict);
@@ -118,6 +119,7 @@ impl Collector {
     fn accept(
         &self,
         username: &Username,
+        sender: &Sender,
         body: &[u8],
         expected: Option<&EventType>,
         received_at: Timestamp,
@@ -128,15 +130,15 @@ impl Collector {
             let message = format!("not valid UTF-8, from byte {} on{looks}", error.valid_up_to());
             NotAccepted::Invalid(None, vec![Violation::whole(message)])
         })?;
-        let event = Event::read(text).map_err(|errors| NotAccepted::Invalid(None, errors))?;
-        let claimed = || event.event_type.clone();
+        let mut event = Event::read(text).map_err(|errors| NotAccepted::Invalid(None, errors))?;
         let event_type = which_type(&self.catalog, &event, expected)
-            .map_err(|error| NotAccepted::Invalid(claimed(), vec![error]))?;
+            .map_err(|error| NotAccepted::Invalid(event.event_type.clone(), vec![error]))?;
         // `which_type` returns only types of the catalog.
         let (key, latest_key) = match self.catalog.get(&event_type) {
             Some(definition) => {
+                definition.fill(&mut event, sender);
                 let key = definition.check_within(&event, budget).map_err(|refusal| match refusal {
-                    Refusal::Invalid(errors) => NotAccepted::Invalid(claimed(), errors),
+                    Refusal::Invalid(errors) => NotAccepted::Invalid(event.event_type.clone(), errors),
                     Refusal::Unchecked => NotAccepted::Unchecked {
                         client_id: event.event_id.clone(),
                         claimed: event_type.clone(),
