@@ -4,6 +4,7 @@
 
 mod addresses;
 mod beacon;
+mod bots;
 mod cloudevents;
 mod gate;
 mod in_browser;

@@ -33,8 +33,8 @@ pub struct Definition {
     cost: Cost,
 }
 
-/// Tables beside those of the event types: all events, and those that failed validation.
-const RESERVED_TYPES: [&str; 2] = ["events", "rejected"];
+/// Tables beside those of the event types: all events, and those that failed validation; and the counts of bots' events.
+const RESERVED_TYPES: [&str; 3] = ["events", "rejected", "weir_bots"];
 
 /// The most reasons that are given for one event.
 const MAX_VIOLATIONS: usize = 100;
@@ -49,7 +49,7 @@ impl Definition {
         if RESERVED_TYPES.contains(&event_type.as_str()) {
             return Err(fault(
                 1,
-                format!("{event_type} is a table of Weir's own and cannot be an event type"),
+                format!("{event_type} is a name of Weir's own and cannot be an event type"),
             ));
         }
         let schema = json::read_strictly(text).map_err(|e| fault(e.line().max(1), without_place(&e)))?;
@@ -157,6 +157,14 @@ impl Definition {
                 event.fill(&fill.field, value);
             }
         }
+    }
+
+    /// Returns the user agent that an event has in a field of its own: one that the collector would fill, or a page view's.
+    #[must_use]
+    pub fn user_agent_of<'a>(&self, event: &'a Event<'_>) -> Option<&'a str> {
+        let filled = self.fill.iter().find(|fill| fill.is_user_agent()).map(|fill| fill.field.as_str());
+        let of_page_views = (self.event_type.as_str() == "page_view").then_some("useragent");
+        event.value().get(filled.or(of_page_views)?)?.as_str().filter(|text| !text.is_empty())
     }
 
     /// Returns whether the collector fills a field where an event lacks it.
@@ -306,7 +314,7 @@ mod tests {
     fn a_bad_file_is_refused_with_its_line_and_reason() {
         for (file, text, said) in [
             ("Click.json", "{}", "Click.json:1: the file's name: an event type must be 1 to 48"),
-            ("rejected.json", "{}", "rejected.json:1: rejected is a table of Weir's own"),
+            ("rejected.json", "{}", "rejected.json:1: rejected is a name of Weir's own"),
             ("a.json", "{\n\"type\": \"object\",\n}", "a.json:3: trailing comma$"),
             ("a.json", "{\n\"a\": 1,\n\"a\": 2}", "a.json:3: the name \"a\" is given twice"),
             ("a.json", "[]", "a.json:1: must be a JSON Schema object"),

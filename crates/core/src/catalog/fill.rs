@@ -80,6 +80,11 @@ impl Fill {
         fields.iter().map(one).collect()
     }
 
+    /// Returns whether the field is a user agent.
+    pub(super) fn is_user_agent(&self) -> bool {
+        self.source == Source::UserAgent
+    }
+
     /// Returns the value for the field, if it is known.
     pub(super) fn value(&self, sender: &Sender) -> Option<String> {
         match self.source {

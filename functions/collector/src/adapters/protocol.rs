@@ -12,7 +12,7 @@ use weir_core::{Catalog, Violation};
 use crate::{
     adapters::message::Message,
     api::{problem::Problem, routes::Method},
-    intake::outcome::Outcome,
+    intake::{bots::Path, outcome::Outcome},
 };
 
 /// A foreign request, whose body is complete and decompressed.
@@ -43,6 +43,11 @@ pub(crate) trait Protocol: Sync {
 
     /// Translates the request's messages. The error says why the body has none; then the body is kept as a rejected event.
     fn messages<'a>(&self, request: &'a Foreign, catalog: &Catalog) -> Result<Vec<Message<'a>>, Violation>;
+
+    /// Where the translated events have a user agent: a server may send what its users' browsers did.
+    fn user_agents(&self) -> &'static [Path] {
+        &[]
+    }
 
     /// Returns the answer to a request whose events are all durable, or rejected for good. There is one outcome a message.
     fn taken(&self, outcomes: &[Outcome]) -> Response {

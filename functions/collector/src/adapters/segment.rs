@@ -20,7 +20,7 @@ use crate::{
         protocol::{Foreign, Protocol, rejected},
     },
     api::routes::Method::{self, Post},
-    intake::outcome::Outcome,
+    intake::{bots::Path, outcome::Outcome},
 };
 
 /// Segment's protocol.
@@ -98,6 +98,10 @@ impl Protocol for Segment {
             return Err(wrong("what stands beside its batch is too large"));
         }
         Ok(batch.into_iter().map(|one| message(one, None, &shared)).collect())
+    }
+
+    fn user_agents(&self) -> &'static [Path] {
+        &[&["context", "userAgent"]]
     }
 
     fn taken(&self, outcomes: &[Outcome]) -> Response {

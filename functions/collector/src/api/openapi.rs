@@ -160,6 +160,8 @@ fn schemas(catalog: &Catalog) -> Value {
                 "event_type": {"type": "string"},
                 "total": {"type": "integer", "description": "The live count: all events acknowledged so far."},
                 "settled": {"type": "integer", "description": "How many of them are filed in the lake."},
+                "bots": {"type": "integer", "description": "How many of the total are bots' events, by their user agents. \
+                    Missing where there is none."},
             },
         },
     });
@@ -336,6 +338,12 @@ pub(crate) fn get_counts(_: &Catalog) -> Value {
                 "username": {"type": "string"},
                 "counts": {"type": "array", "items": reference("TypeCount")},
                 "rejected": reference("TypeCount"),
+                "bots": {
+                    "type": "object", "required": ["total", "settled"],
+                    "description": "The events of bots, of all types, which are in the other counts, too. Missing where there \
+                        is none.",
+                    "properties": {"total": {"type": "integer"}, "settled": {"type": "integer"}},
+                },
                 "settled_at": {
                     "type": ["integer", "null"],
                     "description": "When events were filed in the lake last: milliseconds since 1970.",
@@ -359,6 +367,7 @@ pub(crate) fn get_count(catalog: &Catalog) -> Value {
                 "event_type": {"type": "string"},
                 "total": {"type": "integer"},
                 "settled": {"type": "integer"},
+                "bots": {"type": "integer", "description": "How many of the total are bots'. Missing where there is none."},
                 "count_by": {"type": ["string", "null"], "description": "The field that keys are values of."},
                 "keys": {"type": "array", "items": {
                     "type": "object", "required": ["key", "count"],

@@ -48,7 +48,7 @@ pub(crate) async fn events(
     }
     let ndjson = is_ndjson(&parts.headers);
     let (body, held) = whole(&collector, &writer, &parts, body).await?;
-    let (username, sender) = (writer.username, collector.sender(&parts));
+    let (username, sender) = (writer.username, collector.sender(&parts).into());
     let (prepared, _held) =
         decoded(&collector, body, held, move |collector, body| match framing::split(body, ndjson) {
             Framed::Events(events) if events.len() > MAX_EVENTS => {
@@ -70,7 +70,7 @@ pub(crate) async fn typed(
 ) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
     let (body, held) = whole(&collector, &writer, &parts, body).await?;
-    let (username, sender) = (writer.username, collector.sender(&parts));
+    let (username, sender) = (writer.username, collector.sender(&parts).into());
     let prepare = move |collector: &Collector, body: &[u8]| {
         let event = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body).trim_ascii();
         Ok(collector.prepare(&username, &sender, &[event], Some(&event_type)))

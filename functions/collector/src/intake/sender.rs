@@ -3,7 +3,15 @@
 use axum::http::{header, request::Parts};
 use weir_core::catalog::Sender;
 
-use crate::Collector;
+use crate::{Collector, intake::bots::Path};
+
+/// What a request tells of the sender of its events.
+#[derive(Debug, Default)]
+pub(crate) struct Sent {
+    pub(crate) sender: Sender,
+    /// Where events have a user agent of their own, which comes before the request's: the request may be a server's.
+    pub(crate) user_agents: &'static [Path],
+}
 
 impl Collector {
     /// Returns the sender of a request.
@@ -13,5 +21,11 @@ impl Collector {
             address: self.host.authenticate.address(request),
             user_agent: user_agent.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()),
         }
+    }
+}
+
+impl From<Sender> for Sent {
+    fn from(sender: Sender) -> Self {
+        Self { sender, user_agents: &[] }
     }
 }
