@@ -10,8 +10,8 @@ use std::{
     path::Path,
 };
 
-use serde_json::Value;
-use weir_core::{Catalog, EventType, Format, Partition, catalog::Definition};
+use serde_json::{Value, json};
+use weir_core::{Catalog, EventType, Format, Partition, catalog::Definition, event::BOT};
 
 /// A column: its name, the type it is read as, and its expression.
 struct Column {
@@ -115,7 +115,14 @@ fn stamped() -> Vec<Column> {
 
 fn columns_of(definition: &Definition) -> Vec<Column> {
     let own = definition.fields().map(|(name, schema)| Column::of_schema(name, schema));
-    stamped().into_iter().chain(own).collect()
+    stamped().into_iter().chain(mark(definition)).chain(own).collect()
+}
+
+/// Returns the column of the mark of bots' events, unless the type has a field of this name. In events without the mark a field
+/// that the type does not name can have it, with any value.
+fn mark(definition: &Definition) -> Option<Column> {
+    let is_free = definition.fields().all(|(name, _)| !name.eq_ignore_ascii_case(BOT));
+    is_free.then(|| Column::of_schema(BOT, &json!({"type": "boolean"})))
 }
 
 /// Returns the SQL of a view over the files of one type's folders (or of all, for `*`).
