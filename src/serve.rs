@@ -4,6 +4,7 @@
 //! - `connections`: all of them, with the limit on their number and eviction in the order of `idle`; `connection`: one of them,
 //!   its phase and deadline; `pace`: slow clients; `refusal`: the answer to bytes that are not a request;
 //! - `authenticate`: the caller of a request, and the rate limit;
+//! - `sealing`: the schedule of sealing;
 //! - `filing`: the fan-out over every batch; `answers`: the schedule of answers computed beforehand;
 //! - `metrics`: the metrics for Prometheus.
 
@@ -17,6 +18,7 @@ mod machine;
 mod metrics;
 mod pace;
 mod refusal;
+mod sealing;
 mod welcome;
 
 use std::{net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
@@ -109,6 +111,7 @@ async fn embedded(catalog: Arc<Catalog>, args: ServeArgs) -> Result<ExitCode> {
     let clock = Arc::new(SystemClock);
     welcome::print(data, args.catalog.folder(), &catalog, listener.local_addr()?, &engine.users()).await?;
     let schedule = Schedule::start(&args, &catalog, Arc::new(SystemClock))?;
+    let sealing = sealing::Schedule::start(&args, Arc::new(SystemClock))?;
     let limits = Limits::default();
     let metrics = Metrics::new(&catalog, Some(&engine), None, limits.clone(), clock.clone());
     #[cfg_attr(not(unix), expect(unused_mut, reason = "functions run on Unix only"))]
@@ -132,7 +135,7 @@ async fn embedded(catalog: Arc<Catalog>, args: ServeArgs) -> Result<ExitCode> {
     )
     .await;
 
-    drop(schedule);
+    drop((schedule, sealing));
     #[cfg(unix)]
     if let Some(runs) = runs {
         runs.stop(LAST_RUNS).await;
