@@ -19,7 +19,7 @@
 //! - `data`: refuses a folder in which no server has ever run;
 //! - `address`: parses server addresses; `trust`: the certificates trusted there;
 //! - `signals`: Ctrl-C, SIGTERM and SIGHUP;
-//! - `catalog`: the event types, compiled in or from a folder;
+//! - `catalog`: the event types, compiled in or from a folder, and the command that checks and lists them;
 //! - `names`: checks that the users and types a command names exist;
 //! - `table`: lays out rows of text for a terminal;
 //! - `terminal`: escapes untrusted text for a terminal;
@@ -81,6 +81,7 @@ fn main() -> ExitCode {
         match command {
             Command::Serve(serve) => serve::run(serve, traces).await,
             Command::User(command) => user::run(command).await,
+            Command::Catalog(command) => catalog::run(&command),
             Command::Query(query) => query::run(&query).await,
             Command::Publish(publish) => answers::publish::run(&publish).await,
             Command::Replay(replay) => replay::run(&replay).await,

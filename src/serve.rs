@@ -182,7 +182,10 @@ async fn on_aws(catalog: Arc<Catalog>, args: ServeArgs) -> Result<ExitCode> {
     let listener = listen(args.listen, "--listen")?;
     let for_metrics = listen_for_metrics(&args)?;
     let signals = Signals::listen(Some(LIMIT))?;
-    println!("Weir is listening on http://{} and keeps everything on AWS", listener.local_addr()?);
+    let address = listener.local_addr()?;
+    let listening = format!("Weir is listening on http://{address} and keeps everything on AWS\n");
+    // In one piece: a program that starts this one may read a line and close the pipe.
+    print!("{}", listening + welcome::OF_BUILD);
     let host = host(Arc::new(users), &args, &metrics, clock);
     let collector = Collector { catalog, ports, host, limits };
     let stopping = "stopping: answering the last requests; once more ends at once and cuts them off";
@@ -239,8 +242,8 @@ async fn serve(
 ) -> JoinHandle<()> {
     let (stop, stopped) = oneshot::channel();
     let signals = wait_for(signals, stop, stopping);
-    let app = traces::continued(collector::router(collector, &args.allow_origins))
-        .layer(middleware::from_fn_with_state(metrics.requests.clone(), metrics::count));
+    let app = traces::continued(collector::router(collector, &args.allow_origins));
+    let count = middleware::from_fn_with_state(metrics.requests.clone(), metrics::count);
     let no_room = collector::no_room(&args.allow_origins, Arc::new(SystemClock), Arc::new(SystemRandom));
     let unreadable =
         collector::Unreadable::new(&args.allow_origins, Arc::new(SystemClock), Arc::new(SystemRandom));
@@ -248,13 +251,14 @@ async fn serve(
     let limit = machine::at_most(args.connections);
     let counted = metrics.connections.clone();
     let app = match for_metrics {
-        None => app.layer(middleware::from_fn_with_state(metrics, endpoint::for_this_machine)),
+        // Both in one call: each further one costs every request an allocation.
+        None => app.layer((middleware::from_fn_with_state(metrics, endpoint::for_this_machine), count)),
         Some(listener) => {
             let alone = endpoint::alone(metrics);
             let few = Connections::new(alone.clone(), alone, METRICS_CONNECTIONS, patience);
             // It runs until the process ends, so that metrics show the shutdown too.
             tokio::spawn(few.serve(listener, std::future::pending()));
-            app
+            app.layer(count)
         }
     };
     let (draining, drained) = oneshot::channel();

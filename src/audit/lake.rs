@@ -67,6 +67,8 @@ pub(super) struct BadObject {
 #[derive(Debug, Default)]
 pub(super) struct Found {
     pub(super) in_lake: InLake,
+    /// The number of bots' events by hour.
+    bots: BTreeMap<Hour, u64>,
     /// The newest event of each resource.
     pub(super) latest: Newest,
     pub(super) bad: Vec<BadObject>,
@@ -118,7 +120,8 @@ impl Recounter {
 
     /// Returns whether the catalog counts events of a type by a key.
     pub(super) fn has_keys(&self, event_type: &EventType) -> bool {
-        self.catalog.get(event_type).is_some_and(|definition| definition.count_by().is_some())
+        event_type.is_bots()
+            || self.catalog.get(event_type).is_some_and(|definition| definition.count_by().is_some())
     }
 
     /// Returns whether the catalog keeps latest values of a type.
@@ -165,6 +168,39 @@ impl Recounter {
 
     /// Recounts one user's type in the lake, leaving out what these batches added there.
     pub(super) async fn recount(
+        &self,
+        user: &Username,
+        event_type: &EventType,
+        hours: Hours,
+        but: &[BatchKey],
+    ) -> Result<Found> {
+        if event_type.is_bots() {
+            self.recount_bots(user, hours, but).await
+        } else {
+            self.recount_type(user, event_type, hours, but).await
+        }
+    }
+
+    /// Recounts a user's events of bots. They are among those of all types, whose objects are read once more for it.
+    async fn recount_bots(&self, user: &Username, hours: Hours, but: &[BatchKey]) -> Result<Found> {
+        let mut found = Found::default();
+        for event_type in self.types(user).await?.0 {
+            // Bad objects are reported with their type.
+            let bots = self.recount_type(user, &event_type, hours, but).await?.bots;
+            let total: u64 = bots.values().sum();
+            if total > 0 {
+                let InLake { breakdown, hours } = &mut found.in_lake;
+                breakdown.total += total;
+                breakdown.keys.insert(CountedValue::of(event_type.as_str()), total);
+                for (hour, count) in bots {
+                    *hours.entry(hour).or_default() += count;
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    async fn recount_type(
         &self,
         user: &Username,
         event_type: &EventType,
@@ -230,7 +266,7 @@ impl Recounter {
     }
 
     fn add(&self, found: &mut Found, (path, hour, recounted): (String, Hour, Recounted)) {
-        let Recounted { events, keys, latest, bytes, faults } = recounted;
+        let Recounted { events, bots, keys, latest, bytes, faults } = recounted;
         found.latest.extend(latest.into_values());
         self.progress.objects.fetch_add(1, Ordering::Relaxed);
         self.progress.events.fetch_add(events, Ordering::Relaxed);
@@ -241,6 +277,9 @@ impl Recounter {
         if events > 0 {
             *found.in_lake.hours.entry(hour).or_default() += events;
             found.in_lake.breakdown.total += events;
+        }
+        if bots > 0 {
+            *found.bots.entry(hour).or_default() += bots;
         }
         for (key, count) in keys {
             // A key that `key_of_stored` found always parses.
@@ -289,7 +328,13 @@ impl Recounter {
             content => content?,
         };
         let seen = read_lines(content, |_, line| {
-            let Ok(RecordHead { partition, .. }) = RecordHead::read(line) else { return };
+            let Ok(RecordHead { partition, is_of_a_bot, .. }) = RecordHead::read(line) else { return };
+            if is_of_a_bot {
+                let of_bots = contents.entry((partition.username.clone(), EventType::bots())).or_default();
+                of_bots.breakdown.total += 1;
+                let key = CountedValue::of(partition.event_type.as_str());
+                *of_bots.breakdown.keys.entry(key).or_default() += 1;
+            }
             let definition = self.catalog.get(&partition.event_type);
             let key = definition.and_then(|definition| definition.key_of_stored(line));
             let value = definition.and_then(|definition| value_of(definition, line));

@@ -17,6 +17,8 @@ use weir_core::{
 pub(super) struct Recounted {
     /// How many records belong to its partition.
     pub(super) events: u64,
+    /// How many of them are of bots.
+    pub(super) bots: u64,
     /// How many of them have each key.
     pub(super) keys: HashMap<String, u64>,
     /// The newest of them for each latest key.
@@ -60,8 +62,9 @@ pub(super) async fn recount(
         Ok(head) if head.partition != *partition => {
             misplaced.add(number, || format!("belongs into {}", head.partition));
         }
-        Ok(_) => {
+        Ok(head) => {
             found.events += 1;
+            found.bots += u64::from(head.is_of_a_bot);
             if let Some(key) = definition.and_then(|definition| definition.key_of_stored(line)) {
                 count(&mut found.keys, key);
             }

@@ -97,7 +97,12 @@ impl DuckDb {
             Some(named.clone())
         } else {
             let path = env::var_os("PATH").unwrap_or_default();
-            env::split_paths(&path).map(|folder| folder.join(&named)).find(|file| file.is_file())
+            // Last beside this program: pip puts both into one folder, which need not be on the path.
+            let beside = env::current_exe().ok().and_then(|weir| Some(weir.parent()?.to_owned()));
+            env::split_paths(&path)
+                .chain(beside)
+                .map(|folder| folder.join(&named))
+                .find(|file| file.is_file())
         };
         let program = found.and_then(|found| std::path::absolute(found).ok());
         Self { program: program.unwrap_or(named) }

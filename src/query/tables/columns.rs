@@ -1,7 +1,7 @@
 //! The columns of a type, and how each is read from a stored line.
 
-use serde_json::{Map, Value};
-use weir_core::{Catalog, EventType, Partition, catalog::Definition};
+use serde_json::{Map, Value, json};
+use weir_core::{Catalog, EventType, Partition, catalog::Definition, event::BOT};
 
 use super::quoted;
 
@@ -156,5 +156,12 @@ fn stamped() -> Vec<Column> {
 
 fn columns_of(definition: &Definition) -> Vec<Column> {
     let own = definition.fields().map(|(name, schema)| Column::of_schema(name, schema));
-    stamped().into_iter().chain(own).collect()
+    stamped().into_iter().chain(mark(definition)).chain(own).collect()
+}
+
+/// Returns the column of the mark of bots' events, unless the type has a field of this name. In events without the mark a field
+/// that the type does not name can have it, with any value.
+fn mark(definition: &Definition) -> Option<Column> {
+    let is_free = definition.fields().all(|(name, _)| !name.eq_ignore_ascii_case(BOT));
+    is_free.then(|| Column::of_schema(BOT, &json!({"type": "boolean"})))
 }
