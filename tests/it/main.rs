@@ -23,6 +23,8 @@ mod dashboard;
 mod dashboard_routes;
 #[cfg(target_os = "linux")]
 mod disk;
+#[cfg(target_os = "linux")]
+mod dist;
 mod docs;
 #[cfg(target_os = "linux")]
 mod exhaustion;
@@ -31,6 +33,8 @@ mod filing_again;
 mod first_try;
 mod flood;
 mod forget;
+#[cfg(target_os = "linux")]
+mod host;
 #[cfg(target_os = "linux")]
 mod hostile_catalog;
 mod image_and_unit;
@@ -53,6 +57,7 @@ mod redact;
 mod refusals;
 mod request_ids;
 mod retries;
+mod sealing;
 mod security;
 mod send;
 mod tail;

@@ -3,7 +3,8 @@
 //!
 //! A type is one file, `catalog/<event_type>.json`: a JSON Schema (2020-12) with one extra member, `"x-weir": {"route":
 //! "/button/click", "count_by": "button_id"}`. With `"latest_by": "sensor_id"`, the newest event of each sensor is kept at
-//! hand ([`latest`](crate::latest)). `"redact": {"email": "hash"}` replaces values before they are stored
+//! hand ([`latest`](crate::latest)). With `"fill": {"ipaddress": "client_ip"}`, the collector fills in what it knows of the
+//! sender ([`Sender`]), and `"redact": {"email": "hash"}` replaces values before they are stored
 //! ([`redaction`](crate::redaction)).
 
 mod budget;
@@ -12,6 +13,7 @@ mod compatibility;
 mod cost;
 mod definition;
 mod fields;
+mod fill;
 mod graph;
 mod locate;
 mod own;
@@ -25,6 +27,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 pub use budget::{Budget, Refusal};
 pub use compatibility::Breakage;
 pub use definition::Definition;
+pub use fill::Sender;
 pub use redact::Redact;
 pub use route::Route;
 

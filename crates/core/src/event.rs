@@ -19,6 +19,9 @@ pub const STAMPED: [&str; 3] = ["username", "received_at", "time"];
 /// The names that a client may send beside its fields and that no schema can define.
 pub const ENVELOPE: [&str; 3] = ["event_type", "event_id", "occurred_at"];
 
+/// The name of the mark of a bot's event. Unlike a stamped name it may be a field's.
+pub const BOT: &str = "bot";
+
 /// One reason why an event is refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Violation {
@@ -60,6 +63,8 @@ pub struct Event<'a> {
     /// The time at which it happened, by the client's clock, if the client gave it.
     pub occurred_at: Option<Timestamp>,
     fields: Vec<(Cow<'a, str>, Cow<'a, RawValue>)>,
+    filled: Vec<(String, String)>,
+    is_of_a_bot: bool,
     value: Value,
 }
 
@@ -99,13 +104,34 @@ impl<'a> Event<'a> {
         let fields = json::members(text).map_err(syntax)?.into_iter();
         let fields = fields.filter(|(name, _)| !ENVELOPE.contains(&&**name));
         let fields = fields.map(|(name, value)| (name, Cow::Borrowed(value))).collect();
-        Ok(Self { event_type, event_id, occurred_at, fields, value })
+        Ok(Self { event_type, event_id, occurred_at, fields, filled: Vec::new(), is_of_a_bot: false, value })
     }
 
-    /// Returns the client's fields as a JSON object, for validation: numbers are those of IEEE 754 here.
+    /// Returns the event's fields as a JSON object, for validation: numbers are those of IEEE 754 here.
     #[must_use]
     pub fn value(&self) -> &Value {
         &self.value
+    }
+
+    /// Marks the event as one of a bot. An event that has a field of the mark's name keeps it, and stays unmarked.
+    pub fn mark_as_of_a_bot(&mut self) {
+        self.is_of_a_bot = self.value.get(BOT).is_none();
+    }
+
+    /// Returns whether the event is marked as one of a bot.
+    pub(crate) fn is_of_a_bot(&self) -> bool {
+        self.is_of_a_bot
+    }
+
+    /// Adds a field with a text, which the client did not send.
+    pub(crate) fn fill(&mut self, name: &str, text: String) {
+        self.value[name] = Value::String(text.clone());
+        self.filled.push((name.to_owned(), text));
+    }
+
+    /// Returns the fields that the client did not send, each with its text.
+    pub(crate) fn filled(&self) -> &[(String, String)] {
+        &self.filled
     }
 
     /// Returns the client's fields, each with its JSON text exactly as it was sent.
@@ -115,11 +141,13 @@ impl<'a> Event<'a> {
 
     /// Replaces the value of a field, if it is text.
     pub(crate) fn replace_text(&mut self, name: &str, replacement: impl FnOnce(&str) -> String) {
-        if let Some(Value::String(text)) = self.value.get_mut(name)
-            && let Some((_, raw)) = self.fields.iter_mut().find(|(field, _)| field == name)
-        {
-            *text = replacement(text);
+        let Some(Value::String(text)) = self.value.get_mut(name) else { return };
+        *text = replacement(text);
+        if let Some((_, raw)) = self.fields.iter_mut().find(|(field, _)| field == name) {
             *raw = Cow::Owned(to_raw_value(text).expect("a string is JSON"));
+        }
+        if let Some((_, filled)) = self.filled.iter_mut().find(|(field, _)| field == name) {
+            filled.clone_from(text);
         }
     }
 }

@@ -17,6 +17,7 @@
 //! - rejected events as they are shown: [`rejected`];
 //! - events that must never come back: [`forgotten`];
 //! - answers computed beforehand: [`answers`];
+//! - days that are over as Parquet, and what is read of them: [`sealing`];
 //! - the ports that an engine must implement: [`ports`], and their test suites: `conformance` (a feature).
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -45,6 +46,7 @@ mod record;
 pub mod redaction;
 pub mod rejected;
 pub mod repeats;
+pub mod sealing;
 mod timestamp;
 pub mod trace;
 pub mod users;

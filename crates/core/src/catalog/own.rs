@@ -2,13 +2,13 @@
 
 use serde_json::{Map, Value};
 
-use super::{redact::Redact, route::Route};
+use super::{fill::Fill, redact::Redact, route::Route};
 
 /// A fault: the path of the member that has it, and the message.
 pub(super) type Fault = (Vec<String>, String);
 
 /// The members of `x-weir`.
-const MEMBERS: [&str; 4] = ["route", "count_by", "latest_by", "redact"];
+const MEMBERS: [&str; 5] = ["route", "count_by", "latest_by", "fill", "redact"];
 
 /// The parameters of the route that lists latest values. A field of that name could not be asked for there.
 const PARAMETERS: [&str; 2] = ["limit", "after"];
@@ -21,6 +21,8 @@ pub(super) struct Own {
     pub(super) count_by: Option<String>,
     /// The field that tells resources apart: the latest event of each of its values is kept.
     pub(super) latest_by: Option<String>,
+    /// The fields that the collector fills where an event lacks them.
+    pub(super) fill: Vec<Fill>,
     /// The fields whose values are redacted before they are stored.
     pub(super) redact: Redact,
 }
@@ -32,7 +34,7 @@ impl Own {
             return Err(fault(&["x-weir"], message.to_owned()));
         };
         if let Some(unknown) = own.keys().find(|name| !MEMBERS.contains(&name.as_str())) {
-            let message = format!("x-weir knows route, count_by, latest_by and redact, not {unknown}");
+            let message = format!("x-weir has no member {unknown}; it may have {}", MEMBERS.join(", "));
             return Err(fault(&["x-weir", unknown], message));
         }
         let route = match own.get("route").and_then(Value::as_str) {
@@ -50,8 +52,9 @@ impl Own {
                 format!("latest_by cannot name {field}, which is a parameter of the list of latest values");
             return Err(fault(&["x-weir", "latest_by"], message));
         }
+        let fill = Fill::read(own, properties)?;
         let redact = Redact::read(own, properties)?;
-        Ok(Self { route, count_by, latest_by, redact })
+        Ok(Self { route, count_by, latest_by, fill, redact })
     }
 }
 
