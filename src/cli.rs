@@ -16,6 +16,7 @@ mod order;
 mod publish;
 mod query;
 mod replay;
+mod seal;
 mod send;
 mod serve;
 mod tail;
@@ -37,6 +38,7 @@ pub(crate) use options::{EngineName, Format, Place};
 pub(crate) use publish::PublishArgs;
 pub(crate) use query::QueryArgs;
 pub(crate) use replay::ReplayArgs;
+pub(crate) use seal::SealArgs;
 pub(crate) use send::{FileFormat, SendArgs};
 pub(crate) use serve::ServeArgs;
 pub(crate) use tail::{TailArgs, TailFormat};
@@ -79,6 +81,8 @@ pub(crate) enum Command {
     Health(HealthArgs),
     /// Recount the lake, reading every object, and compare it with the settled and the live counts.
     Audit(AuditArgs),
+    /// Make Parquet of days that are over, for faster queries. Works while the server runs.
+    Seal(SealArgs),
     /// Copy the data folder into a new folder, as it is at one moment. Works while the server runs.
     Backup(BackupArgs),
     /// Put a backup into a new data folder (--data).

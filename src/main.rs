@@ -6,6 +6,7 @@
 //! - `query`: SQL over the lake; `answers`: answers to queries, computed beforehand and published;
 //! - `replay`: files batches again;
 //! - `audit`: recounts the lake and compares it with the counts;
+//! - `seal`: makes Parquet of days that are over;
 //! - `backup`: snapshots a data folder, and restores it;
 //! - `send`: imports files over HTTP;
 //! - `tail`: follows events as they arrive;
@@ -46,6 +47,7 @@ mod map;
 mod names;
 mod query;
 mod replay;
+mod seal;
 mod send;
 mod serve;
 mod signals;
@@ -85,6 +87,7 @@ fn main() -> ExitCode {
             Command::Replay(replay) => replay::run(&replay).await,
             Command::Health(health) => health::run(&health).await,
             Command::Audit(audit) => audit::run(&audit).await,
+            Command::Seal(seal) => seal::run(&seal).await,
             Command::Backup(backup) => backup::back_up(&backup).await,
             Command::Restore(restore) => backup::restore(&restore).await,
             Command::Send(send) => send::run(send).await,

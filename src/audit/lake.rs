@@ -13,16 +13,19 @@ use tokio::{
     task::JoinSet,
 };
 use weir_core::{
-    BatchKey, Catalog, CountedValue, EventType, Format, Hour, LakeObject, Partition, RecordHead, Username,
+    BatchKey, Catalog, CountedValue, Day, EventType, Format, Hour, LakeObject, Partition, RecordHead,
+    Username,
     books::Breakdown,
     latest::Newest,
     ports::{LakeObjects, PortError, Raw},
+    sealing::Reads,
 };
 
 use super::{
     compare::InLake,
     objects::{Fault, FaultKind, Recounted, read_lines, recount, value_of},
     progress::Progress,
+    sealed::SealedDays,
 };
 
 /// The number of objects that are read concurrently: enough to hide S3's latency, at one or two hundred kilobytes each.
@@ -64,6 +67,8 @@ pub(super) struct BadObject {
 #[derive(Debug, Default)]
 pub(super) struct Found {
     pub(super) in_lake: InLake,
+    /// The number of bots' events by hour.
+    bots: BTreeMap<Hour, u64>,
     /// The newest event of each resource.
     pub(super) latest: Newest,
     pub(super) bad: Vec<BadObject>,
@@ -84,6 +89,8 @@ pub(super) struct Recounter {
     pub(super) lake: Arc<dyn LakeObjects>,
     raw: Arc<dyn Raw>,
     catalog: Arc<Catalog>,
+    /// `None` on AWS, where no days are sealed.
+    sealed: Option<Arc<SealedDays>>,
     pub(super) progress: Arc<Progress>,
     places: Arc<Semaphore>,
     /// The contents of unsettled batches: there are few of them, and each is read once.
@@ -93,11 +100,17 @@ pub(super) struct Recounter {
 }
 
 impl Recounter {
-    pub(super) fn new(lake: Arc<dyn LakeObjects>, raw: Arc<dyn Raw>, catalog: Arc<Catalog>) -> Self {
+    pub(super) fn new(
+        lake: Arc<dyn LakeObjects>,
+        raw: Arc<dyn Raw>,
+        catalog: Arc<Catalog>,
+        sealed: Option<SealedDays>,
+    ) -> Self {
         Self {
             lake,
             raw,
             catalog,
+            sealed: sealed.map(Arc::new),
             progress: Arc::default(),
             places: Arc::new(Semaphore::new(AT_ONCE)),
             unsettled: AsyncMutex::default(),
@@ -107,7 +120,8 @@ impl Recounter {
 
     /// Returns whether the catalog counts events of a type by a key.
     pub(super) fn has_keys(&self, event_type: &EventType) -> bool {
-        self.catalog.get(event_type).is_some_and(|definition| definition.count_by().is_some())
+        event_type.is_bots()
+            || self.catalog.get(event_type).is_some_and(|definition| definition.count_by().is_some())
     }
 
     /// Returns whether the catalog keeps latest values of a type.
@@ -160,9 +174,46 @@ impl Recounter {
         hours: Hours,
         but: &[BatchKey],
     ) -> Result<Found> {
+        if event_type.is_bots() {
+            self.recount_bots(user, hours, but).await
+        } else {
+            self.recount_type(user, event_type, hours, but).await
+        }
+    }
+
+    /// Recounts a user's events of bots. They are among those of all types, whose objects are read once more for it.
+    async fn recount_bots(&self, user: &Username, hours: Hours, but: &[BatchKey]) -> Result<Found> {
+        let mut found = Found::default();
+        for event_type in self.types(user).await?.0 {
+            // Bad objects are reported with their type.
+            let bots = self.recount_type(user, &event_type, hours, but).await?.bots;
+            let total: u64 = bots.values().sum();
+            if total > 0 {
+                let InLake { breakdown, hours } = &mut found.in_lake;
+                breakdown.total += total;
+                breakdown.keys.insert(CountedValue::of(event_type.as_str()), total);
+                for (hour, count) in bots {
+                    *hours.entry(hour).or_default() += count;
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    async fn recount_type(
+        &self,
+        user: &Username,
+        event_type: &EventType,
+        hours: Hours,
+        but: &[BatchKey],
+    ) -> Result<Found> {
         let folder = format!("{}/", Partition::folder_of_type(user, event_type));
         let but: BTreeSet<String> = but.iter().map(|batch| batch.id().to_string()).collect();
         let mut found = Found::default();
+        let reads = match &self.sealed {
+            Some(sealed) => sealed.reads().await?,
+            None => Reads::default(),
+        };
         let mut reading: JoinSet<Result<(String, Hour, Recounted)>> = JoinSet::new();
         let mut after = folder.clone();
         'pages: loop {
@@ -175,6 +226,7 @@ impl Recounter {
                 }
                 match LakeObject::at(&path) {
                     Some(object) if but.contains(object.batch) => {}
+                    Some(_) if !reads.as_json(&path) => {}
                     Some(LakeObject { partition, format: Format::JsonGz, .. }) => {
                         if hours.have(partition.hour) {
                             let place = Arc::clone(&self.places).acquire_owned().await?;
@@ -196,12 +248,25 @@ impl Recounter {
         while let Some(done) = reading.join_next().await {
             self.add(&mut found, done??);
         }
+        if let Some(sealed) = self.sealed.clone().filter(|_| !reads.manifest.days.is_empty()) {
+            let place = Arc::clone(&self.places).acquire_owned().await?;
+            let (user, event_type, catalog) = (user.clone(), event_type.clone(), Arc::clone(&self.catalog));
+            let recounted = tokio::task::spawn_blocking(move || {
+                let definition = catalog.get(&event_type);
+                let recounted = sealed.recount(&reads, &user, &event_type, hours, definition);
+                drop(place);
+                recounted
+            });
+            for (hour, recounted) in recounted.await?? {
+                self.add(&mut found, (format!("sealed/{}", Day::of(hour)), hour, recounted));
+            }
+        }
         found.bad.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(found)
     }
 
     fn add(&self, found: &mut Found, (path, hour, recounted): (String, Hour, Recounted)) {
-        let Recounted { events, keys, latest, bytes, faults } = recounted;
+        let Recounted { events, bots, keys, latest, bytes, faults } = recounted;
         found.latest.extend(latest.into_values());
         self.progress.objects.fetch_add(1, Ordering::Relaxed);
         self.progress.events.fetch_add(events, Ordering::Relaxed);
@@ -212,6 +277,9 @@ impl Recounter {
         if events > 0 {
             *found.in_lake.hours.entry(hour).or_default() += events;
             found.in_lake.breakdown.total += events;
+        }
+        if bots > 0 {
+            *found.bots.entry(hour).or_default() += bots;
         }
         for (key, count) in keys {
             // A key that `key_of_stored` found always parses.
@@ -260,7 +328,13 @@ impl Recounter {
             content => content?,
         };
         let seen = read_lines(content, |_, line| {
-            let Ok(RecordHead { partition, .. }) = RecordHead::read(line) else { return };
+            let Ok(RecordHead { partition, is_of_a_bot, .. }) = RecordHead::read(line) else { return };
+            if is_of_a_bot {
+                let of_bots = contents.entry((partition.username.clone(), EventType::bots())).or_default();
+                of_bots.breakdown.total += 1;
+                let key = CountedValue::of(partition.event_type.as_str());
+                *of_bots.breakdown.keys.entry(key).or_default() += 1;
+            }
             let definition = self.catalog.get(&partition.event_type);
             let key = definition.and_then(|definition| definition.key_of_stored(line));
             let value = definition.and_then(|definition| value_of(definition, line));

@@ -17,6 +17,8 @@ use weir_core::{
 pub(super) struct Recounted {
     /// How many records belong to its partition.
     pub(super) events: u64,
+    /// How many of them are of bots.
+    pub(super) bots: u64,
     /// How many of them have each key.
     pub(super) keys: HashMap<String, u64>,
     /// The newest of them for each latest key.
@@ -60,8 +62,9 @@ pub(super) async fn recount(
         Ok(head) if head.partition != *partition => {
             misplaced.add(number, || format!("belongs into {}", head.partition));
         }
-        Ok(_) => {
+        Ok(head) => {
             found.events += 1;
+            found.bots += u64::from(head.is_of_a_bot);
             if let Some(key) = definition.and_then(|definition| definition.key_of_stored(line)) {
                 count(&mut found.keys, key);
             }
@@ -85,7 +88,7 @@ pub(super) fn value_of(definition: &Definition, line: &[u8]) -> Option<LatestVal
     LatestValue::read(key, line.to_vec().into()).ok()
 }
 
-fn count(keys: &mut HashMap<String, u64>, key: Cow<'_, str>) {
+pub(super) fn count(keys: &mut HashMap<String, u64>, key: Cow<'_, str>) {
     match keys.get_mut(&*key) {
         Some(count) => *count += 1,
         None => drop(keys.insert(key.into_owned(), 1)),
@@ -94,18 +97,18 @@ fn count(keys: &mut HashMap<String, u64>, key: Cow<'_, str>) {
 
 /// Lines with the same fault.
 #[derive(Default)]
-struct Lines {
+pub(super) struct Lines {
     number: u64,
     first: Option<String>,
 }
 
 impl Lines {
-    fn add(&mut self, number: u64, detail: impl FnOnce() -> String) {
+    pub(super) fn add(&mut self, number: u64, detail: impl FnOnce() -> String) {
         self.number += 1;
         self.first.get_or_insert_with(|| format!("line {number}: {}", detail()));
     }
 
-    fn fault(self, kind: FaultKind) -> Option<Fault> {
+    pub(super) fn fault(self, kind: FaultKind) -> Option<Fault> {
         self.first.map(|detail| Fault { kind, lines: Some(self.number), detail })
     }
 }

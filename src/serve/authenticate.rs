@@ -52,7 +52,7 @@ impl BasicAuthentication {
             // Two `Authorization` headers: the caller is ambiguous.
             (Some(_), Some(_)) => return Err(NotAuthenticated::Refused),
         };
-        match self.authorizer.authorize_from(client(request, self.behind_a_proxy), header).await {
+        match self.authorizer.authorize_from(self.address(request), header).await {
             Ok(grant) => Ok(grant),
             Err(Refusal::NoCredentials) => Err(NotAuthenticated::NoCredentials),
             Err(Refusal::Malformed(_) | Refusal::Wrong) => {
@@ -86,6 +86,10 @@ impl Authenticate for BasicAuthentication {
     async fn still(&self, request: &Parts) -> Result<Caller, NotAuthenticated> {
         let grant = self.grant(request).await?;
         Ok(Caller { username: grant.username, scope: grant.scope })
+    }
+
+    fn address(&self, request: &Parts) -> Option<IpAddr> {
+        client(request, self.behind_a_proxy)
     }
 }
 

@@ -55,6 +55,7 @@ mod readme;
 mod refusals;
 mod request_ids;
 mod retries;
+mod sealing;
 mod security;
 mod send;
 mod tail;

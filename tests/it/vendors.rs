@@ -2,24 +2,26 @@
 //!
 //! All tests share one server, each with a user of its own.
 
+mod addresses;
 mod beacon;
+mod bots;
 mod cloudevents;
 mod gate;
 mod in_browser;
 mod posthog;
+mod program;
 mod segment;
 mod snowplow;
 
 use std::{
     collections::BTreeSet,
-    path::Path,
-    process::Command,
     sync::{Arc, Mutex, Weak},
     thread,
 };
 
-use crate::harness::{Value, Weir, eventually, path_with_venv};
+use crate::harness::{Value, Weir, eventually};
 use gate::Gate;
+pub use program::run;
 
 static SHARED: Mutex<Weak<Weir>> = Mutex::new(Weak::new());
 
@@ -37,22 +39,6 @@ pub fn shared() -> Arc<Weir> {
 pub fn key(weir: &Weir, user: &str, scope: &str) -> String {
     let said = weir.output(&["user", "add", user, "--label", scope, "--scope", scope]);
     said.split_whitespace().find(|word| word.starts_with(&format!("{user}:"))).unwrap().to_owned()
-}
-
-/// Runs a client's program of this folder to its end, and gives what it printed.
-pub fn run(program: &str, arguments: &[&str]) -> String {
-    let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let interpreter = if program.ends_with(".py") { "python3" } else { "node" };
-    let output = Command::new(interpreter)
-        .arg(repository.join("tests/it/vendors").join(program))
-        .args(arguments)
-        .env("PATH", path_with_venv())
-        .env("MODULES", repository.join("target/browser"))
-        .output()
-        .unwrap();
-    let said = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.success(), "{program}: {said}\n{}", String::from_utf8_lossy(&output.stderr));
-    said
 }
 
 /// The user's stored events of a type, from the lake.

@@ -3,7 +3,8 @@
 //!
 //! A type is one file, `catalog/<event_type>.json`: a JSON Schema (2020-12) with one extra member, `"x-weir": {"route":
 //! "/button/click", "count_by": "button_id"}`. With `"latest_by": "sensor_id"`, the newest event of each sensor is kept at
-//! hand ([`latest`](crate::latest)).
+//! hand ([`latest`](crate::latest)). With `"fill": {"ipaddress": "client_ip"}`, the collector fills in what it knows of the
+//! sender ([`Sender`]).
 
 mod budget;
 mod coherence;
@@ -11,6 +12,7 @@ mod compatibility;
 mod cost;
 mod definition;
 mod fields;
+mod fill;
 mod graph;
 mod locate;
 mod own;
@@ -23,6 +25,7 @@ use std::collections::BTreeMap;
 pub use budget::{Budget, Refusal};
 pub use compatibility::Breakage;
 pub use definition::Definition;
+pub use fill::Sender;
 pub use route::Route;
 
 use crate::EventType;

@@ -34,8 +34,8 @@ pub struct Increment {
     pub by: u64,
 }
 
-/// Returns the increments of some records: each counts once for its type and once for its key, and equal counters are raised
-/// together. They are in the order of the counters, so that equal records make equal increments.
+/// Returns the increments of some records: each counts once for its type and once for its key, one of a bot also as such and
+/// by its type ([`EventType::bots`]), and equal counters are raised together. They are in the order of the counters, so that equal records make equal increments.
 #[must_use]
 pub fn increments<'a>(records: impl IntoIterator<Item = &'a Record>) -> Vec<Increment> {
     let mut sums: BTreeMap<Counter, u64> = BTreeMap::new();
@@ -45,8 +45,19 @@ pub fn increments<'a>(records: impl IntoIterator<Item = &'a Record>) -> Vec<Incr
         if counter.key.is_some() {
             *sums.entry(counter.clone()).or_default() += 1;
         }
+        if record.is_of_a_bot() {
+            let of_bots = of_bots(&counter.username, &counter.event_type);
+            *sums.entry(of_bots.total()).or_default() += 1;
+            *sums.entry(of_bots).or_default() += 1;
+        }
     }
     sums.into_iter().map(|(counter, by)| Increment { counter, by }).collect()
+}
+
+/// Returns the counter of the bots' events of a type.
+fn of_bots(username: &Username, event_type: &EventType) -> Counter {
+    let key = Some(CountedValue::of(event_type.as_str()));
+    Counter { username: username.clone(), event_type: EventType::bots(), key }
 }
 
 /// The counts of a user's events in the lake.
@@ -133,5 +144,25 @@ mod tests {
             .map(|i| format!("{} {:?} {}", i.counter.username, i.counter.key, i.by))
             .collect();
         assert_eq!(said, ["a None 1", "b None 3", "b Some(\"x\") 2", "b Some(\"y\") 1"]);
+    }
+
+    #[test]
+    fn a_bots_event_counts_as_any_other_and_once_more_as_a_bots() {
+        let record = |event_type: &str, is_of_a_bot: bool| {
+            let received_at = Timestamp::saturating(0);
+            let stamp = Stamp { username: "a".parse().unwrap(), event_id: "1".parse().unwrap(), received_at };
+            let mut event = Event::read("{}").unwrap();
+            if is_of_a_bot {
+                event.mark_as_of_a_bot();
+            }
+            Record::accepted(&event, &event_type.parse().unwrap(), None, stamp)
+        };
+        let records = [record("t", true), record("t", false), record("u", true), record("t", true)];
+        let said: Vec<_> = increments(&records)
+            .into_iter()
+            .map(|i| format!("{} {:?} {}", i.counter.event_type, i.counter.key, i.by))
+            .collect();
+        let of_bots = ["weir_bots None 3", "weir_bots Some(\"t\") 2", "weir_bots Some(\"u\") 1"];
+        assert_eq!(said, [&["t None 3", "u None 1"], &of_bots[..]].concat());
     }
 }

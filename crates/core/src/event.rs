@@ -16,6 +16,9 @@ pub const STAMPED: [&str; 3] = ["username", "received_at", "time"];
 /// The names that a client may send beside its fields and that no schema can define.
 pub const ENVELOPE: [&str; 3] = ["event_type", "event_id", "occurred_at"];
 
+/// The name of the mark of a bot's event. Unlike a stamped name it may be a field's.
+pub const BOT: &str = "bot";
+
 /// One reason why an event is refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Violation {
@@ -57,6 +60,8 @@ pub struct Event<'a> {
     /// The time at which it happened, by the client's clock, if the client gave it.
     pub occurred_at: Option<Timestamp>,
     fields: Vec<(Cow<'a, str>, &'a RawValue)>,
+    filled: Vec<(String, String)>,
+    is_of_a_bot: bool,
     value: Value,
 }
 
@@ -95,13 +100,34 @@ impl<'a> Event<'a> {
         }
         let mut fields = json::members(text).map_err(syntax)?;
         fields.retain(|(name, _)| !ENVELOPE.contains(&&**name));
-        Ok(Self { event_type, event_id, occurred_at, fields, value })
+        Ok(Self { event_type, event_id, occurred_at, fields, filled: Vec::new(), is_of_a_bot: false, value })
     }
 
-    /// Returns the client's fields as a JSON object, for validation: numbers are those of IEEE 754 here.
+    /// Returns the event's fields as a JSON object, for validation: numbers are those of IEEE 754 here.
     #[must_use]
     pub fn value(&self) -> &Value {
         &self.value
+    }
+
+    /// Marks the event as one of a bot. An event that has a field of the mark's name keeps it, and stays unmarked.
+    pub fn mark_as_of_a_bot(&mut self) {
+        self.is_of_a_bot = self.value.get(BOT).is_none();
+    }
+
+    /// Returns whether the event is marked as one of a bot.
+    pub(crate) fn is_of_a_bot(&self) -> bool {
+        self.is_of_a_bot
+    }
+
+    /// Adds a field with a text, which the client did not send.
+    pub(crate) fn fill(&mut self, name: &str, text: String) {
+        self.value[name] = Value::String(text.clone());
+        self.filled.push((name.to_owned(), text));
+    }
+
+    /// Returns the fields that the client did not send, each with its text.
+    pub(crate) fn filled(&self) -> &[(String, String)] {
+        &self.filled
     }
 
     /// Returns the client's fields, each with its JSON text exactly as it was sent.

@@ -141,6 +141,19 @@ impl EventType {
     pub fn is_rejected(&self) -> bool {
         self.as_str() == "rejected"
     }
+
+    /// Returns the name under which events of bots are counted once more, with their types as keys. No catalog can define it,
+    /// and no event is of it.
+    #[must_use]
+    pub fn bots() -> Self {
+        Self(Arc::from("weir_bots"))
+    }
+
+    /// Returns whether this is the name under which events of bots are counted.
+    #[must_use]
+    pub fn is_bots(&self) -> bool {
+        self.as_str() == "weir_bots"
+    }
 }
 
 parsed_name!(

@@ -14,14 +14,16 @@ use crate::{
 /// (<https://docs.aws.amazon.com/firehose/latest/dev/limits.html>), and Weir leaves room below it.
 pub const MAX_RECORD_BYTES: usize = 900 * 1024;
 
-/// A stamped event: the line that the stream stores, and the counter that it raises. Its line has `time` (ms), `event_id`,
+/// A stamped event: the line that the stream stores, and the counter that it raises. Its line has `time` (ms), `bot` (true, if
+/// its user agent says that it is one), `event_id`,
 /// `username`, `event_type`, `received_at` (ms), `occurred_at` (ms, if the client gave it), then the client's fields with
-/// their values exactly as sent. Cloning it is cheap.
+/// their values exactly as sent, and those that the collector filled in. Cloning it is cheap.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
     counter: Counter,
     event_id: EventId,
     is_given: bool,
+    is_of_a_bot: bool,
     received_at: Timestamp,
     time: Timestamp,
     latest: Option<LatestKey>,
@@ -72,7 +74,7 @@ impl Record {
         stamp: Stamp,
     ) -> Self {
         let time = event_time::of(event.occurred_at, stamp.received_at);
-        let mut line = head(&stamp, time, event_type);
+        let mut line = head(&stamp, time, event.is_of_a_bot(), event_type);
         if let Some(occurred_at) = event.occurred_at {
             line.extend_from_slice(b",\"occurred_at\":");
             write_json(&mut line, &occurred_at);
@@ -84,9 +86,16 @@ impl Record {
             // Inside a JSON value, line breaks can only be white space between tokens: drop them, and it is a line.
             line.extend(value.get().bytes().filter(|byte| !matches!(byte, b'\n' | b'\r')));
         }
+        for (name, text) in event.filled() {
+            line.push(b',');
+            write_json(&mut line, name);
+            line.push(b':');
+            write_json(&mut line, text);
+        }
         line.extend_from_slice(b"}\n");
         let is_given = event.event_id.as_ref() == Some(&stamp.event_id);
-        Self { is_given, ..Self::of(stamp, time, event_type.clone(), key, line) }
+        let is_of_a_bot = event.is_of_a_bot();
+        Self { is_given, is_of_a_bot, ..Self::of(stamp, time, event_type.clone(), key, line) }
     }
 
     /// Makes the record of an event that failed validation, kept so that it can be looked at and sent again: `body` is the
@@ -103,7 +112,7 @@ impl Record {
                 }
                 Err(_) => (None, Some(base64::Engine::encode(&base64::prelude::BASE64_STANDARD, body))),
             };
-            let mut line = head(&stamp, stamp.received_at, &EventType::rejected());
+            let mut line = head(&stamp, stamp.received_at, false, &EventType::rejected());
             line.push(b',');
             let start = line.len();
             write_json(&mut line, &Rejected { claimed, errors, body: text, body_base64: encoded, truncated });
@@ -132,7 +141,16 @@ impl Record {
     ) -> Self {
         let Stamp { username, event_id, received_at } = stamp;
         let counter = Counter { username, event_type, key };
-        Self { counter, event_id, is_given: false, received_at, time, latest: None, line: line.into() }
+        Self {
+            counter,
+            event_id,
+            is_given: false,
+            is_of_a_bot: false,
+            received_at,
+            time,
+            latest: None,
+            line: line.into(),
+        }
     }
 
     /// Returns the same record, which may become the latest value under this key; `None` if it is no value of a resource.
@@ -184,6 +202,12 @@ impl Record {
         self.counter.event_type.is_rejected()
     }
 
+    /// Returns whether the event is marked as one of a bot.
+    #[must_use]
+    pub fn is_of_a_bot(&self) -> bool {
+        self.is_of_a_bot
+    }
+
     /// Returns when the collector received the event.
     #[must_use]
     pub fn received_at(&self) -> Timestamp {
@@ -216,11 +240,14 @@ struct Rejected<'a> {
     truncated: bool,
 }
 
-fn head(stamp: &Stamp, time: Timestamp, event_type: &EventType) -> Vec<u8> {
+fn head(stamp: &Stamp, time: Timestamp, is_of_a_bot: bool, event_type: &EventType) -> Vec<u8> {
     let mut line = Vec::with_capacity(256);
     // Texts are of alphabets that need no escape.
     line.extend_from_slice(TIME.as_bytes());
     write_json(&mut line, &time);
+    if is_of_a_bot {
+        line.extend_from_slice(MARK.as_bytes());
+    }
     line.extend_from_slice(b",\"event_id\":\"");
     line.extend_from_slice(stamp.event_id.as_str().as_bytes());
     line.extend_from_slice(b"\",\"username\":\"");
@@ -240,11 +267,16 @@ fn write_json(line: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
 /// `time` elsewhere in one of them is a field of its client.
 const TIME: &str = "{\"time\":";
 
-/// Reads the stamped `time` of a line; `None` if it has none.
+/// The mark of a bot's event, which stands behind the stamped `time`. A `bot` elsewhere in a line is a field of its client.
+const MARK: &str = ",\"bot\":true";
+
+/// Reads the stamped `time` of a line, and whether it has the mark of a bot's event; `None` if it has no stamped time.
 #[inline]
-fn stamped_time(line: &str) -> Option<Timestamp> {
-    let (time, _) = line.strip_prefix(TIME)?.split_once(',')?;
-    Timestamp::from_millis(time.parse().ok()?).ok()
+fn stamped_time(line: &str) -> Option<(Timestamp, bool)> {
+    let line = line.strip_prefix(TIME)?;
+    let (time, behind) = line.split_at(line.find(',')?);
+    let is_marked = behind.strip_prefix(MARK).is_some_and(|behind| behind.starts_with(','));
+    Some((Timestamp::from_millis(time.parse().ok()?).ok()?, is_marked))
 }
 
 /// The part of a stored line that the fan-out needs to route it. The rest of the line is carried unchanged.
@@ -258,6 +290,8 @@ pub struct RecordHead {
     pub received_at: Timestamp,
     /// The event time.
     pub time: Timestamp,
+    /// Whether the event is marked as one of a bot.
+    pub is_of_a_bot: bool,
 }
 
 /// Why a stored line cannot be routed.
@@ -299,7 +333,7 @@ impl RecordHead {
             return Err(RecordHeadError::NotAnObject);
         }
         let stamped: Stamped<'_> = serde_json::from_str(text)?;
-        let time = stamped_time(text).unwrap_or(stamped.received_at);
+        let (time, is_of_a_bot) = stamped_time(text).unwrap_or((stamped.received_at, false));
         Ok(Self {
             partition: Partition {
                 username: stamped.username.parse()?,
@@ -309,6 +343,7 @@ impl RecordHead {
             event_id: stamped.event_id.parse()?,
             received_at: stamped.received_at,
             time,
+            is_of_a_bot,
         })
     }
 
@@ -439,6 +474,42 @@ mod tests {
         for time in ["1e3", "-1", "\"1\"", "253402207200001", " 1767603900000", ""] {
             let head = RecordHead::read(format!("{{\"time\":{time},{arrived}}}").as_bytes());
             assert!(head.is_err() || head.unwrap().partition.hour == stamp().received_at.hour(), "{time}");
+        }
+    }
+
+    #[test]
+    fn the_mark_of_a_bots_event_is_read_back_and_no_field_of_a_client_is_taken_for_it() {
+        let of = |text: &str, is_marked: bool| {
+            let mut event = Event::read(text).unwrap();
+            if is_marked {
+                event.mark_as_of_a_bot();
+            }
+            Record::accepted(&event, &"button_click".parse().unwrap(), None, stamp())
+        };
+        let line = |record: &Record| serde_json::from_slice::<Value>(record.line()).unwrap();
+        for (text, is_marked, bot) in [
+            ("{}", true, json!(true)),
+            ("{}", false, json!(null)),
+            (r#"{"bot":"R2-D2"}"#, true, json!("R2-D2")),
+            (r#"{"bot":true}"#, false, json!(true)),
+            (r#"{"bot":null}"#, true, json!(null)),
+            (r#"{"n":{"bot":1}}"#, true, json!(true)),
+        ] {
+            let record = of(text, is_marked);
+            let is_own = text.starts_with(r#"{"bot"#);
+            assert_eq!(line(&record)["bot"], bot, "{text}");
+            assert_eq!(record.is_of_a_bot(), is_marked && !is_own, "{text}");
+            assert_eq!(RecordHead::read(record.line()).unwrap().is_of_a_bot, record.is_of_a_bot(), "{text}");
+        }
+        // Stored before there was a mark, or before there was a time.
+        let arrived = r#""event_id":"1","username":"x","event_type":"t","received_at":1795179605007"#;
+        for old in [
+            format!(r#"{{"time":1795179605007,{arrived},"bot":true}}"#),
+            format!(r#"{{{arrived},"bot":true}}"#),
+            format!(r#"{{"bot":true,{arrived}}}"#),
+            format!(r#"{{"time":1795179605007,"bot":"true",{arrived}}}"#),
+        ] {
+            assert!(!RecordHead::read(old.as_bytes()).unwrap().is_of_a_bot, "{old}");
         }
     }
 

@@ -137,13 +137,15 @@ impl FanOut {
             Err(FanOutError::Damaged { damage, .. }) => return self.quarantine_object(batch, damage).await,
             other => other?,
         };
-        let Split { partitions, quarantine, spool, quarantined_lines, repeats } = split;
+        let Split { partitions, bots, quarantine, spool, quarantined_lines, repeats } = split;
         if repeats > 0 {
             tracing::debug!(%batch, repeats, "lines that came again were dropped");
         }
         let id = batch.id();
-        let tallies: BTreeMap<Partition, u64> =
+        let mut tallies: BTreeMap<Partition, u64> =
             partitions.iter().map(|(at, object)| (at.clone(), object.lines())).collect();
+        let (events, objects) = (tallies.values().sum(), tallies.len());
+        tallies.extend(bots);
 
         let puts_under_way = Semaphore::new(PUTS_AT_ONCE);
         let puts = partitions.into_iter().map(|(partition, object)| {
@@ -181,14 +183,7 @@ impl FanOut {
                 .transpose()
                 .map_err(|source| FanOutError::Settle { batch: batch.clone(), source })?,
         };
-        Ok(Filed {
-            events: tallies.values().sum(),
-            partitions: tallies.len(),
-            repeats,
-            quarantined_lines,
-            bytes_read,
-            settled,
-        })
+        Ok(Filed { events, partitions: objects, repeats, quarantined_lines, bytes_read, settled })
     }
 
     /// Reads a batch and splits it. Returns its size in bytes, too.

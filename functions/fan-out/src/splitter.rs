@@ -6,7 +6,7 @@
 
 use std::{cmp::Reverse, collections::BTreeMap, io};
 
-use weir_core::{BatchKey, Partition, RecordHead, RecordHeadError};
+use weir_core::{BatchKey, EventType, Partition, RecordHead, RecordHeadError};
 
 use crate::{
     lines::Sink,
@@ -37,6 +37,7 @@ pub(crate) struct Splitter {
     batch: String,
     compressor: Compressor,
     partitions: BTreeMap<Partition, Draft>,
+    bots: BTreeMap<Partition, u64>,
     quarantine: Draft,
     repeats: Repeats,
     dropped: u64,
@@ -51,6 +52,8 @@ pub(crate) struct Splitter {
 pub(crate) struct Split {
     /// The objects for the lake.
     pub(crate) partitions: BTreeMap<Partition, Object>,
+    /// The number of bots' events by user and hour, under the name of bots.
+    pub(crate) bots: BTreeMap<Partition, u64>,
     /// The object for quarantine.
     pub(crate) quarantine: Option<Object>,
     /// The bytes of all objects.
@@ -68,6 +71,7 @@ impl Splitter {
             batch: batch.as_str().to_owned(),
             compressor: Compressor::new(),
             partitions: BTreeMap::new(),
+            bots: BTreeMap::new(),
             quarantine: Draft::default(),
             repeats: Repeats::of(batch),
             dropped: 0,
@@ -84,6 +88,7 @@ impl Splitter {
         let quarantine = self.quarantine.finish(&mut self.compressor)?;
         Ok(Split {
             partitions,
+            bots: self.bots,
             quarantine: (quarantine.lines() > 0).then_some(quarantine),
             spool: self.compressor.into_spool(),
             quarantined_lines: self.quarantined_lines,
@@ -139,6 +144,10 @@ impl Sink for Splitter {
         if self.repeats.has(&head) {
             self.dropped += 1;
             return Ok(());
+        }
+        if head.is_of_a_bot {
+            let of_bots = Partition { event_type: EventType::bots(), ..head.partition.clone() };
+            *self.bots.entry(of_bots).or_default() += 1;
         }
         let draft = self.partitions.entry(head.partition).or_default();
         self.buffered = add(draft, line, self.buffered, self.limits.segment, &mut self.compressor)?;

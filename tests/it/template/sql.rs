@@ -34,7 +34,9 @@ fn columns_of(definition: &Definition) -> Vec<Column> {
         };
         (name.to_lowercase(), kind.to_owned())
     });
-    stamped().into_iter().chain(own).collect()
+    let own: Vec<Column> = own.collect();
+    let mark = (!own.iter().any(|(name, _)| name == "bot")).then(|| ("bot".to_owned(), "boolean".to_owned()));
+    stamped().into_iter().chain(mark).chain(own).collect()
 }
 
 #[test]

@@ -7,7 +7,9 @@ const told = (error) => { answered += 1; if (!error) sent += 1; };
 let client, flush;
 if (module_ === '@segment/analytics-node') {
   const { Analytics } = from(module_);
-  client = new Analytics({ writeKey: key, host: url, flushAt: 20, maxRetries: 10 });
+  // The path of an address is an option of its own.
+  const path = new URL(url).pathname.replace(/\/$/, '') + '/v1/batch';
+  client = new Analytics({ writeKey: key, host: url, path, flushAt: 20, maxRetries: 10 });
   flush = () => client.closeAndFlush({ timeout: 60000 });
 } else {
   const Analytics = from(module_).default ?? from(module_);

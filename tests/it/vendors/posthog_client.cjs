@@ -1,10 +1,10 @@
-// Sends with PostHog's unmodified client: URL KEY. Prints the ids of those that it sends without an error.
+// Sends with PostHog's unmodified client: URL KEY FORM. Prints the ids of those that it sends without an error.
 const { createRequire } = require('module');
 const { randomUUID } = require('crypto');
 const { PostHog } = createRequire(process.env.MODULES + '/')('posthog-node');
-const [host, key] = process.argv.slice(2);
+const [host, key, form] = process.argv.slice(2);
 (async () => {
-  const client = new PostHog(key, { host });
+  const client = new PostHog(key, { host, disableCompression: form === 'plain' });
   const failed = [];
   client.on('error', (error) => failed.push(error));
   const ids = [];

@@ -29,7 +29,7 @@ fn what_the_clients_of_segment_and_rudderstack_report_as_sent_is_in_the_lake_onc
 
 fn sends_all(weir: &Weir, user: &str, program: &str, module: &str) {
     const LOOPS: usize = 50;
-    let sent = run(program, &[module, &weir.url(), &key(weir, user, "write"), &LOOPS.to_string()]);
+    let sent = run(program, &[module, &weir.url(), &key(weir, user, "write"), &LOOPS.to_string(), "gzip"]);
     assert_eq!(sent.trim(), (7 + LOOPS).to_string(), "{user}");
     weir.wait_until_filed();
     let of = |event_type: &str| stored(weir, user, event_type);
@@ -74,7 +74,7 @@ fn sends_all(weir: &Weir, user: &str, program: &str, module: &str) {
 fn a_server_that_is_killed_in_the_middle_loses_no_event_of_a_client_and_counts_none_twice() {
     const LOOPS: usize = 3000;
     let printed = survive_a_kill(LOOPS, |url, key| {
-        run("python_client.py", &["segment.analytics.client", &url, &key, &LOOPS.to_string()])
+        run("python_client.py", &["segment.analytics.client", &url, &key, &LOOPS.to_string(), "gzip"])
     });
     assert_eq!(printed.trim(), (7 + LOOPS).to_string());
 }

@@ -9,6 +9,7 @@ use super::{
     coherence,
     cost::{Cost, Extent, MAX_STEPS},
     fields,
+    fill::{Fill, Sender},
     locate::{line_of, names_of},
     own::Own,
     route::Route,
@@ -26,6 +27,7 @@ pub struct Definition {
     route: Route,
     count_by: Option<String>,
     latest_by: Option<String>,
+    fill: Vec<Fill>,
     schema: Value,
     text: String,
     fields: Vec<String>,
@@ -34,8 +36,8 @@ pub struct Definition {
     cost: Cost,
 }
 
-/// Tables beside those of the event types: all events, and those that failed validation.
-const RESERVED_TYPES: [&str; 2] = ["events", "rejected"];
+/// Tables beside those of the event types: all events, and those that failed validation; and the counts of bots' events.
+const RESERVED_TYPES: [&str; 3] = ["events", "rejected", "weir_bots"];
 
 /// The most reasons that are given for one event.
 const MAX_VIOLATIONS: usize = 100;
@@ -50,7 +52,7 @@ impl Definition {
         if RESERVED_TYPES.contains(&event_type.as_str()) {
             return Err(fault(
                 1,
-                format!("{event_type} is a table of Weir's own and cannot be an event type"),
+                format!("{event_type} is a name of Weir's own and cannot be an event type"),
             ));
         }
         let schema = json::read_strictly(text).map_err(|e| fault(e.line().max(1), without_place(&e)))?;
@@ -66,7 +68,7 @@ impl Definition {
             return Err(at(&["properties", name], message));
         }
 
-        let Own { route, count_by, latest_by } = Own::read(object, properties)
+        let Own { route, count_by, latest_by, fill } = Own::read(object, properties)
             .map_err(|(path, message)| at(&path.iter().map(String::as_str).collect::<Vec<_>>(), message))?;
 
         // Checked before it is compiled, which may take as long as checking.
@@ -93,7 +95,19 @@ impl Definition {
         let remarks = remarks.collect();
         let fields = fields::in_order(text, object);
         let text = text.to_owned();
-        Ok(Self { event_type, route, count_by, latest_by, schema, text, fields, remarks, validator, cost })
+        Ok(Self {
+            event_type,
+            route,
+            count_by,
+            latest_by,
+            fill,
+            schema,
+            text,
+            fields,
+            remarks,
+            validator,
+            cost,
+        })
     }
 
     /// Returns the type's name.
@@ -135,6 +149,31 @@ impl Definition {
     pub fn latest_key(&self, event: &Event<'_>) -> Option<LatestKey> {
         let field = self.latest_by.as_ref()?;
         event.value().get(field)?.as_str().map(LatestKey::of)
+    }
+
+    /// Fills the fields that the event lacks and that its type has the collector fill.
+    pub fn fill(&self, event: &mut Event<'_>, sender: &Sender) {
+        for fill in &self.fill {
+            if event.value().get(&fill.field).is_none()
+                && let Some(value) = fill.value(sender)
+            {
+                event.fill(&fill.field, value);
+            }
+        }
+    }
+
+    /// Returns the user agent that an event has in a field of its own: one that the collector would fill, or a page view's.
+    #[must_use]
+    pub fn user_agent_of<'a>(&self, event: &'a Event<'_>) -> Option<&'a str> {
+        let filled = self.fill.iter().find(|fill| fill.is_user_agent()).map(|fill| fill.field.as_str());
+        let of_page_views = (self.event_type.as_str() == "page_view").then_some("useragent");
+        event.value().get(filled.or(of_page_views)?)?.as_str().filter(|text| !text.is_empty())
+    }
+
+    /// Returns whether the collector fills a field where an event lacks it.
+    #[must_use]
+    pub fn is_filled(&self, field: &str) -> bool {
+        self.fill.iter().any(|fill| fill.field == field)
     }
 
     /// Returns its JSON Schema, with `x-weir`.
@@ -209,7 +248,7 @@ impl Definition {
 
     /// Returns the most steps that checking one value of an event can take.
     pub(super) fn steps_of_a_value(&self) -> u64 {
-        self.cost.of_a_value()
+        self.cost.most_of_a_value()
     }
 
     fn violations(&self, event: &Value, extent: Extent) -> Vec<Violation> {
@@ -298,7 +337,7 @@ mod tests {
     fn a_bad_file_is_refused_with_its_line_and_reason() {
         for (file, text, said) in [
             ("Click.json", "{}", "Click.json:1: the file's name: an event type must be 1 to 48"),
-            ("rejected.json", "{}", "rejected.json:1: rejected is a table of Weir's own"),
+            ("rejected.json", "{}", "rejected.json:1: rejected is a name of Weir's own"),
             ("a.json", "{\n\"type\": \"object\",\n}", "a.json:3: trailing comma$"),
             ("a.json", "{\n\"a\": 1,\n\"a\": 2}", "a.json:3: the name \"a\" is given twice"),
             ("a.json", "[]", "a.json:1: must be a JSON Schema object"),
@@ -322,7 +361,7 @@ mod tests {
             (
                 "a.json",
                 "{\"type\": \"object\",\n\"x-weir\": {\"rout\": 1}}",
-                "a.json:2: x-weir knows route, count_by and latest_by, not rout",
+                "a.json:2: x-weir has no member rout; it may have route, count_by, latest_by",
             ),
             (
                 "a.json",

@@ -2,13 +2,13 @@
 
 use serde_json::{Map, Value};
 
-use super::route::Route;
+use super::{fill::Fill, route::Route};
 
 /// A fault: the path of the member that has it, and the message.
-type Fault = (Vec<String>, String);
+pub(super) type Fault = (Vec<String>, String);
 
 /// The members of `x-weir`.
-const MEMBERS: [&str; 3] = ["route", "count_by", "latest_by"];
+const MEMBERS: [&str; 4] = ["route", "count_by", "latest_by", "fill"];
 
 /// The parameters of the route that lists latest values. A field of that name could not be asked for there.
 const PARAMETERS: [&str; 2] = ["limit", "after"];
@@ -21,6 +21,8 @@ pub(super) struct Own {
     pub(super) count_by: Option<String>,
     /// The field that tells resources apart: the latest event of each of its values is kept.
     pub(super) latest_by: Option<String>,
+    /// The fields that the collector fills where an event lacks them.
+    pub(super) fill: Vec<Fill>,
 }
 
 impl Own {
@@ -30,7 +32,7 @@ impl Own {
             return Err(fault(&["x-weir"], message.to_owned()));
         };
         if let Some(unknown) = own.keys().find(|name| !MEMBERS.contains(&name.as_str())) {
-            let message = format!("x-weir knows route, count_by and latest_by, not {unknown}");
+            let message = format!("x-weir has no member {unknown}; it may have {}", MEMBERS.join(", "));
             return Err(fault(&["x-weir", unknown], message));
         }
         let route = match own.get("route").and_then(Value::as_str) {
@@ -48,7 +50,8 @@ impl Own {
                 format!("latest_by cannot name {field}, which is a parameter of the list of latest values");
             return Err(fault(&["x-weir", "latest_by"], message));
         }
-        Ok(Self { route, count_by, latest_by })
+        let fill = Fill::read(own, properties)?;
+        Ok(Self { route, count_by, latest_by, fill })
     }
 }
 
@@ -77,12 +80,12 @@ fn text_field(
     }
 }
 
-fn fault(path: &[&str], message: String) -> Fault {
+pub(super) fn fault(path: &[&str], message: String) -> Fault {
     (path.iter().map(|&name| name.to_owned()).collect(), message)
 }
 
 /// Returns whether a property's schema allows nothing but text (or null).
-fn is_text(property: &Value) -> bool {
+pub(super) fn is_text(property: &Value) -> bool {
     match property.get("type") {
         Some(Value::String(name)) => name == "string",
         Some(Value::Array(names)) => {

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use serde_json::value::RawValue;
 use weir_core::{
     Catalog, Event, EventId, EventType, Timestamp,
-    catalog::Budget,
+    catalog::{Budget, Sender},
     event::{ENVELOPE, STAMPED},
 };
 
@@ -128,11 +128,17 @@ impl<'a> Message<'a> {
     }
 
     /// Adds the texts of the message's events: one, or two for a page that is a page view.
-    pub(crate) fn write(self, catalog: &Catalog, budget: &mut Budget, texts: &mut Vec<Vec<u8>>) {
+    pub(crate) fn write(
+        self,
+        catalog: &Catalog,
+        sender: &Sender,
+        budget: &mut Budget,
+        texts: &mut Vec<Vec<u8>>,
+    ) {
         if let Some(text) = self.text {
             return texts.push(text.into_owned());
         }
-        let page_view = self.page_view(catalog, budget);
+        let page_view = self.page_view(catalog, sender, budget);
         texts.push(self.text(catalog));
         texts.extend(page_view);
     }
@@ -193,7 +199,7 @@ impl<'a> Message<'a> {
     }
 
     /// Returns the page view that the message is, if the catalog's type of that name takes it.
-    fn page_view(&self, catalog: &Catalog, budget: &mut Budget) -> Option<Vec<u8>> {
+    fn page_view(&self, catalog: &Catalog, sender: &Sender, budget: &mut Budget) -> Option<Vec<u8>> {
         let (page, session) = (self.page.as_ref()?, self.who.session_id.as_ref()?);
         let definition = catalog.get(&"page_view".parse().ok()?)?;
         let id = self.id.as_ref().and_then(|id| identity::of_parts(&["page_view", id.as_str()]));
@@ -206,7 +212,8 @@ impl<'a> Message<'a> {
         object.put_text("user_id", self.who.user_id.clone());
         object.put_text("anonymous_id", self.who.anonymous_id.clone());
         let text = object.to_text();
-        let event = Event::read(std::str::from_utf8(&text).ok()?).ok()?;
+        let mut event = Event::read(std::str::from_utf8(&text).ok()?).ok()?;
+        definition.fill(&mut event, sender);
         definition.check_within(&event, budget).is_ok().then_some(text)
     }
 }
@@ -241,7 +248,12 @@ mod tests {
 
     fn texts(message: Message<'_>) -> Vec<Value> {
         let mut texts = Vec::new();
-        message.write(&Catalog::built_in().unwrap(), &mut Budget::of_a_request(), &mut texts);
+        message.write(
+            &Catalog::built_in().unwrap(),
+            &Sender::default(),
+            &mut Budget::of_a_request(),
+            &mut texts,
+        );
         texts.iter().map(|text| serde_json::from_slice(text).unwrap()).collect()
     }
 

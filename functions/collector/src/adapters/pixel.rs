@@ -102,7 +102,7 @@ mod tests {
     use bytes::Bytes;
     use proptest::prelude::*;
     use serde_json::json;
-    use weir_core::catalog::Budget;
+    use weir_core::catalog::{Budget, Sender};
 
     use super::*;
 
@@ -113,7 +113,7 @@ mod tests {
         let request = Foreign { path: "/pixel.gif".to_owned(), uri, headers, body: Bytes::new() };
         let (catalog, mut texts) = (Catalog::built_in().unwrap(), Vec::new());
         for message in Pixel.messages(&request, &catalog).unwrap() {
-            message.write(&catalog, &mut Budget::of_a_request(), &mut texts);
+            message.write(&catalog, &Sender::default(), &mut Budget::of_a_request(), &mut texts);
         }
         assert_eq!(texts.len(), 1);
         serde_json::from_slice(&texts[0]).unwrap()

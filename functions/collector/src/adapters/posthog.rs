@@ -35,6 +35,7 @@ use crate::{
     },
     intake::{
         body::{GZIP, gunzip},
+        bots::Path,
         outcome::Outcome,
     },
 };
@@ -64,6 +65,15 @@ impl Protocol for PostHog {
             return Err(wrong("what stands beside its batch is too large"));
         }
         Ok(events.into_iter().map(|event| message(event, &shared)).collect())
+    }
+
+    fn user_agents(&self) -> &'static [Path] {
+        &[
+            &["properties", "$raw_user_agent"],
+            &["properties", "$useragent"],
+            &["$raw_user_agent"],
+            &["$useragent"],
+        ]
     }
 
     fn taken(&self, _outcomes: &[Outcome]) -> Response {

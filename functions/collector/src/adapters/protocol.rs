@@ -12,7 +12,7 @@ use weir_core::{Catalog, Violation};
 use crate::{
     adapters::message::Message,
     api::{problem::Problem, routes::Method},
-    intake::outcome::Outcome,
+    intake::{bots::Path, outcome::Outcome},
 };
 
 /// A foreign request, whose body is complete and decompressed.
@@ -44,6 +44,11 @@ pub(crate) trait Protocol: Sync {
     /// Translates the request's messages. The error says why the body has none; then the body is kept as a rejected event.
     fn messages<'a>(&self, request: &'a Foreign, catalog: &Catalog) -> Result<Vec<Message<'a>>, Violation>;
 
+    /// Where the translated events have a user agent: a server may send what its users' browsers did.
+    fn user_agents(&self) -> &'static [Path] {
+        &[]
+    }
+
     /// Returns the answer to a request whose events are all durable, or rejected for good. There is one outcome a message.
     fn taken(&self, outcomes: &[Outcome]) -> Response {
         Json(json!({"success": true, "rejected": rejected(outcomes)})).into_response()
@@ -60,7 +65,10 @@ pub(crate) fn rejected(outcomes: &[Outcome]) -> usize {
 pub(crate) mod testing {
     use axum::http::{HeaderName, HeaderValue};
     use serde_json::Value;
-    use weir_core::{Event, catalog::Budget};
+    use weir_core::{
+        Event,
+        catalog::{Budget, Sender},
+    };
 
     use super::*;
 
@@ -91,7 +99,7 @@ pub(crate) mod testing {
         for message in messages {
             let is_one = message.text.is_none();
             let mut texts = Vec::new();
-            message.write(&catalog, &mut budget, &mut texts);
+            message.write(&catalog, &Sender::default(), &mut budget, &mut texts);
             for text in texts {
                 let text = String::from_utf8(text).unwrap();
                 let read = Event::read(&text);

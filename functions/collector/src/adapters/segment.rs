@@ -20,7 +20,7 @@ use crate::{
         protocol::{Foreign, Protocol, rejected},
     },
     api::routes::Method::{self, Post},
-    intake::outcome::Outcome,
+    intake::{bots::Path, outcome::Outcome},
 };
 
 /// Segment's protocol.
@@ -98,6 +98,10 @@ impl Protocol for Segment {
             return Err(wrong("what stands beside its batch is too large"));
         }
         Ok(batch.into_iter().map(|one| message(one, None, &shared)).collect())
+    }
+
+    fn user_agents(&self) -> &'static [Path] {
+        &[&["context", "userAgent"]]
     }
 
     fn taken(&self, outcomes: &[Outcome]) -> Response {
@@ -263,7 +267,7 @@ mod tests {
     use bytes::Bytes;
     use proptest::prelude::*;
     use serde_json::{Map, Value};
-    use weir_core::catalog::Budget;
+    use weir_core::catalog::{Budget, Sender};
 
     use super::*;
 
@@ -275,7 +279,7 @@ mod tests {
         let (request, catalog) = (request(path, body.to_string()), Catalog::built_in().unwrap());
         let mut texts = Vec::new();
         for message in Segment.messages(&request, &catalog).unwrap() {
-            message.write(&catalog, &mut Budget::of_a_request(), &mut texts);
+            message.write(&catalog, &Sender::default(), &mut Budget::of_a_request(), &mut texts);
         }
         texts.iter().map(|text| serde_json::from_slice(text).unwrap()).collect()
     }
@@ -439,7 +443,7 @@ mod tests {
             let catalog = Catalog::default();
             for message in Segment.messages(&request, &catalog).unwrap_or_default() {
                 let mut texts = Vec::new();
-                message.write(&catalog, &mut Budget::of_a_request(), &mut texts);
+                message.write(&catalog, &Sender::default(), &mut Budget::of_a_request(), &mut texts);
                 prop_assert!((1..=2).contains(&texts.len()));
             }
         }

@@ -30,7 +30,7 @@ use crate::{
         problem::Problem,
         routes::Method::{self, Get, Post},
     },
-    intake::outcome::Outcome,
+    intake::{bots::Path, outcome::Outcome},
 };
 
 /// The requests with a list of events.
@@ -52,6 +52,10 @@ impl Protocol for Lists {
         messages(&request.body)
     }
 
+    fn user_agents(&self) -> &'static [Path] {
+        USER_AGENTS
+    }
+
     fn taken(&self, _outcomes: &[Outcome]) -> Response {
         "ok".into_response()
     }
@@ -71,10 +75,17 @@ impl Protocol for Picture {
         messages(&request.body)
     }
 
+    fn user_agents(&self) -> &'static [Path] {
+        USER_AGENTS
+    }
+
     fn taken(&self, _outcomes: &[Outcome]) -> Response {
         pixel::picture()
     }
 }
+
+/// Where an event has its user agent.
+const USER_AGENTS: &[Path] = &[&["context", "ua"]];
 
 /// The parameter of a query that is the key.
 const KEY: &str = "key";

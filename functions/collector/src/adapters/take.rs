@@ -25,6 +25,7 @@ use crate::{
         held::{self, aside},
         limits::MAX_EVENTS,
         outcome::Outcome,
+        sender::Sent,
         store::Prepared,
     },
 };
@@ -98,7 +99,8 @@ async fn take_of(
         writer(&mut parts, &collector, presented).await?
     };
     let username = writer.username;
-    let prepare = move |collector: &Collector| prepare(collector, &username, protocol, &request);
+    let sent_by = Sent { sender: collector.sender(&parts), user_agents: protocol.user_agents() };
+    let prepare = move |collector: &Collector| prepare(collector, &username, &sent_by, protocol, &request);
     let ((prepared, sizes), _held) = aside(&collector, is_large, held, prepare).await?;
     let outcomes = of_messages(collector.store(prepared).await, &sizes);
     let not_stored = outcomes.iter().find_map(|outcome| match outcome {
@@ -126,6 +128,7 @@ pub(crate) async fn writer(
 fn prepare(
     collector: &Collector,
     username: &Username,
+    sent_by: &Sent,
     protocol: &dyn Protocol,
     request: &Foreign,
 ) -> Result<(Prepared, Vec<usize>), Problem> {
@@ -145,7 +148,7 @@ fn prepare(
     let mut budget = Budget::of_a_request();
     for message in messages {
         let before = texts.len();
-        message.write(&collector.catalog, &mut budget, &mut texts);
+        message.write(&collector.catalog, &sent_by.sender, &mut budget, &mut texts);
         bytes += texts[before..].iter().map(Vec::len).sum::<usize>();
         if bytes > MAX_TEXTS {
             return malformed(Violation::whole("what its messages share is too large for so many of them"));
@@ -154,7 +157,7 @@ fn prepare(
     }
     let texts: Vec<_> = texts.iter().map(|text| redact::secrets(text)).collect();
     let texts: Vec<&[u8]> = texts.iter().map(|text| &**text).collect();
-    Ok((collector.prepare(username, &texts, None), sizes))
+    Ok((collector.prepare(username, sent_by, &texts, None), sizes))
 }
 
 /// Returns one outcome a message: that its events have to be sent again, or else that of its first.

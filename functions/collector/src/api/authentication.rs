@@ -1,6 +1,6 @@
 //! Authentication: who sends a request, and why that may not be known.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use async_trait::async_trait;
 use axum::http::request::Parts;
@@ -51,5 +51,10 @@ pub trait Authenticate: Send + Sync {
     /// Finds the caller of the same request again, once its body is complete. It does not count as another request.
     async fn still(&self, request: &Parts) -> Result<Caller, NotAuthenticated> {
         self.caller(request).await
+    }
+
+    /// Returns the client's address: the one that failed sign-ins are counted for.
+    fn address(&self, _request: &Parts) -> Option<IpAddr> {
+        None
     }
 }

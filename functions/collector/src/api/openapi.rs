@@ -160,6 +160,8 @@ fn schemas(catalog: &Catalog) -> Value {
                 "event_type": {"type": "string"},
                 "total": {"type": "integer", "description": "The live count: all events acknowledged so far."},
                 "settled": {"type": "integer", "description": "How many of them are filed in the lake."},
+                "bots": {"type": "integer", "description": "How many of the total are bots' events, by their user agents. \
+                    Missing where there is none."},
             },
         },
     });
@@ -172,13 +174,17 @@ fn schemas(catalog: &Catalog) -> Value {
     schemas
 }
 
-/// Returns a type's schema from the catalog, with the members that a client may send beside its fields.
+/// Returns a type's schema from the catalog, with the members that a client may send beside its fields. A client need not
+/// send a field that the collector fills.
 fn event_schema(definition: &Definition) -> Value {
     let mut schema = definition.schema().clone();
     if let Some(object) = schema.as_object_mut() {
         object.remove("x-weir");
         object.remove("$schema");
         object.remove("$id");
+        if let Some(required) = object.get_mut("required").and_then(Value::as_array_mut) {
+            required.retain(|name| name.as_str().is_none_or(|name| !definition.is_filled(name)));
+        }
         let properties = object.entry("properties").or_insert_with(|| json!({}));
         properties["event_id"] = json!({
             "type": ["string", "null"], "pattern": "^[A-Za-z0-9._:-]{1,64}$",
@@ -332,6 +338,12 @@ pub(crate) fn get_counts(_: &Catalog) -> Value {
                 "username": {"type": "string"},
                 "counts": {"type": "array", "items": reference("TypeCount")},
                 "rejected": reference("TypeCount"),
+                "bots": {
+                    "type": "object", "required": ["total", "settled"],
+                    "description": "The events of bots, of all types, which are in the other counts, too. Missing where there \
+                        is none.",
+                    "properties": {"total": {"type": "integer"}, "settled": {"type": "integer"}},
+                },
                 "settled_at": {
                     "type": ["integer", "null"],
                     "description": "When events were filed in the lake last: milliseconds since 1970.",
@@ -355,6 +367,7 @@ pub(crate) fn get_count(catalog: &Catalog) -> Value {
                 "event_type": {"type": "string"},
                 "total": {"type": "integer"},
                 "settled": {"type": "integer"},
+                "bots": {"type": "integer", "description": "How many of the total are bots'. Missing where there is none."},
                 "count_by": {"type": ["string", "null"], "description": "The field that keys are values of."},
                 "keys": {"type": "array", "items": {
                     "type": "object", "required": ["key", "count"],

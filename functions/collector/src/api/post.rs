@@ -48,13 +48,13 @@ pub(crate) async fn events(
     }
     let ndjson = is_ndjson(&parts.headers);
     let (body, held) = whole(&collector, &writer, &parts, body).await?;
-    let username = writer.username;
+    let (username, sender) = (writer.username, collector.sender(&parts).into());
     let (prepared, _held) =
         decoded(&collector, body, held, move |collector, body| match framing::split(body, ndjson) {
             Framed::Events(events) if events.len() > MAX_EVENTS => {
                 Err(Problem::TooManyEvents { limit: MAX_EVENTS })
             }
-            Framed::Events(events) => Ok(collector.prepare(&username, &events, None)),
+            Framed::Events(events) => Ok(collector.prepare(&username, &sender, &events, None)),
             Framed::Malformed(error) => Ok(collector.prepare_malformed(&username, body, &error)),
         })
         .await?;
@@ -70,10 +70,10 @@ pub(crate) async fn typed(
 ) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
     let (body, held) = whole(&collector, &writer, &parts, body).await?;
-    let username = writer.username;
+    let (username, sender) = (writer.username, collector.sender(&parts).into());
     let prepare = move |collector: &Collector, body: &[u8]| {
         let event = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body).trim_ascii();
-        Ok(collector.prepare(&username, &[event], Some(&event_type)))
+        Ok(collector.prepare(&username, &sender, &[event], Some(&event_type)))
     };
     let (prepared, _held) = decoded(&collector, body, held, prepare).await?;
     match collector.store(prepared).await.pop() {

@@ -111,9 +111,12 @@ pub(crate) async fn all(
     let counts: Vec<Value> =
         types.into_iter().chain(others.into_iter().map(|other| totals.of(other))).collect();
     let rejected = totals.of(&EventType::rejected());
-    let answer = json!({
+    let mut answer = json!({
         "username": username, "counts": counts, "rejected": rejected, "settled_at": totals.settled_at,
     });
+    if let Some((total, settled)) = totals.of_bots {
+        answer["bots"] = json!({"total": total, "settled": settled});
+    }
     Ok(Json(answer).into_response())
 }
 
@@ -162,6 +165,10 @@ struct Totals {
     live: BTreeMap<EventType, u64>,
     settled: BTreeMap<EventType, u64>,
     settled_at: Option<Timestamp>,
+    /// The live counts of bots' events.
+    bots: BTreeMap<EventType, u64>,
+    /// The live and the settled count of all of them; `None` if there was none.
+    of_bots: Option<(u64, u64)>,
 }
 
 impl Totals {
@@ -169,8 +176,23 @@ impl Totals {
         let (live, settled) =
             tokio::join!(collector.ports.live.totals(username), collector.ports.settled.totals(username));
         let failed = |error| Problem::of_engine(&error);
-        let (live, settled) = (live.map_err(failed)?, settled.map_err(failed)?);
-        Ok(Self { live, settled: settled.by_type, settled_at: settled.settled_at })
+        let (mut live, mut settled) = (live.map_err(failed)?, settled.map_err(failed)?);
+        let of_bots = EventType::bots();
+        // They are in the other totals, too.
+        let totals = (live.remove(&of_bots), settled.by_type.remove(&of_bots));
+        let mut bots = BTreeMap::new();
+        if totals.0.is_some() {
+            let request = KeysRequest { after: None, limit: MAX_PAGE };
+            let keys = collector.ports.live.keys(username, &of_bots, &request).await.map_err(failed)?;
+            bots.extend(
+                keys.into_iter().filter_map(|one| Some((one.key.to_string().parse().ok()?, one.count))),
+            );
+        }
+        let of_bots = match totals {
+            (None, None) => None,
+            (live, settled) => Some((live.unwrap_or_default(), settled.unwrap_or_default())),
+        };
+        Ok(Self { live, settled: settled.by_type, settled_at: settled.settled_at, bots, of_bots })
     }
 
     fn drift(&self) -> Drift {
@@ -185,7 +207,12 @@ impl Totals {
 
     fn of(&self, event_type: &EventType) -> Value {
         let count = |totals: &BTreeMap<EventType, u64>| totals.get(event_type).copied().unwrap_or_default();
-        json!({"event_type": event_type, "total": count(&self.live), "settled": count(&self.settled)})
+        let mut of =
+            json!({"event_type": event_type, "total": count(&self.live), "settled": count(&self.settled)});
+        if let Some(bots) = self.bots.get(event_type) {
+            of["bots"] = json!(bots);
+        }
+        of
     }
 }
 
@@ -240,9 +267,11 @@ mod tests {
             live: totals(&[("a", 5), ("b", 1), ("c", 2)]),
             settled: totals(&[("a", 3), ("b", 4), ("d", 1)]),
             settled_at: None,
+            bots: BTreeMap::new(),
+            of_bots: None,
         };
         assert_eq!(read.drift(), Drift { under_way: 4, missing: 4 });
-        let none = Totals { live: totals(&[]), settled: totals(&[]), settled_at: None };
+        let none = Totals { live: totals(&[]), settled: totals(&[]), ..read };
         assert_eq!(none.drift(), Drift::default());
     }
 }

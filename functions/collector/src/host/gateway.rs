@@ -256,8 +256,10 @@ mod tests {
     };
     use proptest::prelude::*;
     use serde_json::json;
+    use weir_core::Timestamp;
 
     use super::*;
+    use crate::Authenticate;
 
     fn v2() -> Value {
         json!({
@@ -322,6 +324,23 @@ mod tests {
     async fn answer(event: Value) -> Value {
         let gateway = Gateway::new(Router::new().fallback(echo));
         serde_json::to_value(gateway.answer(event).await.unwrap()).unwrap()
+    }
+
+    #[test]
+    fn the_clients_address_is_the_one_that_api_gateway_saw_whatever_headers_say() {
+        let authentication = GatewayAuthentication::new(std::sync::Arc::new(weir_core::ManualClock::at(
+            Timestamp::saturating(1),
+        )));
+        let address = |event| authentication.address(&read(event).unwrap().into_parts().0);
+        let (mut v1, mut v2) = (v1(), v2());
+        assert_eq!((address(v1.clone()), address(v2.clone())), (None, None));
+        for event in [&mut v1, &mut v2] {
+            event["headers"]["x-forwarded-for"] = json!("198.51.100.9");
+        }
+        v1["requestContext"]["identity"]["sourceIp"] = json!("192.0.2.1");
+        v2["requestContext"]["http"]["sourceIp"] = json!("2001:db8::1");
+        assert_eq!(address(v1), "192.0.2.1".parse().ok());
+        assert_eq!(address(v2), "2001:db8::1".parse().ok());
     }
 
     #[test]

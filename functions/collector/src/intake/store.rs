@@ -11,7 +11,15 @@ use weir_core::{
     trace::TRACED,
 };
 
-use crate::{Collector, Taken, api::reason::Reason, intake::outcome::Outcome};
+use crate::{
+    Collector, Taken,
+    api::reason::Reason,
+    intake::{
+        bots::{self, Recognised},
+        outcome::Outcome,
+        sender::Sent,
+    },
+};
 
 /// The most reasons in one answer; beyond them, each event has one. Otherwise the answer to thousands of bad events could
 /// be many times their size.
@@ -55,22 +63,23 @@ enum Verdict {
 }
 
 impl Collector {
-    /// Validates and stamps events. `expected` is the type of the route, if the route belongs to one type.
+    /// Fills, validates and stamps events. `expected` is the type of the route, if the route belongs to one type.
     pub(crate) fn prepare(
         &self,
         username: &Username,
+        sent: &Sent,
         events: &[&[u8]],
         expected: Option<&EventType>,
     ) -> Prepared {
         let received_at = self.host.clock.now();
         let mut errors_left = MAX_ERRORS;
-        let mut budget = Budget::of_a_request();
+        let (mut budget, mut recognised) = (Budget::of_a_request(), Recognised::default());
         let mut prepared = Prepared {
             records: Vec::with_capacity(events.len()),
             verdicts: Vec::with_capacity(events.len()),
         };
         for body in events {
-            match self.accept(username, body, expected, received_at, &mut budget) {
+            match self.accept(username, sent, body, expected, received_at, &mut budget, &mut recognised) {
                 Ok((record, verdict)) => {
                     prepared.records.push(record);
                     prepared.verdicts.push(verdict);
@@ -119,25 +128,27 @@ impl Collector {
     fn accept(
         &self,
         username: &Username,
+        sent: &Sent,
         body: &[u8],
         expected: Option<&EventType>,
         received_at: Timestamp,
         budget: &mut Budget,
+        recognised: &mut Recognised,
     ) -> Result<(Record, Verdict), NotAccepted> {
         let text = std::str::from_utf8(body).map_err(|error| {
             let looks = looks::of_bytes(body).map(|looks| format!(": {looks}")).unwrap_or_default();
             let message = format!("not valid UTF-8, from byte {} on{looks}", error.valid_up_to());
             NotAccepted::Invalid(None, vec![Violation::whole(message)])
         })?;
-        let event = Event::read(text).map_err(|errors| NotAccepted::Invalid(None, errors))?;
-        let claimed = || event.event_type.clone();
+        let mut event = Event::read(text).map_err(|errors| NotAccepted::Invalid(None, errors))?;
         let event_type = which_type(&self.catalog, &event, expected)
-            .map_err(|error| NotAccepted::Invalid(claimed(), vec![error]))?;
+            .map_err(|error| NotAccepted::Invalid(event.event_type.clone(), vec![error]))?;
         // `which_type` returns only types of the catalog.
         let (key, latest_key) = match self.catalog.get(&event_type) {
             Some(definition) => {
+                definition.fill(&mut event, &sent.sender);
                 let key = definition.check_within(&event, budget).map_err(|refusal| match refusal {
-                    Refusal::Invalid(errors) => NotAccepted::Invalid(claimed(), errors),
+                    Refusal::Invalid(errors) => NotAccepted::Invalid(event.event_type.clone(), errors),
                     Refusal::Unchecked => NotAccepted::Unchecked {
                         client_id: event.event_id.clone(),
                         claimed: event_type.clone(),
@@ -147,6 +158,11 @@ impl Collector {
             }
             None => (None, None),
         };
+        let own = bots::user_agent_at(event.value(), sent.user_agents);
+        let own = own.or_else(|| self.catalog.get(&event_type)?.user_agent_of(&event));
+        if own.or(sent.sender.user_agent.as_deref()).is_some_and(|found| recognised.is_bot(found)) {
+            event.mark_as_of_a_bot();
+        }
         let stamp = self.stamp(username, event.event_id.clone(), received_at);
         let warning = event_time::warning(event.occurred_at, stamp.received_at);
         let record = Record::accepted(&event, &event_type, key, stamp).latest_under(latest_key);

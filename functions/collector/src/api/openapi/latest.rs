@@ -64,6 +64,8 @@ pub(super) fn stored_event() -> Value {
         "properties": {
             "time": {"type": "integer", "description": "The event time: occurred_at within bounds, or else the time of arrival. \
                 Milliseconds since 1970."},
+            "bot": {"description": "True if its user agent says that it is a bot's event. Where the client sent a field of \
+                this name, it is that."},
             "event_id": {"type": "string"},
             "username": {"type": "string"},
             "event_type": {"type": "string"},

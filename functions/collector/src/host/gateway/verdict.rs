@@ -60,8 +60,7 @@ impl GatewayAuthentication {
     async fn with_key(&self, request: &Parts) -> Result<Caller, NotAuthenticated> {
         let header = request.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let authorizer = self.authorizer.as_ref().ok_or(NotAuthenticated::Refused)?;
-        let address = request.extensions.get().map(|Address(address)| *address);
-        match authorizer.authorize_from(address, header).await {
+        match authorizer.authorize_from(self.address(request), header).await {
             Ok(grant) => Ok(Caller { username: grant.username, scope: grant.scope }),
             Err(Refusal::NoCredentials) => Err(NotAuthenticated::NoCredentials),
             Err(Refusal::Malformed(_) | Refusal::Wrong) => Err(NotAuthenticated::Refused),
@@ -85,6 +84,10 @@ impl Authenticate for GatewayAuthentication {
             Some(until) if until <= self.clock.now() => Err(NotAuthenticated::Refused),
             _ => Ok(caller),
         }
+    }
+
+    fn address(&self, request: &Parts) -> Option<IpAddr> {
+        request.extensions.get().map(|Address(address)| *address)
     }
 }
 

@@ -112,7 +112,7 @@ class Dashboard {
     setText(byId("spoken"), text);
   }
 
-  #tile({ event_type: type, total }, underWay) {
+  #tile({ event_type: type, total, bots = 0 }, underWay) {
     let tile = this.#tiles.get(type);
     if (!tile) {
       const title = type === "rejected" ? "Rejected" : (this.#types.get(type)?.title ?? type);
@@ -125,7 +125,8 @@ class Dashboard {
       byId("tiles").append(button);
     }
     setCount(tile.count, total);
-    setText(tile.state, underWay > 0 ? `${number(underWay)} on their way` : total > 0 ? "all filed" : "none yet");
+    const filed = underWay > 0 ? `${number(underWay)} on their way` : total > 0 ? "all filed" : "none yet";
+    setText(tile.state, bots > 0 ? `${filed}, ${number(bots)} of bots` : filed);
   }
 
   #choose(type) {
