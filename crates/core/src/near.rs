@@ -17,6 +17,7 @@ pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&
 
 /// Returns whether two names differ only in case, blanks and signs between words: `sessionId` and `session_id` do not
 /// otherwise.
+#[must_use]
 pub fn alike(one: &str, other: &str) -> bool {
     let plain = |name: &str| name.len() <= LONGEST && name.bytes().any(|byte| byte.is_ascii_alphanumeric());
     let letters = |name: &str| -> Vec<char> {
