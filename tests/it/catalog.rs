@@ -92,7 +92,8 @@ fn fields_have_the_order_of_the_file_with_required_ones_first_wherever_they_are_
     );
 
     // SQL, without events and with one, and what the first start prints.
-    let header = "event_id,time,received_at,occurred_at,bot,url,id,zone,agent,addr,username,year,month,day,hour";
+    let header =
+        "event_id,time,received_at,occurred_at,bot,url,id,zone,agent,addr,username,year,month,day,hour";
     let columns = ["query", "--format", "csv", "SELECT * FROM visit"];
     let names = ["query", "--format", "csv", "SELECT column_name FROM (DESCRIBE visit)"];
     assert_eq!(weir.output(&names).lines().skip(1).collect::<Vec<_>>().join(","), header);
