@@ -1,6 +1,7 @@
 //! `weir audit`: recounts the lake and compares it with what is counted.
 //!
 //! - `lake`: the users and types in the lake; `objects` reads one of its objects;
+//! - `sealed`: recounts the Parquet of sealed days;
 //! - `compare`: compares the recount with the counts before and after; `latest`: with latest values;
 //! - `quiet`: waits until counts stand still, without which live counts cannot be corrected on AWS;
 //! - `findings`: the output; `summary`: the remarks beside it; `progress`: the bar meanwhile.
@@ -12,6 +13,7 @@ mod latest;
 pub(crate) mod objects;
 mod progress;
 mod quiet;
+mod sealed;
 mod summary;
 
 use std::{
@@ -47,6 +49,7 @@ use lake::{BadObject, Hours, InBatches, Recounter};
 use latest::WrongValue;
 use progress::described;
 use quiet::Quiet;
+use sealed::SealedDays;
 use summary::Summary;
 
 /// The exit code if something differs. 1 means that there was no audit, as everywhere.
@@ -76,7 +79,7 @@ pub(crate) async fn run(args: &AuditArgs) -> Result<ExitCode> {
             let catalog = Arc::new(catalog::read(catalog_folder)?);
             let has_latest = catalog.iter().any(|definition| definition.latest_by().is_some());
             let latest = if has_latest { Some(Arc::new(crate::aws::latest().await?)) } else { None };
-            let recounter = Recounter::new(Arc::new(lake), Arc::new(raw), catalog);
+            let recounter = Recounter::new(Arc::new(lake), Arc::new(raw), catalog, None);
             let read = latest.clone().map(|latest| latest as Arc<dyn ReadLatest>);
             let audit = Audit::new(counts.clone(), read, recounter, args, args.wait);
             let latest = latest.as_deref().map(|latest| latest as &dyn LatestValuesAdmin);
@@ -113,7 +116,7 @@ async fn embedded(asked: Selection<'_>, args: &AuditArgs) -> Result<ExitCode> {
         }
         let catalog = Arc::new(catalog::with_stored(named, data)?);
         let (raw, lake, _) = engine.folders();
-        let recounter = Recounter::new(Arc::new(lake), Arc::new(raw), catalog);
+        let recounter = Recounter::new(Arc::new(lake), Arc::new(raw), catalog, Some(SealedDays::of(data)?));
         let books = Arc::new(engine.clone());
         let audit = Audit::new(books.clone(), Some(books), recounter, args, Duration::ZERO);
         let admin = Admin { counts: &engine, latest: Some(&engine) };
@@ -122,7 +125,7 @@ async fn embedded(asked: Selection<'_>, args: &AuditArgs) -> Result<ExitCode> {
     let catalog = Arc::new(catalog::with_stored(named, data)?);
     let (books, raw, lake) = weir_embedded::open_books(data)?;
     let wait = if weir_embedded::is_served(data) { args.wait } else { Duration::ZERO };
-    let recounter = Recounter::new(Arc::new(lake), Arc::new(raw), catalog);
+    let recounter = Recounter::new(Arc::new(lake), Arc::new(raw), catalog, Some(SealedDays::of(data)?));
     let books = Arc::new(books);
     let audit = Audit::new(books.clone(), Some(books), recounter, args, wait);
     audit.run(None, None, args, asked).await

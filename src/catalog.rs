@@ -1,9 +1,13 @@
-//! The event types: built in, from a folder, or those that a data folder was served with.
+//! The event types: built in, from a folder, or those that a data folder was served with. `commands` is `weir catalog`.
+
+mod commands;
 
 use std::{fs, path::Path};
 
 use anyhow::{Context, Result, bail};
 use weir_core::{Catalog, catalog::CatalogError};
+
+pub(crate) use commands::run;
 
 /// Reads the catalog to serve.
 pub(crate) fn read(folder: Option<&Path>) -> Result<Catalog> {

@@ -1,9 +1,12 @@
 //! The command line. Each command's own options are in a file below, those that several commands share in `options`, and the
-//! values that options take in `values`; `order` moves words that stand before their command behind it.
+//! values that options take in `values`; `order` moves words that stand before their command behind it, and `groups` lists the
+//! commands by what they are for.
 
 mod audit;
 mod backup;
+mod catalog;
 mod counts;
+mod groups;
 mod health;
 mod latest;
 #[cfg(unix)]
@@ -13,17 +16,19 @@ mod order;
 mod publish;
 mod query;
 mod replay;
+mod seal;
 mod send;
 mod serve;
 mod tail;
 mod user;
 mod values;
 
-use clap::{ColorChoice, CommandFactory, Parser, Subcommand};
+use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 
 pub(crate) use audit::AuditArgs;
 pub(crate) use backup::{BackupArgs, RestoreArgs};
+pub(crate) use catalog::{CatalogCommand, CatalogPlace};
 pub(crate) use counts::CountsArgs;
 pub(crate) use health::HealthArgs;
 pub(crate) use latest::LatestArgs;
@@ -33,6 +38,7 @@ pub(crate) use options::{EngineName, Format, Place};
 pub(crate) use publish::PublishArgs;
 pub(crate) use query::QueryArgs;
 pub(crate) use replay::ReplayArgs;
+pub(crate) use seal::SealArgs;
 pub(crate) use send::{FileFormat, SendArgs};
 pub(crate) use serve::ServeArgs;
 pub(crate) use tail::{TailArgs, TailFormat};
@@ -45,8 +51,8 @@ pub(crate) use user::UserCommand;
 #[command(
     version,
     after_help = "Exit codes: 0 done; 1 failed; 2 not understood; 3 done, and something is not as it should be (audit found \
-    differences, send had lines rejected); 130 interrupted by Ctrl-C, 143 by SIGTERM.\n\nTry `weir help user` and `weir help \
-    query` next. Everything is in the README."
+    differences, send had lines rejected, catalog check found something); 130 interrupted by Ctrl-C, 143 by SIGTERM.\n\n`weir help COMMAND` explains \
+    a command. Everything is in the README."
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]
@@ -62,6 +68,9 @@ pub(crate) enum Command {
     /// Say who has an account. Works while the server runs.
     #[command(subcommand)]
     User(UserCommand),
+    /// Check event types before a server has them, or list them.
+    #[command(subcommand)]
+    Catalog(CatalogCommand),
     /// Ask the lake with SQL: one table for each event type.
     Query(QueryArgs),
     /// Compute answers beforehand, and publish them at /answers. Works while the server runs.
@@ -72,11 +81,13 @@ pub(crate) enum Command {
     Health(HealthArgs),
     /// Recount the lake, reading every object, and compare it with the settled and the live counts.
     Audit(AuditArgs),
+    /// Make Parquet of days that are over, for faster queries. Works while the server runs.
+    Seal(SealArgs),
     /// Copy the data folder into a new folder, as it is at one moment. Works while the server runs.
     Backup(BackupArgs),
     /// Put a backup into a new data folder (--data).
     Restore(RestoreArgs),
-    /// Import files of NDJSON or CSV over HTTP, into any Weir.
+    /// Import files of NDJSON, JSON, CSV or TSV over HTTP, into any Weir.
     Send(SendArgs),
     /// Follow events as they come, accepted and rejected ones, until Ctrl-C.
     Tail(TailArgs),
@@ -127,7 +138,8 @@ pub(crate) fn command() -> clap::Command {
 /// Parses the command line and returns the command; ends the process if the command line is not understood.
 pub(crate) fn parse() -> Command {
     let words = order::behind_their_command(std::env::args_os().collect(), &Cli::command());
-    let Cli { command, serve } = Cli::parse_from(words);
+    let matches = groups::in_groups(Cli::command()).get_matches_from(words);
+    let Cli { command, serve } = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     command.unwrap_or(Command::Serve(serve))
 }
 

@@ -79,8 +79,8 @@ fn show(rows: Vec<Row>, args: &CountsArgs) -> io::Result<()> {
         ("username", Kind::Text),
         ("event_type", Kind::Text),
         ("key", Kind::Text),
-        ("live", Kind::Number),
-        ("settled", Kind::Number),
+        ("live", Kind::Count),
+        ("settled", Kind::Count),
     ];
     let shown: Vec<usize> =
         (0..columns.len()).filter(|&at| args.keys > 0 || columns[at].0 != "key").collect();

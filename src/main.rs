@@ -6,6 +6,7 @@
 //! - `query`: SQL over the lake; `answers`: answers to queries, computed beforehand and published;
 //! - `replay`: files batches again;
 //! - `audit`: recounts the lake and compares it with the counts;
+//! - `seal`: makes Parquet of days that are over;
 //! - `backup`: snapshots a data folder, and restores it;
 //! - `send`: imports files over HTTP;
 //! - `tail`: follows events as they arrive;
@@ -18,7 +19,7 @@
 //! - `data`: refuses a folder in which no server has ever run;
 //! - `address`: parses server addresses; `trust`: the certificates trusted there;
 //! - `signals`: Ctrl-C, SIGTERM and SIGHUP;
-//! - `catalog`: the event types, compiled in or from a folder;
+//! - `catalog`: the event types, compiled in or from a folder, and the command that checks and lists them;
 //! - `names`: checks that the users and types a command names exist;
 //! - `table`: lays out rows of text for a terminal;
 //! - `terminal`: escapes untrusted text for a terminal;
@@ -46,6 +47,7 @@ mod map;
 mod names;
 mod query;
 mod replay;
+mod seal;
 mod send;
 mod serve;
 mod signals;
@@ -79,11 +81,13 @@ fn main() -> ExitCode {
         match command {
             Command::Serve(serve) => serve::run(serve, traces).await,
             Command::User(command) => user::run(command).await,
+            Command::Catalog(command) => catalog::run(&command),
             Command::Query(query) => query::run(&query).await,
             Command::Publish(publish) => answers::publish::run(&publish).await,
             Command::Replay(replay) => replay::run(&replay).await,
             Command::Health(health) => health::run(&health).await,
             Command::Audit(audit) => audit::run(&audit).await,
+            Command::Seal(seal) => seal::run(&seal).await,
             Command::Backup(backup) => backup::back_up(&backup).await,
             Command::Restore(restore) => backup::restore(&restore).await,
             Command::Send(send) => send::run(send).await,

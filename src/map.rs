@@ -138,6 +138,7 @@ pub(crate) async fn run(args: MapArgs) -> Result<ExitCode> {
     let (_books, _raw, lake) = weir_embedded::open_books(&data)?;
     let lake: Arc<dyn LakeObjects> = Arc::new(lake);
     let chosen = Chosen { event_type: args.event_type, user: args.user, from: args.from, to: args.to };
+    warn_of_expired(&data, &chosen).await?;
     let objects = chosen.objects(&*lake).await?;
     let workers = match args.workers {
         Some(number) => number.into(),
@@ -189,4 +190,24 @@ fn print(result: &[u8]) -> io::Result<()> {
     let mut lines = Vec::new();
     mapping::write(&mut lines, result)?;
     terminal::copy_lines(&*lines, &mut out)
+}
+
+/// Warns of days whose JSON was removed once they were sealed: functions get JSON only.
+async fn warn_of_expired(data: &std::path::Path, chosen: &Chosen) -> Result<()> {
+    let manifest = weir_embedded::SealedFolder::of(data).reads().await?.manifest;
+    let is_chosen = |day: weir_core::Day| {
+        chosen.from.is_none_or(|from| day.last_hour() >= from)
+            && chosen.to.is_none_or(|to| day.first_hour() < to)
+    };
+    let expired = manifest.days.iter().filter(|(day, generation)| {
+        generation.json_expired && is_chosen(**day) && generation.types.contains_key(&chosen.event_type)
+    });
+    let expired = expired.count() as u64;
+    if expired > 0 {
+        eprintln!(
+            "weir: the JSON of {} was removed (--keep-json); their events are only in Parquet, and are not mapped",
+            counted(expired, "day", "days")
+        );
+    }
+    Ok(())
 }

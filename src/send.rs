@@ -1,7 +1,8 @@
 //! `weir send`: imports files over HTTP, into any Weir.
 //!
-//! - `input`: opens a file and detects its format; `lines` and `rows` parse NDJSON and CSV into the items of a
-//!   `source`, `columns` types the cells, `header` and `quoting` recognise files that are not CSV of a type;
+//! - `input`: opens a file and detects its format; `lines`, `elements` and `rows` parse NDJSON, JSON arrays and CSV into
+//!   the items of a `source`, `columns` types the cells, `header` and `quoting` recognise files that are not CSV of a type;
+//!   `mapping` renames fields;
 //! - `event_ids`: ids for events that have none;
 //! - `beginning`: decides from a file's first lines whether to continue;
 //! - `delivery`: concurrent batches, recorded in the file's order; `sender` sends one of them, `client` is the HTTP below;
@@ -12,10 +13,12 @@ mod beginning;
 mod client;
 mod columns;
 mod delivery;
+mod elements;
 mod event_ids;
 mod header;
 mod input;
 mod lines;
+mod mapping;
 mod quoting;
 mod rejected;
 mod report;
@@ -44,7 +47,9 @@ use client::{Client, Credentials};
 use columns::Columns;
 use delivery::{Delivery, Ended, Limits};
 use event_ids::{Ids, Stamper};
-use input::{Input, Place};
+use input::{Content, Input, Place};
+use mapping::Mapping;
+pub(crate) use mapping::Renamed;
 use rejected::RejectedFile;
 use report::Report;
 use sender::Sender;
@@ -102,7 +107,15 @@ struct Sending {
 
 impl Sending {
     fn new(args: SendArgs, stop: Arc<Stop>) -> Result<Self> {
-        let places: Vec<Place> = args.files.iter().map(|path| Place::of(path)).collect();
+        let mut places = Vec::new();
+        for path in &args.files {
+            match Place::of(path) {
+                Place::File(path) if path.is_dir() => {
+                    places.extend(input::in_folder(&path)?.into_iter().map(Place::File));
+                }
+                place => places.push(place),
+            }
+        }
         if args.rejected.is_some() && places.len() > 1 {
             bail!("--rejected names the file for one FILE: send the others by themselves");
         }
@@ -140,7 +153,12 @@ impl Sending {
 
     fn send(&self, place: &Place) -> Result<Outcome> {
         let args = &self.args;
-        let input = input::open(place, args.format, args.source.as_deref(), &*self.random)?;
+        let format = (args.format, args.delimiter);
+        let input = input::open(place, format, args.source.as_deref(), &*self.random)?;
+        if args.dry_run {
+            let stamper = self.stamper(&input, None);
+            return Ok(Outcome::Sent { rejected: dry_run(self.source(input, stamper)?.as_mut())? });
+        }
         let rejected_path = args.rejected.clone().unwrap_or_else(|| match place {
             Place::File(path) => with_suffix(path, ".rejected.ndjson"),
             Place::Stdin => PathBuf::from("stdin.rejected.ndjson"),
@@ -170,6 +188,7 @@ impl Sending {
             limits: Limits { batch: args.batch.into(), concurrency: args.concurrency.into() },
             done,
             beginning: Beginning::new(args.keep_going),
+            max_rejected: args.max_rejected,
             report: &mut report,
             rejected: &mut rejected,
             state,
@@ -215,9 +234,17 @@ impl Sending {
             to,
             user,
             event_type: self.args.event_type.as_ref().map(ToString::to_string),
+            reading: self.reading(),
             rejected: rejected.to_owned(),
         };
         Some(StateFile::beside(path, bound, input.seed_before.text()))
+    }
+
+    /// Returns the options that change the events of a file; empty without any.
+    fn reading(&self) -> String {
+        let delimiter = self.args.delimiter.map(|byte| char::from(byte).to_string());
+        let renamed = self.args.map.iter().map(ToString::to_string);
+        renamed.chain(delimiter).collect::<Vec<_>>().join(" ")
     }
 
     /// Returns the maker of ids, by the rule of the run that is resumed.
@@ -232,10 +259,12 @@ impl Sending {
 
     /// Returns the input's events, one by one.
     fn source(&self, input: Input, stamper: Stamper) -> Result<Box<dyn Source>> {
-        if !input.is_csv {
-            return Ok(Box::new(input.lines(stamper)));
-        }
-        let rows = input.rows()?;
+        let mapping = Mapping::new(self.args.map.clone());
+        let rows = match input.kind {
+            Content::Lines => return Ok(Box::new(input.lines(stamper, mapping))),
+            Content::Elements => return Ok(Box::new(input.elements(stamper, mapping))),
+            Content::Rows(delimiter) => input.rows(delimiter)?.mapped(&mapping)?,
+        };
         if !rows.has("event_type") && !rows.is_empty() && stamper.event_type.is_none() {
             let why = header::separator(rows.names()).map(|why| format!(" ({why})")).unwrap_or_default();
             bail!("of which type are the rows? Name it with --type, or in a column event_type{why}");
@@ -285,4 +314,24 @@ impl Sending {
         eprintln!("weir: the server does not describe its types: cells are what the built-in types say");
         Ok(Columns::of_catalog(&catalog::read(None)?))
     }
+}
+
+/// Prints the events of a source; returns whether some lines have none.
+fn dry_run(source: &mut dyn Source) -> Result<bool> {
+    let (mut out, mut any_rejected) = (std::io::stdout().lock(), false);
+    while let Some(item) = source.next()? {
+        match item.event {
+            Ok(event) => {
+                // A reader such as head has seen enough.
+                if out.write_all(&event).and_then(|()| out.write_all(b"\n")).is_err() {
+                    break;
+                }
+            }
+            Err(why) => {
+                any_rejected = true;
+                eprintln!("weir: line {}: {}", item.number, format!("{} {}", why.path, why.message).trim());
+            }
+        }
+    }
+    Ok(any_rejected)
 }

@@ -4,6 +4,7 @@
 //! - `connections`: all of them, with the limit on their number and eviction in the order of `idle`; `connection`: one of them,
 //!   its phase and deadline; `pace`: slow clients; `refusal`: the answer to bytes that are not a request;
 //! - `authenticate`: the caller of a request, and the rate limit;
+//! - `sealing`: the schedule of sealing;
 //! - `filing`: the fan-out over every batch; `answers`: the schedule of answers computed beforehand;
 //! - `metrics`: the metrics for Prometheus.
 
@@ -17,6 +18,7 @@ mod machine;
 mod metrics;
 mod pace;
 mod refusal;
+mod sealing;
 mod welcome;
 
 use std::{net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
@@ -109,6 +111,7 @@ async fn embedded(catalog: Arc<Catalog>, args: ServeArgs) -> Result<ExitCode> {
     let clock = Arc::new(SystemClock);
     welcome::print(data, args.catalog.folder(), &catalog, listener.local_addr()?, &engine.users()).await?;
     let schedule = Schedule::start(&args, &catalog, Arc::new(SystemClock))?;
+    let sealing = sealing::Schedule::start(&args, Arc::new(SystemClock))?;
     let limits = Limits::default();
     let metrics = Metrics::new(&catalog, Some(&engine), None, limits.clone(), clock.clone());
     #[cfg_attr(not(unix), expect(unused_mut, reason = "functions run on Unix only"))]
@@ -132,7 +135,7 @@ async fn embedded(catalog: Arc<Catalog>, args: ServeArgs) -> Result<ExitCode> {
     )
     .await;
 
-    drop(schedule);
+    drop((schedule, sealing));
     #[cfg(unix)]
     if let Some(runs) = runs {
         runs.stop(LAST_RUNS).await;
@@ -179,7 +182,10 @@ async fn on_aws(catalog: Arc<Catalog>, args: ServeArgs) -> Result<ExitCode> {
     let listener = listen(args.listen, "--listen")?;
     let for_metrics = listen_for_metrics(&args)?;
     let signals = Signals::listen(Some(LIMIT))?;
-    println!("Weir is listening on http://{} and keeps everything on AWS", listener.local_addr()?);
+    let address = listener.local_addr()?;
+    let listening = format!("Weir is listening on http://{address} and keeps everything on AWS\n");
+    // In one piece: a program that starts this one may read a line and close the pipe.
+    print!("{}", listening + welcome::OF_BUILD);
     let host = host(Arc::new(users), &args, &metrics, clock);
     let collector = Collector { catalog, ports, host, limits };
     let stopping = "stopping: answering the last requests; once more ends at once and cuts them off";
@@ -236,8 +242,8 @@ async fn serve(
 ) -> JoinHandle<()> {
     let (stop, stopped) = oneshot::channel();
     let signals = wait_for(signals, stop, stopping);
-    let app = traces::continued(collector::router(collector, &args.allow_origins))
-        .layer(middleware::from_fn_with_state(metrics.requests.clone(), metrics::count));
+    let app = traces::continued(collector::router(collector, &args.allow_origins));
+    let count = middleware::from_fn_with_state(metrics.requests.clone(), metrics::count);
     let no_room = collector::no_room(&args.allow_origins, Arc::new(SystemClock), Arc::new(SystemRandom));
     let unreadable =
         collector::Unreadable::new(&args.allow_origins, Arc::new(SystemClock), Arc::new(SystemRandom));
@@ -245,13 +251,14 @@ async fn serve(
     let limit = machine::at_most(args.connections);
     let counted = metrics.connections.clone();
     let app = match for_metrics {
-        None => app.layer(middleware::from_fn_with_state(metrics, endpoint::for_this_machine)),
+        // Both in one call: each further one costs every request an allocation.
+        None => app.layer((middleware::from_fn_with_state(metrics, endpoint::for_this_machine), count)),
         Some(listener) => {
             let alone = endpoint::alone(metrics);
             let few = Connections::new(alone.clone(), alone, METRICS_CONNECTIONS, patience);
             // It runs until the process ends, so that metrics show the shutdown too.
             tokio::spawn(few.serve(listener, std::future::pending()));
-            app
+            app.layer(count)
         }
     };
     let (draining, drained) = oneshot::channel();

@@ -84,6 +84,11 @@ pub(crate) fn padded(cell: &str, width: usize) -> String {
     format!("{text}…{}", " ".repeat(width.saturating_sub(used + 1)))
 }
 
+/// Pads a number on its left, so that digits of equal weight stand below each other.
+pub(crate) fn at_the_right(cell: &str, width: usize) -> String {
+    format!("{}{cell}", " ".repeat(width.saturating_sub(columns(cell))))
+}
+
 /// Returns how many terminal columns a text takes.
 pub(crate) fn columns(text: &str) -> usize {
     text.chars().map(columns_of).sum()

@@ -264,7 +264,7 @@ impl Sink for Laying<'_> {
             let Some(text) = cell else { continue };
             let is_json = || serde_json::from_str::<&RawValue>(text).is_ok();
             match column.kind {
-                Kind::Number if !is_json() => {
+                Kind::Number | Kind::Count if !is_json() => {
                     bail!("the column {} holds a number that JSON cannot write, {text}", column.name)
                 }
                 // A row is one line.

@@ -32,6 +32,8 @@ pub(super) struct Computing<'a> {
     pub(super) catalog: &'a Catalog,
     /// The folder of the lake, absolute.
     pub(super) lake: &'a Path,
+    /// What is read of it.
+    pub(super) of: tables::Lake,
     /// The folder for temporary files.
     pub(super) temporary: &'a Path,
     /// The number of threads that DuckDB may use; `None` for as many as it likes.
@@ -53,7 +55,7 @@ impl Computing<'_> {
         self.duckdb.refuse_unless_select(&answer.sql)?;
         let mut script = tempfile::NamedTempFile::new().context("cannot make a temporary file")?;
         let threads = self.threads.map(|threads| format!("SET threads = {threads};\n")).unwrap_or_default();
-        let setup = tables::setup(self.catalog, self.lake).context("cannot read the lake")?;
+        let setup = tables::setup(self.catalog, self.lake, &self.of).context("cannot read the lake")?;
         write!(script, "{threads}{setup}\nCREATE VIEW {VIEW} AS\n{}\n;\n", answer.sql)
             .context("cannot write a temporary file")?;
         let mut command = self.duckdb.command();

@@ -23,7 +23,7 @@ use crate::{
     cli::{EngineName, PublishArgs},
     counted::counted,
     data,
-    query::DuckDb,
+    query::{DuckDb, tables},
 };
 
 /// How much of a generation is read at a time.
@@ -79,6 +79,7 @@ pub(super) fn chosen(answers: Vec<Answer>, name: Option<&str>) -> Result<Vec<Ans
 /// Computes answers over a data folder and publishes them there.
 pub(crate) struct Publisher {
     answers: AnswersFolder,
+    data: PathBuf,
     lake: PathBuf,
     temporary: PathBuf,
     threads: Option<usize>,
@@ -94,7 +95,13 @@ impl Publisher {
                 .with_context(|| format!("cannot use {}", path.display()))
         };
         let answers = AnswersFolder::of(data);
-        Ok(Self { answers, lake: folder("lake")?, temporary: folder("answers")?, threads })
+        Ok(Self {
+            answers,
+            data: data.to_owned(),
+            lake: folder("lake")?,
+            temporary: folder("answers")?,
+            threads,
+        })
     }
 
     /// Computes an answer and publishes it; returns what is said of it.
@@ -106,15 +113,17 @@ impl Publisher {
         running: &Running,
         clock: &dyn Clock,
     ) -> Result<String> {
+        let _turn = self.answers.turn().context("cannot take turns with others that publish")?;
+        let of = tables::Lake::now(&self.data, &self.lake).await?;
         let computing = Computing {
             duckdb,
             catalog,
             lake: &self.lake,
+            of,
             temporary: &self.temporary,
             threads: self.threads,
             running,
         };
-        let _turn = self.answers.turn().context("cannot take turns with others that publish")?;
         let Computed { file, length, generation, rows, left_out } = computing.compute(answer)?;
         let published = Published {
             name: answer.definition.name.clone(),

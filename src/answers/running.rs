@@ -19,7 +19,7 @@ struct State {
 
 impl Running {
     /// Starts a process; returns what `pipes` takes out of it.
-    pub(super) fn start<T>(
+    pub(crate) fn start<T>(
         &self,
         command: &mut Command,
         pipes: impl FnOnce(&mut Child) -> io::Result<T>,
@@ -35,7 +35,7 @@ impl Running {
     }
 
     /// Waits for its end. Its output must have been read.
-    pub(super) fn wait(&self) -> io::Result<ExitStatus> {
+    pub(crate) fn wait(&self) -> io::Result<ExitStatus> {
         let child = self.0.lock().child.take();
         child.ok_or(io::ErrorKind::Interrupted)?.wait()
     }

@@ -149,7 +149,7 @@ pub(super) fn print(findings: Vec<Finding>, format: Format) -> io::Result<()> {
             "under_way" if or_lost => "under_way_or_lost".to_owned(),
             name => name.to_owned(),
         },
-        kind: if NUMBERS.contains(&names[at]) { Kind::Number } else { Kind::Text },
+        kind: if NUMBERS.contains(&names[at]) { Kind::Count } else { Kind::Text },
     };
     let out = io::stdout().lock();
     let printer = Printer::new(out, format, shown.iter().map(column).collect())?;

@@ -13,16 +13,19 @@ use tokio::{
     task::JoinSet,
 };
 use weir_core::{
-    BatchKey, Catalog, CountedValue, EventType, Format, Hour, LakeObject, Partition, RecordHead, Username,
+    BatchKey, Catalog, CountedValue, Day, EventType, Format, Hour, LakeObject, Partition, RecordHead,
+    Username,
     books::Breakdown,
     latest::Newest,
     ports::{LakeObjects, PortError, Raw},
+    sealing::Reads,
 };
 
 use super::{
     compare::InLake,
     objects::{Fault, FaultKind, Recounted, read_lines, recount, value_of},
     progress::Progress,
+    sealed::SealedDays,
 };
 
 /// The number of objects that are read concurrently: enough to hide S3's latency, at one or two hundred kilobytes each.
@@ -86,6 +89,8 @@ pub(super) struct Recounter {
     pub(super) lake: Arc<dyn LakeObjects>,
     raw: Arc<dyn Raw>,
     catalog: Arc<Catalog>,
+    /// `None` on AWS, where no days are sealed.
+    sealed: Option<Arc<SealedDays>>,
     pub(super) progress: Arc<Progress>,
     places: Arc<Semaphore>,
     /// The contents of unsettled batches: there are few of them, and each is read once.
@@ -95,11 +100,17 @@ pub(super) struct Recounter {
 }
 
 impl Recounter {
-    pub(super) fn new(lake: Arc<dyn LakeObjects>, raw: Arc<dyn Raw>, catalog: Arc<Catalog>) -> Self {
+    pub(super) fn new(
+        lake: Arc<dyn LakeObjects>,
+        raw: Arc<dyn Raw>,
+        catalog: Arc<Catalog>,
+        sealed: Option<SealedDays>,
+    ) -> Self {
         Self {
             lake,
             raw,
             catalog,
+            sealed: sealed.map(Arc::new),
             progress: Arc::default(),
             places: Arc::new(Semaphore::new(AT_ONCE)),
             unsettled: AsyncMutex::default(),
@@ -199,6 +210,10 @@ impl Recounter {
         let folder = format!("{}/", Partition::folder_of_type(user, event_type));
         let but: BTreeSet<String> = but.iter().map(|batch| batch.id().to_string()).collect();
         let mut found = Found::default();
+        let reads = match &self.sealed {
+            Some(sealed) => sealed.reads().await?,
+            None => Reads::default(),
+        };
         let mut reading: JoinSet<Result<(String, Hour, Recounted)>> = JoinSet::new();
         let mut after = folder.clone();
         'pages: loop {
@@ -211,6 +226,7 @@ impl Recounter {
                 }
                 match LakeObject::at(&path) {
                     Some(object) if but.contains(object.batch) => {}
+                    Some(_) if !reads.as_json(&path) => {}
                     Some(LakeObject { partition, format: Format::JsonGz, .. }) => {
                         if hours.have(partition.hour) {
                             let place = Arc::clone(&self.places).acquire_owned().await?;
@@ -231,6 +247,19 @@ impl Recounter {
         }
         while let Some(done) = reading.join_next().await {
             self.add(&mut found, done??);
+        }
+        if let Some(sealed) = self.sealed.clone().filter(|_| !reads.manifest.days.is_empty()) {
+            let place = Arc::clone(&self.places).acquire_owned().await?;
+            let (user, event_type, catalog) = (user.clone(), event_type.clone(), Arc::clone(&self.catalog));
+            let recounted = tokio::task::spawn_blocking(move || {
+                let definition = catalog.get(&event_type);
+                let recounted = sealed.recount(&reads, &user, &event_type, hours, definition);
+                drop(place);
+                recounted
+            });
+            for (hour, recounted) in recounted.await?? {
+                self.add(&mut found, (format!("sealed/{}", Day::of(hour)), hour, recounted));
+            }
         }
         found.bad.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(found)

@@ -88,7 +88,7 @@ pub(super) fn value_of(definition: &Definition, line: &[u8]) -> Option<LatestVal
     LatestValue::read(key, line.to_vec().into()).ok()
 }
 
-fn count(keys: &mut HashMap<String, u64>, key: Cow<'_, str>) {
+pub(super) fn count(keys: &mut HashMap<String, u64>, key: Cow<'_, str>) {
     match keys.get_mut(&*key) {
         Some(count) => *count += 1,
         None => drop(keys.insert(key.into_owned(), 1)),
@@ -97,18 +97,18 @@ fn count(keys: &mut HashMap<String, u64>, key: Cow<'_, str>) {
 
 /// Lines with the same fault.
 #[derive(Default)]
-struct Lines {
+pub(super) struct Lines {
     number: u64,
     first: Option<String>,
 }
 
 impl Lines {
-    fn add(&mut self, number: u64, detail: impl FnOnce() -> String) {
+    pub(super) fn add(&mut self, number: u64, detail: impl FnOnce() -> String) {
         self.number += 1;
         self.first.get_or_insert_with(|| format!("line {number}: {}", detail()));
     }
 
-    fn fault(self, kind: FaultKind) -> Option<Fault> {
+    pub(super) fn fault(self, kind: FaultKind) -> Option<Fault> {
         self.first.map(|detail| Fault { kind, lines: Some(self.number), detail })
     }
 }

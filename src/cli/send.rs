@@ -9,7 +9,7 @@ use super::{
     options::{CatalogArgs, OUTPUT, TYPES},
     values::{Server, some_time},
 };
-use crate::address::Base;
+use crate::{address::Base, send::Renamed};
 
 #[derive(Debug, Args)]
 #[command(
@@ -22,10 +22,10 @@ use crate::address::Base;
     first hundred lines or more were all rejected for the same reason, the rest is sent with --keep-going only.\n\nA run that was interrupted goes on where it stopped: FILE.weir-sent says where that is, and is removed at \
     the end.\n\nExit code: 0 everything was sent, 3 some lines were rejected, 1 it failed, 130 it was interrupted.\n\nExamples:\n  \
     weir send clicks.ndjson\n  weir send --type page_view views.csv.gz --to https://events.example.com\n  \
-    zcat old/*.gz | weir send -"
+    zcat old/*.gz | weir send -\n  weir send --type signup --map userId=user_id --delimiter ';' export.csv --dry-run | head"
 )]
 pub(crate) struct SendArgs {
-    /// Files of NDJSON or CSV, gzip or not; - is standard input.
+    /// Files of NDJSON, JSON arrays, CSV or TSV, gzip or not, or folders of them; - is standard input.
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
     /// The Weir to send to: a port of this machine, or an address. Without a scheme it is http on this machine and https
@@ -41,6 +41,15 @@ pub(crate) struct SendArgs {
     /// What the files are.
     #[arg(long, help_heading = "Files", value_enum, default_value = "auto")]
     pub(crate) format: FileFormat,
+    /// What separates the cells of a row: a character, or tab [default: a comma, and a tab in files named .tsv].
+    #[arg(long, help_heading = "Files", value_name = "CHARACTER", value_parser = delimiter)]
+    pub(crate) delimiter: Option<u8>,
+    /// Send the field or column OLD under the name NEW. It may be given several times.
+    #[arg(long, help_heading = "Files", value_name = "OLD=NEW")]
+    pub(crate) map: Vec<Renamed>,
+    /// Print the events as they would be sent, and send nothing.
+    #[arg(long, help_heading = OUTPUT)]
+    pub(crate) dry_run: bool,
     /// How many events a request has at the most.
     #[arg(long, help_heading = "Server", value_name = "NUMBER", default_value = "500", value_parser = value_parser!(u16).range(1..=10_000))]
     pub(crate) batch: u16,
@@ -56,6 +65,9 @@ pub(crate) struct SendArgs {
     /// Go on where the first lines, a hundred or more, were all rejected for the same reason.
     #[arg(long, help_heading = "Files")]
     pub(crate) keep_going: bool,
+    /// Stop once more lines of a file than this were rejected.
+    #[arg(long, help_heading = "Files", value_name = "NUMBER")]
+    pub(crate) max_rejected: Option<u64>,
     /// Make event ids from this name instead of the file's content: for a file that grows, or is corrected and sent
     /// again, and for a pipe.
     #[arg(long, help_heading = "Files", value_name = "NAME")]
@@ -72,8 +84,21 @@ pub(crate) struct SendArgs {
 pub(crate) enum FileFormat {
     /// By the file's name, or else by how it begins.
     Auto,
-    /// One JSON object a line.
+    /// One JSON object a line, or one JSON array of objects.
     Ndjson,
     /// RFC 4180, with a header line that names the fields.
     Csv,
+    /// The same, with tabs between the cells.
+    Tsv,
+}
+
+/// Reads the character between cells.
+fn delimiter(text: &str) -> Result<u8, String> {
+    match text.as_bytes() {
+        b"tab" | b"\\t" => Ok(b'\t'),
+        [byte] if byte.is_ascii() && !byte.is_ascii_alphanumeric() && !b"\"\r\n\0".contains(byte) => {
+            Ok(*byte)
+        }
+        _ => Err("it is one character, such as ; or |, or the word tab".to_owned()),
+    }
 }

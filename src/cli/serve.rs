@@ -7,7 +7,8 @@ use collector::Origins;
 
 use super::{
     options::{AnswersArgs, CatalogArgs, ColorArgs, Place},
-    values::{duration, size, size_or_none, some_time},
+    seal::SealSettings,
+    values::{SealAfter, duration, size, size_or_none, some_time},
 };
 use crate::address;
 
@@ -41,6 +42,12 @@ pub(crate) struct ServeArgs {
     /// filed. 0 for all there is.
     #[arg(long, help_heading = "Filing", env = "WEIR_KEEP_FREE", value_name = "BYTES", default_value = "128MiB", value_parser = size_or_none)]
     pub(crate) keep_free: u64,
+    /// Seal days that ended this long ago, at a quiet moment: they become Parquet, for faster queries. `never` leaves that to
+    /// `weir seal`.
+    #[arg(long, help_heading = "Sealing", env = "WEIR_SEAL_AFTER", value_name = "TIME", default_value = "48h", value_parser = SealAfter::from_str)]
+    pub(crate) seal_after: SealAfter,
+    #[command(flatten)]
+    pub(crate) seal: SealSettings,
     /// How many connections there may be, as far as the process may open so many files. Beyond it, the one that has been
     /// idle longest is closed; where none is idle, new ones get 503.
     #[arg(long, help_heading = "Limits", env = "WEIR_CONNECTIONS", value_name = "NUMBER", default_value = "4096", value_parser = value_parser!(u32).range(1..))]

@@ -1,6 +1,6 @@
 //! Values of options: servers, hours, times and sizes.
 
-use std::{ffi::OsStr, time::Duration};
+use std::{ffi::OsStr, str::FromStr, time::Duration};
 
 use clap::{Arg, Command, Error, builder::TypedValueParser, error::ErrorKind};
 use weir_core::{Day, Hour};
@@ -31,6 +31,11 @@ pub(super) fn hour(text: &str) -> Result<Hour, String> {
     found.ok_or_else(|| "an hour is like 2026-11-20T13, or 2026-11-20 for the first of a day".to_owned())
 }
 
+/// Reads a day such as 2026-11-20.
+pub(super) fn day(text: &str) -> Result<Day, String> {
+    text.parse().map_err(|_| "a day is like 2026-11-20".to_owned())
+}
+
 /// Reads a time such as 500ms, 5s or 1h30m.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let parsed: Option<jiff::SignedDuration> = text.parse().ok();
@@ -46,6 +51,18 @@ pub(super) fn some_time(text: &str) -> Result<Duration, String> {
         let fits = !time.is_zero() && time <= Duration::from_hours(24 * 365);
         fits.then_some(time).ok_or_else(|| "it must be more than none and less than a year".to_owned())
     })
+}
+
+/// How long after its end a day is sealed; `None` for never.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SealAfter(pub(crate) Option<Duration>);
+
+impl FromStr for SealAfter {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "never" { Ok(Self(None)) } else { duration(text).map(|time| Self(Some(time))) }
+    }
 }
 
 /// Reads a size such as 4096, 512KiB or 16MiB; at least one byte.

@@ -46,7 +46,8 @@ pub(super) async fn answer(sql: &str, args: &QueryArgs) -> Result<ExitCode> {
     let lake = data.join("lake");
     fs::create_dir_all(&lake).with_context(|| format!("cannot use {}", lake.display()))?;
     let lake = lake.canonicalize().with_context(|| format!("cannot use {}", lake.display()))?;
-    let setup = tables::setup(&catalog, &lake).context("cannot read the lake")?;
+    let of = tables::Lake::now(data, &lake).await?;
+    let setup = tables::setup(&catalog, &lake, &of).context("cannot read the lake")?;
     // Uses a file, as a command line has a length limit and a catalog has none.
     let mut script = tempfile::NamedTempFile::new().context("cannot make a temporary file")?;
     script.write_all(setup.as_bytes()).context("cannot write a temporary file")?;
@@ -96,7 +97,12 @@ impl DuckDb {
             Some(named.clone())
         } else {
             let path = env::var_os("PATH").unwrap_or_default();
-            env::split_paths(&path).map(|folder| folder.join(&named)).find(|file| file.is_file())
+            // Last beside this program: pip puts both into one folder, which need not be on the path.
+            let beside = env::current_exe().ok().and_then(|weir| Some(weir.parent()?.to_owned()));
+            env::split_paths(&path)
+                .chain(beside)
+                .map(|folder| folder.join(&named))
+                .find(|file| file.is_file())
         };
         let program = found.and_then(|found| std::path::absolute(found).ok());
         Self { program: program.unwrap_or(named) }

@@ -4,7 +4,7 @@ use std::io::{self, BufWriter, Write};
 
 use serde_json::value::RawValue;
 
-use crate::{cli::Format, table, terminal::on_one_line};
+use crate::{cli::Format, counted::grouped, table, terminal::on_one_line};
 
 /// A column of the answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub(crate) struct Column {
 pub(crate) enum Kind {
     /// Numbers and booleans are printed unquoted if JSON can write them; `NaN` is a text.
     Number,
+    /// Counts are numbers whose digits a table groups by thousands.
+    Count,
     /// JSON is printed as it is, too.
     Json,
     /// Everything else, including decimal numbers: JSON readers would round them.
@@ -66,9 +68,12 @@ impl<W: Write> Printer<W> {
         row.resize(self.columns.len(), None);
         match self.format {
             Format::Table => {
-                self.kept.push(
-                    row.iter().map(|cell| cell.as_deref().map_or("NULL".to_owned(), on_one_line)).collect(),
-                );
+                let cells = row.iter().zip(&self.columns).map(|(cell, column)| match (cell, column.kind) {
+                    (None, _) => "NULL".to_owned(),
+                    (Some(cell), Kind::Count) => grouped(cell),
+                    (Some(cell), _) => on_one_line(cell),
+                });
+                self.kept.push(cells.collect());
             }
             Format::Csv => {
                 let cells = row.iter().map(|cell| cell.as_deref().map_or_else(String::new, csv));
@@ -105,7 +110,8 @@ impl<W: Write> Printer<W> {
         let mut widths = table::widths(rows().chain([names.as_slice()]), names.len());
         // Each column has a border and two spaces, and the last border closes the table.
         let room = self.width.map(|width| width.saturating_sub(3 * names.len() + 1));
-        let whole: Vec<bool> = self.columns.iter().map(|column| column.kind == Kind::Number).collect();
+        let is_number = |column: &Column| matches!(column.kind, Kind::Number | Kind::Count);
+        let whole: Vec<bool> = self.columns.iter().map(is_number).collect();
         if room.is_some_and(|room| !table::fit(&mut widths, &whole, room)) {
             return self.out.write_all(table::records(&names, rows()).as_bytes());
         }
@@ -115,8 +121,11 @@ impl<W: Write> Printer<W> {
         };
         let row = |cells: Vec<String>| format!("│ {} │", cells.join(" │ "));
         let (names, cells) = (names.iter().zip(&widths), |cells: &[String]| {
-            let cells = cells.iter().zip(&widths);
-            cells.map(|(cell, &width)| table::padded(cell, width)).collect()
+            let cells = cells.iter().zip(&widths).zip(&whole);
+            let aligned = |((cell, &width), &is_number): ((&String, &usize), &bool)| {
+                if is_number { table::at_the_right(cell, width) } else { table::padded(cell, width) }
+            };
+            cells.map(aligned).collect()
         });
         writeln!(self.out, "{}", line("┌", "┬", "┐"))?;
         writeln!(self.out, "{}", row(names.map(|(name, &width)| in_the_middle(name, width)).collect()))?;
@@ -152,7 +161,9 @@ pub(crate) fn object(columns: &[Column], row: &Row) -> String {
 fn json(kind: Kind, cell: Option<&str>) -> String {
     match (kind, cell) {
         (_, None) => "null".to_owned(),
-        (Kind::Number | Kind::Json, Some(cell)) if serde_json::from_str::<&RawValue>(cell).is_ok() => {
+        (Kind::Number | Kind::Count | Kind::Json, Some(cell))
+            if serde_json::from_str::<&RawValue>(cell).is_ok() =>
+        {
             cell.to_owned()
         }
         (_, Some(cell)) => text(cell),
@@ -181,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_is_as_wide_as_its_cells_and_names_stand_in_the_middle() {
+    fn a_table_is_as_wide_as_its_cells_names_stand_in_the_middle_and_numbers_at_the_right() {
         let columns = [("n", Kind::Number), ("s", Kind::Text)];
         let table =
             printed(Format::Table, &columns, &[&[Some("100000"), Some("éàèü")], &[None, Some("abc")]]);
@@ -190,7 +201,7 @@ mod tests {
 │   n    │  s   │
 ├────────┼──────┤
 │ 100000 │ éàèü │
-│ NULL   │ abc  │
+│   NULL │ abc  │
 └────────┴──────┘
 ";
         assert_eq!(table, expected);

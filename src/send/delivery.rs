@@ -21,6 +21,7 @@ use super::{
     source::{Item, Source},
     state::StateFile,
 };
+use crate::counted::counted;
 
 /// How long an incomplete batch waits for more lines, as a pipe may be slow.
 const LINGER: Duration = Duration::from_secs(1);
@@ -54,6 +55,8 @@ pub(super) struct Delivery<'a> {
     pub(super) limits: Limits,
     pub(super) done: u64,
     pub(super) beginning: Beginning,
+    /// The most rejected lines before the file is given up.
+    pub(super) max_rejected: Option<u64>,
     pub(super) report: &'a mut Report,
     pub(super) rejected: &'a mut RejectedFile,
     pub(super) state: Option<StateFile>,
@@ -143,6 +146,9 @@ impl Delivery<'_> {
                     Ok(settled) => {
                         window.noted += 1;
                         self.take(done.last, &settled)?;
+                        if let Some(error) = self.too_many_rejected() {
+                            failure.get_or_insert(error);
+                        }
                     }
                     Err(Failure::Stopped) => {
                         self.sender.stop.tell();
@@ -184,6 +190,13 @@ impl Delivery<'_> {
         self.report.rejected += settled.rejected.len() as u64;
         self.done = last;
         Ok(())
+    }
+
+    /// Returns why the rest is not sent, if more lines were rejected than may be.
+    fn too_many_rejected(&self) -> Option<anyhow::Error> {
+        let most = self.max_rejected.filter(|most| self.report.rejected > *most)?;
+        let rejected = counted(self.report.rejected, "line was", "lines were");
+        Some(anyhow::anyhow!("{rejected} rejected, more than --max-rejected {most}: the rest was not sent"))
     }
 
     /// Records the progress through the file. Lines of a file that may yet be abandoned do not count as done: they are sent

@@ -34,12 +34,17 @@ pub(super) fn fault(names: &[String], event_type: Option<&str>, columns: &Column
     })
 }
 
-/// Returns the separator that the file seems to have in place of commas.
+/// Returns the separator that the file seems to have in place of the one by which it was read.
 pub(super) fn separator(names: &[String]) -> Option<String> {
     let [name] = names else { return None };
-    let found = [(';', "semicolons"), ('\t', "tabs"), ('|', "vertical bars")];
-    let (_, word) = found.into_iter().find(|(separator, _)| name.contains(*separator))?;
-    Some(format!("its cells are separated by {word}, it seems, and weir send reads commas"))
+    let found = [
+        (';', "semicolons", "';'"),
+        ('\t', "tabs", "tab"),
+        ('|', "vertical bars", "'|'"),
+        (',', "commas", ","),
+    ];
+    let (_, word, option) = found.into_iter().find(|(separator, ..)| name.contains(*separator))?;
+    Some(format!("its cells are separated by {word}, it seems: say so with --delimiter {option}"))
 }
 
 /// Returns whether two names differ only in case, blanks, hyphens and underscores.

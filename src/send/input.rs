@@ -15,8 +15,10 @@ use flate2::read::MultiGzDecoder;
 use weir_core::{Random, looks};
 
 use super::{
+    elements::Elements,
     event_ids::{Seed, Stamper},
     lines::Lines,
+    mapping::Mapping,
     quoting,
     rows::Rows,
 };
@@ -49,10 +51,21 @@ impl Place {
 /// Any input, with its first bytes read ahead.
 pub(super) type Ahead = Chain<Cursor<Vec<u8>>, Box<dyn Read + Send>>;
 
+/// How the content of an input is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Content {
+    /// One JSON object a line.
+    Lines,
+    /// The elements of a JSON array.
+    Elements,
+    /// Rows, whose cells are separated by this byte.
+    Rows(u8),
+}
+
 /// An opened input.
 pub(super) struct Input {
     pub(super) content: BufReader<Ahead>,
-    pub(super) is_csv: bool,
+    pub(super) kind: Content,
     pub(super) seed: Seed,
     /// The seed of [`Ids::Before`](super::event_ids::Ids::Before).
     pub(super) seed_before: Seed,
@@ -64,7 +77,7 @@ pub(super) struct Input {
 /// Opens an input.
 pub(super) fn open(
     place: &Place,
-    format: FileFormat,
+    (format, delimiter): (FileFormat, Option<u8>),
     source: Option<&str>,
     random: &dyn Random,
 ) -> Result<Input> {
@@ -100,16 +113,16 @@ pub(super) fn open(
     };
     let seed_before = if source.is_some() { seed } else { Seed::of_beginning(&head) };
     if let Some(format) = looks::of_bytes(&head) {
-        bail!("{} is neither NDJSON nor CSV in UTF-8: it looks like {}", place.name(), format.name);
+        bail!("{} is neither JSON nor CSV in UTF-8: it looks like {}", place.name(), format.name);
     }
-    let is_csv = is_csv(place, format, &head)?;
+    let kind = kind(place, format, delimiter, &head)?;
     // Comes before anything is sent, so that a corrected file is not sent on top of a part of itself. A pipe cannot be read
     // twice.
-    if let (true, Place::File(path), Some(_)) = (is_csv, place, &metadata) {
-        quoting::check(contents(path, is_gzip).with_context(told)?).context("nothing was sent")?;
+    if let (Content::Rows(delimiter), Place::File(path), Some(_)) = (kind, place, &metadata) {
+        quoting::check(contents(path, is_gzip).with_context(told)?, delimiter).context("nothing was sent")?;
     }
     let content = BufReader::with_capacity(HEAD, Cursor::new(head).chain(plain));
-    Ok(Input { content, is_csv, seed, seed_before, read, metadata })
+    Ok(Input { content, kind, seed, seed_before, read, metadata })
 }
 
 /// Reads a file once more, from its beginning, decompressed.
@@ -118,45 +131,78 @@ fn contents(path: &Path, is_gzip: bool) -> io::Result<Box<dyn Read>> {
     Ok(if is_gzip { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) })
 }
 
-fn is_csv(place: &Place, format: FileFormat, head: &[u8]) -> Result<bool> {
-    let by_name = || -> Option<bool> {
-        let Place::File(path) = place else { return Some(false) };
-        let name = path.file_name()?.to_str()?.to_ascii_lowercase();
-        let name = name.strip_suffix(".gz").unwrap_or(&name);
-        match name.rsplit_once('.')?.1 {
-            "csv" => Some(true),
-            "ndjson" | "jsonl" | "json" => Some(false),
-            _ => None,
-        }
+/// The ends of file names that tell a format.
+fn by_name(name: &str) -> Option<FileFormat> {
+    let name = name.to_ascii_lowercase();
+    match name.strip_suffix(".gz").unwrap_or(&name).rsplit_once('.')?.1 {
+        "csv" => Some(FileFormat::Csv),
+        "tsv" | "tab" => Some(FileFormat::Tsv),
+        // JSON of one object is one line of NDJSON.
+        "ndjson" | "jsonl" | "json" => Some(FileFormat::Ndjson),
+        _ => None,
+    }
+}
+
+/// Returns how to read an input: as the options say, else by its name, else by its beginning.
+fn kind(place: &Place, format: FileFormat, delimiter: Option<u8>, head: &[u8]) -> Result<Content> {
+    let named = match place {
+        Place::File(path) => path.file_name().and_then(|name| by_name(name.to_str()?)),
+        Place::Stdin => Some(FileFormat::Ndjson),
     };
     let first = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head).trim_ascii_start().first();
-    let is_csv = match (format, by_name()) {
-        (FileFormat::Csv, _) => true,
-        (FileFormat::Ndjson, _) => false,
-        (FileFormat::Auto, Some(known)) => known,
-        (FileFormat::Auto, None) if matches!(first, None | Some(b'{')) => false,
-        (FileFormat::Auto, None) => {
+    let format = match (format, delimiter, named) {
+        // Only rows have cells to separate.
+        (FileFormat::Auto, Some(_), _) => FileFormat::Csv,
+        (FileFormat::Auto, None, Some(named)) => named,
+        (FileFormat::Auto, None, None) if matches!(first, None | Some(b'{' | b'[')) => FileFormat::Ndjson,
+        (FileFormat::Auto, None, None) => {
             bail!("is {} NDJSON or CSV? Say it with --format", place.name())
         }
+        (format, ..) => format,
     };
-    if !is_csv && first == Some(&b'[') {
-        bail!(
-            "{name} begins with [, so it is a JSON array, and not one event a line: jq -c '.[]' FILE | weir send -",
-            name = place.name()
-        );
+    match (format, delimiter) {
+        (FileFormat::Csv, delimiter) => Ok(Content::Rows(delimiter.unwrap_or(b','))),
+        (FileFormat::Tsv, None) => Ok(Content::Rows(b'\t')),
+        (_, Some(_)) => bail!("--delimiter is for CSV: its cells are separated by it"),
+        _ if first == Some(&b'[') => Ok(Content::Elements),
+        _ => Ok(Content::Lines),
     }
-    Ok(is_csv)
+}
+
+/// Returns the files directly in a folder that have events by their names, in the order of their names.
+pub(super) fn in_folder(folder: &Path) -> Result<Vec<PathBuf>> {
+    let told = || format!("cannot read {}", folder.display());
+    let mut files = Vec::new();
+    for entry in folder.read_dir().with_context(told)? {
+        let entry = entry.with_context(told)?;
+        let (path, name) = (entry.path(), entry.file_name());
+        let name = name.to_string_lossy();
+        // What a run left beside the files it read is no input.
+        if path.is_file() && by_name(&name).is_some() && !name.ends_with(".rejected.ndjson") {
+            files.push(path);
+        }
+    }
+    if files.is_empty() {
+        bail!("{} has no files of NDJSON, JSON, CSV or TSV by their names", folder.display());
+    }
+    files.sort();
+    Ok(files)
 }
 
 impl Input {
     /// Reads the rest, line by line.
-    pub(super) fn lines(self, stamper: Stamper) -> Lines<BufReader<Ahead>> {
-        Lines::new(self.content, stamper)
+    pub(super) fn lines(self, stamper: Stamper, mapping: Mapping) -> Lines<BufReader<Ahead>> {
+        Lines::new(self.content, stamper, mapping)
+    }
+
+    /// Reads the rest, element by element.
+    pub(super) fn elements(self, stamper: Stamper, mapping: Mapping) -> Elements<BufReader<Ahead>> {
+        Elements::new(self.content, stamper, mapping)
     }
 
     /// Reads the rest, row by row: the first one names the fields.
-    pub(super) fn rows(self) -> Result<Rows<BufReader<Ahead>>> {
-        Rows::new(self.content)
+    pub(super) fn rows(self, delimiter: u8) -> Result<Rows<BufReader<Ahead>>> {
+        Rows::new(self.content, delimiter)
     }
 }
 

@@ -7,6 +7,7 @@ use weir_core::Violation;
 
 use super::{
     event_ids::Stamper,
+    mapping::Mapping,
     source::{Item, Source},
 };
 
@@ -18,12 +19,13 @@ pub(super) const LONGEST: usize = 1 << 20;
 pub(super) struct Lines<R> {
     content: R,
     stamper: Stamper,
+    mapping: Mapping,
     number: u64,
 }
 
 impl<R: BufRead + Send> Lines<R> {
-    pub(super) fn new(content: R, stamper: Stamper) -> Self {
-        Self { content, stamper, number: 0 }
+    pub(super) fn new(content: R, stamper: Stamper, mapping: Mapping) -> Self {
+        Self { content, stamper, mapping, number: 0 }
     }
 
     /// Reads to the end of a line. Returns whether there was a line, and whether it was too long.
@@ -68,7 +70,7 @@ impl<R: BufRead + Send> Source for Lines<R> {
                 let longest = bytesize::ByteSize(LONGEST as u64);
                 Err(Violation::whole(format!("a line has at most {longest}; this one was not sent")))
             } else {
-                Ok(self.stamper.stamp(number, &line, text).into_owned())
+                Ok(self.stamper.stamp(number, &line, &self.mapping.event(text)).into_owned())
             };
             return Ok(Some(Item { number, original: line, event, cut }));
         }
@@ -91,7 +93,7 @@ mod tests {
         let long = format!("{{\"x\":\"{}\"}}", "y".repeat(LONGEST));
         let text = format!("\u{feff}{{\"a\":1}}\r\n\n  \n{long}\n{{\"b\":2}}\nlast");
         let stamper = Stamper { seed: Seed::of_source("s"), ids: Ids::WholeContent, event_type: None };
-        let mut lines = Lines::new(text.as_bytes(), stamper);
+        let mut lines = Lines::new(text.as_bytes(), stamper, Mapping::default());
         let mut read = || {
             let item = lines.next().unwrap()?;
             Some((item.number, item.original.len(), item.event.is_ok(), item.cut))

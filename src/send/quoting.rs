@@ -22,6 +22,7 @@ pub(super) struct Quoting {
     row: u64,
     /// Whether the row has a quote within an unquoted cell: its cells are then uncertain, but only in this row.
     bare: bool,
+    delimiter: u8,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,9 +36,9 @@ enum State {
 }
 
 impl Quoting {
-    /// Starts at the row of this line.
-    pub(super) fn at(line: u64) -> Self {
-        Self { state: State::RowStart, line, row: line, bare: false }
+    /// Starts at the row of this line; cells are separated by this byte.
+    pub(super) fn at(line: u64, delimiter: u8) -> Self {
+        Self { state: State::RowStart, line, row: line, bare: false, delimiter }
     }
 
     /// Takes the next part of the text.
@@ -53,7 +54,7 @@ impl Quoting {
                     State::Quoted
                 }
                 (_, b'\n' | b'\r') => State::RowStart,
-                (_, b',') => State::CellStart,
+                (_, byte) if *byte == self.delimiter => State::CellStart,
                 (State::Closed, _) => return Err(Misquoted::AfterClosing { line: self.row }),
                 (_, byte) => {
                     self.bare |= *byte == b'"';
@@ -71,8 +72,8 @@ impl Quoting {
 }
 
 /// Checks a whole file's quotes. Read errors are left to the code that reads the rows.
-pub(super) fn check(mut content: impl Read) -> Result<(), Misquoted> {
-    let mut quoting = Quoting::at(1);
+pub(super) fn check(mut content: impl Read, delimiter: u8) -> Result<(), Misquoted> {
+    let mut quoting = Quoting::at(1, delimiter);
     let mut piece = vec![0; 64 << 10];
     // A byte order mark stands before the first row, and may stand before its first quote.
     let mut is_first = true;
@@ -91,8 +92,8 @@ pub(super) fn check(mut content: impl Read) -> Result<(), Misquoted> {
 }
 
 /// Checks one row as it is in the file; returns whether it has a quote within an unquoted cell.
-pub(super) fn check_row(text: &[u8], line: u64) -> Result<bool, Misquoted> {
-    let mut quoting = Quoting::at(line);
+pub(super) fn check_row(text: &[u8], line: u64, delimiter: u8) -> Result<bool, Misquoted> {
+    let mut quoting = Quoting::at(line, delimiter);
     quoting.push(text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text))?;
     quoting.end()?;
     Ok(quoting.bare)
@@ -116,9 +117,10 @@ mod tests {
             ("a,b\n1,\"open\n2,\"b\"\n", Err(Misquoted::AfterClosing { line: 2 })),
             ("a,\"b\"c\n", Err(Misquoted::AfterClosing { line: 1 })),
         ] {
-            assert_eq!(check(text.as_bytes()), found, "{text:?}");
+            assert_eq!(check(text.as_bytes(), b','), found, "{text:?}");
         }
-        assert_eq!(check_row(b"a,5\" screen", 1), Ok(true));
-        assert_eq!(check_row(b"a,\"5\"\" screen\"", 1), Ok(false));
+        assert_eq!(check_row(b"a,5\" screen", 1, b','), Ok(true));
+        assert_eq!(check_row(b"a,\"5\"\" screen\"", 1, b','), Ok(false));
+        assert_eq!(check_row(b"a;\"5,\"", 1, b';'), Ok(false));
     }
 }

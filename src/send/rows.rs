@@ -13,6 +13,7 @@ use super::{
     columns::Columns,
     event_ids::Stamper,
     lines::LONGEST,
+    mapping::Mapping,
     quoting::check_row,
     source::{Item, Source},
 };
@@ -22,18 +23,21 @@ use crate::counted::counted;
 pub(super) struct Rows<R> {
     reader: csv::Reader<Kept<R>>,
     names: Vec<String>,
+    delimiter: u8,
 }
 
 impl<R: Read + Send> Rows<R> {
-    pub(super) fn new(content: R) -> Result<Self> {
+    /// Reads the header. Cells are separated by this byte.
+    pub(super) fn new(content: R, delimiter: u8) -> Result<Self> {
         let kept = Kept { from: content, text: Vec::new(), begin: 0 };
-        let mut reader = ReaderBuilder::new().has_headers(false).flexible(true).from_reader(kept);
+        let mut reader =
+            ReaderBuilder::new().delimiter(delimiter).has_headers(false).flexible(true).from_reader(kept);
         let mut names = ByteRecord::new();
         if !reader.read_byte_record(&mut names).context("the header line cannot be read")? {
-            return Ok(Self { reader, names: Vec::new() });
+            return Ok(Self { reader, names: Vec::new(), delimiter });
         }
         let (header, lines_before) = take_row(&mut reader);
-        if check_row(&header, 1 + lines_before)? {
+        if check_row(&header, 1 + lines_before, delimiter)? {
             bail!("the first line names the fields, and has a quote within a name that is not quoted");
         }
         let mut seen = BTreeSet::new();
@@ -48,7 +52,19 @@ impl<R: Read + Send> Rows<R> {
             }
             read.push(name.to_owned());
         }
-        Ok(Self { reader, names: read })
+        Ok(Self { reader, names: read, delimiter })
+    }
+
+    /// Renames columns.
+    pub(super) fn mapped(mut self, mapping: &Mapping) -> Result<Self> {
+        if !self.is_empty() {
+            mapping.columns(&mut self.names).map_err(anyhow::Error::msg)?;
+            let twice = self.names.iter().enumerate().find(|(at, name)| self.names[..*at].contains(name));
+            if let Some((_, name)) = twice {
+                bail!("with --map, two columns are named {name}");
+            }
+        }
+        Ok(self)
     }
 
     /// Returns the column names.
@@ -116,7 +132,8 @@ impl<R: Read + Send> Source for Events<R> {
         let position = self.row.position().map_or(0, csv::Position::line);
         let (original, lines_before) = take_row(&mut self.rows.reader);
         let number = position + lines_before;
-        let is_bare = check_row(&original, number).context("nothing from that row on was sent")?;
+        let is_bare =
+            check_row(&original, number, self.rows.delimiter).context("nothing from that row on was sent")?;
         let event = if is_bare {
             Err(Violation::whole("the row has a quote within a cell that is not quoted; it was not sent"))
         } else {
@@ -181,7 +198,7 @@ mod tests {
             ids: Ids::WholeContent,
             event_type: Some("t".parse().unwrap()),
         };
-        let mut events = Rows::new(text.as_bytes())?.events(Columns::default(), stamper);
+        let mut events = Rows::new(text.as_bytes(), b',')?.events(Columns::default(), stamper);
         let mut items = Vec::new();
         while let Some(item) = events.next()? {
             items.push(item);

@@ -40,6 +40,9 @@ pub(super) struct Bound {
     pub(super) to: String,
     pub(super) user: String,
     pub(super) event_type: Option<String>,
+    /// How the file is read: the options that change its events.
+    #[serde(default)]
+    pub(super) reading: String,
     pub(super) rejected: PathBuf,
 }
 
@@ -151,6 +154,7 @@ mod tests {
             to: "http://x".to_owned(),
             user: "u".to_owned(),
             event_type: None,
+            reading: String::new(),
             rejected: "r".into(),
         }
     }
@@ -193,6 +197,7 @@ mod tests {
             Bound { to: "http://y".to_owned(), ..bound() },
             Bound { user: "v".to_owned(), ..bound() },
             Bound { event_type: Some("t".to_owned()), ..bound() },
+            Bound { reading: "a=b".to_owned(), ..bound() },
             Bound { rejected: "q".into(), ..bound() },
         ] {
             assert!(beside(&input, other).read().is_err());

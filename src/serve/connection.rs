@@ -137,7 +137,7 @@ impl Connection {
         state.phase = Phase::Idle { since: Instant::now(), place };
     }
 
-    fn has_read(&self) {
+    fn note_read(&self) {
         let mut state = self.state();
         if let Phase::Idle { place, .. } = state.phase {
             state.phase = Phase::Head { since: Instant::now(), place };
@@ -145,8 +145,8 @@ impl Connection {
     }
 
     /// Returns whether no request is in flight, so that pending bytes can only be the parser's own answer to bytes that are not a
-    /// request. The client then gets as long to read the answer as it has to send a head.
-    fn refuses_unread(&self) -> bool {
+    /// request. If so, the phase changes: the client gets as long to read the answer as it has to send a head.
+    fn begins_own_refusal(&self) -> bool {
         let mut state = self.state();
         let place = match state.phase {
             Phase::Idle { place, .. } => place,
@@ -157,7 +157,7 @@ impl Connection {
         true
     }
 
-    fn has_written(&self, written: &Poll<io::Result<usize>>) {
+    fn note_written(&self, written: &Poll<io::Result<usize>>) {
         let mut state = self.state();
         match written {
             Poll::Ready(Ok(bytes)) => {
@@ -233,7 +233,7 @@ impl Watched {
     fn replaces(&mut self, parsers_answer: &[u8]) -> bool {
         if self.refusal.is_none()
             && let Some(unreadable) = &self.unreadable
-            && self.connection.refuses_unread()
+            && self.connection.begins_own_refusal()
         {
             self.refusal = Some(Refusal::new(unreadable, parsers_answer));
         }
@@ -247,7 +247,7 @@ impl Watched {
         };
         while !refusal.rest().is_empty() {
             let written = Pin::new(&mut *stream).poll_write(context, refusal.rest());
-            connection.has_written(&written);
+            connection.note_written(&written);
             match ready!(written)? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 bytes => refusal.wrote(bytes),
@@ -266,7 +266,7 @@ impl AsyncRead for Watched {
         let before = buffer.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(context, buffer);
         if buffer.filled().len() > before {
-            self.connection.has_read();
+            self.connection.note_read();
         }
         polled
     }
@@ -282,7 +282,7 @@ impl AsyncWrite for Watched {
             return self.poll_refuse(context, bytes.len());
         }
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.connection.has_written(&written);
+        self.connection.note_written(&written);
         written
     }
 
@@ -295,7 +295,7 @@ impl AsyncWrite for Watched {
             return self.poll_refuse(context, parts.iter().map(|part| part.len()).sum());
         }
         let written = Pin::new(&mut self.stream).poll_write_vectored(context, parts);
-        self.connection.has_written(&written);
+        self.connection.note_written(&written);
         written
     }
 

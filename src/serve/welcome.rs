@@ -18,6 +18,13 @@ use weir_embedded::UserStore;
 
 const FIRST_USER: &str = "demo";
 
+/// A line about a build that is not made for serving; empty for others.
+pub(crate) const OF_BUILD: &str = if cfg!(debug_assertions) {
+    "This is a development build, which is slower than one made with: cargo build --profile serve\n"
+} else {
+    ""
+};
+
 /// Prints the banner; on the first start, also creates a user.
 pub(crate) async fn print(
     data: &Path,
@@ -29,6 +36,7 @@ pub(crate) async fn print(
     let weir = command(data, folder);
     let mut text =
         format!("Weir is listening on http://{address} and keeps everything in {}\n", data.display());
+    text += OF_BUILD;
     if users.is_new() {
         let credentials = first_user(users).await?;
         let page = from_here(address);

@@ -125,7 +125,8 @@ fn an_answer_is_read_by_its_path_and_slot_and_by_whose_it_is() {
     assert_eq!(all.header("access-control-allow-origin"), Some("*"));
     // What is left of the hour in which the answer holds: it differs between two requests by the time between them.
     for answer in [&public, &all] {
-        let cached = answer.header("cache-control").and_then(|text| text.strip_prefix("public, max-age=")).unwrap();
+        let cached =
+            answer.header("cache-control").and_then(|text| text.strip_prefix("public, max-age=")).unwrap();
         assert!((3000..=3600).contains(&cached.parse::<u32>().unwrap()), "{cached}");
     }
     let tag = all.header("etag").unwrap();

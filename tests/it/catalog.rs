@@ -1,6 +1,7 @@
 //! An event type is one file; a bad one stops the start, and a change that would break stored data is caught.
 
 mod changed;
+mod commands;
 
 use std::{fs, path::Path};
 

@@ -59,7 +59,7 @@ fn users_types_and_the_largest_keys_can_be_asked_for() {
          demo,button_click,b,2,\ndemo,button_click,c,1,\n"
     );
     let table = weir.output(&["counts", "--keys", "1"]);
-    assert!(table.contains("│ ann      │ button_click │ \\u{1b}[2J │ 1    │         │"), "{table}");
+    assert!(table.contains("│ ann      │ button_click │ \\u{1b}[2J │    1 │         │"), "{table}");
     assert!(!weir.output(&["counts"]).contains("key"));
 }
 

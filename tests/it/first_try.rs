@@ -38,6 +38,8 @@ fn the_first_start_names_the_dashboard_before_all_else_and_how_to_sign_in_there(
     let welcome = weir.welcome();
     let dashboard = welcome.find(&format!("    {}/\n", weir.url())).unwrap();
     assert!(welcome.contains("Open the dashboard") && dashboard < welcome.find("curl").unwrap(), "{welcome}");
+    // A speed that is measured with this program is not Weir's.
+    assert_eq!(welcome.contains("cargo build --profile serve"), cfg!(debug_assertions), "{welcome}");
     let page = weir.request("GET", None, "/", &[("accept", "text/html")], b"");
     let (_, secret) = weir.credentials.split_once(':').unwrap();
     // The words of the page's own form.

@@ -161,7 +161,7 @@ fn the_unit_may_do_what_weir_does_and_little_else() {
 }
 
 #[test]
-fn systemd_has_nothing_to_say_against_the_unit() {
+fn systemd_has_nothing_to_say_against_the_units() {
     let Ok(version) = Command::new("systemd-analyze").arg("--version").output() else {
         println!("SKIPPED: there is no systemd-analyze on this machine");
         return;
@@ -169,10 +169,17 @@ fn systemd_has_nothing_to_say_against_the_unit() {
     assert!(version.status.success());
     // The program must be where the unit says, so the unit says where it is.
     let folder = tempfile::tempdir().unwrap();
-    let unit: PathBuf = folder.path().join("weir.service");
-    let text = file("systemd/weir.service").replace("/usr/local/bin/weir", env!("CARGO_BIN_EXE_weir"));
-    fs::write(&unit, text).unwrap();
-    let verified = Command::new("systemd-analyze").arg("verify").arg(&unit).output().unwrap();
+    let names = ["weir.service", "weir-backup.service", "weir-backup.timer"];
+    let units: Vec<PathBuf> = names.iter().map(|name| folder.path().join(name)).collect();
+    for (name, unit) in names.iter().zip(&units) {
+        let text =
+            file(&format!("systemd/{name}")).replace("/usr/local/bin/weir", env!("CARGO_BIN_EXE_weir"));
+        fs::write(unit, text).unwrap();
+    }
+    let verified = Command::new("systemd-analyze").arg("verify").args(&units).output().unwrap();
     let said = String::from_utf8_lossy(&verified.stderr);
-    assert!(verified.status.success() && !said.contains("weir.service:"), "{said}");
+    assert!(
+        verified.status.success() && !names.iter().any(|name| said.contains(&format!("{name}:"))),
+        "{said}"
+    );
 }

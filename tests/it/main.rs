@@ -23,6 +23,8 @@ mod dashboard;
 mod dashboard_routes;
 #[cfg(target_os = "linux")]
 mod disk;
+#[cfg(target_os = "linux")]
+mod dist;
 mod docs;
 #[cfg(target_os = "linux")]
 mod exhaustion;
@@ -30,6 +32,8 @@ mod exit_codes;
 mod filing_again;
 mod first_try;
 mod flood;
+#[cfg(target_os = "linux")]
+mod host;
 #[cfg(target_os = "linux")]
 mod hostile_catalog;
 mod image_and_unit;
@@ -51,6 +55,7 @@ mod readme;
 mod refusals;
 mod request_ids;
 mod retries;
+mod sealing;
 mod security;
 mod send;
 mod tail;

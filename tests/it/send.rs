@@ -1,6 +1,7 @@
 //! `weir send` imports files whole, each event once, whatever happens meanwhile, and says what became of each line.
 
 mod csv;
+mod forms;
 mod forwarder;
 mod scripted;
 mod went_wrong;

@@ -17,6 +17,7 @@ mod operator;
 mod people;
 mod planted;
 mod run;
+mod sealing;
 mod shrink;
 mod stranger;
 mod trace;

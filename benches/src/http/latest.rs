@@ -5,10 +5,21 @@ use std::{fs, path::Path, thread, time::Duration};
 use anyhow::{Context, anyhow};
 use base64::{Engine, prelude::BASE64_STANDARD};
 
-use super::{Options, THROUGHPUT, as_f64, load::Load, server::Server};
+use super::{
+    Options, THROUGHPUT, as_f64,
+    load::{Load, whole},
+    server::Server,
+};
 use crate::report::{Report, Target};
 
 const NAME: &str = "latest values, 100 a request";
+const BESIDE: &str = "latest values, read beside that many updates";
+
+/// Updates a second that are to be durable, and beside which reads are to be fast.
+const TARGET: f64 = 100_000.0;
+
+/// Reads a second.
+const READS: f64 = 1_000.0;
 
 const EVENTS: u32 = 100;
 const SENSORS: u64 = 1000;
@@ -36,19 +47,29 @@ pub(super) fn measure(
     let load = |connections, lasting| Load { address: server.address, connections, lasting };
     load(options.batch_connections, Duration::from_millis(500)).run(readings, &write)?;
     let lasting = Duration::from_secs(options.seconds);
+    let written = load(options.batch_connections, lasting).run(readings, &write)?;
+    let updates = as_f64(written.answered) * f64::from(EVENTS) / written.took.as_secs_f64();
+    report.add(NAME, THROUGHPUT, updates, "updates a second", Some(Target::AtLeast(TARGET)));
+    let millis = |of: Duration| of.as_secs_f64() * 1e3;
+    report.add(NAME, "99 of 100 are answered within", millis(written.slower_than(99)), "ms", None);
+    // Reads are measured at the target's rate, and not at the most that the server can do: there, a queue before the
+    // processors would be measured.
     let (written, was_read) = thread::scope(|scope| {
-        let writing = scope.spawn(|| load(options.batch_connections, lasting).run(readings, &write));
-        let was_read = load(1, lasting).run(|_, _| Vec::new(), &read);
+        let writing = scope.spawn(|| {
+            let writers = load(options.batch_connections, lasting);
+            writers.run_paced(TARGET / f64::from(EVENTS), |connection, number| {
+                whole(&write, &readings(connection, number))
+            })
+        });
+        let was_read = load(1, lasting).run_paced(READS, |_, _| whole(&read, b""));
         (writing.join().map_err(|_| anyhow!("the load panicked")), was_read)
     });
     let (written, was_read) = (written??, was_read?);
     let updates = as_f64(written.answered) * f64::from(EVENTS) / written.took.as_secs_f64();
-    report.add(NAME, THROUGHPUT, updates, "updates a second", Some(Target::AtLeast(100_000.0)));
-    let millis = |of: Duration| of.as_secs_f64() * 1e3;
-    report.add(NAME, "99 of 100 are answered within", millis(written.slower_than(99)), "ms", None);
-    report.add(NAME, "half of the reads are answered within", millis(was_read.slower_than(50)), "ms", None);
+    report.add(BESIDE, THROUGHPUT, updates, "updates a second", None);
+    report.add(BESIDE, "half of the reads are answered within", millis(was_read.slower_than(50)), "ms", None);
     let slowest = millis(was_read.slower_than(99));
-    report.add(NAME, "99 of 100 reads are answered within", slowest, "ms", Some(Target::AtMost(1.0)));
+    report.add(BESIDE, "99 of 100 reads are answered within", slowest, "ms", Some(Target::AtMost(1.0)));
     Ok(())
 }
 

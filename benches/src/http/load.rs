@@ -1,4 +1,4 @@
-//! Load: connections that send one request after the other, each as soon as the one before is answered.
+//! Load: connections that send one request after the other, each as soon as the one before is answered, or at a rate.
 
 use std::{
     net::SocketAddr,
@@ -39,22 +39,31 @@ impl Load {
     /// Sends requests with this head until time is over; `body` makes the next body of a connection, by the connection's
     /// number and how many it has sent. Every answer must be a 200.
     pub(crate) fn run(&self, body: impl Fn(u32, u64) -> Vec<u8>, head: &str) -> anyhow::Result<Outcome> {
-        self.run_whole(|connection, number| {
-            let body = body(connection, number);
-            let length = format!("content-length: {}\r\n\r\n", body.len());
-            [head.as_bytes(), length.as_bytes(), &body].concat()
-        })
+        self.run_whole(|connection, number| whole(head, &body(connection, number)))
     }
 
     /// Works like [`Self::run`]; `request` makes whole requests.
     pub(crate) fn run_whole(&self, request: impl Fn(u32, u64) -> Vec<u8>) -> anyhow::Result<Outcome> {
+        self.run_paced(f64::INFINITY, request)
+    }
+
+    /// Works like [`Self::run_whole`], with at most this many requests a second on all connections together. A connection whose
+    /// answer comes late sends its next request at once, until it has caught up.
+    pub(crate) fn run_paced(
+        &self,
+        rate: f64,
+        request: impl Fn(u32, u64) -> Vec<u8>,
+    ) -> anyhow::Result<Outcome> {
         // One thread: the server needs the others.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
             let began = Instant::now();
             let until = began + self.lasting;
-            let sending =
-                (0..self.connections).map(|number| keep_sending(self.address, number, &request, until));
+            let between = Duration::from_secs_f64(f64::from(self.connections) / rate);
+            let sending = (0..self.connections).map(|number| {
+                let first = began + between * number / self.connections;
+                keep_sending(self.address, number, &request, Pace { next: first, between, until })
+            });
             let times = try_join_all(sending).await?;
             let mut times = times.concat();
             let took = began.elapsed();
@@ -64,16 +73,33 @@ impl Load {
     }
 }
 
+/// A request of a head and its body.
+pub(super) fn whole(head: &str, body: &[u8]) -> Vec<u8> {
+    let length = format!("content-length: {}\r\n\r\n", body.len());
+    [head.as_bytes(), length.as_bytes(), body].concat()
+}
+
+/// When a connection sends.
+struct Pace {
+    next: Instant,
+    between: Duration,
+    until: Instant,
+}
+
 async fn keep_sending(
     address: SocketAddr,
     number: u32,
     request: impl Fn(u32, u64) -> Vec<u8>,
-    until: Instant,
+    mut pace: Pace,
 ) -> anyhow::Result<Vec<Duration>> {
     let mut stream = TcpStream::connect(address).await.context("the server cannot be reached")?;
     stream.set_nodelay(true)?;
     let (mut times, mut read) = (Vec::new(), Vec::new());
-    while Instant::now() < until {
+    while pace.next.max(Instant::now()) < pace.until {
+        if pace.next > Instant::now() {
+            tokio::time::sleep_until(pace.next.into()).await;
+        }
+        pace.next += pace.between;
         let bytes = request(number, times.len() as u64);
         let sent = Instant::now();
         stream.write_all(&bytes).await?;

@@ -2,6 +2,8 @@
 
 use std::{fmt, str::FromStr};
 
+use serde::{Deserialize, Serialize};
+
 use crate::{Hour, NameError, Timestamp};
 
 const NOT_AN_HOUR: NameError =
@@ -10,12 +12,16 @@ const NOT_A_DAY: NameError =
     NameError::new("a day", "is like 2026-11-20, in UTC, between the years 1970 and 9999");
 
 /// A UTC day.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Day(u64);
 
 const HOURS: u64 = 24;
 
 impl Day {
+    /// 1970-01-01.
+    pub const FIRST: Self = Self(0);
+
     /// Returns the day of an hour.
     #[must_use]
     pub fn of(hour: Hour) -> Self {
@@ -40,6 +46,12 @@ impl Day {
         hour_at(self.0 * HOURS + HOURS - 1)
     }
 
+    /// Returns the day after this one.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+
     /// Returns the day this many days before, or 1970-01-01 if that is later.
     #[must_use]
     pub fn minus(self, days: u64) -> Self {
@@ -52,6 +64,14 @@ impl Hour {
     #[must_use]
     pub fn minus(self, hours: u64) -> Self {
         hour_at(self.since_epoch().saturating_sub(hours))
+    }
+}
+
+impl Hour {
+    /// Returns the hour this many hours after, or the last possible hour if that is earlier.
+    #[must_use]
+    pub fn plus(self, hours: u64) -> Self {
+        hour_at(self.since_epoch().saturating_add(hours))
     }
 }
 
@@ -91,6 +111,20 @@ impl FromStr for Day {
 
     fn from_str(text: &str) -> Result<Self, NameError> {
         hour_of(text, 0).map(Self::of).ok_or(NOT_A_DAY)
+    }
+}
+
+impl TryFrom<String> for Day {
+    type Error = NameError;
+
+    fn try_from(text: String) -> Result<Self, NameError> {
+        text.parse()
+    }
+}
+
+impl From<Day> for String {
+    fn from(day: Day) -> Self {
+        day.to_string()
     }
 }
 

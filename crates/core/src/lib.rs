@@ -15,6 +15,7 @@
 //! - the newest event of each resource: [`latest`];
 //! - rejected events as they are shown: [`rejected`];
 //! - answers computed beforehand: [`answers`];
+//! - days that are over as Parquet, and what is read of them: [`sealing`];
 //! - the ports that an engine must implement: [`ports`], and their test suites: `conformance` (a feature).
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -41,6 +42,7 @@ mod random;
 mod record;
 pub mod rejected;
 pub mod repeats;
+pub mod sealing;
 mod timestamp;
 pub mod trace;
 pub mod users;

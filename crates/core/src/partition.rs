@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::{BatchId, EventType, Format, Hour, NameError, Username};
+use crate::{BatchId, Day, EventType, Format, Hour, NameError, Username};
 
 /// One user's events of one type and one UTC hour. Its text form is the folder below the lake:
 /// `username=ethan/button_click/year=2026/month=11/day=20/hour=13`, numbers unpadded.
@@ -70,6 +70,15 @@ impl Partition {
     pub fn pattern(event_type: &str, format: Format) -> String {
         let hour = HOUR.map(|folder| format!("{folder}*")).join("/");
         format!("{USER}*/{event_type}/{hour}/{}", format.file("*"))
+    }
+
+    /// Returns the pattern of the paths of a day's objects of one type, or of all types for `*`.
+    #[must_use]
+    pub fn pattern_of_day(event_type: &str, day: Day, format: Format) -> String {
+        let [year, month, date, _] = day.first_hour().parts();
+        let [in_year, in_month, in_day, in_hour] = HOUR;
+        let folder = format!("{in_year}{year}/{in_month}{month}/{in_day}{date}/{in_hour}*");
+        format!("{USER}*/{event_type}/{folder}/{}", format.file("*"))
     }
 }
 
@@ -187,6 +196,9 @@ mod tests {
             ("*", "username=*/*/year=*/month=*/day=*/hour=*/*.json.gz"),
         ] {
             assert_eq!(Partition::pattern(event_type, Format::JsonGz), pattern);
+            let of_day = pattern.replace("year=*/month=*/day=*", "year=2026/month=1/day=5");
+            let day = "2026-01-05".parse().unwrap();
+            assert_eq!(Partition::pattern_of_day(event_type, day, Format::JsonGz), of_day);
         }
         for stray in ["", "ethan/a", "username=ethan", "username=Ethan/a", "notes.txt"] {
             assert_eq!(Partition::user_of(stray), None, "{stray}");

@@ -13,6 +13,7 @@
 //! - `manifest`: a backup's manifest, and the errors of backups;
 //! - `files`, `database`: copying a folder's files and a database durably;
 //! - `moment`: which files belong to a snapshot;
+//! - `sealed`: the sealed days of a snapshot;
 //! - `restore`: restoring a backup.
 
 mod database;
@@ -20,6 +21,7 @@ mod files;
 mod manifest;
 mod moment;
 mod restore;
+mod sealed;
 mod take;
 
 pub use manifest::{BackupError, Manifest, Size, Watch};

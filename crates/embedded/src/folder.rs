@@ -52,7 +52,7 @@ struct OtherFile(PathBuf);
 /// A folder below the data folder; the temporary folder is shared, so that files can be moved out of it.
 #[derive(Debug, Clone)]
 pub(crate) struct Folder {
-    path: PathBuf,
+    pub(crate) path: PathBuf,
     temporary: Arc<PathBuf>,
     durable: Arc<Mutex<Durable>>,
 }

@@ -8,6 +8,7 @@
 //! | `users.db` | users and their access keys: a file of its own, so that `weir user` never waits for the journal |
 //! | `raw/` | batches: `2026/11/20/13/<first>-<last>.json.gz`, named by the sequence range they hold |
 //! | `lake/` | partitions: `username=…/TYPE/year=…/month=…/day=…/hour=…/<batch>.json.gz` |
+//! | `sealed/` | sealed days as Parquet, their manifest, and notes of objects that came later |
 //! | `quarantine/` | lines and batches that could not be filed, with the reason: `<batch>.json.gz` |
 //! | `answers/` | answers computed beforehand: `NAME/<generation>`, and `NAME/current`, which says which one is published |
 //! | `functions/` | the functions that the operator added: `NAME.json` |
@@ -44,6 +45,7 @@ mod journal;
 mod latest;
 mod objects;
 mod recent_rejected;
+mod sealed;
 mod served_types;
 mod store;
 mod users;
@@ -61,6 +63,7 @@ pub use journal::{
     waiting::{NotFiled, not_filed_yet},
 };
 pub use objects::{LakeFolder, QuarantineFolder, RawFolder, batches::events_in};
+pub use sealed::{SealedFolder, SealingTurn};
 pub use served_types::{StoredType, stored_catalog};
 pub use store::StoreError;
 pub use users::UserStore;

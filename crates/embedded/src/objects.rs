@@ -3,6 +3,7 @@
 //! Writing blocks the calling thread for as long as the disk takes: run the fan-out on a thread of its own.
 
 pub(crate) mod batches;
+mod days;
 
 use std::{
     fs::File,
@@ -15,9 +16,13 @@ use futures_util::{StreamExt, stream};
 use weir_core::{
     BatchId, BatchKey, Format, Partition, Username,
     ports::{Content, Lake, LakeObjects, PortError, Quarantine, QuarantineObjects, Raw, RawObjects},
+    sealing,
 };
 
-use crate::folder::{Earlier, Folder};
+use crate::{
+    folder::{Earlier, Folder},
+    sealed::SealedFolder,
+};
 
 /// The bytes of a file read at a time.
 const PIECE: usize = 1 << 16;
@@ -26,9 +31,9 @@ const PIECE: usize = 1 << 16;
 #[derive(Debug, Clone)]
 pub struct RawFolder(Folder);
 
-/// Partitions, as files.
+/// Partitions, as files. Objects of sealed days are noted as they are put.
 #[derive(Debug, Clone)]
-pub struct LakeFolder(Folder);
+pub struct LakeFolder(Folder, SealedFolder);
 
 /// The parts of batches that could not be filed, as files.
 #[derive(Debug, Clone)]
@@ -48,8 +53,8 @@ impl RawFolder {
 }
 
 impl LakeFolder {
-    pub(crate) fn new(folder: Folder) -> Self {
-        Self(folder)
+    pub(crate) fn new(folder: Folder, sealed: SealedFolder) -> Self {
+        Self(folder, sealed)
     }
 }
 
@@ -91,8 +96,9 @@ impl Lake for LakeFolder {
         length: u64,
         content: Content,
     ) -> Result<(), PortError> {
-        put(&self.0, "writing to the lake", &partition.object(batch), length, content, Earlier::IsMended)
-            .await
+        let path = partition.object(batch);
+        let putting = put(&self.0, "writing to the lake", &path, length, content, Earlier::IsMended);
+        sealing::put(&self.1, &path, putting).await
     }
 }
 

@@ -180,7 +180,7 @@ impl Definition {
     /// Returns whether each path begins with the caller's name, which the URL leaves out: in an answer that is not public and
     /// does not have `username` in its path.
     #[must_use]
-    pub fn is_below_caller(&self) -> bool {
+    pub fn is_per_user(&self) -> bool {
         !self.public && !self.path.iter().any(|column| column.as_str() == USERNAME)
     }
 
@@ -188,7 +188,7 @@ impl Definition {
     /// begins with it.
     #[must_use]
     pub fn stored_path(&self) -> Vec<&str> {
-        let implied = self.is_below_caller().then_some(USERNAME);
+        let implied = self.is_per_user().then_some(USERNAME);
         implied.into_iter().chain(self.path.iter().map(ColumnName::as_str)).collect()
     }
 
@@ -286,14 +286,14 @@ mod tests {
             (vec!["username".to_owned(), "month".to_owned()], vec!["day".to_owned(), "button_id".to_owned()])
         );
         assert_eq!(read.every, Some(Duration::from_hours(24)));
-        assert!(read.public && read.chart == Chart::Line && !read.is_below_caller());
+        assert!(read.public && read.chart == Chart::Line && !read.is_per_user());
     }
 
     #[test]
     fn without_a_head_each_user_reads_the_rows_of_their_own() {
         let read = read("SELECT 1").unwrap();
         assert_eq!((read.title.as_str(), read.every, read.chart), ("visits", None, Chart::Table));
-        assert!(!read.public && read.is_below_caller());
+        assert!(!read.public && read.is_per_user());
         assert_eq!(read.stored_path(), [USERNAME]);
     }
 

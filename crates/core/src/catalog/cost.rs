@@ -108,12 +108,12 @@ impl Cost {
             let reason = format!("a value would be checked more than {MAX_STEPS_OF_A_VALUE} times here");
             (graph.path(node), reason)
         };
-        let whole = Loads::of(&graph, false).map_err(too_much)?;
+        let whole = Loads::of(&graph, Recursion::Followed).map_err(too_much)?;
         let edges = graph.nodes.iter().flat_map(|node| &node.in_place);
         let mut targets: Vec<usize> = edges.filter(|edge| edge.recursive).map(|edge| edge.to).collect();
         let mut remembered = None;
         if !targets.is_empty() {
-            let parts = Loads::of(&graph, true).map_err(too_much)?.over_depths;
+            let parts = Loads::of(&graph, Recursion::Cut).map_err(too_much)?.over_depths;
             targets.push(0);
             targets.sort_unstable();
             targets.dedup();
@@ -130,7 +130,7 @@ impl Cost {
     }
 
     /// Returns the most steps that a value of any depth can cost.
-    pub(super) fn of_a_value(&self) -> u64 {
+    pub(super) fn most_of_a_value(&self) -> u64 {
         let most = self.loads.iter().map(|load| load.verdict.max(load.search)).max().unwrap_or(0);
         most.min(self.remembered.unwrap_or(u64::MAX)).max(1)
     }
@@ -153,6 +153,15 @@ impl Cost {
     }
 }
 
+/// What becomes of a reference that is part of a recursion.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Recursion {
+    /// It is followed like any other.
+    Followed,
+    /// It is left out.
+    Cut,
+}
+
 /// The costs of the schemas of a file.
 struct Loads {
     /// The cost of the root, for one value at each depth of an event.
@@ -163,17 +172,19 @@ struct Loads {
 }
 
 impl Loads {
-    /// Follows all references, or, with `cut`, leaves out those that are part of a recursion. Fails with the schema that
-    /// takes more steps for a value than allowed, if it refers to the same value or is not recursive.
-    fn of(graph: &Graph<'_>, cut: bool) -> Result<Self, usize> {
+    /// Fails with the schema that takes more steps for a value than allowed, if it refers to the same value or is not
+    /// recursive.
+    fn of(graph: &Graph<'_>, recursion: Recursion) -> Result<Self, usize> {
         let recursive = graph.nodes.iter().flat_map(|node| &node.in_place).any(|edge| edge.recursive);
         let mut found = Self { of_root: Vec::new(), over_depths: vec![0; graph.nodes.len()] };
         let mut above: Vec<Load> = Vec::new();
         for depth in 0..DEPTHS {
             let mut here = vec![Load::default(); graph.nodes.len()];
             for &number in &graph.order {
-                let load = load(graph, number, depth, cut, &above, &here);
-                if load.verdict > MAX_STEPS_OF_A_VALUE && (depth == 0 || cut || !recursive) {
+                let load = load(graph, number, depth, recursion, &above, &here);
+                if load.verdict > MAX_STEPS_OF_A_VALUE
+                    && (depth == 0 || recursion == Recursion::Cut || !recursive)
+                {
                     return Err(number);
                 }
                 here[number] = load;
@@ -191,12 +202,19 @@ impl Loads {
 
 /// Returns the cost of a schema for one value at this depth below the one that it is applied to; `above` has the costs of all
 /// schemas one level less deep, and `here` those of the schemas that it applies in place.
-fn load(graph: &Graph<'_>, number: usize, depth: usize, cut: bool, above: &[Load], here: &[Load]) -> Load {
+fn load(
+    graph: &Graph<'_>,
+    number: usize,
+    depth: usize,
+    recursion: Recursion,
+    above: &[Load],
+    here: &[Load],
+) -> Load {
     let node = &graph.nodes[number];
     let mut load = if depth == 0 { own(node.schema) } else { below(node, above, depth) };
     for edge in &node.in_place {
         let mut applied = here[edge.to].applied_by(edge.keyword);
-        if cut && edge.recursive {
+        if recursion == Recursion::Cut && edge.recursive {
             let look_up = u64::from(depth == 0);
             applied = Load { verdict: look_up, search: look_up, reasons: 0, ..applied };
         }

@@ -245,7 +245,7 @@ impl Definition {
 
     /// Returns the most steps that checking one value of an event can take.
     pub(super) fn steps_of_a_value(&self) -> u64 {
-        self.cost.of_a_value()
+        self.cost.most_of_a_value()
     }
 
     fn violations(&self, event: &Value, extent: Extent) -> Vec<Violation> {

@@ -17,10 +17,13 @@ pub(super) const MANIFEST: &str = "backup.json";
 pub(super) const FORM: u32 = 1;
 
 /// The folders of files, in the order in which they are copied.
-pub(super) const PARTS: [&str; 4] = [FUNCTIONS, "quarantine", "lake", "raw"];
+pub(super) const PARTS: [&str; 5] = [FUNCTIONS, SEALED, "quarantine", "lake", "raw"];
 
 /// The folder of the functions that the operator added. Its files belong to no batch.
 pub(super) const FUNCTIONS: &str = "functions";
+
+/// The folder of sealed days. Its manifest is older than the moment of the backup.
+pub(super) const SEALED: &str = "sealed";
 
 /// Why there is no backup, or why it was not restored.
 #[derive(Debug, thiserror::Error)]
@@ -113,13 +116,16 @@ pub struct Manifest {
     /// Missing in backups of earlier versions, which have no functions.
     #[serde(default)]
     pub(super) functions: Size,
+    /// Missing in backups of earlier versions, which have no sealed days.
+    #[serde(default)]
+    pub(super) sealed: Size,
 }
 
 impl Manifest {
     /// Returns the size of all files but the databases.
     #[must_use]
     pub fn size(&self) -> Size {
-        let parts = [self.raw, self.lake, self.quarantine, self.functions];
+        let parts = [self.raw, self.lake, self.quarantine, self.functions, self.sealed];
         Size { files: parts.iter().map(|it| it.files).sum(), bytes: parts.iter().map(|it| it.bytes).sum() }
     }
 
@@ -128,6 +134,7 @@ impl Manifest {
             "raw" => &mut self.raw,
             "lake" => &mut self.lake,
             FUNCTIONS => &mut self.functions,
+            SEALED => &mut self.sealed,
             _ => &mut self.quarantine,
         }
     }

@@ -11,8 +11,9 @@ use weir_core::Clock;
 use super::{
     database::snapshot,
     files::{self, create_file, parent_of, refuse_occupied},
-    manifest::{BackupError, FORM, FUNCTIONS, MANIFEST, Manifest, PARTS, Size, Watch, at},
+    manifest::{BackupError, FORM, FUNCTIONS, MANIFEST, Manifest, PARTS, SEALED, Size, Watch, at},
     moment::{self, Moment},
+    sealed,
 };
 use crate::{
     folder::{private::create_private, sync_folder},
@@ -45,7 +46,10 @@ pub fn back_up(
         lake: Size::default(),
         quarantine: Size::default(),
         functions: Size::default(),
+        sealed: Size::default(),
     };
+    // Read before the snapshot, so that it knows the batches of all events in these generations.
+    let sealed = sealed::Kept::of(data)?;
     // Batches that are in raw before the snapshot, and that the snapshot does not know, are strays. They belong to the backup.
     let raw = data.join("raw");
     let known = moment::known(&store).map_err(store::at(&store))?;
@@ -60,9 +64,14 @@ pub fn back_up(
         snapshot(&users, &staging.path().join("users.db"))?;
     }
     for part in PARTS {
-        let wanted = |name: &str| if part == FUNCTIONS { name.ends_with(".json") } else { moment.has(name) };
+        let wanted = |name: &str| match part {
+            FUNCTIONS => name.ends_with(".json"),
+            SEALED => sealed.has(name),
+            _ => moment.has(name),
+        };
         *manifest.part(part) = files::copy(data, staging.path(), part, &wanted, watch)?;
     }
+    sealed.finish(staging.path(), &mut manifest.sealed)?;
     write_manifest(staging.path(), &manifest)?;
     sync_folder(staging.path()).map_err(at(staging.path()))?;
     // Renaming fails if the folder is no longer empty, so nothing is replaced.

@@ -6,10 +6,11 @@ use std::{collections::BTreeSet, path::Path};
 use async_trait::async_trait;
 use rusqlite::{Connection, Error, params};
 use weir_core::{
-    BatchKey, Counter, EventType, Increment, Username,
+    BatchKey, Counter, Day, EventType, Increment, Username,
     books::{Correction, TypeCounts, UnderWay},
     latest::LatestValue,
     ports::{Books, BooksAdmin, PortError},
+    sealing::SettledDay,
 };
 
 use super::stored::hour;
@@ -18,6 +19,7 @@ use crate::{
     folder::Folder,
     journal::latest,
     objects::{LakeFolder, RawFolder},
+    sealed::SealedFolder,
     store::{self, Readers, StoreError, name},
 };
 
@@ -32,8 +34,17 @@ pub fn open_books(path: &Path) -> Result<(BooksOnDisk, RawFolder, LakeFolder), S
     let database = path.join("events.db");
     store::check_format(&database)?;
     let folder = Folder::existing(path);
-    let (raw, lake) = (RawFolder::new(folder.sub("raw")), LakeFolder::new(folder.sub("lake")));
+    let (raw, lake) =
+        (RawFolder::new(folder.sub("raw")), LakeFolder::new(folder.sub("lake"), SealedFolder::of(path)));
     Ok((BooksOnDisk(Readers::new(database)), raw, lake))
+}
+
+impl BooksOnDisk {
+    /// Returns the settled counts of a day, and which of these batches are settled, both of one moment.
+    pub async fn settled_day(&self, day: Day, batches: &BTreeSet<String>) -> Result<SettledDay, PortError> {
+        let batches = batches.clone();
+        self.0.read(WHAT, move |db| settled_day(db, day, &batches)).await
+    }
 }
 
 #[async_trait]
@@ -98,6 +109,32 @@ fn counted(db: &Connection) -> rusqlite::Result<BTreeSet<(Username, EventType)>>
         counted.extend(increments.into_iter().map(|by| (by.counter.username, by.counter.event_type)));
     })?;
     Ok(counted)
+}
+
+fn settled_day(db: &Connection, day: Day, batches: &BTreeSet<String>) -> rusqlite::Result<SettledDay> {
+    let mut settled = SettledDay::default();
+    // Its key begins with user and type, so each of these is looked up by itself.
+    let mut count = db.prepare(
+        "SELECT sum(count) FROM settled_hours WHERE username = ?1 AND event_type = ?2 AND hour BETWEEN ?3 AND ?4",
+    )?;
+    let (first, last) = (day.first_hour().since_epoch(), day.last_hour().since_epoch());
+    let mut whose = db.prepare("SELECT username, event_type FROM settled_totals")?;
+    let mut whose = whose.query([])?;
+    while let Some(row) = whose.next()? {
+        let (username, event_type): (Username, EventType) = (name(row, 0)?, name(row, 1)?);
+        let events: Option<u64> = count
+            .query_row(params![username.as_str(), event_type.as_str(), first, last], |row| row.get(0))?;
+        if let Some(events) = events.filter(|events| *events > 0) {
+            settled.counts.insert((username, event_type), events);
+        }
+    }
+    let mut is_settled = db.prepare("SELECT EXISTS (SELECT 1 FROM settled_batches WHERE batch = ?1)")?;
+    for batch in batches {
+        if is_settled.query_row([batch], |row| row.get(0))? {
+            settled.batches.insert(batch.clone());
+        }
+    }
+    Ok(settled)
 }
 
 fn counts_of(db: &Connection, username: &Username, event_type: &EventType) -> rusqlite::Result<TypeCounts> {

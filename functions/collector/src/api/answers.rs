@@ -185,7 +185,7 @@ fn key(
     {
         return Err(Problem::NoSuchAnswer);
     }
-    let implied = caller.filter(|_| definition.is_below_caller()).map(Username::as_str);
+    let implied = caller.filter(|_| definition.is_per_user()).map(Username::as_str);
     let path = implied.into_iter().chain(values.iter().map(String::as_str));
     let slot = slot(definition, pairs(query)?)?;
     Ok(match slot {

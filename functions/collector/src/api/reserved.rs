@@ -58,6 +58,15 @@ mod tests {
     }
 
     #[test]
+    fn each_route_of_the_api_begins_with_a_reserved_segment() {
+        for route in &routes::FIXED {
+            let first = route.path.split('/').nth(1).unwrap_or_default();
+            // No type's route is the root.
+            assert!(first.is_empty() || RESERVED.contains(&first), "{}", route.path);
+        }
+    }
+
+    #[test]
     fn no_route_of_an_event_type_is_one_of_the_apis_own() {
         for own in ["answers", "counts", "docs", "events", "health", "map", "metrics", "rejected"] {
             for route in [format!("/{own}"), format!("/{own}/x"), format!("/{own}/x/y")] {

@@ -1,0 +1,24 @@
+//! Sealing: days that are over become Parquet, and every reader sees each filed event exactly once at every moment.
+//!
+//! - The [`Manifest`] has one watermark, `sealed_until`. Events of earlier days are read from the day's current
+//!   [`Generation`] of Parquet files, all others from JSON. It is swapped in one atomic step.
+//! - A **late** object is one that was put for a sealed day and is not in the day's generation. Whoever puts an object
+//!   for a day that is sealed, or is being sealed, notes it ([`put`]); a reader adds the noted objects that the generation
+//!   does not cover ([`Reads`]). So no reader lists years of folders.
+//! - A generation covers the objects of batches that were *settled* at one moment, so its rows can be compared with the
+//!   settled counts ([`seal`](fn@seal)). The rest of the day is late until the day is sealed again.
+//! - A replaced generation stays for a day, for queries that began before.
+//!
+//! The engine stores manifest and notes ([`SealedDays`]), and an SQL engine reads the objects and writes the rows ([`Work`]).
+//! All decisions are made here.
+
+mod manifest;
+mod protocol;
+mod reads;
+
+pub use manifest::{Generation, Manifest, NotAManifest, Replaced, SealedColumn, SealedType};
+pub use protocol::{
+    KEPT_MILLIS, RowsByType, SealError, Sealed, SealedDays, Sealing, SettledDay, ToWrite, Work, Written,
+    expire_json, put, rewrite, seal, tidy,
+};
+pub use reads::{Reads, day_of};

@@ -1,0 +1,136 @@
+//! The manifest of sealed days.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Day, EventType, Timestamp};
+
+/// The form of the manifest that this version reads and writes.
+const FORM: u32 = 1;
+
+/// Which days are sealed, and in which files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// The form of this text.
+    weir_sealed: u32,
+    /// The watermark: earlier days are read from Parquet.
+    pub sealed_until: Day,
+    /// The current generation of each sealed day that has events.
+    pub days: BTreeMap<Day, Generation>,
+    /// Replaced generations that queries may still read.
+    pub replaced: Vec<Replaced>,
+}
+
+/// The Parquet files of a day.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Generation {
+    /// Its number, which rises with each sealing of the day.
+    pub number: u64,
+    /// When it was made.
+    pub sealed_at: Timestamp,
+    /// How many objects of JSON its rows come from.
+    pub objects: u64,
+    /// Whether JSON of the day was removed, or is being removed.
+    pub json_expired: bool,
+    /// Whether objects that it covers may still be there as JSON.
+    pub json_left: bool,
+    /// Its files, by event type.
+    pub types: BTreeMap<EventType, SealedType>,
+}
+
+/// The events of one type and day. Files are named by their paths below the folder of sealed days.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SealedType {
+    /// The column that has an event's whole stored line.
+    pub line: String,
+    /// The type's columns, as the catalog had them when the day was sealed.
+    pub columns: Vec<SealedColumn>,
+    /// The files of the events, without repeats.
+    pub files: Vec<String>,
+    /// The files of the repeats, which only audits read.
+    pub repeat_files: Vec<String>,
+    /// How many events there are without repeats.
+    pub rows: u64,
+    /// How many repeats there are.
+    pub repeats: u64,
+    /// The size of all files.
+    pub bytes: u64,
+}
+
+/// A column of a sealed type.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SealedColumn {
+    /// Its name.
+    pub name: String,
+    /// Its expression over the stored line, which tells whether it is still the catalog's.
+    pub expression: String,
+}
+
+/// A generation that another one replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replaced {
+    /// Its day.
+    pub day: Day,
+    /// Its number.
+    pub generation: u64,
+    /// When it was replaced.
+    pub at: Timestamp,
+}
+
+/// Why a text is not a manifest that this version can use.
+#[derive(Debug, thiserror::Error)]
+pub enum NotAManifest {
+    /// The text is damaged.
+    #[error("the manifest of sealed days cannot be read: {0}")]
+    Damaged(#[from] serde_json::Error),
+    /// A later version wrote it.
+    #[error(
+        "the manifest of sealed days was written by a later version of weir (form {0}, this one knows {FORM})"
+    )]
+    TooNew(u64),
+}
+
+impl Default for Manifest {
+    /// Nothing is sealed.
+    fn default() -> Self {
+        Self { weir_sealed: FORM, sealed_until: Day::FIRST, days: BTreeMap::new(), replaced: Vec::new() }
+    }
+}
+
+impl Manifest {
+    /// Reads the text of a manifest.
+    pub fn read(text: &[u8]) -> Result<Self, NotAManifest> {
+        let form = serde_json::from_slice::<serde_json::Value>(text)?["weir_sealed"].as_u64().unwrap_or(0);
+        if form > u64::from(FORM) {
+            return Err(NotAManifest::TooNew(form));
+        }
+        Ok(serde_json::from_slice(text)?)
+    }
+
+    /// Returns its text.
+    #[must_use]
+    pub fn text(&self) -> Vec<u8> {
+        serde_json::to_vec_pretty(self).expect("plain data with texts as keys serialises")
+    }
+
+    /// Returns whether a generation is the current one of its day, or was replaced and is still kept.
+    #[must_use]
+    pub fn keeps(&self, day: Day, generation: u64) -> bool {
+        self.days.get(&day).is_some_and(|current| current.number == generation)
+            || self.replaced.iter().any(|old| old.day == day && old.generation == generation)
+    }
+
+    /// Returns the number of a day's next generation.
+    pub(super) fn next(&self, day: Day) -> u64 {
+        let replaced = self.replaced.iter().filter(|old| old.day == day).map(|old| old.generation);
+        self.days.get(&day).map(|current| current.number).into_iter().chain(replaced).max().unwrap_or(0) + 1
+    }
+
+    /// Makes a generation the current one of its day.
+    pub(super) fn set(&mut self, day: Day, generation: Generation, now: Timestamp) {
+        if let Some(before) = self.days.insert(day, generation) {
+            self.replaced.push(Replaced { day, generation: before.number, at: now });
+        }
+    }
+}

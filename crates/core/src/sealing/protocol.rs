@@ -1,0 +1,407 @@
+//! The steps of putting objects and of sealing days, over the ports that an engine implements.
+//!
+//! A process may die between any two calls of a port: what it did until then changes nothing that is read, and the next
+//! sealing begins again. One sealing runs at a time; objects are put meanwhile.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use async_trait::async_trait;
+
+use super::{Generation, Manifest, Reads, SealedType, day_of};
+use crate::{Clock, Day, EventType, LakeObject, Timestamp, Username, ports::PortError};
+
+/// How long a replaced generation stays, for queries that began before.
+pub const KEPT_MILLIS: u64 = 24 * 3_600_000;
+
+/// How often the list of settled batches is read again if batches are settled meanwhile.
+const TRIES: u32 = 20;
+
+/// A day's events, by user and type.
+pub type RowsByType = BTreeMap<(Username, EventType), u64>;
+
+/// Manifest, notes and lists of sealed days. All writes are durable when they return, and each takes effect as a whole or not at
+/// all.
+#[async_trait]
+pub trait SealedDays: Send + Sync {
+    /// Returns the manifest; the default one if nothing was sealed yet.
+    async fn manifest(&self) -> Result<Manifest, PortError>;
+    /// Swaps the manifest.
+    async fn swap(&self, manifest: &Manifest) -> Result<(), PortError>;
+    /// Returns the day before which objects are noted when they are put. It is read for every object.
+    async fn noted_until(&self) -> Result<Day, PortError>;
+    /// Sets that day.
+    async fn announce(&self, noted_until: Day) -> Result<(), PortError>;
+    /// Notes an object that is or will be put for a day.
+    async fn note(&self, day: Day, object: &str) -> Result<(), PortError>;
+    /// Returns all noted objects.
+    async fn notes(&self) -> Result<BTreeMap<Day, BTreeSet<String>>, PortError>;
+    /// Removes notes.
+    async fn remove_notes(&self, day: Day, objects: &BTreeSet<String>) -> Result<(), PortError>;
+    /// Returns the paths of the objects that a generation covers.
+    async fn covered(&self, day: Day, generation: u64) -> Result<BTreeSet<String>, PortError>;
+    /// Removes a generation's files; it may be gone, or half there.
+    async fn remove_generation(&self, day: Day, generation: u64) -> Result<(), PortError>;
+    /// Returns every generation of which there are files.
+    async fn generations(&self) -> Result<BTreeSet<(Day, u64)>, PortError>;
+}
+
+/// The settled counts of a day at one moment, and which batches were settled then.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SettledDay {
+    /// Each user's settled events of each type.
+    pub counts: RowsByType,
+    /// Those of the batches asked for that were settled.
+    pub batches: BTreeSet<String>,
+}
+
+/// What a generation is made of.
+#[derive(Debug, Clone)]
+pub struct ToWrite<'a> {
+    /// The day.
+    pub day: Day,
+    /// The number of the new generation.
+    pub number: u64,
+    /// The generation before, whose rows are taken over.
+    pub before: Option<&'a Generation>,
+    /// The objects whose lines are added.
+    pub added: &'a BTreeSet<String>,
+    /// All objects that the new generation covers, which are listed beside its files.
+    pub covered: &'a BTreeSet<String>,
+    /// Rows to leave out: conditions on a type's columns in SQL.
+    pub without: Option<&'a BTreeMap<EventType, String>>,
+}
+
+/// What was written.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Written {
+    /// The files, by type.
+    pub types: BTreeMap<EventType, SealedType>,
+    /// The events that were read: rows and repeats. Those left out by a condition are not among them.
+    pub read: RowsByType,
+}
+
+/// Reads the objects of a day, and writes the rows of a generation.
+#[async_trait]
+pub trait Work: Send + Sync {
+    /// Returns the days before `until` that have objects.
+    async fn days(&self, until: Day) -> Result<BTreeSet<Day>, PortError>;
+    /// Returns the paths of a day's objects.
+    async fn objects(&self, day: Day) -> Result<BTreeSet<String>, PortError>;
+    /// Returns the settled counts of a day, and which of these batches are settled, both of one moment.
+    async fn settled(&self, day: Day, batches: &BTreeSet<String>) -> Result<SettledDay, PortError>;
+    /// Writes a generation. Its files are durable when this returns.
+    async fn write(&self, to_write: ToWrite<'_>) -> Result<Written, PortError>;
+    /// Removes objects, which may be gone.
+    async fn remove(&self, objects: &BTreeSet<String>) -> Result<(), PortError>;
+}
+
+/// Why a day was not sealed. Nothing that is read has changed.
+#[derive(Debug, thiserror::Error)]
+pub enum SealError {
+    /// The engine failed.
+    #[error(transparent)]
+    Port(#[from] PortError),
+    /// The day's objects do not have the events that were settled.
+    #[error(
+        "{day} is not sealed: the lake has {found} of {username}'s {event_type}, and {settled} were settled. `weir audit` \
+         tells what is missing"
+    )]
+    Differs {
+        /// The day.
+        day: Day,
+        /// Whose events differ.
+        username: Username,
+        /// Their type.
+        event_type: EventType,
+        /// How many are in the lake.
+        found: u64,
+        /// How many were settled.
+        settled: u64,
+    },
+    /// The files that were written do not have the rows that were read.
+    #[error(
+        "{day} is not sealed: {rows} rows and {repeats} repeats were written of {read} events that were read"
+    )]
+    Incomplete {
+        /// The day.
+        day: Day,
+        /// The rows in the files.
+        rows: u64,
+        /// The repeats in the files.
+        repeats: u64,
+        /// The events that were read.
+        read: u64,
+    },
+    /// Batches were settled faster than they could be listed.
+    #[error("{0} is not sealed: it gets events all the time. Try again later")]
+    Busy(Day),
+}
+
+/// A day that was sealed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sealed {
+    /// The day.
+    pub day: Day,
+    /// The number of its generation.
+    pub generation: u64,
+    /// How many events it has without repeats.
+    pub rows: u64,
+    /// How many repeats were left out.
+    pub repeats: u64,
+    /// How many objects were added.
+    pub objects: u64,
+    /// The size of its files.
+    pub bytes: u64,
+}
+
+/// Puts an object into the lake, and notes it if its day is sealed, or is being sealed.
+///
+/// The day is looked at before, so that a note comes before its object; and after, because a sealing may have begun in between
+/// whose list does not have the object.
+pub async fn put(
+    days: &dyn SealedDays,
+    path: &str,
+    put: impl Future<Output = Result<(), PortError>> + Send,
+) -> Result<(), PortError> {
+    let Some(day) = day_of(path) else { return put.await };
+    let is_noted = day < days.noted_until().await?;
+    if is_noted {
+        days.note(day, path).await?;
+    }
+    put.await?;
+    if !is_noted && day < days.noted_until().await? {
+        days.note(day, path).await?;
+    }
+    Ok(())
+}
+
+/// A sealing.
+pub struct Sealing<'a> {
+    /// Manifest and notes.
+    pub days: &'a dyn SealedDays,
+    /// The objects and the SQL engine.
+    pub work: &'a dyn Work,
+    /// The clock.
+    pub clock: &'a dyn Clock,
+    /// Whether a day is sealed although its objects do not have the events that were settled.
+    pub accept_differences: bool,
+}
+
+/// Seals all days before `until` that are not sealed yet, and seals days with late objects again. Calls `done` for each. Goes on
+/// with other days if a sealed one cannot be sealed again; returns the first such error at the end.
+pub async fn seal(
+    sealing: &Sealing<'_>,
+    until: Day,
+    done: &mut (dyn FnMut(Sealed) + Send),
+) -> Result<(), SealError> {
+    let Sealing { days, work, .. } = *sealing;
+    // From here on, what is put for these days is noted.
+    if days.noted_until().await? < until {
+        days.announce(until).await?;
+    }
+    let watermark = days.manifest().await?.sealed_until;
+    for day in work.days(until).await?.into_iter().filter(|day| *day >= watermark) {
+        if let Some(sealed) = sealing.day(day, None).await? {
+            done(sealed);
+        }
+    }
+    let mut manifest = days.manifest().await?;
+    if manifest.sealed_until < until {
+        manifest.sealed_until = until;
+        days.swap(&manifest).await?;
+    }
+    let late: BTreeSet<Day> = Reads::now(days).await?.late.iter().filter_map(|path| day_of(path)).collect();
+    let mut failed = None;
+    for day in late {
+        match sealing.day(day, None).await {
+            Ok(sealed) => sealed.into_iter().for_each(&mut *done),
+            Err(error) => failed = failed.or(Some(error)),
+        }
+    }
+    failed.map_or(Ok(()), Err)
+}
+
+/// Makes a new generation of a sealed day without the rows, and repeats, for which its type's condition holds: SQL over the columns
+/// that the type has now. Other types stay as they are. Nothing is done for a day that has no generation.
+pub async fn rewrite(
+    sealing: &Sealing<'_>,
+    day: Day,
+    without: &BTreeMap<EventType, String>,
+) -> Result<Option<Sealed>, SealError> {
+    let manifest = sealing.days.manifest().await?;
+    if !manifest.days.contains_key(&day) {
+        return Ok(None);
+    }
+    sealing.day(day, Some(without)).await
+}
+
+impl Sealing<'_> {
+    /// Makes a generation of a day and makes it the current one; `None` if there is nothing new in it.
+    async fn day(
+        &self,
+        day: Day,
+        without: Option<&BTreeMap<EventType, String>>,
+    ) -> Result<Option<Sealed>, SealError> {
+        let (inside, settled) = self.settled(day).await?;
+        let mut manifest = self.days.manifest().await?;
+        let before = manifest.days.get(&day);
+        let known = match before {
+            Some(before) => self.days.covered(day, before.number).await?,
+            None => BTreeSet::new(),
+        };
+        let added: BTreeSet<String> = match without {
+            // A rewrite takes nothing in, so that the counts stay comparable.
+            Some(_) => BTreeSet::new(),
+            None => inside.difference(&known).cloned().collect(),
+        };
+        let mut sealed = None;
+        if !added.is_empty() || without.is_some() {
+            let covered: BTreeSet<String> = known.union(&added).cloned().collect();
+            let number = manifest.next(day);
+            let to_write = ToWrite { day, number, before, added: &added, covered: &covered, without };
+            let Written { types, read } = self.work.write(to_write).await?;
+            self.check(day, &types, &read, without.is_none().then_some(&settled.counts))?;
+            let sum = |of: fn(&SealedType) -> u64| types.values().map(of).sum();
+            sealed = Some(Sealed {
+                day,
+                generation: number,
+                rows: sum(|it| it.rows),
+                repeats: sum(|it| it.repeats),
+                objects: added.len() as u64,
+                bytes: sum(|it| it.bytes),
+            });
+            let json_expired = before.is_some_and(|before| before.json_expired);
+            let json_left = !added.is_empty() || before.is_some_and(|before| before.json_left);
+            let (objects, now) = (covered.len() as u64, self.clock.now());
+            let generation = Generation { number, sealed_at: now, objects, json_expired, json_left, types };
+            self.note_rest(day, &covered).await?;
+            manifest.set(day, generation, now);
+        } else {
+            self.note_rest(day, &known).await?;
+        }
+        let watermark = manifest.sealed_until.max(day.next());
+        if sealed.is_some() || watermark > manifest.sealed_until {
+            manifest.sealed_until = watermark;
+            self.days.swap(&manifest).await?;
+        }
+        Ok(sealed)
+    }
+
+    /// Returns a day's objects of settled batches, and what was settled at that moment.
+    async fn settled(&self, day: Day) -> Result<(BTreeSet<String>, SettledDay), SealError> {
+        let mut listed = self.work.objects(day).await?;
+        for _ in 0..TRIES {
+            let asked = batches(&listed);
+            let settled = self.work.settled(day, &asked).await?;
+            // A batch is settled after its last object is put, so this list has all objects of settled batches.
+            listed = self.work.objects(day).await?;
+            if batches(&listed).is_subset(&asked) {
+                let inside = |path: &&String| {
+                    LakeObject::at(path).is_some_and(|object| settled.batches.contains(object.batch))
+                };
+                return Ok((listed.iter().filter(inside).cloned().collect(), settled));
+            }
+        }
+        Err(SealError::Busy(day))
+    }
+
+    /// Compares what was read with what was settled, and what was written with what was read.
+    fn check(
+        &self,
+        day: Day,
+        types: &BTreeMap<EventType, SealedType>,
+        read: &RowsByType,
+        settled: Option<&RowsByType>,
+    ) -> Result<(), SealError> {
+        for (event_type, sealed) in types {
+            let (rows, repeats) = (sealed.rows, sealed.repeats);
+            let of_type = read.iter().filter(|((_, its), _)| its == event_type).map(|(_, count)| *count);
+            let read = of_type.sum();
+            if rows + repeats != read {
+                return Err(SealError::Incomplete { day, rows, repeats, read });
+            }
+        }
+        let Some(settled) = settled.filter(|_| !self.accept_differences) else { return Ok(()) };
+        for whose in read.keys().chain(settled.keys()) {
+            let of = |rows: &RowsByType| rows.get(whose).copied().unwrap_or_default();
+            let (found, settled) = (of(read), of(settled));
+            if found != settled {
+                let (username, event_type) = whose.clone();
+                return Err(SealError::Differs { day, username, event_type, found, settled });
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes the objects of a day that the generation does not cover: they may have been put before the day was announced.
+    async fn note_rest(&self, day: Day, covered: &BTreeSet<String>) -> Result<(), SealError> {
+        let noted = self.days.notes().await?.remove(&day).unwrap_or_default();
+        for object in self.work.objects(day).await? {
+            if !covered.contains(&object) && !noted.contains(&object) {
+                self.days.note(day, &object).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Returns the batches of objects.
+fn batches(objects: &BTreeSet<String>) -> BTreeSet<String> {
+    objects.iter().filter_map(|path| Some(LakeObject::at(path)?.batch.to_owned())).collect()
+}
+
+/// Removes what is no longer read: generations that were replaced more than a day ago, notes of objects that were taken over
+/// as long ago, and what a sealing left that died.
+pub async fn tidy(days: &dyn SealedDays, now: Timestamp) -> Result<(), PortError> {
+    let mut manifest = days.manifest().await?;
+    let is_old = |at: Timestamp| at.plus_millis(KEPT_MILLIS) <= now;
+    let count = manifest.replaced.len();
+    let old: Vec<_> = manifest.replaced.iter().copied().filter(|old| is_old(old.at)).collect();
+    for old in &old {
+        days.remove_generation(old.day, old.generation).await?;
+    }
+    manifest.replaced.retain(|it| !old.contains(it));
+    if manifest.replaced.len() < count {
+        days.swap(&manifest).await?;
+    }
+    for (day, number) in days.generations().await? {
+        if !manifest.keeps(day, number) {
+            days.remove_generation(day, number).await?;
+        }
+    }
+    for (day, noted) in days.notes().await? {
+        if let Some(current) = manifest.days.get(&day).filter(|current| is_old(current.sealed_at)) {
+            let covered = days.covered(day, current.number).await?;
+            let done: BTreeSet<String> = noted.intersection(&covered).cloned().collect();
+            if !done.is_empty() {
+                days.remove_notes(day, &done).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Removes the JSON of days before `before` that was sealed more than a day ago; returns how many days.
+pub async fn expire_json(sealing: &Sealing<'_>, before: Day) -> Result<u64, PortError> {
+    let Sealing { days, work, clock, .. } = *sealing;
+    let mut manifest = days.manifest().await?;
+    let is_due = |generation: &Generation| {
+        generation.json_left && generation.sealed_at.plus_millis(KEPT_MILLIS) <= clock.now()
+    };
+    let due: Vec<Day> =
+        manifest.days.range(..before).filter(|(_, it)| is_due(it)).map(|(day, _)| *day).collect();
+    for day in &due {
+        let Some(number) = manifest.days.get(day).map(|generation| generation.number) else { continue };
+        // Said first, so that no reader takes what is left for all of the day.
+        if let Some(generation) = manifest.days.get_mut(day).filter(|it| !it.json_expired) {
+            generation.json_expired = true;
+            days.swap(&manifest).await?;
+        }
+        work.remove(&days.covered(*day, number).await?).await?;
+        if let Some(generation) = manifest.days.get_mut(day) {
+            generation.json_left = false;
+        }
+        days.swap(&manifest).await?;
+    }
+    Ok(due.len() as u64)
+}

@@ -1,0 +1,134 @@
+//! The files of JSON that a query reads: patterns of those of days that are not sealed, and late ones by their paths.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::{self, DirEntry},
+    io::{self, ErrorKind},
+    path::Path,
+};
+
+use weir_core::{Day, EventType, Format, Hour, Partition, sealing::Reads};
+
+/// Returns the files of each type of which there are any.
+pub(super) fn of_types(lake: &Path, reads: &Reads) -> io::Result<BTreeMap<String, Vec<String>>> {
+    let mut files = BTreeMap::new();
+    if reads.manifest.sealed_until == Day::FIRST {
+        for name in types_with_files(lake)? {
+            let pattern = Partition::pattern(&name, Format::JsonGz);
+            files.insert(name, vec![pattern]);
+        }
+        return Ok(files);
+    }
+    for (name, days) in days_with_files(lake, reads.manifest.sealed_until)? {
+        let patterns = days.into_iter().map(|day| Partition::pattern_of_day(&name, day, Format::JsonGz));
+        files.insert(name.clone(), patterns.collect());
+    }
+    // One that was noted may not be there yet, or never come.
+    for path in reads.late.iter().filter(|path| lake.join(path).is_file()) {
+        if let Some(event_type) = Partition::type_of(path) {
+            files.entry(event_type.to_string()).or_default().push(path.clone());
+        }
+    }
+    Ok(files)
+}
+
+/// Returns the files of all types, of which there are some.
+pub(super) fn of_all(of_types: &BTreeMap<String, Vec<String>>, reads: &Reads) -> Vec<String> {
+    if reads.manifest.sealed_until == Day::FIRST {
+        return vec![Partition::pattern("*", Format::JsonGz)];
+    }
+    of_types.values().flatten().cloned().collect()
+}
+
+/// Returns the days from `first` on of which any user has a file of a type.
+fn days_with_files(lake: &Path, first: Day) -> io::Result<BTreeMap<String, BTreeSet<Day>>> {
+    let mut found: BTreeMap<String, BTreeSet<Day>> = BTreeMap::new();
+    let [in_year, in_month, in_day, in_hour] = Partition::HOUR_FOLDERS;
+    let [first_year, first_month, ..] = first.first_hour().parts();
+    each_type(lake, &mut |name, folder| {
+        for (year, folder) in numbered(folder, in_year)?.into_iter().filter(|(year, _)| *year >= first_year) {
+            for (month, folder) in numbered(&folder, in_month)? {
+                if (year, month) < (first_year, first_month) {
+                    continue;
+                }
+                for (day, folder) in numbered(&folder, in_day)? {
+                    let (month, day) = (month.try_into().ok(), day.try_into().ok());
+                    let hour = month.zip(day).and_then(|(month, day)| Hour::of_date(year, month, day, 0));
+                    let Some(day) = hour.map(Day::of).filter(|day| *day >= first) else { continue };
+                    let is_known = found.get(name).is_some_and(|days| days.contains(&day));
+                    if !is_known && has_a_file(&folder, &[in_hour])? {
+                        found.entry(name.to_owned()).or_default().insert(day);
+                    }
+                }
+            }
+        }
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// Returns the types of which any user has a file. A folder alone does not count: it may have been emptied.
+fn types_with_files(lake: &Path) -> io::Result<BTreeSet<String>> {
+    let mut found = BTreeSet::new();
+    each_type(lake, &mut |name, folder| {
+        if !found.contains(name) && has_a_file(folder, &Partition::HOUR_FOLDERS)? {
+            found.insert(name.to_owned());
+        }
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// Calls `take` with the name and the folder of each user's types.
+fn each_type(lake: &Path, take: &mut dyn FnMut(&str, &Path) -> io::Result<()>) -> io::Result<()> {
+    for user in entries(lake)?.iter().filter(|user| has_prefix(user, Partition::PREFIX)) {
+        for folder in entries(&user.path())? {
+            // Weir creates no other folder there; a stray one by another hand is skipped.
+            let name = folder.file_name().into_string().ok();
+            if let Some(name) = name.filter(|name| name.parse::<EventType>().is_ok()) {
+                take(&name, &folder.path())?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Returns whether there is an event file so many folders below.
+fn has_a_file(folder: &Path, below: &[&str]) -> io::Result<bool> {
+    let entries = entries(folder)?;
+    let Some((prefix, below)) = below.split_first() else {
+        return Ok(entries.iter().any(|file| Format::of_file(&file.file_name().to_string_lossy()).is_some()));
+    };
+    for entry in entries.iter().filter(|entry| has_prefix(entry, prefix)) {
+        if has_a_file(&entry.path(), below)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Lists the folders that are named by this text and a number.
+fn numbered(folder: &Path, text: &str) -> io::Result<Vec<(u16, std::path::PathBuf)>> {
+    let found = entries(folder)?;
+    let found = found.iter().filter_map(|entry| {
+        let number = entry.file_name().to_str()?.strip_prefix(text)?.parse().ok()?;
+        Some((number, entry.path()))
+    });
+    Ok(found.collect())
+}
+
+fn has_prefix(entry: &DirEntry, prefix: &str) -> bool {
+    entry.file_name().to_string_lossy().starts_with(prefix)
+}
+
+/// Lists a folder; empty if it is gone, or is a file. An unreadable folder is an error: its events would be missing
+/// silently.
+fn entries(folder: &Path) -> io::Result<Vec<DirEntry>> {
+    match fs::read_dir(folder).and_then(Iterator::collect) {
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            Ok(Vec::new())
+        }
+        Err(error) => Err(io::Error::new(error.kind(), format!("{}: {error}", folder.display()))),
+        entries => entries,
+    }
+}

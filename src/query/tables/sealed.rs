@@ -1,0 +1,113 @@
+//! The Parquet of sealed days in a query: its files in groups with the same columns.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, ErrorKind},
+    path::{Component, Path},
+};
+
+use weir_core::{
+    EventType,
+    sealing::{Manifest, SealedColumn},
+};
+
+use super::{
+    columns::{Column, Table, names, structure},
+    list, literal, quoted,
+};
+
+/// Files of one type with the same columns.
+pub(super) struct Group<'a> {
+    line: &'a str,
+    columns: &'a [SealedColumn],
+    files: Vec<&'a str>,
+}
+
+/// Returns the files of each type that has any.
+pub(super) fn groups(manifest: &Manifest) -> BTreeMap<EventType, Vec<Group<'_>>> {
+    let mut found: BTreeMap<EventType, Vec<Group<'_>>> = BTreeMap::new();
+    for generation in manifest.days.values() {
+        for (event_type, sealed) in generation.types.iter().filter(|(_, sealed)| sealed.rows > 0) {
+            let groups = found.entry(event_type.clone()).or_default();
+            let files = sealed.files.iter().map(String::as_str);
+            let same = |group: &&mut Group<'_>| group.line == sealed.line && group.columns == sealed.columns;
+            match groups.iter_mut().find(same) {
+                Some(group) => group.files.extend(files),
+                None => groups.push(Group {
+                    line: &sealed.line,
+                    columns: &sealed.columns,
+                    files: files.collect(),
+                }),
+            }
+        }
+    }
+    found
+}
+
+impl Group<'_> {
+    /// Returns the SELECT of a table. A column that the files have otherwise, or not at all, is taken out of the stored line.
+    pub(super) fn select(&self, table: &Table, sealed: &str) -> String {
+        if !table.has_fields {
+            return format!(
+                "SELECT {}, {} FROM (SELECT CAST({} AS JSON) AS json, {} FROM {})",
+                table.shown(),
+                names(),
+                quoted(self.line),
+                names(),
+                self.from(sealed)
+            );
+        }
+        let has = |column: &Column| {
+            self.columns.iter().any(|own| own.name == column.name && own.expression == column.expression())
+        };
+        let read = table.columns.iter().map(|column| {
+            if has(column) {
+                return quoted(&column.name);
+            }
+            let line = format!("json_transform({}, {})", quoted(self.line), structure([column]));
+            format!("struct_extract({line}, {}) AS {}", literal(&column.name), quoted(&column.name))
+        });
+        let read: Vec<String> = read.collect();
+        let shown = table.columns.iter();
+        let shown =
+            shown.map(|column| if has(column) { quoted(&column.name) } else { column.shown_as.clone() });
+        format!(
+            "SELECT {}, {} FROM (SELECT {}, {} FROM {})",
+            shown.collect::<Vec<_>>().join(", "),
+            names(),
+            read.join(", "),
+            names(),
+            self.from(sealed)
+        )
+    }
+
+    /// Returns the SELECT of the table of all events.
+    pub(super) fn select_whole(&self, event_type: &EventType, sealed: &str) -> String {
+        format!(
+            "SELECT {} AS event_type, CAST({} AS JSON) AS event, {} FROM {}",
+            literal(event_type.as_str()),
+            quoted(self.line),
+            names(),
+            self.from(sealed)
+        )
+    }
+
+    fn from(&self, sealed: &str) -> String {
+        let files: Vec<String> = self.files.iter().map(|file| format!("{sealed}/{file}")).collect();
+        format!("read_parquet({}, hive_partitioning = false)", list(&files))
+    }
+}
+
+/// Returns the path of the folder of sealed days as it is seen from the lake's folder. The lake can be a link to another disk.
+pub(crate) fn seen_from(lake: &Path, sealed: &Path) -> io::Result<String> {
+    let (lake, sealed) = match sealed.canonicalize() {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok("../sealed".to_owned()),
+        sealed => (lake.canonicalize()?, sealed?),
+    };
+    let common = lake.components().zip(sealed.components()).take_while(|(one, other)| one == other).count();
+    let up = lake.components().skip(common).map(|_| Component::ParentDir);
+    let path: std::path::PathBuf = up.chain(sealed.components().skip(common)).collect();
+    path.into_os_string()
+        .into_string()
+        .map_err(|_| io::Error::new(ErrorKind::InvalidInput, format!("{} is not UTF-8", sealed.display())))
+}

@@ -1,0 +1,143 @@
+//! `weir seal`: days that are over become Parquet.
+//!
+//! `weir_core::sealing` decides what is sealed and in which steps; `work` reads the lake's objects and has DuckDB write the files,
+//! by the SQL of `sql`.
+
+mod sql;
+mod work;
+
+use std::{process::ExitCode, sync::Arc, thread, time::Duration};
+
+use anyhow::{Context, Result, bail};
+use bytesize::ByteSize;
+use indicatif::{ProgressBar, ProgressStyle};
+use weir_core::{
+    Clock, Day, SystemClock, Timestamp,
+    ports::PortError,
+    sealing::{self, Sealed, Sealing},
+};
+use weir_embedded::SealedFolder;
+
+use crate::{
+    answers::Running,
+    catalog,
+    cli::{EngineName, SealArgs},
+    counted::counted,
+    data,
+    query::DuckDb,
+    signals::Signals,
+};
+use work::DuckDbWork;
+
+/// How long after a day's end it is sealed by default.
+pub(crate) const AFTER: Duration = Duration::from_hours(48);
+
+/// Runs the command.
+pub(crate) async fn run(args: &SealArgs) -> Result<ExitCode> {
+    if args.place.engine != EngineName::Embedded {
+        bail!("weir seal works on one machine's data folder; on AWS days are not sealed yet");
+    }
+    let path = args.place.data.as_path();
+    let named = args.catalog.folder().map(|folder| catalog::read(Some(folder))).transpose()?;
+    data::must_have_events(path)?;
+    let catalog = catalog::with_stored(named, path)?;
+    let now = SystemClock.now();
+    let until = args.until.unwrap_or_else(|| over(now, AFTER));
+    if until > Day::of(now.hour()) {
+        bail!("only days that are over can be sealed: --until can be {} at the latest", Day::of(now.hour()));
+    }
+    let folder = SealedFolder::of(path);
+    let turn = folder.turn().with_context(|| format!("cannot use {}", folder.path().display()))?;
+    let Some(turn) = turn else { bail!("another sealing of this data folder is running") };
+    if args.gentle {
+        // Without it, sealing takes a larger share of the machine.
+        #[cfg(unix)]
+        let _ = rustix::process::nice(19);
+    }
+    let running = Arc::new(Running::default());
+    let mut signals = Signals::listen(None)?;
+    let ending = Arc::clone(&running);
+    let ended = tokio::spawn(async move {
+        let code = signals.next().await;
+        ending.stop();
+        code
+    });
+    let threads = args.gentle.then(|| thread::available_parallelism().map_or(1, |it| (it.get() / 2).max(1)));
+    let work = DuckDbWork::new(path, catalog, turn, args.settings.memory, threads, Arc::clone(&running))?;
+    let sealing = Sealing {
+        days: &folder,
+        work: &work,
+        clock: &SystemClock,
+        accept_differences: args.accept_differences,
+    };
+    let sealed = all(&sealing, until, args, now).await;
+    if running.is_stopped() {
+        eprintln!(
+            "weir: stopped; the days that were printed are sealed, and the next sealing goes on behind them"
+        );
+        return Ok(ExitCode::from(ended.await.unwrap_or(1)));
+    }
+    sealed.map(|()| ExitCode::SUCCESS)
+}
+
+/// Returns the first day that is not over for this long.
+pub(crate) fn over(now: Timestamp, after: Duration) -> Day {
+    Day::of(earlier(now, after).hour())
+}
+
+fn earlier(now: Timestamp, by: Duration) -> Timestamp {
+    let by = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
+    Timestamp::saturating(now.millis().saturating_sub(by))
+}
+
+async fn all(sealing: &Sealing<'_>, until: Day, args: &SealArgs, now: Timestamp) -> Result<()> {
+    let duckdb = DuckDb::find();
+    if !duckdb.is_there() {
+        return Err(duckdb.missing(std::io::ErrorKind::NotFound.into()));
+    }
+    sealing::tidy(sealing.days, now).await?;
+    let before = sealing.days.manifest().await?.sealed_until;
+    let left = sealing.work.days(until).await?.range(before..).count();
+    let bar = ProgressBar::new(left as u64);
+    // The template is a constant.
+    let style = ProgressStyle::with_template("{bar:20} {pos}/{len} days, {elapsed}  {wide_msg}");
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar.enable_steady_tick(Duration::from_millis(200));
+    let mut done = |sealed: Sealed| {
+        bar.inc(1);
+        bar.suspend(|| println!("{}", described(&sealed)));
+    };
+    let sealed = sealing::seal(sealing, until, &mut done).await;
+    bar.finish_and_clear();
+    sealed?;
+    let expired = expire(sealing, args, now).await?;
+    if expired > 0 {
+        println!("the JSON of {} was removed (--keep-json)", counted(expired, "day", "days"));
+    }
+    println!("all days before {} are sealed", sealing.days.manifest().await?.sealed_until);
+    Ok(())
+}
+
+async fn expire(sealing: &Sealing<'_>, args: &SealArgs, now: Timestamp) -> Result<u64, PortError> {
+    match args.settings.keep_json {
+        Some(keep) => sealing::expire_json(sealing, over(now, keep)).await,
+        None => Ok(0),
+    }
+}
+
+fn described(sealed: &Sealed) -> String {
+    let Sealed { day, generation, rows, repeats, objects, bytes } = *sealed;
+    let mut told = format!(
+        "{day}: {}, {} from {}",
+        counted(rows, "event", "events"),
+        ByteSize::b(bytes).display().si(),
+        counted(objects, "object", "objects")
+    );
+    if repeats > 0 {
+        told += &format!("; {} left out", counted(repeats, "repeat was", "repeats were"));
+    }
+    if generation > 1 {
+        told += &format!(" (generation {generation})");
+    }
+    told
+}

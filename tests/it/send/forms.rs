@@ -1,0 +1,105 @@
+//! The forms of files that `weir send` reads: other delimiters, arrays, folders, other names; and what it does without sending.
+
+use super::{BTreeMap, Files, assert_ended, clicks, count, fs, json, once, printed, said, send, stored};
+use crate::harness::{Value, Weir};
+
+#[test]
+fn tabs_semicolons_and_other_names_are_read_where_they_are_named() {
+    let (weir, files) = (Weir::start(), Files::new());
+    let kind = ["--type", "button_click"];
+    let sent = |options: &[&str]| send(&weir, &files, &[&kind[..], options].concat());
+    files.write("a.tsv", "session_id\tbutton_id\ns\t\"a,\tb\"\n");
+    assert_ended(&sent(&["a.tsv"]), 0, "a.tsv: 1 sent");
+    files.write("b.csv", "Session;Button;n\ns;\"x;y\";1\n");
+    let maps = ["--map", "Session=session_id", "--map", "Button=button_id"];
+    // The delimiter is not guessed, and what to write is said.
+    let guessed = sent(&["b.csv"]);
+    assert_eq!(guessed.status.code(), Some(1));
+    assert!(
+        said(&guessed).contains("separated by semicolons, it seems: say so with --delimiter ';'"),
+        "{}",
+        said(&guessed)
+    );
+    let mistyped = sent(&["b.csv", "--delimiter", ";", "--map", "Sesion=session_id"]);
+    assert_eq!(mistyped.status.code(), Some(1));
+    assert!(
+        said(&mistyped).contains("no column is named Sesion")
+            && said(&mistyped).contains("did you mean Session?")
+    );
+    assert_ended(&sent(&[&["b.csv", "--delimiter", ";"][..], &maps].concat()), 0, "b.csv: 1 sent");
+    files.write("c.ndjson", r#"{"Session": "s", "Button": "c", "price": 1.10}"#);
+    assert_ended(&sent(&[&["c.ndjson"][..], &maps].concat()), 0, "c.ndjson: 1 sent");
+    weir.wait_until_filed();
+    let mut lines = weir.lines("lake/username=demo/button_click");
+    lines.sort_by_key(|line| line["button_id"].to_string());
+    let buttons: Vec<&Value> = lines.iter().map(|line| &line["button_id"]).collect();
+    assert_eq!(buttons, [&json!("a,\tb"), &json!("c"), &json!("x;y")]);
+    for wrong in [&["--delimiter", "ab"][..], &["--map", "a"]] {
+        assert_eq!(sent(&[wrong, &["b.csv"]].concat()).status.code(), Some(2), "{wrong:?}");
+    }
+}
+
+#[test]
+fn arrays_and_folders_are_sent_event_by_event_and_again_count_once() {
+    let (weir, files) = (Weir::start(), Files::new());
+    let folder = files.path("export");
+    fs::create_dir(&folder).unwrap();
+    let events: Vec<String> = clicks(0..700).lines().map(str::to_owned).collect();
+    fs::write(folder.join("a.json"), format!("[\n{}\n]\n", events.join(",\n"))).unwrap();
+    fs::write(folder.join("b.ndjson"), clicks(700..701)).unwrap();
+    for no_events in ["notes.txt", "old.rejected.ndjson", "a.json.weir-sent.new"] {
+        fs::write(folder.join(no_events), "{").unwrap();
+    }
+    let sent = send(&weir, &files, &["export"]);
+    assert_eq!((sent.status.code(), said(&sent).as_str()), (Some(0), ""));
+    assert!(
+        printed(&sent).starts_with("export/a.json: 700 sent")
+            && printed(&sent).contains("\nexport/b.ndjson: 1 sent")
+    );
+    assert_ended(&send(&weir, &files, &["export/a.json"]), 0, "export/a.json: 0 sent, 700 duplicates");
+    assert_eq!(stored(&weir), once(0..701));
+    files.write("open.json", format!("[{}", events[0]));
+    let open = send(&weir, &files, &["open.json"]);
+    assert!(
+        open.status.code() == Some(1) && said(&open).contains("the array is not closed"),
+        "{}",
+        said(&open)
+    );
+}
+
+#[test]
+fn a_dry_run_prints_what_would_be_sent_and_too_many_rejected_lines_end_a_run() {
+    let (weir, files) = (Weir::start(), Files::new());
+    files.write("clicks.csv", "id,session_id,button_id\n7,s,b\n8,s\n");
+    let dry = ["clicks.csv", "--type", "button_click", "--map", "id=event_id", "--dry-run"];
+    let output = send(&weir, &files, &dry);
+    assert_eq!(output.status.code(), Some(3), "{}", said(&output));
+    let event: Value = serde_json::from_str(&printed(&output)).unwrap();
+    assert_eq!(
+        event,
+        json!({"event_type": "button_click", "event_id": "7", "session_id": "s", "button_id": "b"})
+    );
+    assert!(said(&output).contains("line 3: the row has 2 cells, and the header 3"), "{}", said(&output));
+    assert_eq!((count(&weir), files.names()), (json!(0), vec!["clicks.csv".to_owned()]));
+
+    // Different reasons, so that the beginning is no reason to stop.
+    let bad = |n: usize| {
+        format!(
+            "{{\"event_type\":\"button_click\",\"session_id\":{}}}\n",
+            if n % 2 == 0 { "1" } else { "\"s\"" }
+        )
+    };
+    files.write("bad.ndjson", (0..40).map(bad).collect::<String>() + &clicks(0..10));
+    let limited = ["bad.ndjson", "--batch", "10", "--concurrency", "1", "--max-rejected", "15"];
+    let output = send(&weir, &files, &limited);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        said(&output).contains("20 lines were rejected, more than --max-rejected 15: the rest was not sent"),
+        "{}",
+        said(&output)
+    );
+    assert_eq!(stored(&weir), BTreeMap::new());
+    let output = send(&weir, &files, &["bad.ndjson", "--max-rejected", "40"]);
+    assert_eq!(output.status.code(), Some(3), "{}", said(&output));
+    assert_eq!(stored(&weir), once(0..10));
+}

@@ -1,0 +1,202 @@
+//! What goes on at the same time: filing, sealing and reading; and the checks.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use weir_core::{
+    Clock, Day,
+    sealing::{self, Reads, SealError, Sealing, day_of},
+};
+
+use super::{
+    Task,
+    store::{Line, Store, first_day},
+};
+
+pub(super) enum Actor {
+    Filer(Filer),
+    Sealer(Sealer),
+    Reader(Reader),
+}
+
+impl Actor {
+    /// Begins, or begins again after a death.
+    pub(super) fn begin(&self) -> Task {
+        match self {
+            Self::Filer(Filer { store }) => Box::pin(file(store.clone())),
+            Self::Sealer(Sealer { store }) => Box::pin(seal(store.clone())),
+            Self::Reader(Reader { store }) => Box::pin(read(store.clone())),
+        }
+    }
+}
+
+pub(super) struct Filer {
+    store: Store,
+}
+
+pub(super) struct Sealer {
+    store: Store,
+}
+
+pub(super) struct Reader {
+    store: Store,
+}
+
+impl Filer {
+    pub(super) fn new(store: &Store) -> Self {
+        Self { store: store.clone() }
+    }
+}
+
+impl Sealer {
+    pub(super) fn new(store: &Store) -> Self {
+        Self { store: store.clone() }
+    }
+}
+
+impl Reader {
+    pub(super) fn new(store: &Store) -> Self {
+        Self { store: store.clone() }
+    }
+}
+
+/// Files a batch: a new one, or one that was not settled as its filer died. Now and then one that was settled is filed again.
+async fn file(store: Store) {
+    let batch = {
+        let state = store.state();
+        let unsettled: Vec<_> = state.unsettled.clone();
+        let settled: Vec<_> = state.settled.values().cloned().collect();
+        drop(state);
+        if !unsettled.is_empty() && store.dice.chance(600) {
+            store.dice.pick(&unsettled).clone()
+        } else if !settled.is_empty() && store.dice.chance(100) {
+            store.dice.pick(&settled).clone()
+        } else {
+            let batch = store.cut();
+            store.state().unsettled.push(batch.clone());
+            batch
+        }
+    };
+    for (path, lines) in &batch.objects {
+        sealing::put(&store, path, store.put(path, lines)).await.unwrap();
+    }
+    store.settle(&batch).await;
+}
+
+/// Seals up to a day; before it, removes what is old, and after it, JSON.
+async fn seal(store: Store) {
+    let Some(_turn) = store.turn() else { return };
+    let sealing = Sealing { days: &store, work: &store, clock: &*store.clock, accept_differences: false };
+    if store.dice.chance(300) {
+        if let Err(error) = sealing::tidy(&store, store.clock.now()).await {
+            return store.broke("sealing goes on", error.to_string());
+        }
+    }
+    let mut until = first_day();
+    for _ in 0..store.dice.range(0..4) {
+        until = until.next();
+    }
+    match sealing::seal(&sealing, until, &mut |_| ()).await {
+        Ok(()) | Err(SealError::Busy(_)) => {}
+        Err(error) => store.broke("sealing goes on", error.to_string()),
+    }
+    if store.dice.chance(200) {
+        sealing::expire_json(&sealing, until).await.unwrap();
+    }
+}
+
+/// Reads all events as a query does: first what is to be read, then the files, one after the other.
+async fn read(store: Store) {
+    let ids = |lines: &mut dyn Iterator<Item = &Line>| lines.map(|line| line.id).collect::<BTreeSet<_>>();
+    let settled = {
+        let state = store.state();
+        ids(&mut state.settled.values().flat_map(|batch| batch.objects.values().flatten()))
+    };
+    let began = store.clock.now();
+    let reads = match Reads::now(&store).await {
+        Ok(reads) => reads,
+        Err(_) if began.plus_millis(sealing::KEPT_MILLIS) < store.clock.now() => return,
+        Err(error) => return store.broke("a reader finds its files", error.to_string()),
+    };
+    let mut seen: Vec<Line> = Vec::new();
+    for (day, generation) in &reads.manifest.days {
+        store.step().await;
+        let rows = store.state().generations.get(&(*day, generation.number)).cloned();
+        match rows {
+            Some(rows) => seen.extend(rows.events),
+            // Whoever reads for a day may come too late.
+            None if began.plus_millis(sealing::KEPT_MILLIS) < store.clock.now() => return,
+            None => store.broke("a reader finds its files", format!("{day}, {}", generation.number)),
+        }
+    }
+    // DuckDB lists the patterns of all days at one moment, or one after the other.
+    let paths: Vec<String> = store.state().lake.keys().cloned().collect();
+    for path in paths.iter().filter(|path| reads.as_json(path)) {
+        store.step().await;
+        let lines = store.state().lake.get(path).cloned();
+        match lines {
+            Some(lines) => seen.extend(lines),
+            None if began.plus_millis(sealing::KEPT_MILLIS) < store.clock.now() => return,
+            None => store.broke("a reader finds its files", path.clone()),
+        }
+    }
+    if began.plus_millis(sealing::KEPT_MILLIS) < store.clock.now() {
+        return;
+    }
+    check_seen(&store, &reads, &seen, &settled);
+}
+
+fn check_seen(store: &Store, reads: &Reads, seen: &[Line], settled: &BTreeSet<u64>) {
+    let mut numbers: BTreeMap<u64, u32> = BTreeMap::new();
+    for line in seen {
+        *numbers.entry(line.number).or_default() += 1;
+    }
+    for (number, times) in numbers.into_iter().filter(|(_, times)| *times > 1) {
+        store.broke("no event is seen twice", format!("line {number} {times} times"));
+    }
+    let found: BTreeSet<u64> = seen.iter().map(|line| line.id).collect();
+    if let Some(missing) = settled.difference(&found).next() {
+        let details = format!("event {missing}, sealed until {}", reads.manifest.sealed_until);
+        store.broke("each event is seen", details);
+    }
+}
+
+/// Files and seals all there is, and checks what is sealed then.
+pub(super) async fn check_end(store: Store) {
+    loop {
+        let Some(batch) = store.state().unsettled.first().cloned() else { break };
+        for (path, lines) in &batch.objects {
+            sealing::put(&store, path, store.put(path, lines)).await.unwrap();
+        }
+        store.settle(&batch).await;
+    }
+    let sealing = Sealing { days: &store, work: &store, clock: &*store.clock, accept_differences: false };
+    let until = first_day().next().next().next().next();
+    for _ in 0..2 {
+        if let Err(error) = sealing::seal(&sealing, until, &mut |_| ()).await {
+            store.broke("sealing goes on", error.to_string());
+        }
+    }
+    let Ok(reads) = Reads::now(&store).await else {
+        return store.broke("a reader finds its files", "at the end".to_owned());
+    };
+    if !reads.late.is_empty() || reads.manifest.sealed_until != until {
+        store.broke("sealing goes on", format!("late: {:?}", reads.late));
+    }
+    let mut per_day: BTreeMap<Day, (BTreeSet<u64>, usize)> = BTreeMap::new();
+    for (path, lines) in store.state().settled.values().flat_map(|batch| &batch.objects) {
+        let (ids, count) = per_day.entry(day_of(path).unwrap()).or_default();
+        ids.extend(lines.iter().map(|line| line.id));
+        *count += lines.len();
+    }
+    for (day, (ids, count)) in per_day {
+        let number = reads.manifest.days.get(&day).map_or(0, |generation| generation.number);
+        let rows = store.state().generations.get(&(day, number)).cloned().unwrap_or_default();
+        let found: BTreeSet<u64> = rows.events.iter().map(|line| line.id).collect();
+        if found.len() < rows.events.len() {
+            store.broke("sealed days have no repeats", day.to_string());
+        }
+        if found != ids || rows.events.len() + rows.repeats.len() != count {
+            store.broke("each event is seen", format!("{day} at the end"));
+        }
+    }
+}
