@@ -107,6 +107,9 @@ fn report(args: &ForgetArgs, amounts: &Amounts) {
     println!("forgotten: {} of {}{types}", counted(events, "event", "events"), args.user);
     let rewritten = |number, one, many| format!("{} rewritten or removed", counted(number, one, many));
     println!("  lake        {}", rewritten(amounts.lake, "object", "objects"));
+    if amounts.sealed > 0 {
+        println!("  sealed      all days removed; the next sealing makes them again from the lake");
+    }
     println!("  raw         {}", rewritten(amounts.raw, "batch", "batches"));
     println!("  quarantine  {}", rewritten(amounts.quarantine, "object", "objects"));
     println!(

@@ -2,13 +2,14 @@
 
 use std::{collections::BTreeSet, fs, ops::ControlFlow, path::Path};
 
-use weir_core::{SeededRandom, Username};
+use weir_core::{Clock, Day, SeededRandom, SystemClock, Username};
 use weir_embedded::{Amounts, ForgetError, ForgetRequest, Which};
 
 use crate::harness::{Value, Weir, files_that_hold, gzip, json};
 
 /// What is looked for in all files: the values of a person hold it, and those of others do not.
 const MARK: &str = "MARKann";
+const BOT: &str = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)";
 const OTHER: &str = "OTHERbob";
 
 /// Has every place in which a value can be: counts by key, latest values, dedup, rejected events.
@@ -229,4 +230,49 @@ fn nothing_is_forgotten_beside_a_server_or_if_a_file_cannot_be_read() {
     assert!(String::from_utf8_lossy(&unknown.stderr).contains("demo"));
     weir.output(&forget);
     assert_eq!(holding(&weir.data()), Vec::<std::path::PathBuf>::new());
+}
+
+#[test]
+fn events_of_sealed_days_and_of_bots_are_forgotten_too_unless_a_sealed_day_is_their_only_copy() {
+    let catalog = catalog();
+    let catalog = catalog.path().to_str().unwrap();
+    let mut weir =
+        Weir::start_with(&["--catalog", catalog, "--flush-every", "100ms", "--seal-after", "never"]);
+    let day = |days: u64| Day::of(SystemClock.now().hour()).minus(days).first_hour().start().millis();
+    let event = |of: &str, at: u64| {
+        json!({"event_type": "signup", "email": value(of, HOSTILE[0]), "occurred_at": at}).to_string()
+    };
+    for at in [day(9), day(5)] {
+        assert_eq!(weir.post("/events", event(OTHER, at)).status, 200);
+    }
+    let of_a_bot = weir.post_with("/events", event(MARK, day(9)), &[("user-agent", BOT)]);
+    assert_eq!(of_a_bot.status, 200);
+    weir.wait_until_filed();
+    weir.output(&["seal"]);
+    weir.stop("-TERM");
+    let sealed = |weir: &Weir| weir.files("sealed").iter().filter(|file| file.ends_with(".parquet")).count();
+    assert_eq!(sealed(&weir), 2);
+    let forget = ["forget", "--user", "demo", "--where", &format!("email={}", value(MARK, HOSTILE[0]))];
+
+    // As if the JSON of the other day had expired.
+    let object = weir.files("lake").into_iter().find(|file| file.contains("signup")).unwrap();
+    let object = weir.data().join("lake").join(object);
+    let whole = fs::read(&object).unwrap();
+    fs::remove_file(&object).unwrap();
+    let refused = weir.run(&forget);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(refused.status.code() == Some(1) && said.contains("the only copy"), "{said}");
+    assert_eq!(sealed(&weir), 2);
+    fs::write(&object, whole).unwrap();
+
+    let said = weir.output(&forget);
+    assert!(said.starts_with("forgotten: 1 event of demo (1 signup)") && said.contains("sealed "), "{said}");
+    assert_eq!((holding(&weir.data()), sealed(&weir)), (vec![], 0));
+    let rows = |weir: &Weir| weir.query("SELECT email FROM signup");
+    let left = vec![json!({"email": value(OTHER, HOSTILE[0])}); 2];
+    assert_eq!(rows(&weir), left);
+    assert_eq!(weir.run(&["audit"]).status.code(), Some(0), "bots are counted as what is left, too");
+    weir.output(&["seal"]);
+    assert_eq!((rows(&weir), sealed(&weir)), (left, 2));
+    assert_eq!(weir.run(&["audit"]).status.code(), Some(0));
 }

@@ -4,7 +4,8 @@
 //! 2. `plan`: raw, lake and quarantine are read, and what is meant is found. Nothing is changed if a file cannot be read.
 //! 3. `commit`: *one* transaction adds the tombstones, takes the events out of all counts, ids, latest values and recent rejected
 //!    events, and notes that files are left. From here on it is decided; before it, nothing has happened.
-//! 4. `rewrite`: each file with such an event is replaced by one without. Results that were computed from events are removed.
+//! 4. `rewrite`: each file with such an event is replaced by one without. Results that were computed from events are removed, and
+//!    so are all sealed days, if one of them has such an event (`sealed`).
 //! 5. The database is rewritten (VACUUM) and its log truncated, and the note is taken away.
 //!
 //! Steps 4 and 5 follow from the tombstones alone, which hold no data of the events. So a process that died anywhere is finished
@@ -14,6 +15,7 @@ mod commit;
 mod matching;
 mod plan;
 mod rewrite;
+mod sealed;
 
 use std::{
     io,
@@ -22,7 +24,7 @@ use std::{
 };
 
 use rusqlite::{Connection, OptionalExtension};
-use weir_core::{EventType, Random};
+use weir_core::{Day, EventType, Random};
 
 use crate::{
     error::OpenError,
@@ -43,6 +45,8 @@ pub struct Amounts {
     pub raw: u64,
     /// Objects of quarantine that were rewritten or removed.
     pub quarantine: u64,
+    /// Files of sealed days that were removed: the days are sealed again.
+    pub sealed: u64,
     /// Latest values that were removed or replaced by the one before.
     pub latest: u64,
     /// Ids that were remembered for dedup.
@@ -71,6 +75,15 @@ pub enum ForgetError {
         /// The reason.
         source: io::Error,
     },
+    /// Days are being sealed.
+    #[error("days are being sealed: try again once `weir seal` has ended")]
+    Sealing,
+    /// A sealed day is the only copy of its events.
+    #[error(
+        "the sealed day {0} is the only copy of some of its events, as their JSON was removed (--keep-json), and `weir forget` cannot \
+         take events out of it. Nothing is forgotten"
+    )]
+    OnlySealed(Day),
     /// It was stopped after it was decided. The next command that opens the folder goes on.
     #[error("stopped: the next `weir forget` or `weir serve` goes on with it")]
     Stopped,
@@ -101,6 +114,7 @@ pub fn forget(
     folder.clear_temporary().map_err(|source| OpenError::Folder { path: path.join("tmp"), source })?;
     let store = path.join("events.db");
     let mut db = store::open(&store)?;
+    let _turn = sealed::turn(path)?;
     finish_watched(&mut db, &folder, path, &mut Amounts::default(), watch)?;
     let in_store = store::at(&store);
     let waiting = "SELECT EXISTS (SELECT 1 FROM journal) OR EXISTS (SELECT 1 FROM batches)";
@@ -109,7 +123,8 @@ pub fn forget(
     }
     let secret = secret::read_or_make(&folder, path, random)?;
     step(watch, "plan")?;
-    let plan = plan::plan(&db, path, request, &secret)?;
+    let sealed = sealed::days(path)?;
+    let plan = plan::plan(&db, path, request, &secret, &sealed)?;
     step(watch, "commit")?;
     let mut amounts = commit::commit(&mut db, request, &plan).map_err(&in_store)?;
     finish_watched(&mut db, &folder, path, &mut amounts, watch)?;
@@ -119,12 +134,17 @@ pub fn forget(
 /// Finishes a forgetting that an earlier process began.
 pub(crate) fn finish(db: &mut Connection, folder: &Folder, path: &Path) -> Result<(), OpenError> {
     let go_on: Watched<'_> = &mut |_| ControlFlow::Continue(());
-    match finish_watched(db, folder, path, &mut Amounts::default(), go_on) {
+    let is_open = "SELECT EXISTS (SELECT 1 FROM forgetting)";
+    if !db.query_row(is_open, [], |row| row.get::<_, bool>(0)).map_err(store::at(&path.join("events.db")))? {
+        return Ok(());
+    }
+    let finished =
+        sealed::turn(path).and_then(|_turn| finish_watched(db, folder, path, &mut Amounts::default(), go_on));
+    match finished {
         Ok(()) => Ok(()),
         Err(ForgetError::Open(error)) => Err(error),
         Err(ForgetError::Unreadable { path, source }) => Err(OpenError::Folder { path, source }),
-        // It was not stopped, and asks for nothing that waits.
-        Err(error @ (ForgetError::NotFiled | ForgetError::Stopped)) => {
+        Err(error) => {
             Err(OpenError::Folder { path: path.to_owned(), source: io::Error::other(error.to_string()) })
         }
     }
@@ -139,10 +159,12 @@ fn finish_watched(
 ) -> Result<(), ForgetError> {
     let store = path.join("events.db");
     let in_store = store::at(&store);
-    let open = db.query_row("SELECT username FROM forgetting", [], |row| name(row, 0)).optional();
-    let Some(user) = open.map_err(&in_store)? else { return Ok(()) };
+    let open = db.query_row("SELECT username, sealed FROM forgetting", [], |row| {
+        Ok((name(row, 0)?, row.get::<_, bool>(1)?))
+    });
+    let Some((user, is_sealed)) = open.optional().map_err(&in_store)? else { return Ok(()) };
     let gone = forgotten::read(db, path)?;
-    rewrite::rewrite(folder, path, &user, &gone, amounts, watch)?;
+    rewrite::rewrite(folder, path, &user, is_sealed, &gone, amounts, watch)?;
     step(watch, "vacuum")?;
     clean(db).map_err(&in_store)?;
     step(watch, "close")?;

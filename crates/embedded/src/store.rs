@@ -174,7 +174,7 @@ const FORMATS: &[&str] = &[
 ",
     "
     CREATE TABLE tombstones (digest BLOB PRIMARY KEY) STRICT, WITHOUT ROWID;
-    CREATE TABLE forgetting (one INTEGER PRIMARY KEY CHECK (one = 1), username TEXT NOT NULL) STRICT;
+    CREATE TABLE forgetting (one INTEGER PRIMARY KEY CHECK (one = 1), username TEXT NOT NULL, sealed INTEGER NOT NULL) STRICT;
     CREATE TABLE forgotten_counts (
         username TEXT NOT NULL, event_type TEXT NOT NULL, count INTEGER NOT NULL,
         PRIMARY KEY (username, event_type)

@@ -32,7 +32,10 @@ pub(super) fn commit(db: &mut Connection, request: &ForgetRequest, plan: &Plan) 
             params![request.username.as_str(), event_type.as_str(), count],
         )?;
     }
-    db.execute("INSERT OR REPLACE INTO forgetting VALUES (1, ?1)", [request.username.as_str()])?;
+    db.execute(
+        "INSERT OR REPLACE INTO forgetting VALUES (1, ?1, ?2)",
+        params![request.username.as_str(), plan.is_sealed],
+    )?;
     db.commit()?;
     Ok(amounts)
 }
@@ -112,7 +115,8 @@ fn lower_counts(
     for table in ["settled_hours", "settled_totals", "live_totals", "live_keys", "earlier_keys"] {
         db.execute(&format!("DELETE FROM {table} WHERE username = ?1 AND count = 0"), [user])?;
     }
-    Ok(by_type.into_iter().collect())
+    // A bot's event counts once more as a bot's.
+    Ok(by_type.into_iter().filter(|(event_type, _)| !event_type.is_bots()).collect())
 }
 
 /// Removes the counts that name a forgotten value, whatever they are: no event with it is left.

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use rusqlite::{Connection, params};
 use serde::Deserialize;
 use weir_core::{
-    Catalog, CountedValue, EventType, Format, InstallationSecret, Partition, RecordHead,
+    Catalog, CountedValue, Day, EventType, Format, InstallationSecret, Partition, RecordHead,
     catalog::Definition,
     forgotten::{self, IdentityDigest, Tombstone},
     latest::{LatestValue, Newest, Resource},
@@ -29,6 +29,9 @@ use crate::{
 
 /// How many names are listed at a time.
 const PAGE: usize = 1000;
+
+/// What bots' events are counted by.
+const BOTS_KEY: &str = "event_type";
 
 /// What goes.
 #[derive(Default)]
@@ -48,6 +51,8 @@ pub(super) struct Plan {
     pub(super) rejected: Vec<i64>,
     /// The field that each type's counts by key are by.
     pub(super) counted_by: BTreeMap<EventType, String>,
+    /// Whether events of sealed days go.
+    pub(super) is_sealed: bool,
 }
 
 /// The quarantined text of a line.
@@ -69,6 +74,7 @@ pub(super) fn quarantined_line(entry: &[u8]) -> Option<Vec<u8>> {
 struct Planner<'a> {
     request: &'a ForgetRequest,
     secret: &'a InstallationSecret,
+    sealed: &'a BTreeSet<Day>,
     plan: Plan,
 }
 
@@ -77,10 +83,11 @@ pub(super) fn plan(
     path: &Path,
     request: &ForgetRequest,
     secret: &InstallationSecret,
+    sealed: &BTreeSet<Day>,
 ) -> Result<Plan, ForgetError> {
     let at_store = path.join("events.db");
     let in_store = store::at(&at_store);
-    let mut planner = Planner { request, secret, plan: Plan::default() };
+    let mut planner = Planner { request, secret, sealed, plan: Plan::default() };
     let whose = Partition::folder_of_user(&request.username);
     let (raw, lake, quarantine) = (path.join("raw"), path.join("lake").join(&whose), path.join("quarantine"));
     for folder in [&raw, &lake] {
@@ -118,6 +125,7 @@ impl Planner<'_> {
     }
 
     fn bury(&mut self, head: &RecordHead) {
+        self.plan.is_sealed |= self.sealed.contains(&Day::of(head.partition.hour));
         let identity = head.identity();
         let tombstone = self.tombstone(head);
         self.plan.tombstones.insert(tombstone);
@@ -179,6 +187,7 @@ impl Planner<'_> {
         catalog: &Catalog,
     ) -> rusqlite::Result<BTreeMap<EventType, BTreeSet<String>>> {
         let mut fields: BTreeMap<EventType, BTreeSet<String>> = BTreeMap::new();
+        self.plan.counted_by.insert(EventType::bots(), BOTS_KEY.to_owned());
         for definition in catalog.iter() {
             if let Some(field) = definition.count_by() {
                 let event_type = definition.event_type().clone();
@@ -219,6 +228,13 @@ impl Planner<'_> {
         // Settled counts are by the place of the object.
         let place = format!("{whose}/{}", name.rsplit_once('/').map_or("", |(folder, _)| folder));
         let partition = place.parse().unwrap_or_else(|_| head.partition.clone());
+        self.plan.is_sealed |= self.sealed.contains(&Day::of(partition.hour));
+        if head.is_of_a_bot {
+            let of_bots = Partition { event_type: EventType::bots(), ..partition.clone() };
+            *self.plan.events.entry(of_bots).or_default() += 1;
+            let key = CountedValue::of(event_type.as_str());
+            *self.plan.keys.entry((EventType::bots(), BOTS_KEY.to_owned(), key)).or_default() += 1;
+        }
         *self.plan.events.entry(partition).or_default() += 1;
         let line: serde_json::Value = serde_json::from_slice(line).unwrap_or_default();
         for field in fields.get(event_type).into_iter().flatten() {

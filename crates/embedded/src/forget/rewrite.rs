@@ -16,7 +16,7 @@ use weir_core::{Format, Partition, RecordHead, Username, forgotten::ForgottenEve
 use super::{
     Amounts, ForgetError,
     plan::{names, quarantined_line},
-    step,
+    sealed, step,
 };
 use crate::folder::{Earlier, Folder, gzip, sync_folder};
 
@@ -27,6 +27,7 @@ pub(super) fn rewrite(
     folder: &Folder,
     path: &Path,
     user: &Username,
+    is_sealed: bool,
     gone: &ForgottenEvents,
     amounts: &mut Amounts,
     watch: &mut dyn FnMut(&str) -> ControlFlow<()>,
@@ -40,6 +41,8 @@ pub(super) fn rewrite(
     let is_entry = |entry: &[u8]| quarantined_line(entry).is_some_and(|line| is_event(&line));
     let whose = format!("lake/{}", Partition::folder_of_user(user));
     amounts.lake += part(folder, path, &whose, &is_event, watch)?;
+    step(watch, "sealed")?;
+    amounts.sealed += sealed::remove(path, is_sealed)?;
     amounts.quarantine += part(folder, path, "quarantine", &is_entry, watch)?;
     amounts.raw += part(folder, path, "raw", &is_event, watch)?;
     step(watch, "answers")?;
@@ -113,7 +116,7 @@ fn without(folder: &Folder, root: &Path, name: &str, is_gone: &dyn Fn(&[u8]) -> 
 }
 
 /// Removes a folder with everything in it; returns how many files there were.
-fn remove_all(folder: &Path) -> Result<u64, ForgetError> {
+pub(super) fn remove_all(folder: &Path) -> Result<u64, ForgetError> {
     let files = names(folder)?.len() as u64;
     match fs::remove_dir_all(folder) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {

@@ -145,27 +145,27 @@ impl Collector {
         let event_type = which_type(&self.catalog, &event, *expected)
             .map_err(|error| NotAccepted::Invalid(event.event_type.clone(), vec![error]))?;
         // `which_type` returns only types of the catalog.
-        let (key, latest_key) = match self.catalog.get(&event_type) {
-            Some(definition) => {
-                definition.fill(&mut event, &sent.sender);
-                let key = definition.check_within(&event, budget).map_err(|refusal| match refusal {
-                    Refusal::Invalid(errors) => NotAccepted::Invalid(event.event_type.clone(), errors),
-                    Refusal::Unchecked => NotAccepted::Unchecked {
-                        client_id: event.event_id.clone(),
-                        claimed: event_type.clone(),
-                    },
-                })?;
-                let redacted = self.catalog.redact(definition, &mut event);
-                let key = if redacted { definition.key_of(&event) } else { key };
-                (key, definition.latest_key(&event))
-            }
-            None => (None, None),
-        };
+        let (definition, mut key) = (self.catalog.get(&event_type), None);
+        if let Some(definition) = definition {
+            definition.fill(&mut event, &sent.sender);
+            key = definition.check_within(&event, budget).map_err(|refusal| match refusal {
+                Refusal::Invalid(errors) => NotAccepted::Invalid(event.event_type.clone(), errors),
+                Refusal::Unchecked => {
+                    NotAccepted::Unchecked { client_id: event.event_id.clone(), claimed: event_type.clone() }
+                }
+            })?;
+        }
         let own = bots::user_agent_at(event.value(), sent.user_agents);
-        let own = own.or_else(|| self.catalog.get(&event_type)?.user_agent_of(&event));
+        let own = own.or_else(|| definition?.user_agent_of(&event));
         if own.or(sent.sender.user_agent.as_deref()).is_some_and(|found| recognised.is_bot(found)) {
             event.mark_as_of_a_bot();
         }
+        // Behind all that looks at what was sent.
+        if let Some(definition) = definition.filter(|definition| self.catalog.redact(definition, &mut event))
+        {
+            key = definition.key_of(&event);
+        }
+        let latest_key = definition.and_then(|definition| definition.latest_key(&event));
         let stamp = self.stamp(username, event.event_id.clone(), *received_at);
         let warning = event_time::warning(event.occurred_at, stamp.received_at);
         let record = Record::accepted(&event, &event_type, key, stamp).latest_under(latest_key);
