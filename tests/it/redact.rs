@@ -74,6 +74,8 @@ fn a_redacted_value_is_in_no_file_of_the_data_folder_whatever_way_it_came() {
     weir.output(&["restore", backup.to_str().unwrap(), "--data", restored.to_str().unwrap()]);
     let secret = |folder: &std::path::Path| fs::read_to_string(folder.join("secret")).unwrap();
     assert_eq!(secret(&restored), secret(&weir.data()));
+    // All is filed.
+    assert_eq!(weir.stop("-TERM"), Some(0));
     let rows = weir.query("SELECT user_id, count(*) AS n FROM track GROUP BY ALL");
     assert_eq!(rows, [json!({"user_id": hash, "n": 1})], "hashes of different types join");
 }
