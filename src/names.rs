@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, path::Path};
 
 use anyhow::{Result, bail};
 use weir_core::{
-    Catalog, EventType, Username,
+    Catalog, EventType, Username, nearest,
     ports::{Books, UserAdmin},
 };
 use weir_embedded::UserStore;
@@ -121,13 +121,6 @@ pub(crate) fn no_such(kind: &str, name: &str, known: &BTreeSet<&str>) -> String 
     message
 }
 
-/// Returns the name with the smallest edit distance, if that is small.
-pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let most = (name.len() / 3).max(1);
-    let (wrong, nearest) = known.map(|known| (strsim::osa_distance(name, known), known)).min()?;
-    (wrong <= most).then_some(nearest)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -146,20 +139,5 @@ mod tests {
         let many: Vec<String> = (0..300).map(|n| format!("user-{n}")).collect();
         let many = many.iter().map(String::as_str).collect();
         assert_eq!(no_such("user", "ann", &many), "there is no user ann; there are 300 others");
-    }
-
-    #[test]
-    fn a_name_is_near_where_at_most_a_third_of_its_letters_is_wrong() {
-        let types = ["button_click", "page_view", "outcome"];
-        for (typed, meant) in [
-            ("page_veiw", Some("page_view")),
-            ("pageview", Some("page_view")),
-            ("buton_clik", Some("button_click")),
-            ("outcomes", Some("outcome")),
-            ("click", None),
-            ("x", None),
-        ] {
-            assert_eq!(nearest(typed, types.into_iter()), meant, "{typed}");
-        }
     }
 }

@@ -15,8 +15,10 @@ use weir_core::{
 use weir_embedded::UserStore;
 
 use crate::{
-    cli::{EngineName, UserCommand},
-    data, names, table,
+    cli::{EngineName, Format, UserCommand},
+    data, names,
+    query::rows::{Column, Kind, Printer},
+    table,
 };
 
 /// Runs one of the commands.
@@ -82,7 +84,7 @@ async fn with(users: &dyn UserAdmin, command: UserCommand) -> Result<ExitCode> {
             }
             eprintln!("{name} has no account any more; the events are kept.");
         }
-        UserCommand::List { .. } => print(&users.list().await?),
+        UserCommand::List { format, .. } => print(&users.list().await?, format)?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -142,28 +144,47 @@ async fn change(
     }
 }
 
-fn print(users: &[User]) {
+fn print(users: &[User], format: Format) -> Result<()> {
     let now = SystemClock.now();
-    let mut rows = vec![["USER", "LABEL", "SCOPE", "SECRET", "SINCE", "UNTIL"].map(str::to_owned)];
+    let names = ["user", "label", "scope", "secret", "since", "until"];
+    let mut rows = Vec::new();
     for user in users {
         if user.access_keys.is_empty() {
-            rows.push([user.username.as_str(), "(none)", "", "", "", ""].map(str::to_owned));
+            rows.push([Some(user.username.to_string()), None, None, None, None, None]);
         }
         for key in &user.access_keys {
-            let until = match key.expires_at {
-                None => String::new(),
-                Some(_) if !key.is_live(now) => "expired".to_owned(),
-                Some(expiry) => expiry.to_string(),
-            };
             rows.push([
-                user.username.to_string(),
-                key.label.to_string(),
-                key.scope.to_string(),
-                if key.hash.is_password() { "chosen" } else { "generated" }.to_owned(),
-                key.created_at.to_string(),
-                until,
+                Some(user.username.to_string()),
+                Some(key.label.to_string()),
+                Some(key.scope.to_string()),
+                Some(if key.hash.is_password() { "chosen" } else { "generated" }.to_owned()),
+                Some(key.created_at.to_string()),
+                key.expires_at.map(|expiry| match format {
+                    Format::Table if !key.is_live(now) => "expired".to_owned(),
+                    _ => expiry.to_string(),
+                }),
             ]);
         }
     }
-    print!("{}", table::aligned(&rows, table::terminal_width()));
+    if format == Format::Table {
+        let head = names.map(str::to_uppercase);
+        let none = |row: [Option<String>; 6]| {
+            let has_key = row[1].is_some();
+            let mut cells = row.map(Option::unwrap_or_default);
+            if !has_key {
+                cells[1] = "(none)".to_owned();
+            }
+            cells
+        };
+        let rows: Vec<_> = std::iter::once(head).chain(rows.into_iter().map(none)).collect();
+        print!("{}", table::aligned(&rows, table::terminal_width()));
+        return Ok(());
+    }
+    let columns = names.map(|name| Column { name: name.to_owned(), kind: Kind::Text });
+    let print = || {
+        let mut printer = Printer::new(std::io::stdout().lock(), format, columns.into())?;
+        rows.into_iter().try_for_each(|row| printer.row(row.into()))?;
+        printer.finish()
+    };
+    print().context("the users cannot be printed")
 }

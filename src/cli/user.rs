@@ -8,7 +8,10 @@ use weir_core::{
     users::{Label, Scope},
 };
 
-use super::{options::Place, values::duration};
+use super::{
+    options::{Format, Place},
+    values::duration,
+};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum UserCommand {
@@ -36,6 +39,9 @@ pub(crate) enum UserCommand {
     },
     /// List users and their access keys.
     List {
+        /// How to print them.
+        #[arg(long, value_enum, default_value = "table")]
+        format: Format,
         #[command(flatten)]
         place: Place,
     },
@@ -71,7 +77,7 @@ impl UserCommand {
     pub(crate) fn place(&self) -> &Place {
         match self {
             Self::Add { place, .. }
-            | Self::List { place }
+            | Self::List { place, .. }
             | Self::Remove { place, .. }
             | Self::Rotate { place, .. } => place,
         }

@@ -1,5 +1,7 @@
 //! Checks whether a CSV file's header names the fields of its events; if not, suggests the likely reason.
 
+use weir_core::alike;
+
 use super::columns::Columns;
 
 /// Returns why rows under this header are not worth sending; `None` if they may be.
@@ -45,14 +47,6 @@ pub(super) fn separator(names: &[String]) -> Option<String> {
     ];
     let (_, word, option) = found.into_iter().find(|(separator, ..)| name.contains(*separator))?;
     Some(format!("its cells are separated by {word}, it seems: say so with --delimiter {option}"))
-}
-
-/// Returns whether two names differ only in case, blanks, hyphens and underscores.
-fn alike(one: &str, other: &str) -> bool {
-    let plain = |name: &str| -> String {
-        name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
-    };
-    !plain(one).is_empty() && plain(one) == plain(other)
 }
 
 #[cfg(test)]

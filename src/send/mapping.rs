@@ -9,7 +9,7 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use crate::names::nearest;
+use weir_core::nearest;
 
 /// One field's name in the file, and the one that is sent.
 #[derive(Debug, Clone, PartialEq, Eq)]

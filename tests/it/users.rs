@@ -6,7 +6,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::harness::{Weir, click, eventually};
+use crate::harness::{Value, Weir, click, eventually};
 use base64::{Engine, prelude::BASE64_STANDARD};
 
 fn is_let_in(weir: &Weir, who: &str) -> bool {
@@ -49,6 +49,9 @@ fn a_chosen_password_works_and_is_not_printed() {
     assert!(is_let_in(&weir, "bob:pässword: 1"));
     assert!(!is_let_in(&weir, "bob:pässword: 2"));
     assert!(weir.output(&["user", "list"]).contains("chosen"));
+    let listed = weir.output(&["user", "list", "--format", "json"]);
+    let listed: Vec<Value> = serde_json::from_str(&listed).unwrap();
+    assert!(listed.iter().any(|key| key["secret"] == "chosen" && key["until"].is_null()), "{listed:?}");
 }
 
 #[test]

@@ -35,6 +35,7 @@ pub mod json;
 pub mod latest;
 pub mod looks;
 mod names;
+mod near;
 mod occurred;
 mod partition;
 pub mod ports;
@@ -57,6 +58,7 @@ pub use format::Format;
 pub use names::{
     AnswerName, CountedValue, EventId, EventType, GenerationName, LatestKey, NameError, Username,
 };
+pub use near::{alike, nearest};
 pub use partition::{LakeObject, Partition};
 pub use random::{Random, SeededRandom, SystemRandom};
 pub use record::{MAX_RECORD_BYTES, Record, RecordHead, RecordHeadError, Stamp};

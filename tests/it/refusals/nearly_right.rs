@@ -88,3 +88,29 @@ fn a_page_may_send_the_headers_that_tracing_and_error_libraries_add() {
     let sent = [origin, ("baggage", "a=b"), ("traceparent", "x"), ("x-requested-with", "XMLHttpRequest")];
     assert_eq!(weir.post_with("/button/click", click("s", "b"), &sent).status, 200);
 }
+
+#[test]
+fn a_path_a_type_and_a_field_that_are_nearly_right_are_answered_with_those_probably_meant() {
+    let weir = Weir::start();
+    let detail = |path: &str, kind| weir.get(path).problem(404, kind)["detail"].as_str().unwrap().to_owned();
+    for (path, said) in [
+        ("/buton/click", "Did you mean /button/click? "),
+        ("/event", "Did you mean /events? "),
+        ("/nothing/like/it", "The API is described at"),
+    ] {
+        assert!(detail(path, "not-found").starts_with(said), "{path}: {}", detail(path, "not-found"));
+    }
+    let of_type = detail("/counts/buton_click", "unknown-event-type");
+    assert!(of_type.ends_with(" Did you mean button_click?"), "{of_type}");
+    let reason = |path, event: &str| {
+        let problem = weir.post(path, event).json();
+        let errors = problem.pointer("/errors").or(problem.pointer("/outcomes/0/errors"));
+        errors.unwrap_or_else(|| panic!("{problem}"))[0]["message"].as_str().unwrap().to_owned()
+    };
+    let field = reason("/button/click", r#"{"sessionId":"s","button_id":"b"}"#);
+    assert_eq!(field, "is required; sessionId may be meant by it");
+    // A name of any other kind is not repeated.
+    assert_eq!(reason("/button/click", r#"{"session":"s","button_id":"b"}"#), "is required");
+    let named = reason("/events", r#"[{"event_type":"buttonclick","session_id":"s","button_id":"b"}]"#);
+    assert_eq!(named, "the catalog has no event type buttonclick; button_click may be meant");
+}

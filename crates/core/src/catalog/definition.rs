@@ -15,7 +15,10 @@ use super::{
     route::Route,
     words,
 };
-use crate::{CountedValue, Event, EventType, LatestKey, Violation, json};
+use crate::{CountedValue, Event, EventType, LatestKey, Violation, alike, json};
+
+/// The most members of an event that are compared with the name of a missing field.
+const MAX_COMPARED: usize = 64;
 
 /// The definition of an event type.
 #[derive(Debug)]
@@ -250,13 +253,16 @@ impl Definition {
 
     fn violations(&self, event: &Value, extent: Extent) -> Vec<Violation> {
         match extent {
-            Extent::Reasons => {
-                self.validator.iter_errors(event).take(MAX_VIOLATIONS).map(|error| explain(&error)).collect()
-            }
+            Extent::Reasons => self
+                .validator
+                .iter_errors(event)
+                .take(MAX_VIOLATIONS)
+                .map(|error| self.explain(&error))
+                .collect(),
             Extent::TooMuch => vec![self.too_much()],
             _ if self.validator.is_valid(event) => Vec::new(),
             Extent::FirstReason => {
-                let first = self.validator.validate(event).err().map(|error| explain(&error));
+                let first = self.validator.validate(event).err().map(|error| self.explain(&error));
                 let more = "may be wrong in more places, which are not listed: it has very many values";
                 first.into_iter().chain([Violation::whole(more)]).collect()
             }
@@ -265,6 +271,38 @@ impl Definition {
                 self.event_type
             ))],
         }
+    }
+
+    /// Puts a validation error in Weir's words: it points at the member itself and never repeats the client's value.
+    fn explain(&self, error: &jsonschema::ValidationError<'_>) -> Violation {
+        let path = error.instance_path().as_str();
+        let of_event = path.is_empty();
+        match error.kind() {
+            ValidationErrorKind::Required { property } => {
+                let name = property.as_str().unwrap_or_default();
+                let meant = self.misspelt(name, error.instance()).filter(|_| of_event);
+                let meant = meant.map(|meant| format!("; {meant} may be meant by it")).unwrap_or_default();
+                Violation::new(format!("{path}/{}", escaped(name)), format!("is required{meant}"))
+            }
+            ValidationErrorKind::AdditionalProperties { unexpected } if unexpected.len() == 1 => {
+                let meant = self.fields().map(|(name, _)| name).find(|name| alike(name, &unexpected[0]));
+                let meant = meant.filter(|_| of_event);
+                let meant = meant.map(|meant| format!("; {meant} may be meant")).unwrap_or_default();
+                let message = format!("is not a field of this event type{meant}");
+                Violation::new(format!("{path}/{}", escaped(&unexpected[0])), message)
+            }
+            _ => Violation::new(path, error.masked().to_string()),
+        }
+    }
+
+    /// Returns a member of the event that is no field of the type, and is nearly named as a required field that is missing.
+    fn misspelt<'event>(&self, required: &str, event: &'event Value) -> Option<&'event str> {
+        let members = event.as_object().filter(|members| members.len() <= MAX_COMPARED)?;
+        let plain =
+            |name: &&String| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-. ".contains(&byte));
+        let is_field = |name: &str| self.fields().any(|(field, _)| field == name);
+        let like = members.keys().filter(|name| alike(required, name)).filter(plain);
+        like.map(String::as_str).find(|name| !is_field(name))
     }
 
     fn too_much(&self) -> Violation {
@@ -280,21 +318,6 @@ fn without_place(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let place = format!(" at line {} column {}", error.line(), error.column());
     text.strip_suffix(&place).map(str::to_owned).unwrap_or(text)
-}
-
-/// Puts a validation error in Weir's words: it points at the member itself and never repeats the client's value.
-fn explain(error: &jsonschema::ValidationError<'_>) -> Violation {
-    let path = error.instance_path().as_str();
-    match error.kind() {
-        ValidationErrorKind::Required { property } => Violation::new(
-            format!("{path}/{}", escaped(property.as_str().unwrap_or_default())),
-            "is required",
-        ),
-        ValidationErrorKind::AdditionalProperties { unexpected } if unexpected.len() == 1 => {
-            Violation::new(format!("{path}/{}", escaped(&unexpected[0])), "is not a field of this event type")
-        }
-        _ => Violation::new(path, error.masked().to_string()),
-    }
 }
 
 /// Escapes a name as a segment of a JSON pointer (RFC 6901).

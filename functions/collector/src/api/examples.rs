@@ -52,7 +52,10 @@ pub(crate) fn examples(of: Of, status: u16) -> Map<String, Value> {
     match of {
         Of::Any => all = anywhere(),
         Of::Reading => all.extend([
-            Problem::UnknownEventType { event_type: "buton_click".to_owned() },
+            Problem::UnknownEventType {
+                event_type: "buton_click".to_owned(),
+                meant: Some("button_click".to_owned()),
+            },
             not_in_range(MAX_PAGE),
         ]),
         Of::Answers => all.extend([
@@ -68,7 +71,10 @@ pub(crate) fn examples(of: Of, status: u16) -> Map<String, Value> {
         Of::Starting => all.extend([
             Problem::OriginNotAllowed,
             Problem::NoSuchFunction { name: "buton".to_owned() },
-            Problem::UnknownEventType { event_type: "buton_click".to_owned() },
+            Problem::UnknownEventType {
+                event_type: "buton_click".to_owned(),
+                meant: Some("button_click".to_owned()),
+            },
             Problem::InvalidQuery { detail: "type is missing: the type of events.".to_owned() },
             Problem::TooManyRuns,
         ]),

@@ -29,8 +29,10 @@ pub(crate) enum Problem {
     OriginNotAllowed,
     /// There is no such path.
     NotFound,
-    /// The catalog has no such event type.
-    UnknownEventType { event_type: String },
+    /// There is no such path, and one that was probably meant.
+    NearlyFound { path: String },
+    /// The catalog has no such event type, and perhaps one that was probably meant.
+    UnknownEventType { event_type: String, meant: Option<String> },
     /// There is no such answer, or it has no such path or slot, or none of the caller's.
     NoSuchAnswer,
     /// There is no function of this name that clients may run.
@@ -111,7 +113,7 @@ impl Problem {
             Self::OriginNotAllowed => {
                 (StatusCode::FORBIDDEN, "origin-not-allowed", "Not allowed from this page")
             }
-            Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "No such path"),
+            Self::NotFound | Self::NearlyFound { .. } => (StatusCode::NOT_FOUND, "not-found", "No such path"),
             Self::UnknownEventType { .. } => {
                 (StatusCode::NOT_FOUND, "unknown-event-type", "No such event type")
             }
@@ -196,7 +198,13 @@ impl Problem {
                                        origin that the server allows (--allow-origins)."
                 .to_owned(),
             Self::NotFound => "The API is described at /openapi.json.".to_owned(),
-            Self::UnknownEventType { event_type } => format!("The catalog has no event type {event_type:?}."),
+            Self::NearlyFound { path } => {
+                format!("Did you mean {path}? The API is described at /openapi.json.")
+            }
+            Self::UnknownEventType { event_type, meant } => {
+                let meant = meant.as_ref().map(|meant| format!(" Did you mean {meant}?")).unwrap_or_default();
+                format!("The catalog has no event type {event_type:?}.{meant}")
+            }
             Self::NoSuchAnswer => "There is no such answer, or it has no such path or slot. GET /answers lists the answers."
                 .to_owned(),
             Self::NoSuchFunction { name } => {
@@ -309,7 +317,7 @@ impl From<NotAuthenticated> for Problem {
 
 impl From<EventType> for Problem {
     fn from(unknown: EventType) -> Self {
-        Self::UnknownEventType { event_type: unknown.as_str().to_owned() }
+        Self::UnknownEventType { event_type: unknown.as_str().to_owned(), meant: None }
     }
 }
 

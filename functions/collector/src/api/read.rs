@@ -12,6 +12,7 @@ use weir_core::{
     CountedValue, Counter, EventType, Timestamp, Username,
     catalog::Definition,
     counts::{KeyCount, KeysRequest},
+    nearest,
 };
 
 use crate::{
@@ -152,7 +153,11 @@ pub(crate) fn known(collector: &Collector, event_type: String) -> Result<EventTy
         .parse::<EventType>()
         .ok()
         .filter(|known| collector.catalog.get(known).is_some() || known.is_rejected());
-    known.ok_or(Problem::UnknownEventType { event_type })
+    known.ok_or_else(|| {
+        let types = collector.catalog.iter().map(|definition| definition.event_type().as_str());
+        let meant = nearest(&event_type, types).map(ToOwned::to_owned);
+        Problem::UnknownEventType { event_type, meant }
+    })
 }
 
 /// A user's live and settled totals.

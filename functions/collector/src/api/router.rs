@@ -4,7 +4,8 @@ use std::{any::Any, sync::Arc};
 
 use axum::{
     Router,
-    http::{HeaderName, Method, header},
+    extract::State,
+    http::{HeaderName, Method, Uri, header},
     middleware,
     response::{IntoResponse, Response},
 };
@@ -12,7 +13,7 @@ use tower_http::{
     catch_panic::CatchPanicLayer,
     cors::{AllowHeaders, AllowOrigin, CorsLayer},
 };
-use weir_core::{Catalog, Clock, Random};
+use weir_core::{Catalog, Clock, Random, nearest};
 
 use crate::{
     Collector,
@@ -38,11 +39,21 @@ pub fn router(collector: Collector, origins: &Origins) -> Router {
     let foreign = routes::foreign(Router::new())
         .route_layer(middleware::from_fn_with_state(Arc::new(origins.clone()), csrf::keep_out_of_foreign));
     let router = with_routes(users.merge(foreign), &collector.catalog, Access::Open)
-        .fallback(async || Problem::NotFound)
+        .fallback(not_found)
         .method_not_allowed_fallback(async || Problem::MethodNotAllowed)
         .with_state(Arc::new(collector))
         .layer(middleware::from_fn(etag::spare));
     around(router, origins, ids)
+}
+
+/// Answers a request for a path that does not exist, with the one that was probably meant.
+async fn not_found(State(collector): State<Arc<Collector>>, uri: Uri) -> Problem {
+    let fixed = FIXED.iter().filter(|route| !route.path.contains('{')).map(|route| route.path);
+    let of_types = collector.catalog.iter().map(|definition| definition.route().as_str());
+    match nearest(uri.path(), fixed.chain(of_types)) {
+        Some(path) => Problem::NearlyFound { path: path.to_owned() },
+        None => Problem::NotFound,
+    }
 }
 
 /// Returns a router for load shedding: it answers every request with 503 and when to try again.

@@ -4,6 +4,7 @@ use tokio::time::{Instant, timeout_at};
 use tracing::{Instrument, field::Empty};
 use weir_core::{
     Catalog, Event, EventId, EventType, MAX_RECORD_BYTES, Record, Stamp, Timestamp, Username, Violation,
+    alike,
     catalog::{Budget, Definition, Refusal},
     counts, event_time, looks,
     ports::{Appended, PortError},
@@ -325,7 +326,12 @@ fn which_type(
         }
         (Some(expected), _) => Ok(expected.clone()),
         (None, Some(named)) if catalog.get(named).is_some() => Ok(named.clone()),
-        (None, Some(named)) => fault(format!("the catalog has no event type {named}")),
+        (None, Some(named)) => {
+            let mut types = catalog.iter().map(|definition| definition.event_type().as_str());
+            let meant = types.find(|known| alike(known, named.as_str()));
+            let meant = meant.map(|meant| format!("; {meant} may be meant")).unwrap_or_default();
+            fault(format!("the catalog has no event type {named}{meant}"))
+        }
         (None, None) => fault("is required".to_owned()),
     }
 }
