@@ -51,12 +51,42 @@ const WITH_IDS: &str = ", with clients' ids";
 /// A kind of load.
 struct Kind {
     name: String,
-    route: &'static str,
+    form: Form,
     events: u32,
     /// Makes an event.
     event: Make,
     /// Events a second at least, and milliseconds of the slowest hundredth at most.
     targets: Option<(f64, f64)>,
+}
+
+/// The route of a request, and how its body has its event.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// The type's own route.
+    Own,
+    /// The route of all events; several are an array.
+    Events,
+    /// A batch of Segment's protocol, as vendors' clients send it.
+    Segment,
+}
+
+impl Form {
+    fn route(self) -> &'static str {
+        match self {
+            Self::Own => "/button/click",
+            Self::Events => "/events",
+            Self::Segment => "/v1/batch",
+        }
+    }
+
+    /// Returns what stands before and behind an event's fields, the first brace of which is left out.
+    fn around(self) -> [&'static str; 2] {
+        match self {
+            Self::Own => ["{", ""],
+            Self::Events => [r#"{"event_type":"button_click","#, ""],
+            Self::Segment => [r#"{"batch":[{"type":"track","event":"Button Click","properties":{"#, "}]}"],
+        }
+    }
 }
 
 /// Makes an event, by the number of its connection and by its own there.
@@ -65,19 +95,25 @@ type Make = fn(u32, u64) -> Vec<u8>;
 impl Kind {
     fn one(event: Make, suffix: &str, targets: Option<(f64, f64)>) -> Self {
         let name = format!("1 event a request{suffix}");
-        Self { name, route: "/button/click", events: 1, event, targets }
+        Self { name, form: Form::Own, events: 1, event, targets }
+    }
+
+    fn one_over(form: Form, event: Make) -> Self {
+        let name = format!("one event a request over {}", form.route());
+        Self { name, form, events: 1, event, targets: None }
     }
 
     fn many(events: u32, event: Make, suffix: &str, targets: Option<(f64, f64)>) -> Self {
         let name = format!("{events} events a request{suffix}");
         // They are for a hundred.
-        Self { name, route: "/events", events, event, targets: targets.filter(|_| events == 100) }
+        Self { name, form: Form::Events, events, event, targets: targets.filter(|_| events == 100) }
     }
 
     /// The body of the request that a connection sends as its `number`th.
     fn body(&self, connection: u32, number: u64) -> Vec<u8> {
         if self.events == 1 {
-            return (self.event)(connection, number);
+            let [before, behind] = self.form.around().map(str::as_bytes);
+            return [before, &(self.event)(connection, number)[1..], behind].concat();
         }
         let first = number * u64::from(self.events);
         let mut body = Vec::with_capacity(self.events as usize * 128);
@@ -92,10 +128,12 @@ impl Kind {
 }
 
 impl Options {
-    fn kinds(&self) -> [Kind; 4] {
+    fn kinds(&self) -> [Kind; 6] {
         [
             Kind::one(click, "", Some((25_000.0, 25.0))),
             Kind::one(identified_click, WITH_IDS, None),
+            Kind::one_over(Form::Events, click),
+            Kind::one_over(Form::Segment, click),
             Kind::many(self.batch, click, "", Some((150_000.0, 25.0))),
             Kind::many(self.batch, identified_click, WITH_IDS, None),
         ]
@@ -122,10 +160,13 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
     let fsyncs = limits::fsyncs_a_second(folder.path(), lasting.min(Duration::from_secs(2)))?;
     report.add("the disk", "fsyncs one after the other", fsyncs, "a second", None);
     for kind in &options.kinds() {
-        let data = folder.path().join(&kind.name);
+        let data = folder.path().join(kind.name.replace('/', "-"));
         measure(&mut report, options, &program, &data, kind)?;
-        // The store's limit is where it looks up no ids.
-        if kind.name.ends_with(WITH_IDS) {
+        if kind.form == Form::Segment {
+            compare(&mut report, kind);
+        }
+        // The store's limit is where it looks up no ids, and it knows no forms.
+        if kind.name.ends_with(WITH_IDS) || kind.name.contains(" over ") {
             continue;
         }
         let store = limits::appends_a_second(
@@ -143,6 +184,16 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
     Ok(report)
 }
 
+/// Compares the throughput of a kind of load with that of the same events over the route of all events.
+fn compare(report: &mut Report, kind: &Kind) {
+    let plain = Kind::one_over(Form::Events, kind.event);
+    let of = |kind: &Kind| report.value(&kind.name, THROUGHPUT);
+    if let (Some(own), Some(other)) = (of(kind), of(&plain)) {
+        let share = own / other * 100.0;
+        report.add(&kind.name, "share of that over /events", share, "%", Some(Target::AtLeast(90.0)));
+    }
+}
+
 const THROUGHPUT: &str = "acknowledged";
 
 fn measure(
@@ -155,7 +206,7 @@ fn measure(
     let server = Server::start(program, data, None)?;
     let head = format!(
         "POST {} HTTP/1.1\r\nhost: {}\r\nauthorization: Basic {}\r\ncontent-type: application/json\r\n",
-        kind.route,
+        kind.form.route(),
         server.address,
         BASE64_STANDARD.encode(&server.credentials)
     );
@@ -225,6 +276,7 @@ mod tests {
         for kind in Usual::parse_from(["http", "--batch", "7"]).options.kinds() {
             let body = String::from_utf8(kind.body(7, 42)).expect("text");
             let json: Value = serde_json::from_str(&body).expect("JSON");
+            let json = json.pointer("/batch/0/properties").cloned().unwrap_or(json);
             let events = json.as_array().cloned().unwrap_or_else(|| vec![json]);
             assert_eq!(events.len(), kind.events as usize);
             for event in events {

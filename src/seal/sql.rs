@@ -36,12 +36,11 @@ impl Statement<'_> {
         let temporary = literal(temporary);
         format!(
             "SET memory_limit = '{memory}B'; SET temp_directory = {temporary};\n{threads}\
-             CREATE TABLE weir_read AS {source};\n\
              CREATE TABLE weir_events AS SELECT * FROM (SELECT {shown}, {partition}, {line}, {age}, {file} FROM \
-             (SELECT unnest(json_transform({line}, {structure})), {partition}, {line}, {age}, {file} FROM weir_read)){without};\n\
-             DROP TABLE weir_read;\n\
-             CREATE TABLE weir_repeated AS SELECT username, event_id, {made} AS made FROM weir_events WHERE event_id IS NOT NULL \
-             GROUP BY ALL HAVING count(*) > 1;\n\
+             (SELECT unnest(json_transform({line}, {structure})), {partition}, {line}, {age}, {file} FROM ({source}))){without};\n\
+             CREATE TABLE weir_repeated AS WITH weir_ids AS (SELECT username, event_id FROM weir_events \
+             WHERE event_id IS NOT NULL GROUP BY ALL HAVING count(*) > 1) SELECT username, event_id, {made} AS made \
+             FROM weir_events SEMI JOIN weir_ids USING (username, event_id) GROUP BY ALL HAVING count(*) > 1;\n\
              CREATE TABLE weir_repeats AS SELECT weir_row FROM (SELECT e.rowid AS weir_row, row_number() OVER \
              (PARTITION BY e.username, e.event_id, r.made ORDER BY e.received_at, e.{age}, e.{file}, e.rowid) AS weir_nth \
              FROM weir_events AS e JOIN weir_repeated AS r ON e.username = r.username AND e.event_id = r.event_id \

@@ -145,7 +145,7 @@ impl DuckDbWork {
             temporary: &in_lake(WORK),
             threads: self.threads,
         };
-        let output = self.ask(&work.join("work.duckdb"), &statement.script())?;
+        let output = self.ask(&statement.script())?;
         remove_folder(&work)?;
         let mut read = BTreeMap::new();
         for line in output.lines() {
@@ -207,17 +207,17 @@ impl DuckDbWork {
         }
         let files: Vec<String> = files.iter().map(|file| format!("{sealed}/{file}")).collect();
         let query = format!("SELECT count(*) FROM read_parquet({});", tables::list(&files));
-        let output = self.ask(Path::new(":memory:"), &query)?;
+        let output = self.ask(&query)?;
         output.trim().parse().context("DuckDB's answer is not understood")
     }
 
     /// Runs a script in the lake's folder, and returns what it prints.
-    fn ask(&self, database: &Path, script: &str) -> Result<String> {
+    fn ask(&self, script: &str) -> Result<String> {
         let mut file = tempfile::NamedTempFile::new().context("cannot make a temporary file")?;
         file.write_all(script.as_bytes()).context("cannot write a temporary file")?;
         let mut command = self.duckdb.command();
         command.current_dir(&self.lake_path).args(["-list", "-noheader", "-separator", "\t", "-c"]);
-        command.arg(DuckDb::read_script(file.path())).arg(database);
+        command.arg(DuckDb::read_script(file.path()));
         // It reads nothing from there, but holds the turn if this process dies before it.
         if let Some(turn) = self.turn.to_share()? {
             command.stdin(turn);

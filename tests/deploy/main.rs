@@ -20,6 +20,7 @@ mod mended;
 mod port;
 mod sam;
 mod stack;
+mod vendors;
 
 use harness::{Value, click, gunzip, gzip, json};
 use stack::{Stack, text};

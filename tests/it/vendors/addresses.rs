@@ -55,7 +55,7 @@ fn what_is_known_of_a_client_is_stored_where_the_catalog_says_so_even_in_a_requi
     weir.wait_until_filed();
     let views = weir.lines("lake/username=ann/page_view");
     let mut addresses: Vec<&Value> = views.iter().map(|view| &view["ipaddress"]).collect();
-    addresses.sort_by_key(|address| address.to_string());
+    addresses.sort_by_key(ToString::to_string);
     assert_eq!(addresses, ["127.0.0.0", "203.0.113.0", "mine"]);
 }
 

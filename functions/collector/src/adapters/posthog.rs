@@ -48,6 +48,10 @@ impl Protocol for PostHog {
         &[(Post, "/batch"), (Post, "/capture"), (Post, "/e"), (Post, "/i/v0/e"), (Post, "/i/v0/ai/batch")]
     }
 
+    fn routes_with_slash(&self) -> &'static [(Method, &'static str)] {
+        &[(Post, "/batch/"), (Post, "/capture/"), (Post, "/e/"), (Post, "/i/v0/e/")]
+    }
+
     fn decoded(&self, request: &Foreign) -> Result<Option<Bytes>, Problem> {
         json_of(&request.body)
     }
@@ -88,6 +92,10 @@ pub(crate) struct Settings;
 impl Protocol for Settings {
     fn routes(&self) -> &'static [(Method, &'static str)] {
         &[(Post, "/flags"), (Post, "/decide"), (Get, "/array/{token}/config")]
+    }
+
+    fn routes_with_slash(&self) -> &'static [(Method, &'static str)] {
+        &[(Post, "/flags/"), (Post, "/decide/")]
     }
 
     fn decoded(&self, request: &Foreign) -> Result<Option<Bytes>, Problem> {

@@ -30,6 +30,11 @@ pub(crate) trait Protocol: Sync {
     /// The methods and paths of its requests.
     fn routes(&self) -> &'static [(Method, &'static str)];
 
+    /// Those to which clients put a slash at the end. API Gateway takes that for another path, which needs a route of its own.
+    fn routes_with_slash(&self) -> &'static [(Method, &'static str)] {
+        &[]
+    }
+
     /// Undoes an encoding of the protocol's own, such as base64 in a form. [`crate::intake::body::gunzip`] decompresses
     /// within the limits.
     fn decoded(&self, _request: &Foreign) -> Result<Option<Bytes>, Problem> {

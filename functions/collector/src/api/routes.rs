@@ -214,6 +214,7 @@ pub(crate) fn foreign(router: Router<Arc<Collector>>) -> Router<Arc<Collector>> 
 /// Returns the methods and paths of vendors' clients, each of which is below `/k/USER:SECRET` too. They need an access key that
 /// may be in the URL or in the body, so no authorizer before the API can check it.
 pub fn client_routes() -> impl Iterator<Item = (&'static str, &'static str)> {
-    let all = PROTOCOLS.iter().flat_map(|protocol| protocol.routes());
-    all.map(|(method, path)| (if *method == Get { "GET" } else { "POST" }, *path))
+    let all =
+        PROTOCOLS.iter().flat_map(|protocol| [protocol.routes(), protocol.routes_with_slash()].concat());
+    all.map(|(method, path)| (if method == Get { "GET" } else { "POST" }, path))
 }

@@ -60,7 +60,7 @@ fn is_bot(user_agent: &str) -> bool {
     let begins = |with: &&str| {
         user_agent.get(..with.len()).is_some_and(|beginning| beginning.eq_ignore_ascii_case(with))
     };
-    !LIBRARIES.iter().any(|library| begins(&library)) && BOTS.is_bot(user_agent)
+    !LIBRARIES.iter().any(begins) && BOTS.is_bot(user_agent)
 }
 
 /// Returns the user agent that an event has at the first of these places.

@@ -73,13 +73,20 @@ impl Collector {
     ) -> Prepared {
         let received_at = self.host.clock.now();
         let mut errors_left = MAX_ERRORS;
-        let (mut budget, mut recognised) = (Budget::of_a_request(), Recognised::default());
+        let mut shared = Shared {
+            username,
+            sent,
+            expected,
+            received_at,
+            budget: Budget::of_a_request(),
+            recognised: Recognised::default(),
+        };
         let mut prepared = Prepared {
             records: Vec::with_capacity(events.len()),
             verdicts: Vec::with_capacity(events.len()),
         };
         for body in events {
-            match self.accept(username, sent, body, expected, received_at, &mut budget, &mut recognised) {
+            match self.accept(body, &mut shared) {
                 Ok((record, verdict)) => {
                     prepared.records.push(record);
                     prepared.verdicts.push(verdict);
@@ -125,23 +132,15 @@ impl Collector {
     }
 
     /// Makes the record of a valid event, and the verdict on it.
-    fn accept(
-        &self,
-        username: &Username,
-        sent: &Sent,
-        body: &[u8],
-        expected: Option<&EventType>,
-        received_at: Timestamp,
-        budget: &mut Budget,
-        recognised: &mut Recognised,
-    ) -> Result<(Record, Verdict), NotAccepted> {
+    fn accept(&self, body: &[u8], shared: &mut Shared<'_>) -> Result<(Record, Verdict), NotAccepted> {
+        let Shared { username, sent, expected, received_at, budget, recognised } = shared;
         let text = std::str::from_utf8(body).map_err(|error| {
             let looks = looks::of_bytes(body).map(|looks| format!(": {looks}")).unwrap_or_default();
             let message = format!("not valid UTF-8, from byte {} on{looks}", error.valid_up_to());
             NotAccepted::Invalid(None, vec![Violation::whole(message)])
         })?;
         let mut event = Event::read(text).map_err(|errors| NotAccepted::Invalid(None, errors))?;
-        let event_type = which_type(&self.catalog, &event, expected)
+        let event_type = which_type(&self.catalog, &event, *expected)
             .map_err(|error| NotAccepted::Invalid(event.event_type.clone(), vec![error]))?;
         // `which_type` returns only types of the catalog.
         let (key, latest_key) = match self.catalog.get(&event_type) {
@@ -163,7 +162,7 @@ impl Collector {
         if own.or(sent.sender.user_agent.as_deref()).is_some_and(|found| recognised.is_bot(found)) {
             event.mark_as_of_a_bot();
         }
-        let stamp = self.stamp(username, event.event_id.clone(), received_at);
+        let stamp = self.stamp(username, event.event_id.clone(), *received_at);
         let warning = event_time::warning(event.occurred_at, stamp.received_at);
         let record = Record::accepted(&event, &event_type, key, stamp).latest_under(latest_key);
         Ok((record, Verdict::Valid { client_id: event.event_id, warning }))
@@ -266,6 +265,16 @@ fn parts(mut body: &[u8]) -> Vec<&[u8]> {
     }
     parts.push(body);
     parts
+}
+
+/// What the events of a request share while they are checked.
+struct Shared<'a> {
+    username: &'a Username,
+    sent: &'a Sent,
+    expected: Option<&'a EventType>,
+    received_at: Timestamp,
+    budget: Budget,
+    recognised: Recognised,
 }
 
 /// The reason why an event has no record of its type.
