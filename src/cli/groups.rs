@@ -8,10 +8,7 @@ use crate::table;
 const GROUPS: [(&str, &[&str]); 4] = [
     ("Send events", &["send"]),
     ("Read events", &["query", "tail", "counts", "latest", "publish", "map", "function"]),
-    (
-        "Run a server",
-        &["serve", "seal", "user", "catalog", "health", "forget", "backup", "completions"],
-    ),
+    ("Run a server", &["serve", "seal", "user", "catalog", "health", "forget", "backup", "completions"]),
     ("Check and repair", &["audit", "replay", "restore"]),
 ];
 
