@@ -120,7 +120,9 @@ async fn embedded(asked: Selection<'_>, args: &AuditArgs) -> Result<ExitCode> {
         let books = Arc::new(engine.clone());
         let audit = Audit::new(books.clone(), Some(books), recounter, args, Duration::ZERO);
         let admin = Admin { counts: &engine, latest: Some(&engine) };
-        return audit.run(None, Some(admin), args, asked).await;
+        let audited = audit.run(None, Some(admin), args, asked).await?;
+        tell_of_forgotten(args)?;
+        return Ok(audited);
     }
     let catalog = Arc::new(catalog::with_stored(named, data)?);
     let (books, raw, lake) = weir_embedded::open_books(data)?;
@@ -128,7 +130,23 @@ async fn embedded(asked: Selection<'_>, args: &AuditArgs) -> Result<ExitCode> {
     let recounter = Recounter::new(Arc::new(lake), Arc::new(raw), catalog, Some(SealedDays::of(data)?));
     let books = Arc::new(books);
     let audit = Audit::new(books.clone(), Some(books), recounter, args, wait);
-    audit.run(None, None, args, asked).await
+    let audited = audit.run(None, None, args, asked).await?;
+    tell_of_forgotten(args)?;
+    Ok(audited)
+}
+
+/// Prints how many of the events were forgotten: they are in no count and in no object.
+fn tell_of_forgotten(args: &AuditArgs) -> Result<()> {
+    let forgotten = weir_embedded::forgotten_counts(&args.place.data)?;
+    let is_asked = |(user, event_type): &Whose| {
+        args.user.as_ref().is_none_or(|wanted| wanted == user)
+            && args.event_type.as_ref().is_none_or(|wanted| wanted == event_type)
+    };
+    let events: u64 = forgotten.iter().filter(|(whose, _)| is_asked(whose)).map(|(_, count)| count).sum();
+    if events > 0 {
+        eprintln!("weir: {} forgotten (`weir forget`)", counted(events, "event was", "events were"));
+    }
+    Ok(())
 }
 
 /// A user and a type.

@@ -12,7 +12,7 @@ use weir_aws::{
     Aws, Batching, Calls, DynamoCounts, DynamoLatest, DynamoUsers, Names, S3AnswersAdmin, S3Files, S3Lake,
     S3Quarantine, S3Raw,
 };
-use weir_core::ports::Ports;
+use weir_core::{InstallationSecret, ports::Ports};
 
 pub(crate) use cached_grants::CachedGrants;
 pub(crate) use executions::{Execution, Executions};
@@ -63,6 +63,12 @@ impl EngineStats {
     pub(crate) fn take_calls(&self) -> BTreeMap<String, u64> {
         self.calls.take()
     }
+}
+
+/// Returns the secret of the installation, for types whose values are hashed.
+pub(crate) fn secret() -> Result<InstallationSecret> {
+    let secret = name("WEIR_SECRET")?;
+    secret.parse().context("the environment variable WEIR_SECRET is not valid")
 }
 
 pub(crate) async fn users() -> Result<DynamoUsers> {

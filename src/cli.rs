@@ -6,6 +6,7 @@ mod audit;
 mod backup;
 mod catalog;
 mod counts;
+mod forget;
 mod groups;
 mod health;
 mod latest;
@@ -30,6 +31,7 @@ pub(crate) use audit::AuditArgs;
 pub(crate) use backup::{BackupArgs, RestoreArgs};
 pub(crate) use catalog::{CatalogCommand, CatalogPlace};
 pub(crate) use counts::CountsArgs;
+pub(crate) use forget::ForgetArgs;
 pub(crate) use health::HealthArgs;
 pub(crate) use latest::LatestArgs;
 #[cfg(unix)]
@@ -81,6 +83,8 @@ pub(crate) enum Command {
     Health(HealthArgs),
     /// Recount the lake, reading every object, and compare it with the settled and the live counts.
     Audit(AuditArgs),
+    /// Take events out of everything that is stored: counts, files and the free pages of the database.
+    Forget(ForgetArgs),
     /// Make Parquet of days that are over, for faster queries. Works while the server runs.
     Seal(SealArgs),
     /// Copy the data folder into a new folder, as it is at one moment. Works while the server runs.

@@ -6,6 +6,7 @@
 //! - `query`: SQL over the lake; `answers`: answers to queries, computed beforehand and published;
 //! - `replay`: files batches again;
 //! - `audit`: recounts the lake and compares it with the counts;
+//! - `forget`: takes events out of a data folder, without a trace;
 //! - `seal`: makes Parquet of days that are over;
 //! - `backup`: snapshots a data folder, and restores it;
 //! - `send`: imports files over HTTP;
@@ -39,6 +40,7 @@ mod completions;
 mod counted;
 mod counts;
 mod data;
+mod forget;
 mod health;
 mod latest;
 mod logs;
@@ -87,6 +89,7 @@ fn main() -> ExitCode {
             Command::Replay(replay) => replay::run(&replay).await,
             Command::Health(health) => health::run(&health).await,
             Command::Audit(audit) => audit::run(&audit).await,
+            Command::Forget(args) => forget::run(&args).await,
             Command::Seal(seal) => seal::run(&seal).await,
             Command::Backup(backup) => backup::back_up(&backup).await,
             Command::Restore(restore) => backup::restore(&restore).await,

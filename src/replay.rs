@@ -32,7 +32,9 @@ pub(crate) async fn run(args: &ReplayArgs) -> Result<ExitCode> {
                 .map_err(|error| data::in_use(error, "stop it first, as it files its batches itself"))?;
             let (raw, lake, quarantine) = engine.folders();
             let raw = Arc::new(raw);
-            let fan_out = FanOut::new(raw.clone(), Arc::new(lake), Arc::new(quarantine), Arc::new(engine));
+            let fan_out =
+                FanOut::new(raw.clone(), Arc::new(lake), Arc::new(quarantine), Arc::new(engine.clone()))
+                    .without(Arc::new(engine));
             replay(&*raw, &fan_out, args, "").await
         }
         #[cfg(feature = "aws")]

@@ -71,7 +71,7 @@ const METRICS_CONNECTIONS: usize = 16;
 
 /// Serves until a signal to stop.
 pub(crate) async fn run(args: ServeArgs, traces: Option<Traces>) -> Result<ExitCode> {
-    let catalog = Arc::new(catalog::read(args.catalog.folder())?);
+    let catalog = catalog::read(args.catalog.folder())?;
     catalog::warn(args.catalog.folder(), &catalog);
     let ended = match args.place.engine {
         EngineName::Embedded => embedded(catalog, args).await,
@@ -87,7 +87,7 @@ pub(crate) async fn run(args: ServeArgs, traces: Option<Traces>) -> Result<ExitC
 }
 
 /// Runs everything in this process, including the filing of acknowledged events.
-async fn embedded(catalog: Arc<Catalog>, args: ServeArgs) -> Result<ExitCode> {
+async fn embedded(catalog: Catalog, args: ServeArgs) -> Result<ExitCode> {
     let data = args.place.data.as_path();
     let flush = Flush { every: args.flush_every, size: args.flush_size };
     // Listens first, so that a first start that fails leaves nothing behind.
@@ -99,6 +99,8 @@ async fn embedded(catalog: Arc<Catalog>, args: ServeArgs) -> Result<ExitCode> {
     for breakage in breakages {
         tracing::warn!("the catalog changed: {breakage}");
     }
+    let secret = if catalog.needs_secret() { Some(engine.secret(&SystemRandom)?) } else { None };
+    let catalog = Arc::new(catalog.with_secret(secret));
     engine.keep_free(args.keep_free);
     if let Some(free) = engine.free_space().filter(|free| *free < args.keep_free) {
         tracing::warn!(
@@ -172,7 +174,9 @@ fn runs(engine: &Embedded, args: &ServeArgs) -> Option<Arc<crate::map::FunctionR
 /// Runs the authorizer and the collector only: on AWS, the fan-out function files batches. Concurrent requests share AWS
 /// calls.
 #[cfg(feature = "aws")]
-async fn on_aws(catalog: Arc<Catalog>, args: ServeArgs) -> Result<ExitCode> {
+async fn on_aws(catalog: Catalog, args: ServeArgs) -> Result<ExitCode> {
+    let secret = if catalog.needs_secret() { Some(crate::aws::secret()?) } else { None };
+    let catalog = Arc::new(catalog.with_secret(secret));
     let limits = Limits::default();
     let clock = Arc::new(SystemClock);
     let crate::aws::Serving { ports, stats, users } = crate::aws::serving(args.gather_for).await?;

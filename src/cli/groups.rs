@@ -8,8 +8,8 @@ use crate::table;
 const GROUPS: [(&str, &[&str]); 4] = [
     ("Send events", &["send"]),
     ("Read events", &["query", "tail", "counts", "latest", "publish", "map", "function"]),
-    ("Run a server", &["serve", "seal", "user", "catalog", "health", "forget", "backup", "completions"]),
-    ("Check and repair", &["audit", "replay", "restore"]),
+    ("Run a server", &["serve", "seal", "user", "catalog", "health", "backup", "completions"]),
+    ("Check and repair", &["audit", "replay", "forget", "restore"]),
 ];
 
 /// The width of help where no terminal shows it.

@@ -27,7 +27,8 @@ impl Filing {
     ) -> io::Result<Self> {
         let (raw, lake, quarantine) = engine.folders();
         let fan_out =
-            FanOut::new(Arc::new(raw), Arc::new(lake), Arc::new(quarantine), Arc::new(engine.clone()));
+            FanOut::new(Arc::new(raw), Arc::new(lake), Arc::new(quarantine), Arc::new(engine.clone()))
+                .without(Arc::new(engine.clone()));
         let (finished, done) = oneshot::channel();
         // A runtime of its own: the server's is shut down at the end, and retries continue after that.
         let runtime = Builder::new_current_thread().enable_time().build()?;
@@ -86,7 +87,7 @@ async fn file(fan_out: &FanOut, engine: &Embedded, batch: &BatchKey, metrics: &F
                 if lines > 0 {
                     tracing::error!(%batch, lines, "a part could not be filed: see quarantine");
                 }
-                tell_of_damage(batch, filed.events + filed.repeats + lines, None);
+                tell_of_damage(batch, filed.events + filed.repeats + filed.forgotten + lines, None);
                 tracing::debug!(%batch, events = filed.events, partitions = filed.partitions, "filed");
                 return true;
             }

@@ -387,6 +387,27 @@ pub fn path_with_venv() -> std::ffi::OsString {
     std::env::join_paths(std::iter::once(venv).chain(std::env::split_paths(&rest))).unwrap()
 }
 
+/// The files below a folder that hold these bytes, as they are or once they are decompressed.
+pub fn files_that_hold(folder: &Path, marker: &[u8]) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files_that_hold(&path, marker));
+            continue;
+        }
+        let bytes = std::fs::read(&path).unwrap();
+        let mut text = Vec::new();
+        // What can be read of a damaged file counts.
+        let _ = flate2::read::MultiGzDecoder::new(&bytes[..]).read_to_end(&mut text);
+        let holds = |bytes: &[u8]| bytes.windows(marker.len()).any(|window| window == marker);
+        if holds(&bytes) || holds(&text) {
+            found.push(path);
+        }
+    }
+    found
+}
+
 pub fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(bytes).unwrap();

@@ -32,6 +32,7 @@ mod exit_codes;
 mod filing_again;
 mod first_try;
 mod flood;
+mod forget;
 #[cfg(target_os = "linux")]
 mod host;
 #[cfg(target_os = "linux")]
@@ -52,6 +53,7 @@ mod operate;
 mod progress;
 mod promises;
 mod readme;
+mod redact;
 mod refusals;
 mod request_ids;
 mod retries;

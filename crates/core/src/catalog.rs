@@ -4,7 +4,8 @@
 //! A type is one file, `catalog/<event_type>.json`: a JSON Schema (2020-12) with one extra member, `"x-weir": {"route":
 //! "/button/click", "count_by": "button_id"}`. With `"latest_by": "sensor_id"`, the newest event of each sensor is kept at
 //! hand ([`latest`](crate::latest)). With `"fill": {"ipaddress": "client_ip"}`, the collector fills in what it knows of the
-//! sender ([`Sender`]).
+//! sender ([`Sender`]), and `"redact": {"email": "hash"}` replaces values before they are stored
+//! ([`redaction`](crate::redaction)).
 
 mod budget;
 mod coherence;
@@ -16,24 +17,27 @@ mod fill;
 mod graph;
 mod locate;
 mod own;
+mod redact;
 mod route;
 mod stored;
 mod words;
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 pub use budget::{Budget, Refusal};
 pub use compatibility::Breakage;
 pub use definition::Definition;
 pub use fill::Sender;
+pub use redact::Redact;
 pub use route::Route;
 
-use crate::EventType;
+use crate::{Event, EventType, InstallationSecret, Redaction};
 
 /// All event types, by name.
 #[derive(Debug, Default)]
 pub struct Catalog {
     types: BTreeMap<EventType, Definition>,
+    secret: Option<InstallationSecret>,
     bytes_checked_at_once: usize,
 }
 
@@ -83,7 +87,7 @@ impl Catalog {
             }
         }
         let bytes_checked_at_once = bytes_checked_at_once(&types);
-        Ok(Self { types, bytes_checked_at_once })
+        Ok(Self { types, secret: None, bytes_checked_at_once })
     }
 
     /// Adds the general types, for events of vendors' clients, that the catalog does not define itself. Its own routes come
@@ -131,6 +135,41 @@ impl Catalog {
     #[must_use]
     pub const fn bytes_checked_at_once(&self) -> usize {
         self.bytes_checked_at_once
+    }
+
+    /// Returns whether a type hashes values, for which the catalog needs [a secret](Self::with_secret).
+    #[must_use]
+    pub fn needs_secret(&self) -> bool {
+        self.types.values().any(|definition| definition.redact().hashes())
+    }
+
+    /// Returns the same catalog, which hashes values with this secret.
+    #[must_use]
+    pub fn with_secret(self, secret: Option<InstallationSecret>) -> Self {
+        Self { secret, ..self }
+    }
+
+    /// Redacts an event of this type, once it was checked; returns whether its type has anything to redact.
+    pub fn redact(&self, definition: &Definition, event: &mut Event<'_>) -> bool {
+        definition.redact().event(event, self.secret.as_ref());
+        !definition.redact().is_empty()
+    }
+
+    /// Returns the value by which the events are stored that were sent with `text` in this field.
+    #[must_use]
+    pub fn redacted(&self, definition: &Definition, field: &str, text: &str) -> Option<String> {
+        Some(definition.redact().of(field)?.of(text, self.secret.as_ref()))
+    }
+
+    /// Redacts what was sent for an event that is not valid, JSON or not: the values of all members that have the name of a
+    /// redacted field. If the type is not known, those of all types are.
+    #[must_use]
+    pub fn redact_rejected<'a>(&self, claimed: Option<&EventType>, body: &'a [u8]) -> Cow<'a, [u8]> {
+        let rules: Vec<(&str, Redaction)> = match claimed.and_then(|claimed| self.get(claimed)) {
+            Some(definition) => definition.redact().iter().collect(),
+            None => self.types.values().flat_map(|definition| definition.redact().iter()).collect(),
+        };
+        redact::body(body, &rules, self.secret.as_ref())
     }
 
     /// Returns what would break for events that were stored under `earlier` if this catalog took its place.

@@ -3,7 +3,10 @@
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, value::RawValue};
+use serde_json::{
+    Value,
+    value::{RawValue, to_raw_value},
+};
 
 use crate::{EventId, EventType, Timestamp, json, looks, occurred};
 
@@ -59,7 +62,7 @@ pub struct Event<'a> {
     pub event_id: Option<EventId>,
     /// The time at which it happened, by the client's clock, if the client gave it.
     pub occurred_at: Option<Timestamp>,
-    fields: Vec<(Cow<'a, str>, &'a RawValue)>,
+    fields: Vec<(Cow<'a, str>, Cow<'a, RawValue>)>,
     filled: Vec<(String, String)>,
     is_of_a_bot: bool,
     value: Value,
@@ -98,8 +101,9 @@ impl<'a> Event<'a> {
         if !violations.is_empty() {
             return Err(violations);
         }
-        let mut fields = json::members(text).map_err(syntax)?;
-        fields.retain(|(name, _)| !ENVELOPE.contains(&&**name));
+        let fields = json::members(text).map_err(syntax)?.into_iter();
+        let fields = fields.filter(|(name, _)| !ENVELOPE.contains(&&**name));
+        let fields = fields.map(|(name, value)| (name, Cow::Borrowed(value))).collect();
         Ok(Self { event_type, event_id, occurred_at, fields, filled: Vec::new(), is_of_a_bot: false, value })
     }
 
@@ -131,8 +135,20 @@ impl<'a> Event<'a> {
     }
 
     /// Returns the client's fields, each with its JSON text exactly as it was sent.
-    pub(crate) fn fields(&self) -> &[(Cow<'a, str>, &'a RawValue)] {
+    pub(crate) fn fields(&self) -> &[(Cow<'a, str>, Cow<'a, RawValue>)] {
         &self.fields
+    }
+
+    /// Replaces the value of a field, if it is text.
+    pub(crate) fn replace_text(&mut self, name: &str, replacement: impl FnOnce(&str) -> String) {
+        let Some(Value::String(text)) = self.value.get_mut(name) else { return };
+        *text = replacement(text);
+        if let Some((_, raw)) = self.fields.iter_mut().find(|(field, _)| field == name) {
+            *raw = Cow::Owned(to_raw_value(text).expect("a string is JSON"));
+        }
+        if let Some((_, filled)) = self.filled.iter_mut().find(|(field, _)| field == name) {
+            filled.clone_from(text);
+        }
     }
 }
 

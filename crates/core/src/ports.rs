@@ -12,6 +12,7 @@
 //! | [`ReadLatest`] | collector; `weir latest`, `weir audit` | the same | DynamoDB |
 //! | [`LatestValuesAdmin`] | `weir audit --repair` | `events.db` | DynamoDB |
 //! | [`Users`], [`UserAdmin`] | authorizer; `weir user` | `users.db` | DynamoDB |
+//! | [`Forgotten`] | fan-out | `events.db` | (not yet) |
 //! | [`Raw`] | fan-out; `weir audit` | a folder | S3 |
 //! | [`RawObjects`] | `weir replay`, `weir tail` on AWS | a folder | S3 |
 //! | [`Lake`], [`Quarantine`] | fan-out | folders | S3 |
@@ -41,6 +42,7 @@ use crate::{
     BatchId, BatchKey, Counter, EventType, Hour, Increment, Partition, Record, Username,
     books::{Correction, TypeCounts},
     counts::{KeyCount, KeysRequest, SettledTotals},
+    forgotten::ForgottenEvents,
     latest::LatestValue,
     rejected::RejectedEvent,
     users::{StoredUser, User},
@@ -97,6 +99,13 @@ pub trait Stream: Send + Sync {
     /// records with one identity, one is stored; the others are duplicates, or refused until the outcome of that one is
     /// known. A refused record is not remembered as stored: it can be appended again.
     async fn append(&self, records: Vec<Record>) -> Vec<Appended>;
+}
+
+/// What was forgotten, and must not be filed again.
+#[async_trait]
+pub trait Forgotten: Send + Sync {
+    /// Returns all that was forgotten. It is asked for each batch.
+    async fn forgotten(&self) -> Result<Arc<ForgottenEvents>, PortError>;
 }
 
 /// Counts that go up with every acknowledged event: immediate, and best effort under faults.

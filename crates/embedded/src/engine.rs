@@ -7,16 +7,18 @@ use std::{
 
 use async_trait::async_trait;
 use weir_core::{
-    AnswerName, BatchKey, Catalog, Clock, Record,
+    AnswerName, BatchKey, Catalog, Clock, InstallationSecret, Random, Record,
     answers::Published,
     catalog::Breakage,
-    ports::{Answers, Appended, Generation, Health, PortError, Ports, Stream},
+    forgotten::ForgottenEvents,
+    ports::{Answers, Appended, Forgotten, Generation, Health, PortError, Ports, Stream},
 };
 
 use crate::{
     answers::AnswersFolder,
     error::OpenError,
     folder::{Folder, lock::Lock, space::Space},
+    forget, forgotten,
     journal::{
         Journal,
         append::Append,
@@ -28,7 +30,7 @@ use crate::{
     },
     objects::{LakeFolder, QuarantineFolder, RawFolder},
     sealed::SealedFolder,
-    served_types,
+    secret, served_types,
     store::{self, Readers},
     users::UserStore,
 };
@@ -44,6 +46,9 @@ pub(crate) struct Inner {
     pub(crate) readers: Readers,
     pub(crate) overlay: Arc<Overlay>,
     pub(crate) raw: RawFolder,
+    gone: Arc<ForgottenEvents>,
+    folder: Folder,
+    path: PathBuf,
     lake: LakeFolder,
     quarantine: QuarantineFolder,
     answers: AnswersFolder,
@@ -91,10 +96,12 @@ impl Embedded {
 
         let store = path.join("events.db");
         let mut connection = store::open(&store)?;
+        forget::finish(&mut connection, &folder, path)?;
         stray::take_up(&mut connection, &path.join("raw"), clock.now()).map_err(|error| match error {
             TakeUpError::Store(error) => store::at(&store)(error).into(),
             TakeUpError::Raw { path, source } => OpenError::Folder { path, source },
         })?;
+        let gone = Arc::new(forgotten::read(&connection, path)?);
         note(&mut connection).map_err(store::at(&store))?;
         let (overlay, recovered) = recovery::recover(&mut connection).map_err(store::at(&store))?;
         let overlay = Arc::new(overlay);
@@ -106,6 +113,7 @@ impl Embedded {
             flush,
             clock.clone(),
             raw.clone(),
+            Arc::clone(&gone),
             &store,
         )?;
         let inner = Inner {
@@ -115,6 +123,9 @@ impl Embedded {
             raw,
             lake: LakeFolder::new(folder.sub("lake"), SealedFolder::of(path)),
             quarantine: QuarantineFolder::new(folder.sub("quarantine")),
+            gone,
+            folder,
+            path: path.to_owned(),
             answers: AnswersFolder::of(path),
             users: UserStore::open(path)?,
             space: Space::of(path.to_owned()),
@@ -140,6 +151,11 @@ impl Embedded {
     #[must_use]
     pub fn answers(&self) -> AnswersFolder {
         self.inner.answers.clone()
+    }
+
+    /// Returns the secret of this installation; makes it if there is none.
+    pub fn secret(&self, random: &dyn Random) -> Result<InstallationSecret, OpenError> {
+        secret::read_or_make(&self.inner.folder, &self.inner.path, random)
     }
 
     /// Returns the users.
@@ -186,6 +202,13 @@ impl Embedded {
     /// Appending fails from here on.
     pub async fn stop(&self) -> Result<(), PortError> {
         self.inner.journal.stop_appending().await
+    }
+}
+
+#[async_trait]
+impl Forgotten for Embedded {
+    async fn forgotten(&self) -> Result<Arc<ForgottenEvents>, PortError> {
+        Ok(Arc::clone(&self.inner.gone))
     }
 }
 

@@ -29,7 +29,7 @@ use std::{
 
 use rusqlite::Connection;
 use tokio::sync::{Mutex as AsyncMutex, Semaphore, oneshot};
-use weir_core::{Clock, ports::PortError};
+use weir_core::{Clock, forgotten::ForgottenEvents, ports::PortError};
 
 use crate::{
     error::OpenError,
@@ -70,6 +70,7 @@ impl Journal {
         flush: Flush,
         clock: Arc<dyn Clock>,
         raw: RawFolder,
+        gone: Arc<ForgottenEvents>,
         path: &Path,
     ) -> Result<(Self, Deliveries), OpenError> {
         let (commands, inbox) = mpsc::channel();
@@ -81,7 +82,7 @@ impl Journal {
         // Events that an earlier process left wait for one more flush time at the most.
         let open = (open_bytes > 0).then(|| OpenBatch { bytes: open_bytes, since: Instant::now() });
         let first = if open.is_some() { first_open(&connection, cut).map_err(at(path))? } else { next };
-        let ids = RecentIds::open(&connection, clock.elapsed()).map_err(at(path))?;
+        let ids = RecentIds::open(&connection, clock.elapsed()).map_err(at(path))?.without(gone);
         let (db, outbox) = (connection, Some(outbox));
         let presence = Presence::default();
         let at = |source| OpenError::Folder { path: path.to_owned(), source };

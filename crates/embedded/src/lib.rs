@@ -14,6 +14,7 @@
 //! | `functions/` | the functions that the operator added: `NAME.json` |
 //! | `runs/` | runs of functions that clients started: `USERNAME/ID.json`, and `ID.result`; removed after an hour |
 //! | `restoring/` | the files that a restore has copied so far: while it is there, the folder is not whole |
+//! | `secret` | the secret of the installation, by which values are hashed that are redacted; made on first need |
 //! | `tmp/` | files being written; emptied at every start |
 //! | `lock` | locked, like the folder itself, by the one process that serves the folder; it holds that process's id |
 //!
@@ -40,12 +41,15 @@ mod counts;
 mod engine;
 mod error;
 mod folder;
+mod forget;
+mod forgotten;
 mod ids;
 mod journal;
 mod latest;
 mod objects;
 mod recent_rejected;
 mod sealed;
+mod secret;
 mod served_types;
 mod store;
 mod users;
@@ -56,6 +60,8 @@ pub use counts::books::{BooksOnDisk, open_books};
 pub use engine::Embedded;
 pub use error::{InUse, OpenError};
 pub use folder::lock::is_served;
+pub use forget::{Amounts, ForgetError, ForgetRequest, Watched, Which, forget};
+pub use forgotten::forgotten_counts;
 pub use journal::{
     batches::Flush,
     delivery::Deliveries,
@@ -64,6 +70,7 @@ pub use journal::{
 };
 pub use objects::{LakeFolder, QuarantineFolder, RawFolder, batches::events_in};
 pub use sealed::{SealedFolder, SealingTurn};
+pub use secret::secret_of;
 pub use served_types::{StoredType, stored_catalog};
 pub use store::StoreError;
 pub use users::UserStore;

@@ -118,7 +118,7 @@ impl SealedFolder {
         sync_folder(folder)
     }
 
-    fn read_manifest(&self) -> io::Result<Manifest> {
+    pub(crate) fn read_manifest(&self) -> io::Result<Manifest> {
         match fs::read(self.0.join(MANIFEST)) {
             Ok(text) => Manifest::read(&text)
                 .map_err(|error: NotAManifest| io::Error::new(ErrorKind::InvalidData, error)),
@@ -174,12 +174,12 @@ impl SealedFolder {
         Ok(by_day)
     }
 
-    fn read_covered(&self, day: Day, generation: u64) -> io::Result<BTreeSet<String>> {
+    pub(crate) fn read_covered(&self, day: Day, generation: u64) -> io::Result<BTreeSet<String>> {
         let file = File::open(self.0.join(Self::generation(day, generation)).join(OBJECTS))?;
         BufReader::new(MultiGzDecoder::new(BufReader::new(file))).lines().collect()
     }
 
-    fn list_generations(&self) -> io::Result<BTreeSet<(Day, u64)>> {
+    pub(crate) fn list_generations(&self) -> io::Result<BTreeSet<(Day, u64)>> {
         let mut found = BTreeSet::new();
         for (day, folder) in days_in(&self.0)? {
             let numbers = entries(&folder)?.into_iter().filter_map(|(name, _)| name.parse().ok());

@@ -101,6 +101,9 @@ fn advice(path: &Path) -> &'static str {
 /// `counted_by` is the field that `live_keys` are counts by, and `earlier_keys` has counts by other fields, from earlier
 /// catalogs (`served_types`); a type's latest values are by the field that its `text` names. `recent_rejected` has the
 /// latest rejected events of each user as they are shown (JSON), the newest last.
+///
+/// `tombstones` has the keyed digests of forgotten events. `forgetting` has a row while files of forgotten events are left
+/// (`forget`), and `forgotten_counts` how many events are gone.
 const FORMATS: &[&str] = &[
     "
     CREATE TABLE progress (one INTEGER PRIMARY KEY CHECK (one = 1), applied INTEGER NOT NULL) STRICT;
@@ -167,6 +170,14 @@ const FORMATS: &[&str] = &[
         username TEXT NOT NULL, event_type TEXT NOT NULL, key TEXT NOT NULL,
         time INTEGER NOT NULL, event_id TEXT NOT NULL, event BLOB NOT NULL,
         PRIMARY KEY (username, event_type, key)
+    ) STRICT, WITHOUT ROWID;
+",
+    "
+    CREATE TABLE tombstones (digest BLOB PRIMARY KEY) STRICT, WITHOUT ROWID;
+    CREATE TABLE forgetting (one INTEGER PRIMARY KEY CHECK (one = 1), username TEXT NOT NULL, sealed INTEGER NOT NULL) STRICT;
+    CREATE TABLE forgotten_counts (
+        username TEXT NOT NULL, event_type TEXT NOT NULL, count INTEGER NOT NULL,
+        PRIMARY KEY (username, event_type)
     ) STRICT, WITHOUT ROWID;
 ",
 ];

@@ -56,6 +56,16 @@ impl Environment {
         text.parse().map_err(|error: T::Err| SettingError::Invalid { name, source: error.into() })
     }
 
+    /// Returns a required setting that is not plain text.
+    pub fn required<T>(&self, name: &'static str) -> Result<T, SettingError>
+    where
+        T: FromStr,
+        T::Err: Error + Send + Sync + 'static,
+    {
+        let text = self.text(name)?;
+        text.parse().map_err(|error: T::Err| SettingError::Invalid { name, source: error.into() })
+    }
+
     /// Returns how many invocations there may be at once: more than one if Lambda says so (Managed Instances), and one
     /// otherwise. It is read as the runtime reads it.
     #[must_use]

@@ -80,7 +80,9 @@ fn gateway(environment: &Environment) -> Result<(Gateway, Option<Arc<Sharing>>),
         runs: Arc::new(()),
         counted_within: Some(COUNTED_WITHIN),
     };
-    let catalog = Arc::new(Catalog::built_in()?);
+    let catalog = Catalog::built_in()?;
+    let secret = if catalog.needs_secret() { Some(environment.required("WEIR_SECRET")?) } else { None };
+    let catalog = Arc::new(catalog.with_secret(secret));
     collector::check_routes(&catalog)?;
     let collector = Collector { catalog, ports, host, limits: Limits::default() };
     // API Gateway answers preflight requests by the same list. Posts that need no preflight are checked here.

@@ -40,6 +40,14 @@ pub enum FanOutError {
         /// The flaw.
         damage: Damage,
     },
+    /// It is not known which events were forgotten.
+    #[error("batch {batch} is not filed, as it is not known which events were forgotten: {source}")]
+    Forgotten {
+        /// The batch.
+        batch: BatchKey,
+        /// The engine's error.
+        source: PortError,
+    },
     /// The temporary file could not be written.
     #[error("the temporary file for batch {batch} could not be written: {source}")]
     Spool {
@@ -84,6 +92,7 @@ impl FanOutError {
             Self::NoSuchBatch { .. } | Self::Damaged { .. } => false,
             Self::Read { .. } | Self::Spool { .. } => true,
             Self::Open { source, .. }
+            | Self::Forgotten { source, .. }
             | Self::Lake { source, .. }
             | Self::Quarantine { source, .. }
             | Self::Settle { source, .. } => source.may_pass(),

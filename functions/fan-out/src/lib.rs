@@ -37,7 +37,7 @@ use tokio::sync::Semaphore;
 use tracing::{Instrument, field::Empty};
 use weir_core::{
     BatchKey, Partition,
-    ports::{Lake, PortError, Quarantine, Raw, Settled, Settlement},
+    ports::{Forgotten, Lake, PortError, Quarantine, Raw, Settled, Settlement},
     trace::TRACED,
 };
 
@@ -71,6 +71,7 @@ pub struct FanOut {
     lake: Arc<dyn Lake>,
     quarantine: Arc<dyn Quarantine>,
     settlement: Arc<dyn Settlement>,
+    forgotten: Option<Arc<dyn Forgotten>>,
 }
 
 /// The outcome of filing a batch.
@@ -82,6 +83,8 @@ pub struct Filed {
     pub partitions: usize,
     /// The lines that were dropped, because their events came earlier in the batch.
     pub repeats: u64,
+    /// The lines that were dropped, because their events were forgotten.
+    pub forgotten: u64,
     /// The batch's lines in quarantine.
     pub quarantined_lines: u64,
     /// The bytes of the batch's object.
@@ -99,7 +102,13 @@ impl FanOut {
         quarantine: Arc<dyn Quarantine>,
         settlement: Arc<dyn Settlement>,
     ) -> Self {
-        Self { raw, lake, quarantine, settlement }
+        Self { raw, lake, quarantine, settlement, forgotten: None }
+    }
+
+    /// Returns the same fan-out, which files no event that was forgotten.
+    #[must_use]
+    pub fn without(self, forgotten: Arc<dyn Forgotten>) -> Self {
+        Self { forgotten: Some(forgotten), ..self }
     }
 
     /// Files a batch; filing it again, or at the same time, changes nothing.
@@ -137,7 +146,7 @@ impl FanOut {
             Err(FanOutError::Damaged { damage, .. }) => return self.quarantine_object(batch, damage).await,
             other => other?,
         };
-        let Split { partitions, bots, quarantine, spool, quarantined_lines, repeats } = split;
+        let Split { partitions, bots, quarantine, spool, quarantined_lines, repeats, forgotten } = split;
         if repeats > 0 {
             tracing::debug!(%batch, repeats, "lines that came again were dropped");
         }
@@ -183,7 +192,7 @@ impl FanOut {
                 .transpose()
                 .map_err(|source| FanOutError::Settle { batch: batch.clone(), source })?,
         };
-        Ok(Filed { events, partitions: objects, repeats, quarantined_lines, bytes_read, settled })
+        Ok(Filed { events, partitions: objects, repeats, forgotten, quarantined_lines, bytes_read, settled })
     }
 
     /// Reads a batch and splits it. Returns its size in bytes, too.
@@ -198,7 +207,14 @@ impl FanOut {
             ReadError::Damaged(damage) => FanOutError::Damaged { batch: batch.clone(), damage },
             ReadError::Sink(source) => spool(source),
         };
-        let (mut reader, mut splitter) = (Reader::new(), Splitter::new(batch, Limits::USUAL));
+        let forgotten = match &self.forgotten {
+            None => None,
+            Some(forgotten) => Some(forgotten.forgotten().await)
+                .transpose()
+                .map_err(|source| FanOutError::Forgotten { batch: batch.clone(), source })?,
+        };
+        let splitter = Splitter::new(batch, Limits::USUAL).without(forgotten);
+        let (mut reader, mut splitter) = (Reader::new(), splitter);
         while let Some(bytes) = content.next().await {
             let bytes = bytes.map_err(|source| FanOutError::Read { batch: batch.clone(), source })?;
             reader.push(&bytes, &mut splitter).map_err(failed)?;

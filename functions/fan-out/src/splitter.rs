@@ -4,9 +4,9 @@
 //! budget; then the largest are emptied. Which buffers are emptied, and when, depends on the lines alone, so that the same
 //! batch becomes the same bytes. Beside its buffer, a partition takes the memory of its name and a few words.
 
-use std::{cmp::Reverse, collections::BTreeMap, io};
+use std::{cmp::Reverse, collections::BTreeMap, io, sync::Arc};
 
-use weir_core::{BatchKey, EventType, Partition, RecordHead, RecordHeadError};
+use weir_core::{BatchKey, EventType, Partition, RecordHead, RecordHeadError, forgotten::ForgottenEvents};
 
 use crate::{
     lines::Sink,
@@ -41,6 +41,9 @@ pub(crate) struct Splitter {
     quarantine: Draft,
     repeats: Repeats,
     dropped: u64,
+    /// Events that must not come back; `None` if there are none.
+    gone: Option<Arc<ForgottenEvents>>,
+    forgotten: u64,
     /// The memory that the buffers take.
     buffered: usize,
     quarantined_lines: u64,
@@ -62,6 +65,8 @@ pub(crate) struct Split {
     pub(crate) quarantined_lines: u64,
     /// The number of lines that were dropped, as their events came earlier in the batch.
     pub(crate) repeats: u64,
+    /// The number of lines that were dropped, as their events were forgotten.
+    pub(crate) forgotten: u64,
 }
 
 impl Splitter {
@@ -75,10 +80,17 @@ impl Splitter {
             quarantine: Draft::default(),
             repeats: Repeats::of(batch),
             dropped: 0,
+            gone: None,
+            forgotten: 0,
             buffered: 0,
             quarantined_lines: 0,
             entry: Vec::new(),
         }
+    }
+
+    /// Drops the lines of these events.
+    pub(crate) fn without(self, gone: Option<Arc<ForgottenEvents>>) -> Self {
+        Self { gone: gone.filter(|gone| !gone.is_empty()), ..self }
     }
 
     pub(crate) fn finish(mut self) -> io::Result<Split> {
@@ -93,6 +105,7 @@ impl Splitter {
             spool: self.compressor.into_spool(),
             quarantined_lines: self.quarantined_lines,
             repeats: self.dropped,
+            forgotten: self.forgotten,
         })
     }
 
@@ -137,10 +150,18 @@ impl Sink for Splitter {
     fn line(&mut self, number: u64, line: &[u8]) -> io::Result<()> {
         let head = match route(line) {
             Ok(head) => head,
+            Err(_) if self.gone.as_ref().is_some_and(|gone| gone.has_line(line)) => {
+                self.forgotten += 1;
+                return Ok(());
+            }
             Err(reason) => {
                 return self.bad_line(&BadLine { number, part: None, reason: &reason, bytes: line });
             }
         };
+        if self.gone.as_ref().is_some_and(|gone| gone.has(&head)) {
+            self.forgotten += 1;
+            return Ok(());
+        }
         if self.repeats.has(&head) {
             self.dropped += 1;
             return Ok(());

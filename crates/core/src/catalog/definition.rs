@@ -12,6 +12,7 @@ use super::{
     fill::{Fill, Sender},
     locate::{line_of, names_of},
     own::Own,
+    redact::Redact,
     route::Route,
     words,
 };
@@ -28,6 +29,7 @@ pub struct Definition {
     count_by: Option<String>,
     latest_by: Option<String>,
     fill: Vec<Fill>,
+    redact: Redact,
     schema: Value,
     text: String,
     fields: Vec<String>,
@@ -68,7 +70,7 @@ impl Definition {
             return Err(at(&["properties", name], message));
         }
 
-        let Own { route, count_by, latest_by, fill } = Own::read(object, properties)
+        let Own { route, count_by, latest_by, fill, redact } = Own::read(object, properties)
             .map_err(|(path, message)| at(&path.iter().map(String::as_str).collect::<Vec<_>>(), message))?;
 
         // Checked before it is compiled, which may take as long as checking.
@@ -85,7 +87,9 @@ impl Definition {
                 let path: Vec<&str> = path.split('/').skip(1).collect();
                 at(&path, format!("not a valid JSON Schema: {error}"))
             })?;
-        let disagrees = coherence::required(&schema).or_else(|| coherence::examples(object, &validator));
+        let disagrees = coherence::required(&schema)
+            .or_else(|| coherence::examples(object, &validator))
+            .or_else(|| redact.disagrees(object, &validator));
         if let Some((path, message)) = disagrees {
             return Err(at(&path.iter().map(String::as_str).collect::<Vec<_>>(), message));
         }
@@ -101,6 +105,7 @@ impl Definition {
             count_by,
             latest_by,
             fill,
+            redact,
             schema,
             text,
             fields,
@@ -149,6 +154,12 @@ impl Definition {
     pub fn latest_key(&self, event: &Event<'_>) -> Option<LatestKey> {
         let field = self.latest_by.as_ref()?;
         event.value().get(field)?.as_str().map(LatestKey::of)
+    }
+
+    /// Returns the fields whose values are redacted before they are stored.
+    #[must_use]
+    pub fn redact(&self) -> &Redact {
+        &self.redact
     }
 
     /// Fills the fields that the event lacks and that its type has the collector fill.
@@ -242,8 +253,14 @@ impl Definition {
         if !violations.is_empty() {
             return Err(Refusal::Invalid(violations));
         }
+        Ok(self.key_of(event))
+    }
+
+    /// Returns the key of an event that was checked.
+    #[must_use]
+    pub fn key_of(&self, event: &Event<'_>) -> Option<CountedValue> {
         let counted = self.count_by.as_ref().and_then(|field| event.value().get(field)?.as_str());
-        Ok(counted.map(CountedValue::of))
+        counted.map(CountedValue::of)
     }
 
     /// Returns the most steps that checking one value of an event can take.

@@ -2,13 +2,13 @@
 
 use serde_json::{Map, Value};
 
-use super::{fill::Fill, route::Route};
+use super::{fill::Fill, redact::Redact, route::Route};
 
 /// A fault: the path of the member that has it, and the message.
 pub(super) type Fault = (Vec<String>, String);
 
 /// The members of `x-weir`.
-const MEMBERS: [&str; 4] = ["route", "count_by", "latest_by", "fill"];
+const MEMBERS: [&str; 5] = ["route", "count_by", "latest_by", "fill", "redact"];
 
 /// The parameters of the route that lists latest values. A field of that name could not be asked for there.
 const PARAMETERS: [&str; 2] = ["limit", "after"];
@@ -23,6 +23,8 @@ pub(super) struct Own {
     pub(super) latest_by: Option<String>,
     /// The fields that the collector fills where an event lacks them.
     pub(super) fill: Vec<Fill>,
+    /// The fields whose values are redacted before they are stored.
+    pub(super) redact: Redact,
 }
 
 impl Own {
@@ -51,7 +53,8 @@ impl Own {
             return Err(fault(&["x-weir", "latest_by"], message));
         }
         let fill = Fill::read(own, properties)?;
-        Ok(Self { route, count_by, latest_by, fill })
+        let redact = Redact::read(own, properties)?;
+        Ok(Self { route, count_by, latest_by, fill, redact })
     }
 }
 

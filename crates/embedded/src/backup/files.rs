@@ -98,7 +98,7 @@ fn copy_page(source: &Path, target: &Path, names: &[String], watch: &Watch<'_>) 
 }
 
 /// Copies one file, and returns its size; `None` if it was removed since it was listed, as an operator removes old batches.
-fn copy_file(from: &Path, to: &Path) -> Result<Option<u64>, BackupError> {
+pub(super) fn copy_file(from: &Path, to: &Path) -> Result<Option<u64>, BackupError> {
     let mut source = match File::open(from) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         source => source.map_err(at(from))?,

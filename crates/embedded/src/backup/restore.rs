@@ -17,6 +17,7 @@ use crate::folder::{
     private::create_private,
     sync_folder,
 };
+use crate::secret::SECRET;
 
 /// Copies a backup into a data folder that is empty or does not exist. All files go into a staging folder below it first. Every
 /// other command refuses a data folder that has one, so no command uses a folder whose restore is under way or broke off.
@@ -54,6 +55,7 @@ fn fill(
     for (database, name) in databases.iter().filter(|(database, _)| database.exists()) {
         snapshot(database, &staging.join(name))?;
     }
+    files::copy_file(&backup.join(SECRET), &staging.join(SECRET))?;
     for part in PARTS {
         let found = files::copy(backup, &staging, part, &|_| true, watch)?;
         let made = *manifest.part(part);
@@ -62,11 +64,12 @@ fn fill(
         }
     }
     sync_folder(&staging).map_err(at(&staging))?;
-    for name in PARTS.into_iter().chain(["users.db", "events.db"]) {
+    for name in PARTS.into_iter().chain(["users.db", SECRET, "events.db"]) {
         let (from, to) = (staging.join(name), data.join(name));
         match fs::rename(&from, &to) {
-            // The folder never had users.
-            Err(error) if error.kind() == io::ErrorKind::NotFound && name == "users.db" => {}
+            // The folder never had users, or needed no secret.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && ["users.db", SECRET].contains(&name) => {
+            }
             renamed => renamed.map_err(at(&to))?,
         }
     }

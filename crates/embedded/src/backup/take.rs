@@ -18,6 +18,7 @@ use super::{
 use crate::{
     folder::{private::create_private, sync_folder},
     objects::batches,
+    secret::SECRET,
     store,
 };
 
@@ -63,6 +64,7 @@ pub fn back_up(
     if users.exists() {
         snapshot(&users, &staging.path().join("users.db"))?;
     }
+    files::copy_file(&data.join(SECRET), &staging.path().join(SECRET))?;
     for part in PARTS {
         let wanted = |name: &str| match part {
             FUNCTIONS => name.ends_with(".json"),

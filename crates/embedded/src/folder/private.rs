@@ -17,8 +17,16 @@ pub(crate) fn private_file() -> fs::OpenOptions {
 }
 
 /// The files directly in the data folder.
-const FILES: [&str; 7] =
-    ["events.db", "events.db-wal", "events.db-shm", "users.db", "users.db-wal", "users.db-shm", "lock"];
+const FILES: [&str; 8] = [
+    "events.db",
+    "events.db-wal",
+    "events.db-shm",
+    "users.db",
+    "users.db-wal",
+    "users.db-shm",
+    "secret",
+    "lock",
+];
 
 /// Makes a data folder, and the files directly in it, private: it holds users' hashes and their events, however it was
 /// created.

@@ -9,10 +9,11 @@
 //! Identities are written in the transaction that stores their events. Old generations are deleted slice by slice, with the
 //! commits that come anyway: the end of a generation causes no pause.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use rusqlite::{Connection, params};
 use sha2::{Digest, Sha256};
+use weir_core::forgotten::ForgottenEvents;
 
 /// An identity's digest.
 pub(crate) type Id = [u8; 16];
@@ -47,6 +48,8 @@ pub(crate) struct RecentIds {
     saved: (u64, Duration),
     /// The store holds nothing of generations before this one.
     forgotten: u64,
+    /// Events that were forgotten on request: a retry of one is a repeat, however late it comes.
+    gone: Arc<ForgottenEvents>,
 }
 
 impl RecentIds {
@@ -57,7 +60,13 @@ impl RecentIds {
                 Ok((row.get(0)?, row.get(1)?))
             })?;
         let age = Duration::from_millis(age);
-        Ok(Self { current, age, read_at: now, saved: (current, age), forgotten: 0 })
+        let gone = Arc::default();
+        Ok(Self { current, age, read_at: now, saved: (current, age), forgotten: 0, gone })
+    }
+
+    /// Treats a retry of one of these events as a repeat.
+    pub(crate) fn without(self, gone: Arc<ForgottenEvents>) -> Self {
+        Self { gone, ..self }
     }
 
     /// Adds the time that has passed, before a commit; begins a new generation if the current one is old enough.
@@ -77,6 +86,9 @@ impl RecentIds {
 
     /// Remembers an identity; returns false if it was known.
     pub(crate) fn remember(&self, db: &Connection, id: &Id) -> rusqlite::Result<bool> {
+        if self.gone.has_id(id) {
+            return Ok(false);
+        }
         let known: bool = db
             .prepare_cached("SELECT EXISTS (SELECT 1 FROM recent_ids WHERE generation = ?1 AND id = ?2)")?
             .query_row(params![self.previous(), id], |row| row.get(0))?;

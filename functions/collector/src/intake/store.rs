@@ -99,7 +99,8 @@ impl Collector {
                     errors_left = errors_left.saturating_sub(errors.len());
                     let claimed = expected.cloned().or(claimed);
                     let stamp = self.stamp(username, None, received_at);
-                    prepared.records.push(Record::rejected(body, claimed.as_ref(), &errors, stamp));
+                    let body = self.catalog.redact_rejected(claimed.as_ref(), body);
+                    prepared.records.push(Record::rejected(&body, claimed.as_ref(), &errors, stamp));
                     prepared.verdicts.push(Verdict::Invalid { claimed, errors });
                 }
             }
@@ -117,7 +118,8 @@ impl Collector {
     /// Prepares a body without recognisable events: one rejected event, or several with its parts if one cannot hold it.
     pub(crate) fn prepare_malformed(&self, username: &Username, body: &[u8], error: &Violation) -> Prepared {
         let received_at = self.host.clock.now();
-        let parts = parts(body);
+        let body = self.catalog.redact_rejected(None, body);
+        let parts = parts(&body);
         let prepare = |(number, part): (usize, &&[u8])| {
             let mut errors = vec![error.clone()];
             if parts.len() > 1 {
@@ -143,25 +145,27 @@ impl Collector {
         let event_type = which_type(&self.catalog, &event, *expected)
             .map_err(|error| NotAccepted::Invalid(event.event_type.clone(), vec![error]))?;
         // `which_type` returns only types of the catalog.
-        let (key, latest_key) = match self.catalog.get(&event_type) {
-            Some(definition) => {
-                definition.fill(&mut event, &sent.sender);
-                let key = definition.check_within(&event, budget).map_err(|refusal| match refusal {
-                    Refusal::Invalid(errors) => NotAccepted::Invalid(event.event_type.clone(), errors),
-                    Refusal::Unchecked => NotAccepted::Unchecked {
-                        client_id: event.event_id.clone(),
-                        claimed: event_type.clone(),
-                    },
-                })?;
-                (key, definition.latest_key(&event))
-            }
-            None => (None, None),
-        };
+        let (definition, mut key) = (self.catalog.get(&event_type), None);
+        if let Some(definition) = definition {
+            definition.fill(&mut event, &sent.sender);
+            key = definition.check_within(&event, budget).map_err(|refusal| match refusal {
+                Refusal::Invalid(errors) => NotAccepted::Invalid(event.event_type.clone(), errors),
+                Refusal::Unchecked => {
+                    NotAccepted::Unchecked { client_id: event.event_id.clone(), claimed: event_type.clone() }
+                }
+            })?;
+        }
         let own = bots::user_agent_at(event.value(), sent.user_agents);
-        let own = own.or_else(|| self.catalog.get(&event_type)?.user_agent_of(&event));
+        let own = own.or_else(|| definition?.user_agent_of(&event));
         if own.or(sent.sender.user_agent.as_deref()).is_some_and(|found| recognised.is_bot(found)) {
             event.mark_as_of_a_bot();
         }
+        // Behind all that looks at what was sent.
+        if let Some(definition) = definition.filter(|definition| self.catalog.redact(definition, &mut event))
+        {
+            key = definition.key_of(&event);
+        }
+        let latest_key = definition.and_then(|definition| definition.latest_key(&event));
         let stamp = self.stamp(username, event.event_id.clone(), *received_at);
         let warning = event_time::warning(event.occurred_at, stamp.received_at);
         let record = Record::accepted(&event, &event_type, key, stamp).latest_under(latest_key);

@@ -1,0 +1,191 @@
+//! Forgetting: takes events out of a data folder that no server uses, so that nothing of them is left.
+//!
+//! 1. All events are filed before; with events in the journal, forgetting is refused ([`ForgetError::NotFiled`]).
+//! 2. `plan`: raw, lake and quarantine are read, and what is meant is found. Nothing is changed if a file cannot be read.
+//! 3. `commit`: *one* transaction adds the tombstones, takes the events out of all counts, ids, latest values and recent rejected
+//!    events, and notes that files are left. From here on it is decided; before it, nothing has happened.
+//! 4. `rewrite`: each file with such an event is replaced by one without. Results that were computed from events are removed, and
+//!    so are all sealed days, if one of them has such an event (`sealed`).
+//! 5. The database is rewritten (VACUUM) and its log truncated, and the note is taken away.
+//!
+//! Steps 4 and 5 follow from the tombstones alone, which hold no data of the events. So a process that died anywhere is finished
+//! by the next one that opens the folder for writing ([`finish`]), and what is done twice changes nothing.
+
+mod commit;
+mod matching;
+mod plan;
+mod rewrite;
+mod sealed;
+
+use std::{
+    io,
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+};
+
+use rusqlite::{Connection, OptionalExtension};
+use weir_core::{Day, EventType, Random};
+
+use crate::{
+    error::OpenError,
+    folder::{Folder, lock::Lock},
+    forgotten, secret,
+    store::{self, StoreError, name},
+};
+pub use matching::{ForgetRequest, Which};
+
+/// What was taken away, by place.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Amounts {
+    /// Events in the lake, by type.
+    pub events: Vec<(EventType, u64)>,
+    /// Objects of the lake that were rewritten or removed.
+    pub lake: u64,
+    /// Batches in raw that were rewritten or removed.
+    pub raw: u64,
+    /// Objects of quarantine that were rewritten or removed.
+    pub quarantine: u64,
+    /// Files of sealed days that were removed: the days are sealed again.
+    pub sealed: u64,
+    /// Latest values that were removed or replaced by the one before.
+    pub latest: u64,
+    /// Ids that were remembered for dedup.
+    pub ids: u64,
+    /// Rejected events that were shown.
+    pub rejected: u64,
+    /// Files of published answers and of runs of functions, which may hold what was computed from the events.
+    pub computed: u64,
+}
+
+/// Why events are not forgotten.
+#[derive(Debug, thiserror::Error)]
+pub enum ForgetError {
+    /// Events are on their way into the lake.
+    #[error("events are not filed yet")]
+    NotFiled,
+    /// A file cannot be read, so it is not known what it holds. Nothing was changed.
+    #[error(
+        "{} cannot be read: {source}. Nothing is forgotten, as it may hold such events: mend the file, or remove it, and try \
+         again",
+        .path.display()
+    )]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        source: io::Error,
+    },
+    /// Days are being sealed.
+    #[error("days are being sealed: try again once `weir seal` has ended")]
+    Sealing,
+    /// A sealed day is the only copy of its events.
+    #[error(
+        "the sealed day {0} is the only copy of some of its events, as their JSON was removed (--keep-json), and `weir forget` cannot \
+         take events out of it. Nothing is forgotten"
+    )]
+    OnlySealed(Day),
+    /// It was stopped after it was decided. The next command that opens the folder goes on.
+    #[error("stopped: the next `weir forget` or `weir serve` goes on with it")]
+    Stopped,
+    /// The folder cannot be used.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+}
+
+impl From<StoreError> for ForgetError {
+    fn from(error: StoreError) -> Self {
+        Self::Open(error.into())
+    }
+}
+
+/// Called before each step with what it is about; breaking ends the work there, as a crash would.
+pub type Watched<'a> = &'a mut dyn FnMut(&str) -> ControlFlow<()>;
+
+/// Forgets events. The caller has filed all events before.
+pub fn forget(
+    path: &Path,
+    request: &ForgetRequest,
+    random: &dyn Random,
+    watch: Watched<'_>,
+) -> Result<Amounts, ForgetError> {
+    let at = |source| OpenError::Folder { path: path.to_owned(), source };
+    let folder = Folder::open(path).map_err(at)?;
+    let _lock = Lock::take(path)?;
+    folder.clear_temporary().map_err(|source| OpenError::Folder { path: path.join("tmp"), source })?;
+    let store = path.join("events.db");
+    let mut db = store::open(&store)?;
+    let _turn = sealed::turn(path)?;
+    finish_watched(&mut db, &folder, path, &mut Amounts::default(), watch)?;
+    let in_store = store::at(&store);
+    let waiting = "SELECT EXISTS (SELECT 1 FROM journal) OR EXISTS (SELECT 1 FROM batches)";
+    if db.query_row(waiting, [], |row| row.get(0)).map_err(&in_store)? {
+        return Err(ForgetError::NotFiled);
+    }
+    let secret = secret::read_or_make(&folder, path, random)?;
+    step(watch, "plan")?;
+    let sealed = sealed::days(path)?;
+    let plan = plan::plan(&db, path, request, &secret, &sealed)?;
+    step(watch, "commit")?;
+    let mut amounts = commit::commit(&mut db, request, &plan).map_err(&in_store)?;
+    finish_watched(&mut db, &folder, path, &mut amounts, watch)?;
+    Ok(amounts)
+}
+
+/// Finishes a forgetting that an earlier process began.
+pub(crate) fn finish(db: &mut Connection, folder: &Folder, path: &Path) -> Result<(), OpenError> {
+    let go_on: Watched<'_> = &mut |_| ControlFlow::Continue(());
+    let is_open = "SELECT EXISTS (SELECT 1 FROM forgetting)";
+    if !db.query_row(is_open, [], |row| row.get::<_, bool>(0)).map_err(store::at(&path.join("events.db")))? {
+        return Ok(());
+    }
+    let finished =
+        sealed::turn(path).and_then(|_turn| finish_watched(db, folder, path, &mut Amounts::default(), go_on));
+    match finished {
+        Ok(()) => Ok(()),
+        Err(ForgetError::Open(error)) => Err(error),
+        Err(ForgetError::Unreadable { path, source }) => Err(OpenError::Folder { path, source }),
+        Err(error) => {
+            Err(OpenError::Folder { path: path.to_owned(), source: io::Error::other(error.to_string()) })
+        }
+    }
+}
+
+fn finish_watched(
+    db: &mut Connection,
+    folder: &Folder,
+    path: &Path,
+    amounts: &mut Amounts,
+    watch: Watched<'_>,
+) -> Result<(), ForgetError> {
+    let store = path.join("events.db");
+    let in_store = store::at(&store);
+    let open = db.query_row("SELECT username, sealed FROM forgetting", [], |row| {
+        Ok((name(row, 0)?, row.get::<_, bool>(1)?))
+    });
+    let Some((user, is_sealed)) = open.optional().map_err(&in_store)? else { return Ok(()) };
+    let gone = forgotten::read(db, path)?;
+    rewrite::rewrite(folder, path, &user, is_sealed, &gone, amounts, watch)?;
+    step(watch, "vacuum")?;
+    clean(db).map_err(&in_store)?;
+    step(watch, "close")?;
+    db.execute("DELETE FROM forgetting", []).map_err(&in_store)?;
+    Ok(())
+}
+
+/// Writes the database anew, without what was deleted, and empties its log.
+fn clean(db: &Connection) -> rusqlite::Result<()> {
+    db.execute_batch("VACUUM")?;
+    let busy: bool = db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+    if busy {
+        // Another process, such as `weir tail`, reads it. The next one that opens the folder tries again.
+        return Err(rusqlite::Error::SqliteFailure(
+            rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY),
+            Some("another process reads it: end `weir tail` and the like, and try again".to_owned()),
+        ));
+    }
+    Ok(())
+}
+
+fn step(watch: &mut dyn FnMut(&str) -> ControlFlow<()>, what: &str) -> Result<(), ForgetError> {
+    if watch(what).is_break() { Err(ForgetError::Stopped) } else { Ok(()) }
+}

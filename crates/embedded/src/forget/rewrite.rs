@@ -1,0 +1,127 @@
+//! Replaces files that have forgotten events by files without, and removes what was computed from events.
+//!
+//! It follows from the tombstones alone, so it can be repeated. The lake comes before raw: a batch in raw that still has an event
+//! is filed without it in any case.
+
+use std::{
+    fs,
+    io::{self, BufRead, Write},
+    ops::ControlFlow,
+    path::Path,
+};
+
+use flate2::{Compression, GzBuilder};
+use weir_core::{Format, Partition, RecordHead, Username, forgotten::ForgottenEvents};
+
+use super::{
+    Amounts, ForgetError,
+    plan::{names, quarantined_line},
+    sealed, step,
+};
+use crate::folder::{Earlier, Folder, gzip, sync_folder};
+
+/// Level 6, as other files of the lake have it.
+const COMPRESSION: Compression = Compression::new(6);
+
+pub(super) fn rewrite(
+    folder: &Folder,
+    path: &Path,
+    user: &Username,
+    is_sealed: bool,
+    gone: &ForgottenEvents,
+    amounts: &mut Amounts,
+    watch: &mut dyn FnMut(&str) -> ControlFlow<()>,
+) -> Result<(), ForgetError> {
+    // A line that ends a file may lack its line break.
+    let bare = |line: &[u8]| line.strip_suffix(b"\n").unwrap_or(line).to_vec();
+    let is_event = |line: &[u8]| match RecordHead::read(line) {
+        Ok(head) => gone.has(&head),
+        Err(_) => gone.has_line(&bare(line)),
+    };
+    let is_entry = |entry: &[u8]| quarantined_line(entry).is_some_and(|line| is_event(&line));
+    let whose = format!("lake/{}", Partition::folder_of_user(user));
+    amounts.lake += part(folder, path, &whose, &is_event, watch)?;
+    step(watch, "sealed")?;
+    amounts.sealed += sealed::remove(path, is_sealed)?;
+    amounts.quarantine += part(folder, path, "quarantine", &is_entry, watch)?;
+    amounts.raw += part(folder, path, "raw", &is_event, watch)?;
+    step(watch, "answers")?;
+    amounts.computed += remove_all(&path.join("answers"))?;
+    step(watch, "runs")?;
+    amounts.computed += remove_all(&path.join("runs").join(user.as_str()))?;
+    Ok(())
+}
+
+/// Rewrites the files of a part of the data folder; returns how many changed.
+fn part(
+    folder: &Folder,
+    path: &Path,
+    name: &str,
+    is_gone: &dyn Fn(&[u8]) -> bool,
+    watch: &mut dyn FnMut(&str) -> ControlFlow<()>,
+) -> Result<u64, ForgetError> {
+    let (root, below) = (path.join(name), folder.sub(name));
+    let mut changed = 0;
+    for name in names(&root)? {
+        let file = root.join(&name);
+        if Format::of_file(name.rsplit('/').next().unwrap_or(&name)).is_none() {
+            continue;
+        }
+        let unreadable = |source| ForgetError::Unreadable { path: file.clone(), source };
+        if has_any(&file, is_gone).map_err(unreadable)? {
+            step(watch, "rewrite")?;
+            without(&below, &root, &name, is_gone).map_err(unreadable)?;
+            changed += 1;
+        }
+    }
+    Ok(changed)
+}
+
+fn has_any(file: &Path, is_gone: &dyn Fn(&[u8]) -> bool) -> io::Result<bool> {
+    let (mut lines, mut line) = (gzip::lines(file)?, Vec::new());
+    loop {
+        line.clear();
+        if lines.read_until(b'\n', &mut line)? == 0 {
+            return Ok(false);
+        }
+        if is_gone(&line) {
+            return Ok(true);
+        }
+    }
+}
+
+/// Replaces a file by one without these lines, or removes it if no line is left.
+fn without(folder: &Folder, root: &Path, name: &str, is_gone: &dyn Fn(&[u8]) -> bool) -> io::Result<()> {
+    let file = root.join(name);
+    let (mut lines, mut line, mut left) = (gzip::lines(&file)?, Vec::new(), false);
+    let mut draft = folder.draft()?;
+    let mut encoder = GzBuilder::new().write(io::BufWriter::new(draft.as_file_mut()), COMPRESSION);
+    loop {
+        line.clear();
+        if lines.read_until(b'\n', &mut line)? == 0 {
+            break;
+        }
+        if !is_gone(&line) {
+            left = true;
+            encoder.write_all(&line)?;
+        }
+    }
+    encoder.finish()?.flush()?;
+    if left {
+        return folder.keep(draft, name, Earlier::IsReplaced);
+    }
+    drop(draft);
+    fs::remove_file(&file)?;
+    sync_folder(file.parent().unwrap_or(root))
+}
+
+/// Removes a folder with everything in it; returns how many files there were.
+pub(super) fn remove_all(folder: &Path) -> Result<u64, ForgetError> {
+    let files = names(folder)?.len() as u64;
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(ForgetError::Unreadable { path: folder.to_owned(), source: error })
+        }
+        _ => Ok(files),
+    }
+}

@@ -1,0 +1,60 @@
+//! What can be typed behind `weir forget`.
+
+use clap::Args;
+use weir_core::{EventType, Username};
+
+use super::backup::Folder;
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The server must be stopped. Backups are not changed: remove those from before.\n\nExamples:\n  weir forget --user \
+    ethan --where session_id=s1\n  weir forget --user ethan --type signup --where email=ann@example.com\n  weir forget --user \
+    ethan --all"
+)]
+pub(crate) struct ForgetArgs {
+    /// The user whose events these are.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) user: Username,
+    /// Only events of this type. Rejected events that name no type are of all types.
+    #[arg(long = "type", value_name = "TYPE")]
+    pub(crate) event_type: Option<EventType>,
+    /// Only events with this value in this field, such as email=ann@example.com. A field within another has a dot:
+    /// context.email=…
+    #[arg(long = "where", value_name = "FIELD=VALUE", value_parser = condition, required_unless_present = "all")]
+    pub(crate) condition: Option<Condition>,
+    /// All events of the user.
+    #[arg(long, conflicts_with = "condition")]
+    pub(crate) all: bool,
+    #[command(flatten)]
+    pub(crate) folder: Folder,
+}
+
+/// A field and its value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Condition {
+    pub(crate) field: String,
+    pub(crate) value: String,
+}
+
+fn condition(text: &str) -> Result<Condition, String> {
+    match text.split_once('=') {
+        Some((field, value)) if !field.is_empty() && !value.is_empty() => {
+            Ok(Condition { field: field.to_owned(), value: value.to_owned() })
+        }
+        _ => Err("a field and its value, like email=ann@example.com".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_condition_is_a_field_and_a_value_which_may_have_an_equals_sign() {
+        let told = condition("a.b=x=y").unwrap();
+        assert_eq!((told.field.as_str(), told.value.as_str()), ("a.b", "x=y"));
+        for bad in ["", "a", "=x", "a="] {
+            assert!(condition(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! `weir forget`: takes events out of a data folder so that nothing of them is left, and says what it did where.
+
+use std::{ops::ControlFlow, process::ExitCode, sync::Arc, time::Duration};
+
+use anyhow::{Result, bail};
+use fan_out::{FanOut, FanOutError};
+use weir_core::{Redaction, SystemClock, SystemRandom};
+use weir_embedded::{Amounts, Embedded, Flush, ForgetError, ForgetRequest, OpenError, Which};
+
+use crate::{
+    catalog,
+    cli::{EngineName, ForgetArgs},
+    counted::counted,
+    data,
+    names::Selection,
+};
+
+/// How often the folder is tried while the process's own threads still end.
+const TRIES: u32 = 400;
+const PAUSE: Duration = Duration::from_millis(25);
+
+/// Runs the command.
+pub(crate) async fn run(args: &ForgetArgs) -> Result<ExitCode> {
+    if args.folder.engine == EngineName::Aws {
+        bail!("weir forget works on a data folder; on AWS there is no such command yet");
+    }
+    let data = args.folder.data.as_path();
+    data::must_have_events(data)?;
+    let request = request(args)?;
+    let amounts = forget(args, &request).await?;
+    if amounts.events.is_empty() && amounts.lake + amounts.raw + amounts.quarantine == 0 {
+        let (user, event_type) = (Some(&args.user), args.event_type.as_ref());
+        let asked = Selection { engine: EngineName::Embedded, data, catalog: None, user, event_type };
+        asked.check().await?;
+    }
+    report(args, &amounts);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Returns the events that are meant. A value is meant in the form in which a redacted field has it, too.
+fn request(args: &ForgetArgs) -> Result<ForgetRequest> {
+    let which = match &args.condition {
+        None => Which::All,
+        Some(condition) => {
+            let secret = weir_embedded::secret_of(&args.folder.data)?;
+            let catalog = catalog::with_stored(None, &args.folder.data)?.with_secret(secret);
+            let mut values = vec![condition.value.clone()];
+            for definition in catalog.iter() {
+                // A truncated address is that of many.
+                if definition.redact().of(&condition.field) == Some(Redaction::Hash) {
+                    values.extend(catalog.redacted(definition, &condition.field, &condition.value));
+                }
+            }
+            values.retain(|value| !value.is_empty());
+            Which::Where { field: condition.field.clone(), values }
+        }
+    };
+    Ok(ForgetRequest { username: args.user.clone(), event_type: args.event_type.clone(), which })
+}
+
+/// Forgets, once everything acknowledged is filed.
+async fn forget(args: &ForgetArgs, request: &ForgetRequest) -> Result<Amounts> {
+    let mut has_filed = false;
+    for _ in 0..TRIES {
+        let go_on = &mut |_: &str| ControlFlow::Continue(());
+        match weir_embedded::forget(&args.folder.data, request, &SystemRandom, go_on) {
+            Err(ForgetError::NotFiled) => {
+                file_all(args).await?;
+                has_filed = true;
+            }
+            Err(ForgetError::Open(OpenError::InUse(_))) if has_filed => tokio::time::sleep(PAUSE).await,
+            Err(ForgetError::Open(error)) => return Err(data::in_use(error, "stop it first")),
+            Err(error) => return Err(error.into()),
+            Ok(amounts) => return Ok(amounts),
+        }
+    }
+    bail!("the folder is used by another process again and again: stop it first")
+}
+
+/// Files what an earlier server left.
+async fn file_all(args: &ForgetArgs) -> Result<()> {
+    let flush = Flush { every: Duration::MAX, size: u64::MAX };
+    let (engine, mut deliveries) = Embedded::open(&args.folder.data, flush, Arc::new(SystemClock))
+        .map_err(|error| data::in_use(error, "stop it first"))?;
+    let (raw, lake, quarantine) = engine.folders();
+    let shared = Arc::new(engine.clone());
+    let fan_out =
+        FanOut::new(Arc::new(raw), Arc::new(lake), Arc::new(quarantine), shared.clone()).without(shared);
+    engine.stop().await?;
+    while let Some(batch) = deliveries.next().await {
+        match fan_out.file(&batch).await {
+            Ok(_) => engine.filed(&batch).await?,
+            Err(error @ FanOutError::NoSuchBatch { .. }) => {
+                engine.give_up(&batch, &error.to_string()).await?;
+            }
+            Err(error) => bail!("{error}. Nothing is forgotten, as it may hold such events"),
+        }
+    }
+    Ok(())
+}
+
+fn report(args: &ForgetArgs, amounts: &Amounts) {
+    let events: u64 = amounts.events.iter().map(|(_, count)| count).sum();
+    let types: Vec<String> =
+        amounts.events.iter().map(|(event_type, count)| format!("{count} {event_type}")).collect();
+    let types = if types.is_empty() { String::new() } else { format!(" ({})", types.join(", ")) };
+    println!("forgotten: {} of {}{types}", counted(events, "event", "events"), args.user);
+    let rewritten = |number, one, many| format!("{} rewritten or removed", counted(number, one, many));
+    println!("  lake        {}", rewritten(amounts.lake, "object", "objects"));
+    if amounts.sealed > 0 {
+        println!("  sealed      all days removed; the next sealing makes them again from the lake");
+    }
+    println!("  raw         {}", rewritten(amounts.raw, "batch", "batches"));
+    println!("  quarantine  {}", rewritten(amounts.quarantine, "object", "objects"));
+    println!(
+        "  events.db   counts lowered; {}, {} and {} removed; rewritten without free pages",
+        counted(amounts.latest, "latest value", "latest values"),
+        counted(amounts.rejected, "recent rejected event", "recent rejected events"),
+        counted(amounts.ids, "remembered id", "remembered ids"),
+    );
+    println!("  answers     {} of answers and runs removed", counted(amounts.computed, "file", "files"));
+    if amounts.computed > 0 {
+        println!("Answers are computed again by the next `weir serve` or `weir publish`.");
+    }
+    println!(
+        "Backups from before still have the events, as have results that `weir map` or `weir query` printed."
+    );
+}
