@@ -32,6 +32,9 @@ use work::DuckDbWork;
 /// How long after a day's end it is sealed by default.
 pub(crate) const AFTER: Duration = Duration::from_hours(48);
 
+/// The memory that each thread of DuckDB needs.
+const FOR_A_THREAD: u64 = 256 << 20;
+
 /// Runs the command.
 pub(crate) async fn run(args: &SealArgs) -> Result<ExitCode> {
     if args.place.engine != EngineName::Embedded {
@@ -62,7 +65,11 @@ pub(crate) async fn run(args: &SealArgs) -> Result<ExitCode> {
         ending.stop();
         code
     });
-    let threads = args.gentle.then(|| thread::available_parallelism().map_or(1, |it| (it.get() / 2).max(1)));
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let cores = if args.gentle { (cores / 2).max(1) } else { cores };
+    // Each thread needs memory of its own for what it sorts and compresses.
+    let threads =
+        cores.min(usize::try_from(args.settings.memory / FOR_A_THREAD).unwrap_or(usize::MAX).max(1));
     let work = DuckDbWork::new(path, catalog, turn, args.settings.memory, threads, Arc::clone(&running))?;
     let sealing = Sealing {
         days: &folder,

@@ -172,7 +172,7 @@ fn print(users: &[User], format: Format) -> Result<()> {
             let has_key = row[1].is_some();
             let mut cells = row.map(Option::unwrap_or_default);
             if !has_key {
-                cells[1] = "(none)".to_owned();
+                "(none)".clone_into(&mut cells[1]);
             }
             cells
         };

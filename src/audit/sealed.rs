@@ -81,8 +81,9 @@ impl SealedDays {
                     Ok(head) if head.partition != partition => {
                         misplaced.add(own.events + 1, || format!("belongs into {}", head.partition));
                     }
-                    Ok(_) => {
+                    Ok(head) => {
                         own.events += 1;
+                        own.bots += u64::from(head.is_of_a_bot);
                         if let Some(key) = definition.and_then(|definition| definition.key_of_stored(line)) {
                             count(&mut own.keys, key);
                         }

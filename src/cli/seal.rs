@@ -7,7 +7,7 @@ use weir_core::Day;
 
 use super::{
     options::{CatalogArgs, Place},
-    values::{day, duration, size},
+    values::{day, duration, memory},
 };
 
 #[derive(Debug, Args)]
@@ -39,7 +39,7 @@ pub(crate) struct SealArgs {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct SealSettings {
     /// How much memory sealing may use; beyond it, DuckDB uses files in the data folder.
-    #[arg(long, help_heading = "Sealing", env = "WEIR_MEMORY", value_name = "BYTES", default_value = "512MiB", value_parser = size)]
+    #[arg(long, help_heading = "Sealing", env = "WEIR_MEMORY", value_name = "BYTES", default_value = "512MiB", value_parser = memory)]
     pub(crate) memory: u64,
     /// How long to keep the JSON of sealed days [default: for ever].
     #[arg(long, help_heading = "Sealing", env = "WEIR_KEEP_JSON", value_name = "TIME", value_parser = duration)]

@@ -74,6 +74,12 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
         .ok_or_else(|| "a size is like 4096, 512KiB or 16MiB".to_owned())
 }
 
+/// Reads a size of memory in which DuckDB can sort.
+pub(super) fn memory(text: &str) -> Result<u64, String> {
+    let least = "it must be at least 256MiB";
+    size(text).and_then(|size| if size >= 256 << 20 { Ok(size) } else { Err(least.to_owned()) })
+}
+
 pub(super) fn size_or_none(text: &str) -> Result<u64, String> {
     if text == "0" { Ok(0) } else { size(text) }
 }

@@ -21,21 +21,20 @@ pub(super) struct Statement<'a> {
     pub(super) without: Option<&'a str>,
     pub(super) memory: u64,
     pub(super) temporary: &'a str,
-    pub(super) threads: Option<usize>,
+    pub(super) threads: usize,
 }
 
 impl Statement<'_> {
     /// Returns the script. It prints a line for each user with the number of events that were read.
     pub(super) fn script(&self) -> String {
-        let Self { table, without, memory, temporary, .. } = self;
+        let Self { table, without, memory, temporary, threads, .. } = self;
         let [line, age, file] = ["weir_line", "weir_age", "weir_file"].map(|name| quoted(&table.free(name)));
-        let threads = self.threads.map(|threads| format!("SET threads = {threads};\n")).unwrap_or_default();
         let without = without.map(|it| format!(" WHERE NOT coalesce({it}, false)")).unwrap_or_default();
         let columns = self.columns();
         let made = made();
         let temporary = literal(temporary);
         format!(
-            "SET memory_limit = '{memory}B'; SET temp_directory = {temporary};\n{threads}\
+            "SET memory_limit = '{memory}B'; SET temp_directory = {temporary}; SET threads = {threads};\n\
              CREATE TABLE weir_events AS SELECT * FROM (SELECT {shown}, {partition}, {line}, {age}, {file} FROM \
              (SELECT unnest(json_transform({line}, {structure})), {partition}, {line}, {age}, {file} FROM ({source}))){without};\n\
              CREATE TABLE weir_repeated AS WITH weir_ids AS (SELECT username, event_id FROM weir_events \

@@ -43,7 +43,7 @@ pub(super) struct DuckDbWork {
     sealed_path: PathBuf,
     turn: SealingTurn,
     memory: u64,
-    threads: Option<usize>,
+    threads: usize,
     running: Arc<Running>,
 }
 
@@ -53,7 +53,7 @@ impl DuckDbWork {
         catalog: Catalog,
         turn: SealingTurn,
         memory: u64,
-        threads: Option<usize>,
+        threads: usize,
         running: Arc<Running>,
     ) -> Result<Self> {
         let (books, _, lake) = weir_embedded::open_books(data)?;

@@ -40,6 +40,7 @@ fn answers(weir: &Weir) -> Vec<Vec<Value>> {
     [
         "SELECT button_id, count(*) AS n, min(time) AS first, max(occurred_at) AS last FROM button_click GROUP BY ALL ORDER BY ALL",
         "SELECT event_id, time, session_id, username, year, month, day, hour FROM button_click ORDER BY time, event_id LIMIT 20",
+        "SELECT bot, count(*) AS n FROM button_click GROUP BY ALL ORDER BY ALL",
         "SELECT event_type, count(*) AS n, sum((event ->> 'n')::INT) AS of_whole FROM events GROUP BY ALL ORDER BY ALL",
         "SELECT claimed_type, errors, body, truncated FROM rejected ORDER BY ALL",
         "SELECT typeof(time) AS t, typeof(errors) AS e, typeof(year) AS y FROM rejected",
@@ -59,6 +60,9 @@ fn sealed_days_are_read_from_parquet_late_events_at_once_and_nothing_is_seen_twi
     let (newer, at_newer) = days_ago(5);
     let older_events: Vec<Value> = (0..60).map(|n| click(n, at_older + n * HOUR / 4)).collect();
     let newer_events: Vec<Value> = (100..140).map(|n| click(n, at_newer + (n - 100) * HOUR / 4)).collect();
+    // Stored as a bot's, and a repeat below.
+    let bot = [("user-agent", "Googlebot/2.1 (+http://www.google.com/bot.html)")];
+    assert_eq!(weir.post_with("/events", older_events[0].to_string(), &bot).status, 200);
     send(&weir, &older_events);
     send(&weir, &newer_events);
     send(&weir, &[click(200, SystemClock.now().millis())]);

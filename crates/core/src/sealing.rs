@@ -15,10 +15,12 @@
 mod manifest;
 mod protocol;
 mod reads;
+mod upkeep;
 
 pub use manifest::{Generation, Manifest, NotAManifest, Replaced, SealedColumn, SealedType};
 pub use protocol::{
-    KEPT_MILLIS, RowsByType, SealError, Sealed, SealedDays, Sealing, SettledDay, ToWrite, Work, Written,
-    expire_json, put, rewrite, seal, tidy,
+    RowsByType, SealError, Sealed, SealedDays, Sealing, SettledDay, ToWrite, Work, Written, put, rewrite,
+    seal,
 };
 pub use reads::{Reads, day_of};
+pub use upkeep::{KEPT_MILLIS, expire_json, tidy};

@@ -154,7 +154,7 @@ impl SealedFolder {
     }
 
     fn read_notes(&self) -> io::Result<BTreeMap<Day, BTreeSet<String>>> {
-        let mut notes = BTreeMap::new();
+        let mut by_day = BTreeMap::new();
         for (day, folder) in days_in(&self.0.join(NOTES))? {
             let mut noted = BTreeSet::new();
             for (name, path) in entries(&folder)? {
@@ -168,10 +168,10 @@ impl SealedFolder {
                 }
             }
             if !noted.is_empty() {
-                notes.insert(day, noted);
+                by_day.insert(day, noted);
             }
         }
-        Ok(notes)
+        Ok(by_day)
     }
 
     pub(crate) fn read_covered(&self, day: Day, generation: u64) -> io::Result<BTreeSet<String>> {

@@ -86,7 +86,7 @@ fn a_dry_run_prints_what_would_be_sent_and_too_many_rejected_lines_end_a_run() {
     let bad = |n: usize| {
         format!(
             "{{\"event_type\":\"button_click\",\"session_id\":{}}}\n",
-            if n % 2 == 0 { "1" } else { "\"s\"" }
+            if n.is_multiple_of(2) { "1" } else { "\"s\"" }
         )
     };
     files.write("bad.ndjson", (0..40).map(bad).collect::<String>() + &clicks(0..10));

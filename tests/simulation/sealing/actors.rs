@@ -86,10 +86,10 @@ async fn file(store: Store) {
 async fn seal(store: Store) {
     let Some(_turn) = store.turn() else { return };
     let sealing = Sealing { days: &store, work: &store, clock: &*store.clock, accept_differences: false };
-    if store.dice.chance(300) {
-        if let Err(error) = sealing::tidy(&store, store.clock.now()).await {
-            return store.broke("sealing goes on", error.to_string());
-        }
+    if store.dice.chance(300)
+        && let Err(error) = sealing::tidy(&store, store.clock.now()).await
+    {
+        return store.broke("sealing goes on", error.to_string());
     }
     let mut until = first_day();
     for _ in 0..store.dice.range(0..4) {

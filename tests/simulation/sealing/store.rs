@@ -129,7 +129,7 @@ impl Store {
             state.lines += 1;
             // An id is of a day, as a repeat has its event's time; ids repeat often, as there are few.
             let id = self.dice.range(0..40);
-            let day = self.dice.chance(500).then_some(id % 4).unwrap_or(id % 3);
+            let day = if self.dice.chance(500) { id % 4 } else { id % 3 };
             let at = Timestamp::saturating(first_day().first_hour().start().millis() + day * 86_400_000);
             let partition = Partition {
                 username: USER.parse().unwrap(),

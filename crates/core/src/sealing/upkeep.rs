@@ -1,0 +1,65 @@
+//! Removes what is no longer read: replaced generations, notes, what a sealing left that died, and JSON of sealed days.
+
+use std::collections::BTreeSet;
+
+use super::{Generation, SealedDays, Sealing};
+use crate::{Day, Timestamp, ports::PortError};
+
+/// How long a replaced generation stays, for queries that began before.
+pub const KEPT_MILLIS: u64 = 24 * 3_600_000;
+
+/// Removes what is no longer read: generations that were replaced more than a day ago, notes of objects that were taken over
+/// as long ago, and what a sealing left that died.
+pub async fn tidy(days: &dyn SealedDays, now: Timestamp) -> Result<(), PortError> {
+    let mut manifest = days.manifest().await?;
+    let is_old = |at: Timestamp| at.plus_millis(KEPT_MILLIS) <= now;
+    let count = manifest.replaced.len();
+    let old: Vec<_> = manifest.replaced.iter().copied().filter(|old| is_old(old.at)).collect();
+    for old in &old {
+        days.remove_generation(old.day, old.generation).await?;
+    }
+    manifest.replaced.retain(|it| !old.contains(it));
+    if manifest.replaced.len() < count {
+        days.swap(&manifest).await?;
+    }
+    for (day, number) in days.generations().await? {
+        if !manifest.keeps(day, number) {
+            days.remove_generation(day, number).await?;
+        }
+    }
+    for (day, noted) in days.notes().await? {
+        if let Some(current) = manifest.days.get(&day).filter(|current| is_old(current.sealed_at)) {
+            let covered = days.covered(day, current.number).await?;
+            let done: BTreeSet<String> = noted.intersection(&covered).cloned().collect();
+            if !done.is_empty() {
+                days.remove_notes(day, &done).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Removes the JSON of days before `before` that was sealed more than a day ago; returns how many days.
+pub async fn expire_json(sealing: &Sealing<'_>, before: Day) -> Result<u64, PortError> {
+    let Sealing { days, work, clock, .. } = *sealing;
+    let mut manifest = days.manifest().await?;
+    let is_due = |generation: &Generation| {
+        generation.json_left && generation.sealed_at.plus_millis(KEPT_MILLIS) <= clock.now()
+    };
+    let due: Vec<Day> =
+        manifest.days.range(..before).filter(|(_, it)| is_due(it)).map(|(day, _)| *day).collect();
+    for day in &due {
+        let Some(number) = manifest.days.get(day).map(|generation| generation.number) else { continue };
+        // Said first, so that no reader takes what is left for all of the day.
+        if let Some(generation) = manifest.days.get_mut(day).filter(|it| !it.json_expired) {
+            generation.json_expired = true;
+            days.swap(&manifest).await?;
+        }
+        work.remove(&days.covered(*day, number).await?).await?;
+        if let Some(generation) = manifest.days.get_mut(day) {
+            generation.json_left = false;
+        }
+        days.swap(&manifest).await?;
+    }
+    Ok(due.len() as u64)
+}
