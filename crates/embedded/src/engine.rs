@@ -103,7 +103,8 @@ impl Embedded {
         })?;
         let gone = Arc::new(forgotten::read(&connection, path)?);
         note(&mut connection).map_err(store::at(&store))?;
-        let (overlay, recovered) = recovery::recover(&mut connection).map_err(store::at(&store))?;
+        let (overlay, recovered) =
+            recovery::recover(&mut connection, Arc::clone(&gone)).map_err(store::at(&store))?;
         let overlay = Arc::new(overlay);
         let raw = RawFolder::new(folder.sub("raw"));
         let (journal, deliveries) = Journal::start(
@@ -113,7 +114,6 @@ impl Embedded {
             flush,
             clock.clone(),
             raw.clone(),
-            Arc::clone(&gone),
             &store,
         )?;
         let inner = Inner {

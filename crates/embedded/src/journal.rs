@@ -29,7 +29,7 @@ use std::{
 
 use rusqlite::Connection;
 use tokio::sync::{Mutex as AsyncMutex, Semaphore, oneshot};
-use weir_core::{Clock, forgotten::ForgottenEvents, ports::PortError};
+use weir_core::{Clock, ports::PortError};
 
 use crate::{
     error::OpenError,
@@ -70,11 +70,10 @@ impl Journal {
         flush: Flush,
         clock: Arc<dyn Clock>,
         raw: RawFolder,
-        gone: Arc<ForgottenEvents>,
         path: &Path,
     ) -> Result<(Self, Deliveries), OpenError> {
         let (commands, inbox) = mpsc::channel();
-        let Recovered { next, open_bytes, unfinished } = recovered;
+        let Recovered { next, open_bytes, unfinished, gone } = recovered;
         let handle = WriterHandle(commands.clone());
         let (outbox, deliveries) =
             delivery::start(handle, Arc::clone(&overlay), raw, unfinished.clone(), path)?;

@@ -282,7 +282,7 @@ mod tests {
             (r#"{"email": "mask"}"#, r#"{"type": "string"}"#, "a.json:3: redact can truncate or hash email"),
             ("[]", r#"{"type": "string"}"#, "a.json:3: redact must be an object"),
             (r#"{"email": "hash"}"#, r#"{"type": "integer"}"#, "a.json:2: redact names email, whose type"),
-            (r#"{"email": "hash"}"#, r#"{}"#, "a.json:2: redact names email, whose type"),
+            (r#"{"email": "hash"}"#, "{}", "a.json:2: redact names email, whose type"),
             (
                 r#"{"email": "hash"}"#,
                 r#"{"type": "string", "format": "email"}"#,

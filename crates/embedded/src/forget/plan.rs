@@ -115,12 +115,11 @@ impl Planner<'_> {
     fn note(&mut self, line: &[u8]) {
         match RecordHead::read(line) {
             Ok(head) if self.request.means(&head, line) => self.bury(&head),
-            Ok(_) => {}
             Err(_) if self.request.means_line(line) => {
                 let line = line.strip_suffix(b"\n").unwrap_or(line);
                 self.plan.tombstones.insert(forgotten::tombstone_of_line(self.secret, line));
             }
-            Err(_) => {}
+            Ok(_) | Err(_) => {}
         }
     }
 

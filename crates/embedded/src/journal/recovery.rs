@@ -1,7 +1,9 @@
 //! The recovery of the journal at the start: its events are counted again, and its unfinished batches found.
 
+use std::sync::Arc;
+
 use rusqlite::Connection;
-use weir_core::Increment;
+use weir_core::{Increment, forgotten::ForgottenEvents};
 
 use super::{
     batches::Batch,
@@ -9,15 +11,19 @@ use super::{
     overlay::{Overlay, SLICE_BYTES},
 };
 
-/// The content of the journal when it was opened.
+/// The content of the journal when it was opened, and what must not come into it again.
 pub(crate) struct Recovered {
     pub(crate) next: u64,
     pub(crate) open_bytes: u64,
     pub(crate) unfinished: Vec<Batch>,
+    pub(crate) gone: Arc<ForgottenEvents>,
 }
 
 /// Rebuilds the overlay, and finds the unfinished batches.
-pub(crate) fn recover(db: &mut Connection) -> rusqlite::Result<(Overlay, Recovered)> {
+pub(crate) fn recover(
+    db: &mut Connection,
+    gone: Arc<ForgottenEvents>,
+) -> rusqlite::Result<(Overlay, Recovered)> {
     let db = db.transaction()?;
     let (applied, in_raw): (u64, u64) =
         db.query_row("SELECT applied, in_raw FROM progress", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
@@ -65,7 +71,7 @@ pub(crate) fn recover(db: &mut Connection) -> rusqlite::Result<(Overlay, Recover
     if batch_before.is_some() {
         overlay.close();
     }
-    Ok((overlay, Recovered { next: next.max(cut.max(in_raw) + 1), open_bytes, unfinished }))
+    Ok((overlay, Recovered { next: next.max(cut.max(in_raw) + 1), open_bytes, unfinished, gone }))
 }
 
 /// Returns the first event behind the last batch.
