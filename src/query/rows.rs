@@ -16,9 +16,10 @@ pub(crate) struct Column {
 /// The type of a column's texts, which JSON output needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// Numbers and booleans are printed unquoted if JSON can write them; `NaN` is a text.
+    /// Numbers and booleans are printed unquoted if JSON can write them; `NaN` is a text. A table has them at the left, as
+    /// DuckDB's tables do.
     Number,
-    /// Counts are numbers whose digits a table groups by thousands.
+    /// Counts are numbers that a table has at the right, with their digits grouped by thousands.
     Count,
     /// JSON is printed as it is, too.
     Json,
@@ -121,9 +122,10 @@ impl<W: Write> Printer<W> {
         };
         let row = |cells: Vec<String>| format!("│ {} │", cells.join(" │ "));
         let (names, cells) = (names.iter().zip(&widths), |cells: &[String]| {
-            let cells = cells.iter().zip(&widths).zip(&whole);
-            let aligned = |((cell, &width), &is_number): ((&String, &usize), &bool)| {
-                if is_number { table::at_the_right(cell, width) } else { table::padded(cell, width) }
+            let cells = cells.iter().zip(&widths).zip(&self.columns);
+            let aligned = |((cell, &width), column): ((&String, &usize), &Column)| match column.kind {
+                Kind::Count => table::at_the_right(cell, width),
+                _ => table::padded(cell, width),
             };
             cells.map(aligned).collect()
         });
@@ -192,20 +194,21 @@ mod tests {
     }
 
     #[test]
-    fn a_table_is_as_wide_as_its_cells_names_stand_in_the_middle_and_numbers_at_the_right() {
-        let columns = [("n", Kind::Number), ("s", Kind::Text)];
-        let table =
-            printed(Format::Table, &columns, &[&[Some("100000"), Some("éàèü")], &[None, Some("abc")]]);
+    fn a_table_is_as_wide_as_its_cells_names_stand_in_the_middle_and_counts_at_the_right() {
+        let columns = [("n", Kind::Number), ("s", Kind::Text), ("c", Kind::Count)];
+        let rows: [&[Option<&str>]; 2] =
+            [&[Some("100000"), Some("éàèü"), Some("1000")], &[None, Some("abc"), Some("7")]];
+        let table = printed(Format::Table, &columns, &rows);
         let expected = "\
-┌────────┬──────┐
-│   n    │  s   │
-├────────┼──────┤
-│ 100000 │ éàèü │
-│   NULL │ abc  │
-└────────┴──────┘
+┌────────┬──────┬───────┐
+│   n    │  s   │   c   │
+├────────┼──────┼───────┤
+│ 100000 │ éàèü │ 1,000 │
+│ NULL   │ abc  │     7 │
+└────────┴──────┴───────┘
 ";
         assert_eq!(table, expected);
-        let nothing = printed(Format::Table, &columns, &[]);
+        let nothing = printed(Format::Table, &columns[..2], &[]);
         assert_eq!(nothing, "┌───┬───┐\n│ n │ s │\n├───┼───┤\n└───┴───┘\n");
     }
 
