@@ -121,7 +121,7 @@ async fn embedded(asked: Selection<'_>, args: &AuditArgs) -> Result<ExitCode> {
         let audit = Audit::new(books.clone(), Some(books), recounter, args, Duration::ZERO);
         let admin = Admin { counts: &engine, latest: Some(&engine) };
         let audited = audit.run(None, Some(admin), args, asked).await?;
-        tell_of_forgotten(args)?;
+        summary::forgotten(args)?;
         return Ok(audited);
     }
     let catalog = Arc::new(catalog::with_stored(named, data)?);
@@ -131,22 +131,8 @@ async fn embedded(asked: Selection<'_>, args: &AuditArgs) -> Result<ExitCode> {
     let books = Arc::new(books);
     let audit = Audit::new(books.clone(), Some(books), recounter, args, wait);
     let audited = audit.run(None, None, args, asked).await?;
-    tell_of_forgotten(args)?;
+    summary::forgotten(args)?;
     Ok(audited)
-}
-
-/// Prints how many of the events were forgotten: they are in no count and in no object.
-fn tell_of_forgotten(args: &AuditArgs) -> Result<()> {
-    let forgotten = weir_embedded::forgotten_counts(&args.place.data)?;
-    let is_asked = |(user, event_type): &Whose| {
-        args.user.as_ref().is_none_or(|wanted| wanted == user)
-            && args.event_type.as_ref().is_none_or(|wanted| wanted == event_type)
-    };
-    let events: u64 = forgotten.iter().filter(|(whose, _)| is_asked(whose)).map(|(_, count)| count).sum();
-    if events > 0 {
-        eprintln!("weir: {} forgotten (`weir forget`)", counted(events, "event was", "events were"));
-    }
-    Ok(())
 }
 
 /// A user and a type.

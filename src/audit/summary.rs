@@ -1,7 +1,9 @@
 //! The remarks that an audit prints beside its findings.
 
-use super::{findings::Finding, lake::Hours};
-use crate::counted::counted;
+use anyhow::Result;
+
+use super::{Whose, findings::Finding, lake::Hours};
+use crate::{cli::AuditArgs, counted::counted};
 
 /// Remarks printed beside the findings.
 #[derive(Debug, Default)]
@@ -56,4 +58,18 @@ impl Summary {
             );
         }
     }
+}
+
+/// Prints how many of the events were forgotten: they are in no count and in no object.
+pub(super) fn forgotten(args: &AuditArgs) -> Result<()> {
+    let counts = weir_embedded::forgotten_counts(&args.place.data)?;
+    let is_asked = |(user, event_type): &Whose| {
+        args.user.as_ref().is_none_or(|wanted| wanted == user)
+            && args.event_type.as_ref().is_none_or(|wanted| wanted == event_type)
+    };
+    let events: u64 = counts.iter().filter(|(whose, _)| is_asked(whose)).map(|(_, count)| count).sum();
+    if events > 0 {
+        eprintln!("weir: {} forgotten (`weir forget`)", counted(events, "event was", "events were"));
+    }
+    Ok(())
 }
