@@ -1,6 +1,6 @@
 //! `weir audit`: recounts the lake and compares it with what is counted.
 //!
-//! - `lake`: the users and types in the lake; `objects` reads one of its objects;
+//! - `hours`: the hours that are recounted; `lake`: the users and types in the lake; `objects` reads one of its objects;
 //! - `sealed`: recounts the Parquet of sealed days;
 //! - `compare`: compares the recount with the counts before and after; `latest`: with latest values;
 //! - `quiet`: waits until counts stand still, without which live counts cannot be corrected on AWS;
@@ -8,6 +8,7 @@
 
 mod compare;
 mod findings;
+mod hours;
 mod lake;
 mod latest;
 pub(crate) mod objects;
@@ -45,7 +46,8 @@ use crate::{
 };
 use compare::{Difference, Reading, Terms, Which};
 use findings::Finding;
-use lake::{BadObject, Hours, InBatches, Recounter};
+use hours::Hours;
+use lake::{BadObject, InBatches, Recounter};
 use latest::WrongValue;
 use progress::described;
 use quiet::Quiet;

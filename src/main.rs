@@ -20,6 +20,7 @@
 //! - `data`: refuses a folder in which no server has ever run;
 //! - `address`: parses server addresses; `trust`: the certificates trusted there;
 //! - `signals`: Ctrl-C, SIGTERM and SIGHUP;
+//! - `stderr`: what a child process says on standard error;
 //! - `catalog`: the event types, compiled in or from a folder, and the command that checks and lists them;
 //! - `names`: checks that the users and types a command names exist;
 //! - `table`: lays out rows of text for a terminal;
@@ -53,6 +54,7 @@ mod seal;
 mod send;
 mod serve;
 mod signals;
+mod stderr;
 mod table;
 mod tail;
 mod terminal;

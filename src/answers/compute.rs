@@ -1,10 +1,9 @@
 //! Computes an answer on one machine: DuckDB runs its query over the lake.
 
 use std::{
-    io::{self, BufRead, BufReader, Read, Write},
+    io::{self, BufRead, BufReader, Write},
     path::Path,
     process::Stdio,
-    thread,
 };
 
 use anyhow::{Context, Result, bail};
@@ -17,14 +16,14 @@ use super::{
     Answer, Running,
     spool::{Computed, PIECE, Spool, Spooled, lay_out, must_have_columns},
 };
-use crate::query::{DuckDb, tables};
+use crate::{
+    query::{DuckDb, tables},
+    stderr::Stderr,
+};
 
 /// The name of the view over an answer's query, and that of a row of it.
 const VIEW: &str = "weir_answer";
 const ROW: &str = "weir_row";
-
-/// The most bytes of DuckDB's own error that are shown.
-const ERROR: u64 = 4096;
 
 /// What computations share.
 pub(super) struct Computing<'a> {
@@ -73,14 +72,7 @@ impl Computing<'_> {
             child.stdout.take().zip(child.stderr.take()).ok_or_else(|| io::ErrorKind::BrokenPipe.into())
         });
         let (stdout, stderr) = pipes.map_err(|error| self.duckdb.missing(error))?;
-        let errors = thread::spawn(move || {
-            let mut text = Vec::new();
-            // What is beyond the limit is read, too: a full pipe would stop DuckDB.
-            let mut stderr = stderr;
-            let read = stderr.by_ref().take(ERROR).read_to_end(&mut text);
-            let _ = read.and_then(|_| io::copy(&mut stderr, &mut io::sink()));
-            String::from_utf8_lossy(&text).trim().to_owned()
-        });
+        let errors = Stderr::of(stderr);
         let mut lines = BufReader::with_capacity(PIECE, stdout);
         let spooled = match column_names(&mut lines)? {
             Some(columns) => {
@@ -90,7 +82,7 @@ impl Computing<'_> {
             None => None,
         };
         let status = self.running.wait().context("it was stopped")?;
-        let error = errors.join().unwrap_or_default();
+        let error = errors.text();
         if !status.success() {
             bail!("DuckDB cannot answer: {error}");
         }

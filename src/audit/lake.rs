@@ -23,6 +23,7 @@ use weir_core::{
 
 use super::{
     compare::InLake,
+    hours::Hours,
     objects::{Fault, FaultKind, Recounted, read_lines, recount, value_of},
     progress::Progress,
     sealed::SealedDays,
@@ -37,23 +38,6 @@ const PAGE: usize = 1000;
 /// The most tries of an object whose read broke off, and the pause in between.
 const TRIES: u32 = 3;
 const WAIT: Duration = Duration::from_millis(500);
-
-/// The hours to recount: from the first (inclusive) to the second (exclusive).
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Hours {
-    pub(super) from: Option<Hour>,
-    pub(super) to: Option<Hour>,
-}
-
-impl Hours {
-    pub(super) fn all(self) -> bool {
-        self.from.is_none() && self.to.is_none()
-    }
-
-    pub(super) fn have(self, hour: Hour) -> bool {
-        self.from.is_none_or(|from| hour >= from) && self.to.is_none_or(|to| hour < to)
-    }
-}
 
 /// A bad object.
 #[derive(Debug)]

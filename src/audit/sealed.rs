@@ -3,10 +3,9 @@
 
 use std::{
     collections::BTreeMap,
-    io::{BufRead, BufReader, Read},
+    io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::Stdio,
-    thread,
 };
 
 use anyhow::{Context, Result, bail};
@@ -14,13 +13,13 @@ use weir_core::{Day, EventType, Hour, Partition, RecordHead, Username, catalog::
 use weir_embedded::SealedFolder;
 
 use super::{
-    lake::Hours,
+    hours::Hours,
     objects::{Fault, FaultKind, Lines, Recounted, count, value_of},
 };
-use crate::query::{DuckDb, tables};
-
-/// The most bytes of DuckDB's own error that are shown.
-const ERROR: u64 = 4096;
+use crate::{
+    query::{DuckDb, tables},
+    stderr::Stderr,
+};
 
 /// The sealed days of a data folder.
 pub(super) struct SealedDays {
@@ -109,14 +108,7 @@ impl SealedDays {
         command.current_dir(&self.lake).args(["-list", "-noheader", "-separator", "\t", "-c", query]);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|error| duckdb.missing(error))?;
-        let errors = child.stderr.take().map(|mut stderr| {
-            thread::spawn(move || {
-                let mut text = Vec::new();
-                // If it cannot be read, the exit code tells all there is.
-                let _ = stderr.by_ref().take(ERROR).read_to_end(&mut text);
-                String::from_utf8_lossy(&text).trim().to_owned()
-            })
-        });
+        let errors = child.stderr.take().map(Stderr::of);
         if let Some(stdout) = child.stdout.take() {
             let mut rows = BufReader::with_capacity(1 << 20, stdout);
             let mut row = Vec::new();
@@ -133,7 +125,7 @@ impl SealedDays {
         }
         let status = child.wait().context("DuckDB is gone")?;
         if !status.success() {
-            let error = errors.and_then(|errors| errors.join().ok()).unwrap_or_default();
+            let error = errors.map(Stderr::text).unwrap_or_default();
             bail!("sealed days cannot be read: {error}");
         }
         Ok(())

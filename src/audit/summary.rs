@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::{Whose, findings::Finding, lake::Hours};
+use super::{Whose, findings::Finding, hours::Hours};
 use crate::{cli::AuditArgs, counted::counted};
 
 /// Remarks printed beside the findings.

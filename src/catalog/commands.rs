@@ -32,7 +32,7 @@ pub(crate) fn run(command: &CatalogCommand) -> Result<ExitCode> {
     }
 }
 
-/// Returns the data folder; `None` if none is named and there is none here.
+/// Returns the data folder that is named, or `./data`; `None` if the options name no folder and `./data` does not exist.
 fn data_folder(named: Option<&Path>) -> Result<Option<PathBuf>> {
     if let Some(named) = named {
         data::must_have_events(named)?;

@@ -17,8 +17,6 @@ pub(super) struct Statement<'a> {
     /// The folder for the files of the events, and the one for those of the repeats.
     pub(super) events: &'a str,
     pub(super) repeats: &'a str,
-    /// A condition on rows to leave out.
-    pub(super) without: Option<&'a str>,
     pub(super) memory: u64,
     pub(super) temporary: &'a str,
     pub(super) threads: usize,
@@ -27,16 +25,15 @@ pub(super) struct Statement<'a> {
 impl Statement<'_> {
     /// Returns the script. It prints a line for each user with the number of events that were read.
     pub(super) fn script(&self) -> String {
-        let Self { table, without, memory, temporary, threads, .. } = self;
+        let Self { table, memory, temporary, threads, .. } = self;
         let [line, age, file] = ["weir_line", "weir_age", "weir_file"].map(|name| quoted(&table.free(name)));
-        let without = without.map(|it| format!(" WHERE NOT coalesce({it}, false)")).unwrap_or_default();
         let columns = self.columns();
         let made = made();
         let temporary = literal(temporary);
         format!(
             "SET memory_limit = '{memory}B'; SET temp_directory = {temporary}; SET threads = {threads};\n\
-             CREATE TABLE weir_events AS SELECT * FROM (SELECT {shown}, {partition}, {line}, {age}, {file} FROM \
-             (SELECT unnest(json_transform({line}, {structure})), {partition}, {line}, {age}, {file} FROM ({source}))){without};\n\
+             CREATE TABLE weir_events AS SELECT {shown}, {partition}, {line}, {age}, {file} FROM \
+             (SELECT unnest(json_transform({line}, {structure})), {partition}, {line}, {age}, {file} FROM ({source}));\n\
              CREATE TABLE weir_repeated AS WITH weir_ids AS (SELECT username, event_id FROM weir_events \
              WHERE event_id IS NOT NULL GROUP BY ALL HAVING count(*) > 1) SELECT username, event_id, {made} AS made \
              FROM weir_events SEMI JOIN weir_ids USING (username, event_id) GROUP BY ALL HAVING count(*) > 1;\n\

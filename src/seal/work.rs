@@ -7,7 +7,6 @@ use std::{
     path::{Path, PathBuf},
     process::Stdio,
     sync::Arc,
-    thread,
 };
 
 use anyhow::{Context, Result, bail};
@@ -23,13 +22,8 @@ use super::sql::Statement;
 use crate::{
     answers::Running,
     query::{DuckDb, tables},
+    stderr::Stderr,
 };
-
-/// The folder for DuckDB's own files, below that of sealed days.
-const WORK: &str = "work";
-
-/// The most bytes of DuckDB's own error that are shown.
-const ERROR: u64 = 4096;
 
 pub(super) struct DuckDbWork {
     duckdb: DuckDb,
@@ -82,7 +76,7 @@ impl DuckDbWork {
 
     /// Writes a generation.
     fn generation(&self, to_write: &ToWrite<'_>) -> Result<Written> {
-        let ToWrite { day, number, before, added, covered, without } = *to_write;
+        let ToWrite { day, number, before, added, covered } = *to_write;
         let folder = SealedFolder::generation(day, number);
         let path = self.sealed_path.join(&folder);
         // What a sealing that died left there.
@@ -100,8 +94,7 @@ impl DuckDbWork {
         for event_type in types {
             let before = before.and_then(|before| before.types.get(&event_type));
             let objects = objects.remove(&event_type).unwrap_or_default();
-            let without = without.and_then(|without| without.get(&event_type)).map(String::as_str);
-            let wrote = self.event_type(&folder, &event_type, before, &objects, without);
+            let wrote = self.event_type(&folder, &event_type, before, &objects);
             let (sealed, read) = wrote.with_context(|| format!("{event_type} of {day}"))?;
             written.read.extend(read.into_iter().map(|(user, events)| ((user, event_type.clone()), events)));
             if sealed.rows + sealed.repeats > 0 {
@@ -119,7 +112,6 @@ impl DuckDbWork {
         event_type: &EventType,
         before: Option<&SealedType>,
         objects: &[String],
-        without: Option<&str>,
     ) -> Result<(SealedType, BTreeMap<Username, u64>)> {
         let table = tables::Table::to_seal(event_type, &self.catalog);
         let sealed = tables::seen_from(&self.lake_path, &self.sealed_path)?;
@@ -130,7 +122,7 @@ impl DuckDbWork {
             .collect();
         let line_before = before.map_or("", |before| before.line.as_str());
         let (events, repeats) = (format!("{folder}/{event_type}"), format!("{folder}/{event_type}.repeats"));
-        let work = self.sealed_path.join(WORK);
+        let work = self.sealed_path.join(SealedFolder::WORK);
         remove_folder(&work)?;
         fs::create_dir_all(&work)?;
         let in_lake = |path: &str| format!("{sealed}/{path}");
@@ -140,9 +132,8 @@ impl DuckDbWork {
             before: (!files_before.is_empty()).then_some((line_before, &files_before[..])),
             events: &in_lake(&events),
             repeats: &in_lake(&repeats),
-            without,
             memory: self.memory,
-            temporary: &in_lake(WORK),
+            temporary: &in_lake(SealedFolder::WORK),
             threads: self.threads,
         };
         let output = self.ask(&statement.script())?;
@@ -226,18 +217,12 @@ impl DuckDbWork {
         let pipes = self.running.start(&mut command, |child| {
             child.stdout.take().zip(child.stderr.take()).ok_or_else(|| ErrorKind::BrokenPipe.into())
         });
-        let (mut stdout, mut stderr) = pipes.map_err(|error| self.duckdb.missing(error))?;
-        let errors = thread::spawn(move || {
-            let mut text = Vec::new();
-            // What is beyond the limit is read, too: a full pipe would stop DuckDB.
-            let read = stderr.by_ref().take(ERROR).read_to_end(&mut text);
-            let _ = read.and_then(|_| io::copy(&mut stderr, &mut io::sink()));
-            String::from_utf8_lossy(&text).trim().to_owned()
-        });
+        let (mut stdout, stderr) = pipes.map_err(|error| self.duckdb.missing(error))?;
+        let errors = Stderr::of(stderr);
         let mut output = String::new();
         stdout.read_to_string(&mut output).context("DuckDB's answer cannot be read")?;
         let status = self.running.wait().context("it was stopped")?;
-        let error = errors.join().unwrap_or_default();
+        let error = errors.text();
         if !status.success() {
             bail!("DuckDB cannot seal: {error}");
         }

@@ -2,14 +2,8 @@
 
 use std::{borrow::Cow, fmt, str::FromStr};
 
-use serde::{
-    Deserialize, Deserializer, Serializer,
-    de::{MapAccess, Visitor},
-    ser::SerializeMap,
-};
-use serde_json::value::RawValue;
-
-use weir_core::nearest;
+use serde::{Serializer, ser::SerializeMap};
+use weir_core::{json, nearest};
 
 /// One field's name in the file, and the one that is sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,12 +60,14 @@ impl Mapping {
         Ok(())
     }
 
-    /// Renames the members of an event, whose values keep their text. What is not an event stays as it is.
+    /// Renames the members of an event, whose values keep their text. What is not an event stays as it is, and a name that is
+    /// given twice stays twice: the server refuses it.
     pub(super) fn event<'a>(&self, text: &'a [u8]) -> Cow<'a, [u8]> {
         if self.0.is_empty() {
             return Cow::Borrowed(text);
         }
-        let Ok(Members(members)) = serde_json::from_slice(text) else { return Cow::Borrowed(text) };
+        let members = std::str::from_utf8(text).ok().and_then(|text| json::members(text).ok());
+        let Some(members) = members else { return Cow::Borrowed(text) };
         let mut renamed = Vec::with_capacity(text.len());
         let written = (|| {
             let mut serializer = serde_json::Serializer::new(&mut renamed);
@@ -82,31 +78,6 @@ impl Mapping {
             map.end()
         })();
         if written.is_ok() { Cow::Owned(renamed) } else { Cow::Borrowed(text) }
-    }
-}
-
-/// The members of an object in their order. A name that is given twice stays twice, and the server refuses it.
-struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
-
-impl<'de> Deserialize<'de> for Members<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct OfMap;
-        impl<'de> Visitor<'de> for OfMap {
-            type Value = Members<'de>;
-
-            fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-                out.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::new();
-                while let Some(member) = map.next_entry()? {
-                    members.push(member);
-                }
-                Ok(Members(members))
-            }
-        }
-        deserializer.deserialize_map(OfMap)
     }
 }
 

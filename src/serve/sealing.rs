@@ -2,7 +2,7 @@
 //! so that nothing of it can stop intake.
 
 use std::{
-    io::{self, Read},
+    io,
     process::{Child, Command, ExitStatus, Stdio},
     sync::{
         Arc,
@@ -17,7 +17,7 @@ use tokio::runtime::Builder;
 use weir_core::{Clock, Day, Timestamp, sealing::SealedDays};
 use weir_embedded::SealedFolder;
 
-use crate::{cli::ServeArgs, query::DuckDb, seal};
+use crate::{cli::ServeArgs, query::DuckDb, seal, stderr::Stderr};
 
 /// The shortest and the longest pause between two looks whether there is something to seal.
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
@@ -35,9 +35,6 @@ const LONGEST_WAIT: Duration = Duration::from_hours(6);
 /// How often a running sealing is looked at, and how long it may take to end.
 const LOOK: Duration = Duration::from_millis(100);
 const LAST_WORD: Duration = Duration::from_secs(3);
-
-/// The most bytes of an error that are logged.
-const ERROR: u64 = 4096;
 
 /// The thread that seals; dropping it ends a sealing that is running.
 pub(super) struct Schedule {
@@ -146,9 +143,9 @@ impl Work {
         }
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().context("cannot start weir seal")?;
-        let errors = child.stderr.take().map(|stderr| thread::spawn(move || text(stderr)));
+        let errors = child.stderr.take().map(Stderr::of);
         let Some(status) = wait(&mut child, stopped)? else { return Ok(false) };
-        let error = errors.and_then(|errors| errors.join().ok()).unwrap_or_default();
+        let error = errors.map(Stderr::text).unwrap_or_default();
         if !status.success() {
             bail!("{error}");
         }
@@ -190,13 +187,4 @@ fn end(child: &mut Child) -> io::Result<()> {
     }
     child.kill()?;
     child.wait().map(drop)
-}
-
-/// Reads what a child says on standard error.
-fn text(mut stderr: impl Read) -> String {
-    let mut text = Vec::new();
-    // What is beyond the limit is read, too: a full pipe would stop the child.
-    let read = stderr.by_ref().take(ERROR).read_to_end(&mut text);
-    let _ = read.and_then(|_| io::copy(&mut stderr, &mut io::sink()));
-    String::from_utf8_lossy(&text).trim().to_owned()
 }

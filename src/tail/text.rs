@@ -1,14 +1,11 @@
 //! Formats an event on one line, for people: time, user, type, id and its fields; or why it was rejected, and the original.
 
-use std::{borrow::Cow, fmt};
+use std::borrow::Cow;
 
 use clap::builder::styling::{AnsiColor, Style};
-use serde::{
-    Deserialize, Deserializer,
-    de::{MapAccess, Visitor},
-};
+use serde::Deserialize;
 use serde_json::value::RawValue;
-use weir_core::{EventType, Timestamp};
+use weir_core::{EventType, Timestamp, json};
 
 use crate::terminal::on_one_line;
 
@@ -18,7 +15,7 @@ const LONGEST: usize = 200;
 /// Returns an event's line for people. A line that is not an event is shown as it is.
 pub(super) fn of_line(line: &[u8], coloured: bool) -> String {
     let text = String::from_utf8_lossy(line);
-    let Ok(Members(members)) = serde_json::from_str(&text) else { return on_one_line(&text) };
+    let Ok(members) = json::members(&text) else { return on_one_line(&text) };
     let style = |style: Style| if coloured { style } else { Style::new() };
     let find = |name: &str| {
         members.iter().find(|(found, _)| found == name).map_or(Cow::Borrowed(""), |(_, value)| shown(value))
@@ -40,7 +37,7 @@ pub(super) fn of_line(line: &[u8], coloured: bool) -> String {
         find("event_id")
     );
     for (name, value) in members.iter().skip(usize::from(stamped)) {
-        match name.as_str() {
+        match &**name {
             "event_id" | "username" | "event_type" | "received_at" => {}
             "errors" if is_rejected => out += &format!(" {bad}{}{bad:#}", reasons(value)),
             "claimed_type" if is_rejected && value.get() == "null" => {}
@@ -75,31 +72,6 @@ fn reasons(errors: &RawValue) -> String {
         if path.is_empty() { message.clone() } else { format!("{path} {message}") }
     };
     on_one_line(&reasons.iter().map(say).collect::<Vec<_>>().join("; "))
-}
-
-/// The members of an object in their order.
-struct Members<'a>(Vec<(String, &'a RawValue)>);
-
-impl<'de> Deserialize<'de> for Members<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct InOrder;
-        impl<'de> Visitor<'de> for InOrder {
-            type Value = Members<'de>;
-
-            fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-                out.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::new();
-                while let Some(member) = map.next_entry()? {
-                    members.push(member);
-                }
-                Ok(Members(members))
-            }
-        }
-        deserializer.deserialize_map(InOrder)
-    }
 }
 
 #[cfg(test)]

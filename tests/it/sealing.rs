@@ -1,7 +1,13 @@
 //! Days that are over are sealed: Parquet, without repeats, and each event is seen once, whatever is killed, and however late
 //! it comes.
 
-use std::{fs, process::Stdio, thread, time::Duration};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    process::{Child, ExitStatus, Stdio},
+    thread,
+};
 
 use weir_core::{Clock, Day, SystemClock};
 
@@ -189,6 +195,34 @@ fn repeats_of_an_event_are_left_out_of_sealed_days_and_the_audit_counts_them() {
     assert_eq!(weir.run(&["audit"]).status.code(), Some(0));
 }
 
+/// Lists all below a folder that is being written: what is gone meanwhile is left out.
+fn entries_below(folder: &Path) -> BTreeSet<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    entries.flat_map(|path| entries_below(&path).into_iter().chain([path])).collect()
+}
+
+/// Kills a sealing once it has changed the files of sealed days so often. Returns how often it did, and its status if it ended
+/// before.
+fn kill_at_change(weir: &Weir, mut sealing: Child, nth: usize) -> (usize, Option<ExitStatus>) {
+    let folder = weir.data().join("sealed");
+    let (mut files, mut changes) = (entries_below(&folder), 0);
+    loop {
+        if let Some(status) = sealing.try_wait().unwrap() {
+            return (changes, Some(status));
+        }
+        let now = entries_below(&folder);
+        if now != files {
+            (files, changes) = (now, changes + 1);
+        }
+        if changes == nth {
+            sealing.kill().unwrap();
+            sealing.wait().unwrap();
+            return (changes, None);
+        }
+        thread::yield_now();
+    }
+}
+
 #[test]
 fn a_sealing_that_is_killed_at_any_moment_changes_nothing_and_is_begun_again() {
     let weir = start();
@@ -197,15 +231,19 @@ fn a_sealing_that_is_killed_at_any_moment_changes_nothing_and_is_begun_again() {
         send(&weir, &(0..30).map(|n| click(days * 1000 + n, at + n * HOUR / 2)).collect::<Vec<_>>());
     }
     let before = answers(&weir);
-    for millis in [5, 40, 90, 150, 220, 300, 400] {
-        let mut sealing = weir.command();
-        let mut sealing = sealing.arg("seal").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        // Not waited for, but chosen: the moment decides what is half done, and every moment must do.
-        thread::sleep(Duration::from_millis(millis));
-        sealing.kill().unwrap();
-        sealing.wait().unwrap();
-        assert_eq!(answers(&weir), before, "killed after {millis} ms");
+    let mut killed = 0;
+    for nth in 1..=7 {
+        // DuckDB may still write what the one before had it write, and holds the turn until then.
+        crate::harness::eventually("a sealing comes to its next change", || {
+            let mut sealing = weir.command();
+            let sealing = sealing.arg("seal").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+            let (changes, ended) = kill_at_change(&weir, sealing, nth);
+            killed += usize::from(ended.is_none());
+            changes == nth || ended.is_some_and(|status| status.success())
+        });
+        assert_eq!(answers(&weir), before, "killed at change {nth} of its files");
     }
+    assert!(killed > 0, "each sealing came to its end first");
     // DuckDB may still be writing, and holds the turn until then.
     crate::harness::eventually("the next sealing has its turn", || weir.run(&["seal"]).status.success());
     assert_eq!(answers(&weir), before);

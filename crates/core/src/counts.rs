@@ -35,7 +35,8 @@ pub struct Increment {
 }
 
 /// Returns the increments of some records: each counts once for its type and once for its key, one of a bot also as such and
-/// by its type ([`EventType::bots`]), and equal counters are raised together. They are in the order of the counters, so that equal records make equal increments.
+/// by its type ([`EventType::bots`]), and equal counters are raised together. They are in the order of the counters, so that
+/// equal records make equal increments.
 #[must_use]
 pub fn increments<'a>(records: impl IntoIterator<Item = &'a Record>) -> Vec<Increment> {
     let mut sums: BTreeMap<Counter, u64> = BTreeMap::new();

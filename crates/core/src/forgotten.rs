@@ -5,25 +5,13 @@
 
 use std::collections::HashSet;
 
-use sha2::{Digest, Sha256};
-
-use crate::{EventType, InstallationSecret, RecordHead, Timestamp, repeats::Identity};
-
-/// The digest of an identity, as dedup keeps it: half of a SHA-256.
-pub type IdentityDigest = [u8; 16];
+use crate::{
+    EventType, InstallationSecret, RecordHead, Timestamp,
+    repeats::{Identity, IdentityDigest},
+};
 
 /// The tombstone of a forgotten event: a keyed digest.
 pub type Tombstone = [u8; 16];
-
-/// Returns the digest of an identity.
-#[must_use]
-pub fn digest(identity: &Identity<'_>) -> IdentityDigest {
-    let mut hash = Sha256::new();
-    for part in identity.parts() {
-        hash.update(part.as_bytes());
-    }
-    half(&hash.finalize())
-}
 
 /// Returns the tombstone by which a client's retry of a forgotten event is recognised. `digest` is of its identity.
 #[must_use]
@@ -116,7 +104,7 @@ mod tests {
     fn of(secret: &InstallationSecret, head: &RecordHead) -> [Tombstone; 2] {
         let event_type = &head.partition.event_type;
         let event = tombstone_of_event(secret, &head.identity(), event_type, head.received_at);
-        [event, tombstone_of_id(secret, &digest(&head.identity()))]
+        [event, tombstone_of_id(secret, &head.identity().digest())]
     }
 
     #[test]
@@ -128,10 +116,10 @@ mod tests {
         let forgotten = ForgottenEvents::new(secret, tombstones);
         assert!(gone.iter().all(|head| forgotten.has(head)));
         let later = head("ann", Some("a"), 77);
-        assert!(forgotten.has_id(&digest(&later.identity())), "a retry comes later");
+        assert!(forgotten.has_id(&later.identity().digest()), "a retry comes later");
         assert!(!forgotten.has(&later), "what was stored under the same id at another time is another event");
         for other in [head("ann", Some("b"), 9), head("bob", Some("a"), 9), head("ann", None, 8)] {
-            assert!(!forgotten.has(&other) && !forgotten.has_id(&digest(&other.identity())));
+            assert!(!forgotten.has(&other) && !forgotten.has_id(&other.identity().digest()));
         }
         assert!(forgotten.has_line(b"no event") && !forgotten.has_line(b"no other"));
         assert!(!forgotten.is_empty() && ForgottenEvents::default().is_empty());
@@ -142,7 +130,7 @@ mod tests {
         fn a_tombstone_says_nothing_without_the_secret(id in "[a-z0-9]{1,20}", one: u64, other: u64) {
             prop_assume!(one != other);
             let head = head("ann", Some(&id), 9);
-            let digest = digest(&head.identity());
+            let digest = head.identity().digest();
             let by = |seed| of(&InstallationSecret::generate(&SeededRandom::new(seed)), &head);
             prop_assert!(by(one).iter().all(|tombstone| !by(other).contains(tombstone) && *tombstone != digest));
         }

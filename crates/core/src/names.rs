@@ -129,6 +129,9 @@ fn is_plain_name(text: &str) -> bool {
         && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
 }
 
+/// The name under which events of bots are counted once more.
+pub(crate) const BOTS: &str = "weir_bots";
+
 impl EventType {
     /// Returns the type under which events that failed validation are kept. No catalog can define it.
     #[must_use]
@@ -146,13 +149,13 @@ impl EventType {
     /// and no event is of it.
     #[must_use]
     pub fn bots() -> Self {
-        Self(Arc::from("weir_bots"))
+        Self(Arc::from(BOTS))
     }
 
     /// Returns whether this is the name under which events of bots are counted.
     #[must_use]
     pub fn is_bots(&self) -> bool {
-        self.as_str() == "weir_bots"
+        self.as_str() == BOTS
     }
 }
 

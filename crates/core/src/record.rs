@@ -15,9 +15,9 @@ use crate::{
 pub const MAX_RECORD_BYTES: usize = 900 * 1024;
 
 /// A stamped event: the line that the stream stores, and the counter that it raises. Its line has `time` (ms), `bot` (true, if
-/// its user agent says that it is one), `event_id`,
-/// `username`, `event_type`, `received_at` (ms), `occurred_at` (ms, if the client gave it), then the client's fields with
-/// their values exactly as sent, and those that the collector filled in. Cloning it is cheap.
+/// its user agent says that it is one), `event_id`, `username`, `event_type`, `received_at` (ms), `occurred_at` (ms, if the
+/// client gave it), then the client's fields with their values exactly as sent, unless the type has them redacted, and those
+/// that the collector filled in. Cloning it is cheap.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
     counter: Counter,

@@ -37,15 +37,20 @@ impl Redaction {
 }
 
 fn truncated(text: &str) -> String {
+    text.parse::<IpAddr>().map(|address| network(address).to_string()).unwrap_or_default()
+}
+
+/// Returns the network of an address: its first 24 bits (IPv4), or 48 (IPv6). An address of IPv6 that has one of IPv4 in it
+/// keeps no more than that one does.
+pub(crate) fn network(address: IpAddr) -> IpAddr {
     // The canonical form of ::ffff:203.0.113.7 is the address of IPv4 in it.
-    match text.parse::<IpAddr>().map(|address| address.to_canonical()) {
-        Ok(IpAddr::V4(address)) => Ipv4Addr::from_bits(address.to_bits() & (u32::MAX << 8)).to_string(),
-        Ok(IpAddr::V6(address)) => {
+    match address.to_canonical() {
+        IpAddr::V4(address) => Ipv4Addr::from_bits(address.to_bits() & (u32::MAX << 8)).into(),
+        IpAddr::V6(address) => {
             // An address of 6to4 (RFC 3056) has one of IPv4 behind its first 16 bits.
             let kept = if address.segments()[0] == 0x2002 { 16 + 24 } else { 48 };
-            Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << (128 - kept))).to_string()
+            Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << (128 - kept))).into()
         }
-        Err(_) => String::new(),
     }
 }
 

@@ -9,7 +9,12 @@
 //! its own, and is stored and filed. The maker of an id follows from the stored line alone: Weir's ids carry the millisecond
 //! of the line's `received_at`, and [`Stamp::new`](crate::Stamp::new) ensures that a client's id never does.
 
+use sha2::{Digest, Sha256};
+
 use crate::{EventId, EventType, Timestamp, Username};
+
+/// The digest of an identity: half of a SHA-256. No collision happens by chance, and no client can construct one.
+pub type IdentityDigest = [u8; 16];
 
 /// The identity of an event for dedup. Two stored lines with the same identity are one event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -68,10 +73,28 @@ impl<'a> Identity<'a> {
         }
     }
 
+    /// Returns the digest of the identity, for a store that remembers it in little room.
+    #[must_use]
+    pub fn digest(&self) -> IdentityDigest {
+        let mut hash = Sha256::new();
+        for part in self.parts() {
+            hash.update(part);
+        }
+        let mut digest = [0; 16];
+        digest.copy_from_slice(&hash.finalize()[..16]);
+        digest
+    }
+
+    /// Returns whether the client gave the event its id, so that a store has to remember it.
+    #[must_use]
+    pub fn is_given(&self) -> bool {
+        matches!(self, Self::Given { .. })
+    }
+
     /// Returns the key under which a store remembers the event, `USERNAME/EVENT_ID`, if its client gave it its id.
     #[must_use]
     pub fn to_remember(&self) -> Option<String> {
-        matches!(self, Self::Given { .. }).then(|| self.parts().concat())
+        self.is_given().then(|| self.parts().concat())
     }
 }
 

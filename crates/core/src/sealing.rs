@@ -2,8 +2,8 @@
 //!
 //! - The [`Manifest`] has one watermark, `sealed_until`. Events of earlier days are read from the day's current
 //!   [`Generation`] of Parquet files, all others from JSON. It is swapped in one atomic step.
-//! - A **late** object is one that was put for a sealed day and is not in the day's generation. Whoever puts an object
-//!   for a day that is sealed, or is being sealed, notes it ([`put`]); a reader adds the noted objects that the generation
+//! - A **late** object is one that was put for a sealed day and is not in the day's generation. An object for a day that is
+//!   sealed, or is being sealed, is noted as it is put ([`put`]); a reader adds the noted objects that the generation
 //!   does not cover ([`Reads`]). So no reader lists years of folders.
 //! - A generation covers the objects of batches that were *settled* at one moment, so its rows can be compared with the
 //!   settled counts ([`seal`](fn@seal)). The rest of the day is late until the day is sealed again.
@@ -19,8 +19,7 @@ mod upkeep;
 
 pub use manifest::{Generation, Manifest, NotAManifest, Replaced, SealedColumn, SealedType};
 pub use protocol::{
-    RowsByType, SealError, Sealed, SealedDays, Sealing, SettledDay, ToWrite, Work, Written, put, rewrite,
-    seal,
+    RowsByType, SealError, Sealed, SealedDays, Sealing, SettledDay, ToWrite, Work, Written, put, seal,
 };
 pub use reads::{Reads, day_of};
 pub use upkeep::{KEPT_MILLIS, expire_json, tidy};

@@ -153,7 +153,7 @@ impl Embedded {
         self.inner.answers.clone()
     }
 
-    /// Returns the secret of this installation; makes it if there is none.
+    /// Returns the secret of this installation, which is made on first need.
     pub fn secret(&self, random: &dyn Random) -> Result<InstallationSecret, OpenError> {
         secret::read_or_make(&self.inner.folder, &self.inner.path, random)
     }

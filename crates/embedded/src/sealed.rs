@@ -28,7 +28,7 @@ use crate::folder::{
 pub(crate) const MANIFEST: &str = "manifest.json";
 pub(crate) const NOTED_UNTIL: &str = "noted_until";
 pub(crate) const NOTES: &str = "notes";
-const LOCK: &str = "lock";
+pub(crate) const LOCK: &str = "lock";
 const OBJECTS: &str = "objects.gz";
 
 /// How files begin that are being written.
@@ -51,6 +51,9 @@ impl SealingTurn {
 }
 
 impl SealedFolder {
+    /// The folder for the SQL engine's own files while it writes, below that of sealed days.
+    pub const WORK: &str = "work";
+
     /// Returns the sealed days of a data folder, which may have none yet.
     #[must_use]
     pub fn of(data: &Path) -> Self {

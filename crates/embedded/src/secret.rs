@@ -27,7 +27,7 @@ pub fn secret_of(path: &Path) -> Result<Option<InstallationSecret>, OpenError> {
     .map_err(|source| OpenError::Folder { path: file, source })
 }
 
-/// Reads the secret of a data folder; makes one if there is none.
+/// Reads the secret of a data folder, or makes it on first need.
 pub(crate) fn read_or_make(
     folder: &Folder,
     path: &Path,

@@ -123,7 +123,7 @@ async fn read(store: Store) {
         let rows = store.state().generations.get(&(*day, generation.number)).cloned();
         match rows {
             Some(rows) => seen.extend(rows.events),
-            // Whoever reads for a day may come too late.
+            // A query that runs for a day may come too late.
             None if began.plus_millis(sealing::KEPT_MILLIS) < store.clock.now() => return,
             None => store.broke("a reader finds its files", format!("{day}, {}", generation.number)),
         }

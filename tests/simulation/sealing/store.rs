@@ -302,7 +302,7 @@ impl Store {
     }
 
     fn write_rows(&self, to_write: &ToWrite<'_>) -> Written {
-        let ToWrite { day, number, before, added, covered, .. } = *to_write;
+        let ToWrite { day, number, before, added, covered } = *to_write;
         let mut state = self.state();
         let before = before.and_then(|before| state.generations.get(&(day, before.number))).cloned();
         let Rows { events, repeats, .. } = before.unwrap_or_default();

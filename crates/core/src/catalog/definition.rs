@@ -16,7 +16,7 @@ use super::{
     route::Route,
     words,
 };
-use crate::{CountedValue, Event, EventType, LatestKey, Violation, alike, json};
+use crate::{CountedValue, Event, EventType, LatestKey, Violation, alike, json, names::BOTS};
 
 /// The most members of an event that are compared with the name of a missing field.
 const MAX_COMPARED: usize = 64;
@@ -39,7 +39,7 @@ pub struct Definition {
 }
 
 /// Tables beside those of the event types: all events, and those that failed validation; and the counts of bots' events.
-const RESERVED_TYPES: [&str; 3] = ["events", "rejected", "weir_bots"];
+const RESERVED_TYPES: [&str; 3] = ["events", "rejected", BOTS];
 
 /// The most reasons that are given for one event.
 const MAX_VIOLATIONS: usize = 100;
@@ -297,13 +297,13 @@ impl Definition {
         match error.kind() {
             ValidationErrorKind::Required { property } => {
                 let name = property.as_str().unwrap_or_default();
-                let meant = self.misspelt(name, error.instance()).filter(|_| of_event);
+                let meant = of_event.then(|| self.misspelt(name, error.instance())).flatten();
                 let meant = meant.map(|meant| format!("; {meant} may be meant by it")).unwrap_or_default();
                 Violation::new(format!("{path}/{}", escaped(name)), format!("is required{meant}"))
             }
             ValidationErrorKind::AdditionalProperties { unexpected } if unexpected.len() == 1 => {
-                let meant = self.fields().map(|(name, _)| name).find(|name| alike(name, &unexpected[0]));
-                let meant = meant.filter(|_| of_event);
+                let mut fields = self.fields().map(|(name, _)| name).filter(|_| of_event);
+                let meant = fields.find(|name| alike(name, &unexpected[0]));
                 let meant = meant.map(|meant| format!("; {meant} may be meant")).unwrap_or_default();
                 let message = format!("is not a field of this event type{meant}");
                 Violation::new(format!("{path}/{}", escaped(&unexpected[0])), message)

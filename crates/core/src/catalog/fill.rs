@@ -1,10 +1,11 @@
 //! Fields that the collector fills where an event lacks them: `"x-weir": {"fill": {"ipaddress": "client_ip_truncated"}}`.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use serde_json::{Map, Value};
 
 use super::own::{Fault, fault, is_text};
+use crate::redaction::network;
 
 /// The longest user agent that is filled in, in characters; a longer one is cut. The fields of all events of a request thus
 /// take a bounded part of memory.
@@ -89,7 +90,7 @@ impl Fill {
     pub(super) fn value(&self, sender: &Sender) -> Option<String> {
         match self.source {
             Source::ClientIp => Some(sender.address?.to_canonical().to_string()),
-            Source::ClientIpTruncated => Some(truncated(sender.address?).to_string()),
+            Source::ClientIpTruncated => Some(network(sender.address?).to_string()),
             Source::UserAgent => {
                 Some(sender.user_agent.as_ref()?.chars().take(MAX_USER_AGENT).collect::<String>())
                     .filter(|text| !text.is_empty())
@@ -98,17 +99,10 @@ impl Fill {
     }
 }
 
-/// Returns the network of an address: its first 24 bits (IPv4), or 48 (IPv6). An IPv4 address that is written as IPv6 is the
-/// IPv4 address.
-fn truncated(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => Ipv4Addr::from_bits(address.to_bits() & (!0 << 8)).into(),
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (!0 << 80)).into(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
     use proptest::prelude::*;
 
     use super::*;
@@ -157,6 +151,7 @@ mod tests {
             ("::ffff:192.0.2.255", "192.0.2.255", "192.0.2.0"),
             ("2001:DB8:1:2:3:4:5:6", "2001:db8:1:2:3:4:5:6", "2001:db8:1::"),
             ("::1", "::1", "::"),
+            ("2002:cb00:7107::1", "2002:cb00:7107::1", "2002:cb00:7100::"),
         ] {
             for (source, expected) in [("client_ip", whole), ("client_ip_truncated", network)] {
                 let filled = fill(&format!(r#"{{"ip": "{source}"}}"#), &sender(address, ""), "{}");
@@ -189,20 +184,20 @@ mod tests {
         fn a_truncated_address_is_the_same_for_its_whole_network_and_for_no_other(
             v4: (u32, u32), v6: (u128, u128), near_v4: u8, near_v6 in 0..1_u128 << 80,
         ) {
-            let of_v4 = |bits| truncated(IpAddr::V4(Ipv4Addr::from_bits(bits)));
+            let of_v4 = |bits| network(IpAddr::V4(Ipv4Addr::from_bits(bits)));
             prop_assert_eq!(of_v4(v4.0), of_v4(v4.0 ^ u32::from(near_v4)));
             prop_assert_eq!(of_v4(v4.0) == of_v4(v4.1), v4.0 >> 8 == v4.1 >> 8);
             // Not an IPv4 address that is written as IPv6.
             let v6 = (v6.0 | 1 << 127, v6.1 | 1 << 127);
-            let of_v6 = |bits| truncated(IpAddr::V6(Ipv6Addr::from_bits(bits)));
+            let of_v6 = |bits| network(IpAddr::V6(Ipv6Addr::from_bits(bits)));
             prop_assert_eq!(of_v6(v6.0), of_v6(v6.0 ^ near_v6));
             prop_assert_eq!(of_v6(v6.0) == of_v6(v6.1), v6.0 >> 80 == v6.1 >> 80);
             // The network keeps its bits, and has no other.
             for address in [of_v4(v4.0), of_v6(v6.0)] {
-                prop_assert_eq!(truncated(address), address);
+                prop_assert_eq!(network(address), address);
             }
             let mapped = IpAddr::V6(Ipv4Addr::from_bits(v4.0).to_ipv6_mapped());
-            prop_assert_eq!(truncated(mapped), of_v4(v4.0));
+            prop_assert_eq!(network(mapped), of_v4(v4.0));
         }
     }
 }

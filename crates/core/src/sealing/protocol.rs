@@ -64,8 +64,6 @@ pub struct ToWrite<'a> {
     pub added: &'a BTreeSet<String>,
     /// All objects that the new generation covers, which are listed beside its files.
     pub covered: &'a BTreeSet<String>,
-    /// Rows to leave out: conditions on a type's columns in SQL.
-    pub without: Option<&'a BTreeMap<EventType, String>>,
 }
 
 /// What was written.
@@ -73,7 +71,7 @@ pub struct ToWrite<'a> {
 pub struct Written {
     /// The files, by type.
     pub types: BTreeMap<EventType, SealedType>,
-    /// The events that were read: rows and repeats. Those left out by a condition are not among them.
+    /// The events that were read: rows and repeats.
     pub read: RowsByType,
 }
 
@@ -198,7 +196,7 @@ pub async fn seal(
     }
     let watermark = days.manifest().await?.sealed_until;
     for day in work.days(until).await?.into_iter().filter(|day| *day >= watermark) {
-        if let Some(sealed) = sealing.day(day, None).await? {
+        if let Some(sealed) = sealing.day(day).await? {
             done(sealed);
         }
     }
@@ -210,7 +208,7 @@ pub async fn seal(
     let late: BTreeSet<Day> = Reads::now(days).await?.late.iter().filter_map(|path| day_of(path)).collect();
     let mut failed = None;
     for day in late {
-        match sealing.day(day, None).await {
+        match sealing.day(day).await {
             Ok(sealed) => sealed.into_iter().for_each(&mut *done),
             Err(error) => failed = failed.or(Some(error)),
         }
@@ -218,27 +216,9 @@ pub async fn seal(
     failed.map_or(Ok(()), Err)
 }
 
-/// Makes a new generation of a sealed day without the rows, and repeats, for which its type's condition holds: SQL over the columns
-/// that the type has now. Other types stay as they are. Nothing is done for a day that has no generation.
-pub async fn rewrite(
-    sealing: &Sealing<'_>,
-    day: Day,
-    without: &BTreeMap<EventType, String>,
-) -> Result<Option<Sealed>, SealError> {
-    let manifest = sealing.days.manifest().await?;
-    if !manifest.days.contains_key(&day) {
-        return Ok(None);
-    }
-    sealing.day(day, Some(without)).await
-}
-
 impl Sealing<'_> {
     /// Makes a generation of a day and makes it the current one; `None` if there is nothing new in it.
-    async fn day(
-        &self,
-        day: Day,
-        without: Option<&BTreeMap<EventType, String>>,
-    ) -> Result<Option<Sealed>, SealError> {
+    async fn day(&self, day: Day) -> Result<Option<Sealed>, SealError> {
         let (inside, settled) = self.settled(day).await?;
         let mut manifest = self.days.manifest().await?;
         let before = manifest.days.get(&day);
@@ -246,18 +226,16 @@ impl Sealing<'_> {
             Some(before) => self.days.covered(day, before.number).await?,
             None => BTreeSet::new(),
         };
-        let added: BTreeSet<String> = match without {
-            // A rewrite takes nothing in, so that the counts stay comparable.
-            Some(_) => BTreeSet::new(),
-            None => inside.difference(&known).cloned().collect(),
-        };
+        let added: BTreeSet<String> = inside.difference(&known).cloned().collect();
         let mut sealed = None;
-        if !added.is_empty() || without.is_some() {
+        if added.is_empty() {
+            self.note_rest(day, &known).await?;
+        } else {
             let covered: BTreeSet<String> = known.union(&added).cloned().collect();
             let number = manifest.next(day);
-            let to_write = ToWrite { day, number, before, added: &added, covered: &covered, without };
+            let to_write = ToWrite { day, number, before, added: &added, covered: &covered };
             let Written { types, read } = self.work.write(to_write).await?;
-            self.check(day, &types, &read, without.is_none().then_some(&settled.counts))?;
+            self.check(day, &types, &read, &settled.counts)?;
             let sum = |of: fn(&SealedType) -> u64| types.values().map(of).sum();
             sealed = Some(Sealed {
                 day,
@@ -268,13 +246,11 @@ impl Sealing<'_> {
                 bytes: sum(|it| it.bytes),
             });
             let json_expired = before.is_some_and(|before| before.json_expired);
-            let json_left = !added.is_empty() || before.is_some_and(|before| before.json_left);
             let (objects, now) = (covered.len() as u64, self.clock.now());
-            let generation = Generation { number, sealed_at: now, objects, json_expired, json_left, types };
+            let generation =
+                Generation { number, sealed_at: now, objects, json_expired, json_left: true, types };
             self.note_rest(day, &covered).await?;
             manifest.set(day, generation, now);
-        } else {
-            self.note_rest(day, &known).await?;
         }
         let watermark = manifest.sealed_until.max(day.next());
         if sealed.is_some() || watermark > manifest.sealed_until {
@@ -308,7 +284,7 @@ impl Sealing<'_> {
         day: Day,
         types: &BTreeMap<EventType, SealedType>,
         read: &RowsByType,
-        settled: Option<&RowsByType>,
+        settled: &RowsByType,
     ) -> Result<(), SealError> {
         for (event_type, sealed) in types {
             let (rows, repeats) = (sealed.rows, sealed.repeats);
@@ -318,7 +294,9 @@ impl Sealing<'_> {
                 return Err(SealError::Incomplete { day, rows, repeats, read });
             }
         }
-        let Some(settled) = settled.filter(|_| !self.accept_differences) else { return Ok(()) };
+        if self.accept_differences {
+            return Ok(());
+        }
         // Those of bots are settled once more under a name of theirs, and are among those of the types here.
         for whose in read.keys().chain(settled.keys()).filter(|(_, event_type)| !event_type.is_bots()) {
             let of = |rows: &RowsByType| rows.get(whose).copied().unwrap_or_default();

@@ -14,10 +14,10 @@ use serde::Deserialize;
 use weir_core::{
     Catalog, CountedValue, Day, EventType, Format, InstallationSecret, Partition, RecordHead,
     catalog::Definition,
-    forgotten::{self, IdentityDigest, Tombstone},
+    forgotten::{self, Tombstone},
     latest::{LatestValue, Newest, Resource},
     rejected::RejectedEvent,
-    repeats::Identity,
+    repeats::{Identity, IdentityDigest},
 };
 
 use super::{ForgetError, matching::ForgetRequest};
@@ -128,8 +128,8 @@ impl Planner<'_> {
         let identity = head.identity();
         let tombstone = self.tombstone(head);
         self.plan.tombstones.insert(tombstone);
-        if let Identity::Given { .. } = identity {
-            let digest = forgotten::digest(&identity);
+        if identity.is_given() {
+            let digest = identity.digest();
             self.plan.tombstones.insert(forgotten::tombstone_of_id(self.secret, &digest));
             self.plan.ids.insert(digest);
         }

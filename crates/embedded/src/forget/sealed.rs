@@ -9,7 +9,7 @@ use weir_core::Day;
 use super::{ForgetError, rewrite::remove_all};
 use crate::{
     folder::sync_folder,
-    sealed::{MANIFEST, SealedFolder, SealingTurn},
+    sealed::{LOCK, MANIFEST, SealedFolder, SealingTurn},
 };
 
 /// Takes the turn to seal, so that no sealing reads what is being forgotten.
@@ -34,22 +34,23 @@ pub(super) fn days(path: &Path) -> Result<BTreeSet<Day>, ForgetError> {
 
 /// Removes what sealing left, and all sealed days if one of them has a forgotten event; returns how many files there were.
 pub(super) fn remove(path: &Path, with_days: bool) -> Result<u64, ForgetError> {
-    let folder = path.join("sealed");
+    let sealed = SealedFolder::of(path);
+    let folder = sealed.path();
     if !with_days {
-        return remove_all(&folder.join("work")).map(|_| 0);
+        return remove_all(&folder.join(SealedFolder::WORK)).map(|_| 0);
     }
     // Without a manifest no day is sealed, and all is read from JSON.
     match fs::remove_file(folder.join(MANIFEST)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(unreadable(&folder, error)),
-        _ => sync_folder(&folder).map_err(|source| unreadable(&folder, source))?,
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(unreadable(folder, error)),
+        _ => sync_folder(folder).map_err(|source| unreadable(folder, source))?,
     }
     let mut removed = 0;
-    for entry in fs::read_dir(&folder).map_err(|source| unreadable(&folder, source))? {
-        let entry = entry.map_err(|source| unreadable(&folder, source))?;
+    for entry in fs::read_dir(folder).map_err(|source| unreadable(folder, source))? {
+        let entry = entry.map_err(|source| unreadable(folder, source))?;
         if entry.path().is_dir() {
             removed += remove_all(&entry.path())?;
-        } else if entry.file_name() != "lock" {
-            fs::remove_file(entry.path()).map_err(|source| unreadable(&folder, source))?;
+        } else if entry.file_name() != LOCK {
+            fs::remove_file(entry.path()).map_err(|source| unreadable(folder, source))?;
         }
     }
     Ok(removed)

@@ -12,18 +12,7 @@
 use std::{sync::Arc, time::Duration};
 
 use rusqlite::{Connection, params};
-use sha2::{Digest, Sha256};
-use weir_core::forgotten::ForgottenEvents;
-
-/// An identity's digest.
-pub(crate) type Id = [u8; 16];
-
-/// Returns half of a SHA-256: no collision happens by chance, and no client can construct one.
-pub(crate) fn digest(identity: &str) -> Id {
-    let mut id = [0; 16];
-    id.copy_from_slice(&Sha256::digest(identity)[..16]);
-    id
-}
+use weir_core::{forgotten::ForgottenEvents, repeats::IdentityDigest};
 
 /// The least number of hours for which an identity is remembered.
 pub(super) const REMEMBERED_HOURS: u64 = 24;
@@ -85,7 +74,7 @@ impl RecentIds {
     }
 
     /// Remembers an identity; returns false if it was known.
-    pub(crate) fn remember(&self, db: &Connection, id: &Id) -> rusqlite::Result<bool> {
+    pub(crate) fn remember(&self, db: &Connection, id: &IdentityDigest) -> rusqlite::Result<bool> {
         if self.gone.has_id(id) {
             return Ok(false);
         }

@@ -9,9 +9,9 @@ use std::{
 };
 
 use rusqlite::Connection;
-use weir_core::{MAX_RECORD_BYTES, RecordHead, Timestamp};
+use weir_core::{MAX_RECORD_BYTES, RecordHead, Timestamp, repeats::IdentityDigest};
 
-use super::recent::{self, REMEMBERED_HOURS, RecentIds};
+use super::recent::{REMEMBERED_HOURS, RecentIds};
 use crate::{
     folder::gzip,
     objects::batches::{folder_of, hour_folder, hour_of},
@@ -44,7 +44,7 @@ pub(crate) fn remember(
     for batch in &batches[first..] {
         let mut found = BTreeSet::new();
         let read = each_id(&raw.join(batch), |id| {
-            found.insert(recent::digest(&id));
+            found.insert(id);
         });
         if let Err(error) = read {
             tracing::warn!(batch, %error, "the ids of a batch are remembered as far as it can be read");
@@ -62,8 +62,8 @@ fn a_day_before(folder: &str) -> Option<String> {
     Some(hour_folder(hour_of(folder)?.minus(REMEMBERED_HOURS + 1)))
 }
 
-/// Passes on the identity of each event in a batch to which its client gave an id.
-fn each_id(path: &Path, mut take: impl FnMut(String)) -> io::Result<()> {
+/// Passes on the digest of the identity of each event in a batch to which its client gave an id.
+fn each_id(path: &Path, mut take: impl FnMut(IdentityDigest)) -> io::Result<()> {
     let mut lines = gzip::lines(path)?;
     let mut line = Vec::new();
     loop {
@@ -74,9 +74,9 @@ fn each_id(path: &Path, mut take: impl FnMut(String)) -> io::Result<()> {
             return Ok(());
         }
         if let Ok(head) = RecordHead::read(&line)
-            && let Some(id) = head.identity().to_remember()
+            && head.identity().is_given()
         {
-            take(id);
+            take(head.identity().digest());
         }
     }
 }

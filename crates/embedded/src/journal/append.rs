@@ -1,16 +1,16 @@
 //! Events on their way to the writer, which are made into a row of the journal.
 
 use rusqlite::Connection;
-use weir_core::{Increment, Record, counts, latest::LatestValue};
+use weir_core::{Increment, Record, counts, latest::LatestValue, repeats::IdentityDigest};
 
 use super::{latest::RowLatest, rejected::RejectedRow};
-use crate::ids::recent::{self, Id, RecentIds};
+use crate::ids::recent::RecentIds;
 
 /// The records of one call.
 pub(crate) struct Append {
     row: Row,
     /// All of the records if some may repeat an earlier one: repeats are left out.
-    records: Vec<(Record, Option<Id>)>,
+    records: Vec<(Record, Option<IdentityDigest>)>,
     /// The indexes of the records that were left out.
     duplicates: Vec<usize>,
     /// The newest of the rejected records. A rejected record never repeats another, so none is left out.
@@ -46,7 +46,8 @@ impl Append {
         let (row, rejected) = (Row::of(records.iter()), RejectedRow::of(&records));
         let records = if records.iter().any(Record::may_repeat) {
             let with_id = |record: Record| {
-                let id = record.identity().to_remember().map(|identity| recent::digest(&identity));
+                let identity = record.identity();
+                let id = identity.is_given().then(|| identity.digest());
                 (record, id)
             };
             records.into_iter().map(with_id).collect()

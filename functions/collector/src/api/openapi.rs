@@ -161,7 +161,7 @@ fn schemas(catalog: &Catalog) -> Value {
                 "total": {"type": "integer", "description": "The live count: all events acknowledged so far."},
                 "settled": {"type": "integer", "description": "How many of them are filed in the lake."},
                 "bots": {"type": "integer", "description": "How many of the total are bots' events, by their user agents. \
-                    Missing where there is none."},
+                    Missing if there are no such events."},
             },
         },
     });
@@ -367,7 +367,7 @@ pub(crate) fn get_count(catalog: &Catalog) -> Value {
                 "event_type": {"type": "string"},
                 "total": {"type": "integer"},
                 "settled": {"type": "integer"},
-                "bots": {"type": "integer", "description": "How many of the total are bots'. Missing where there is none."},
+                "bots": {"type": "integer", "description": "How many of the total are bots'. Missing if there are no such events."},
                 "count_by": {"type": ["string", "null"], "description": "The field that keys are values of."},
                 "keys": {"type": "array", "items": {
                     "type": "object", "required": ["key", "count"],
