@@ -75,8 +75,30 @@ impl SealedFolder {
         match file.try_lock() {
             Err(fs::TryLockError::WouldBlock) => Ok(None),
             Err(fs::TryLockError::Error(_)) => Ok(Some(SealingTurn(None))),
-            Ok(()) => Ok(Some(SealingTurn(Some(file)))),
+            Ok(()) => {
+                self.remove_leftovers()?;
+                Ok(Some(SealingTurn(Some(file))))
+            }
         }
+    }
+
+    /// Removes what one with the turn left that died: drafts of the manifest and the watermark, and the SQL engine's own files.
+    /// Drafts of notes stay, as the server writes notes, too.
+    fn remove_leftovers(&self) -> io::Result<()> {
+        for (name, path) in entries(&self.0)? {
+            let removed = if name.starts_with(DRAFT) {
+                fs::remove_file(&path)
+            } else if name == Self::WORK {
+                fs::remove_dir_all(&path)
+            } else {
+                continue;
+            };
+            match removed {
+                Err(error) if !is_missing(&error) => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// Decides what a reader reads from now on.
@@ -310,5 +332,26 @@ impl SealedDays for SealedFolder {
 
     async fn generations(&self) -> Result<BTreeSet<(Day, u64)>, PortError> {
         self.list_generations().map_err(failed("listing the generations of sealed days"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_turn_removes_what_a_killed_sealing_left() {
+        let data = tempfile::tempdir().unwrap();
+        let sealed = SealedFolder::of(data.path());
+        let turn = sealed.turn().unwrap().unwrap();
+        let draft = sealed.path().join(".draft-Xyz");
+        let work = sealed.path().join(SealedFolder::WORK);
+        fs::write(&draft, "{").unwrap();
+        fs::create_dir_all(work.join("a")).unwrap();
+        assert!(sealed.turn().unwrap().is_none());
+        assert!(draft.exists() && work.exists(), "they belong to the one that has the turn");
+        drop(turn);
+        sealed.turn().unwrap().unwrap();
+        assert!(!draft.exists() && !work.exists());
     }
 }
