@@ -50,7 +50,7 @@ pub(crate) fn get_events(catalog: &Catalog) -> Value {
             {"name": "event_type", "in": "query", "description": "Only events of this type; `rejected` for all rejected ones.",
              "schema": {"type": "string", "examples": names}},
             {"name": "after", "in": "query", "description": "The `next` of the answer before.",
-             "schema": {"type": "string", "pattern": "^[0-9]{1,18}(\\..{1,64})?$", "examples": ["1795179605007"]}},
+             "schema": {"type": "string", "pattern": "^[0-9]{1,18}(\\.[A-Za-z0-9._:-]{1,64})?$", "examples": ["1795179605007"]}},
         ],
         "responses": responses,
     })
