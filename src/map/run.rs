@@ -13,13 +13,15 @@ use tokio::runtime::Handle;
 use weir_core::{Username, ports::PortError};
 
 use super::{
-    child::{Environment, Running},
     functions::Function,
     kept,
     mapping::{self, Bound, Chosen, MapError, Mapping},
     runs::Inner,
 };
-use crate::cli::FunctionName;
+use crate::{
+    child::{Environment, Running},
+    cli::FunctionName,
+};
 
 /// How long a run waits until what was acknowledged before it is filed.
 const FILING: Duration = Duration::from_secs(30);

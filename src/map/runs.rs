@@ -27,12 +27,11 @@ use weir_core::{
 };
 
 use super::{
-    child::Running,
     functions::{Function, Functions},
     kept::Kept,
     run::Work,
 };
-use crate::cli::FunctionName;
+use crate::{child::Running, cli::FunctionName};
 
 /// How many runs each user may have at once.
 const OF_A_USER: usize = 1;
