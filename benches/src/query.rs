@@ -54,7 +54,7 @@ impl Options {
     }
 }
 
-/// Single events a second that are sent while days are sealed.
+/// Single events a second that are sent while days are sealed, of a type that is not asked for.
 const RATE: f64 = 1_000.0;
 
 const CONNECTIONS: u32 = 16;
@@ -172,13 +172,13 @@ fn seal(
     let server = Server::start_with(program, data, &["--seal-after", "never"], Some(credentials))?;
     let credentials = BASE64_STANDARD.encode(credentials);
     let head = format!(
-        "POST /button/click HTTP/1.1\r\nhost: {}\r\nauthorization: Basic {credentials}\r\n",
+        "POST /client/track HTTP/1.1\r\nhost: {}\r\nauthorization: Basic {credentials}\r\n",
         server.address
     );
     let lasting = Duration::from_secs(options.seconds);
     let send = |lasting| {
         Load { address: server.address, connections: CONNECTIONS, lasting }
-            .run_paced(RATE, |_, _| whole(&head, br#"{"session_id":"now","button_id":"buy"}"#))
+            .run_paced(RATE, |_, _| whole(&head, br#"{"event":"Order Completed","session_id":"now"}"#))
     };
     let sealing = |until: u64, more: &[&str]| {
         let until = year.day(until).to_string();
