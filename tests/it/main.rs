@@ -56,6 +56,7 @@ mod readme;
 mod redact;
 mod refusals;
 mod request_ids;
+mod retention;
 mod retries;
 mod sealing;
 mod security;

@@ -48,6 +48,7 @@ mod journal;
 mod latest;
 mod objects;
 mod recent_rejected;
+mod retention;
 mod sealed;
 mod secret;
 mod served_types;
@@ -71,6 +72,7 @@ pub use journal::{
     waiting::{NotFiled, not_filed_yet},
 };
 pub use objects::{LakeFolder, QuarantineFolder, RawFolder, batches::events_in};
+pub use retention::{remove_values, strip_batches};
 pub use sealed::{SealedFolder, SealingTurn};
 pub use secret::secret_of;
 pub use served_types::{StoredType, stored_catalog};
