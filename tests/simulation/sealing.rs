@@ -1,4 +1,4 @@
-//! Sealing: batches are filed, late ones among them, while days are sealed and sealed again, JSON expires and readers read. Any of
+//! Sealing: batches are filed, late ones among them, while days are sealed and sealed again, JSON expires, events are removed that are not kept any longer, and readers read. Any of
 //! them dies at any call of a port. The steps are those of `weir_core::sealing`; only the folders and the SQL are simulated
 //! (`store`).
 //!
@@ -30,10 +30,13 @@ pub(super) enum SealingBug {
     NothingCovered,
     UnsettledTaken,
     ManifestTorn,
+    RemovedWatermarkLost,
+    BatchNotStripped,
+    RemovedIsRead,
 }
 
 /// All of them.
-const ALL: [(SealingBug, &str); 8] = [
+const ALL: [(SealingBug, &str); 11] = [
     (SealingBug::WatermarkBeforeFiles, "each event is seen"),
     (SealingBug::LateObjectNotNoted, "each event is seen"),
     (SealingBug::NotedOnlyBefore, "each event is seen"),
@@ -42,6 +45,9 @@ const ALL: [(SealingBug, &str); 8] = [
     (SealingBug::NothingCovered, "no event is seen twice"),
     (SealingBug::UnsettledTaken, "sealing goes on"),
     (SealingBug::ManifestTorn, "each event is seen"),
+    (SealingBug::RemovedWatermarkLost, "each event is seen"),
+    (SealingBug::BatchNotStripped, "removed events are nowhere"),
+    (SealingBug::RemovedIsRead, "removed events are not read"),
 ];
 
 /// How many seeds are tried at the most until a planted bug is found.

@@ -11,7 +11,9 @@ use async_trait::async_trait;
 use weir_core::{
     BatchKey, Day, EventType, LakeObject, ManualClock, Partition, Timestamp,
     ports::PortError,
-    sealing::{IsRemoved, Manifest, SealedDays, SealedType, SettledDay, ToWrite, Work, Written, day_of},
+    sealing::{
+        IsRemoved, Manifest, Reads, SealedDays, SealedType, SettledDay, ToWrite, Work, Written, day_of,
+    },
 };
 
 use super::SealingBug;
@@ -82,6 +84,13 @@ pub(super) const TYPE: &str = "click";
 /// The first day of the world.
 pub(super) fn first_day() -> Day {
     "2026-11-20".parse().unwrap()
+}
+
+impl State {
+    /// Returns whether retention has gone on since it was decided what to read.
+    pub(super) fn has_removed_more_than(&self, reads: &Reads) -> bool {
+        self.manifest.removed != reads.manifest.removed
+    }
 }
 
 impl Store {
@@ -310,6 +319,9 @@ impl Work for Store {
 
     async fn strip(&self, batches: &BTreeSet<String>, is_removed: IsRemoved<'_>) -> Result<u64, PortError> {
         self.step().await;
+        if self.has(SealingBug::BatchNotStripped) {
+            return Ok(0);
+        }
         for lines in
             self.state().raw.iter_mut().filter(|(name, _)| batches.contains(*name)).map(|(_, lines)| lines)
         {
@@ -323,6 +335,9 @@ impl Store {
     fn replace(&self, manifest: &Manifest) {
         let mut state = self.state();
         state.manifest = manifest.clone();
+        if self.has(SealingBug::RemovedWatermarkLost) && self.dice.chance(100) {
+            state.manifest.removed.clear();
+        }
         if self.has(SealingBug::ReplacedRemovedAtOnce) {
             state.generations.retain(|(day, number), _| {
                 manifest.days.get(day).is_none_or(|current| current.number <= *number)
