@@ -9,7 +9,7 @@ mod actors;
 mod store;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     pin::Pin,
     sync::Arc,
     task::{Context, Waker},
@@ -99,6 +99,18 @@ fn while_days_are_sealed_each_filed_event_is_seen_exactly_once_whatever_dies() {
     let by_check: BTreeMap<&str, u64> =
         failed.iter().flat_map(|(seed, broken)| broken.iter().map(|(check, _)| (*check, *seed))).collect();
     assert!(failed.is_empty(), "{by_check:?}: {:?}", failed.first());
+}
+
+#[test]
+fn the_simulated_store_of_sealed_days_keeps_the_promises_of_the_port() {
+    let store = Store::new(Arc::new(Dice::new(1, "sealing")), None);
+    let make = |day, number, covered: &BTreeSet<String>| {
+        let rows = store::Rows { covered: covered.clone(), ..Default::default() };
+        store.state().generations.insert((day, number), rows);
+    };
+    let mut suite: Pin<Box<dyn Future<Output = ()> + '_>> =
+        Box::pin(weir_core::conformance::sealed_days::all(&store, &make));
+    while suite.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {}
 }
 
 #[test]

@@ -13,6 +13,7 @@ pub mod live_counts;
 pub mod quarantine;
 pub mod recent_rejected;
 pub mod repeats;
+pub mod sealed_days;
 pub mod settled_counts;
 pub mod stream;
 pub mod users;
