@@ -50,6 +50,8 @@ fn answers(weir: &Weir) -> Vec<Vec<Value>> {
         "SELECT event_type, count(*) AS n, sum((event ->> 'n')::INT) AS of_whole FROM events GROUP BY ALL ORDER BY ALL",
         "SELECT claimed_type, errors, body, truncated FROM rejected ORDER BY ALL",
         "SELECT typeof(time) AS t, typeof(errors) AS e, typeof(year) AS y FROM rejected",
+        "SELECT DISTINCT typeof(timestamp) AS t, typeof(date) AS d, epoch_ms(timestamp) = time AS same, date = timestamp::DATE AS day FROM button_click",
+        "SELECT date, max(timestamp) AS last, count(*) AS n FROM events GROUP BY ALL ORDER BY ALL",
     ]
     .map(|sql| weir.query(sql))
     .to_vec()

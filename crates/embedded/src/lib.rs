@@ -46,6 +46,7 @@ mod forgotten;
 mod ids;
 mod journal;
 mod latest;
+mod newest;
 mod objects;
 mod recent_rejected;
 mod retention;

@@ -106,8 +106,8 @@ pub async fn a_reader_sees_one_manifest_or_the_next(days: Arc<dyn SealedDays>) {
             assert_eq!(manifest, of(SWAPS - left));
         }
         before = until;
-        let notes = days.notes().await.unwrap();
-        assert!(notes.values().flatten().all(|object| noted.contains(object)), "{notes:?}");
+        let found = days.notes().await.unwrap();
+        assert!(found.values().flatten().all(|object| noted.contains(object)), "{found:?}");
         tokio::task::yield_now().await;
     }
     writing.await.unwrap();
