@@ -137,6 +137,13 @@ fn results_are_printed_in_the_order_of_the_objects_and_an_object_that_fails_is_n
     assert!(said(&output).contains(&format!("{} objects were mapped", objects.len())), "{}", said(&output));
     let none = aws.run(&["map", "buttons", "--type", "page_view", "--user", "ann"]);
     assert!(none.status.success() && none.stdout.is_empty(), "{}", said(&none));
+    // What passes through the states are pointers.
+    let items = aws.objects(RAW, "map-items/");
+    let first: Value = serde_json::from_slice(items.values().next_back().unwrap()).unwrap();
+    let pointers: Vec<&str> =
+        first.as_array().unwrap().iter().map(|item| item["key"].as_str().unwrap()).collect();
+    assert_eq!(pointers, objects.iter().map(|(key, _)| key).collect::<Vec<_>>());
+
     // The results, as one input to another Lambda, which prints what the same function prints on one machine.
     let tally = guides().replace(
         "result = \"\".join(json.loads(line)[\"button_id\"] + \"\\n\" for line in lines)",
@@ -156,12 +163,6 @@ fn results_are_printed_in_the_order_of_the_objects_and_an_object_that_fails_is_n
     let nothing = aws.run(&["map", "buttons", "--type", "page_view", "--user", "ann", "--reduce", "tally"]);
     assert!(nothing.status.success() && nothing.stdout.is_empty(), "{}", said(&nothing));
     assert!(aws.objects(RAW, "map-results/").keys().filter(|key| key.ends_with("/reduced")).count() == 2);
-    // What passes through the states are pointers.
-    let items = aws.objects(RAW, "map-items/");
-    let first: Value = serde_json::from_slice(items.values().next_back().unwrap()).unwrap();
-    let pointers: Vec<&str> =
-        first.as_array().unwrap().iter().map(|item| item["key"].as_str().unwrap()).collect();
-    assert_eq!(pointers, objects.iter().map(|(key, _)| key).collect::<Vec<_>>());
 
     // One fails at the second object, one says nothing of it, and one is stopped.
     let second = &objects[1].0;
