@@ -148,6 +148,7 @@ fn what_is_refused_whole_is_kept_nowhere_and_the_docs_list_every_such_answer() {
         "unknown-event-type",
         "invalid-query",
         "no-latest-value",
+        "unknown-event",
         "no-such-answer",
         "no-such-function",
         "too-many-runs",

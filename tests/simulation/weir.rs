@@ -7,7 +7,10 @@ use authorizer::Authorizer;
 use collector::{Collector, Gateway, GatewayAuthentication, Host, Limits, Origins};
 use fan_out::FanOut;
 use weir_aws::{Aws, DynamoCounts, DynamoLatest, DynamoUsers, Names};
-use weir_core::{Catalog, ports::Ports};
+use weir_core::{
+    Catalog,
+    ports::{Ports, Receipts},
+};
 
 use crate::{
     clock::WrongClock,
@@ -70,16 +73,7 @@ impl Weir {
     /// A collector behind its gateway, on a machine whose clocks go wrong in some runs where they `may`: what it claims must
     /// hold all the same. What it stamps is by a clock that is right, as the checks go by that.
     pub(crate) fn gateway(&self, may: bool) -> Gateway {
-        let names = Names {
-            stream: "weir".to_owned(),
-            recent_ids: "recent".to_owned(),
-            counts: "counts".to_owned(),
-            shards: SHARDS,
-            latest: "latest".to_owned(),
-            lake: LAKE.to_owned(),
-            bucket_per_user: s3::has_bucket_per_user(&self.world.luck),
-        };
-        let (ports, _) = self.aws.ports(&names, GIVE_UP_AFTER);
+        let (ports, _) = self.aws.ports(&self.names(), GIVE_UP_AFTER);
         let ids = if may { self.aws_of_another_machine(Machine::Collector) } else { self.aws.clone() }
             .recent_ids("recent");
         let stream = self.aws.stream("weir", GIVE_UP_AFTER).remembering(ids);
@@ -101,6 +95,24 @@ impl Weir {
         let catalog = self.catalog.clone();
         let collector = Collector { catalog, ports, host, limits: Limits::default() };
         Gateway::new(collector::router(collector, &Origins::Any))
+    }
+
+    fn names(&self) -> Names {
+        Names {
+            stream: "weir".to_owned(),
+            recent_ids: "recent".to_owned(),
+            counts: "counts".to_owned(),
+            shards: SHARDS,
+            latest: "latest".to_owned(),
+            raw: RAW.to_owned(),
+            lake: LAKE.to_owned(),
+            bucket_per_user: s3::has_bucket_per_user(&self.world.luck),
+        }
+    }
+
+    /// The receipts of events.
+    pub(crate) fn receipts(&self) -> Arc<dyn Receipts> {
+        planted::receipts(&self.world, self.aws.ports(&self.names(), GIVE_UP_AFTER).0.receipts)
     }
 
     pub(crate) fn fan_out(&self) -> FanOut {
