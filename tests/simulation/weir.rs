@@ -36,13 +36,16 @@ pub(crate) struct Weir {
     aws: Aws,
     catalog: Arc<Catalog>,
     random: Arc<Dice>,
+    /// Whether events go into a bucket of each user, where there is one.
+    bucket_per_user: bool,
 }
 
 impl Weir {
     pub(crate) fn new(randomness: u64, world: &Arc<World>, catalog: &Arc<Catalog>) -> Self {
         let random = Arc::new(Dice::new(randomness, "weir"));
         let aws = Aws::new(world.config(), random.clone(), Arc::new(world.clock));
-        Self { world: world.clone(), aws, catalog: catalog.clone(), random }
+        let bucket_per_user = s3::has_bucket_per_user(&world.luck);
+        Self { world: world.clone(), aws, catalog: catalog.clone(), random, bucket_per_user }
     }
 
     /// AWS as seen by a machine whose clocks go wrong in some runs.
@@ -106,7 +109,7 @@ impl Weir {
             latest: "latest".to_owned(),
             raw: RAW.to_owned(),
             lake: LAKE.to_owned(),
-            bucket_per_user: s3::has_bucket_per_user(&self.world.luck),
+            bucket_per_user: self.bucket_per_user,
         }
     }
 
@@ -118,10 +121,7 @@ impl Weir {
     pub(crate) fn fan_out(&self) -> FanOut {
         FanOut::new(
             planted::raw(&self.world, Arc::new(self.aws.raw(RAW))),
-            planted::lake(
-                &self.world,
-                Arc::new(self.aws.lake(LAKE, s3::has_bucket_per_user(&self.world.luck))),
-            ),
+            planted::lake(&self.world, Arc::new(self.aws.lake(LAKE, self.bucket_per_user))),
             planted::quarantine(&self.world, Arc::new(self.aws.quarantine(RAW))),
             Arc::new(self.aws_of_another_machine(Machine::FanOut).counts("counts", NonZeroU16::MIN)),
         )
