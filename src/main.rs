@@ -12,6 +12,7 @@
 //! - `send`: imports files over HTTP;
 //! - `tail`: follows events as they arrive;
 //! - `counts`: live and settled counts; `latest`: the newest event of each resource;
+//!   `receipt`: what became of one event;
 //! - `map`: runs named commands over the lake's objects; `child`: a child process with limits; `environment`: its variables;
 //! - `counted`: formats numbers with their nouns;
 //! - `completions`: shell completions;
@@ -52,6 +53,7 @@ mod logs;
 mod map;
 mod names;
 mod query;
+mod receipt;
 mod replay;
 mod seal;
 mod send;
@@ -102,6 +104,7 @@ fn main() -> ExitCode {
             Command::Tail(tail) => tail::run(&tail).await,
             Command::Counts(counts) => counts::run(&counts).await,
             Command::Latest(latest) => latest::run(&latest).await,
+            Command::Receipt(args) => receipt::run(args).await,
             #[cfg(unix)]
             Command::Function(command) => map::function(command).await,
             #[cfg(unix)]

@@ -6,7 +6,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::harness::{Weir, eventually, path_with_venv};
+use crate::harness::{Weir, eventually, json, path_with_venv};
 
 /// No fault of the server's; no status, content type or body that is not described; nothing refused that the description
 /// allows, or taken that it does not; no answer without credentials. The requests are the same in each run.
@@ -51,11 +51,13 @@ fn every_described_route_is_served_within_its_limits_and_no_other_method_of_its_
     weir.output(&["function", "add", "cat", "--", "cat"]);
     let run = weir.post("/map/cat?type=button_click", "").json()["run"].as_str().unwrap().to_owned();
     eventually("the run is done", || weir.get(&format!("/map/runs/{run}")).json()["state"] == "done");
+    let event = json!({"event_type": "button_click", "event_id": "e-1", "session_id": "s", "button_id": "b"});
+    assert_eq!(weir.post("/events", event.to_string()).status, 200);
     let document = weir.request("GET", None, "/openapi.json", &[], b"").json();
     let (mut operations, mut limits) = (0, 0);
     for (path, described) in document["paths"].as_object().unwrap() {
         let at = path.replace("{event_type}", "button_click").replace("{answer}/{path}", "below/1");
-        let at = at.replace("{answer}", "all").replace("{run}", &run);
+        let at = at.replace("{answer}", "all").replace("{run}", &run).replace("{event_id}", "e-1");
         let (at, required) = match at.strip_suffix("{function}") {
             Some(above) => (format!("{above}cat"), "?type=button_click"),
             None => (at, ""),

@@ -63,6 +63,7 @@ fn names() -> Names {
         counts: COUNTS.to_owned(),
         shards: shards(2),
         latest: LATEST.to_owned(),
+        raw: RAW.to_owned(),
         lake: LAKE.to_owned(),
         bucket_per_user: false,
     }

@@ -22,16 +22,17 @@ use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 use weir_core::{
-    AnswerName, Catalog, Counter, EventType, Hour, Increment, LatestKey, ManualClock, Record, SeededRandom,
-    Timestamp, Username,
+    AnswerName, Catalog, Counter, EventId, EventType, Hour, Increment, LatestKey, ManualClock, Record,
+    SeededRandom, Timestamp, Username,
     answers::Published,
     counts::{KeyCount, KeysRequest, SettledTotals},
     latest::LatestValue,
     newest::{NewestPage, NewestRequest},
     ports::{
         Answers, Appended, Generation, Health, LatestValues, LiveCounts, NewestEvents, PortError, Ports,
-        ReadLatest, RecentRejected, SettledCounts, Stream,
+        ReadLatest, Receipts, RecentRejected, SettledCounts, Stream,
     },
+    receipt::Receipt,
     rejected::RejectedEvent,
     users::Scope,
 };
@@ -141,6 +142,18 @@ impl RecentRejected for Script {
 #[async_trait]
 impl NewestEvents for Script {
     async fn newest(&self, _: &Username, _: &NewestRequest) -> Result<NewestPage, PortError> {
+        Err(down())
+    }
+}
+
+#[async_trait]
+impl Receipts for Script {
+    async fn receipt(
+        &self,
+        _: &Username,
+        _: &EventId,
+        _: &[EventType],
+    ) -> Result<Option<Receipt>, PortError> {
         Err(down())
     }
 }

@@ -27,6 +27,8 @@ pub(crate) enum Of {
     Reading,
     /// A route that reads an answer.
     Answers,
+    /// The route that reads the receipt of an event.
+    Receipt,
     /// A route that reads latest values.
     Latest,
     /// The route that starts a run of a function.
@@ -42,7 +44,10 @@ pub(crate) enum Of {
 impl Of {
     /// Returns whether its routes need the right to read.
     fn reads(self) -> bool {
-        matches!(self, Self::Reading | Self::Answers | Self::Latest | Self::Starting | Self::Runs)
+        matches!(
+            self,
+            Self::Reading | Self::Receipt | Self::Answers | Self::Latest | Self::Starting | Self::Runs
+        )
     }
 }
 
@@ -64,6 +69,7 @@ pub(crate) fn examples(of: Of, status: u16) -> Map<String, Value> {
                 detail: "One row is named by day and button_id: day is missing.".to_owned(),
             },
         ]),
+        Of::Receipt => all.push(Problem::NoSuchEvent),
         Of::Latest => all.extend([
             Problem::NoLatestValue { field: "sensor_id".to_owned() },
             not_in_range(latest::MAX_PAGE),

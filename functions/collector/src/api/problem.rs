@@ -43,6 +43,8 @@ pub(crate) enum Problem {
     NoResult { state: RunState },
     /// As many runs as are allowed at once are under way.
     TooManyRuns,
+    /// No event of the caller's is known under this id.
+    NoSuchEvent,
     /// No event of the type has had one of these keys.
     NoLatestValue { field: String },
     /// The path has no such method.
@@ -122,6 +124,7 @@ impl Problem {
             Self::NoSuchRun => (StatusCode::NOT_FOUND, "no-such-run", "No such run"),
             Self::NoResult { .. } => (StatusCode::CONFLICT, "no-result", "The run has no result"),
             Self::TooManyRuns => (StatusCode::TOO_MANY_REQUESTS, "too-many-runs", "Too many runs at once"),
+            Self::NoSuchEvent => (StatusCode::NOT_FOUND, "unknown-event", "No such event is known"),
             Self::NoLatestValue { .. } => (StatusCode::NOT_FOUND, "no-latest-value", "No such latest value"),
             Self::MethodNotAllowed => {
                 (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "No such method here")
@@ -219,6 +222,9 @@ impl Problem {
             }
             Self::TooManyRuns => "As many runs as this user, or as all users may have at once are under way. Retry-After says \
                                   when to try again."
+                .to_owned(),
+            Self::NoSuchEvent => "No event of yours with this id is known. It was never acknowledged, or it is not found yet, or \
+                not any more: the id that a client gave is remembered for a day."
                 .to_owned(),
             Self::NoLatestValue { field } => format!("No event with this {field} is stored."),
             Self::MethodNotAllowed => "The header Allow names the methods of this path.".to_owned(),
