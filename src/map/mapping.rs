@@ -122,7 +122,12 @@ impl Mapping {
         let reduced = self.twice(|| {
             results.rewind().map_err(Failure::Output)?;
             let results = &results;
-            child::run(&reduce.program(self.environment), &[], move |input| copy(results, input), &self.running)
+            child::run(
+                &reduce.program(self.environment),
+                &[],
+                move |input| copy(results, input),
+                &self.running,
+            )
         });
         let reduced = reduced.map_err(|failure| MapError::Reduce { name: name.clone(), failure })?;
         take(&reduced).map_err(MapError::Written)

@@ -111,7 +111,9 @@ impl<W: Write> Tail<W> {
     fn print(&mut self, line: &[u8]) -> io::Result<()> {
         match self.format {
             TailFormat::Json => self.out.write_all(line)?,
-            TailFormat::Text => self.out.write_all(text::of_line(line, self.coloured, &self.zone).as_bytes())?,
+            TailFormat::Text => {
+                self.out.write_all(text::of_line(line, self.coloured, &self.zone).as_bytes())?
+            }
         }
         self.out.write_all(b"\n")
     }

@@ -111,7 +111,8 @@ mod tests {
 
     #[test]
     fn the_time_is_local_and_its_zone_is_said() {
-        let event = |at: u64| format!(r#"{{"event_id":"e","username":"a","event_type":"t","received_at":{at}}}"#);
+        let event =
+            |at: u64| format!(r#"{{"event_id":"e","username":"a","event_type":"t","received_at":{at}}}"#);
         let berlin = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
         let shown = |at, zone: &TimeZone| of_line(event(at).as_bytes(), false, zone);
         assert_eq!(shown(1_795_179_605_007, &berlin), "2026-11-20T14:00:05.007+01:00 a t e");

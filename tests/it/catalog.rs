@@ -96,8 +96,7 @@ fn fields_have_the_order_of_the_file_with_required_ones_first_wherever_they_are_
     );
 
     // SQL, without events and with one, and what the first start prints.
-    let header =
-        "event_id,time,timestamp,date,received_at,occurred_at,bot,url,id,zone,agent,addr,username,year,month,day,hour";
+    let header = "event_id,time,timestamp,date,received_at,occurred_at,bot,url,id,zone,agent,addr,username,year,month,day,hour";
     let columns = ["query", "--format", "csv", "SELECT * FROM visit"];
     let names = ["query", "--format", "csv", "SELECT column_name FROM (DESCRIBE visit)"];
     assert_eq!(weir.output(&names).lines().skip(1).collect::<Vec<_>>().join(","), header);
@@ -106,8 +105,7 @@ fn fields_have_the_order_of_the_file_with_required_ones_first_wherever_they_are_
     assert!(weir.welcome().contains(r#"{"url":"u","id":1,"addr":"x"}"#), "{}", weir.welcome());
 
     // A type's own fields keep their names; the columns that Weir adds give way.
-    let header =
-        "event_id,time,timestamp__,date_,received_at,occurred_at,bot,timestamp,Date,timestamp_,username,year,month,day,hour";
+    let header = "event_id,time,timestamp__,date_,received_at,occurred_at,bot,timestamp,Date,timestamp_,username,year,month,day,hour";
     let columns = ["query", "--format", "csv", "SELECT * FROM trip"];
     assert_eq!(weir.output(&columns).lines().next(), Some(header));
     assert_eq!(weir.post("/shop/trip", r#"{"timestamp":"noon","Date":3,"timestamp_":4}"#).status, 200);

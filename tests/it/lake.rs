@@ -47,7 +47,8 @@ fn every_type_is_a_table_with_its_partition_as_columns() {
     assert_eq!(rows, [json!({"model": "m", "accuracy": 0.0, "score": 0.5})]);
     // The event time, as people read it: in UTC, and in each table.
     let occurred = Timestamp::saturating(SystemClock.now().millis() / 1000 * 1000 - 3 * 86_400_000 + 7);
-    let sent = json!({"event_type": "page_view", "url": "/", "session_id": "s", "occurred_at": occurred.millis()});
+    let sent =
+        json!({"event_type": "page_view", "url": "/", "session_id": "s", "occurred_at": occurred.millis()});
     assert_eq!(weir.post("/events", format!("{sent}\n{{\"event_type\":\"nope\"}}")).status, 207);
     let text = occurred.to_string();
     let (day, time) = text.trim_end_matches('Z').split_once('T').unwrap();
@@ -57,7 +58,9 @@ fn every_type_is_a_table_with_its_partition_as_columns() {
         assert_eq!(weir.query(&format!("SELECT timestamp, date FROM {table} {of_day}")), expected, "{table}");
     }
     for table in ["rejected", "outcome"] {
-        let rows = weir.query(&format!("SELECT timestamp = make_timestamp_ms(time) AS a, date = timestamp::DATE AS d FROM {table}"));
+        let rows = weir.query(&format!(
+            "SELECT timestamp = make_timestamp_ms(time) AS a, date = timestamp::DATE AS d FROM {table}"
+        ));
         assert_eq!(rows, [json!({"a": true, "d": true})], "{table}");
     }
     let rows = weir.query("SELECT username, typeof(year) AS y, month BETWEEN 1 AND 12 AS m, day > 0 AS d, hour < 24 AS h FROM outcome");

@@ -52,6 +52,8 @@ mod openapi;
 mod operate;
 mod progress;
 mod promises;
+#[cfg(target_os = "linux")]
+mod queries;
 mod readme;
 mod redact;
 mod refusals;

@@ -11,7 +11,7 @@ use crate::{
     api::{
         authentication::NotAuthenticated,
         latest,
-        problem::Problem,
+        problem::{Problem, QueryProblem},
         read::{MAX_PAGE, not_in_range},
         reason::Reason,
     },
@@ -33,6 +33,8 @@ pub(crate) enum Of {
     Starting,
     /// A route that reads a run.
     Runs,
+    /// The route that takes SQL.
+    Sql,
     /// A route that takes an event of one type.
     OneEvent,
     /// The route that takes many events.
@@ -42,7 +44,7 @@ pub(crate) enum Of {
 impl Of {
     /// Returns whether its routes need the right to read.
     fn reads(self) -> bool {
-        matches!(self, Self::Reading | Self::Answers | Self::Latest | Self::Starting | Self::Runs)
+        matches!(self, Self::Reading | Self::Answers | Self::Latest | Self::Starting | Self::Runs | Self::Sql)
     }
 }
 
@@ -79,6 +81,23 @@ pub(crate) fn examples(of: Of, status: u16) -> Map<String, Value> {
             Problem::TooManyRuns,
         ]),
         Of::Runs => all.extend([Problem::NoSuchRun, Problem::NoResult { state: RunState::Running }]),
+        Of::Sql => {
+            all.extend(bodies());
+            all.extend(
+                [
+                    QueryProblem::NotHere,
+                    QueryProblem::TooMany,
+                    QueryProblem::Sql {
+                        message: "Catalog Error: Table with name clicks does not exist!".to_owned(),
+                    },
+                    QueryProblem::TooSlow { limit: Duration::from_secs(30) },
+                    QueryProblem::TooLarge { limit: 16 << 20 },
+                    QueryProblem::TooManyRows,
+                    QueryProblem::NotAcceptable,
+                ]
+                .map(Problem::Query),
+            );
+        }
         Of::OneEvent => {
             all.extend(bodies());
             all.extend([
