@@ -54,6 +54,8 @@ mod progress;
 mod promises;
 #[cfg(target_os = "linux")]
 mod queries;
+#[cfg(target_os = "linux")]
+mod reading;
 mod readme;
 mod redact;
 mod refusals;
