@@ -5,8 +5,9 @@
 //! - `mapping`: a function over objects, with its results in their order, and their reduction to one;
 //! - `on_aws`: both commands where functions are Lambdas;
 //! - `workers`: many runs of a command at once, with their results in order;
-//! - `runs`: the runs that clients start over HTTP; `run`: one of them; `kept`: their files.
+//! - `runs`: the runs that clients start over HTTP; `active`: those under way; `run`: one of them; `kept`: their files.
 
+mod active;
 mod functions;
 mod kept;
 mod mapping;

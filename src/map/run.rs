@@ -13,10 +13,10 @@ use tokio::runtime::Handle;
 use weir_core::{Username, ports::PortError};
 
 use super::{
+    active::Shared,
     functions::Function,
     kept,
     mapping::{self, Bound, Chosen, MapError, Mapping},
-    runs::Inner,
 };
 use crate::{
     child::{Environment, Running},
@@ -68,7 +68,7 @@ impl NoResult {
 
 /// A run under way. Dropping it notes how it ended, and frees its place.
 pub(super) struct Work {
-    pub(super) inner: Arc<Inner>,
+    pub(super) inner: Arc<Shared>,
     pub(super) id: String,
     pub(super) username: Username,
     pub(super) run: Arc<Mutex<Run>>,

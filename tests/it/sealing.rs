@@ -198,7 +198,7 @@ fn repeats_of_an_event_are_left_out_of_sealed_days_and_the_audit_counts_them() {
 }
 
 /// Lists all below a folder that is being written: what is gone meanwhile is left out.
-fn entries_below(folder: &Path) -> BTreeSet<PathBuf> {
+pub(crate) fn entries_below(folder: &Path) -> BTreeSet<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
     entries.flat_map(|path| entries_below(&path).into_iter().chain([path])).collect()
 }
