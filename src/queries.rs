@@ -32,6 +32,7 @@ use futures_util::stream;
 use weir_core::{
     Catalog, Username,
     ports::{Content, PortError},
+    sealing::Reads,
 };
 
 use crate::{
@@ -105,7 +106,7 @@ impl OwnRows {
         let (data, places) = (data.to_owned(), Arc::new(Places::new(most)));
         let inner = Inner { data, lake, scratch, duckdb, catalog, places, room: Box::new(room) };
         let queries = Self(Arc::new(inner));
-        let of = tables::Lake { reads: Default::default(), sealed: String::new(), only: None };
+        let of = tables::Lake { reads: Reads::default(), sealed: String::new(), only: None };
         let probe = queries.query(of, "SELECT 1 AS works".to_owned(), QueryFormat::Json, Arc::default())?;
         let answer = probe.run().context("DuckDB cannot be locked: version 1.5 or later is needed")?;
         if answer.trim_ascii() != b"[{\"works\":1}]" {
@@ -184,7 +185,7 @@ impl Query {
     }
 
     /// Runs DuckDB on a script of this query's folder.
-    fn duckdb(&self, script: &str, how: How<'_>) -> Result<Vec<u8>, Failure> {
+    fn duckdb(&self, script: &str, how: &How<'_>) -> Result<Vec<u8>, Failure> {
         let path = self.folder.path().join("script.sql");
         fs::write(&path, script).map_err(Failure::Output)?;
         let command = [self.inner.duckdb.as_str()].into_iter().chain(how.arguments.iter().copied());

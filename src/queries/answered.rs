@@ -16,12 +16,12 @@ pub(super) fn answer(query: &Query, has_tables: bool) -> Result<Vec<u8>, NotAnsw
     let arguments = if has_tables { &arguments[..] } else { &arguments[2..] };
     // The script is a file of the query's folder, and nothing is written.
     let how = How { arguments, directory: query.folder.path(), file_limit: 0 };
-    let answer = query.duckdb(&script, how).map_err(why)?;
+    let answer = query.duckdb(&script, &how).map_err(why)?;
     Ok(match query.format {
         QueryFormat::Csv => answer,
         // DuckDB prints nothing where there is no row.
         QueryFormat::Json if answer.trim_ascii().is_empty() => b"[]".to_vec(),
-        QueryFormat::Json => valid_json(answer),
+        QueryFormat::Json => valid_json(&answer),
     })
 }
 
@@ -51,10 +51,10 @@ fn message(said: &str) -> String {
 }
 
 /// Makes DuckDB's JSON valid: it writes NaN and infinity, which JSON does not have, as bare words. They become null.
-fn valid_json(answer: Vec<u8>) -> Vec<u8> {
+fn valid_json(answer: &[u8]) -> Vec<u8> {
     let is_word = |byte: &u8| byte.is_ascii_alphabetic();
     let mut valid = Vec::with_capacity(answer.len());
-    let mut rest = answer.as_slice();
+    let mut rest = answer;
     let mut in_text = false;
     while let Some((&byte, behind)) = rest.split_first() {
         match byte {
@@ -88,7 +88,7 @@ mod tests {
 
     #[test]
     fn numbers_that_json_does_not_have_become_null_and_nothing_else_changes() {
-        let valid = |text: &str| String::from_utf8(valid_json(text.as_bytes().to_vec())).unwrap();
+        let valid = |text: &str| String::from_utf8(valid_json(text.as_bytes())).unwrap();
         assert_eq!(
             valid(
                 r#"[{"a":NaN,"b":-Infinity,"c":[Infinity,nan,-1e300],"N\\":"NaN \" NaN","d":null,"e":true}]"#

@@ -48,7 +48,7 @@ pub(super) fn copy<'a>(
         script += &format!("CREATE TABLE weir_rows.{name} AS SELECT * FROM {name};\n");
     }
     let how = How { arguments: &[], directory: &query.inner.lake, file_limit };
-    query.duckdb(&script, how).map(drop).map_err(|failure| {
+    query.duckdb(&script, &how).map(drop).map_err(|failure| {
         let size = std::fs::metadata(folder.join(DATABASE)).map_or(0, |file| file.len());
         let is_full = size.saturating_add(LEAST_ROOM / 4) >= file_limit;
         match failure {

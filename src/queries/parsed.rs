@@ -40,7 +40,7 @@ pub(super) fn tables(query: &Query, known: &[&str]) -> Result<BTreeSet<String>, 
         query.lock()
     );
     let how = How { arguments: &["-list", "-noheader"], directory: query.folder.path(), file_limit: 0 };
-    let printed = query.duckdb(&script, how).map_err(answered::why)?;
+    let printed = query.duckdb(&script, &how).map_err(answered::why)?;
     let printed = String::from_utf8_lossy(&printed);
     let (functions, tree) = printed.trim_end().rsplit_once('\n').unwrap_or_default();
     let functions: BTreeSet<String> = functions.lines().map(str::to_lowercase).collect();
@@ -80,13 +80,9 @@ fn named(tree: &str, functions: &BTreeSet<String>, known: &[&str]) -> Result<BTr
                 }
             }
             "table_name" if name.is_empty() => {}
-            "table_name" if schema == "information_schema" => {
-                if !OF_SCHEMA.contains(&name.as_str()) {
-                    return Err(format!("The table information_schema.{value} is not available here."));
-                }
-            }
+            "table_name" if schema == "information_schema" && OF_SCHEMA.contains(&name.as_str()) => {}
             "table_name" if !schema.is_empty() && schema != "main" => {
-                return Err(format!("There is no schema {schema:?}."));
+                return Err(format!("The table {schema}.{value} is not available here."));
             }
             "table_name" => {
                 let of_user = known.iter().find(|known| known.to_lowercase() == name);
