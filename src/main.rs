@@ -3,7 +3,7 @@
 //! - `cli`: the command line;
 //! - `serve`: the server: the authorizer, the collector and the fan-out over the embedded engine;
 //! - `user`: user accounts;
-//! - `query`: SQL over the lake; `answers`: answers to queries, computed beforehand and published;
+//! - `query`: SQL over the lake; `queries`: the same over HTTP, over a user's own rows; `answers`: answers to queries, computed beforehand and published;
 //! - `replay`: files batches again;
 //! - `audit`: recounts the lake and compares it with the counts;
 //! - `forget`: takes events out of a data folder, without a trace;
@@ -52,6 +52,8 @@ mod logs;
 #[cfg(unix)]
 mod map;
 mod names;
+#[cfg(unix)]
+mod queries;
 mod query;
 mod receipt;
 mod replay;

@@ -93,6 +93,7 @@ impl Weir {
             clock: Arc::new(self.world.clock),
             random: self.random.clone(),
             runs: Arc::new(()),
+            queries: Arc::new(()),
             counted_within: Some(COUNTED_WITHIN),
         };
         let catalog = self.catalog.clone();

@@ -79,6 +79,7 @@ fn api(aws: &Aws) -> axum::Router {
         clock: Arc::new(SystemClock),
         random: Arc::new(SystemRandom),
         runs: Arc::new(()),
+        queries: Arc::new(()),
         counted_within: None,
     };
     let catalog = Arc::new(Catalog::built_in().unwrap());

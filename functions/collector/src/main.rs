@@ -80,6 +80,7 @@ fn gateway(environment: &Environment) -> Result<(Gateway, Option<Arc<Sharing>>),
         clock,
         random: Arc::new(SystemRandom),
         runs: Arc::new(()),
+        queries: Arc::new(()),
         counted_within: Some(COUNTED_WITHIN),
     };
     let catalog = Catalog::built_in()?;

@@ -254,6 +254,7 @@ fn api(script: &Arc<Script>, stuck: bool) -> Router {
         clock: Arc::new(ManualClock::at(Timestamp::saturating(1_795_179_605_007))),
         random: Arc::new(SeededRandom::new(1)),
         runs: Arc::new(()),
+        queries: Arc::new(()),
         counted_within: Some(Duration::from_secs(13)),
     };
     let catalog = Arc::new(Catalog::read(CATALOG).unwrap());

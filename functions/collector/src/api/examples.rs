@@ -11,7 +11,7 @@ use crate::{
     api::{
         authentication::NotAuthenticated,
         latest,
-        problem::Problem,
+        problem::{Problem, QueryProblem},
         read::{MAX_PAGE, not_in_range},
         reason::Reason,
     },
@@ -35,6 +35,8 @@ pub(crate) enum Of {
     Starting,
     /// A route that reads a run.
     Runs,
+    /// The route that takes SQL.
+    Sql,
     /// A route that takes an event of one type.
     OneEvent,
     /// The route that takes many events.
@@ -46,7 +48,7 @@ impl Of {
     fn reads(self) -> bool {
         matches!(
             self,
-            Self::Reading | Self::Receipt | Self::Answers | Self::Latest | Self::Starting | Self::Runs
+            Self::Reading | Self::Receipt | Self::Answers | Self::Latest | Self::Starting | Self::Runs | Self::Sql
         )
     }
 }
@@ -85,6 +87,23 @@ pub(crate) fn examples(of: Of, status: u16) -> Map<String, Value> {
             Problem::TooManyRuns,
         ]),
         Of::Runs => all.extend([Problem::NoSuchRun, Problem::NoResult { state: RunState::Running }]),
+        Of::Sql => {
+            all.extend(bodies());
+            all.extend(
+                [
+                    QueryProblem::NotHere,
+                    QueryProblem::TooMany,
+                    QueryProblem::Sql {
+                        message: "Catalog Error: Table with name clicks does not exist!".to_owned(),
+                    },
+                    QueryProblem::TooSlow { limit: Duration::from_secs(30) },
+                    QueryProblem::TooLarge { limit: 16 << 20 },
+                    QueryProblem::TooManyRows,
+                    QueryProblem::NotAcceptable,
+                ]
+                .map(Problem::Query),
+            );
+        }
         Of::OneEvent => {
             all.extend(bodies());
             all.extend([

@@ -18,8 +18,10 @@ use crate::{
         answers,
         caller::{Reader, Writer},
         events, history, latest, map, openapi,
-        openapi::{Operation, answers as described, dashboard, events as seen, map as runs, open},
-        path, post, read, rejected,
+        openapi::{
+            Operation, answers as described, dashboard, events as seen, map as runs, open, query as in_sql,
+        },
+        path, post, query, read, rejected,
     },
     pages::{docs, page, script},
 };
@@ -85,6 +87,7 @@ pub(crate) const FIXED: [Route<Catalog>; 23] = [
     route(Post, "/map/{function}", Users, |_| post(map::start), Some(runs::post_map)),
     route(Get, "/map/runs/{run}", Users, |_| get(map::read), Some(runs::get_run)),
     route(Get, "/map/runs/{run}/result", Users, |_| get(map::result), Some(runs::get_result)),
+    route(Post, "/query", Users, |_| post(query::query), Some(in_sql::post_query)),
     route(Get, "/", Open, |_| get(page::dashboard), Some(open::get_dashboard)),
     route(Get, "/health", Open, |_| get(read::health), Some(open::get_health)),
     route(Get, "/openapi.json", Open, |_| openapi_json(), Some(open::get_openapi)),
