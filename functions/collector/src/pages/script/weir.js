@@ -87,28 +87,28 @@
     let last, from = document.referrer || undefined;
     // Counted by path: what varies in a URL with each visitor is in full_url alone.
     const place = () => location.origin + location.pathname + (script.dataset.auto == "hash" ? location.hash : "");
-    const view = (again) => {
+    const view = () => {
       const url = place(), full_url = location.href;
-      if (url == last && again !== 1) return;
+      if (url == last) return;
       weir.page({ url, full_url, referral_url: from });
       last = url;
       from = full_url;
     };
     for (const name of ["pushState", "replaceState"]) {
       const change = history[name];
-      history[name] = function () {
-        change.apply(this, arguments);
+      history[name] = (...all) => {
+        change.apply(history, all);
         view();
       };
     }
     addEventListener("popstate", view);
     // A page that comes back as it was left is looked at once more.
-    addEventListener("pageshow", (event) => event.persisted && view(1));
+    addEventListener("pageshow", (event) => event.persisted && view((last = 0)));
     // One that is loaded beforehand may never be looked at.
     if (document.prerendering) document.addEventListener("prerenderingchange", view);
     else view();
     const click = ({ target }) => {
-      const { dataset, href } = target.closest?.("[data-weir-click]") || {};
+      const { dataset, href } = target.closest("[data-weir-click]") || {};
       if (dataset) weir.track("button_click", { session_id: visit(), button_id: dataset.weirClick || href, url: place(), href });
     };
     addEventListener("click", click, true);
