@@ -42,6 +42,7 @@ pub(crate) async fn serving(gathering: Duration) -> Result<Serving> {
         shards: shards()?,
         latest: name("WEIR_LATEST_TABLE")?,
         lake: name("WEIR_LAKE_BUCKET")?,
+        bucket_per_user: env::var("WEIR_BUCKET_PER_USER").is_ok_and(|value| value == "true"),
     };
     let users = name("WEIR_USERS_TABLE")?;
     let (aws, calls) = Aws::from_env().await.counted();

@@ -77,6 +77,7 @@ impl Weir {
             shards: SHARDS,
             latest: "latest".to_owned(),
             lake: LAKE.to_owned(),
+            bucket_per_user: s3::has_bucket_per_user(&self.world.luck),
         };
         let (ports, _) = self.aws.ports(&names, GIVE_UP_AFTER);
         let ids = if may { self.aws_of_another_machine(Machine::Collector) } else { self.aws.clone() }

@@ -78,6 +78,7 @@ impl Batching {
             live: self.live_counts(inner.live),
             settled: self.settled_counts(inner.settled),
             rejected: self.recent_rejected(inner.rejected),
+            newest: inner.newest,
             answers: inner.answers,
             latest: self.latest_values(inner.latest),
             health: inner.health,

@@ -6,6 +6,7 @@
 //! | | [`RecentIds`] | one item per event whose client gave it an id; a repeat is not stored again |
 //! | `LiveCounts`, `Settlement`, `SettledCounts`, `Books` | [`DynamoCounts`] | one item per counter; a batch settles in transactions with markers |
 //! | `RecentRejected` | [`DynamoCounts`] | one item per request, gone after a week |
+//! | `NewestEvents` | `S3Newest` | the objects of this hour and the previous one, and the noted rejected events |
 //! | `LatestValues`, `LatestValuesAdmin` | [`DynamoLatest`] | one item per resource, raised if the stored one is older; a large event in an object |
 //! | `Users`, `UserAdmin` | [`DynamoUsers`] | one item per user, saved if its version is the one that was read |
 //! | `Raw`, `Lake`, `Quarantine` | [`S3Raw`], [`S3Lake`], [`S3Quarantine`] | streamed both ways |
@@ -26,6 +27,7 @@ mod dedup;
 mod errors;
 mod health;
 mod latest;
+mod newest;
 mod objects;
 mod recent_rejected;
 mod s3_calls;
@@ -59,6 +61,7 @@ pub use stream::{
 pub use users::DynamoUsers;
 
 use dedup::service_clock::ServiceClock;
+use newest::S3Newest;
 
 /// The clients of the services that Weir uses.
 #[derive(Clone)]
@@ -83,6 +86,8 @@ pub struct Names {
     pub latest: String,
     /// The bucket of the lake, which has the answers and the objects of large latest values, too.
     pub lake: String,
+    /// Whether a user's events are in a bucket of the user's own, if there is one.
+    pub bucket_per_user: bool,
 }
 
 /// The time limits for connecting, and for one attempt of a call: a call to a slower service is retried.
@@ -176,7 +181,14 @@ impl Aws {
             stream: Arc::new(stream),
             live: counts.clone(),
             settled: counts.clone(),
-            rejected: counts,
+            rejected: counts.clone(),
+            newest: Arc::new(S3Newest::new(
+                &self.config,
+                &names.lake,
+                names.bucket_per_user,
+                counts,
+                self.clock.clone(),
+            )),
             answers: Arc::new(self.answers(&names.lake)),
             latest: Arc::new(self.latest(&names.latest, &names.lake)),
             health: Arc::new(self.health(&names.stream, &names.counts)),

@@ -67,6 +67,12 @@ impl Call {
         Self::new("DELETE", key)
     }
 
+    /// Lists the objects below a prefix of the lake: the first thousand.
+    pub(crate) fn list_objects(prefix: &str) -> Self {
+        let prefix = prefix.replace('/', "%2F").replace('=', "%3D");
+        Self::new("GET", &format!("?list-type=2&prefix={prefix}"))
+    }
+
     /// Lists the folders below a prefix, behind the key `after` if there is one.
     pub(crate) fn list_folders(prefix: &str, after: Option<&str>) -> Self {
         let escaped = |key: &str| key.replace('/', "%2F");
@@ -136,6 +142,15 @@ impl S3Calls {
         what: &'static str,
     ) -> Result<Option<Bytes>, PortError> {
         self.unless(&["NoSuchKey", "AccessDenied"], call, what).await
+    }
+
+    /// Reads or lists objects of a bucket that need not exist; `None` if there is no bucket that Weir may read.
+    pub(crate) async fn find_in_bucket(
+        &self,
+        call: Call,
+        what: &'static str,
+    ) -> Result<Option<Bytes>, PortError> {
+        self.unless(&["NoSuchBucket", "AccessDenied"], call, what).await
     }
 
     async fn unless(

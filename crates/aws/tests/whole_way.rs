@@ -35,6 +35,7 @@ use tower::ServiceExt;
 use weir_aws::{Aws, Names};
 use weir_core::{
     BatchKey, Catalog, SeededRandom, SystemClock, SystemRandom,
+    newest::{NewestFate, NewestRequest},
     ports::{Content, LakeObjects, Raw, RawObjects, SettledCounts},
     users::Scope,
 };
@@ -55,16 +56,20 @@ const LEASE: Duration = Duration::from_secs(3);
 
 const GIVE_UP_AFTER: Duration = Duration::from_secs(4);
 
-fn api(aws: &Aws) -> axum::Router {
-    let names = Names {
+fn names() -> Names {
+    Names {
         stream: STREAM.to_owned(),
         recent_ids: IDS.to_owned(),
         counts: COUNTS.to_owned(),
         shards: shards(2),
         latest: LATEST.to_owned(),
         lake: LAKE.to_owned(),
-    };
-    let (mut ports, _) = aws.ports(&names, GIVE_UP_AFTER);
+        bucket_per_user: false,
+    }
+}
+
+fn api(aws: &Aws) -> axum::Router {
+    let (mut ports, _) = aws.ports(&names(), GIVE_UP_AFTER);
     let ids = aws.recent_ids(IDS).claiming_for(LEASE);
     ports.stream = Arc::new(aws.stream(STREAM, GIVE_UP_AFTER).remembering(ids));
     let host = Host {
@@ -286,6 +291,29 @@ async fn ten_thousand_events_under_faults_are_all_where_they_belong() {
             }
         }
         assert_eq!(totals, in_lake, "{user}");
+    }
+    // The lake's newest objects are listed, each as it is stored.
+    let (ports, _) = calm.ports(&names(), GIVE_UP_AFTER);
+    for user in ["ann", "bob", "cy"] {
+        let mut request = NewestRequest { event_type: None, after: None, limit: 7 };
+        let mut listed = BTreeSet::new();
+        loop {
+            let page = ports.newest.newest(&user.parse().unwrap(), &request).await.unwrap();
+            assert!(!page.live && page.events.len() <= 7);
+            for event in &page.events {
+                let NewestFate::Accepted { event: text } = &event.fate else { panic!("{event:?}") };
+                let text: Value = serde_json::from_str(text.get()).unwrap();
+                let event_type = event.event_type.as_ref().unwrap().to_string();
+                let at = (user.to_owned(), event_type, text["n"].as_str().unwrap().to_owned());
+                assert!(lake.contains_key(&at), "{at:?} is not in the lake");
+                assert!(listed.insert((event.received_at, event.event_id.clone())), "{at:?} is there twice");
+            }
+            request.after = page.next;
+            if request.after.is_none() {
+                break;
+            }
+        }
+        assert!(listed.len() > 7, "{user}: {}", listed.len());
     }
     let done = faulty.done();
     assert_eq!(done.len(), FAULTS.len(), "{done:?}");

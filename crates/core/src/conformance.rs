@@ -10,6 +10,7 @@ pub mod books;
 pub mod lake;
 pub mod latest;
 pub mod live_counts;
+pub mod newest;
 pub mod quarantine;
 pub mod recent_rejected;
 pub mod repeats;

@@ -14,7 +14,7 @@
 //! - counts: [`counts`], all of them together: [`books`], and their hours and days: [`Hour`], [`Day`];
 //! - the newest event of each resource: [`latest`];
 //! - what of an event is not stored: [`redaction`];
-//! - rejected events as they are shown: [`rejected`];
+//! - rejected events as they are shown: [`rejected`]; a user's newest events, accepted and rejected: [`newest`];
 //! - events that must never come back: [`forgotten`];
 //! - answers computed beforehand: [`answers`];
 //! - days that are over as Parquet, and what is read of them: [`sealing`];
@@ -39,6 +39,7 @@ pub mod latest;
 pub mod looks;
 mod names;
 mod near;
+pub mod newest;
 mod occurred;
 mod partition;
 pub mod ports;

@@ -8,6 +8,7 @@
 //! | [`Settlement`] | fan-out | `events.db` | DynamoDB |
 //! | [`SettledCounts`] | collector; `weir audit` | `events.db` | DynamoDB |
 //! | [`RecentRejected`] | collector | `events.db` | DynamoDB |
+//! | [`NewestEvents`] | collector | journal and raw | S3, the newest hours of the lake |
 //! | [`LatestValues`] | collector | `events.db` and an overlay in memory | DynamoDB |
 //! | [`ReadLatest`] | collector; `weir latest`, `weir audit` | the same | DynamoDB |
 //! | [`LatestValuesAdmin`] | `weir audit --repair` | `events.db` | DynamoDB |
@@ -44,6 +45,7 @@ use crate::{
     counts::{KeyCount, KeysRequest, SettledTotals},
     forgotten::ForgottenEvents,
     latest::LatestValue,
+    newest::{NewestPage, NewestRequest},
     rejected::RejectedEvent,
     users::{StoredUser, User},
 };
@@ -175,6 +177,15 @@ pub trait RecentRejected: Send + Sync {
 
     /// Returns the user's latest, newest first: at most `limit`, and at most [`MAX_SHOWN`](crate::rejected::MAX_SHOWN).
     async fn latest(&self, username: &Username, limit: usize) -> Result<Vec<RejectedEvent>, PortError>;
+}
+
+/// The newest events of each user. No engine writes anything more for an event so that it can be listed.
+#[async_trait]
+pub trait NewestEvents: Send + Sync {
+    /// Returns a page of a user's events, newest first: at most as many as are asked for, and at most
+    /// [`MAX_BYTES`](crate::newest::MAX_BYTES) of them, one at least. The work is bounded: a page may have fewer events, even
+    /// none, and still a position to go on behind. Forgotten events are in no page.
+    async fn newest(&self, username: &Username, request: &NewestRequest) -> Result<NewestPage, PortError>;
 }
 
 /// All counts of an engine, for comparison with the lake.
@@ -312,6 +323,8 @@ pub struct Ports {
     pub settled: Arc<dyn SettledCounts>,
     /// The latest invalid events.
     pub rejected: Arc<dyn RecentRejected>,
+    /// The newest events, accepted and rejected.
+    pub newest: Arc<dyn NewestEvents>,
     /// Answers that were computed beforehand.
     pub answers: Arc<dyn Answers>,
     /// The newest event of each resource.
@@ -325,13 +338,22 @@ impl Ports {
     #[must_use]
     pub fn of<E>(engine: Arc<E>) -> Self
     where
-        E: Stream + LiveCounts + SettledCounts + RecentRejected + LatestValues + Answers + Health + 'static,
+        E: Stream
+            + LiveCounts
+            + SettledCounts
+            + RecentRejected
+            + NewestEvents
+            + LatestValues
+            + Answers
+            + Health
+            + 'static,
     {
         Self {
             stream: engine.clone(),
             live: engine.clone(),
             settled: engine.clone(),
             rejected: engine.clone(),
+            newest: engine.clone(),
             answers: engine.clone(),
             latest: engine.clone(),
             health: engine,

@@ -48,7 +48,12 @@ impl RejectedEvent {
         if !record.is_rejected() {
             return None;
         }
-        let line: Line = serde_json::from_slice(record.line()).ok()?;
+        Self::read(record.line(), record.event_id(), record.received_at())
+    }
+
+    /// Reads the shown form of a stored line; `None` if it is no rejected event's.
+    pub(crate) fn read(line: &[u8], event_id: &EventId, received_at: Timestamp) -> Option<Self> {
+        let line: Line = serde_json::from_slice(line).ok()?;
         let (mut event, cut) = match (line.body, line.body_base64) {
             (Some(text), _) => (text, false),
             (None, Some(encoded)) => beginning_of(&encoded),
@@ -59,9 +64,9 @@ impl RejectedEvent {
         let mut errors = line.errors;
         errors.truncate(MAX_REASONS);
         Some(Self {
-            event_id: record.event_id().clone(),
+            event_id: event_id.clone(),
             event_type: line.claimed_type,
-            received_at: record.received_at(),
+            received_at,
             errors,
             event,
             truncated,

@@ -6,6 +6,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use tokio::sync::Semaphore;
 use weir_core::{
     AnswerName, BatchKey, Catalog, Clock, InstallationSecret, Random, Record,
     answers::Published,
@@ -35,6 +36,9 @@ use crate::{
     users::UserStore,
 };
 
+/// The most searches through raw at a time.
+const SEARCHES: usize = 2;
+
 /// The engine on one machine. It is the only process that serves its data folder; clones share it.
 #[derive(Clone)]
 pub struct Embedded {
@@ -46,7 +50,9 @@ pub(crate) struct Inner {
     pub(crate) readers: Readers,
     pub(crate) overlay: Arc<Overlay>,
     pub(crate) raw: RawFolder,
-    gone: Arc<ForgottenEvents>,
+    pub(crate) gone: Arc<ForgottenEvents>,
+    /// Searches through raw: a few at a time, as each takes a thread and reads megabytes.
+    pub(crate) searches: Semaphore,
     folder: Folder,
     path: PathBuf,
     lake: LakeFolder,
@@ -124,6 +130,7 @@ impl Embedded {
             lake: LakeFolder::new(folder.sub("lake"), SealedFolder::of(path)),
             quarantine: QuarantineFolder::new(folder.sub("quarantine")),
             gone,
+            searches: Semaphore::new(SEARCHES),
             folder,
             path: path.to_owned(),
             answers: AnswersFolder::of(path),

@@ -46,6 +46,7 @@ mod forgotten;
 mod ids;
 mod journal;
 mod latest;
+mod newest;
 mod objects;
 mod recent_rejected;
 mod sealed;
@@ -60,7 +61,9 @@ pub use counts::books::{BooksOnDisk, open_books};
 pub use engine::Embedded;
 pub use error::{InUse, OpenError};
 pub use folder::lock::is_served;
-pub use forget::{Amounts, ForgetError, ForgetRequest, Watched, Which, forget};
+pub use forget::{
+    Amounts, ForgetError, ForgetRequest, Watched, Which, finish_forgetting, forget, needs_rows_to_finish,
+};
 pub use forgotten::forgotten_counts;
 pub use journal::{
     batches::Flush,

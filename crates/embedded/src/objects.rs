@@ -65,6 +65,11 @@ impl QuarantineFolder {
 }
 
 impl RawFolder {
+    /// Returns the folder's path.
+    pub(crate) fn path(&self) -> &std::path::Path {
+        &self.0.path
+    }
+
     /// Opens a batch's file for reading.
     pub(crate) fn file(&self, name: &str) -> io::Result<File> {
         self.0.open_file(name)

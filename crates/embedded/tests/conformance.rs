@@ -67,6 +67,16 @@ async fn recent_rejected() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn newest_events() {
+    let (_folder, engine, _deliveries) = engine();
+    suite::newest::events_are_listed_as_soon_as_they_are_stored(&engine, &engine).await;
+    suite::newest::pages_have_every_event_once(&engine, &engine, async || engine.flush().await.unwrap())
+        .await;
+    suite::newest::a_user_sees_no_event_of_another(&engine, &engine).await;
+    suite::newest::pages_of_large_events_are_bounded(&engine, &engine).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn latest_values() {
     let (_folder, engine, _deliveries) = engine();
     suite::latest::what_was_never_raised_is_none(&engine).await;

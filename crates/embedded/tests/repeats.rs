@@ -235,7 +235,7 @@ async fn a_folder_of_an_earlier_version_opens_and_keeps_its_events() {
             "DROP TABLE recent_ids; ALTER TABLE progress DROP COLUMN in_raw; DROP TABLE given_up; DROP TABLE recent_rejected;
              DROP TABLE served_types; DROP TABLE earlier_keys;
              DROP TABLE latest_values; ALTER TABLE journal DROP COLUMN latest;
-             DROP TABLE tombstones; DROP TABLE forgetting; DROP TABLE forgotten_counts;
+             DROP TABLE tombstones; DROP TABLE forgetting; DROP TABLE forgotten_counts; DROP TABLE forgetting_days;
              ALTER TABLE progress DROP COLUMN id_generation; ALTER TABLE progress DROP COLUMN id_elapsed;
              ALTER TABLE settled_totals DROP COLUMN settled_at; PRAGMA user_version = 1",
         ).unwrap();

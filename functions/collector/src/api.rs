@@ -14,6 +14,7 @@ pub(crate) mod authentication;
 pub(crate) mod caller;
 pub(crate) mod csrf;
 pub(crate) mod etag;
+pub(crate) mod events;
 pub(crate) mod examples;
 pub(crate) mod history;
 pub(crate) mod latest;

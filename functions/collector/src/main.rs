@@ -56,6 +56,7 @@ fn gateway(environment: &Environment) -> Result<(Gateway, Option<Arc<Sharing>>),
         shards: environment.or("WEIR_COUNTER_SHARDS", NonZeroU16::MIN)?,
         latest: environment.text("WEIR_LATEST_TABLE")?,
         lake: environment.text("WEIR_LAKE_BUCKET")?,
+        bucket_per_user: environment.or("WEIR_BUCKET_PER_USER", false)?,
     };
     let origins = environment.or("WEIR_ALLOW_ORIGINS", Origins::Any)?;
     let clock = Arc::new(SystemClock);

@@ -27,9 +27,10 @@ use weir_core::{
     answers::Published,
     counts::{KeyCount, KeysRequest, SettledTotals},
     latest::LatestValue,
+    newest::{NewestPage, NewestRequest},
     ports::{
-        Answers, Appended, Generation, Health, LatestValues, LiveCounts, PortError, Ports, ReadLatest,
-        RecentRejected, SettledCounts, Stream,
+        Answers, Appended, Generation, Health, LatestValues, LiveCounts, NewestEvents, PortError, Ports,
+        ReadLatest, RecentRejected, SettledCounts, Stream,
     },
     rejected::RejectedEvent,
     users::Scope,
@@ -134,6 +135,13 @@ impl RecentRejected for Script {
 
     async fn latest(&self, _: &Username, _: usize) -> Result<Vec<RejectedEvent>, PortError> {
         if self.cannot_note { Err(down()) } else { Ok(self.noted.lock().unwrap().clone()) }
+    }
+}
+
+#[async_trait]
+impl NewestEvents for Script {
+    async fn newest(&self, _: &Username, _: &NewestRequest) -> Result<NewestPage, PortError> {
+        Err(down())
     }
 }
 

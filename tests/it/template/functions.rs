@@ -35,6 +35,7 @@ fn each_function_gets_the_variables_that_it_reads() {
             "WEIR_COUNTER_SHARDS": "${CounterShards}",
             "WEIR_LATEST_TABLE": "${LatestTable}",
             "WEIR_LAKE_BUCKET": "${LakeBucket}",
+            "WEIR_BUCKET_PER_USER": "${BucketPerUser}",
             "WEIR_USERS_TABLE": "${UsersTable}",
             "WEIR_SECRET": "${InstallationSecret}",
             "WEIR_ALLOW_ORIGINS": "${AllowedOrigins}",

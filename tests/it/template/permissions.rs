@@ -4,7 +4,7 @@ use super::reader::{Template, list, text};
 use crate::harness::json;
 
 /// Patterns of names where no name can be known, with the reason.
-const PATTERNS: [(&str, &str); 5] = [
+const PATTERNS: [(&str, &str); 6] = [
     (
         "arn:${AWS::Partition}:s3:::*-raw-events/username=*",
         "buckets of users are made after the stack; never outside the account, which a condition says",
@@ -22,6 +22,7 @@ const PATTERNS: [(&str, &str); 5] = [
         "arn:${AWS::Partition}:states:${AWS::Region}:${AWS::AccountId}:execution:${AWS::StackName}-map/*",
         "those that its distributed map starts",
     ),
+    ("arn:${AWS::Partition}:s3:::*-raw-events", "as the first, for lists of a user's newest objects"),
 ];
 
 const MAP_MACHINE: &str =
@@ -79,7 +80,10 @@ fn each_role_may_do_what_its_work_needs_and_no_more() {
                 ("s3:DeleteObject", "${LakeBucket.Arn}/latest/*"),
                 ("s3:GetObject", "${LakeBucket.Arn}/answers/*"),
                 ("s3:GetObject", "${LakeBucket.Arn}/latest/*"),
+                ("s3:GetObject", "${LakeBucket.Arn}/username=*"),
+                ("s3:GetObject", PATTERNS[0].0),
                 ("s3:ListBucket", "${LakeBucket.Arn}"),
+                ("s3:ListBucket", PATTERNS[5].0),
                 ("s3:PutObject", "${LakeBucket.Arn}/latest/*"),
             ],
         ),

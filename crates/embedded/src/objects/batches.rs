@@ -86,18 +86,7 @@ fn look(
     hours: Hours,
     found: &mut Vec<(u64, u64, String)>,
 ) -> io::Result<bool> {
-    let mut names = Vec::new();
-    match fs::read_dir(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
-        entries => {
-            for entry in entries? {
-                let entry = entry?;
-                if entry.file_type()?.is_dir() == (levels > 0) {
-                    names.extend(entry.file_name().into_string());
-                }
-            }
-        }
-    }
+    let mut names = entries(folder, levels > 0)?;
     names.sort_unstable();
     if levels > 0 {
         for name in names.iter().rev() {
@@ -117,6 +106,51 @@ fn look(
         }
     }
     Ok(hours == Hours::All || !any_known || found.len() > before)
+}
+
+/// Passes on the batches in raw with events before `number`, newest first, until `take` has enough. They are in the order of
+/// their hours and, in an hour, of their numbers: if the clock was set back, events of that time may be left out.
+pub(crate) fn before(
+    raw: &Path,
+    mut number: u64,
+    take: &mut impl FnMut(u64, u64, &str) -> io::Result<bool>,
+) -> io::Result<()> {
+    let mut folders = vec![(0, String::new())];
+    while let Some((level, prefix)) = folders.pop() {
+        let is_hour = level == 4;
+        let mut names = entries(&raw.join(&prefix), !is_hour)?;
+        names.sort_unstable();
+        if !is_hour {
+            // The last one is looked at first.
+            folders.extend(names.into_iter().map(|name| (level + 1, format!("{prefix}{name}/"))));
+            continue;
+        }
+        for name in names.iter().rev() {
+            let Some((first, last)) = range(name).filter(|(first, _)| *first < number) else { continue };
+            number = first;
+            if !take(first, last, &format!("{prefix}{name}"))? {
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Returns the names of a folder's folders, or of its files; none if it is gone.
+fn entries(folder: &Path, folders: bool) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        entries => {
+            for entry in entries? {
+                let entry = entry?;
+                if entry.file_type()?.is_dir() == folders {
+                    names.extend(entry.file_name().into_string());
+                }
+            }
+        }
+    }
+    Ok(names)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 pub(crate) mod answers;
 pub(crate) mod dashboard;
 mod errors;
+pub(crate) mod events;
 pub(crate) mod latest;
 pub(crate) mod map;
 pub(crate) mod open;

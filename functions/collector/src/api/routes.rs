@@ -19,8 +19,8 @@ use crate::{
     api::{
         answers,
         caller::{Reader, Writer},
-        history, latest, map, openapi,
-        openapi::{Operation, answers as described, dashboard, map as runs, open},
+        events, history, latest, map, openapi,
+        openapi::{Operation, answers as described, dashboard, events as seen, map as runs, open},
         path, post, read, rejected,
     },
     pages::{
@@ -60,8 +60,9 @@ use Access::{Open, Users};
 use Method::{Get, Post};
 
 /// The routes that do not depend on the catalog.
-pub(crate) const FIXED: [Route<Catalog>; 21] = [
+pub(crate) const FIXED: [Route<Catalog>; 22] = [
     route(Post, "/events", Users, |_| post(post::events), Some(openapi::post_events)),
+    route(Get, "/events", Users, |_| get(events::newest), Some(seen::get_events)),
     route(Get, "/counts", Users, |_| get(read::all), Some(openapi::get_counts)),
     route(Get, "/counts/{event_type}", Users, |_| get(read::one), Some(openapi::get_count)),
     route(Get, "/counts/{event_type}/hours", Users, |_| get(history::hours), Some(dashboard::get_hours)),

@@ -1,0 +1,69 @@
+//! `GET /events`: the newest events of the caller, accepted and rejected.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::State,
+    http::header,
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use weir_core::newest::{MAX_EVENTS, NewestEvent, NewestPage, NewestRequest, Position};
+
+use crate::{
+    Collector,
+    api::{
+        caller::Reader,
+        parameters::{self, invalid},
+        problem::Problem,
+        read::{Pairs, known, not_in_range, pairs},
+    },
+};
+
+/// The default number of listed events.
+pub(crate) const LISTED: usize = 20;
+
+#[derive(Serialize)]
+struct Answer {
+    events: Vec<NewestEvent>,
+    next: Option<String>,
+    live: bool,
+}
+
+/// `GET /events`.
+pub(crate) async fn newest(
+    State(collector): State<Arc<Collector>>,
+    Reader(username): Reader,
+    query: Pairs,
+) -> Result<Response, Problem> {
+    let request = asked(&collector, pairs(query)?)?;
+    let page = collector.ports.newest.newest(&username, &request).await;
+    let NewestPage { mut events, next, live } = page.map_err(|error| Problem::of_engine(&error))?;
+    for event in events.iter_mut().filter(|event| event.is_rejected()) {
+        // A client's name for a type outside the catalog is no type here.
+        event.event_type = event.event_type.take().filter(|named| collector.catalog.get(named).is_some());
+    }
+    let answer = Answer { events, next: next.map(|next| next.to_string()), live };
+    let body = serde_json::to_string(&answer).map_err(|_| Problem::Internal)?;
+    Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
+}
+
+/// Returns the page that a query asks for.
+fn asked(collector: &Collector, pairs: Vec<(String, String)>) -> Result<NewestRequest, Problem> {
+    let mut request = NewestRequest { event_type: None, after: None, limit: LISTED };
+    for (name, value) in pairs {
+        match name.as_str() {
+            "limit" => {
+                let read = value.parse().ok().filter(|limit| (1..=MAX_EVENTS).contains(limit));
+                request.limit = read.ok_or_else(|| not_in_range(MAX_EVENTS))?;
+            }
+            "event_type" => request.event_type = Some(known(collector, value)?),
+            "after" => {
+                let position = value.parse::<Position>();
+                request.after = Some(position.map_err(|error| invalid(format!("after: {error}.")))?);
+            }
+            other => parameters::refuse_near_miss(other, &["limit", "event_type", "after"])?,
+        }
+    }
+    Ok(request)
+}

@@ -1,0 +1,57 @@
+//! Describes what shows a user's own events.
+
+use serde_json::{Value, json};
+use weir_core::{Catalog, newest::MAX_EVENTS, rejected::MAX_TEXT};
+
+use super::problems;
+use crate::api::events::LISTED;
+
+/// Describes `GET /events`.
+pub(crate) fn get_events(catalog: &Catalog) -> Value {
+    let names: Vec<&str> = catalog.iter().map(|d| d.event_type().as_str()).chain(["rejected"]).collect();
+    let mut responses = problems(&[401, 403, 404, 422, 429, 503]);
+    let event = json!({
+        "type": "object",
+        "required": ["event_id", "event_type", "received_at", "status", "event"],
+        "properties": {
+            "event_id": {"type": "string"},
+            "event_type": {"type": ["string", "null"], "description": "Of a rejected event, what it was sent as, if there is such a type."},
+            "received_at": {"type": "integer", "description": "Milliseconds since 1970."},
+            "status": {"type": "string", "enum": ["accepted", "rejected"]},
+            "reason": {"type": "string", "description": "Why it was rejected."},
+            "event": {"type": ["object", "string"], "description": format!(
+                "An accepted event as it is stored; of a rejected one the text that was sent, {MAX_TEXT} bytes of it at the most.")},
+            "truncated": {"type": "boolean", "description": "Whether a rejected event's text is only the beginning."},
+        },
+    });
+    responses["200"] = json!({
+        "description": "The newest events.",
+        "content": {"application/json": {"schema": {
+            "type": "object",
+            "required": ["events", "next", "live"],
+            "properties": {
+                "events": {"type": "array", "maxItems": MAX_EVENTS, "items": event},
+                "next": {"type": ["string", "null"],
+                    "description": "Sent back as `after`, it continues the list; null if there is no more."},
+                "live": {"type": "boolean",
+                    "description": "Whether accepted events are listed at once, and not only once they are filed."},
+            },
+        }}},
+    });
+    json!({
+        "summary": "Read the newest events",
+        "description": "Newest first, accepted and rejected. An answer may have fewer events than the limit, even none, and still \
+            a `next`: the work for one answer is bounded. On AWS accepted events are listed once they are filed, a minute or two \
+            after they were sent, and those of this hour and the previous one.",
+        "operationId": "newestEvents",
+        "parameters": [
+            {"name": "limit", "in": "query", "description": "How many.",
+             "schema": {"type": "integer", "minimum": 1, "maximum": MAX_EVENTS, "default": LISTED}},
+            {"name": "event_type", "in": "query", "description": "Only events of this type; `rejected` for all rejected ones.",
+             "schema": {"type": "string", "examples": names}},
+            {"name": "after", "in": "query", "description": "The `next` of the answer before.",
+             "schema": {"type": "string", "pattern": "^[0-9]{1,18}(\\.[A-Za-z0-9._:-]{1,64})?$", "examples": ["1795179605007"]}},
+        ],
+        "responses": responses,
+    })
+}
