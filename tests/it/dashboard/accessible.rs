@@ -126,7 +126,8 @@ fn the_keyboard_comes_to_everything_in_the_order_in_which_it_is_read() {
         order.push(browser.run(focused, &json!([])).as_str().unwrap().to_owned());
         assert!(order.len() < 20, "{order:?}");
     }
-    let expected = ["rate-why", "range-day", "tile-all", "bars", "chart-csv", "keys-search", "keys-csv", "rejects-list"];
+    let expected =
+        ["rate-why", "range-day", "tile-all", "bars", "chart-csv", "keys-search", "keys-csv", "rejects-list"];
     // The panel itself is no stop, as the chart in it is one; the zone is one where it can be chosen.
     order.retain(|id| id != "zone");
     assert_eq!(order, expected);

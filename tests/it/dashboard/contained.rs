@@ -62,7 +62,8 @@ fn the_first_load_is_one_small_document_and_no_other_host_is_ever_asked() {
     browser.until_is("#accepted", "0");
     browser.click("#try-send");
     browser.until_is("#accepted", "1");
-    let transferred = "return performance.getEntries().reduce((sum, { transferSize = 0 }) => sum + transferSize, 0)";
+    let transferred =
+        "return performance.getEntries().reduce((sum, { transferSize = 0 }) => sum + transferSize, 0)";
     let transferred = browser.run(transferred, &json!([])).as_u64().unwrap();
     println!("{transferred} bytes were transferred");
     assert!((1..=EVERYTHING as u64).contains(&transferred), "{transferred} bytes");

@@ -54,7 +54,8 @@ fn events_that_are_not_filed_yet_are_in_the_numbers_and_the_chart_and_the_status
     browser.until_contains("#status", "3 events on the way to the lake.");
     browser.until_is("#today", "3");
     browser.until_is("#readout", "Last 24 hours: 3 events");
-    let words = browser.run("return document.documentElement.outerHTML.replace(/<script[^]*<.script>/, '')", &json!([]));
+    let words = browser
+        .run("return document.documentElement.outerHTML.replace(/<script[^]*<.script>/, '')", &json!([]));
     for word in ["overlay", "settled", "journal"] {
         assert!(!words.as_str().unwrap().to_lowercase().contains(word), "{word}");
     }
@@ -86,7 +87,8 @@ fn saved(browser: &Browser, button: &str) -> String {
     let caught = "window.saved = undefined; URL.createObjectURL = (blob) => { window.saved = blob.text(); return '#'; }";
     browser.run(caught, &json!([]));
     browser.click(button);
-    let text = "while (!window.saved) await new Promise((next) => setTimeout(next, 20)); return await window.saved";
+    let text =
+        "while (!window.saved) await new Promise((next) => setTimeout(next, 20)); return await window.saved";
     browser.run_to_its_end(text, &json!([])).as_str().unwrap().to_owned()
 }
 
@@ -195,4 +197,39 @@ fn the_form_shows_the_command_that_sends_the_same_and_it_does() {
     browser.until_is("#accepted", "1");
     assert_eq!(browser.run("return document.querySelector('#try').hidden", &json!([])), true);
     no_errors_but(&browser, &[EVENT_REFUSED]);
+}
+
+#[test]
+fn the_list_of_events_grows_by_itself_and_is_paused_filtered_and_opened() {
+    let weir = Weir::start();
+    assert_eq!(weir.post("/button/click", click("s1", "first")).status, 200);
+    assert_eq!(weir.post("/button/click", r#"{"button_id": "bad"}"#).status, 422);
+    let browser = signed_in(&weir);
+    browser.until_contains("#live-list li:first-child", "rejected");
+    browser.until_contains("#live-list li:nth-child(2)", "button_id: first");
+    browser.click("#live-list li:first-child summary");
+    browser.until_contains("#live-list li:first-child .reasons", "/session_id");
+    browser.until_is("#live-list li:first-child pre", r#"{"button_id": "bad"}"#);
+    // One that is open stays open when another comes.
+    assert_eq!(weir.post("/button/click", click("s1", "second")).status, 200);
+    browser.until_contains("#live-list li:first-child", "button_id: second");
+    browser.until_is("#live-list li:nth-child(2) pre", r#"{"button_id": "bad"}"#);
+    browser.fill("#live-text", "FIRST");
+    browser.until_is("#live-note", "1 of 3 shown.");
+    browser.fill("#live-text", " ");
+    browser.choose("#live-status", "rejected");
+    browser.until_is("#live-note", "1 of 3 shown.");
+    browser.choose("#live-status", "");
+    browser.choose("#live-type", "page_view");
+    browser.until_is("#live-note", "Nothing so far.");
+    browser.choose("#live-type", "button_click");
+    browser.until_contains("#live-list", "button_id: second");
+    browser.click("#live-pause");
+    assert_eq!(weir.post("/button/click", click("s1", "third")).status, 200);
+    browser.until_is("#accepted", "3");
+    browser.until_is("#live-note", "Paused.");
+    assert!(!browser.text("#live-list").contains("third"));
+    browser.click("#live-pause");
+    browser.until_contains("#live-list li:first-child", "button_id: third");
+    no_errors_but(&browser, &[]);
 }

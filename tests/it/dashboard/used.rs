@@ -210,7 +210,8 @@ fn another_type_shows_its_own_numbers_by_mouse_and_by_keyboard() {
     browser.keys("#bars", "\u{e011}");
     browser.until_contains("#readout", ": 0 events");
     browser.until_is(&tile(0), "0");
-    let said = browser.run("return document.querySelector('#bars').getAttribute('aria-valuetext')", &json!([]));
+    let said =
+        browser.run("return document.querySelector('#bars').getAttribute('aria-valuetext')", &json!([]));
     assert!(said.as_str().unwrap().ends_with(": 0 events"), "{said}");
     no_errors_but(&browser, &[]);
 }

@@ -4,6 +4,9 @@
 const LIVE = 20;
 const KEPT = 200;
 
+/** How often the list is read where it is read from files, and not from what arrives. */
+const LIVE_EVERY = 30_000;
+
 /** What an event says beside what Weir stamps, in a line. */
 const summaryOf = (event) => {
   if (typeof event !== "object" || event === null) return String(event ?? "");
@@ -17,8 +20,11 @@ class Live {
   #is = "";
   #items = new Map();
   #paused = false;
+  #counts;
   #next = null;
   #older = false;
+  #live = true;
+  #asked = -Infinity;
 
   /** Where the API has no such list, the section stays hidden: rejected events are shown by themselves. */
   constructor(api, titles, isThere) {
@@ -28,7 +34,8 @@ class Live {
     for (const [type, title] of titles) byId("live-type").append(make("option", { value: type }, visible(title)));
     byId("live-pause").addEventListener("click", () => this.#pause());
     byId("live-older").addEventListener("click", () => this.#more());
-    for (const id of ["live-type", "live-status", "live-text"]) byId(id).addEventListener("input", () => this.#filter());
+    for (const id of ["live-status", "live-text"]) byId(id).addEventListener("input", () => this.#filter());
+    byId("live-type").addEventListener("input", () => this.#choose());
   }
 
   #pause() {
@@ -37,14 +44,37 @@ class Live {
     byId("live").classList.toggle("paused", this.#paused);
     this.#is = "";
     if (this.#paused) setText(byId("live-note"), "Paused.");
+    else if (this.#counts) this.show(this.#counts).catch((failure) => this.#failed(failure));
+  }
+
+  /** The API selects the events of a type: a rare one may have none among the newest. */
+  #choose() {
+    [this.#is, this.#asked, this.#next, this.#older] = ["", -Infinity, null, false];
+    this.#keep(new Map());
+    setText(byId("live-note"), "Reading …");
+    if (this.#counts) this.show(this.#counts).catch((failure) => this.#failed(failure));
+  }
+
+  #read(after) {
+    const type = byId("live-type").value;
+    const query = new URLSearchParams({ limit: LIVE, ...(type && { event_type: type }), ...(after && { after }) });
+    return this.#api.get(`events?${query}`);
+  }
+
+  #failed(failure) {
+    if (!(failure instanceof Failure)) throw failure;
+    if (!this.#api.ended) setText(byId("live-note"), failure.message);
   }
 
   async show(counts) {
-    const is = JSON.stringify([counts.counts, counts.rejected].map((one) => [one].flat().map(({ total }) => total)));
+    this.#counts = counts;
+    const is = JSON.stringify([counts.counts, counts.rejected]);
     if (is === this.#is || this.#paused || byId("live").hidden) return;
-    const answer = await ifThere(this.#api.get(`events?limit=${LIVE}`));
-    if (this.#api.ended || this.#paused) return;
-    this.#is = is;
+    if (!this.#live && Date.now() - this.#asked < LIVE_EVERY) return;
+    const type = byId("live-type").value;
+    const answer = await ifThere(this.#read());
+    if (this.#api.ended || this.#paused || byId("live-type").value !== type) return;
+    [this.#is, this.#asked, this.#live] = [is, Date.now(), answer?.live !== false];
     byId("live").hidden = answer === undefined;
     if (!answer) return;
     const fresh = answer.events ?? [];
@@ -58,14 +88,13 @@ class Live {
 
   async #more() {
     try {
-      const answer = await this.#api.get(`events?limit=${LIVE}&after=${encodeURIComponent(this.#next)}`);
+      const answer = await this.#read(this.#next);
       if (this.#api.ended) return;
       [this.#next, this.#older] = [answer.next ?? null, true];
       const entries = (answer.events ?? []).map((event) => [event.event_id, this.#item(event)]);
       this.#keep(new Map([...this.#items, ...entries]));
     } catch (failure) {
-      if (!(failure instanceof Failure)) throw failure;
-      setText(byId("live-note"), failure.message);
+      this.#failed(failure);
     }
   }
 
@@ -77,11 +106,11 @@ class Live {
   }
 
   #filter() {
-    const [type, status, text] = ["live-type", "live-status", "live-text"].map((id) => byId(id).value);
+    const [status, text] = ["live-status", "live-text"].map((id) => byId(id).value);
     const wanted = text.trim().toLowerCase();
     let shown = 0;
     for (const item of this.#items.values()) {
-      const is = (type === "" || item.type === type) && (status === "" || item.status === status) && item.text.includes(wanted);
+      const is = (status === "" || item.status === status) && item.text.includes(wanted);
       item.element.hidden = !is;
       shown += Number(is);
     }
@@ -103,6 +132,6 @@ class Live {
     details.querySelector("summary").append(line, inside);
     if (rejected && why.length > 0) details.querySelector("summary").after(reasons(why));
     const text = `${title} ${id} ${whole}`.toLowerCase();
-    return { type: type ?? "", status: rejected ? REJECTED : "accepted", text, element: make("li", {}, details) };
+    return { status: rejected ? REJECTED : "accepted", text, element: make("li", {}, details) };
   }
 }

@@ -105,7 +105,7 @@ const RANGES = {
     utc: true,
     starts: (now) => downFrom(90).map((back) => utcDay(now) - back * DAY),
     name: shownUtcDay,
-    axis: (millis) => ([1, 15].includes(new Date(millis).getUTCDate()) ? shownUtcShortDay(millis) : ""),
+    axis: (millis) => (new Date(millis).getUTCDate() === 1 ? shownUtcShortDay(millis) : ""),
   },
   year: {
     title: "14 months",

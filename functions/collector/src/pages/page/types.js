@@ -46,7 +46,8 @@ class Types {
     for (const { event_type: type, bots = 0 } of counts) {
       const place = type === REJECTED ? counts.length - 1 : this.#tabs.size - 1 - (rejected ? 1 : 0);
       const tab = this.#tabs.get(type) ?? this.#tab(type, this.title(type), `tile-${place}`, this.#colours.get(type));
-      if (rejected) byId("tiles").append(rejected.button);
+      // Moved only where it must be: a button that is moved loses the focus.
+      if (rejected && byId("tiles").lastElementChild !== rejected.button) byId("tiles").append(rejected.button);
       setText(tab.state, bots > 0 ? `${number(bots)} of bots in all` : "");
     }
   }

@@ -89,18 +89,16 @@
     const place = () => location.origin + location.pathname + (script.dataset.auto == "hash" ? location.hash : "");
     const view = () => {
       const url = place(), full_url = location.href;
-      if (url == last) return;
-      weir.page({ url, full_url, referral_url: from });
-      last = url;
-      from = full_url;
+      if (url != last) weir.page({ url, full_url, referral_url: from });
+      [last, from] = [url, full_url];
     };
-    for (const name of ["pushState", "replaceState"]) {
-      const change = history[name];
+    ["pushState", "replaceState"].map((name) => {
+      const change = history[name].bind(history);
       history[name] = (...all) => {
-        change.apply(history, all);
+        change(...all);
         view();
       };
-    }
+    });
     addEventListener("popstate", view);
     // A page that comes back as it was left is looked at once more.
     addEventListener("pageshow", (event) => event.persisted && view((last = 0)));
