@@ -5,9 +5,11 @@ use std::sync::{Arc, OnceLock};
 use axum::{
     Router,
     extract::{Request, State},
-    http::header,
+    http::{HeaderMap, header},
+    response::IntoResponse,
     routing::{MethodRouter, get, post},
 };
+use bytes::Bytes;
 use serde_json::Value;
 use weir_core::{Catalog, catalog::Definition};
 
@@ -23,7 +25,10 @@ use crate::{
         },
         path, post, query, read, rejected,
     },
-    pages::{docs, page, script},
+    pages::{
+        docs, page, script,
+        served::{gzip, takes_gzip},
+    },
 };
 
 /// A route of the API, or of each event type's (`Of` is a [`Catalog`] or a [`Definition`]).
@@ -188,11 +193,19 @@ fn typed_latest(definition: &Definition) -> MethodRouter<Arc<Collector>> {
 /// `GET /openapi.json`.
 fn openapi_json() -> MethodRouter<Arc<Collector>> {
     // Made at the first request: a starting function has no time for it.
-    let document = Arc::new(OnceLock::<String>::new());
-    get(async move |State(collector): State<Arc<Collector>>| {
+    let document = Arc::new(OnceLock::<(Bytes, Bytes)>::new());
+    get(async move |State(collector): State<Arc<Collector>>, request: HeaderMap| {
         let catalog = &collector.catalog;
-        let document = document.get_or_init(|| openapi::text(catalog, operations(catalog))).clone();
-        ([(header::CONTENT_TYPE, "application/json")], document)
+        let (plain, compressed) = document.get_or_init(|| {
+            let text = openapi::text(catalog, operations(catalog));
+            let compressed = gzip(text.as_bytes()).into();
+            (text.into(), compressed)
+        });
+        let headers = [(header::CONTENT_TYPE, "application/json"), (header::VARY, "accept-encoding")];
+        if takes_gzip(&request) {
+            return ([(header::CONTENT_ENCODING, "gzip")], headers, compressed.clone()).into_response();
+        }
+        (headers, plain.clone()).into_response()
     })
 }
 
