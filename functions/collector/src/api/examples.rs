@@ -48,7 +48,13 @@ impl Of {
     fn reads(self) -> bool {
         matches!(
             self,
-            Self::Reading | Self::Receipt | Self::Answers | Self::Latest | Self::Starting | Self::Runs | Self::Sql
+            Self::Reading
+                | Self::Receipt
+                | Self::Answers
+                | Self::Latest
+                | Self::Starting
+                | Self::Runs
+                | Self::Sql
         )
     }
 }

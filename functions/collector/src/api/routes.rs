@@ -62,7 +62,7 @@ use Access::{Open, Users};
 use Method::{Get, Post};
 
 /// The routes that do not depend on the catalog.
-pub(crate) const FIXED: [Route<Catalog>; 23] = [
+pub(crate) const FIXED: [Route<Catalog>; 24] = [
     route(Post, "/events", Users, |_| post(post::events), Some(openapi::post_events)),
     route(Get, "/events", Users, |_| get(events::newest), Some(seen::get_events)),
     route(Get, "/events/{event_id}", Users, |_| get(events::receipt), Some(seen::get_receipt)),
