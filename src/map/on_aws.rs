@@ -159,7 +159,9 @@ pub(super) async fn map(args: MapArgs, print: impl Fn(&[u8]) -> io::Result<()>) 
         let printed = async {
             match &mut reduced {
                 None => results(&files, &items, &ended, |result| print(result)).await,
-                Some(input) => results(&files, &items, &ended, |result| mapping::write(input, result)).await,
+                Some(input) => {
+                    results(&files, &items, &ended, |result| mapping::write(&mut *input, result)).await
+                }
             }
         };
         tokio::select! {
