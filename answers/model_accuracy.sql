@@ -51,7 +51,7 @@ tenths AS (
         round(avg(score), 4) AS score,
         round(avg(is_right), 4) AS accuracy
     FROM judged
-    WHERE tenth IS NOT NULL
+    WHERE score IS NOT NULL
     GROUP BY username, model, day, tenth
 ),
 calibrated AS (

@@ -112,9 +112,7 @@ fn what_is_due_is_published_again_once_and_one_that_fails_alarms_once_and_waits(
     assert_eq!(look(&mut function), published(1));
     assert_eq!(aws.queries(), 1);
     let pointer = aws.pointer("due");
-    assert!(
-        aws.get(&format!("answers/due/{}", pointer["object"].as_str().unwrap())).starts_with(r#"{"n":7}"#)
-    );
+    assert!(aws.get(&format!("answers/due/{}", pointer["object"].as_str().unwrap())).contains(r#"{"n":7}"#));
     assert!(pointer["published"]["published_at"].as_u64().unwrap() > SystemClock.now().millis() - 600_000);
     assert_eq!(
         (&aws.pointer("fresh")["object"], &aws.pointer("by_hand")["object"]),
