@@ -96,6 +96,7 @@ fn each_command_lists_and_takes_the_options_that_it_uses_and_no_others() {
         (&["tail"], &["data", "engine", "catalog", "color"]),
         (&["counts"], &["data", "engine", "catalog"]),
         (&["latest"], &["data", "engine", "catalog"]),
+        (&["receipt"], &[]),
         (&["function", "add"], &["data", "engine"]),
         (&["function", "list"], &["data", "engine"]),
         (&["function", "remove"], &["data", "engine"]),

@@ -53,6 +53,10 @@ mod openapi;
 mod operate;
 mod progress;
 mod promises;
+#[cfg(target_os = "linux")]
+mod queries;
+#[cfg(target_os = "linux")]
+mod reading;
 mod readme;
 mod redact;
 mod refusals;

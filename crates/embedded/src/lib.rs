@@ -48,6 +48,7 @@ mod journal;
 mod latest;
 mod newest;
 mod objects;
+mod receipts;
 mod recent_rejected;
 mod retention;
 mod sealed;

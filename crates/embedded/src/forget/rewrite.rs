@@ -36,6 +36,8 @@ pub(super) fn rewrite(
     amounts.computed += remove_all(&path.join("answers"))?;
     step(watch, "runs")?;
     amounts.computed += remove_all(&path.join("runs").join(user.as_str()))?;
+    // A killed server leaves the databases of its queries.
+    amounts.computed += remove_all(&path.join("queries"))?;
     Ok(())
 }
 
