@@ -126,7 +126,7 @@ fn others(weir: &Weir, data: &Path) -> Vec<Value> {
     serde_json::from_slice(&asked.stdout).unwrap()
 }
 
-fn forget<'a>(email: &'a str) -> [&'a str; 5] {
+fn forget(email: &str) -> [&str; 5] {
     ["forget", "--user", "demo", "--where", email]
 }
 

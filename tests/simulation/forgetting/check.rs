@@ -8,7 +8,7 @@ use std::{
 };
 
 use rusqlite::Connection;
-use weir_core::{EventType, RecordHead, Username, ports::Books};
+use weir_core::{EventType, RecordHead, Username, ports::Books, repeats::IdentityDigest};
 use weir_embedded::SealedFolder;
 
 use super::{ForgettingBug, parquet::lines_of, steps::World};
@@ -105,17 +105,18 @@ impl World {
     fn remembered_id(&self) -> Option<String> {
         let db = Connection::open(self.data().join("events.db")).unwrap();
         let mut has = db.prepare("SELECT EXISTS (SELECT 1 FROM recent_ids WHERE id = ?1)").unwrap();
-        let is_there = |id: &[u8]| has.query_row([id], |row| row.get::<_, bool>(0)).unwrap();
-        let mut ids = self.ids.iter().map(AsRef::as_ref);
-        let mut is_there = is_there;
-        ids.find(|id: &&[u8]| is_there(id)).map(|id| format!("{id:x?}"))
+        let mut is_there = |id: &IdentityDigest| has.query_row([id], |row| row.get::<_, bool>(0)).unwrap();
+        self.ids.iter().find(|id| is_there(id)).map(|id| format!("{id:x?}"))
     }
 }
 
 /// What a planted bug puts back once events are forgotten.
 pub(super) struct Plants {
-    rows: Vec<(&'static str, Vec<Vec<rusqlite::types::Value>>)>,
+    rows: Vec<(&'static str, Rows)>,
 }
+
+/// The rows of a table.
+type Rows = Vec<Vec<rusqlite::types::Value>>;
 
 impl Plants {
     pub(super) fn before(world: &World) -> Self {
@@ -136,7 +137,7 @@ impl Plants {
     }
 
     /// A death may leave nothing that says that there is something to finish.
-    pub(super) fn after_a_death(&self, world: &World) {
+    pub(super) fn after_a_death(world: &World) {
         if world.has(ForgettingBug::FinishNotResumed) {
             let db = Connection::open(world.data().join("events.db")).unwrap();
             db.execute_batch("DELETE FROM forgetting; DELETE FROM forgetting_days").unwrap();

@@ -26,11 +26,13 @@ pub(super) struct PlainRows {
 
 pub(super) fn lines_of(path: &Path) -> Vec<String> {
     let bytes = fs::read(path).unwrap();
-    let mut text = String::new();
-    match path.extension().is_some_and(|it| it == "gz") {
-        true => drop(flate2::read::MultiGzDecoder::new(&bytes[..]).read_to_string(&mut text).unwrap()),
-        false => text = String::from_utf8(bytes).unwrap(),
-    }
+    let text = if path.extension().is_some_and(|it| it == "gz") {
+        let mut text = String::new();
+        flate2::read::MultiGzDecoder::new(&bytes[..]).read_to_string(&mut text).unwrap();
+        text
+    } else {
+        String::from_utf8(bytes).unwrap()
+    };
     text.lines().map(ToOwned::to_owned).collect()
 }
 

@@ -282,7 +282,7 @@ impl World {
                 Err(ForgetError::Open(OpenError::InUse(_))) => std::thread::sleep(Duration::from_millis(1)),
                 Err(ForgetError::NotFiled) => self.file_all().await,
                 Err(ForgetError::Stopped) => {
-                    plants.after_a_death(self);
+                    super::check::Plants::after_a_death(self);
                     if self.dice.chance(500) {
                         self.file_all().await;
                     }

@@ -96,9 +96,8 @@ pub(super) fn plan(
         each_line(folder, &mut |_, line| planner.note(line))?;
     }
     let only_copies = sealed.only_copies();
-    let each_sealed = |take: &mut dyn FnMut(&Partition, &[u8])| match only_copies.is_empty() {
-        true => Ok(()),
-        false => rows.each(&only_copies, &request.username, take),
+    let each_sealed = |take: &mut dyn FnMut(&Partition, &[u8])| {
+        if only_copies.is_empty() { Ok(()) } else { rows.each(&only_copies, &request.username, take) }
     };
     each_sealed(&mut |_, line| planner.note(line))?;
     each_line(&quarantine, &mut |_, entry| {
