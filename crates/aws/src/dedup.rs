@@ -30,9 +30,9 @@ use futures_util::{StreamExt, stream};
 use tokio::time::{Instant, timeout_at};
 use weir_core::{
     EventId, Random, Record, Timestamp, Username,
+    dedup::Identity,
     latest::LatestValue,
     ports::{Appended, PortError},
-    repeats::Identity,
 };
 
 use crate::errors::{explained, port_error};

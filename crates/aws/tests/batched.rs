@@ -39,11 +39,11 @@ async fn stream() {
     suite::stream::durable_records_arrive_in_raw(&*stream, &raw).await;
     suite::stream::large_records_arrive_whole(&*stream, &raw).await;
     suite::stream::concurrent_appends_all_arrive(&*stream, &raw).await;
-    suite::repeats::what_was_stored_is_a_duplicate_when_it_comes_again(&*stream, &raw).await;
-    suite::repeats::repeats_in_one_append_are_duplicates_of_the_first(&*stream, &raw).await;
-    suite::repeats::of_concurrent_repeats_one_is_stored(&*stream, &raw).await;
-    suite::repeats::users_do_not_share_ids(&*stream, &raw).await;
-    suite::repeats::records_without_an_identity_are_all_stored(&*stream, &raw).await;
+    suite::dedup::what_was_stored_is_a_duplicate_when_it_comes_again(&*stream, &raw).await;
+    suite::dedup::repeats_in_one_append_are_duplicates_of_the_first(&*stream, &raw).await;
+    suite::dedup::of_concurrent_repeats_one_is_stored(&*stream, &raw).await;
+    suite::dedup::users_do_not_share_ids(&*stream, &raw).await;
+    suite::dedup::records_without_an_identity_are_all_stored(&*stream, &raw).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -41,12 +41,12 @@ async fn repeats() {
         stream.remembering(ids.marking_within(PATIENCE))
     };
     let (stream, broken, raw) = (remembering(STREAM), remembering("no-such-stream"), emulator.aws().raw(RAW));
-    suite::repeats::what_was_stored_is_a_duplicate_when_it_comes_again(&stream, &raw).await;
-    suite::repeats::repeats_in_one_append_are_duplicates_of_the_first(&stream, &raw).await;
-    suite::repeats::of_concurrent_repeats_one_is_stored(&stream, &raw).await;
-    suite::repeats::users_do_not_share_ids(&stream, &raw).await;
-    suite::repeats::records_without_an_identity_are_all_stored(&stream, &raw).await;
-    suite::repeats::what_was_refused_can_be_sent_again(&broken, &stream, &raw).await;
+    suite::dedup::what_was_stored_is_a_duplicate_when_it_comes_again(&stream, &raw).await;
+    suite::dedup::repeats_in_one_append_are_duplicates_of_the_first(&stream, &raw).await;
+    suite::dedup::of_concurrent_repeats_one_is_stored(&stream, &raw).await;
+    suite::dedup::users_do_not_share_ids(&stream, &raw).await;
+    suite::dedup::records_without_an_identity_are_all_stored(&stream, &raw).await;
+    suite::dedup::what_was_refused_can_be_sent_again(&broken, &stream, &raw).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

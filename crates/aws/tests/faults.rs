@@ -60,9 +60,9 @@ async fn ids_are_claimed_and_marked_once_even_if_answers_are_lost() {
     let raw = emulator.aws().raw(RAW);
     let mut round = 0;
     while once_more(&faulty, FAULTS, &mut round) {
-        suite::repeats::what_was_stored_is_a_duplicate_when_it_comes_again(&stream, &raw).await;
-        suite::repeats::repeats_in_one_append_are_duplicates_of_the_first(&stream, &raw).await;
-        suite::repeats::of_concurrent_repeats_one_is_stored(&stream, &raw).await;
+        suite::dedup::what_was_stored_is_a_duplicate_when_it_comes_again(&stream, &raw).await;
+        suite::dedup::repeats_in_one_append_are_duplicates_of_the_first(&stream, &raw).await;
+        suite::dedup::of_concurrent_repeats_one_is_stored(&stream, &raw).await;
     }
 }
 

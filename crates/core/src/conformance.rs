@@ -7,13 +7,13 @@
 
 pub mod answers;
 pub mod books;
+pub mod dedup;
 pub mod lake;
 pub mod latest;
 pub mod live_counts;
 pub mod newest;
 pub mod quarantine;
 pub mod recent_rejected;
-pub mod repeats;
 pub mod sealed_days;
 pub mod settled_counts;
 pub mod stream;

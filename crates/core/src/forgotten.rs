@@ -7,7 +7,7 @@ use std::collections::HashSet;
 
 use crate::{
     EventType, InstallationSecret, RecordHead, Timestamp,
-    repeats::{Identity, IdentityDigest},
+    dedup::{Identity, IdentityDigest},
 };
 
 /// The tombstone of a forgotten event: a keyed digest.

@@ -31,6 +31,7 @@ mod clock;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod counts;
+pub mod dedup;
 pub mod event;
 pub mod event_time;
 pub mod forgotten;
@@ -49,7 +50,6 @@ pub mod receipt;
 mod record;
 pub mod redaction;
 pub mod rejected;
-pub mod repeats;
 pub mod sealing;
 pub mod sql;
 mod timestamp;

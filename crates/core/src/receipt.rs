@@ -8,9 +8,9 @@ use serde::Serialize;
 
 use crate::{
     BatchKey, EventId, EventType, Partition, RecordHead, Timestamp, Username,
+    dedup::{Identity, IdentityDigest},
     forgotten::ForgottenEvents,
     newest::{NewestEvent, NewestFate},
-    repeats::{Identity, IdentityDigest},
 };
 
 /// The receipt of an event that is known.

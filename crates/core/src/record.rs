@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     CountedValue, Counter, Event, EventId, EventType, LatestKey, Partition, Random, Timestamp, Username,
-    Violation, event_time, repeats::Identity,
+    Violation, dedup::Identity, event_time,
 };
 
 /// The longest record with its newline, in bytes: a Firehose record has at most 1,000 KiB

@@ -32,9 +32,9 @@ use tokio::sync::{Mutex as AsyncMutex, Semaphore, oneshot};
 use weir_core::{Clock, ports::PortError};
 
 use crate::{
+    dedup::recent::RecentIds,
     error::OpenError,
     folder::presence::{Lookout, Presence},
-    ids::recent::RecentIds,
     objects::RawFolder,
     store::{self, at},
 };
@@ -164,7 +164,7 @@ mod tests {
     };
 
     use weir_core::{
-        conformance::repeats::event,
+        conformance::dedup::event,
         ports::{Appended, Stream},
     };
 

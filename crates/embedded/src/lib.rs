@@ -24,7 +24,7 @@
 //! acknowledges every request in it: one fsync for many requests. A commit adds *one row* to the journal, the lines of all
 //! its events and their increments. Counts are not touched then; they are kept in an overlay in memory
 //! (`journal::overlay`), which is rebuilt from the journal at start. Dedup: an event whose client gave it an id is looked up among
-//! those of the last days (`ids::recent`) in that same transaction, and left out if it is there: after any failure, it is both
+//! those of the last days (`dedup::recent`) in that same transaction, and left out if it is there: after any failure, it is both
 //! stored and remembered, or neither. The same holds for the latest rejected events (`journal::rejected`). The newest event of
 //! each resource is treated as counts are (`latest`).
 //!
@@ -38,12 +38,12 @@
 mod answers;
 mod backup;
 mod counts;
+mod dedup;
 mod engine;
 mod error;
 mod folder;
 mod forget;
 mod forgotten;
-mod ids;
 mod journal;
 mod latest;
 mod newest;

@@ -142,7 +142,7 @@ impl NewestEvents for Embedded {
 mod tests {
     use std::time::Duration;
 
-    use weir_core::{SystemClock, conformance::repeats::event, newest::NewestFate, ports::Stream};
+    use weir_core::{SystemClock, conformance::dedup::event, newest::NewestFate, ports::Stream};
 
     use super::*;
     use crate::Flush;

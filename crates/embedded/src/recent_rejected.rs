@@ -79,7 +79,7 @@ mod tests {
             };
             engine.inner.readers.read("counting", count).await.unwrap()
         };
-        let accepted = weir_core::conformance::repeats::event(&"ann".parse().unwrap(), "e", "");
+        let accepted = weir_core::conformance::dedup::event(&"ann".parse().unwrap(), "e", "");
         engine.append(vec![accepted]).await;
         assert_eq!(rows().await, (0, 0), "a request without rejected events writes nothing");
         let both = (0..10_000).map(|n| record("ann", n)).chain((0..60).map(|n| record("bob", n)));

@@ -95,7 +95,7 @@ fn advice(path: &Path) -> &'static str {
 ///
 /// `recent_ids` has the digests of events' identities, by generation, and the event's number; null if an earlier version stored
 /// it. `progress.id_generation` is the current one, and
-/// `progress.id_elapsed` is its age, in milliseconds in which a server ran (`ids::recent`).
+/// `progress.id_elapsed` is its age, in milliseconds in which a server ran (`dedup::recent`).
 ///
 /// `settled_totals.settled_at` is the time at which the count was raised last (milliseconds since 1970); null if an earlier
 /// version raised it. `served_types` is the catalog that the folder is served with, and types that it was served with earlier;

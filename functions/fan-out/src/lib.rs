@@ -15,6 +15,7 @@
 //! files them in time.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod dedup;
 mod error;
 mod lines;
 #[cfg(test)]
@@ -24,7 +25,6 @@ mod notification;
 mod object;
 mod quarantined;
 mod reader;
-mod repeats;
 mod splitter;
 mod spool;
 #[cfg(test)]

@@ -9,10 +9,10 @@ use std::{cmp::Reverse, collections::BTreeMap, io, sync::Arc};
 use weir_core::{BatchKey, EventType, Partition, RecordHead, RecordHeadError, forgotten::ForgottenEvents};
 
 use crate::{
+    dedup::Repeats,
     lines::Sink,
     object::{Draft, Object},
     quarantined::BadLine,
-    repeats::Repeats,
     spool::{Compressor, Spool},
 };
 

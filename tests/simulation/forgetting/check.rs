@@ -8,7 +8,7 @@ use std::{
 };
 
 use rusqlite::Connection;
-use weir_core::{EventType, RecordHead, Username, ports::Books, repeats::IdentityDigest};
+use weir_core::{EventType, RecordHead, Username, dedup::IdentityDigest, ports::Books};
 use weir_embedded::SealedFolder;
 
 use super::{ForgettingBug, parquet::lines_of, steps::World};

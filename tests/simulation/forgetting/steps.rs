@@ -6,8 +6,8 @@ use fan_out::FanOut;
 use weir_core::{
     Catalog, Clock, Day, Event, EventId, EventType, ManualClock, Record, RecordHead, SeededRandom, Stamp,
     Username,
+    dedup::IdentityDigest,
     ports::{Appended, RawObjects, Stream},
-    repeats::IdentityDigest,
     sealing::{self, Sealing},
 };
 use weir_embedded::{

@@ -14,10 +14,10 @@ use serde::Deserialize;
 use weir_core::{
     Catalog, CountedValue, Day, EventType, Format, InstallationSecret, Partition, RecordHead,
     catalog::Definition,
+    dedup::{Identity, IdentityDigest},
     forgotten::{self, ForgottenEvents, Tombstone},
     latest::{LatestValue, Newest, Resource},
     rejected::RejectedEvent,
-    repeats::{Identity, IdentityDigest},
     sealing::SealedRows,
 };
 

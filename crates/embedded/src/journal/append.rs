@@ -1,10 +1,10 @@
 //! Events on their way to the writer, which are made into a row of the journal.
 
 use rusqlite::Connection;
-use weir_core::{Increment, Record, counts, latest::LatestValue, repeats::IdentityDigest};
+use weir_core::{Increment, Record, counts, dedup::IdentityDigest, latest::LatestValue};
 
 use super::{latest::RowLatest, rejected::RejectedRow};
-use crate::ids::recent::RecentIds;
+use crate::dedup::recent::RecentIds;
 
 /// The records of one call.
 pub(crate) struct Append {

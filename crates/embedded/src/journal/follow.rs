@@ -232,7 +232,7 @@ fn read_end(db: &Connection, has_in_raw: bool) -> rusqlite::Result<u64> {
 mod tests {
     use std::{sync::Arc, time::Duration};
 
-    use weir_core::{conformance::repeats::event, ports::Stream};
+    use weir_core::{conformance::dedup::event, ports::Stream};
 
     use super::*;
     use crate::{Embedded, Flush};

@@ -16,8 +16,8 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, 
 use weir_core::Timestamp;
 
 use crate::{
+    dedup::returning,
     folder::gzip,
-    ids::returning,
     objects::batches::{Hours, behind, folder_of, raw_key},
 };
 

@@ -20,8 +20,8 @@ use super::{
     rejected::{self, RejectedRow},
 };
 use crate::{
+    dedup::recent::RecentIds,
     folder::presence::Lookout,
-    ids::recent::RecentIds,
     objects::batches::{hour_folder, raw_key},
     store::{self, port_error},
 };

@@ -14,7 +14,7 @@ use std::{
 
 use weir_core::{
     BatchKey, ManualClock, Random, SeededRandom, Timestamp,
-    conformance::repeats::event,
+    conformance::dedup::event,
     ports::{Appended, Stream},
 };
 use weir_embedded::{Deliveries, Embedded, Flush, OpenError, is_served};

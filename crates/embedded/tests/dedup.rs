@@ -6,7 +6,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use weir_core::{
     Clock, Counter, ManualClock, Timestamp, Username,
-    conformance::repeats::event,
+    conformance::dedup::event,
     ports::{Appended, LiveCounts, Stream},
 };
 use weir_embedded::{Deliveries, Embedded, Flush, OpenError};

@@ -9,7 +9,7 @@ use std::{
 };
 
 use rusqlite::Connection;
-use weir_core::{MAX_RECORD_BYTES, RecordHead, Timestamp, repeats::IdentityDigest};
+use weir_core::{MAX_RECORD_BYTES, RecordHead, Timestamp, dedup::IdentityDigest};
 
 use super::recent::{REMEMBERED_HOURS, RecentIds};
 use crate::{

@@ -12,7 +12,7 @@
 use std::{sync::Arc, time::Duration};
 
 use rusqlite::{Connection, params};
-use weir_core::{forgotten::ForgottenEvents, repeats::IdentityDigest};
+use weir_core::{dedup::IdentityDigest, forgotten::ForgottenEvents};
 
 /// The least number of hours for which an identity is remembered.
 pub(super) const REMEMBERED_HOURS: u64 = 24;
