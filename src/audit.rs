@@ -41,7 +41,7 @@ use crate::{
     catalog,
     cli::{AuditArgs, EngineName},
     counted::counted,
-    data,
+    data, forget,
     names::Selection,
 };
 use compare::{Difference, Reading, Terms, Which};
@@ -103,6 +103,7 @@ async fn embedded(asked: Selection<'_>, args: &AuditArgs) -> Result<ExitCode> {
     }
     data::must_have_events(data)?;
     if args.repair {
+        forget::finish(data)?;
         // Nothing is ingested, so no batch is cut.
         let flush = Flush { every: Duration::MAX, size: u64::MAX };
         // Counts by key then follow the named catalog, which is noted with them.

@@ -1,11 +1,13 @@
 //! `weir forget`: takes events out of a data folder so that nothing of them is left, and says what it did where.
 
-use std::{ops::ControlFlow, process::ExitCode, sync::Arc, time::Duration};
+use std::{ops::ControlFlow, path::Path, process::ExitCode, sync::Arc, time::Duration};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use fan_out::{FanOut, FanOutError};
 use weir_core::{Redaction, SystemClock, SystemRandom};
-use weir_embedded::{Amounts, Embedded, Flush, ForgetError, ForgetRequest, OpenError, Which};
+use weir_embedded::{
+    Amounts, Embedded, Flush, ForgetError, ForgetRequest, OpenError, SealedFolder, SealingTurn, Which,
+};
 
 use crate::{
     catalog,
@@ -13,6 +15,7 @@ use crate::{
     counted::counted,
     data,
     names::Selection,
+    seal::{self, DuckDbWork},
 };
 
 /// How often the folder is tried while the process's own threads still end.
@@ -63,7 +66,9 @@ async fn forget(args: &ForgetArgs, request: &ForgetRequest) -> Result<Amounts> {
     let mut has_filed = false;
     for _ in 0..TRIES {
         let go_on = &mut |_: &str| ControlFlow::Continue(());
-        match weir_embedded::forget(&args.folder.data, request, &SystemRandom, go_on) {
+        let data = args.folder.data.as_path();
+        let with = Sealing::of(data)?;
+        match weir_embedded::forget(data, request, &SystemRandom, (&with.turn, &with.work), go_on) {
             Err(ForgetError::NotFiled) => {
                 file_all(args).await?;
                 has_filed = true;
@@ -75,6 +80,34 @@ async fn forget(args: &ForgetArgs, request: &ForgetRequest) -> Result<Amounts> {
         }
     }
     bail!("the folder is used by another process again and again: stop it first")
+}
+
+/// Finishes a forgetting that was killed before it had taken events out of sealed days, so that the folder can be opened.
+pub(crate) fn finish(data: &Path) -> Result<()> {
+    if weir_embedded::needs_rows_to_finish(data)? {
+        let with = Sealing::of(data)?;
+        let finished = weir_embedded::finish_forgetting(data, (&with.turn, &with.work));
+        finished.context(
+            "a `weir forget` was killed and must be finished: run it again, with the same options",
+        )?;
+    }
+    Ok(())
+}
+
+/// The turn to seal, and the work on sealed days.
+struct Sealing {
+    turn: Arc<SealingTurn>,
+    work: DuckDbWork,
+}
+
+impl Sealing {
+    fn of(data: &Path) -> Result<Self> {
+        let folder = SealedFolder::of(data);
+        let turn = folder.turn().with_context(|| format!("cannot use {}", folder.path().display()))?;
+        let turn = Arc::new(turn.ok_or(ForgetError::Sealing)?);
+        let work = seal::work(data, &turn)?;
+        Ok(Self { turn, work })
+    }
 }
 
 /// Files what an earlier server left.
@@ -108,7 +141,10 @@ fn report(args: &ForgetArgs, amounts: &Amounts) {
     let rewritten = |number, one, many| format!("{} rewritten or removed", counted(number, one, many));
     println!("  lake        {}", rewritten(amounts.lake, "object", "objects"));
     if amounts.sealed > 0 {
-        println!("  sealed      all days removed; the next sealing makes them again from the lake");
+        println!(
+            "  sealed      {} without the events; those that have JSON are sealed again by the next sealing",
+            counted(amounts.sealed, "day", "days")
+        );
     }
     println!("  raw         {}", rewritten(amounts.raw, "batch", "batches"));
     println!("  quarantine  {}", rewritten(amounts.quarantine, "object", "objects"));

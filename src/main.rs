@@ -13,7 +13,7 @@
 //! - `tail`: follows events as they arrive;
 //! - `counts`: live and settled counts; `latest`: the newest event of each resource;
 //!   `receipt`: what became of one event;
-//! - `map`: runs named commands over the lake's objects;
+//! - `map`: runs named commands over the lake's objects; `child`: a child process with limits; `environment`: its variables;
 //! - `counted`: formats numbers with their nouns;
 //! - `completions`: shell completions;
 //! - `aws`: the engine on AWS, as the environment names it (with the feature `aws`);
@@ -36,12 +36,15 @@ mod audit;
 mod aws;
 mod backup;
 mod catalog;
+#[cfg(unix)]
+mod child;
 mod cli;
 mod color;
 mod completions;
 mod counted;
 mod counts;
 mod data;
+mod environment;
 mod forget;
 mod health;
 mod latest;

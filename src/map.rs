@@ -4,10 +4,10 @@
 //! - `functions`: the named commands;
 //! - `mapping`: a function over objects, with its results in their order, and their reduction to one;
 //! - `on_aws`: both commands where functions are Lambdas;
-//! - `child`: one run of a command, with its limits; `workers`: many of them at once, with their results in order;
-//! - `runs`: the runs that clients start over HTTP; `run`: one of them; `kept`: their files.
+//! - `workers`: many runs of a command at once, with their results in order;
+//! - `runs`: the runs that clients start over HTTP; `active`: those under way; `run`: one of them; `kept`: their files.
 
-mod child;
+mod active;
 mod functions;
 mod kept;
 mod mapping;
@@ -28,6 +28,7 @@ use tokio::runtime::Handle;
 use weir_core::ports::LakeObjects;
 
 use crate::{
+    child::{Environment, Running},
     cli::{EngineName, FunctionCommand, MapArgs, Place},
     counted::counted,
     data,
@@ -36,7 +37,6 @@ use crate::{
     signals::Signals,
     table, terminal,
 };
-use child::{Environment, Running};
 use functions::{Function, Functions};
 use mapping::{Chosen, Mapping};
 pub(crate) use runs::FunctionRuns;

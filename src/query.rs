@@ -11,7 +11,12 @@ pub(crate) mod rows;
 pub(crate) mod tables;
 mod waiting;
 
-use std::{io::Read, path::Path, process::ExitCode, time::Duration};
+use std::{
+    io::{IsTerminal, Read},
+    path::Path,
+    process::ExitCode,
+    time::Duration,
+};
 
 use anyhow::{Context, Result, bail};
 
@@ -22,7 +27,12 @@ use waiting::Waiting;
 
 /// Runs the query.
 pub(crate) async fn run(args: &QueryArgs) -> Result<ExitCode> {
-    let sql = sql(&args.sql)?;
+    let Some(sql) = sql(args.sql.as_deref())? else {
+        return match args.place.engine {
+            EngineName::Embedded => duckdb::shell(args).await,
+            EngineName::Aws => bail!("Athena has no shell: give a SELECT"),
+        };
+    };
     match args.place.engine {
         EngineName::Embedded => duckdb::answer(&sql, args).await,
         #[cfg(feature = "aws")]
@@ -45,14 +55,23 @@ pub(crate) async fn wait_for_filing(data: &Path, at_most: Duration) -> Result<()
     waited
 }
 
-fn sql(argument: &str) -> Result<String> {
-    let mut sql = argument.to_owned();
-    if argument == "-" {
-        sql.clear();
-        std::io::stdin().read_to_string(&mut sql).context("cannot read the query")?;
+/// Returns the query; `None` for DuckDB's shell, where there is a person to type.
+fn sql(argument: Option<&str>) -> Result<Option<String>> {
+    if argument.is_none() && std::io::stdin().is_terminal() {
+        if std::io::stdout().is_terminal() {
+            return Ok(None);
+        }
+        bail!("there is no query: give a SELECT, or pipe one to standard input");
+    }
+    let mut sql = String::new();
+    match argument {
+        None | Some("-") => {
+            std::io::stdin().read_to_string(&mut sql).context("cannot read the query")?;
+        }
+        Some(argument) => argument.clone_into(&mut sql),
     }
     if sql.trim().is_empty() {
         bail!("the query is empty");
     }
-    Ok(sql)
+    Ok(Some(sql))
 }

@@ -14,7 +14,7 @@ use weir_embedded::{Embedded, Flush};
 use crate::{
     cli::{EngineName, ReplayArgs},
     counted::counted,
-    data,
+    data, forget,
 };
 
 /// How many keys are listed per page.
@@ -26,6 +26,7 @@ pub(crate) async fn run(args: &ReplayArgs) -> Result<ExitCode> {
         EngineName::Embedded => {
             let data = args.place.data.as_path();
             data::must_have_events(data)?;
+            forget::finish(data)?;
             // Nothing is ingested, so no batch is cut.
             let flush = Flush { every: Duration::MAX, size: u64::MAX };
             let (engine, _deliveries) = Embedded::open(data, flush, Arc::new(SystemClock))

@@ -1,12 +1,13 @@
 //! `weir seal`: days that are over become Parquet.
 //!
 //! `weir_core::sealing` decides what is sealed and in which steps; `work` reads the lake's objects and has DuckDB write the files,
-//! by the SQL of `sql`.
+//! by the SQL of `sql`. `rows` takes forgotten events out of sealed days.
 
+mod rows;
 mod sql;
 mod work;
 
-use std::{process::ExitCode, sync::Arc, thread, time::Duration};
+use std::{path::Path, process::ExitCode, sync::Arc, thread, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use bytesize::ByteSize;
@@ -16,7 +17,7 @@ use weir_core::{
     ports::PortError,
     sealing::{self, Sealed, Sealing},
 };
-use weir_embedded::SealedFolder;
+use weir_embedded::{SealedFolder, SealingTurn};
 
 use crate::{
     answers::Running,
@@ -27,10 +28,13 @@ use crate::{
     query::DuckDb,
     signals::Signals,
 };
-use work::DuckDbWork;
+pub(crate) use work::DuckDbWork;
 
 /// How long after a day's end it is sealed by default.
 pub(crate) const AFTER: Duration = Duration::from_hours(48);
+
+/// The memory of DuckDB by default.
+const MEMORY: u64 = 512 << 20;
 
 /// The memory that each thread of DuckDB needs.
 const FOR_A_THREAD: u64 = 256 << 20;
@@ -67,9 +71,8 @@ pub(crate) async fn run(args: &SealArgs) -> Result<ExitCode> {
     });
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let cores = if args.gentle { (cores / 2).max(1) } else { cores };
-    // Each thread needs memory of its own for what it sorts and compresses.
-    let threads =
-        cores.min(usize::try_from(args.settings.memory / FOR_A_THREAD).unwrap_or(usize::MAX).max(1));
+    let threads = threads(cores, args.settings.memory);
+    let turn = Arc::new(turn);
     let work = DuckDbWork::new(path, catalog, turn, args.settings.memory, threads, Arc::clone(&running))?;
     let sealing = Sealing {
         days: &folder,
@@ -85,6 +88,19 @@ pub(crate) async fn run(args: &SealArgs) -> Result<ExitCode> {
         return Ok(ExitCode::from(ended.await.unwrap_or(1)));
     }
     sealed.map(|()| ExitCode::SUCCESS)
+}
+
+/// Returns how many threads DuckDB may have: each needs memory of its own for what it sorts and compresses.
+fn threads(cores: usize, memory: u64) -> usize {
+    cores.min(usize::try_from(memory / FOR_A_THREAD).unwrap_or(usize::MAX).max(1))
+}
+
+/// Returns the work for a command that changes sealed days and seals none: it has the default memory.
+pub(crate) fn work(path: &Path, turn: &Arc<SealingTurn>) -> Result<DuckDbWork> {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let catalog = catalog::with_stored(None, path)?;
+    let threads = threads(cores, MEMORY);
+    DuckDbWork::new(path, catalog, Arc::clone(turn), MEMORY, threads, Arc::new(Running::default()))
 }
 
 /// Returns the first day that is not over for this long.

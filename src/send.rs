@@ -47,7 +47,7 @@ use client::{Client, Credentials};
 use columns::Columns;
 use delivery::{Delivery, Ended, Limits};
 use event_ids::{Ids, Stamper};
-use input::{Content, Input, Place};
+use input::{Content, Input, Origin};
 use mapping::Mapping;
 pub(crate) use mapping::Renamed;
 use rejected::RejectedFile;
@@ -98,7 +98,7 @@ pub(crate) async fn run(args: SendArgs) -> Result<ExitCode> {
 /// Everything sent in a run.
 struct Sending {
     args: SendArgs,
-    places: Vec<Place>,
+    origins: Vec<Origin>,
     sender: Sender,
     random: Arc<dyn Random>,
     /// The server's types, once they are fetched; `None` if the server does not describe them.
@@ -107,24 +107,24 @@ struct Sending {
 
 impl Sending {
     fn new(args: SendArgs, stop: Arc<Stop>) -> Result<Self> {
-        let mut places = Vec::new();
+        let mut origins = Vec::new();
         for path in &args.files {
-            match Place::of(path) {
-                Place::File(path) if path.is_dir() => {
-                    places.extend(input::in_folder(&path)?.into_iter().map(Place::File));
+            match Origin::of(path) {
+                Origin::File(path) if path.is_dir() => {
+                    origins.extend(input::in_folder(&path)?.into_iter().map(Origin::File));
                 }
-                place => places.push(place),
+                origin => origins.push(origin),
             }
         }
-        if args.rejected.is_some() && places.len() > 1 {
+        if args.rejected.is_some() && origins.len() > 1 {
             bail!("--rejected names the file for one FILE: send the others by themselves");
         }
-        if args.source.is_some() && places.len() > 1 {
+        if args.source.is_some() && origins.len() > 1 {
             bail!("--source names one FILE: send the others by themselves");
         }
         // Checks before sending anything, so that a missing file is not reported an hour later.
-        for place in &places {
-            if let Place::File(path) = place {
+        for origin in &origins {
+            if let Origin::File(path) = origin {
                 std::fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
             }
         }
@@ -135,14 +135,14 @@ impl Sending {
         }
         let random: Arc<dyn Random> = Arc::new(SystemRandom);
         let sender = Sender { client, stop, random: Arc::clone(&random), retry_for: args.retry_for };
-        Ok(Self { args, places, sender, random, of_server: OnceCell::new() })
+        Ok(Self { args, origins, sender, random, of_server: OnceCell::new() })
     }
 
     fn send_all(&self) -> Result<Outcome> {
         self.check_type()?;
         let mut any_rejected = false;
-        for place in &self.places {
-            let sent = self.send(place).with_context(|| place.name());
+        for origin in &self.origins {
+            let sent = self.send(origin).with_context(|| origin.name());
             match sent? {
                 Outcome::Stopped => return Ok(Outcome::Stopped),
                 Outcome::Sent { rejected } => any_rejected |= rejected,
@@ -151,19 +151,19 @@ impl Sending {
         Ok(Outcome::Sent { rejected: any_rejected })
     }
 
-    fn send(&self, place: &Place) -> Result<Outcome> {
+    fn send(&self, origin: &Origin) -> Result<Outcome> {
         let args = &self.args;
         let format = (args.format, args.delimiter);
-        let input = input::open(place, format, args.source.as_deref(), &*self.random)?;
+        let input = input::open(origin, format, args.source.as_deref(), &*self.random)?;
         if args.dry_run {
             let stamper = self.stamper(&input, None);
             return Ok(Outcome::Sent { rejected: dry_run(self.source(input, stamper)?.as_mut())? });
         }
-        let rejected_path = args.rejected.clone().unwrap_or_else(|| match place {
-            Place::File(path) => with_suffix(path, ".rejected.ndjson"),
-            Place::Stdin => PathBuf::from("stdin.rejected.ndjson"),
+        let rejected_path = args.rejected.clone().unwrap_or_else(|| match origin {
+            Origin::File(path) => with_suffix(path, ".rejected.ndjson"),
+            Origin::Stdin => PathBuf::from("stdin.rejected.ndjson"),
         });
-        let mut state = self.state(place, &input, &rejected_path);
+        let mut state = self.state(origin, &input, &rejected_path);
         let before = state.as_mut().and_then(|state| match state.read() {
             Ok(progress) => progress,
             Err(why) => {
@@ -174,7 +174,7 @@ impl Sending {
         let stamper = self.stamper(&input, state.as_ref());
         let bytes = input.metadata.as_ref().map(std::fs::Metadata::len);
         let shown = !args.no_progress && std::io::stderr().is_terminal();
-        let mut report = Report::new(place.name(), bytes, Arc::clone(&input.read), shown);
+        let mut report = Report::new(origin.name(), bytes, Arc::clone(&input.read), shown);
         let (mut done, mut rejected_bytes) = (0, 0);
         if let Some(progress) = before {
             (done, rejected_bytes) = (progress.lines, progress.rejected_bytes);
@@ -223,8 +223,8 @@ impl Sending {
     }
 
     /// Returns the state file; `None` for a pipe.
-    fn state(&self, place: &Place, input: &Input, rejected: &Path) -> Option<StateFile> {
-        let (Place::File(path), Some(metadata)) = (place, &input.metadata) else { return None };
+    fn state(&self, origin: &Origin, input: &Input, rejected: &Path) -> Option<StateFile> {
+        let (Origin::File(path), Some(metadata)) = (origin, &input.metadata) else { return None };
         let (to, user) = self.sender.client.destination();
         let bound = Bound {
             bytes: metadata.len(),

@@ -34,7 +34,7 @@ use weir_embedded::{Embedded, Flush};
 use crate::{
     catalog,
     cli::{EngineName, ServeArgs},
-    data,
+    data, forget,
     signals::Signals,
     traces::{self, Traces},
 };
@@ -93,6 +93,7 @@ async fn embedded(catalog: Catalog, args: ServeArgs) -> Result<ExitCode> {
     // Listens first, so that a first start that fails leaves nothing behind.
     let listener = listen(args.listen, "--listen")?;
     let for_metrics = listen_for_metrics(&args)?;
+    forget::finish(data)?;
     let (engine, deliveries, breakages) =
         Embedded::open_with_catalog(data, flush, Arc::new(SystemClock), &catalog)
             .map_err(|error| data::in_use(error, "stop it first, or name another folder with --data"))?;

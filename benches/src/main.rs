@@ -17,11 +17,13 @@ mod lambda;
 mod map;
 mod prices;
 mod process;
+mod query;
 mod report;
 mod run;
 mod soak;
 mod usage;
 mod workload;
+mod year;
 
 use std::process::ExitCode;
 
@@ -63,6 +65,8 @@ enum Command {
     Answers(answers::Options),
     /// Runs a program over a million events with `weir map`, beside `xargs -P`.
     Map(map::Options),
+    /// Seals a year of events, and asks for them beside DuckDB alone.
+    Query(query::Options),
     /// Answers every request with the same bytes.
     #[command(hide = true)]
     Bare(answers::Listen),
@@ -82,6 +86,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::Batching(options) => Box::new(batching::run(options)?),
         Command::Answers(options) => Box::new(answers::run(options)?),
         Command::Map(options) => Box::new(map::run(options)?),
+        Command::Query(options) => Box::new(query::run(options)?),
         Command::Bare(listen) => {
             answers::serve_bare(listen)?;
             return Ok(ExitCode::SUCCESS);

@@ -26,15 +26,32 @@ impl Process {
     /// The CPU that it used, its own and the kernel's for it.
     pub(crate) fn cpu(&self) -> io::Result<Duration> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.0))?;
-        // The second field is the program's name in brackets, and may have blanks; utime and stime are 14 and 15.
-        let fields = stat.rsplit_once(") ").map(|(_, fields)| fields.split(' ').collect::<Vec<_>>());
-        let ticks = |index: usize| fields.as_ref()?.get(index)?.parse::<u64>().ok();
-        let ticks = ticks(11).zip(ticks(12)).map(|(user, system)| user + system);
-        // A tick is 10 ms on every Linux, whatever the kernel's own clock does.
-        ticks
-            .map(|ticks| Duration::from_millis(ticks * 10))
-            .ok_or_else(|| io::Error::other(format!("no CPU time of process {}", self.0)))
+        // utime and stime are the 14th and 15th field.
+        ticks(&stat, 11).ok_or_else(|| io::Error::other(format!("no CPU time of process {}", self.0)))
     }
+}
+
+/// Returns the CPU that ended children of this process have used, with theirs.
+pub(crate) fn childrens_cpu() -> io::Result<Duration> {
+    // cutime and cstime are the 16th and 17th field.
+    ticks(fs::read_to_string("/proc/self/stat")?.as_str(), 13)
+        .ok_or_else(|| io::Error::other("no CPU time of children"))
+}
+
+/// Returns how many bytes this process and its ended children have read, from the disk or from memory.
+pub(crate) fn read_bytes() -> io::Result<u64> {
+    let counted = fs::read_to_string("/proc/self/io")?;
+    let read = counted.lines().find_map(|line| line.strip_prefix("rchar: ")?.parse().ok());
+    read.ok_or_else(|| io::Error::other("no bytes that were read"))
+}
+
+/// Reads two fields of ticks in a row.
+fn ticks(stat: &str, first: usize) -> Option<Duration> {
+    // The second field is the program's name in brackets, and may have blanks.
+    let fields: Vec<&str> = stat.rsplit_once(") ")?.1.split(' ').collect();
+    let ticks = |index: usize| fields.get(index)?.parse::<u64>().ok();
+    // A tick is 10 ms on every Linux, whatever the kernel's own clock does.
+    Some(Duration::from_millis((ticks(first)? + ticks(first + 1)?) * 10))
 }
 
 /// The CPU that this thread has used, to the nanosecond; ticks say nothing of what takes milliseconds.

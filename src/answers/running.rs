@@ -41,7 +41,7 @@ impl Running {
     }
 
     /// Ends the process of a computation that failed.
-    pub(super) fn give_up(&self) {
+    pub(crate) fn give_up(&self) {
         // It may have ended by itself.
         if let Some(mut child) = self.0.lock().child.take() {
             let _ = child.kill();

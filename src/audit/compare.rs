@@ -39,7 +39,7 @@ pub(super) struct Terms {
 
 /// One count of a user's type.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Place {
+pub(super) enum Scope {
     Total,
     Hour(Hour),
     Key(CountedValue),
@@ -57,7 +57,7 @@ pub(super) enum Which {
 /// A count that differs from the lake.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Difference {
-    pub(super) place: Place,
+    pub(super) scope: Scope,
     pub(super) which: Which,
     pub(super) lake: u64,
     pub(super) settled: Option<u64>,
@@ -70,21 +70,21 @@ pub(super) struct Difference {
 /// Returns all differences, totals first.
 pub(super) fn compare(lake: &InLake, before: &Reading, after: &Reading, terms: Terms) -> Vec<Difference> {
     let mut found = Vec::new();
-    let settled = |place: Place, lake: u64, before: u64, after: u64, live: Option<u64>| {
+    let settled = |scope: Scope, lake: u64, before: u64, after: u64, live: Option<u64>| {
         let by = outside(lake, before.into(), after.into())?;
         let which = Which::Settled;
-        Some(Difference { place, which, lake, settled: Some(after), live, under_way: None, by })
+        Some(Difference { scope, which, lake, settled: Some(after), live, under_way: None, by })
     };
     let (first, last) = (&before.counts, &after.counts);
     if terms.all_hours {
         found.extend(settled(
-            Place::Total,
+            Scope::Total,
             lake.breakdown.total,
             first.settled,
             last.settled,
             Some(last.live.total),
         ));
-        found.extend(live(Place::Total, lake, before, after, terms));
+        found.extend(live(Scope::Total, lake, before, after, terms));
     }
     let hours: BTreeSet<Hour> = [&lake.hours, &first.settled_hours, &last.settled_hours]
         .into_iter()
@@ -94,23 +94,23 @@ pub(super) fn compare(lake: &InLake, before: &Reading, after: &Reading, terms: T
     for hour in hours {
         let of = |hours: &BTreeMap<Hour, u64>| hours.get(&hour).copied().unwrap_or_default();
         let (first, last) = (of(&first.settled_hours), of(&last.settled_hours));
-        found.extend(settled(Place::Hour(hour), of(&lake.hours), first, last, None));
+        found.extend(settled(Scope::Hour(hour), of(&lake.hours), first, last, None));
     }
     if terms.all_hours && terms.keys {
         let under_way = [before, after].into_iter().filter_map(|reading| reading.under_way.as_ref());
         let breakdowns = [&lake.breakdown, &first.live, &last.live].into_iter().chain(under_way);
         let keys: BTreeSet<&CountedValue> = breakdowns.flat_map(|breakdown| breakdown.keys.keys()).collect();
         found.extend(
-            keys.into_iter().filter_map(|key| live(Place::Key(key.clone()), lake, before, after, terms)),
+            keys.into_iter().filter_map(|key| live(Scope::Key(key.clone()), lake, before, after, terms)),
         );
     }
     found
 }
 
 /// Compares one live count.
-fn live(place: Place, lake: &InLake, before: &Reading, after: &Reading, terms: Terms) -> Option<Difference> {
-    let of = |breakdown: &Breakdown| match &place {
-        Place::Key(key) => breakdown.key(key),
+fn live(scope: Scope, lake: &InLake, before: &Reading, after: &Reading, terms: Terms) -> Option<Difference> {
+    let of = |breakdown: &Breakdown| match &scope {
+        Scope::Key(key) => breakdown.key(key),
         _ => breakdown.total,
     };
     let lies = of(&lake.breakdown);
@@ -130,8 +130,8 @@ fn live(place: Place, lake: &InLake, before: &Reading, after: &Reading, terms: T
         Which::UnderWayOrLost => u64::try_from(by).ok(),
         _ => after.under_way.as_ref().map(of),
     };
-    let settled = (place == Place::Total).then_some(after.counts.settled);
-    Some(Difference { place, which, lake: lies, settled, live: Some(counted), under_way, by })
+    let settled = (scope == Scope::Total).then_some(after.counts.settled);
+    Some(Difference { scope, which, lake: lies, settled, live: Some(counted), under_way, by })
 }
 
 /// Returns by how much both readings are above or below the lake; `None` if the lake is between them.
@@ -163,8 +163,8 @@ pub(super) fn corrections(
     }
     let live = differences.iter().filter(|difference| difference.which == Which::Live);
     live.map(|difference| {
-        let key = match &difference.place {
-            Place::Key(key) => Some(key.clone()),
+        let key = match &difference.scope {
+            Scope::Key(key) => Some(key.clone()),
             _ => None,
         };
         let counter = Counter { username: username.clone(), event_type: event_type.clone(), key };
@@ -258,11 +258,11 @@ mod tests {
         reading.counts.settled_hours = hours(&[1, 3]);
         let found = compare(&lake, &reading, &reading, terms);
         assert_eq!(found.len(), 1);
-        assert_eq!((&found[0].place, found[0].by), (&Place::Hour(Hour::from_epoch(1).unwrap()), 1));
+        assert_eq!((&found[0].scope, found[0].by), (&Scope::Hour(Hour::from_epoch(1).unwrap()), 1));
         // Keys of a type without a key in the catalog are left alone.
         reading.counts.settled_hours = hours(&[1, 2]);
         let found = compare(&lake, &reading, &reading, Terms { keys: false, ..ALL });
-        assert!(found.iter().all(|it| it.place == Place::Total), "{found:?}");
+        assert!(found.iter().all(|it| it.scope == Scope::Total), "{found:?}");
     }
 
     fn breakdowns() -> impl Strategy<Value = Breakdown> {

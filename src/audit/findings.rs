@@ -5,7 +5,7 @@ use std::io;
 use weir_core::{EventType, Username};
 
 use super::{
-    compare::{Difference, Place, Which},
+    compare::{Difference, Scope, Which},
     lake::BadObject,
     latest::WrongValue,
     objects::FaultKind,
@@ -38,15 +38,15 @@ pub(super) struct Finding {
 
 impl Finding {
     pub(super) fn of_count(username: &Username, event_type: &EventType, difference: Difference) -> Self {
-        let Difference { place, which, lake, settled, live, under_way, by } = difference;
-        let total = place == Place::Total;
-        let (hour, key) = match place {
-            Place::Total => (None, None),
-            Place::Hour(hour) => {
+        let Difference { scope, which, lake, settled, live, under_way, by } = difference;
+        let total = scope == Scope::Total;
+        let (hour, key) = match scope {
+            Scope::Total => (None, None),
+            Scope::Hour(hour) => {
                 let [year, month, day, hour] = hour.parts();
                 (Some(format!("{year}-{month:02}-{day:02}T{hour:02}")), None)
             }
-            Place::Key(key) => (None, Some(key.to_string())),
+            Scope::Key(key) => (None, Some(key.to_string())),
         };
         Self {
             what: match which {

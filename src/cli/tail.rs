@@ -8,7 +8,8 @@ use super::options::{CatalogArgs, ColorArgs, Place};
 #[derive(Debug, Args)]
 #[command(
     after_help = "It begins with the events that come from now on, and ends with Ctrl-C. It needs no credentials: it reads \
-    the data folder, of a server that runs or not.\n\nWith --engine aws it reads new batches in the raw bucket, so that \
+    the data folder, of a server that runs or not. Times are local, with their offset from UTC; --format json \
+    prints events as they are stored, with milliseconds since 1970.\n\nWith --engine aws it reads new batches in the raw bucket, so that \
     events come once the stream has delivered them: after its buffering, the stack's BufferSeconds.\n\nExamples:\n  weir tail \
     --rejected --last 20\n  weir tail --type button_click --format json | jq .button_id"
 )]

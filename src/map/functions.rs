@@ -9,7 +9,11 @@ use std::{
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
-use crate::{cli::FunctionName, names};
+use crate::{
+    child::{Environment, Program},
+    cli::FunctionName,
+    names,
+};
 
 /// A command, and its limits for one object.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -43,6 +47,19 @@ impl Function {
 
     pub(super) fn time_limit(&self) -> Duration {
         Duration::from_millis(self.time_limit_ms)
+    }
+
+    /// Returns what is run for an object, with these variables.
+    pub(super) fn program(&self, environment: Environment) -> Program<'_> {
+        Program {
+            command: &self.command,
+            directory: &self.directory,
+            environment,
+            time_limit: self.time_limit(),
+            memory_limit: self.memory_limit,
+            output_limit: self.output_limit,
+            file_limit: None,
+        }
     }
 }
 

@@ -18,12 +18,11 @@ use weir_core::{
     ports::{LakeObjects, PortError},
 };
 
-use super::{
+use super::{functions::Function, workers};
+use crate::{
     child::{self, Environment, Failure, Running},
-    functions::Function,
-    workers,
+    cli::FunctionName,
 };
-use crate::cli::FunctionName;
 
 /// How many paths are listed per page.
 const PAGE: usize = 1000;
@@ -123,7 +122,12 @@ impl Mapping {
         let reduced = self.twice(|| {
             results.rewind().map_err(Failure::Output)?;
             let results = &results;
-            child::run(reduce, &[], self.environment, move |input| copy(results, input), &self.running)
+            child::run(
+                &reduce.program(self.environment),
+                &[],
+                move |input| copy(results, input),
+                &self.running,
+            )
         });
         let reduced = reduced.map_err(|failure| MapError::Reduce { name: name.clone(), failure })?;
         take(&reduced).map_err(MapError::Written)
@@ -170,7 +174,7 @@ impl Mapping {
             variables.push(("WEIR_HOUR", partition.hour.to_string()));
         }
         let feed = |input| self.handle.block_on(unpack(&*self.lake, path, input));
-        child::run(&self.function, &variables, self.environment, feed, &self.running)
+        child::run(&self.function.program(self.environment), &variables, feed, &self.running)
     }
 }
 

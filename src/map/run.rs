@@ -13,13 +13,15 @@ use tokio::runtime::Handle;
 use weir_core::{Username, ports::PortError};
 
 use super::{
-    child::{Environment, Running},
+    active::Shared,
     functions::Function,
     kept,
     mapping::{self, Bound, Chosen, MapError, Mapping},
-    runs::Inner,
 };
-use crate::cli::FunctionName;
+use crate::{
+    child::{Environment, Running},
+    cli::FunctionName,
+};
 
 /// How long a run waits until what was acknowledged before it is filed.
 const FILING: Duration = Duration::from_secs(30);
@@ -66,7 +68,7 @@ impl NoResult {
 
 /// A run under way. Dropping it notes how it ended, and frees its place.
 pub(super) struct Work {
-    pub(super) inner: Arc<Inner>,
+    pub(super) inner: Arc<Shared>,
     pub(super) id: String,
     pub(super) username: Username,
     pub(super) run: Arc<Mutex<Run>>,

@@ -5,11 +5,10 @@
 //! up or parsed: the command and its folder are the operator's, and the input is what the lake has of that user.
 
 use std::{
-    collections::HashMap,
     fs::File,
     io,
     os::unix::fs::FileExt,
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
     thread,
     time::{Duration, Instant},
@@ -27,12 +26,12 @@ use weir_core::{
 };
 
 use super::{
-    child::Running,
+    active::{Active, Shared},
     functions::{Function, Functions},
     kept::Kept,
     run::Work,
 };
-use crate::cli::FunctionName;
+use crate::{child::Running, cli::FunctionName};
 
 /// How many runs each user may have at once.
 const OF_A_USER: usize = 1;
@@ -49,35 +48,8 @@ const PIECE: u64 = 128 << 10;
 
 /// The runs that clients start.
 pub(crate) struct FunctionRuns {
-    inner: Arc<Inner>,
+    inner: Arc<Shared>,
     removing: JoinHandle<()>,
-}
-
-pub(super) struct Inner {
-    pub(super) data: PathBuf,
-    functions: Functions,
-    pub(super) kept: Kept,
-    pub(super) lake: Arc<dyn LakeObjects>,
-    pub(super) clock: Arc<dyn Clock>,
-    /// Whether the disk has space for results.
-    pub(super) has_room: Box<dyn Fn() -> bool + Send + Sync>,
-    most: usize,
-    /// The most bytes of a run's results, and the longest that it may take.
-    pub(super) bounds: (u64, Duration),
-    active: Mutex<State>,
-    changed: Condvar,
-}
-
-#[derive(Default)]
-struct State {
-    runs: HashMap<String, Active>,
-    is_stopped: bool,
-}
-
-struct Active {
-    username: Username,
-    run: Arc<Mutex<Run>>,
-    running: Arc<Running>,
 }
 
 impl FunctionRuns {
@@ -101,7 +73,7 @@ impl FunctionRuns {
         most: usize,
         has_room: impl Fn() -> bool + Send + Sync + 'static,
     ) -> Self {
-        let inner = Arc::new(Inner {
+        let inner = Arc::new(Shared {
             data: data.to_owned(),
             functions: Functions::of(data),
             kept: Kept::of(data),
@@ -139,7 +111,7 @@ impl FunctionRuns {
     }
 }
 
-async fn remove_old(inner: Arc<Inner>) {
+async fn remove_old(inner: Arc<Shared>) {
     loop {
         tokio::time::sleep(REMOVING).await;
         let inner = Arc::clone(&inner);
@@ -211,7 +183,7 @@ fn pieces(file: File, length: u64) -> Content {
     }))
 }
 
-impl Inner {
+impl Shared {
     fn start(self: Arc<Self>, username: Username, wanted: Wanted, handle: Handle) -> Result<Run, NotStarted> {
         let what = "starting a run";
         let (function, _) = self.function(&wanted.function)?;
@@ -274,16 +246,6 @@ impl Inner {
             running,
             outcome: None,
         })
-    }
-
-    pub(super) fn is_stopped(&self) -> bool {
-        self.active.lock().is_stopped
-    }
-
-    /// Frees the place of a run that has ended.
-    pub(super) fn free(&self, id: &str) {
-        self.active.lock().runs.remove(id);
-        self.changed.notify_all();
     }
 
     fn find(&self, username: &Username, id: &str) -> Result<Option<Run>, PortError> {

@@ -10,6 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use weir_core::Catalog;
 
 use super::{
     rows::{Column, Kind, Printer},
@@ -20,7 +21,7 @@ use crate::{
     catalog,
     cli::{Format, QueryArgs},
     counted::counted,
-    data, table, terminal,
+    data, environment, table, terminal,
 };
 
 /// The variable that names another DuckDB than the one on the path.
@@ -34,14 +35,48 @@ const WAIT: Duration = Duration::from_secs(30);
 
 /// Prints DuckDB's answer.
 pub(super) async fn answer(sql: &str, args: &QueryArgs) -> Result<ExitCode> {
-    let data = args.place.data.as_path();
     let (duckdb, waiting) = (DuckDb::find(), Waiting::start());
     // A bad catalog is reported before anything else.
     let named = args.catalog.folder().map(|folder| catalog::read(Some(folder))).transpose()?;
     duckdb.refuse_unless_select(sql)?;
+    let (lake, script) = tables_of(named, args, &waiting).await?;
+    duckdb.ask(&lake, script.path(), sql, args.format, &waiting)
+}
+
+/// Opens DuckDB's own shell on the tables, which has the same limits as a query: it can read the lake, and nothing else.
+pub(super) async fn shell(args: &QueryArgs) -> Result<ExitCode> {
+    let (duckdb, waiting) = (DuckDb::find(), Waiting::start());
+    let named = args.catalog.folder().map(|folder| catalog::read(Some(folder))).transpose()?;
+    let (lake, script) = tables_of(named, args, &waiting).await?;
+    waiting.clear();
+    let mode: &[&str] = match args.format {
+        Format::Table => &[],
+        Format::Json => &["-json"],
+        Format::Csv => &["-csv"],
+    };
+    let mut command = Command::new(&duckdb.program);
+    command.env_clear().envs(environment::few()).envs(environment::of_terminals());
+    command.current_dir(lake).arg("-no-init").args(mode).args(["-cmd", &DuckDb::read_script(script.path())]);
+    eprintln!(
+        "weir: DuckDB's shell, over what was filed until now. SHOW TABLES; lists the tables, and Ctrl-D ends it"
+    );
+    // Ctrl-C is the shell's: it stops a query there.
+    #[cfg(unix)]
+    let _left_to_the_shell = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
+    let status = command.status().map_err(|error| duckdb.missing(error))?;
+    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Waits for filing, and writes the script that makes the tables; returns the lake's folder, in which it runs, and the script.
+async fn tables_of(
+    named: Option<Catalog>,
+    args: &QueryArgs,
+    waiting: &Waiting,
+) -> Result<(PathBuf, tempfile::NamedTempFile)> {
+    let data = args.place.data.as_path();
     data::must_have_events(data)?;
     let catalog = catalog::with_stored(named, data)?;
-    wait_for_filing(data, args.wait.unwrap_or(WAIT), &waiting).await?;
+    wait_for_filing(data, args.wait.unwrap_or(WAIT), waiting).await?;
 
     let lake = data.join("lake");
     fs::create_dir_all(&lake).with_context(|| format!("cannot use {}", lake.display()))?;
@@ -51,7 +86,7 @@ pub(super) async fn answer(sql: &str, args: &QueryArgs) -> Result<ExitCode> {
     // Uses a file, as a command line has a length limit and a catalog has none.
     let mut script = tempfile::NamedTempFile::new().context("cannot make a temporary file")?;
     script.write_all(setup.as_bytes()).context("cannot write a temporary file")?;
-    duckdb.ask(&lake, script.path(), sql, args.format, &waiting)
+    Ok((lake, script))
 }
 
 /// Waits until everything acknowledged before is in the lake; warns if that does not happen.
@@ -129,6 +164,7 @@ impl DuckDb {
     /// Returns the program with the options that every use has.
     pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
+        command.env_clear().envs(environment::few());
         // Ignores the user's own start file.
         command.args(["-no-init", "-batch", "-bail", "-no-stdin"]).stdin(Stdio::null());
         command

@@ -83,7 +83,13 @@ pub(crate) fn setup(catalog: &Catalog, lake: &Path, of: &Lake) -> io::Result<Str
 /// with the same columns.
 fn view(name: &str, table: &Table, parts: Vec<String>) -> String {
     let parts = if parts.is_empty() { vec![nothing(table)] } else { parts };
-    format!("CREATE VIEW {} AS {};\n", quoted(name), parts.join("\nUNION ALL "))
+    format!(
+        "CREATE VIEW {} AS SELECT {}, {} FROM ({});\n",
+        quoted(name),
+        table.with_dates(),
+        names(),
+        parts.join("\nUNION ALL ")
+    )
 }
 
 fn nothing(table: &Table) -> String {

@@ -12,8 +12,9 @@ pub(super) struct Statement<'a> {
     pub(super) table: &'a Table,
     /// Objects of JSON.
     pub(super) objects: &'a [String],
-    /// Files of the generation before, by the names of their columns with the stored line.
-    pub(super) before: Option<(&'a str, &'a [String])>,
+    /// Files of the generation before, by the names of their columns with the stored line; each with a file that has the numbers of
+    /// the rows to leave out.
+    pub(super) before: Option<(&'a str, &'a [(String, Option<String>)])>,
     /// The folder for the files of the events, and the one for those of the repeats.
     pub(super) events: &'a str,
     pub(super) repeats: &'a str,
@@ -68,12 +69,28 @@ impl Statement<'_> {
     fn source(&self, line: &str, age: &str, file: &str) -> String {
         let mut parts = Vec::new();
         if let Some((line_before, files)) = self.before.filter(|(_, files)| !files.is_empty()) {
-            parts.push(format!(
-                "SELECT {} AS {line}, {}, 0 AS {age}, '' AS {file} FROM read_parquet({}, hive_partitioning = false)",
-                quoted(line_before),
-                names(),
-                list(files)
-            ));
+            let select = |files: &str, condition: &str| {
+                format!(
+                    "SELECT {} AS {line}, {}, 0 AS {age}, '' AS {file} FROM read_parquet({files}, hive_partitioning = \
+                     false{condition}",
+                    quoted(line_before),
+                    names(),
+                )
+            };
+            let whole = files.iter().filter(|(_, without)| without.is_none()).map(|(file, _)| file.clone());
+            let whole: Vec<String> = whole.collect();
+            if !whole.is_empty() {
+                parts.push(select(&list(&whole), ")"));
+            }
+            for (file, without) in files {
+                let Some(without) = without else { continue };
+                let numbers = format!(
+                    ", file_row_number = true) WHERE file_row_number NOT IN (SELECT number FROM read_csv({}, header = \
+                     false, columns = {{number: 'BIGINT'}}))",
+                    literal(without)
+                );
+                parts.push(select(&literal(file), &numbers));
+            }
         }
         if !self.objects.is_empty() {
             parts.push(format!(

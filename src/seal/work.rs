@@ -5,7 +5,7 @@ use std::{
     fs,
     io::{self, ErrorKind, Read, Write},
     path::{Path, PathBuf},
-    process::Stdio,
+    process::{ChildStdout, Stdio},
     sync::Arc,
 };
 
@@ -18,34 +18,34 @@ use weir_core::{
 };
 use weir_embedded::{BooksOnDisk, LakeFolder, SealedFolder, SealingTurn};
 
-use super::sql::Statement;
+use super::{rows::Left, sql::Statement};
 use crate::{
     answers::Running,
     query::{DuckDb, tables},
     stderr::Stderr,
 };
 
-pub(super) struct DuckDbWork {
+pub(crate) struct DuckDbWork {
     duckdb: DuckDb,
     catalog: Catalog,
     books: BooksOnDisk,
     lake: LakeFolder,
     /// The folder of the lake, absolute.
     lake_path: PathBuf,
-    sealed: SealedFolder,
+    pub(super) sealed: SealedFolder,
     /// The folder of sealed days, absolute.
-    sealed_path: PathBuf,
-    turn: SealingTurn,
+    pub(super) sealed_path: PathBuf,
+    turn: Arc<SealingTurn>,
     memory: u64,
     threads: usize,
     running: Arc<Running>,
 }
 
 impl DuckDbWork {
-    pub(super) fn new(
+    pub(crate) fn new(
         data: &Path,
         catalog: Catalog,
-        turn: SealingTurn,
+        turn: Arc<SealingTurn>,
         memory: u64,
         threads: usize,
         running: Arc<Running>,
@@ -94,7 +94,7 @@ impl DuckDbWork {
         for event_type in types {
             let before = before.and_then(|before| before.types.get(&event_type));
             let objects = objects.remove(&event_type).unwrap_or_default();
-            let wrote = self.event_type(&folder, &event_type, before, &objects);
+            let wrote = self.event_type(&folder, &event_type, before, &objects, &Left::new());
             let (sealed, read) = wrote.with_context(|| format!("{event_type} of {day}"))?;
             written.read.extend(read.into_iter().map(|(user, events)| ((user, event_type.clone()), events)));
             if sealed.rows + sealed.repeats > 0 {
@@ -105,26 +105,35 @@ impl DuckDbWork {
         Ok(written)
     }
 
-    /// Writes one type's files, and returns how many events of each user were read.
-    fn event_type(
+    /// Writes one type's files without the rows that are left out, and returns how many events of each user were read.
+    pub(super) fn event_type(
         &self,
         folder: &str,
         event_type: &EventType,
         before: Option<&SealedType>,
         objects: &[String],
+        left: &Left,
     ) -> Result<(SealedType, BTreeMap<Username, u64>)> {
         let table = tables::Table::to_seal(event_type, &self.catalog);
-        let sealed = tables::seen_from(&self.lake_path, &self.sealed_path)?;
-        let files_before: Vec<String> = before
-            .into_iter()
-            .flat_map(|before| before.files.iter().chain(&before.repeat_files))
-            .map(|file| format!("{sealed}/{file}"))
-            .collect();
+        let sealed = self.seen_from_lake()?;
         let line_before = before.map_or("", |before| before.line.as_str());
         let (events, repeats) = (format!("{folder}/{event_type}"), format!("{folder}/{event_type}.repeats"));
         let work = self.sealed_path.join(SealedFolder::WORK);
         remove_folder(&work)?;
         fs::create_dir_all(&work)?;
+        let mut files_before = Vec::new();
+        for file in before.into_iter().flat_map(|before| before.files.iter().chain(&before.repeat_files)) {
+            let numbers = match left.get(file) {
+                Some(numbers) => {
+                    let list = format!("{}/rows-{}", SealedFolder::WORK, files_before.len());
+                    let text: String = numbers.iter().map(|number| format!("{number}\n")).collect();
+                    fs::write(self.sealed_path.join(&list), text)?;
+                    Some(format!("{sealed}/{list}"))
+                }
+                None => None,
+            };
+            files_before.push((format!("{sealed}/{file}"), numbers));
+        }
         let in_lake = |path: &str| format!("{sealed}/{path}");
         let statement = Statement {
             table: &table,
@@ -173,6 +182,11 @@ impl DuckDbWork {
         Ok((sealed, read))
     }
 
+    /// Returns the path of the folder of sealed days, as DuckDB sees it.
+    pub(super) fn seen_from_lake(&self) -> io::Result<String> {
+        tables::seen_from(&self.lake_path, &self.sealed_path)
+    }
+
     /// Returns the files in a folder below that of sealed days.
     fn files(&self, folder: &str) -> Result<Vec<String>> {
         let mut files = Vec::new();
@@ -204,6 +218,15 @@ impl DuckDbWork {
 
     /// Runs a script in the lake's folder, and returns what it prints.
     fn ask(&self, script: &str) -> Result<String> {
+        let mut output = String::new();
+        self.ask_for(script, |mut stdout| {
+            stdout.read_to_string(&mut output).context("DuckDB's answer cannot be read").map(drop)
+        })?;
+        Ok(output)
+    }
+
+    /// Runs a script in the lake's folder, while `read` reads what it prints.
+    pub(super) fn ask_for(&self, script: &str, read: impl FnOnce(ChildStdout) -> Result<()>) -> Result<()> {
         let mut file = tempfile::NamedTempFile::new().context("cannot make a temporary file")?;
         file.write_all(script.as_bytes()).context("cannot write a temporary file")?;
         let mut command = self.duckdb.command();
@@ -217,20 +240,22 @@ impl DuckDbWork {
         let pipes = self.running.start(&mut command, |child| {
             child.stdout.take().zip(child.stderr.take()).ok_or_else(|| ErrorKind::BrokenPipe.into())
         });
-        let (mut stdout, stderr) = pipes.map_err(|error| self.duckdb.missing(error))?;
+        let (stdout, stderr) = pipes.map_err(|error| self.duckdb.missing(error))?;
         let errors = Stderr::of(stderr);
-        let mut output = String::new();
-        stdout.read_to_string(&mut output).context("DuckDB's answer cannot be read")?;
+        if let Err(error) = read(stdout) {
+            self.running.give_up();
+            return Err(error);
+        }
         let status = self.running.wait().context("it was stopped")?;
         let error = errors.text();
         if !status.success() {
             bail!("DuckDB cannot seal: {error}");
         }
-        Ok(output)
+        Ok(())
     }
 }
 
-fn remove_folder(path: &Path) -> io::Result<()> {
+pub(super) fn remove_folder(path: &Path) -> io::Result<()> {
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
         _ => Ok(()),

@@ -29,12 +29,12 @@ const HEAD: usize = 64 << 10;
 
 /// Where the input comes from.
 #[derive(Debug, Clone)]
-pub(super) enum Place {
+pub(super) enum Origin {
     File(PathBuf),
     Stdin,
 }
 
-impl Place {
+impl Origin {
     pub(super) fn of(path: &Path) -> Self {
         if path.as_os_str() == "-" { Self::Stdin } else { Self::File(path.to_owned()) }
     }
@@ -76,16 +76,16 @@ pub(super) struct Input {
 
 /// Opens an input.
 pub(super) fn open(
-    place: &Place,
+    origin: &Origin,
     (format, delimiter): (FileFormat, Option<u8>),
     source: Option<&str>,
     random: &dyn Random,
 ) -> Result<Input> {
     let read = Arc::new(AtomicU64::new(0));
     let count = |from: Box<dyn Read + Send>| Counted { from, read: Arc::clone(&read) };
-    let (raw, metadata) = match place {
-        Place::Stdin => (count(Box::new(io::stdin())), None),
-        Place::File(path) => {
+    let (raw, metadata) = match origin {
+        Origin::Stdin => (count(Box::new(io::stdin())), None),
+        Origin::File(path) => {
             let told = || format!("cannot read {}", path.display());
             let file = File::open(path).with_context(told)?;
             let metadata = file.metadata().with_context(told)?;
@@ -98,7 +98,7 @@ pub(super) fn open(
         }
     };
     let mut raw = BufReader::with_capacity(HEAD, raw);
-    let told = || format!("cannot read {}", place.name());
+    let told = || format!("cannot read {}", origin.name());
     let is_gzip = raw.fill_buf().with_context(told)?.starts_with(&[0x1f, 0x8b]);
     let mut plain: Box<dyn Read + Send> =
         if is_gzip { Box::new(MultiGzDecoder::new(raw)) } else { Box::new(raw) };
@@ -106,19 +106,19 @@ pub(super) fn open(
     let ahead = if metadata.is_some() { HEAD } else { 1 };
     let mut head = Vec::new();
     (&mut plain).take(ahead as u64).read_to_end(&mut head).with_context(told)?;
-    let seed = match (source, place, &metadata) {
+    let seed = match (source, origin, &metadata) {
         (Some(name), ..) => Seed::of_source(name),
-        (None, Place::File(path), Some(_)) => Seed::of_content(contents(path, is_gzip).with_context(told)?),
+        (None, Origin::File(path), Some(_)) => Seed::of_content(contents(path, is_gzip).with_context(told)?),
         (None, ..) => Seed::of_nothing(random),
     };
     let seed_before = if source.is_some() { seed } else { Seed::of_beginning(&head) };
     if let Some(format) = looks::of_bytes(&head) {
-        bail!("{} is neither JSON nor CSV in UTF-8: it looks like {}", place.name(), format.name);
+        bail!("{} is neither JSON nor CSV in UTF-8: it looks like {}", origin.name(), format.name);
     }
-    let kind = kind(place, format, delimiter, &head)?;
+    let kind = kind(origin, format, delimiter, &head)?;
     // Comes before anything is sent, so that a corrected file is not sent on top of a part of itself. A pipe cannot be read
     // twice.
-    if let (Content::Rows(delimiter), Place::File(path), Some(_)) = (kind, place, &metadata) {
+    if let (Content::Rows(delimiter), Origin::File(path), Some(_)) = (kind, origin, &metadata) {
         quoting::check(contents(path, is_gzip).with_context(told)?, delimiter).context("nothing was sent")?;
     }
     let content = BufReader::with_capacity(HEAD, Cursor::new(head).chain(plain));
@@ -144,10 +144,10 @@ fn by_name(name: &str) -> Option<FileFormat> {
 }
 
 /// Returns how to read an input: as the options say, else by its name, else by its beginning.
-fn kind(place: &Place, format: FileFormat, delimiter: Option<u8>, head: &[u8]) -> Result<Content> {
-    let named = match place {
-        Place::File(path) => path.file_name().and_then(|name| by_name(name.to_str()?)),
-        Place::Stdin => Some(FileFormat::Ndjson),
+fn kind(origin: &Origin, format: FileFormat, delimiter: Option<u8>, head: &[u8]) -> Result<Content> {
+    let named = match origin {
+        Origin::File(path) => path.file_name().and_then(|name| by_name(name.to_str()?)),
+        Origin::Stdin => Some(FileFormat::Ndjson),
     };
     let first = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head).trim_ascii_start().first();
     let format = match (format, delimiter, named) {
@@ -156,7 +156,7 @@ fn kind(place: &Place, format: FileFormat, delimiter: Option<u8>, head: &[u8]) -
         (FileFormat::Auto, None, Some(named)) => named,
         (FileFormat::Auto, None, None) if matches!(first, None | Some(b'{' | b'[')) => FileFormat::Ndjson,
         (FileFormat::Auto, None, None) => {
-            bail!("is {} NDJSON or CSV? Say it with --format", place.name())
+            bail!("is {} NDJSON or CSV? Say it with --format", origin.name())
         }
         (format, ..) => format,
     };

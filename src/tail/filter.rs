@@ -5,6 +5,7 @@ use std::{
     io::{self, BufWriter, Write},
 };
 
+use jiff::tz::TimeZone;
 use serde::Deserialize;
 use weir_core::{EventType, Username};
 
@@ -22,6 +23,8 @@ pub(super) struct Tail<W: Write> {
     rejected: bool,
     format: TailFormat,
     coloured: bool,
+    /// The zone in which people read times.
+    zone: TimeZone,
     /// The last ones of the earlier events; `None` once they are printed.
     before: Option<VecDeque<Vec<u8>>>,
     last: usize,
@@ -44,6 +47,7 @@ impl<W: Write> Tail<W> {
             rejected: args.rejected,
             format: args.format,
             coloured,
+            zone: TimeZone::system(),
             before: Some(VecDeque::new()),
             last: args.last,
         }
@@ -107,7 +111,9 @@ impl<W: Write> Tail<W> {
     fn print(&mut self, line: &[u8]) -> io::Result<()> {
         match self.format {
             TailFormat::Json => self.out.write_all(line)?,
-            TailFormat::Text => self.out.write_all(text::of_line(line, self.coloured).as_bytes())?,
+            TailFormat::Text => {
+                self.out.write_all(text::of_line(line, self.coloured, &self.zone).as_bytes())?
+            }
         }
         self.out.write_all(b"\n")
     }

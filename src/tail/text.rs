@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use clap::builder::styling::{AnsiColor, Style};
+use jiff::tz::TimeZone;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use weir_core::{EventType, Timestamp, json};
@@ -12,8 +13,8 @@ use crate::terminal::on_one_line;
 /// The longest value that is shown whole, in characters.
 const LONGEST: usize = 200;
 
-/// Returns an event's line for people. A line that is not an event is shown as it is.
-pub(super) fn of_line(line: &[u8], coloured: bool) -> String {
+/// Returns an event's line for people, with the time in this zone. A line that is not an event is shown as it is.
+pub(super) fn of_line(line: &[u8], coloured: bool, zone: &TimeZone) -> String {
     let text = String::from_utf8_lossy(line);
     let Ok(members) = json::members(&text) else { return on_one_line(&text) };
     let style = |style: Style| if coloured { style } else { Style::new() };
@@ -24,7 +25,7 @@ pub(super) fn of_line(line: &[u8], coloured: bool) -> String {
     // Stamped, if it is the first member; elsewhere it is a client's.
     let stamped = members.first().is_some_and(|(name, _)| name == "time");
     let time = time.parse().ok().and_then(|millis| Timestamp::from_millis(millis).ok());
-    let time = time.map_or_else(String::new, |time: Timestamp| time.to_string());
+    let time = time.map_or_else(String::new, |time| local(time, zone));
     let event_type = find("event_type");
     let is_rejected = event_type == EventType::rejected().as_str();
     let kind = style(AnsiColor::Cyan.on_default().bold());
@@ -45,6 +46,17 @@ pub(super) fn of_line(line: &[u8], coloured: bool) -> String {
         }
     }
     out
+}
+
+/// Formats a time in this zone with its offset from UTC, so that it is clear which zone is meant; UTC itself is `Z`.
+fn local(time: Timestamp, zone: &TimeZone) -> String {
+    let instant = i64::try_from(time.millis()).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+    match instant.map(|instant| (instant, zone.to_offset(instant))) {
+        Some((instant, offset)) if !offset.is_zero() => {
+            format!("{:.3}", instant.display_with_offset(offset))
+        }
+        _ => time.to_string(),
+    }
 }
 
 /// Formats a value: a text without its quotes if it cannot be mistaken for anything else.
@@ -84,17 +96,30 @@ mod tests {
     fn an_event_is_one_line_in_its_order_and_a_rejected_one_says_why() {
         let event = br#"{"event_id":"e-1","username":"ann","event_type":"button_click","received_at":1795179605007,"z":"a b","a":1.10,"t":"x\u001b[2J\n"}"#;
         assert_eq!(
-            of_line(event, false),
+            of_line(event, false, &TimeZone::UTC),
             "2026-11-20T13:00:05.007Z ann button_click e-1 z=\"a b\" a=1.10 t=\"x\\u001b[2J\\n\""
         );
         let rejected = br#"{"event_id":"e-2","username":"ann","event_type":"rejected","received_at":1795179605007,"claimed_type":null,"errors":[{"path":"/a","message":"is required"},{"path":"","message":"no"}],"body":"{}"}"#;
         assert_eq!(
-            of_line(rejected, false),
+            of_line(rejected, false, &TimeZone::UTC),
             "2026-11-20T13:00:05.007Z ann rejected e-2 /a is required; no body={}"
         );
-        assert!(of_line(rejected, true).contains("\u{1b}[1m\u{1b}[31mrejected\u{1b}[0m"));
+        assert!(of_line(rejected, true, &TimeZone::UTC).contains("\u{1b}[1m\u{1b}[31mrejected\u{1b}[0m"));
         let long = format!(r#"{{"x":"{}"}}"#, "é".repeat(1000));
-        assert!(of_line(long.as_bytes(), false).chars().count() < 250);
+        assert!(of_line(long.as_bytes(), false, &TimeZone::UTC).chars().count() < 250);
+    }
+
+    #[test]
+    fn the_time_is_local_and_its_zone_is_said() {
+        let event =
+            |at: u64| format!(r#"{{"event_id":"e","username":"a","event_type":"t","received_at":{at}}}"#);
+        let berlin = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
+        let shown = |at, zone: &TimeZone| of_line(event(at).as_bytes(), false, zone);
+        assert_eq!(shown(1_795_179_605_007, &berlin), "2026-11-20T14:00:05.007+01:00 a t e");
+        assert_eq!(shown(1_784_811_605_000, &berlin), "2026-07-23T15:00:05.000+02:00 a t e");
+        let nepal = TimeZone::posix("<+0545>-5:45").unwrap();
+        assert_eq!(shown(1_795_179_605_007, &nepal), "2026-11-20T18:45:05.007+05:45 a t e");
+        assert_eq!(shown(1_795_179_605_007, &TimeZone::UTC), "2026-11-20T13:00:05.007Z a t e");
     }
 
     proptest! {
@@ -102,7 +127,7 @@ mod tests {
         fn nothing_that_a_terminal_obeys_is_in_a_line(bytes in proptest::collection::vec(any::<u8>(), 0..60), text in "[\\x00-\\u{2fff}]{0,20}") {
             let event = serde_json::json!({&text: &text, "username": &text, "event_type": "rejected", "errors": [{"path": &text, "message": &text}]});
             for line in [bytes, event.to_string().into_bytes()] {
-                let shown = of_line(&line, false);
+                let shown = of_line(&line, false, &TimeZone::UTC);
                 prop_assert_eq!(on_one_line(&shown), shown);
             }
         }

@@ -74,6 +74,9 @@ fn fields_have_the_order_of_the_file_with_required_ones_first_wherever_they_are_
         "id": {"type": "integer"}, "addr": {"type": "string"}
     }, "required": ["id", "url"], "examples": [{"url": "u", "id": 1, "addr": "x"}]}"#;
     fs::write(folder.path().join("visit.json"), text).unwrap();
+    let of_times = r#"{"type": "object", "x-weir": {"route": "/shop/trip"}, "properties": {
+        "timestamp": {"type": "string"}, "Date": {"type": "integer"}, "timestamp_": {"type": "integer"}}}"#;
+    fs::write(folder.path().join("trip.json"), of_times).unwrap();
     let weir = Weir::start_with(&["--catalog", folder.path().to_str().unwrap(), "--flush-every", "50ms"]);
 
     // The description, of which the dashboard's form and /docs are made.
@@ -93,14 +96,22 @@ fn fields_have_the_order_of_the_file_with_required_ones_first_wherever_they_are_
     );
 
     // SQL, without events and with one, and what the first start prints.
-    let header =
-        "event_id,time,received_at,occurred_at,bot,url,id,zone,agent,addr,username,year,month,day,hour";
+    let header = "event_id,time,timestamp,date,received_at,occurred_at,bot,url,id,zone,agent,addr,username,year,month,day,hour";
     let columns = ["query", "--format", "csv", "SELECT * FROM visit"];
     let names = ["query", "--format", "csv", "SELECT column_name FROM (DESCRIBE visit)"];
     assert_eq!(weir.output(&names).lines().skip(1).collect::<Vec<_>>().join(","), header);
     assert_eq!(weir.post("/shop/visit", r#"{"addr":"x","id":1,"url":"u"}"#).status, 200);
     assert_eq!(weir.output(&columns).lines().next(), Some(header));
     assert!(weir.welcome().contains(r#"{"url":"u","id":1,"addr":"x"}"#), "{}", weir.welcome());
+
+    // A type's own fields keep their names; the columns that Weir adds give way.
+    let header = "event_id,time,timestamp__,date_,received_at,occurred_at,bot,timestamp,Date,timestamp_,username,year,month,day,hour";
+    let columns = ["query", "--format", "csv", "SELECT * FROM trip"];
+    assert_eq!(weir.output(&columns).lines().next(), Some(header));
+    assert_eq!(weir.post("/shop/trip", r#"{"timestamp":"noon","Date":3,"timestamp_":4}"#).status, 200);
+    let own = "SELECT timestamp AS a, \"Date\" AS d, timestamp_ AS b, typeof(timestamp__) AS t, date_ = timestamp__::DATE AS same FROM trip";
+    let expected = json!({"a": "noon", "d": 3, "b": 4, "t": "TIMESTAMP", "same": true});
+    assert_eq!(weir.query(own), [expected]);
 }
 
 /// What a start with this file says; it must fail and make nothing.

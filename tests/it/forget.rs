@@ -1,15 +1,25 @@
 //! `weir forget`: afterwards the events are in no file, wherever it was killed, and they never come back.
 
-use std::{collections::BTreeSet, fs, ops::ControlFlow, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    ops::ControlFlow,
+    path::Path,
+};
 
-use weir_core::{Clock, Day, SeededRandom, SystemClock, Username};
-use weir_embedded::{Amounts, ForgetError, ForgetRequest, Which};
+use weir_core::{
+    Clock, Day, EventType, Partition, SeededRandom, SystemClock, Username,
+    ports::PortError,
+    sealing::{Generation, SealedRows, SealedType, ToWrite},
+};
+use weir_embedded::{Amounts, ForgetError, ForgetRequest, SealedFolder, SealingTurn, Which};
 
 use crate::harness::{Value, Weir, files_that_hold, gzip, json};
 
+mod sealed_days;
+
 /// What is looked for in all files: the values of a person hold it, and those of others do not.
 const MARK: &str = "MARKann";
-const BOT: &str = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)";
 const OTHER: &str = "OTHERbob";
 
 /// Has every place in which a value can be: counts by key, latest values, dedup, rejected events.
@@ -42,12 +52,19 @@ fn send(weir: &Weir, of: &str) {
     }
 }
 
-/// A data folder with events of two people that one user sent, some filed, some in the journal; answers and a result of a run.
+/// A data folder with events of two people that one user sent, some sealed, some filed, some in the journal; answers and a result
+/// of a run.
 fn prepared(catalog: &Path) -> Weir {
-    let mut weir = Weir::start_with(&["--catalog", catalog.to_str().unwrap(), "--flush-every", "1h"]);
-    send(&weir, OTHER);
-    send(&weir, MARK);
+    let catalog = catalog.to_str().unwrap();
+    let mut weir = Weir::start_with(&["--catalog", catalog, "--flush-every", "1h", "--seal-after", "never"]);
+    for of in [OTHER, MARK] {
+        send(&weir, of);
+        let email = value(of, HOSTILE[0]);
+        let old = json!({"email": email, "place": "kitchen", "event_id": format!("{of}-old"), "occurred_at": days_ago(5)});
+        assert_eq!(weir.post("/shop/signup", old.to_string()).status, 200);
+    }
     weir.stop("-TERM");
+    weir.output(&["seal"]);
     // A line that is no event, as a damaged disk leaves it, in a batch that is filed with it.
     let broken = format!("{{\"username\":\"demo\",\"email\":\"{MARK}@example.com\",\"received_at\":\n");
     let strange = weir.data().join("raw/2026/11/20/13/strange.json.gz");
@@ -67,6 +84,11 @@ fn prepared(catalog: &Path) -> Weir {
     weir
 }
 
+/// The first moment of the day that was so many days ago.
+fn days_ago(days: u64) -> u64 {
+    Day::of(SystemClock.now().hour()).minus(days).first_hour().start().millis()
+}
+
 fn catalog() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("signup.json"), SIGNUP).unwrap();
@@ -77,6 +99,29 @@ fn request(hostile: &str) -> ForgetRequest {
     let which = Which::Where { field: "email".to_owned(), values: vec![value(MARK, hostile)] };
     let username: Username = "demo".parse().unwrap();
     ForgetRequest { username, event_type: None, which }
+}
+
+/// For a folder of which all JSON is there.
+struct NoSealedDays;
+
+impl SealedRows for NoSealedDays {
+    fn each(
+        &self,
+        _: &[&Generation],
+        _: &Username,
+        _: &mut dyn FnMut(&Partition, &[u8]),
+    ) -> Result<(), PortError> {
+        unreachable!("all JSON is there")
+    }
+
+    fn write_without(
+        &self,
+        _: ToWrite<'_>,
+        _: &Username,
+        _: &mut dyn FnMut(&[u8]) -> bool,
+    ) -> Result<Option<BTreeMap<EventType, SealedType>>, PortError> {
+        unreachable!("all JSON is there")
+    }
 }
 
 fn holding(folder: &Path) -> Vec<std::path::PathBuf> {
@@ -95,7 +140,7 @@ fn only_the_other_is_left(weir: &mut Weir) {
     );
     let found: BTreeSet<String> =
         weir.lines("lake").iter().map(|line| line["event_id"].as_str().unwrap().to_owned()).collect();
-    assert_eq!((found.len(), weir.lines("lake").len()), (5 * HOSTILE.len(), 5 * HOSTILE.len()));
+    assert_eq!((found.len(), weir.lines("lake").len()), (5 * HOSTILE.len() + 1, 5 * HOSTILE.len() + 1));
     assert!(weir.lines("lake").iter().all(|line| line.to_string().contains(OTHER)));
 }
 
@@ -132,7 +177,7 @@ fn what_is_forgotten_is_in_no_file_is_counted_nowhere_and_never_comes_back() {
     copy(&weir.data().join("raw"), raw.path());
     let said =
         weir.output(&["forget", "--user", "demo", "--where", &format!("email={}", value(MARK, HOSTILE[0]))]);
-    assert!(said.starts_with("forgotten: 6 events of demo (3 rejected, 3 signup)"), "{said}");
+    assert!(said.starts_with("forgotten: 7 events of demo (3 rejected, 4 signup)"), "{said}");
     for hostile in &HOSTILE[1..] {
         weir.output(&["forget", "--user", "demo", "--where", &format!("email={}", value(MARK, hostile))]);
     }
@@ -141,7 +186,7 @@ fn what_is_forgotten_is_in_no_file_is_counted_nowhere_and_never_comes_back() {
     // A replay of what raw had before, which an operator put back.
     copy(raw.path(), &weir.data().join("raw"));
     weir.output(&["replay"]);
-    assert_eq!(weir.lines("lake").len(), 5 * HOSTILE.len());
+    assert_eq!(weir.lines("lake").len(), 5 * HOSTILE.len() + 1);
     assert!(holding(&weir.data()).iter().all(|path| path.starts_with(weir.data().join("raw"))));
     let said =
         weir.output(&["forget", "--user", "demo", "--where", &format!("email={}", value(MARK, HOSTILE[0]))]);
@@ -156,8 +201,8 @@ fn what_is_forgotten_is_in_no_file_is_counted_nowhere_and_never_comes_back() {
     assert_eq!(weir.post("/shop/signup", retry.to_string()).status, 200);
     assert_eq!(weir.post("/events", retries.to_string()).status, 200);
     let counts = weir.get("/counts/signup").json();
-    assert_eq!(counts["total"], 2 * HOSTILE.len());
-    assert_eq!(counts["settled"], 2 * HOSTILE.len());
+    assert_eq!(counts["total"], 2 * HOSTILE.len() + 1);
+    assert_eq!(counts["settled"], 2 * HOSTILE.len() + 1);
     assert!(
         !weir.get("/counts/signup").text().contains(MARK) && !weir.get("/rejected").text().contains(MARK)
     );
@@ -176,7 +221,7 @@ fn what_is_forgotten_is_in_no_file_is_counted_nowhere_and_never_comes_back() {
 
     // All of the user.
     let said = weir.output(&["forget", "--user", "demo", "--all"]);
-    assert!(said.starts_with("forgotten: 20 events of demo (12 rejected, 8 signup)"), "{said}");
+    assert!(said.starts_with("forgotten: 21 events of demo (12 rejected, 9 signup)"), "{said}");
     assert_eq!(files_that_hold(&weir.data(), OTHER.as_bytes()), Vec::<std::path::PathBuf>::new());
     assert_eq!(weir.run(&["audit"]).status.code(), Some(0));
 }
@@ -191,10 +236,13 @@ fn forgetting_that_is_killed_anywhere_is_finished_by_the_next_command_and_repeat
     }
     let forget = |data: &Path, stop_at: usize| -> (Result<Amounts, ForgetError>, Vec<String>) {
         let mut steps = Vec::new();
-        let done = weir_embedded::forget(data, &request(HOSTILE[0]), &SeededRandom::new(1), &mut |step| {
-            steps.push(step.to_owned());
-            if steps.len() > stop_at { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        });
+        let turn = SealedFolder::of(data).turn().unwrap().unwrap();
+        let with: (&SealingTurn, &dyn SealedRows) = (&turn, &NoSealedDays);
+        let done =
+            weir_embedded::forget(data, &request(HOSTILE[0]), &SeededRandom::new(1), with, &mut |step| {
+                steps.push(step.to_owned());
+                if steps.len() > stop_at { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            });
         (done, steps)
     };
     let place = |n: usize| (tempfile::tempdir().unwrap(), n);
@@ -202,7 +250,9 @@ fn forgetting_that_is_killed_anywhere_is_finished_by_the_next_command_and_repeat
     copy(&weir.data(), &whole.path().join("data"));
     let (done, steps) = forget(&whole.path().join("data"), usize::MAX);
     done.unwrap();
-    for step in ["plan", "commit", "rewrite", "answers", "runs", "vacuum", "close"] {
+    for step in
+        ["plan", "commit", "rewrite", "sealed", "swap", "generations", "answers", "runs", "vacuum", "close"]
+    {
         assert!(steps.iter().any(|it| it == step), "{step}: {steps:?}");
     }
     for stop_at in 0..steps.len() {
@@ -212,13 +262,14 @@ fn forgetting_that_is_killed_anywhere_is_finished_by_the_next_command_and_repeat
         let (stopped, _) = forget(&data, stop_at);
         assert!(matches!(stopped, Err(ForgetError::Stopped)), "{stopped:?}");
         let decided = steps[..stop_at].iter().any(|step| step == "commit");
-        let mut weir = Weir::start_on(folder, &weir.credentials, &["--flush-every", "1h"]);
+        let mut weir =
+            Weir::start_on(folder, &weir.credentials, &["--flush-every", "1h", "--seal-after", "never"]);
         weir.stop("-TERM");
         // The server finished what was decided, and nothing else.
         assert_eq!(holding(&data).is_empty(), decided, "stopped before {}", steps[stop_at]);
         let (done, _) = forget(&data, usize::MAX);
         let events: u64 = done.unwrap().events.iter().map(|(_, count)| count).sum();
-        assert_eq!(events, if decided { 0 } else { 6 }, "stopped before {}", steps[stop_at]);
+        assert_eq!(events, if decided { 0 } else { 7 }, "stopped before {}", steps[stop_at]);
         only_the_other_is_left(&mut weir);
     }
 }
@@ -245,49 +296,4 @@ fn nothing_is_forgotten_beside_a_server_or_if_a_file_cannot_be_read() {
     assert!(String::from_utf8_lossy(&unknown.stderr).contains("demo"));
     weir.output(&forget);
     assert_eq!(holding(&weir.data()), Vec::<std::path::PathBuf>::new());
-}
-
-#[test]
-fn events_of_sealed_days_and_of_bots_are_forgotten_too_unless_a_sealed_day_is_their_only_copy() {
-    let catalog = catalog();
-    let catalog = catalog.path().to_str().unwrap();
-    let mut weir =
-        Weir::start_with(&["--catalog", catalog, "--flush-every", "100ms", "--seal-after", "never"]);
-    let day = |days: u64| Day::of(SystemClock.now().hour()).minus(days).first_hour().start().millis();
-    let event = |of: &str, at: u64| {
-        json!({"event_type": "signup", "email": value(of, HOSTILE[0]), "occurred_at": at}).to_string()
-    };
-    for at in [day(9), day(5)] {
-        assert_eq!(weir.post("/events", event(OTHER, at)).status, 200);
-    }
-    let of_a_bot = weir.post_with("/events", event(MARK, day(9)), &[("user-agent", BOT)]);
-    assert_eq!(of_a_bot.status, 200);
-    weir.wait_until_filed();
-    weir.output(&["seal"]);
-    weir.stop("-TERM");
-    let sealed = |weir: &Weir| weir.files("sealed").iter().filter(|file| file.ends_with(".parquet")).count();
-    assert_eq!(sealed(&weir), 2);
-    let forget = ["forget", "--user", "demo", "--where", &format!("email={}", value(MARK, HOSTILE[0]))];
-
-    // As if the JSON of the other day had expired.
-    let object = weir.files("lake").into_iter().find(|file| file.contains("signup")).unwrap();
-    let object = weir.data().join("lake").join(object);
-    let whole = fs::read(&object).unwrap();
-    fs::remove_file(&object).unwrap();
-    let refused = weir.run(&forget);
-    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(refused.status.code() == Some(1) && said.contains("the only copy"), "{said}");
-    assert_eq!(sealed(&weir), 2);
-    fs::write(&object, whole).unwrap();
-
-    let said = weir.output(&forget);
-    assert!(said.starts_with("forgotten: 1 event of demo (1 signup)") && said.contains("sealed "), "{said}");
-    assert_eq!((holding(&weir.data()), sealed(&weir)), (vec![], 0));
-    let rows = |weir: &Weir| weir.query("SELECT email FROM signup");
-    let left = vec![json!({"email": value(OTHER, HOSTILE[0])}); 2];
-    assert_eq!(rows(&weir), left);
-    assert_eq!(weir.run(&["audit"]).status.code(), Some(0), "bots are counted as what is left, too");
-    weir.output(&["seal"]);
-    assert_eq!((rows(&weir), sealed(&weir)), (left, 2));
-    assert_eq!(weir.run(&["audit"]).status.code(), Some(0));
 }

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use crate::harness::{self, Weir, click, json};
-use weir_core::{Clock, SystemClock};
+use weir_core::{Clock, SystemClock, Timestamp};
 
 #[test]
 fn an_event_is_filed_under_user_type_and_hour_and_zcat_reads_it() {
@@ -45,12 +45,30 @@ fn every_type_is_a_table_with_its_partition_as_columns() {
          FROM prediction p JOIN outcome o USING (username, prediction_id) GROUP BY model",
     );
     assert_eq!(rows, [json!({"model": "m", "accuracy": 0.0, "score": 0.5})]);
+    // The event time, as people read it: in UTC, and in each table.
+    let occurred = Timestamp::saturating(SystemClock.now().millis() / 1000 * 1000 - 3 * 86_400_000 + 7);
+    let sent =
+        json!({"event_type": "page_view", "url": "/", "session_id": "s", "occurred_at": occurred.millis()});
+    assert_eq!(weir.post("/events", format!("{sent}\n{{\"event_type\":\"nope\"}}")).status, 207);
+    let text = occurred.to_string();
+    let (day, time) = text.trim_end_matches('Z').split_once('T').unwrap();
+    let of_day = format!("WHERE date = '{day}' AND timestamp >= '{day} 00:00'");
+    let expected = [json!({"timestamp": format!("{day} {time}"), "date": day})];
+    for table in ["page_view", "events"] {
+        assert_eq!(weir.query(&format!("SELECT timestamp, date FROM {table} {of_day}")), expected, "{table}");
+    }
+    for table in ["rejected", "outcome"] {
+        let rows = weir.query(&format!(
+            "SELECT timestamp = make_timestamp_ms(time) AS a, date = timestamp::DATE AS d FROM {table}"
+        ));
+        assert_eq!(rows, [json!({"a": true, "d": true})], "{table}");
+    }
     let rows = weir.query("SELECT username, typeof(year) AS y, month BETWEEN 1 AND 12 AS m, day > 0 AS d, hour < 24 AS h FROM outcome");
     assert_eq!(rows, [json!({"username": "demo", "y": "BIGINT", "m": true, "d": true, "h": true})]);
     // A table of a type that was never sent is empty, not missing.
     assert_eq!(
-        weir.query("SELECT count(*) AS n, any_value(url) AS url FROM page_view"),
-        [json!({"n": 0, "url": null})]
+        weir.query("SELECT count(*) AS n, any_value(timestamp) AS at FROM alias"),
+        [json!({"n": 0, "at": null})]
     );
 }
 

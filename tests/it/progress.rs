@@ -100,6 +100,59 @@ fn colours_are_for_terminals_and_not_where_the_user_wants_none() {
     assert!(tail(&["--color", "always"], Some("NO_COLOR")).contains('\u{1b}'));
 }
 
+/// Runs a command on a terminal where a person answers what DuckDB asks of it, types a query at the prompt, and then Ctrl-D.
+const SHELL: &str = r"
+import os, pty, sys
+pid, terminal = pty.fork()
+if pid == 0:
+    os.execv(sys.argv[1], sys.argv[1:])
+query = b'SELECT count(*) * 21 AS n, any_value(username) FROM button_click;\n'
+answers = [(b'\x1b[c', b'\x1b]11;rgb:0000/0000/0000\x07\x1b[?62c'), (b' D ', query), (b' D ', b'\x04')]
+seen = rest = b''
+try:
+    while chunk := os.read(terminal, 4096):
+        seen, rest = seen + chunk, rest + chunk
+        while answers and answers[0][0] in rest:
+            rest = rest.split(answers[0][0], 1)[1]
+            os.write(terminal, answers.pop(0)[1])
+except OSError:
+    pass
+sys.stdout.buffer.write(seen)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+";
+
+#[test]
+fn without_sql_a_query_is_duckdbs_shell_on_a_terminal_and_reads_a_pipe() {
+    let weir = Weir::start();
+    for _ in 0..2 {
+        assert_eq!(weir.post("/button/click", harness::click("s", "b")).status, 200);
+    }
+    let mut command = Command::new("python3");
+    command.args(["-c", SHELL, env!("CARGO_BIN_EXE_weir"), "query"]);
+    // DuckDB's line editor asks such a terminal for nothing else.
+    let output = with_variables(command, &weir, &weir.url()).env("TERM", "dumb").output().unwrap();
+    let shown = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && shown.contains("SHOW TABLES"), "{shown:?}");
+    let words = drawn(&shown).join(" ");
+    assert!(words.contains("42") && words.contains("demo"), "{words:?}");
+
+    let piped = |text: &str| {
+        let mut child = weir
+            .command()
+            .args(["query", "--format", "csv"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        std::io::Write::write_all(&mut child.stdin.take().unwrap(), text.as_bytes()).unwrap();
+        child.wait_with_output().unwrap()
+    };
+    assert_eq!(piped("SELECT count(*) AS n\nFROM button_click\n").stdout, b"n\n2\n");
+    let empty = piped("");
+    assert!(!empty.status.success() && String::from_utf8_lossy(&empty.stderr).contains("the query is empty"));
+}
+
 /// Runs a command on a terminal of 60 columns.
 const ON_A_NARROW_TERMINAL: &str = "
 import fcntl, os, pty, struct, sys, termios

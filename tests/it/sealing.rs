@@ -50,6 +50,8 @@ fn answers(weir: &Weir) -> Vec<Vec<Value>> {
         "SELECT event_type, count(*) AS n, sum((event ->> 'n')::INT) AS of_whole FROM events GROUP BY ALL ORDER BY ALL",
         "SELECT claimed_type, errors, body, truncated FROM rejected ORDER BY ALL",
         "SELECT typeof(time) AS t, typeof(errors) AS e, typeof(year) AS y FROM rejected",
+        "SELECT DISTINCT typeof(timestamp) AS t, typeof(date) AS d, epoch_ms(timestamp) = time AS same, date = timestamp::DATE AS day FROM button_click",
+        "SELECT date, max(timestamp) AS last, count(*) AS n FROM events GROUP BY ALL ORDER BY ALL",
     ]
     .map(|sql| weir.query(sql))
     .to_vec()
@@ -196,7 +198,7 @@ fn repeats_of_an_event_are_left_out_of_sealed_days_and_the_audit_counts_them() {
 }
 
 /// Lists all below a folder that is being written: what is gone meanwhile is left out.
-fn entries_below(folder: &Path) -> BTreeSet<PathBuf> {
+pub(crate) fn entries_below(folder: &Path) -> BTreeSet<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
     entries.flat_map(|path| entries_below(&path).into_iter().chain([path])).collect()
 }

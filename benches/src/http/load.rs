@@ -74,7 +74,7 @@ impl Load {
 }
 
 /// A request of a head and its body.
-pub(super) fn whole(head: &str, body: &[u8]) -> Vec<u8> {
+pub(crate) fn whole(head: &str, body: &[u8]) -> Vec<u8> {
     let length = format!("content-length: {}\r\n\r\n", body.len());
     [head.as_bytes(), length.as_bytes(), body].concat()
 }

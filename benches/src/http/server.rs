@@ -1,6 +1,7 @@
 //! `weir serve` as a process of its own, on a folder of its own.
 
 use std::{
+    ffi::OsStr,
     io::{BufRead, BufReader},
     net::SocketAddr,
     path::Path,
@@ -23,16 +24,27 @@ pub(crate) struct Server {
 impl Server {
     /// Starts a program on a new data folder; with the built-in catalog, if no other is named.
     pub(crate) fn start(program: &Path, data: &Path, catalog: Option<&Path>) -> anyhow::Result<Self> {
+        let options = catalog.iter().flat_map(|folder| [OsStr::new("--catalog"), folder.as_os_str()]);
+        Self::start_with(program, data, &options.collect::<Vec<_>>(), None)
+    }
+
+    /// Starts a program with more options, on a new data folder or, with the credentials that its first server printed, again.
+    pub(crate) fn start_with(
+        program: &Path,
+        data: &Path,
+        options: &[impl AsRef<OsStr>],
+        known: Option<&str>,
+    ) -> anyhow::Result<Self> {
         let mut child = Command::new(program)
             .args(["serve", "--listen", "127.0.0.1:0", "--data"])
             .arg(data)
-            .args(catalog.iter().flat_map(|folder| [Path::new("--catalog"), folder]))
+            .args(options)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
             .with_context(|| format!("{} cannot be run", program.display()))?;
         let mut stdout = BufReader::new(child.stdout.take().context("its output is piped")?);
-        let (mut url, mut credentials) = (None, None);
+        let (mut url, mut credentials) = (None, known.map(ToOwned::to_owned));
         while url.is_none() || credentials.is_none() {
             let mut line = String::new();
             ensure!(stdout.read_line(&mut line)? > 0, "the server did not start");

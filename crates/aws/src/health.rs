@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use tokio::{sync::Mutex, time::Instant};
 use weir_core::ports::{Health, PortError};
 
-use crate::{counts::table::Place, errors::unless_throttled};
+use crate::{counts::table::ItemKey, errors::unless_throttled};
 
 /// The time for which a good answer is cached. The check is public, and `ListTagsForDeliveryStream` is allowed five times a
 /// second in a whole account (<https://docs.aws.amazon.com/firehose/latest/dev/limits.html>).
@@ -44,8 +44,8 @@ impl Health for AwsHealth {
         // add 60 KB to a function's package.
         let stream = self.firehose.list_tags_for_delivery_stream();
         let stream = stream.delivery_stream_name(&self.stream).limit(1).send();
-        let place = Place { pk: "health".to_owned(), sk: "health".to_owned() };
-        let item = self.dynamodb.get_item().table_name(&self.table).set_key(Some(place.key())).send();
+        let item_key = ItemKey { pk: "health".to_owned(), sk: "health".to_owned() };
+        let item = self.dynamodb.get_item().table_name(&self.table).set_key(Some(item_key.key())).send();
         let (stream, item) = tokio::join!(stream, item);
         // A throttled service is up. The check is public, and many environments make it at the same time: their calls must
         // not make the service seem down.

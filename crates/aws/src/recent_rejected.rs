@@ -14,7 +14,7 @@ use weir_core::{
 };
 
 use crate::{
-    counts::table::{DynamoCounts, Item, Place, REJECTED},
+    counts::table::{DynamoCounts, Item, ItemKey, REJECTED},
     errors::{malformed, port_error},
 };
 
@@ -40,14 +40,14 @@ impl RecentRejected for DynamoCounts {
     async fn note(&self, records: &[Record]) -> Result<(), PortError> {
         let Some(newest) = records.iter().rev().find(|record| record.is_rejected()) else { return Ok(()) };
         let username = &newest.counter().username;
-        let place = Place { pk: format!("{REJECTED}{username}"), sk: newest.event_id().to_string() };
+        let item_key = ItemKey { pk: format!("{REJECTED}{username}"), sk: newest.event_id().to_string() };
         let expires = newest.received_at().millis() / 1000 + KEPT;
         let events = as_json(&RejectedEvent::newest(records, OF_A_REQUEST));
         let noting = self
             .once
             .update_item()
             .table_name(&self.table)
-            .set_key(Some(place.key()))
+            .set_key(Some(item_key.key()))
             .update_expression("SET #events = :events, #expires = :expires")
             .expression_attribute_names("#events", "events")
             .expression_attribute_names("#expires", "expires")

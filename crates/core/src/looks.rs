@@ -5,14 +5,14 @@ use std::{borrow::Cow, fmt};
 
 /// A format that is not JSON in UTF-8. It is displayed as a hint about a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Format {
+pub struct OtherFormat {
     /// Its name.
     pub name: &'static str,
     /// The advice to the client.
     advice: &'static str,
 }
 
-impl fmt::Display for Format {
+impl fmt::Display for OtherFormat {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "it looks like {}; {}", self.name, self.advice)
     }
@@ -20,7 +20,7 @@ impl fmt::Display for Format {
 
 /// Returns the format that the first bytes show, if they cannot be the beginning of JSON in UTF-8.
 #[must_use]
-pub fn of_bytes(bytes: &[u8]) -> Option<Format> {
+pub fn of_bytes(bytes: &[u8]) -> Option<OtherFormat> {
     const TEXT: &str = "JSON is sent as UTF-8";
     const PACKED: &str = "a body is compressed once, and its header Content-Encoding says with what";
     let (name, advice) = match bytes {
@@ -37,7 +37,7 @@ pub fn of_bytes(bytes: &[u8]) -> Option<Format> {
         [b'P', b'K', 3, 4, ..] => ("a ZIP archive", "a body is compressed with gzip or zstd"),
         _ => return None,
     };
-    Some(Format { name, advice })
+    Some(OtherFormat { name, advice })
 }
 
 /// Returns a hint about a text that a parser refused at `error`.

@@ -7,7 +7,8 @@
 //!   does not cover ([`Reads`]). So no reader lists years of folders.
 //! - A generation covers the objects of batches that were *settled* at one moment, so its rows can be compared with the
 //!   settled counts ([`seal`](fn@seal)). The rest of the day is late until the day is sealed again.
-//! - A replaced generation stays for a day, for queries that began before.
+//! - A replaced generation stays for a day, for queries that began before. Only where events are forgotten, it goes at once
+//!   ([`Manifest::replace_at_once`]).
 //!
 //! The engine stores manifest and notes ([`SealedDays`]), and an SQL engine reads the objects and writes the rows ([`Work`]).
 //! All decisions are made here.
@@ -15,6 +16,7 @@
 mod manifest;
 mod protocol;
 mod reads;
+mod rows;
 mod upkeep;
 
 pub use manifest::{Generation, Manifest, NotAManifest, Replaced, SealedColumn, SealedType};
@@ -22,4 +24,5 @@ pub use protocol::{
     RowsByType, SealError, Sealed, SealedDays, Sealing, SettledDay, ToWrite, Work, Written, put, seal,
 };
 pub use reads::{Reads, day_of};
+pub use rows::SealedRows;
 pub use upkeep::{KEPT_MILLIS, expire_json, tidy};

@@ -28,7 +28,7 @@ use crate::folder::{
 pub(crate) const MANIFEST: &str = "manifest.json";
 pub(crate) const NOTED_UNTIL: &str = "noted_until";
 pub(crate) const NOTES: &str = "notes";
-pub(crate) const LOCK: &str = "lock";
+const LOCK: &str = "lock";
 const OBJECTS: &str = "objects.gz";
 
 /// How files begin that are being written.
@@ -115,6 +115,7 @@ impl SealedFolder {
     /// Brings a generation's files to the disk, and lists the objects that it covers beside them.
     pub fn finish(&self, day: Day, number: u64, covered: &BTreeSet<String>) -> io::Result<()> {
         let folder = self.0.join(Self::generation(day, number));
+        create_private(&folder)?;
         self.write(&folder.join(OBJECTS), |file| {
             let mut packed = GzEncoder::new(file, Compression::fast());
             covered.iter().try_for_each(|path| writeln!(packed, "{path}"))?;
@@ -152,6 +153,11 @@ impl SealedFolder {
         }
     }
 
+    pub(crate) fn write_manifest(&self, manifest: &Manifest) -> io::Result<()> {
+        let text = manifest.text();
+        self.write(&self.0.join(MANIFEST), |file| file.write_all(&text))
+    }
+
     fn read_noted_until(&self) -> io::Result<Day> {
         match fs::read_to_string(self.0.join(NOTED_UNTIL)) {
             Ok(text) => text.trim().parse().map_err(|error| io::Error::new(ErrorKind::InvalidData, error)),
@@ -176,6 +182,11 @@ impl SealedFolder {
             folder.ancestors().skip(1).take(3).try_for_each(sync_folder)?;
         }
         self.write(&path, |file| file.write_all(object.as_bytes()))
+    }
+
+    /// Notes objects of a day.
+    pub(crate) fn write_notes(&self, day: Day, objects: &BTreeSet<String>) -> io::Result<()> {
+        objects.iter().try_for_each(|object| self.write_note(day, object))
     }
 
     fn read_notes(&self) -> io::Result<BTreeMap<Day, BTreeSet<String>>> {
@@ -213,7 +224,7 @@ impl SealedFolder {
         Ok(found)
     }
 
-    fn remove(&self, day: Day, generation: u64) -> io::Result<()> {
+    pub(crate) fn remove(&self, day: Day, generation: u64) -> io::Result<()> {
         let folder = self.0.join(Self::generation(day, generation));
         match fs::remove_dir_all(&folder) {
             Err(error) if !is_missing(&error) => return Err(error),
@@ -289,9 +300,7 @@ impl SealedDays for SealedFolder {
     }
 
     async fn swap(&self, manifest: &Manifest) -> Result<(), PortError> {
-        let text = manifest.text();
-        let written = self.write(&self.0.join(MANIFEST), |file| file.write_all(&text));
-        written.map_err(failed("writing the manifest of sealed days"))
+        self.write_manifest(manifest).map_err(failed("writing the manifest of sealed days"))
     }
 
     async fn noted_until(&self) -> Result<Day, PortError> {

@@ -104,7 +104,8 @@ fn advice(path: &Path) -> &'static str {
 /// latest rejected events of each user as they are shown (JSON), the newest last.
 ///
 /// `tombstones` has the keyed digests of forgotten events. `forgetting` has a row while files of forgotten events are left
-/// (`forget`), and `forgotten_counts` how many events are gone.
+/// (`forget`), and `forgotten_counts` how many events are gone. `forgetting_days` has the sealed days with such an event, and whether
+/// they are read from JSON from then on; earlier versions noted in `forgetting.sealed` that all of them are.
 const FORMATS: &[&str] = &[
     "
     CREATE TABLE progress (one INTEGER PRIMARY KEY CHECK (one = 1), applied INTEGER NOT NULL) STRICT;
@@ -180,6 +181,9 @@ const FORMATS: &[&str] = &[
         username TEXT NOT NULL, event_type TEXT NOT NULL, count INTEGER NOT NULL,
         PRIMARY KEY (username, event_type)
     ) STRICT, WITHOUT ROWID;
+",
+    "
+    CREATE TABLE forgetting_days (day TEXT PRIMARY KEY, as_json INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 ",
     "
     ALTER TABLE recent_ids ADD COLUMN event INTEGER;

@@ -235,7 +235,7 @@ async fn a_folder_of_an_earlier_version_opens_and_keeps_its_events() {
             "DROP TABLE recent_ids; ALTER TABLE progress DROP COLUMN in_raw; DROP TABLE given_up; DROP TABLE recent_rejected;
              DROP TABLE served_types; DROP TABLE earlier_keys;
              DROP TABLE latest_values; ALTER TABLE journal DROP COLUMN latest;
-             DROP TABLE tombstones; DROP TABLE forgetting; DROP TABLE forgotten_counts;
+             DROP TABLE tombstones; DROP TABLE forgetting; DROP TABLE forgotten_counts; DROP TABLE forgetting_days;
              ALTER TABLE progress DROP COLUMN id_generation; ALTER TABLE progress DROP COLUMN id_elapsed;
              ALTER TABLE settled_totals DROP COLUMN settled_at; PRAGMA user_version = 1",
         ).unwrap();
@@ -250,5 +250,5 @@ async fn a_folder_of_an_earlier_version_opens_and_keeps_its_events() {
     assert_eq!(total(&engine).await, 12);
     let db = rusqlite::Connection::open(folder.path().join("events.db")).unwrap();
     let format: u32 = db.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
-    assert_eq!(format, 9);
+    assert_eq!(format, 10);
 }

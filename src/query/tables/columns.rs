@@ -16,6 +16,12 @@ pub(crate) fn names() -> String {
     Partition::COLUMNS.join(", ")
 }
 
+/// The column of the event time.
+const TIME: &str = "time";
+
+/// The column of a whole event, in tables without columns for fields.
+const WHOLE: &str = "event";
+
 /// A column: its name, the type it is read as, and its expression.
 #[derive(Debug, Clone)]
 pub(crate) struct Column {
@@ -99,7 +105,7 @@ impl Table {
                     ),
                     Column::of_whole("received_at", "BIGINT", "TRY_CAST(json ->> 'received_at' AS BIGINT)"),
                     Column::of_whole("occurred_at", "BIGINT", "TRY_CAST(json ->> 'occurred_at' AS BIGINT)"),
-                    Column::of_whole("event", "JSON", "json"),
+                    Column::of_whole(WHOLE, "JSON", "json"),
                 ],
                 has_fields: false,
             },
@@ -116,7 +122,7 @@ impl Table {
     pub(crate) fn whole() -> Self {
         let columns = vec![
             Column::of_whole("event_type", "VARCHAR", "json ->> 'event_type'"),
-            Column::of_whole("event", "JSON", "json"),
+            Column::of_whole(WHOLE, "JSON", "json"),
         ];
         Self { columns, has_fields: false }
     }
@@ -124,6 +130,29 @@ impl Table {
     /// Returns its columns for a SELECT.
     pub(crate) fn shown(&self) -> String {
         self.columns.iter().map(|column| column.shown_as.as_str()).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Returns the names of its columns for a SELECT from what [`Self::shown`] made, and beside the event time the same as a
+    /// TIMESTAMP and a DATE, in UTC. (`at` would be shorter, but it is a keyword of DuckDB, and needs quotes.) The date is computed from the lake's folders, so that a condition on it decides which files
+    /// are read. A time beyond all timestamps becomes null, instead of failing every query.
+    pub(crate) fn with_dates(&self) -> String {
+        let has_time = self.columns.iter().any(|column| column.name == TIME);
+        let (behind, time) = if has_time {
+            (TIME, quoted(TIME))
+        } else {
+            let stamped = |name| format!("TRY_CAST({WHOLE} ->> '{name}' AS BIGINT)");
+            ("event_type", format!("coalesce({}, {})", stamped(TIME), stamped("received_at")))
+        };
+        let [timestamp, date] = ["timestamp", "date"].map(|name| quoted(&self.free(name)));
+        let [_, year, month, day, _] = Partition::COLUMNS;
+        let dates = format!(
+            "TRY(make_timestamp_ms({time})) AS {timestamp}, TRY(make_date({year}, {month}, {day})) AS {date}"
+        );
+        let shown = self.columns.iter().map(|column| {
+            let name = quoted(&column.name);
+            if column.name == behind { format!("{name}, {dates}") } else { name }
+        });
+        shown.collect::<Vec<_>>().join(", ")
     }
 
     /// Returns the name of a column that none of its columns has.

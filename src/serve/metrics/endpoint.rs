@@ -17,7 +17,7 @@ use axum::{
     routing::get,
 };
 
-use super::{Metrics, exposition::Format};
+use super::{Metrics, exposition::Exposition};
 
 /// All headers that a scraper itself sends. Proxies and browsers add more, each under names of its own (`True-Client-IP`,
 /// `CDN-Loop`, `Sec-Fetch-Site`), so any header outside this list causes a refusal.
@@ -59,7 +59,7 @@ pub(in crate::serve) fn alone(metrics: Arc<Metrics>) -> Router {
 }
 
 async fn answer(metrics: &Metrics, asked: &HeaderMap) -> Response {
-    let format = Format::asked_for(asked);
+    let format = Exposition::asked_for(asked);
     let headers =
         [(header::CONTENT_TYPE, format.content_type()), (header::VARY, HeaderValue::from_static("accept"))];
     (headers, format.of(metrics.text().await)).into_response()

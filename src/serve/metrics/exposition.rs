@@ -10,12 +10,12 @@ use axum::http::{HeaderMap, HeaderValue, header};
 
 /// A text format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Format {
+pub(super) enum Exposition {
     OpenMetrics,
     Text,
 }
 
-impl Format {
+impl Exposition {
     /// Returns the format that the `Accept` headers prefer. A tie goes to OpenMetrics.
     pub(super) fn asked_for(headers: &HeaderMap) -> Self {
         let mut liked = [0.0_f32, 0.0];
@@ -95,29 +95,29 @@ mod tests {
     fn a_client_gets_the_format_that_it_prefers_and_the_older_one_where_it_says_nothing() {
         const OPEN: &str = "application/openmetrics-text";
         for (accept, expected) in [
-            (&[][..], Format::Text),
-            (&["*/*"], Format::Text),
-            (&["text/plain;version=0.0.4"], Format::Text),
-            (&["text/html,application/xhtml+xml,*/*;q=0.8"], Format::Text),
-            (&[OPEN], Format::OpenMetrics),
-            (&["Application/OpenMetrics-Text; version=1.0.0"], Format::OpenMetrics),
+            (&[][..], Exposition::Text),
+            (&["*/*"], Exposition::Text),
+            (&["text/plain;version=0.0.4"], Exposition::Text),
+            (&["text/html,application/xhtml+xml,*/*;q=0.8"], Exposition::Text),
+            (&[OPEN], Exposition::OpenMetrics),
+            (&["Application/OpenMetrics-Text; version=1.0.0"], Exposition::OpenMetrics),
             // The header that Prometheus sends.
             (
                 &["application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,\
                    application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=1.0.0;q=0.3,\
                    text/plain;version=0.0.4;q=0.2,*/*;q=0.1"],
-                Format::OpenMetrics,
+                Exposition::OpenMetrics,
             ),
-            (&["application/openmetrics-text;q=0.1, text/plain;q=0.9"], Format::Text),
-            (&["application/openmetrics-text;q=0"], Format::Text),
-            (&["application/openmetrics-text;q=x"], Format::Text),
-            (&["text/plain", OPEN], Format::OpenMetrics),
+            (&["application/openmetrics-text;q=0.1, text/plain;q=0.9"], Exposition::Text),
+            (&["application/openmetrics-text;q=0"], Exposition::Text),
+            (&["application/openmetrics-text;q=x"], Exposition::Text),
+            (&["text/plain", OPEN], Exposition::OpenMetrics),
         ] {
             let mut headers = HeaderMap::new();
             for value in accept {
                 headers.append(header::ACCEPT, HeaderValue::from_static(value));
             }
-            assert_eq!(Format::asked_for(&headers), expected, "{accept:?}");
+            assert_eq!(Exposition::asked_for(&headers), expected, "{accept:?}");
         }
     }
 

@@ -12,7 +12,7 @@ use weir_core::{
     ports::{Books, BooksAdmin, LiveCounts, PortError, SettledCounts},
 };
 
-use super::table::{DynamoCounts, Item, Place, REJECTED};
+use super::table::{DynamoCounts, Item, ItemKey, REJECTED};
 use crate::errors::{malformed, port_error};
 
 const READING: &str = "reading the counts";
@@ -64,8 +64,13 @@ impl Books for DynamoCounts {
         let live =
             try_join(self.read(std::slice::from_ref(&total)), self.keys(username, event_type, &everything));
         let settled_total = async {
-            let place = Place::settled_total(username, event_type);
-            Ok(self.get_many(std::slice::from_ref(&place)).await?.get(&place).copied().unwrap_or_default())
+            let item_key = ItemKey::settled_total(username, event_type);
+            Ok(self
+                .get_many(std::slice::from_ref(&item_key))
+                .await?
+                .get(&item_key)
+                .copied()
+                .unwrap_or_default())
         };
         let settled = try_join(settled_total, hours(self, username, event_type, first, last));
         let ((totals, keys), (settled, settled_hours)) = try_join(live, settled).await?;
@@ -123,16 +128,16 @@ impl DynamoCounts {
 
     /// Takes from the largest shards first, and from no shard more than it has: a shard below zero could not be read.
     async fn lower(&self, counter: &Counter, by: u64) -> Result<(), PortError> {
-        let places: Vec<Place> = self.all_shards().map(|shard| Place::live(counter, shard)).collect();
+        let item_keys: Vec<ItemKey> = self.all_shards().map(|shard| ItemKey::live(counter, shard)).collect();
         let mut left = by;
         for _ in 0..TRIES {
-            let found = self.get_all(&places).await?;
+            let found = self.get_all(&item_keys).await?;
             if found.iter().map(|(_, count)| count).sum::<u64>() < left {
                 return Err(PortError::broken(CORRECTING, format!("{left} are to be taken from less")));
             }
-            for (place, count) in &found {
+            for (item_key, count) in &found {
                 let take = left.min(*count);
-                if take > 0 && self.take(place, take).await? {
+                if take > 0 && self.take(item_key, take).await? {
                     left -= take;
                 }
             }
@@ -143,21 +148,21 @@ impl DynamoCounts {
         Err(PortError::unavailable(CORRECTING, "it goes down while it is corrected"))
     }
 
-    /// Returns the counts in some places, largest first.
-    async fn get_all(&self, places: &[Place]) -> Result<Vec<(Place, u64)>, PortError> {
-        let mut found: Vec<(Place, u64)> = self.get_many(places).await?.into_iter().collect();
+    /// Returns the counts of some items, largest first.
+    async fn get_all(&self, item_keys: &[ItemKey]) -> Result<Vec<(ItemKey, u64)>, PortError> {
+        let mut found: Vec<(ItemKey, u64)> = self.get_many(item_keys).await?.into_iter().collect();
         found.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
         Ok(found)
     }
 
-    /// Takes `by` from one place, unless it has less by now.
-    async fn take(&self, place: &Place, by: u64) -> Result<bool, PortError> {
+    /// Takes `by` from one item, unless it has less by now.
+    async fn take(&self, item_key: &ItemKey, by: u64) -> Result<bool, PortError> {
         let number = |text: String| AttributeValue::N(text);
         let taken = self
             .once
             .update_item()
             .table_name(&self.table)
-            .set_key(Some(place.key()))
+            .set_key(Some(item_key.key()))
             .update_expression("ADD n :less")
             .condition_expression("n >= :by")
             .expression_attribute_values(":less", number(format!("-{by}")))

@@ -17,7 +17,7 @@ use weir_core::{
     ports::{LiveCounts, PortError},
 };
 
-use super::table::{DynamoCounts, Item, Place, event_type, live_keys, live_totals, number};
+use super::table::{DynamoCounts, Item, ItemKey, event_type, live_keys, live_totals, number};
 use crate::{
     backoff::Backoff,
     batch_get::{MAX_GET, batch_get},
@@ -37,14 +37,14 @@ const LONGEST_WAIT: Duration = Duration::from_millis(240);
 
 impl DynamoCounts {
     async fn add(&self, increment: &Increment) -> Result<(), PortError> {
-        let place = Place::live(&increment.counter, self.below(self.shards.get()));
+        let item_key = ItemKey::live(&increment.counter, self.below(self.shards.get()));
         let (mut tries, mut backoff) = (0, Backoff::new(&self.random, FIRST_WAIT, LONGEST_WAIT));
         loop {
             let added = self
                 .once
                 .update_item()
                 .table_name(&self.table)
-                .set_key(Some(place.key()))
+                .set_key(Some(item_key.key()))
                 .update_expression("ADD n :by")
                 .expression_attribute_values(":by", AttributeValue::N(increment.by.to_string()))
                 .send()
@@ -58,24 +58,24 @@ impl DynamoCounts {
         }
     }
 
-    /// Returns the counts in any number of places; places without a count are left out.
-    pub(crate) async fn get_many(&self, places: &[Place]) -> Result<HashMap<Place, u64>, PortError> {
-        let getting: Vec<_> = places.chunks(MAX_GET).map(|chunk| self.get(chunk)).collect();
-        let found: Vec<HashMap<Place, u64>> =
+    /// Returns the counts of any number of items; items without a count are left out.
+    pub(crate) async fn get_many(&self, item_keys: &[ItemKey]) -> Result<HashMap<ItemKey, u64>, PortError> {
+        let getting: Vec<_> = item_keys.chunks(MAX_GET).map(|chunk| self.get(chunk)).collect();
+        let found: Vec<HashMap<ItemKey, u64>> =
             stream::iter(getting).buffer_unordered(CONCURRENT).try_collect().await?;
         Ok(found.into_iter().flatten().collect())
     }
 
-    /// Returns the counts in at most [`MAX_GET`] places.
-    async fn get(&self, places: &[Place]) -> Result<HashMap<Place, u64>, PortError> {
-        let wanted = places.iter().map(Place::key).collect();
+    /// Returns the counts of at most [`MAX_GET`] items.
+    async fn get(&self, item_keys: &[ItemKey]) -> Result<HashMap<ItemKey, u64>, PortError> {
+        let wanted = item_keys.iter().map(ItemKey::key).collect();
         let items = batch_get(&self.client, &self.random, READING, &self.table, wanted).await?;
         let count = |item: &Item| {
             let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok()).cloned();
             let (Some(pk), Some(sk)) = (text("pk"), text("sk")) else {
                 return Err(malformed(READING, "an item without its key"));
             };
-            Ok((Place { pk, sk }, number(READING, item)?))
+            Ok((ItemKey { pk, sk }, number(READING, item)?))
         };
         items.iter().map(count).collect()
     }
@@ -96,16 +96,16 @@ impl LiveCounts for DynamoCounts {
     }
 
     async fn read(&self, counters: &[Counter]) -> Result<Vec<u64>, PortError> {
-        let places = |counter: &Counter| -> Vec<Place> {
-            self.all_shards().map(|shard| Place::live(counter, shard)).collect()
+        let item_keys = |counter: &Counter| -> Vec<ItemKey> {
+            self.all_shards().map(|shard| ItemKey::live(counter, shard)).collect()
         };
-        // A request that names a place twice would be refused.
-        let mut wanted: Vec<Place> = counters.iter().flat_map(places).collect();
+        // A request that names an item twice would be refused.
+        let mut wanted: Vec<ItemKey> = counters.iter().flat_map(item_keys).collect();
         wanted.sort();
         wanted.dedup();
         let found = self.get_many(&wanted).await?;
-        let count = |place: &Place| found.get(place).copied().unwrap_or_default();
-        Ok(counters.iter().map(|counter| places(counter).iter().map(count).sum()).collect())
+        let count = |item_key: &ItemKey| found.get(item_key).copied().unwrap_or_default();
+        Ok(counters.iter().map(|counter| item_keys(counter).iter().map(count).sum()).collect())
     }
 
     async fn totals(&self, username: &Username) -> Result<BTreeMap<EventType, u64>, PortError> {

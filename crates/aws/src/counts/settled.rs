@@ -17,7 +17,9 @@ use weir_core::{
     ports::{PortError, Settled, SettledCounts, Settlement},
 };
 
-use super::table::{DynamoCounts, Item, Place, event_type, hour_key, number, settled_hours, settled_totals};
+use super::table::{
+    DynamoCounts, Item, ItemKey, event_type, hour_key, number, settled_hours, settled_totals,
+};
 use crate::{
     backoff::Backoff,
     errors::{is_throttled_part, malformed, port_error},
@@ -36,12 +38,12 @@ const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
 /// Splits the counts into chunks, in an order that depends on those numbers only. A type's total is in every chunk that has
 /// hours of it, with their sum.
-fn chunks(events: &BTreeMap<Partition, u64>) -> Vec<BTreeMap<Place, u64>> {
+fn chunks(events: &BTreeMap<Partition, u64>) -> Vec<BTreeMap<ItemKey, u64>> {
     let mut chunks = vec![BTreeMap::new()];
     for (Partition { username, event_type, hour }, count) in events {
-        let total = Place::settled_total(username, event_type);
-        let hour = Place::settled_hour(username, event_type, *hour);
-        let full = |chunk: &BTreeMap<Place, u64>| {
+        let total = ItemKey::settled_total(username, event_type);
+        let hour = ItemKey::settled_hour(username, event_type, *hour);
+        let full = |chunk: &BTreeMap<ItemKey, u64>| {
             chunk.len() + 1 + usize::from(!chunk.contains_key(&total)) > MAX_COUNTS
         };
         if chunks.last().is_some_and(full) {
@@ -65,8 +67,8 @@ enum Tried {
 impl DynamoCounts {
     async fn settle_chunk(
         &self,
-        marker: &Place,
-        counts: &BTreeMap<Place, u64>,
+        marker: &ItemKey,
+        counts: &BTreeMap<ItemKey, u64>,
         now: Timestamp,
     ) -> Result<Settled, PortError> {
         let mut backoff = Backoff::new(&self.random, FIRST_WAIT, LONGEST_WAIT);
@@ -81,8 +83,8 @@ impl DynamoCounts {
 
     async fn try_chunk(
         &self,
-        marker: &Place,
-        counts: &BTreeMap<Place, u64>,
+        marker: &ItemKey,
+        counts: &BTreeMap<ItemKey, u64>,
         now: Timestamp,
     ) -> Result<Tried, PortError> {
         let broken = |error: aws_sdk_dynamodb::error::BuildError| malformed(SETTLING, error.to_string());
@@ -96,13 +98,13 @@ impl DynamoCounts {
         // effect twice; a further call finds the marker.
         let mut call =
             self.client.transact_write_items().transact_items(TransactWriteItem::builder().put(put).build());
-        for (place, by) in counts {
+        for (item_key, by) in counts {
             let update = Update::builder()
                 .table_name(&self.table)
-                .set_key(Some(place.key()))
+                .set_key(Some(item_key.key()))
                 .expression_attribute_values(":by", AttributeValue::N(by.to_string()));
             // The time is kept on the totals, so that one read returns both.
-            let update = if place.is_settled_total() {
+            let update = if item_key.is_settled_total() {
                 update
                     .update_expression("ADD n :by SET settled_at = :now")
                     .expression_attribute_values(":now", AttributeValue::N(now.millis().to_string()))
@@ -140,7 +142,7 @@ impl Settlement for DynamoCounts {
     async fn settle(&self, batch: &BatchId, events: &BTreeMap<Partition, u64>) -> Result<Settled, PortError> {
         let (mut last, now) = (Settled::Before, self.clock.now());
         for (number, counts) in chunks(events).iter().enumerate() {
-            let marker = Place { pk: format!("batch#{batch}"), sk: format!("chunk#{number}") };
+            let marker = ItemKey { pk: format!("batch#{batch}"), sk: format!("chunk#{number}") };
             // The batch is settled with its last chunk: the call that settled that chunk settled the batch.
             last = self.settle_chunk(&marker, counts, now).await?;
         }
@@ -210,13 +212,21 @@ mod tests {
         let chunks = chunks(&events);
         assert!(chunks.iter().all(|chunk| chunk.len() <= 99));
         let sum = |wanted: &str| -> u64 {
-            chunks.iter().flatten().filter(|(place, _)| place.sk.starts_with(wanted)).map(|(_, by)| by).sum()
+            chunks
+                .iter()
+                .flatten()
+                .filter(|(item_key, _)| item_key.sk.starts_with(wanted))
+                .map(|(_, by)| by)
+                .sum()
         };
         let all: u64 = events.values().sum();
         assert_eq!((sum("hour#"), sum("type#")), (all, all));
-        let places: Vec<&Place> =
-            chunks.iter().flat_map(BTreeMap::keys).filter(|place| place.sk.starts_with("hour#")).collect();
-        assert_eq!(places.len(), events.len());
+        let item_keys: Vec<&ItemKey> = chunks
+            .iter()
+            .flat_map(BTreeMap::keys)
+            .filter(|item_key| item_key.sk.starts_with("hour#"))
+            .collect();
+        assert_eq!(item_keys.len(), events.len());
     }
 
     #[test]

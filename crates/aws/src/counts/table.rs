@@ -1,4 +1,4 @@
-//! The table of counts: the place of each count.
+//! The table of counts: the key of each count.
 //!
 //! | what | `pk` | `sk` | attribute |
 //! | --- | --- | --- | --- |
@@ -116,12 +116,12 @@ pub(crate) fn number(what: &'static str, item: &Item) -> Result<u64, PortError> 
 
 /// Keys of the table's items.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct Place {
+pub(crate) struct ItemKey {
     pub(crate) pk: String,
     pub(crate) sk: String,
 }
 
-impl Place {
+impl ItemKey {
     pub(crate) fn live(counter: &Counter, shard: u16) -> Self {
         let Counter { username, event_type, key } = counter;
         match key {

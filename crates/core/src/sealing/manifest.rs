@@ -122,7 +122,8 @@ impl Manifest {
     }
 
     /// Returns the number of a day's next generation.
-    pub(super) fn next(&self, day: Day) -> u64 {
+    #[must_use]
+    pub fn next(&self, day: Day) -> u64 {
         let replaced = self.replaced.iter().filter(|old| old.day == day).map(|old| old.generation);
         self.days.get(&day).map(|current| current.number).into_iter().chain(replaced).max().unwrap_or(0) + 1
     }
@@ -132,5 +133,12 @@ impl Manifest {
         if let Some(before) = self.days.insert(day, generation) {
             self.replaced.push(Replaced { day, generation: before.number, at: now });
         }
+    }
+
+    /// Makes a generation the current one of its day, and forgets those that it replaces: their files go at once. Queries that began
+    /// before fail.
+    pub fn replace_at_once(&mut self, day: Day, generation: Generation) {
+        self.replaced.retain(|old| old.day != day);
+        self.days.insert(day, generation);
     }
 }

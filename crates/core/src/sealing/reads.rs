@@ -18,9 +18,19 @@ impl Reads {
     /// Decides what is read from now on.
     ///
     /// The manifest is read before the notes: a generation that takes over late objects leaves their notes for a day, so
-    /// no object can be missing in both.
+    /// no object can be missing in both. A generation may be gone before its list is read, where events are forgotten: then it is
+    /// decided anew.
     pub async fn now(days: &dyn SealedDays) -> Result<Self, PortError> {
-        let manifest = days.manifest().await?;
+        loop {
+            let manifest = days.manifest().await?;
+            match Self::of(days, manifest.clone()).await {
+                Err(_) if days.manifest().await? != manifest => {}
+                decided => return decided,
+            }
+        }
+    }
+
+    async fn of(days: &dyn SealedDays, manifest: Manifest) -> Result<Self, PortError> {
         let mut late = BTreeSet::new();
         if manifest.sealed_until > Day::FIRST {
             for (day, noted) in days.notes().await? {

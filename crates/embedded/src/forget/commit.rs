@@ -32,10 +32,10 @@ pub(super) fn commit(db: &mut Connection, request: &ForgetRequest, plan: &Plan) 
             params![request.username.as_str(), event_type.as_str(), count],
         )?;
     }
-    db.execute(
-        "INSERT OR REPLACE INTO forgetting VALUES (1, ?1, ?2)",
-        params![request.username.as_str(), plan.is_sealed],
-    )?;
+    db.execute("INSERT OR REPLACE INTO forgetting VALUES (1, ?1, 0)", [request.username.as_str()])?;
+    for (day, as_json) in &plan.days {
+        db.execute("INSERT INTO forgetting_days VALUES (?1, ?2)", params![day.to_string(), as_json])?;
+    }
     db.commit()?;
     Ok(amounts)
 }

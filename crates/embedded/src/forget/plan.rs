@@ -14,13 +14,14 @@ use serde::Deserialize;
 use weir_core::{
     Catalog, CountedValue, Day, EventType, Format, InstallationSecret, Partition, RecordHead,
     catalog::Definition,
-    forgotten::{self, Tombstone},
+    forgotten::{self, ForgottenEvents, Tombstone},
     latest::{LatestValue, Newest, Resource},
     rejected::RejectedEvent,
     repeats::{Identity, IdentityDigest},
+    sealing::SealedRows,
 };
 
-use super::{ForgetError, matching::ForgetRequest};
+use super::{ForgetError, matching::ForgetRequest, sealed::SealedDays};
 use crate::{
     folder::{Folder, gzip},
     served_types::stored_catalog,
@@ -51,8 +52,8 @@ pub(super) struct Plan {
     pub(super) rejected: Vec<i64>,
     /// The field that each type's counts by key are by.
     pub(super) counted_by: BTreeMap<EventType, String>,
-    /// Whether events of sealed days go.
-    pub(super) is_sealed: bool,
+    /// The sealed days of which events go, and whether all JSON of the day is there.
+    pub(super) days: BTreeMap<Day, bool>,
 }
 
 /// The quarantined text of a line.
@@ -74,7 +75,7 @@ pub(super) fn quarantined_line(entry: &[u8]) -> Option<Vec<u8>> {
 struct Planner<'a> {
     request: &'a ForgetRequest,
     secret: &'a InstallationSecret,
-    sealed: &'a BTreeSet<Day>,
+    sealed: &'a SealedDays,
     plan: Plan,
 }
 
@@ -83,7 +84,8 @@ pub(super) fn plan(
     path: &Path,
     request: &ForgetRequest,
     secret: &InstallationSecret,
-    sealed: &BTreeSet<Day>,
+    sealed: &SealedDays,
+    rows: &dyn SealedRows,
 ) -> Result<Plan, ForgetError> {
     let at_store = path.join("events.db");
     let in_store = store::at(&at_store);
@@ -93,6 +95,12 @@ pub(super) fn plan(
     for folder in [&raw, &lake] {
         each_line(folder, &mut |_, line| planner.note(line))?;
     }
+    let only_copies = sealed.only_copies();
+    let each_sealed = |take: &mut dyn FnMut(&Partition, &[u8])| match only_copies.is_empty() {
+        true => Ok(()),
+        false => rows.each(&only_copies, &request.username, take),
+    };
+    each_sealed(&mut |_, line| planner.note(line))?;
     each_line(&quarantine, &mut |_, entry| {
         if let Some(line) = quarantined_line(entry) {
             planner.note(&line);
@@ -106,7 +114,16 @@ pub(super) fn plan(
     planner.rejected(db).map_err(&in_store)?;
     planner.latest(db).map_err(&in_store)?;
     let fields = planner.counted_fields(db, &catalog).map_err(&in_store)?;
-    each_line(&lake, &mut |name, line| planner.count(&whose, name, line, &fields, &catalog))?;
+    each_line(&lake, &mut |name, line| {
+        // Settled counts are by the place of the object.
+        let object = format!("{whose}/{name}");
+        let place = object.rsplit_once('/').and_then(|(folder, _)| folder.parse::<Partition>().ok());
+        // What a sealed day has is counted there.
+        if !place.as_ref().is_some_and(|it| sealed.has_object(Day::of(it.hour), &object)) {
+            planner.count(place.as_ref(), line, &fields, &catalog);
+        }
+    })?;
+    each_sealed(&mut |place, line| planner.count(Some(place), line, &fields, &catalog))?;
     Ok(planner.plan)
 }
 
@@ -124,7 +141,7 @@ impl Planner<'_> {
     }
 
     fn bury(&mut self, head: &RecordHead) {
-        self.plan.is_sealed |= self.sealed.contains(&Day::of(head.partition.hour));
+        self.touch(&head.partition);
         let identity = head.identity();
         let tombstone = self.tombstone(head);
         self.plan.tombstones.insert(tombstone);
@@ -132,6 +149,14 @@ impl Planner<'_> {
             let digest = identity.digest();
             self.plan.tombstones.insert(forgotten::tombstone_of_id(self.secret, &digest));
             self.plan.ids.insert(digest);
+        }
+    }
+
+    /// Notes that the sealed files of a partition's day, if there are any, have such an event.
+    fn touch(&mut self, partition: &Partition) {
+        let day = Day::of(partition.hour);
+        if self.sealed.has(day) {
+            self.plan.days.insert(day, self.sealed.is_as_json(day));
         }
     }
 
@@ -206,8 +231,7 @@ impl Planner<'_> {
     /// Counts a line of the lake, if it goes; otherwise it may become the latest value of its resource.
     fn count(
         &mut self,
-        whose: &str,
-        name: &str,
+        place: Option<&Partition>,
         line: &[u8],
         fields: &BTreeMap<EventType, BTreeSet<String>>,
         catalog: &Catalog,
@@ -224,10 +248,8 @@ impl Planner<'_> {
             }
             return;
         }
-        // Settled counts are by the place of the object.
-        let place = format!("{whose}/{}", name.rsplit_once('/').map_or("", |(folder, _)| folder));
-        let partition = place.parse().unwrap_or_else(|_| head.partition.clone());
-        self.plan.is_sealed |= self.sealed.contains(&Day::of(partition.hour));
+        let partition = place.unwrap_or(&head.partition).clone();
+        self.touch(&partition);
         if head.is_of_a_bot {
             let of_bots = Partition { event_type: EventType::bots(), ..partition.clone() };
             *self.plan.events.entry(of_bots).or_default() += 1;
@@ -253,6 +275,16 @@ fn latest_key(definition: &Definition, line: &[u8]) -> Option<weir_core::LatestK
 fn key_of(head: &RecordHead, key: weir_core::LatestKey) -> Resource {
     let Partition { username, event_type, .. } = &head.partition;
     Resource { username: username.clone(), event_type: event_type.clone(), key }
+}
+
+/// Returns whether a line was forgotten: an event, or one that is none.
+pub(super) fn is_gone(gone: &ForgottenEvents, line: &[u8]) -> bool {
+    // A line that ends a file may lack its line break.
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    match RecordHead::read(line) {
+        Ok(head) => gone.has(&head),
+        Err(_) => gone.has_line(line),
+    }
 }
 
 /// Passes on each line of the gzip files below a folder, with the file's name. A file that cannot be read to its end is an error.

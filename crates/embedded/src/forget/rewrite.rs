@@ -11,12 +11,13 @@ use std::{
 };
 
 use flate2::{Compression, GzBuilder};
-use weir_core::{Format, Partition, RecordHead, Username, forgotten::ForgottenEvents};
+use weir_core::{Format, Partition};
 
 use super::{
     Amounts, ForgetError,
-    plan::{names, quarantined_line},
-    sealed, step,
+    plan::{is_gone, names, quarantined_line},
+    sealed::Removal,
+    step,
 };
 use crate::folder::{Earlier, Folder, gzip, sync_folder};
 
@@ -25,24 +26,16 @@ const COMPRESSION: Compression = Compression::new(6);
 
 pub(super) fn rewrite(
     folder: &Folder,
-    path: &Path,
-    user: &Username,
-    is_sealed: bool,
-    gone: &ForgottenEvents,
+    removal: &Removal<'_>,
     amounts: &mut Amounts,
     watch: &mut dyn FnMut(&str) -> ControlFlow<()>,
 ) -> Result<(), ForgetError> {
-    // A line that ends a file may lack its line break.
-    let bare = |line: &[u8]| line.strip_suffix(b"\n").unwrap_or(line).to_vec();
-    let is_event = |line: &[u8]| match RecordHead::read(line) {
-        Ok(head) => gone.has(&head),
-        Err(_) => gone.has_line(&bare(line)),
-    };
+    let Removal { path, user, gone, .. } = *removal;
+    let is_event = |line: &[u8]| is_gone(gone, line);
     let is_entry = |entry: &[u8]| quarantined_line(entry).is_some_and(|line| is_event(&line));
     let whose = format!("lake/{}", Partition::folder_of_user(user));
     amounts.lake += part(folder, path, &whose, &is_event, watch)?;
-    step(watch, "sealed")?;
-    amounts.sealed += sealed::remove(path, is_sealed)?;
+    amounts.sealed += removal.remove(watch)?;
     amounts.quarantine += part(folder, path, "quarantine", &is_entry, watch)?;
     amounts.raw += part(folder, path, "raw", &is_event, watch)?;
     step(watch, "answers")?;

@@ -11,9 +11,9 @@ use weir_core::{
 
 /// The newest events of a row.
 #[derive(Default)]
-pub(crate) struct RowLatest(BTreeMap<Resource, Place>);
+pub(crate) struct RowLatest(BTreeMap<Resource, RowValue>);
 
-struct Place {
+struct RowValue {
     value: LatestValue,
     /// The offset of its line in the row's lines.
     at: usize,
@@ -24,10 +24,10 @@ impl RowLatest {
     pub(crate) fn raise(&mut self, value: LatestValue, at: usize) {
         match self.0.entry(value.resource.clone()) {
             Entry::Vacant(entry) => {
-                entry.insert(Place { value, at });
+                entry.insert(RowValue { value, at });
             }
             Entry::Occupied(mut entry) if entry.get().value.version < value.version => {
-                entry.insert(Place { value, at });
+                entry.insert(RowValue { value, at });
             }
             Entry::Occupied(_) => {}
         }

@@ -6,14 +6,14 @@ use axum::{body::Body, http::request::Parts};
 
 use super::{
     body::{self, Sent},
-    limits::{Limits, Place, Room},
+    limits::{Admission, Limits, Room},
 };
 use crate::{Collector, api::problem::Problem};
 
 /// The permits of a request until its events are stored: its body's share of memory and, for a large body, its place.
 pub(crate) struct Held {
     _room: Room,
-    _place: Option<Place>,
+    _place: Option<Admission>,
 }
 
 /// Returns the complete body, once it has its place.

@@ -78,11 +78,11 @@ impl Limits {
     }
 
     /// Waits for the place of a large body, unless too many wait already.
-    pub(crate) async fn place(&self) -> Result<Place, Problem> {
+    pub(crate) async fn place(&self) -> Result<Admission, Problem> {
         let admitted = self.admitted.clone().try_acquire_owned().map_err(|_| Problem::Busy)?;
         // The semaphore is never closed, so it always gives a permit.
         let turn = self.at_once.clone().acquire_owned().await.map_err(|_| Problem::Busy)?;
-        Ok(Place { _admitted: admitted, _turn: turn })
+        Ok(Admission { _admitted: admitted, _turn: turn })
     }
 
     #[cfg(test)]
@@ -114,7 +114,7 @@ impl Room {
 
 /// The place of a large body; dropping it lets the next one in.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct Admission {
     _admitted: OwnedSemaphorePermit,
     _turn: OwnedSemaphorePermit,
 }

@@ -1,4 +1,4 @@
-//! One run of a function: a child process with limits of time, memory and output.
+//! A child process with limits of time, memory and output: a run of a function, or a client's query.
 //!
 //! Each child leads a process group of its own. Whatever ends it, its time, its output or a signal, ends the whole group, so
 //! that nothing that it started stays behind.
@@ -7,6 +7,7 @@ use std::{
     collections::HashSet,
     io::{self, Read},
     os::unix::process::CommandExt,
+    path::Path,
     process::{Child, ChildStdin, Command, ExitStatus, Stdio},
     sync::mpsc::{self, RecvTimeoutError},
     thread,
@@ -17,28 +18,43 @@ use bytesize::ByteSize;
 use parking_lot::Mutex;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
-use super::functions::Function;
+use crate::environment;
 
 /// How much of what a command says on standard error is kept: its end.
 const SAID: usize = 1024;
 
-/// The variables of the server that a function gets which a client starts. Others may hold secrets, which it could print.
-const FEW: [&str; 6] = ["PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ"];
-
-/// Which variables of this process a function gets.
+/// A command, and its limits.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Environment {
+pub(crate) struct Program<'a> {
+    /// The program and its arguments.
+    pub(crate) command: &'a [String],
+    /// The folder in which it runs.
+    pub(crate) directory: &'a Path,
+    pub(crate) environment: Environment,
+    pub(crate) time_limit: Duration,
+    /// The bytes that each of its processes may have of its own.
+    pub(crate) memory_limit: u64,
+    /// The bytes that it may print.
+    pub(crate) output_limit: u64,
+    /// The bytes that a file which it writes may have.
+    pub(crate) file_limit: Option<u64>,
+}
+
+/// Which variables of this process a child gets.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Environment {
     Inherited,
-    /// [`FEW`].
+    /// Those of [`environment::few`].
     Few,
+    None,
 }
 
 /// Why a run has no result.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Failure {
+pub(crate) enum Failure {
     #[error("{program} cannot be run: {reason}")]
     CannotRun { program: String, reason: io::Error },
-    #[error("the command ended with {status}{said}")]
+    #[error("the command ended with {status}{}", and_said(said))]
     Ended { status: ExitStatus, said: String },
     #[error("the command took longer than its time limit, {0:?}")]
     TooSlow(Duration),
@@ -54,7 +70,7 @@ pub(super) enum Failure {
 
 impl Failure {
     /// Says why, without what the command said and without the paths of this machine.
-    pub(super) fn for_clients(&self) -> String {
+    pub(crate) fn for_clients(&self) -> String {
         match self {
             Self::CannotRun { .. } => "the command cannot be run".to_owned(),
             Self::Ended { status, .. } => format!("the command ended with {status}"),
@@ -65,14 +81,14 @@ impl Failure {
     }
 
     /// Whether another run may have a result.
-    pub(super) fn may_pass(&self) -> bool {
+    pub(crate) fn may_pass(&self) -> bool {
         !matches!(self, Self::CannotRun { .. } | Self::Stopped)
     }
 }
 
 /// The children that run now, so that all of them can be ended.
 #[derive(Default)]
-pub(super) struct Running(Mutex<State>);
+pub(crate) struct Running(Mutex<State>);
 
 #[derive(Default)]
 struct State {
@@ -82,7 +98,7 @@ struct State {
 
 impl Running {
     /// Ends all children, and starts no other.
-    pub(super) fn stop(&self) {
+    pub(crate) fn stop(&self) {
         let mut state = self.0.lock();
         state.is_stopped = true;
         for group in &state.groups {
@@ -90,7 +106,7 @@ impl Running {
         }
     }
 
-    pub(super) fn is_stopped(&self) -> bool {
+    pub(crate) fn is_stopped(&self) -> bool {
         self.0.lock().is_stopped
     }
 
@@ -146,29 +162,30 @@ fn end(group: Pid) {
     let _ = kill_process_group(group, Signal::KILL);
 }
 
-/// Runs a function on what `feed` writes, and returns what it prints.
-pub(super) fn run(
-    function: &Function,
+/// Runs a command on what `feed` writes, and returns what it prints.
+pub(crate) fn run(
+    program: &Program<'_>,
     variables: &[(&str, String)],
-    environment: Environment,
     feed: impl FnOnce(ChildStdin) -> Result<(), String> + Send,
     running: &Running,
 ) -> Result<Vec<u8>, Failure> {
-    let Some((program, arguments)) = function.command.split_first() else { return Err(Failure::Stopped) };
-    let mut command = Command::new(program);
-    if let Environment::Few = environment {
-        command.env_clear().envs(FEW.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
-    }
+    let Some((name, arguments)) = program.command.split_first() else { return Err(Failure::Stopped) };
+    let mut command = Command::new(name);
+    match program.environment {
+        Environment::Inherited => &mut command,
+        Environment::Few => command.env_clear().envs(environment::few()),
+        Environment::None => command.env_clear(),
+    };
     command
         .args(arguments)
-        .current_dir(&function.directory)
+        .current_dir(program.directory)
         .envs(variables.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0);
     let mut started = running.start(&mut command)?;
-    limit_memory(started.group, function.memory_limit);
+    limit(started.group, program);
     let pipes = (started.child.stdin.take(), started.child.stdout.take(), started.child.stderr.take());
     let (Some(stdin), Some(output), Some(errors)) = pipes else { return Err(Failure::Stopped) };
     let group = started.group;
@@ -177,13 +194,13 @@ pub(super) fn run(
         let saying = scope.spawn(|| last_of(errors));
         let (done, wait) = mpsc::channel::<()>();
         let watching = scope.spawn(move || {
-            let is_over = wait.recv_timeout(function.time_limit()) == Err(RecvTimeoutError::Timeout);
+            let is_over = wait.recv_timeout(program.time_limit) == Err(RecvTimeoutError::Timeout);
             if is_over {
                 end(group);
             }
             is_over
         });
-        let printed = read_up_to(output, function.output_limit);
+        let printed = read_up_to(output, program.output_limit);
         if !matches!(printed, Ok(Some(_))) {
             end(group);
         }
@@ -197,9 +214,9 @@ pub(super) fn run(
             return Err(Failure::Stopped);
         }
         if took_too_long {
-            return Err(Failure::TooSlow(function.time_limit()));
+            return Err(Failure::TooSlow(program.time_limit));
         }
-        let printed = printed.map_err(Failure::Output)?.ok_or(Failure::TooMuch(function.output_limit))?;
+        let printed = printed.map_err(Failure::Output)?.ok_or(Failure::TooMuch(program.output_limit))?;
         input.unwrap_or_else(|_| Err("a panic".to_owned())).map_err(Failure::Input)?;
         let status = status.map_err(Failure::Output)?;
         if status.success() { Ok(printed) } else { Err(Failure::Ended { status, said }) }
@@ -207,15 +224,17 @@ pub(super) fn run(
 }
 
 #[cfg(target_os = "linux")]
-fn limit_memory(child: Pid, bytes: u64) {
+fn limit(child: Pid, program: &Program<'_>) {
     use rustix::process::{Resource, Rlimit, prlimit};
-    let limit = Rlimit { current: Some(bytes), maximum: Some(bytes) };
-    // An error means that it has ended already.
-    let _ = prlimit(Some(child), Resource::Data, limit);
+    let limits = [(Resource::Data, Some(program.memory_limit)), (Resource::Fsize, program.file_limit)];
+    for (resource, bytes) in limits.into_iter().filter(|(_, bytes)| bytes.is_some()) {
+        // An error means that it has ended already.
+        let _ = prlimit(Some(child), resource, Rlimit { current: bytes, maximum: bytes });
+    }
 }
 
 #[cfg(not(target_os = "linux"))]
-fn limit_memory(_: Pid, _: u64) {}
+fn limit(_: Pid, _: &Program<'_>) {}
 
 /// Reads everything; `None` if that is more than the limit.
 fn read_up_to(from: impl Read, limit: u64) -> io::Result<Option<Vec<u8>>> {
@@ -224,13 +243,16 @@ fn read_up_to(from: impl Read, limit: u64) -> io::Result<Option<Vec<u8>>> {
     Ok(Some(bytes).filter(|bytes| bytes.len() as u64 <= limit))
 }
 
-/// Reads everything, and keeps the end of it, as a part of a message.
+/// Reads everything, and keeps the end of it.
 fn last_of(mut from: impl Read) -> String {
     let (mut last, mut piece) = (Vec::new(), [0; SAID]);
     while let Ok(length @ 1..) = from.read(&mut piece) {
         last.extend_from_slice(&piece[..length]);
         last.drain(..last.len().saturating_sub(SAID));
     }
-    let last = String::from_utf8_lossy(&last);
-    if last.trim().is_empty() { String::new() } else { format!(", and said: {}", last.trim()) }
+    String::from_utf8_lossy(&last).trim().to_owned()
+}
+
+fn and_said(said: &str) -> String {
+    if said.is_empty() { String::new() } else { format!(", and said: {said}") }
 }
