@@ -71,7 +71,7 @@ impl FromStr for Position {
             Some((number, id)) => (number, Some(id.parse()?)),
             None => (text, None),
         };
-        let number = number.parse().ok().filter(|number| *number <= i64::MAX as u64);
+        let number = number.parse().ok().filter(|number| i64::try_from(*number).is_ok());
         Ok(Self { number: number.ok_or(NOT_A_POSITION)?, event_id })
     }
 }
