@@ -18,6 +18,7 @@ use weir_core::{Catalog, EventType, Format, sealing::Reads};
 use columns::PARTITION;
 pub(crate) use columns::{Table, names, structure};
 pub(crate) use sealed::seen_from;
+pub(crate) use weir_core::sql::{literal, quoted};
 
 /// The lake at one moment: its files, and what is read of them.
 pub(crate) struct Lake {
@@ -143,14 +144,4 @@ pub(crate) fn list(texts: &[String]) -> String {
         [text] => literal(text),
         texts => format!("[{}]", texts.iter().map(|text| literal(text)).collect::<Vec<_>>().join(", ")),
     }
-}
-
-/// Quotes any name as an SQL identifier.
-pub(crate) fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
-}
-
-/// Quotes a text as an SQL literal.
-pub(crate) fn literal(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
 }

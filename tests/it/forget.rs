@@ -16,7 +16,7 @@ use weir_embedded::{Amounts, ForgetError, ForgetRequest, SealedFolder, SealingTu
 
 use crate::harness::{Value, Weir, files_that_hold, gzip, json};
 
-mod sealed_days;
+pub(crate) mod sealed_days;
 
 /// What is looked for in all files: the values of a person hold it, and those of others do not.
 const MARK: &str = "MARKann";
@@ -144,7 +144,7 @@ fn only_the_other_is_left(weir: &mut Weir) {
     assert!(weir.lines("lake").iter().all(|line| line.to_string().contains(OTHER)));
 }
 
-fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();

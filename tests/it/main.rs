@@ -57,6 +57,7 @@ mod readme;
 mod redact;
 mod refusals;
 mod request_ids;
+mod retention;
 mod retries;
 mod sealing;
 mod security;

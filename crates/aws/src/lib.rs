@@ -15,10 +15,14 @@
 //! | `Stream`, `LiveCounts`, `SettledCounts`, `RecentRejected`, `LatestValues` | [`Batching`] | callers at the same time share calls |
 //! | `Health` | [`AwsHealth`] | asks both services, now and then |
 //!
+//! `athena` queries the lake, with the feature `athena`.
+//!
 //! [`Aws`] makes them all from one configuration; make it once, before the first invocation.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod answers;
+#[cfg(feature = "athena")]
+pub mod athena;
 mod backoff;
 mod batch_get;
 mod batching;
@@ -47,7 +51,7 @@ use aws_smithy_http_client::tls;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use weir_core::{Clock, Random, SystemClock, SystemRandom, ports::Ports};
 
-pub use answers::{Page, Pages, S3Answers, S3AnswersAdmin};
+pub use answers::{Page, Pages, S3Answers, S3AnswersAdmin, Standing};
 pub use batching::{Batched, Batching, BatchingStats, GATHERING};
 pub use calls::Calls;
 pub use counts::table::DynamoCounts;
@@ -222,6 +226,13 @@ impl Aws {
     #[must_use]
     pub fn answers_admin(&self, bucket: &str) -> S3AnswersAdmin {
         S3AnswersAdmin::new(self.answers(bucket), self.s3(), bucket)
+    }
+
+    /// Returns Athena: a workgroup, and the database that queries see.
+    #[cfg(feature = "athena")]
+    #[must_use]
+    pub fn athena(&self, workgroup: &str, database: &str) -> athena::Athena {
+        athena::Athena::new(&self.config, workgroup, database)
     }
 
     /// Returns a table of users.

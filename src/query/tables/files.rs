@@ -12,14 +12,14 @@ use weir_core::{Day, EventType, Format, Hour, Partition, sealing::Reads};
 /// Returns the files of each type of which there are any.
 pub(super) fn of_types(lake: &Path, reads: &Reads) -> io::Result<BTreeMap<String, Vec<String>>> {
     let mut files = BTreeMap::new();
-    if reads.manifest.sealed_until == Day::FIRST {
+    if reads_all(reads) {
         for name in types_with_files(lake)? {
             let pattern = Partition::pattern(&name, Format::JsonGz);
             files.insert(name, vec![pattern]);
         }
         return Ok(files);
     }
-    for (name, days) in days_with_files(lake, reads.manifest.sealed_until)? {
+    for (name, days) in days_with_files(lake, reads)? {
         let patterns = days.into_iter().map(|day| Partition::pattern_of_day(&name, day, Format::JsonGz));
         files.insert(name.clone(), patterns.collect());
     }
@@ -34,18 +34,25 @@ pub(super) fn of_types(lake: &Path, reads: &Reads) -> io::Result<BTreeMap<String
 
 /// Returns the files of all types, of which there are some.
 pub(super) fn of_all(of_types: &BTreeMap<String, Vec<String>>, reads: &Reads) -> Vec<String> {
-    if reads.manifest.sealed_until == Day::FIRST {
+    if reads_all(reads) {
         return vec![Partition::pattern("*", Format::JsonGz)];
     }
     of_types.values().flatten().cloned().collect()
 }
 
-/// Returns the days from `first` on of which any user has a file of a type.
-fn days_with_files(lake: &Path, first: Day) -> io::Result<BTreeMap<String, BTreeSet<Day>>> {
+/// Returns whether all days of all types are read from JSON.
+fn reads_all(reads: &Reads) -> bool {
+    reads.manifest.sealed_until == Day::FIRST && reads.manifest.removed.is_empty()
+}
+
+/// Returns the days that are read from JSON and of which any user has a file of a type.
+fn days_with_files(lake: &Path, reads: &Reads) -> io::Result<BTreeMap<String, BTreeSet<Day>>> {
     let mut found: BTreeMap<String, BTreeSet<Day>> = BTreeMap::new();
     let [in_year, in_month, in_day, in_hour] = Partition::HOUR_FOLDERS;
-    let [first_year, first_month, ..] = first.first_hour().parts();
     each_type(lake, &mut |name, folder| {
+        let removed = name.parse().map(|event_type| reads.manifest.first_day(&event_type));
+        let first = reads.manifest.sealed_until.max(removed.unwrap_or(Day::FIRST));
+        let [first_year, first_month, ..] = first.first_hour().parts();
         for (year, folder) in numbered(folder, in_year)?.into_iter().filter(|(year, _)| *year >= first_year) {
             for (month, folder) in numbered(&folder, in_month)? {
                 if (year, month) < (first_year, first_month) {

@@ -26,18 +26,14 @@ pub(super) struct Group<'a> {
 /// Returns the files of each type that has any.
 pub(super) fn groups(manifest: &Manifest) -> BTreeMap<EventType, Vec<Group<'_>>> {
     let mut found: BTreeMap<EventType, Vec<Group<'_>>> = BTreeMap::new();
-    for generation in manifest.days.values() {
-        for (event_type, sealed) in generation.types.iter().filter(|(_, sealed)| sealed.rows > 0) {
-            let groups = found.entry(event_type.clone()).or_default();
-            let files = sealed.files.iter().map(String::as_str);
-            let same = |group: &&mut Group<'_>| group.line == sealed.line && group.columns == sealed.columns;
-            match groups.iter_mut().find(same) {
-                Some(group) => group.files.extend(files),
-                None => groups.push(Group {
-                    line: &sealed.line,
-                    columns: &sealed.columns,
-                    files: files.collect(),
-                }),
+    for (_, event_type, sealed) in manifest.sealed().filter(|(.., sealed)| sealed.rows > 0) {
+        let groups = found.entry(event_type.clone()).or_default();
+        let files = sealed.files.iter().map(String::as_str);
+        let same = |group: &&mut Group<'_>| group.line == sealed.line && group.columns == sealed.columns;
+        match groups.iter_mut().find(same) {
+            Some(group) => group.files.extend(files),
+            None => {
+                groups.push(Group { line: &sealed.line, columns: &sealed.columns, files: files.collect() })
             }
         }
     }

@@ -64,7 +64,7 @@ struct Entry {
 }
 
 /// Returns the bytes of the line that an entry of quarantine is about.
-pub(super) fn quarantined_line(entry: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn quarantined_line(entry: &[u8]) -> Option<Vec<u8>> {
     let Entry { text, base64 } = serde_json::from_slice(entry).ok()?;
     match (text, base64) {
         (Some(text), _) => Some(text.into_bytes()),
