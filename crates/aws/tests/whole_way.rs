@@ -294,7 +294,20 @@ async fn ten_thousand_events_under_faults_are_all_where_they_belong() {
         }
         assert_eq!(totals, in_lake, "{user}");
     }
-    // The lake's newest objects are listed, each as it is stored.
+    each_listed_event_is_in_the_lake(&calm, &lake).await;
+    let done = faulty.done();
+    assert_eq!(done.len(), FAULTS.len(), "{done:?}");
+    let requests: usize = times.iter().sum();
+    println!(
+        "{} events ({} of them twice) sent in {requests} requests instead of {}, faults: {done:?}",
+        sent.len(),
+        raw.values().filter(|times| **times > 1).count(),
+        times.len()
+    );
+}
+
+/// The lake's newest objects are listed, each event once, as it is stored.
+async fn each_listed_event_is_in_the_lake(calm: &Aws, lake: &BTreeMap<(String, String, String), u64>) {
     let (ports, _) = calm.ports(&names(), GIVE_UP_AFTER);
     for user in ["ann", "bob", "cy"] {
         let mut request = NewestRequest { event_type: None, after: None, limit: 7 };
@@ -317,15 +330,6 @@ async fn ten_thousand_events_under_faults_are_all_where_they_belong() {
         }
         assert!(listed.len() > 7, "{user}: {}", listed.len());
     }
-    let done = faulty.done();
-    assert_eq!(done.len(), FAULTS.len(), "{done:?}");
-    let requests: usize = times.iter().sum();
-    println!(
-        "{} events ({} of them twice) sent in {requests} requests instead of {}, faults: {done:?}",
-        sent.len(),
-        raw.values().filter(|times| **times > 1).count(),
-        times.len()
-    );
 }
 
 async fn settled_totals(counts: &dyn SettledCounts, user: &str) -> BTreeMap<String, u64> {

@@ -40,8 +40,26 @@ const ENOUGH: usize = 256 << 20;
 struct Search {
     username: Username,
     event_id: EventId,
-    /// Whether a client's event has this id and is remembered; its number, unless an earlier version stored it.
-    remembered: Option<Option<u64>>,
+    remembered: Remembered,
+}
+
+/// Whether a client's event is remembered under the id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Remembered {
+    No,
+    /// An earlier version stored it, without its number.
+    Somewhere,
+    /// As this number of the sequence, or in the batch that begins with it.
+    At(u64),
+}
+
+impl Remembered {
+    fn number(self) -> Option<u64> {
+        match self {
+            Self::At(number) => Some(number),
+            Self::No | Self::Somewhere => None,
+        }
+    }
 }
 
 impl Search {
@@ -55,8 +73,13 @@ impl Search {
         let mut known = db.prepare_cached(
             "SELECT event FROM recent_ids, progress WHERE id = ?1 AND generation IN (id_generation, id_generation - 1)",
         )?;
-        self.remembered = known.query_row([&digest], |row| row.get(0)).optional()?;
-        let number = self.remembered.flatten();
+        let known: Option<Remembered> = known
+            .query_row([&digest], |row| {
+                Ok(row.get::<_, Option<u64>>(0)?.map_or(Remembered::Somewhere, Remembered::At))
+            })
+            .optional()?;
+        self.remembered = known.unwrap_or(Remembered::No);
+        let number = self.remembered.number();
         if number.is_none() && self.event_id.generated_at().is_none() {
             return Ok(None);
         }
@@ -77,7 +100,7 @@ impl Search {
 
     /// Looks through raw; returns the event with its batch, or the batch that has it and cannot be read.
     fn in_raw(&self, inner: &Inner) -> io::Result<Option<(Option<Found>, String)>> {
-        if let Some(Some(number)) = self.remembered {
+        if let Some(number) = self.remembered.number() {
             let found = batches::behind(inner.raw.path(), number.saturating_sub(1), batches::Hours::Latest)?
                 .into_iter()
                 .next();
@@ -142,7 +165,8 @@ impl Receipts for Embedded {
             return Ok(Some(Receipt::without_line(event_id, ReceiptStatus::Forgotten, None)));
         }
         let _turn = self.inner.searches.acquire().await;
-        let mut search = Search { username: username.clone(), event_id: event_id.clone(), remembered: None };
+        let mut search =
+            Search { username: username.clone(), event_id: event_id.clone(), remembered: Remembered::No };
         let inner = Arc::clone(&self.inner);
         let in_store = move |db: &Connection| {
             let found = search.in_store(&inner, db)?;
@@ -152,7 +176,7 @@ impl Receipts for Embedded {
         if let Some(found) = found {
             return Ok(Some(found.receipt(false, None)));
         }
-        let remembered = search.remembered.is_some();
+        let remembered = search.remembered != Remembered::No;
         let inner = Arc::clone(&self.inner);
         let in_raw = tokio::task::spawn_blocking(move || search.in_raw(&inner)).await;
         let found =
