@@ -41,6 +41,7 @@ pub(crate) async fn serving(gathering: Duration) -> Result<Serving> {
         counts: name("WEIR_COUNTS_TABLE")?,
         shards: shards()?,
         latest: name("WEIR_LATEST_TABLE")?,
+        raw: name("WEIR_RAW_BUCKET")?,
         lake: name("WEIR_LAKE_BUCKET")?,
         bucket_per_user: env::var("WEIR_BUCKET_PER_USER").is_ok_and(|value| value == "true"),
     };

@@ -35,7 +35,7 @@ fn the_documentation_lets_the_api_be_tried() {
     let browser = Browser::start();
     browser.open(&format!("{}/docs", weir.url()));
     browser.until_contains("#docs .info", "Weir");
-    browser.until_contains("#operations-default-post_button_click", "/button/click");
+    browser.until_contains("#operations-Send-post_button_click", "/button/click");
     no_errors(&browser);
 }
 

@@ -76,6 +76,20 @@ impl Browser {
         self.post("/url", &json!({"url": url}));
     }
 
+    /// Opens a tab and goes there. Returns the tab that was left.
+    pub fn new_tab(&self) -> String {
+        let left = self.call("GET", "/window", &Value::Null).unwrap().as_str().unwrap().to_owned();
+        let tab = self.post("/window/new", &json!({"type": "tab"}))["handle"].clone();
+        self.post("/window", &json!({"handle": tab}));
+        left
+    }
+
+    /// Closes the tab, and goes to another one.
+    pub fn close_tab(&self, other: &str) {
+        self.call("DELETE", "/window", &Value::Null).unwrap();
+        self.post("/window", &json!({"handle": other}));
+    }
+
     /// Runs a function's body in the page, and gives what it returns.
     pub fn run(&self, script: &str, arguments: &Value) -> Value {
         self.post("/execute/sync", &json!({"script": script, "args": arguments}))

@@ -1,6 +1,7 @@
 //! What docs/CLIENTS.md tells clients to do works as it is printed: on a command line, in Python, and in a browser, on
 //! a page of another origin, with an access key that may only write.
 
+mod auto;
 mod forgetful;
 pub mod site;
 

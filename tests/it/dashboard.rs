@@ -3,5 +3,7 @@
 mod accessible;
 mod contained;
 mod pictures;
+mod signed_in;
+mod told;
 mod used;
 mod visit;

@@ -1,7 +1,7 @@
 //! `/docs` in a browser: the API can be read and tried there, signed in with basic authentication, and everything comes
 //! from Weir itself.
 
-use crate::harness::{Value, Weir, browser::Browser, gunzip, json};
+use crate::harness::{Value, Weir, browser::Browser, eventually, gunzip, json};
 
 /// The addresses that a browser asked for since the last call.
 fn asked(browser: &Browser) -> Vec<String> {
@@ -28,7 +28,7 @@ fn the_api_can_be_tried_with_basic_credentials_and_no_other_host_is_asked() {
     browser.click(".auth-btn-wrapper .btn-done");
 
     // The example of the type is what is sent.
-    let click = "#operations-default-post_button_click";
+    let click = "#operations-Send-post_button_click";
     browser.click(&format!("{click} .opblock-summary-control"));
     browser.click(&format!("{click} .execute"));
     browser.until_contains(&format!("{click} .live-responses-table tr.response .response-col_status"), "200");
@@ -51,13 +51,13 @@ fn a_request_that_is_tried_without_credentials_says_in_words_what_is_missing() {
     let browser = Browser::start();
     // A slash too many: what the page loads is named from where the page is, so the browser is sent there.
     browser.open(&format!("{}//docs/", weir.url()));
-    for operation in ["#operations-default-post_button_click", "#operations-default-counts"] {
+    for operation in ["#operations-Send-post_button_click", "#operations-Read-counts"] {
         browser.click(&format!("{operation} .opblock-summary-control"));
         browser.click(&format!("{operation} .execute"));
         browser.until_contains(&format!("{operation} .live-responses-table"), "401");
         browser.until_contains("#missing", "Click Authorize");
     }
-    let open = "#operations-default-health";
+    let open = "#operations-Page-health";
     browser.click(&format!("{open} .opblock-summary-control"));
     browser.click(&format!("{open} .execute"));
     browser.until_contains(&format!("{open} .live-responses-table"), "200");
@@ -152,4 +152,22 @@ fn what_the_page_loads_is_compressed_for_those_who_take_it_and_plain_for_others(
     }
     assert_eq!(weir.request("GET", None, "/docs/../users.db", &[], b"").status, 404);
     weir.request("GET", None, "/docs/nothing.js", &[], b"").problem(404, "not-found");
+}
+
+#[test]
+fn the_page_is_in_groups_dark_where_the_system_is_and_leads_to_the_dashboard() {
+    let weir = Weir::start();
+    let browser = Browser::start();
+    browser.theme("dark");
+    browser.open(&format!("{}/docs", weir.url()));
+    browser.until_contains("#docs .info", "Weir");
+    let groups = "return [...document.querySelectorAll('.opblock-tag')].map((tag) => tag.dataset.tag)";
+    assert_eq!(browser.run(groups, &json!([])), json!(["Send", "Read", "Page"]));
+    let ground = "const { backgroundColor } = getComputedStyle(document.documentElement); \
+        return backgroundColor === 'rgb(28, 32, 34)'";
+    assert_eq!(browser.run(ground, &json!([])), true);
+    browser.theme("light");
+    eventually("it is light", || browser.run(ground, &json!([])) == false);
+    browser.click(".home a");
+    browser.until_contains("#sign-in-title", "See your events arrive");
 }

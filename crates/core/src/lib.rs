@@ -15,6 +15,7 @@
 //! - the newest event of each resource: [`latest`];
 //! - what of an event is not stored: [`redaction`];
 //! - rejected events as they are shown: [`rejected`]; a user's newest events, accepted and rejected: [`newest`];
+//! - what became of one event: [`receipt`];
 //! - events that must never come back: [`forgotten`];
 //! - answers computed beforehand: [`answers`]; the rows of SQL's answers: [`sql`];
 //! - days that are over as Parquet, and what is read of them: [`sealing`];
@@ -44,6 +45,7 @@ mod occurred;
 mod partition;
 pub mod ports;
 mod random;
+pub mod receipt;
 mod record;
 pub mod redaction;
 pub mod rejected;

@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use base64::{Engine, prelude::BASE64_STANDARD};
 
 use super::visit::signed_in;
-use crate::harness::{Value, Weir, eventually, json};
+use crate::harness::{Value, Weir, json};
 
 /// The largest picture that a README should have.
 const LARGEST: usize = 150 * 1000;
@@ -97,13 +97,12 @@ fn screenshots() {
 
     let browser = signed_in(&weir);
     browser.theme("light");
-    browser.until_contains("#latest-list", "/session_id is required");
-    browser.click("#try-send");
-    browser.until_contains("#try-answer", "Stored");
-    eventually("all is filed", || browser.text("#on-their-way") == "0");
+    browser.until_contains("#rejects-list", "/session_id is required");
+    browser.click("#range-month + label");
+    browser.until_contains("#status", "All events are in the lake.");
     browser.chromium("Emulation.setScrollbarsHidden", &json!({"hidden": true}));
     // The mouse off the button, and no focus.
-    browser.click("#panel");
+    browser.click("h2");
     browser.run("document.activeElement.blur()", &json!([]));
     for (name, theme, width, height) in
         [("light", "light", 1280, 925), ("dark", "dark", 1280, 925), ("phone", "light", 390, 1140)]

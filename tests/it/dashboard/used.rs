@@ -2,11 +2,8 @@
 
 use weir_core::{Clock, SystemClock};
 
-use super::visit::{
-    EVENT_REFUSED, NOT_ALLOWED, NOT_SIGNED_IN, TOO_MANY, everything, no_errors_but, sign_in, signed_in, tile,
-    visit,
-};
-use crate::harness::{Value, Weir, basic, browser::Browser, click, eventually, json};
+use super::visit::{EVENT_REFUSED, TOO_MANY, no_errors_but, sign_in, signed_in, tile, visit};
+use crate::harness::{Value, Weir, click, eventually, json};
 
 #[test]
 fn a_user_who_signs_in_and_clicks_the_button_sees_the_count_go_up_by_one() {
@@ -15,6 +12,7 @@ fn a_user_who_signs_in_and_clicks_the_button_sees_the_count_go_up_by_one() {
     let browser = signed_in(&weir);
     browser.until_is("#session .who", "demo");
     browser.until_is("#accepted", "1");
+    browser.click("#try-open");
     for clicks in 1..=3 {
         browser.click("#try-send");
         browser
@@ -25,7 +23,10 @@ fn a_user_who_signs_in_and_clicks_the_button_sees_the_count_go_up_by_one() {
     browser.until_contains("#keys-list", "abc\n4");
     assert_eq!(weir.get("/button/click/count?button_id=abc").json(), json!({"count": 4}));
     // A browser without a window says so in its user agent.
-    browser.until_contains("#tile-0", "all filed, 3 of bots");
+    browser.until_contains("#tile-0", "3 of bots in all");
+    // What was just sent is selected.
+    browser.until_is("[aria-selected=true] .title", "Button click");
+    browser.until_contains("#status", "All events are in the lake.");
     no_errors_but(&browser, &[]);
 }
 
@@ -49,12 +50,13 @@ fn what_others_send_moves_the_numbers_without_a_reload() {
     assert_eq!(weir.post("/events", events.replace('{', "{\"event_type\": \"button_click\", ")).status, 200);
     browser.until_is("#accepted", "3");
     browser.until_is("#rejected", "1");
-    browser.until_contains("#keys-list", "abc\n2\ndef\n1");
-    browser.until("#settled-at time", "it says when something was filed", |text| {
+    browser.until_is("#keys-list", "abc\n2\n67%\ndef\n1\n33%");
+    browser.until("#filed time", "it says when something was filed", |text| {
         text == "just now" || text.ends_with(" ago")
     });
-    browser.until_contains(".chart:first-child .readout", "3 events filed");
-    browser.until_contains(".chart:nth-child(2) .readout", "3 events filed");
+    browser.until_is("#readout", "Last 24 hours: 4 events");
+    browser.until_is("#today", "3");
+    browser.until_is("#hour", "3");
     assert_eq!(browser.run("return window.stillHere", &json!([])), true);
     no_errors_but(&browser, &[]);
 }
@@ -82,29 +84,31 @@ fn the_latest_values_of_a_type_that_keeps_them_are_shown_and_change() {
 }
 
 #[test]
-fn events_of_last_year_have_bars_by_month_which_are_hidden_without_them() {
+fn events_of_last_year_are_in_the_range_that_reaches_back_to_them() {
     const DAY: u64 = 24 * 60 * 60 * 1000;
     let weir = Weir::start();
     let browser = signed_in(&weir);
     browser.until_is("#accepted", "0");
-    let is_hidden = |browser: &Browser| {
-        browser.run("return document.querySelector('.chart:nth-child(3)').hidden", &json!([]))
-    };
     assert_eq!(weir.post("/button/click", click("s", "b")).status, 200);
-    browser.until_contains(".chart:nth-child(2) .readout", "1 event filed");
-    assert_eq!(is_hidden(&browser), true);
+    browser.until_is("#readout", "Last 24 hours: 1 event");
     let now = SystemClock.now().millis();
     let event = |days: u64| json!({"session_id": "s", "button_id": "b", "occurred_at": now - days * DAY});
-    for days in [89, 120, 120, 395] {
+    for days in [3, 20, 89, 120, 120, 395] {
         assert_eq!(weir.post("/button/click", event(days).to_string()).status, 200);
     }
-    browser.until_contains(".chart:nth-child(3) .readout", "3 events filed");
-    browser.until_contains(".chart:nth-child(2) .readout", "2 events filed");
-    browser.until_contains(".chart:first-child .readout", "1 event filed");
-    assert_eq!(is_hidden(&browser), false);
-    let bars = "return document.querySelectorAll('.chart:nth-child(3) .bars > span').length";
-    let bars = browser.run(bars, &json!([])).as_u64().unwrap();
-    assert!((9..=11).contains(&bars), "{bars} months lie between 395 and 120 days ago");
+    for (range, readout) in [
+        ("day", "Last 24 hours: 1 event"),
+        ("week", "Last 7 days: 2 events"),
+        ("month", "Last 30 days: 3 events"),
+        ("quarter", "Last 90 days: 4 events"),
+        ("year", "Last 14 months: 7 events"),
+    ] {
+        browser.click(&format!("#range-{range} + label"));
+        browser.until_is("#readout", readout);
+        browser.until_is(&tile(0), readout.split(' ').rev().nth(1).unwrap());
+    }
+    let bars = "return document.querySelectorAll('#bars > span').length";
+    assert_eq!(browser.run(bars, &json!([])), 14);
     no_errors_but(&browser, &[]);
 }
 
@@ -112,18 +116,19 @@ fn events_of_last_year_have_bars_by_month_which_are_hidden_without_them() {
 fn an_invalid_event_from_the_form_is_answered_with_its_reason_and_is_among_the_latest_rejected() {
     let weir = Weir::start();
     let browser = signed_in(&weir);
-    browser.until_contains("#latest-none", "Nothing so far");
+    browser.until_contains("#rejects-none", "Nothing was rejected");
     browser.fill("#try-field-1", "");
     browser.click("#try-send");
     browser.until_is("#try-answer", "Rejected\n/button_id is required");
     browser.until_is("#rejected", "1");
-    browser.until_contains("#latest-list", "Button click just now\n/button_id is required");
-    browser.click("#latest-list summary");
-    browser.until_is("#latest-list pre", r#"{"session_id": "s1"}"#);
+    browser.until_contains("#rejects-list", "1× Button click just now\n/button_id is required");
+    browser.until_is("[aria-selected=true] .title", "Rejected");
+    browser.click("#rejects-list summary");
+    browser.until_is("#rejects-list pre", r#"{"session_id": "s1"}"#);
 
     // A text in a number's field is sent as it was typed.
     browser.choose("#try-type", "prediction");
-    browser.until_is("#try-about", "POST /ml/prediction");
+    browser.until_contains("#try-curl", "/ml/prediction");
     for (field, value) in [("score", "high"), ("features", "{\"visits\": 12}")] {
         let found = format!(
             "return [...document.querySelectorAll('#try-fields label')].find((label) => \
@@ -134,7 +139,7 @@ fn an_invalid_event_from_the_form_is_answered_with_its_reason_and_is_among_the_l
     }
     browser.click("#try-send");
     browser.until_contains("#try-answer", "/score");
-    browser.until_contains("#latest-list li:first-child", "Prediction");
+    browser.until_contains("#rejects-list", "Prediction");
 
     // And anything at all as JSON, which begins with what the form has.
     browser.click("#try-raw");
@@ -175,10 +180,14 @@ fn another_type_shows_its_own_numbers_by_mouse_and_by_keyboard() {
     assert_eq!(weir.post("/button/click", click("s1", "abc")).status, 200);
     weir.wait_until_filed();
     let browser = signed_in(&weir);
+    // Of all types, the one with the most events.
+    browser.until_contains("#keys-list", "https://a.example/");
+    browser.click("#tile-0");
     browser.until_contains("#keys-list", "abc\n1");
     browser.click("#tile-2");
-    browser.until_is("#keys-list", "https://a.example/\n2\nhttps://b.example/\n1");
-    browser.until_contains(".chart .readout", "3 events filed");
+    browser.until_is("#keys-list", "https://a.example/\n2\n67%\nhttps://b.example/\n1\n33%");
+    browser.until_is("#keys-title", "Top pages");
+    browser.until_is("#readout", "Last 24 hours: 3 events");
     assert_eq!(browser.run("return document.querySelector('[aria-selected=true]').id", &json!([])), "tile-2");
 
     // Two to the left, and from the first on to the last.
@@ -186,92 +195,25 @@ fn another_type_shows_its_own_numbers_by_mouse_and_by_keyboard() {
     browser.keys("#tile-1", "\u{e012}");
     browser.until_contains("#keys-list", "abc\n1");
     browser.keys("#tile-0", "\u{e012}");
+    browser.until_is("#readout", "Last 24 hours: 4 events");
+    browser.keys("#tile-all", "\u{e012}");
     browser.until_contains("#keys-note", "not counted by key");
     assert_eq!(browser.run("return document.activeElement.id", &json!([])), "tile-4");
 
-    // The newest hour has the focus first, and the arrows go on from there.
+    // The newest hour has the focus first, and the arrows go on from there. The types say what they have in it.
     browser.keys("#tile-4", "\u{e011}");
+    browser.keys("#tile-all", "\u{e015}");
     browser.until_contains("#keys-list", "abc\n1");
-    browser.until_contains(".chart .readout", "1 event filed");
-    browser.keys(".chart .bars", "\u{e010}");
-    browser.until_contains(".chart .readout", "UTC: 1 event");
-    browser.keys(".chart .bars", "\u{e011}");
-    browser.until_contains(".chart .readout", "UTC: 0 events");
+    browser.keys("#bars", "\u{e010}");
+    browser.until("#readout", "it has this hour", |text| text.contains('–') && text.ends_with(": 1 event"));
+    browser.until_is(&tile(0), "1");
+    browser.keys("#bars", "\u{e011}");
+    browser.until_contains("#readout", ": 0 events");
+    browser.until_is(&tile(0), "0");
+    let said =
+        browser.run("return document.querySelector('#bars').getAttribute('aria-valuetext')", &json!([]));
+    assert!(said.as_str().unwrap().ends_with(": 0 events"), "{said}");
     no_errors_but(&browser, &[]);
-}
-
-#[test]
-fn signing_out_leaves_nothing_of_the_data_in_the_page() {
-    let weir = Weir::start();
-    let (_, secret) = weir.credentials.split_once(':').unwrap();
-    assert_eq!(weir.post("/button/click", click("session-qvist", "button-qvist")).status, 200);
-    assert_eq!(weir.post("/button/click", r#"{"button_id": "rejected-qvist"}"#).status, 422);
-    let browser = signed_in(&weir);
-    browser.until_contains("#keys-list", "button-qvist");
-    browser.fill("#try-field-1", "typed-qvist");
-    browser.until_contains("#latest-list", "is required");
-    let shown = everything(&browser);
-    for part in ["typed-qvist", "rejected-qvist", "demo"] {
-        assert!(shown.contains(part), "{part} is missing: {shown}");
-    }
-    assert!(!shown.contains(secret), "the secret is nowhere on the page");
-
-    let kept = "return [localStorage.length, sessionStorage.length, document.cookie, \
-        (await indexedDB.databases()).length, (await caches.keys()).length]";
-    assert_eq!(browser.run_to_its_end(kept, &json!([])), json!([0, 0, "", 0, 0]));
-    browser.click("#session button");
-    browser.until_contains("#sign-in-title", "See your events arrive");
-    let shown = everything(&browser);
-    for mark in ["qvist", "demo", secret, &basic(&weir.credentials)[6..]] {
-        assert!(!shown.contains(mark), "{mark}: {shown}");
-    }
-    assert_eq!(browser.run_to_its_end(kept, &json!([])), json!([0, 0, "", 0, 0]));
-    // The browser's cache has no answer either.
-    let cached = "return await fetch('counts', { cache: 'only-if-cached', mode: 'same-origin' }) \
-        .then(({ status }) => status, () => 'none')";
-    assert_eq!(browser.run_to_its_end(cached, &json!([])), "none");
-
-    // A page that is loaded again has no user.
-    sign_in(&browser, &weir.credentials);
-    browser.until_contains("#keys-list", "button-qvist");
-    browser.open(&format!("{}/", weir.url()));
-    browser.until_contains("#sign-in-title", "See your events arrive");
-    assert!(!everything(&browser).contains("qvist"));
-    no_errors_but(&browser, &["net::ERR_CACHE_MISS"]);
-}
-
-#[test]
-fn a_failed_sign_in_shows_the_reason() {
-    let weir = Weir::start_with(&["--flush-every", "100ms", "--failed-sign-ins", "1"]);
-    let writer = weir.output(&["user", "add", "demo", "--label", "page", "--scope", "write"]);
-    let browser = visit(&weir);
-    sign_in(&browser, writer.trim());
-    browser.until_contains("#sign-in-problem", "This access key may send events, and may not read.");
-    sign_in(&browser, "demo:wrong");
-    browser.until_contains("#sign-in-problem", "The username or the secret is wrong.");
-    assert_eq!(browser.run("return document.querySelector('#secret').value", &json!([])), "");
-    sign_in(&browser, "demo:wrong");
-    browser.until_contains("#sign-in-problem", "Too many failed sign-ins. Try again in ");
-    sign_in(&browser, &weir.credentials);
-    browser.until_is("#accepted", "0");
-    no_errors_but(&browser, &[NOT_SIGNED_IN, NOT_ALLOWED, TOO_MANY]);
-}
-
-#[test]
-fn a_user_whose_access_key_is_removed_is_signed_out_and_the_page_says_so() {
-    let weir = Weir::start();
-    let second = weir.output(&["user", "add", "demo", "--label", "second", "--scope", "read"]);
-    assert_eq!(weir.post("/button/click", click("s1", "button-qvist")).status, 200);
-    let browser = visit(&weir);
-    sign_in(&browser, second.trim());
-    browser.until_contains("#keys-list", "button-qvist");
-    // It may read, and sending is refused.
-    browser.click("#try-send");
-    browser.until_contains("#try-answer", "Not stored\nThis needs an access key with the scope write.");
-    weir.output(&["user", "remove", "demo", "--label", "second"]);
-    browser.until_contains("#sign-in-problem", "You were signed out. The username or the secret is wrong.");
-    assert!(!everything(&browser).contains("qvist"));
-    no_errors_but(&browser, &[NOT_SIGNED_IN, NOT_ALLOWED]);
 }
 
 #[test]
@@ -285,13 +227,13 @@ fn a_page_that_is_cut_off_says_so_and_goes_on_by_itself() {
         browser.chromium("Network.emulateNetworkConditions", &conditions);
     };
     connected(false);
-    browser.until_contains("#notice", "Weir cannot be reached.");
+    browser.until_contains("#status", "Weir cannot be reached.");
     browser.click("#try-send");
     browser.until_is("#try-answer", "Not stored\nWeir cannot be reached.");
     assert_eq!(weir.post("/button/click", click("s1", "abc")).status, 200);
     connected(true);
     browser.until_is("#accepted", "1");
-    browser.until("#notice", "it is gone", str::is_empty);
+    browser.until_contains("#status", "All events are in the lake.");
     no_errors_but(&browser, &["net::ERR_INTERNET_DISCONNECTED"]);
 }
 

@@ -37,6 +37,7 @@ fn each_function_gets_the_variables_that_it_reads() {
             "WEIR_IDS_TABLE": "${RecentIdsTable}",
             "WEIR_COUNTER_SHARDS": "${CounterShards}",
             "WEIR_LATEST_TABLE": "${LatestTable}",
+            "WEIR_RAW_BUCKET": "${RawBucket}",
             "WEIR_LAKE_BUCKET": "${LakeBucket}",
             "WEIR_BUCKET_PER_USER": "${BucketPerUser}",
             "WEIR_USERS_TABLE": "${UsersTable}",

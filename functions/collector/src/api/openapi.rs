@@ -1,6 +1,6 @@
 //! The API's description, OpenAPI 3.1, made from the catalog and the operations that the list of routes has. `dashboard`
 //! describes the routes for dashboards, `latest` that of latest values, `answers` those of answers, `map` those of runs,
-//! `open` those without credentials; `order` puts a type's fields into the order of its file.
+//! `query` that of SQL, `open` those without credentials; `order` puts a type's fields into the order of its file.
 
 pub(crate) mod answers;
 pub(crate) mod dashboard;
@@ -10,6 +10,7 @@ pub(crate) mod latest;
 pub(crate) mod map;
 pub(crate) mod open;
 mod order;
+pub(crate) mod query;
 
 use serde_json::{Map, Value, json};
 use weir_core::{
@@ -50,6 +51,7 @@ pub(crate) fn text(catalog: &Catalog, operations: Vec<Operation>) -> String {
 fn document(catalog: &Catalog, operations: Vec<Operation>) -> Value {
     let mut paths = Map::new();
     for Operation { path, method, needs_credentials, mut described } in operations {
+        described["tags"] = json!([group(&path, method)]);
         if !needs_credentials {
             described["security"] = json!([]);
         }
@@ -81,6 +83,11 @@ fn document(catalog: &Catalog, operations: Vec<Operation>) -> Value {
             ),
         },
         "security": [{"basic": []}],
+        "tags": [
+            {"name": "Send", "description": "Events, one or many."},
+            {"name": "Read", "description": "Counts, events and answers."},
+            {"name": "Page", "description": "What browsers show, and what needs no credentials."},
+        ],
         "paths": paths,
         "components": {
             "securitySchemes": {"basic": {"type": "http", "scheme": "basic"}},
@@ -92,6 +99,15 @@ fn document(catalog: &Catalog, operations: Vec<Operation>) -> Value {
             "schemas": schemas(catalog),
         },
     })
+}
+
+/// Returns the group that an operation is shown in.
+fn group(path: &str, method: &str) -> &'static str {
+    match (method, path) {
+        (_, "/" | "/docs" | "/health" | "/openapi.json" | "/weir.js") => "Page",
+        ("post", path) if path != "/query" && !path.starts_with("/map/") => "Send",
+        _ => "Read",
+    }
 }
 
 fn schemas(catalog: &Catalog) -> Value {

@@ -5,9 +5,11 @@ use std::sync::{Arc, OnceLock};
 use axum::{
     Router,
     extract::{Request, State},
-    http::header,
+    http::{HeaderMap, header},
+    response::IntoResponse,
     routing::{MethodRouter, get, post},
 };
+use bytes::Bytes;
 use serde_json::Value;
 use weir_core::{Catalog, catalog::Definition};
 
@@ -18,10 +20,15 @@ use crate::{
         answers,
         caller::{Reader, Writer},
         events, history, latest, map, openapi,
-        openapi::{Operation, answers as described, dashboard, events as seen, map as runs, open},
-        path, post, read, rejected,
+        openapi::{
+            Operation, answers as described, dashboard, events as seen, map as runs, open, query as in_sql,
+        },
+        path, post, query, read, rejected,
     },
-    pages::{docs, page, script},
+    pages::{
+        docs, page, script,
+        served::{gzip, takes_gzip},
+    },
 };
 
 /// A route of the API, or of each event type's (`Of` is a [`Catalog`] or a [`Definition`]).
@@ -55,9 +62,10 @@ use Access::{Open, Users};
 use Method::{Get, Post};
 
 /// The routes that do not depend on the catalog.
-pub(crate) const FIXED: [Route<Catalog>; 22] = [
+pub(crate) const FIXED: [Route<Catalog>; 24] = [
     route(Post, "/events", Users, |_| post(post::events), Some(openapi::post_events)),
     route(Get, "/events", Users, |_| get(events::newest), Some(seen::get_events)),
+    route(Get, "/events/{event_id}", Users, |_| get(events::receipt), Some(seen::get_receipt)),
     route(Get, "/counts", Users, |_| get(read::all), Some(openapi::get_counts)),
     route(Get, "/counts/{event_type}", Users, |_| get(read::one), Some(openapi::get_count)),
     route(Get, "/counts/{event_type}/hours", Users, |_| get(history::hours), Some(dashboard::get_hours)),
@@ -84,6 +92,7 @@ pub(crate) const FIXED: [Route<Catalog>; 22] = [
     route(Post, "/map/{function}", Users, |_| post(map::start), Some(runs::post_map)),
     route(Get, "/map/runs/{run}", Users, |_| get(map::read), Some(runs::get_run)),
     route(Get, "/map/runs/{run}/result", Users, |_| get(map::result), Some(runs::get_result)),
+    route(Post, "/query", Users, |_| post(query::query), Some(in_sql::post_query)),
     route(Get, "/", Open, |_| get(page::dashboard), Some(open::get_dashboard)),
     route(Get, "/health", Open, |_| get(read::health), Some(open::get_health)),
     route(Get, "/openapi.json", Open, |_| openapi_json(), Some(open::get_openapi)),
@@ -184,11 +193,19 @@ fn typed_latest(definition: &Definition) -> MethodRouter<Arc<Collector>> {
 /// `GET /openapi.json`.
 fn openapi_json() -> MethodRouter<Arc<Collector>> {
     // Made at the first request: a starting function has no time for it.
-    let document = Arc::new(OnceLock::<String>::new());
-    get(async move |State(collector): State<Arc<Collector>>| {
+    let document = Arc::new(OnceLock::<(Bytes, Bytes)>::new());
+    get(async move |State(collector): State<Arc<Collector>>, request: HeaderMap| {
         let catalog = &collector.catalog;
-        let document = document.get_or_init(|| openapi::text(catalog, operations(catalog))).clone();
-        ([(header::CONTENT_TYPE, "application/json")], document)
+        let (plain, compressed) = document.get_or_init(|| {
+            let text = openapi::text(catalog, operations(catalog));
+            let compressed = gzip(text.as_bytes()).into();
+            (text.into(), compressed)
+        });
+        let headers = [(header::CONTENT_TYPE, "application/json"), (header::VARY, "accept-encoding")];
+        if takes_gzip(&request) {
+            return ([(header::CONTENT_ENCODING, "gzip")], headers, compressed.clone()).into_response();
+        }
+        (headers, plain.clone()).into_response()
     })
 }
 

@@ -13,19 +13,31 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
-use crate::api::etag;
+use crate::{
+    api::etag,
+    pages::served::{gzip, takes_gzip},
+};
 
 const FRAME: &str = include_str!("page/dashboard.html");
 const STYLE: &str = include_str!("page/dashboard.css");
 /// One script; its parts are in dependency order.
 const SCRIPT: &str = concat!(
     include_str!("page/shown.js"),
+    include_str!("page/time.js"),
     include_str!("page/api.js"),
+    include_str!("page/session.js"),
+    include_str!("page/history.js"),
     include_str!("page/chart.js"),
+    include_str!("page/numbers.js"),
+    include_str!("page/types.js"),
     include_str!("page/form.js"),
-    include_str!("page/panels.js"),
+    include_str!("page/rejected.js"),
+    include_str!("page/keys.js"),
+    include_str!("page/live.js"),
+    include_str!("page/try.js"),
     include_str!("page/answers.js"),
     include_str!("page/dashboard.js"),
+    include_str!("page/start.js"),
 );
 
 /// The places of style and script in the frame.
@@ -37,6 +49,7 @@ static PAGE: LazyLock<Page> = LazyLock::new(Page::new);
 
 struct Page {
     document: Bytes,
+    gzip: Bytes,
     policy: HeaderValue,
     tag: HeaderValue,
 }
@@ -53,9 +66,11 @@ impl Page {
             digest(&style),
             digest(&script),
         );
-        let tag = format!("\"{}\"", digest(&document));
+        // Weak: it is the same for both encodings.
+        let tag = format!("W/\"{}\"", digest(&document));
         let header = |text| HeaderValue::try_from(text).expect("base64 and what is written here are ASCII");
-        Self { policy: header(policy), tag: header(tag), document: document.into() }
+        let gzip = gzip(document.as_bytes()).into();
+        Self { policy: header(policy), tag: header(tag), gzip, document: document.into() }
     }
 }
 
@@ -73,16 +88,20 @@ fn digest(text: &str) -> String {
 /// `GET /`.
 pub(crate) async fn dashboard(request: HeaderMap) -> Response {
     let page = &*PAGE;
-    let headers: [(HeaderName, HeaderValue); 6] = [
+    let headers: [(HeaderName, HeaderValue); 7] = [
         (header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
         (header::CONTENT_SECURITY_POLICY, page.policy.clone()),
         (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
         (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+        (header::VARY, HeaderValue::from_static("accept-encoding")),
         (header::ETAG, page.tag.clone()),
     ];
     if request.get_all(header::IF_NONE_MATCH).iter().any(|had| etag::names(had, &page.tag)) {
         return (StatusCode::NOT_MODIFIED, headers).into_response();
+    }
+    if takes_gzip(&request) {
+        return ([(header::CONTENT_ENCODING, "gzip")], headers, page.gzip.clone()).into_response();
     }
     (headers, page.document.clone()).into_response()
 }
@@ -140,7 +159,7 @@ mod tests {
         let tag = tag.to_str().unwrap();
         for (sent, known) in [
             (tag.to_owned(), true),
-            (format!("W/{tag}"), true),
+            (tag.replace("W/", ""), true),
             (format!("\"a\", {tag}"), true),
             ("*".to_owned(), true),
             ("\"a\"".to_owned(), false),
@@ -172,8 +191,11 @@ mod tests {
         ] {
             assert!(!SCRIPT.contains(unsafe_way), "{unsafe_way}");
         }
-        for kept in ["localStorage", "sessionStorage", "indexedDB", "document.cookie", "caches."] {
+        for kept in ["localStorage", "indexedDB", "document.cookie", "caches."] {
             assert!(!SCRIPT.contains(kept), "{kept}");
         }
+        // Who is signed in is kept for a reload, in one place and under one name.
+        assert_eq!(SCRIPT.matches("sessionStorage").count(), 1);
+        assert_eq!(SCRIPT.matches("setItem(").count(), SCRIPT.matches("setItem(KEEPS,").count());
     }
 }

@@ -1,12 +1,12 @@
 //! Files for browsers, compressed at build time (`build.rs`).
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 
 use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, header},
     response::{IntoResponse, Response},
 };
-use flate2::read::MultiGzDecoder;
+use flate2::{Compression, read::MultiGzDecoder, write::GzEncoder};
 
 use crate::api::problem::Problem;
 
@@ -54,9 +54,15 @@ impl File {
     }
 }
 
+/// Compresses what is made at run time, once.
+pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
+    gzip.write_all(bytes).and_then(|()| gzip.finish()).expect("writing to memory does not fail")
+}
+
 /// Returns whether a client takes gzip. By RFC 9110 a request that names no encoding takes every one, but every client can
 /// read plain content.
-fn takes_gzip(asked: &HeaderMap) -> bool {
+pub(crate) fn takes_gzip(asked: &HeaderMap) -> bool {
     let named = asked.get_all(header::ACCEPT_ENCODING);
     named.iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).any(|one| {
         let (name, weight) = one.split_once(';').unwrap_or((one, ""));

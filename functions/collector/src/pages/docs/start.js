@@ -1,4 +1,8 @@
 // Shows the description that is beside the page. The credentials typed to sign in are forgotten with the page.
+const dark = matchMedia("(prefers-color-scheme: dark)");
+const dress = () => document.documentElement.classList.toggle("dark-mode", dark.matches);
+dark.addEventListener("change", dress);
+dress();
 SwaggerUIBundle({
   url: "openapi.json",
   dom_id: "#docs",

@@ -30,15 +30,25 @@ const failureOf = (answer, body) => {
   return new Failure(message, { status, kind, errors, retryAfter });
 };
 
-/** The credentials are nowhere but in here, and nothing that was read is anywhere but in this page's memory. */
+/** The header of credentials. */
+const basic = (username, secret) => {
+  const bytes = new TextEncoder().encode(`${username}:${secret}`);
+  return `Basic ${btoa(String.fromCharCode(...bytes))}`;
+};
+
+/** The credentials are in here and in `session`. Nothing that was read is anywhere but in this page's memory. */
 class Api {
   #authorization;
   #ended = new AbortController();
   #answers = new Map();
 
-  constructor(username, secret) {
-    const bytes = new TextEncoder().encode(`${username}:${secret}`);
-    this.#authorization = `Basic ${btoa(String.fromCharCode(...bytes))}`;
+  constructor(authorization) {
+    this.#authorization = authorization;
+  }
+
+  /** Keeps the credentials over a reload of this tab. */
+  keep() {
+    session.keep(this.#authorization);
   }
 
   get ended() {
@@ -118,5 +128,8 @@ const typesOf = (description) => {
     const latestBy = latest?.parameters?.[0]?.name;
     types.set(name, { name, route, schema, title: schema.title ?? name, example: content.example ?? {}, latestBy });
   }
-  return new Map([...types].sort(([, one], [, other]) => isGeneral(one) - isGeneral(other)));
+  const sorted = new Map([...types].sort(([, one], [, other]) => isGeneral(one) - isGeneral(other)));
+  // Whether the API lists the latest events.
+  sorted.lists = description?.paths?.["/events"]?.get !== undefined;
+  return sorted;
 };

@@ -1,74 +1,100 @@
-// Bars over time. One stop of the keyboard each: arrows go from bar to bar, and the bar that is meant is read out. A table
-// with the same numbers is there for users who do not see them.
+// The chart: bars over time, stacked by type. One stop of the keyboard: arrows go from bar to bar, and the bar that is
+// meant is read out. A table with the same numbers is there for users who do not see them.
 
-/** A chart of `{millis, count}` in equal steps. */
+/** How many types have a colour of their own; the others share one. */
+const COLOURS = 8;
+
+/** The least number that is not below the peak and has a round half. */
+const roundAbove = (peak) => {
+  if (peak <= 1) return 1;
+  const power = 10 ** Math.floor(Math.log10(peak));
+  return [1, 2, 4, 6, 8, 10].map((times) => times * power).find((top) => top >= peak && top % 2 === 0) ?? 2 * power;
+};
+
 class Chart {
-  #points = [];
+  #range = RANGES.day;
+  #starts = [];
+  #layers = [];
   #at = -1;
-  #name;
-  #sum;
-  #top;
-  #readout = make("output", { class: "readout" });
+  #chosen;
   #bars;
-  #axis = make("div", { class: "axis", "aria-hidden": "true" });
-  #rows = make("tbody");
 
-  /** `name` is of a point, `axis` of a place below, `sum` of all of them; `step` is what a point is called. */
-  constructor({ title, step, name, axis, sum }) {
-    this.#name = name;
-    this.axisName = axis;
-    this.#sum = sum;
-    this.#top = make("span", { class: "peak", "aria-hidden": "true" });
-    const move = (event) => this.#key(event);
+  /** `chosen` is called with the place of the bar that is meant, or -1. */
+  constructor(chosen) {
+    this.#chosen = chosen;
+    this.#bars = byId("bars");
     const point = (event) => this.#point(event);
     const leave = () => this.#choose(-1);
-    this.#bars = make("div", {
-      class: "bars",
-      role: "slider",
-      tabindex: "0",
-      "aria-label": `${title}, bar by bar`,
-      "aria-valuemin": "0",
-      keydown: move,
+    const listeners = {
+      keydown: (event) => this.#key(event),
       pointermove: point,
       pointerdown: point,
       pointerleave: leave,
       blur: leave,
-      focus: () => this.#at < 0 && this.#choose(this.#points.length - 1),
+      focus: () => this.#at < 0 && this.#choose(this.#starts.length - 1),
+    };
+    for (const [name, listener] of Object.entries(listeners)) this.#bars.addEventListener(name, listener);
+  }
+
+  /** Draws layers `{ type, title, colour, counts }`, the first at the bottom. */
+  show(range, starts, layers) {
+    [this.#range, this.#starts, this.#layers] = [range, starts, layers];
+    // Neighbours of one colour are one part of a bar.
+    const colours = [...Map.groupBy(layers, ({ colour }) => colour)].map(([colour, same]) => ({
+      colour,
+      counts: starts.map((_, at) => same.reduce((sum, { counts }) => sum + counts[at], 0)),
+    }));
+    const sums = starts.map((_, at) => this.#sum(at));
+    const top = roundAbove(Math.max(0, ...sums));
+    const part = (counts, colour, at) => {
+      const segment = make("span", { class: `c-${colour}` });
+      segment.style.height = `max(2px, ${(100 * counts[at]) / top}%)`;
+      return segment;
+    };
+    const bars = starts.map((_, at) => {
+      const parts = colours.filter(({ counts }) => counts[at] > 0).map(({ counts, colour }) => part(counts, colour, at));
+      return make("span", { class: "bar" }, ...parts);
     });
-    const heads = make("tr", {}, make("th", { scope: "col" }, step), make("th", { scope: "col" }, "Events"));
-    const table = make("table", {}, make("caption", {}, title), make("thead", {}, heads), this.#rows);
-    this.element = make(
-      "figure",
-      { class: "chart" },
-      make("figcaption", {}, make("h3", {}, title), this.#readout),
-      make("div", { class: "plot" }, this.#top, this.#bars),
-      this.#axis,
-      make("div", { class: "unseen" }, table),
+    this.#bars.replaceChildren(...bars);
+    this.#bars.classList.toggle("dense", starts.length > 40);
+    setText(byId("chart-top"), compact(top));
+    setText(byId("chart-half"), top > 1 ? compact(top / 2) : "");
+    this.#axis();
+    this.#table(sums);
+    this.#bars.setAttribute("aria-valuemax", String(Math.max(0, starts.length - 1)));
+    this.#choose(Math.min(this.#at, starts.length - 1));
+  }
+
+  #sum(at) {
+    return this.#layers.reduce((sum, { counts }) => sum + counts[at], 0);
+  }
+
+  #axis() {
+    const names = this.#starts.map((millis, at) => [this.#range.axis(millis), at / this.#starts.length]);
+    const shown = names.filter(([name, place]) => name && place < 0.96);
+    byId("chart-axis").replaceChildren(
+      ...shown.map(([name, place]) => {
+        const element = make("span", {}, name);
+        element.style.left = `${100 * place}%`;
+        return element;
+      }),
     );
   }
 
-  show(points) {
-    this.#points = points;
-    const peak = Math.max(1, ...points.map(({ count }) => count));
-    while (this.#bars.children.length > points.length) this.#bars.lastElementChild.remove();
-    while (this.#bars.children.length < points.length) this.#bars.append(make("span"));
-    points.forEach(({ count }, index) => {
-      const bar = this.#bars.children[index];
-      bar.style.height = count === 0 ? "0" : `max(3px, ${(100 * count) / peak}%)`;
-    });
-    const some = points.filter(({ count }) => count > 0);
-    setText(this.#top, some.length > 0 ? number(peak) : "");
-    const row = ({ millis, count }) =>
-      make("tr", {}, make("th", { scope: "row" }, this.#name(millis)), make("td", {}, number(count)));
-    this.#rows.replaceChildren(...some.map(row));
-    const places = [0, Math.floor(points.length / 2), points.length - 1].map((index) => points[index]);
-    this.#axis.replaceChildren(...places.map((place) => make("span", {}, place ? this.axisName(place.millis) : "")));
-    this.#bars.setAttribute("aria-valuemax", String(Math.max(0, points.length - 1)));
-    this.#choose(Math.min(this.#at, points.length - 1));
+  #table(sums) {
+    const cell = (name, text, scope) => make(name, { scope }, text);
+    const heads = [this.#range.step, "All", ...this.#layers.map(({ title }) => visible(title))];
+    const row = (millis, at) => {
+      const counts = [sums[at], ...this.#layers.map(({ counts }) => counts[at])].map((count) => cell("td", number(count)));
+      return make("tr", {}, cell("th", this.#range.name(millis), "row"), ...counts);
+    };
+    const rows = this.#starts.map((millis, at) => sums[at] > 0 && row(millis, at)).filter(Boolean);
+    byId("chart-heads").replaceChildren(...heads.map((head) => cell("th", head, "col")));
+    byId("chart-rows").replaceChildren(...rows);
   }
 
   #key(event) {
-    const last = this.#points.length - 1;
+    const last = this.#starts.length - 1;
     const at = this.#at < 0 ? last : this.#at;
     const to = { ArrowLeft: at - 1, ArrowDown: at - 1, ArrowRight: at + 1, ArrowUp: at + 1, Home: 0, End: last }[event.key];
     if (to === undefined) return;
@@ -78,91 +104,32 @@ class Chart {
 
   #point(event) {
     const { left, width } = this.#bars.getBoundingClientRect();
-    const index = Math.floor(((event.clientX - left) / width) * this.#points.length);
-    this.#choose(Math.max(0, Math.min(this.#points.length - 1, index)));
+    const index = Math.floor(((event.clientX - left) / width) * this.#starts.length);
+    this.#choose(Math.max(0, Math.min(this.#starts.length - 1, index)));
   }
 
-  /** Shows a point, or all of them together for -1. */
+  /** Means one bar, or all of them together for -1. */
   #choose(index) {
     this.#bars.children[this.#at]?.classList.remove("chosen");
     this.#at = index;
-    const point = this.#points[index];
     this.#bars.children[index]?.classList.add("chosen");
-    const sum = this.#points.reduce((sum, { count }) => sum + count, 0);
-    const text = point ? `${this.#name(point.millis)}: ${plural(point.count, "event")}` : this.#sum(sum);
-    setText(this.#readout, text);
+    this.#bars.classList.toggle("asked", index >= 0);
+    const all = this.#starts.reduce((sum, _, at) => sum + this.#sum(at), 0);
+    const utc = this.#range.utc ? " UTC" : "";
+    const is = index < 0 ? `Last ${this.#range.title}` : this.#range.name(this.#starts[index]) + utc;
+    const text = `${is}: ${plural(index < 0 ? all : this.#sum(index), "event")}`;
+    setText(byId("readout"), text);
+    const parts = this.#layers.filter(({ counts }) => index >= 0 && counts[index] > 0);
+    const said = parts.map(({ title, counts }) => `${visible(title)} ${number(counts[index])}`);
     this.#bars.setAttribute("aria-valuenow", String(Math.max(0, index)));
-    this.#bars.setAttribute("aria-valuetext", text);
+    this.#bars.setAttribute("aria-valuetext", [text, ...(this.#layers.length > 1 ? said : [])].join(", "));
+    this.#chosen(index);
+  }
+
+  /** The same numbers as rows, by the types' names. */
+  get rows() {
+    const heads = ["from", ...this.#layers.map(({ type }) => type)];
+    const row = (millis, at) => [new Date(millis).toISOString(), ...this.#layers.map(({ counts }) => counts[at])];
+    return [heads, ...this.#starts.map(row)];
   }
 }
-
-/** Equal steps from one time to another, both included, with the counts that there are. */
-const series = (from, to, step, counts) => {
-  const points = [];
-  for (let millis = from; millis <= to; millis += step) points.push({ millis, count: counts.get(millis) ?? 0 });
-  return points;
-};
-
-const hourMillis = (text) => Date.parse(`${text}:00:00Z`);
-/** The days of the chart by day, and those that are read: events can be of 400 days ago. */
-const DAYS = 90;
-const DAYS_READ = 401;
-
-const dayMillis = (text) => Date.parse(`${text}T00:00:00Z`);
-
-const hourChart = () =>
-  new Chart({
-    title: "Last two days, by hour",
-    step: "Hour (UTC)",
-    name: (millis) => `${shownDay(millis)}, ${shownHour(millis)} UTC`,
-    axis: (millis) => `${shownShortDay(millis)}, ${shownHour(millis)}`,
-    sum: (sum) => `${plural(sum, "event")} filed`,
-  });
-
-const dayChart = () =>
-  new Chart({
-    title: "Last 90 days, by day",
-    step: "Day (UTC)",
-    name: (millis) => shownDay(millis),
-    axis: (millis) => shownShortDay(millis),
-    sum: (sum) => `${plural(sum, "event")} filed`,
-  });
-
-/** For events that happened, by their own time, before the days that `dayChart` shows. */
-const monthChart = () =>
-  new Chart({
-    title: "Before that, by month",
-    step: "Month (UTC)",
-    name: (millis) => shownMonth(millis),
-    axis: (millis) => shownMonth(millis),
-    sum: (sum) => `${plural(sum, "event")} filed`,
-  });
-
-const hourPoints = ({ from, to, hours }) =>
-  series(hourMillis(from), hourMillis(to), HOUR, new Map(hours.map(({ hour, count }) => [hourMillis(hour), count])));
-
-const dayPoints = ({ to, days }) =>
-  series(dayMillis(to) - (DAYS - 1) * DAY, dayMillis(to), DAY, new Map(days.map(({ day, count }) => [dayMillis(day), count])));
-
-/** The months with days that are older than the days shown; undefined if no event is. */
-const monthPoints = ({ to, days }) => {
-  const older = days.filter(({ day }) => dayMillis(day) <= dayMillis(to) - DAYS * DAY);
-  if (older.length === 0) return undefined;
-  const counts = new Map();
-  for (const { day, count } of older) counts.set(day.slice(0, 7), (counts.get(day.slice(0, 7)) ?? 0) + count);
-  const points = [];
-  const last = older.at(-1).day.slice(0, 7);
-  for (let month = older[0].day.slice(0, 7); month <= last; month = monthAfter(month)) {
-    points.push({ millis: dayMillis(`${month}-01`), count: counts.get(month) ?? 0 });
-  }
-  return points;
-};
-
-/** The day, in UTC, so many days ago. */
-const dayBefore = (days) => new Date(Date.now() - days * DAY).toISOString().slice(0, 10);
-
-const monthAfter = (month) => {
-  const date = new Date(`${month}-01T00:00:00Z`);
-  date.setUTCMonth(date.getUTCMonth() + 1);
-  return date.toISOString().slice(0, 7);
-};

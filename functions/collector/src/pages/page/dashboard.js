@@ -1,62 +1,107 @@
-// Signing in and out, and what is shown meanwhile: totals that move, a tile for each type, and the rest of the page.
+// One signed-in session on the page: what is read when, and what is shown of it.
 
 /** How often is asked while something moves, how long something counts as moving, and how often is asked otherwise. */
 const SOON = 1000;
-const MOVING = 60_000;
+const MOVING = MINUTE;
 const LATER = 5000;
+
+/** How often a page that is not visible asks for the counts, for its title. */
+const UNSEEN = MINUTE;
 
 /** How often the totals are read out at the most. */
 const SPOKEN_EVERY = 15_000;
 
-/** One signed-in session on the page. */
 class Dashboard {
   #api;
+  #history;
+  #numbers;
   #types;
-  #panel;
-  #latest;
-  #answers;
-  #chosen;
+  #chart;
+  #parts;
+  #range = "day";
+  #starts = [];
   #counts;
-  #tiles = new Map();
   #timer;
   #turning = false;
   #again = false;
   #moved = Date.now();
   #spoken = { at: Date.now(), text: "" };
+  #seen;
   #leave;
 
   constructor(api, counts, types, leave) {
     this.#api = api;
-    this.#types = types;
     this.#leave = leave;
     const titles = new Map([...types.values()].map(({ name, title }) => [name, title]));
-    this.#panel = new TypePanel(api, types);
-    this.#latest = new Latest(api, titles);
-    this.#answers = new Answers(api, counts.username);
-    byId("tiles").addEventListener("keydown", (event) => this.#key(event));
-    document.querySelector(".try").hidden = types.size === 0;
-    startTrying(types, api, () => this.turn());
-    this.#show(counts);
+    const isThere = types.lists;
+    this.#history = new History(api, (type) => type === REJECTED || types.size === 0 || types.has(type));
+    this.#numbers = new Numbers(this.#history);
+    this.#types = new Types(titles, () => this.#chose());
+    this.#chart = new Chart((at) => this.#countTypes(at));
+    this.#parts = {
+      keys: new Keys(api, types),
+      newest: new Newest(api, types),
+      rejected: new Rejected(api, titles),
+      live: new Live(api, titles, isThere),
+      answers: new Answers(api, counts.username),
+    };
+    this.trying = new Trying(types, api, counts.username, (type) => {
+      if (type !== undefined) this.#types.select(type);
+      this.#chose();
+    });
+    const isFirst = [...counts.counts, counts.rejected].every(({ total }) => total === 0);
+    if (isFirst && types.size > 0) this.trying.open(true, false);
+    this.#seen = counts.rejected.total;
+    this.#ranges();
+    this.#zones();
+    byId("chart-csv").addEventListener("click", () => save(`events-${this.#range}.csv`, csv(this.#chart.rows)));
+    this.#take(counts);
     this.turn();
   }
 
   end() {
     clearTimeout(this.#timer);
     this.#api.end();
+    document.title = "Weir";
   }
 
-  /** Asks now, and again after a time; not while the page is hidden. */
+  #ranges() {
+    for (const [name, { title, short }] of Object.entries(RANGES)) {
+      const change = () => {
+        this.#range = name;
+        this.turn();
+      };
+      const input = make("input", { type: "radio", name: "range", value: name, id: `range-${name}`, checked: name === this.#range, change });
+      byId("ranges").append(input, make("label", { for: `range-${name}`, title }, make("span", { "aria-hidden": "true" }, short), make("span", { class: "unseen" }, title)));
+    }
+  }
+
+  #zones() {
+    const select = byId("zone");
+    // Where both are the same there is nothing to choose.
+    if (/^(Etc\/)?(UTC|GMT|UCT|Zulu)$/.test(OWN_ZONE)) {
+      select.hidden = true;
+      setText(byId("zone-label"), "Times in UTC");
+      return;
+    }
+    select.append(make("option", { value: "own" }, `Local time (${OWN_ZONE})`), make("option", { value: "utc" }, "UTC"));
+    select.value = zone.utc ? "utc" : "own";
+    select.addEventListener("change", () => {
+      zone.utc = select.value === "utc";
+      session.keepZone();
+      this.#draw();
+    });
+  }
+
+  /** Asks now, and again after a time; while the page is hidden, seldom and for the counts only. */
   async turn() {
     clearTimeout(this.#timer);
     this.#again = this.#turning;
-    if (this.#turning || this.#api.ended || document.hidden) return;
+    if (this.#turning || this.#api.ended) return;
     this.#turning = true;
     let wait;
     try {
-      this.#show(await this.#api.get("counts"));
-      await Promise.all([this.#panel.show(this.#of(this.#chosen)), this.#latest.show(this.#counts.rejected), this.#answers.show()]);
-      refreshTimes(byId("main"));
-      this.#notice("");
+      await this.#read();
       wait = Date.now() - this.#moved < MOVING ? SOON : LATER;
     } catch (failure) {
       if (!(failure instanceof Failure)) throw failure;
@@ -65,45 +110,89 @@ class Dashboard {
         this.#leave(`You were signed out. ${failure.message}`);
         return;
       }
-      this.#notice(failure.message);
+      showStatus("bad", failure.message);
       wait = (failure.retryAfter ?? 5) * 1000;
     } finally {
       this.#turning = false;
     }
     if (this.#again) this.turn();
-    else this.#timer = setTimeout(() => this.turn(), wait);
+    else this.#timer = setTimeout(() => this.turn(), document.hidden ? Math.max(wait, UNSEEN) : wait);
   }
 
-  #notice(text) {
-    byId("notice").hidden = text === "";
-    setText(byId("notice"), text);
+  async #read() {
+    let counts = await this.#api.get("counts");
+    if (document.hidden) {
+      this.#entitle(counts);
+      return;
+    }
+    // What was filed while the history was read is in both; then the counts are read again, until none was.
+    for (let tries = 0; tries < 3; tries++) {
+      if (!(await this.#history.read(this.#all(counts), this.#range))) break;
+      const before = counts;
+      counts = await this.#api.get("counts");
+      if (this.#all(counts).every(({ settled }, at) => settled === this.#all(before)[at]?.settled)) break;
+    }
+    if (this.#api.ended) return;
+    this.#take(counts);
+    this.#draw();
+    const { keys, newest, rejected, live, answers } = this.#parts;
+    const shown = this.#shownType();
+    await Promise.all([keys.show(shown), newest.show(shown), rejected.show(counts.rejected), live.show(counts), answers.show()]);
+    refreshTimes(byId("main"));
   }
 
-  #all() {
-    return [...this.#counts.counts, this.#counts.rejected];
+  #all(counts = this.#counts) {
+    return [...counts.counts, counts.rejected];
   }
 
-  #of(type) {
-    return this.#all().find((count) => count.event_type === type) ?? { event_type: type, total: 0, settled: 0 };
+  /** The type whose keys are shown: the chosen one, or that with the most events. */
+  #shownType() {
+    const { chosen } = this.#types;
+    if (chosen !== ALL) return this.#all().find(({ event_type: type }) => type === chosen) ?? { event_type: chosen, total: 0 };
+    return this.#counts.counts.reduce((most, count) => (count.total > most.total ? count : most), this.#all()[0]);
   }
 
-  #show(counts) {
-    if (counts === this.#counts || this.#api.ended) return;
-    this.#moved = Date.now();
+  #take(counts) {
+    if (counts !== this.#counts) this.#moved = Date.now();
     this.#counts = counts;
-    const sum = (of) => counts.counts.reduce((sum, count) => sum + of(count), 0);
-    const underWay = ({ total, settled }) => Math.max(0, total - settled);
-    setCount(byId("accepted"), sum(({ total }) => total));
-    setCount(byId("rejected"), counts.rejected.total);
-    setText(byId("on-their-way"), number(sum(underWay) + underWay(counts.rejected)));
-    byId("filing").hidden = counts.settled_at === undefined;
-    byId("settled-at").replaceChildren(counts.settled_at ? timeAgo(counts.settled_at) : "never");
-    this.#all().forEach((count) => this.#tile(count, underWay(count)));
-    if (this.#chosen === undefined) this.#choose(this.#all()[0].event_type);
+    this.#types.take(this.#all());
+    this.#entitle(counts);
+  }
+
+  #draw() {
+    this.#history.take(this.#all());
+    this.#numbers.show(this.#counts, this.#range);
+    const range = RANGES[this.#range];
+    this.#starts = startsOf(range, Date.now());
+    const { chosen } = this.#types;
+    const place = (type) => ["0", "1", "2", "3", "4", "5", "6", "7", "rest", REJECTED].indexOf(this.#types.colour(type));
+    const types = this.#all().map(({ event_type: type }) => type).filter((type) => chosen === ALL || type === chosen);
+    const shown = types.sort((one, other) => place(one) - place(other));
+    const layers = shown.map((type) => ({
+      type,
+      title: this.#types.title(type),
+      colour: this.#types.colour(type),
+      counts: this.#history.inRange(type, this.#range, this.#starts),
+    }));
+    this.#chart.show(range, this.#starts, layers.filter(({ counts }) => chosen !== ALL || counts.some((count) => count > 0)));
     this.#speak();
   }
 
-  /** Says the totals to who hears the page, when they have changed and not too often. */
+  /** Shows each type's events in the bar that is meant, or in all bars. */
+  #countTypes(at) {
+    if (this.#counts === undefined) return;
+    this.#types.count((type) => {
+      const counts = this.#history.inRange(type, this.#range, this.#starts);
+      return at < 0 ? counts.reduce((sum, count) => sum + count, 0) : (counts[at] ?? 0);
+    });
+  }
+
+  #chose() {
+    this.#draw();
+    this.turn();
+  }
+
+  /** Says the totals to users who hear the page, when they have changed and not too often. */
   #speak() {
     const { at } = this.#spoken;
     const text = `${byId("accepted").textContent} accepted, ${byId("rejected").textContent} rejected`;
@@ -112,95 +201,16 @@ class Dashboard {
     setText(byId("spoken"), text);
   }
 
-  #tile({ event_type: type, total, bots = 0 }, underWay) {
-    let tile = this.#tiles.get(type);
-    if (!tile) {
-      const title = type === "rejected" ? "Rejected" : (this.#types.get(type)?.title ?? type);
-      const [count, state] = [make("span", { class: "count" }), make("span", { class: "quiet small" })];
-      const attributes = { type: "button", role: "tab", "aria-controls": "panel", id: `tile-${this.#tiles.size}` };
-      const choose = { click: () => { this.#choose(type); this.turn(); } };
-      const button = make("button", { ...attributes, ...choose }, make("span", { class: "title" }, visible(title)), count, state);
-      tile = { button, count, state };
-      this.#tiles.set(type, tile);
-      byId("tiles").append(button);
-    }
-    setCount(tile.count, total);
-    const filed = underWay > 0 ? `${number(underWay)} on their way` : total > 0 ? "all filed" : "none yet";
-    setText(tile.state, bots > 0 ? `${filed}, ${number(bots)} of bots` : filed);
+  /** The title tells how many were rejected since the page was looked at. */
+  #entitle({ rejected: { total } }) {
+    if (!document.hidden && document.hasFocus()) this.#seen = total;
+    const more = Math.max(0, total - this.#seen);
+    document.title = more > 0 ? `(${number(more)} rejected) Weir` : "Weir";
   }
 
-  #choose(type) {
-    this.#chosen = type;
-    for (const [name, { button }] of this.#tiles) {
-      button.setAttribute("aria-selected", String(name === type));
-      button.tabIndex = name === type ? 0 : -1;
-      if (name === type) byId("panel").setAttribute("aria-labelledby", button.id);
-    }
-  }
-
-  #key(event) {
-    const types = [...this.#tiles.keys()];
-    const [at, last] = [types.indexOf(this.#chosen), types.length - 1];
-    const before = at === 0 ? last : at - 1;
-    const after = at === last ? 0 : at + 1;
-    const keys = { ArrowLeft: before, ArrowUp: before, ArrowRight: after, ArrowDown: after, Home: 0, End: last };
-    const to = types[keys[event.key]];
-    if (to === undefined) return;
-    event.preventDefault();
-    this.#choose(to);
-    this.#tiles.get(to).button.focus();
-    this.turn();
+  /** The page is looked at. */
+  looked() {
+    this.#seen = this.#counts.rejected.total;
+    this.#entitle(this.#counts);
   }
 }
-
-let dashboard;
-
-for (const link of document.querySelectorAll("footer a")) link.href = BASE + link.getAttribute("href");
-
-const fill = (template) => byId("main").replaceChildren(byId(template).content.cloneNode(true));
-
-/** The form to sign in. Nothing of a session before is left on the page or in memory. */
-const signedOut = (problem = "") => {
-  dashboard?.end();
-  dashboard = undefined;
-  byId("session").replaceChildren();
-  fill("signed-out");
-  setText(byId("sign-in-problem"), problem);
-  byId("sign-in").addEventListener("submit", signIn);
-  byId("username").focus();
-};
-
-const signIn = async (event) => {
-  event.preventDefault();
-  const [username, secret, problem] = ["username", "secret", "sign-in-problem"].map(byId);
-  const button = event.submitter ?? event.target.querySelector("button");
-  // As Weir prints them, and as they are pasted.
-  const pasted = secret.value ? undefined : username.value.match(/^([^:]+):(.+)$/s);
-  if (pasted) [, username.value, secret.value] = pasted;
-  const api = new Api(username.value, secret.value);
-  setText(problem, "");
-  button.disabled = true;
-  try {
-    const [counts, description] = await Promise.all([api.get("counts"), api.get("openapi.json").catch(() => undefined)]);
-    signedIn(api, counts, description);
-  } catch (failure) {
-    api.end();
-    button.disabled = false;
-    if (!(failure instanceof Failure)) throw failure;
-    const writes = failure.kind === "out-of-scope";
-    setText(problem, writes ? "This access key may send events, and may not read. Sign in with one that may." : failure.message);
-    secret.value = "";
-    secret.focus();
-  }
-};
-
-const signedIn = (api, counts, description) => {
-  fill("signed-in");
-  const leave = make("button", { type: "button", class: "plain", click: () => signedOut() }, "Sign out");
-  byId("session").replaceChildren(make("span", { class: "who" }, visible(counts.username)), leave);
-  dashboard = new Dashboard(api, counts, typesOf(description), signedOut);
-  document.querySelector("h1").focus();
-};
-
-document.addEventListener("visibilitychange", () => dashboard?.turn());
-signedOut();

@@ -1,4 +1,4 @@
-// "Try it": a form for any event type, made from its schema. It forbids nothing: whether an event is valid is the
+// A form for any event type, made from its schema. It forbids nothing: whether an event is valid is the
 // collector's to say, and its reasons are worth seeing.
 
 const JSON_NUMBER = /^-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?$/;
@@ -98,55 +98,3 @@ class EventForm {
     return `{${newline}${members.join(`,${newline || " "}`)}${newline}}`;
   }
 }
-
-/** The reasons why an event was refused, or of what else went wrong. */
-const reasons = (errors) =>
-  make(
-    "ul",
-    { class: "reasons" },
-    ...errors.map(({ path, message }) =>
-      make("li", {}, path ? make("code", {}, visible(path)) : undefined, path ? " " : "", visible(message)),
-    ),
-  );
-
-/** Fills the section "Try it"; `sent` is called after each answer. */
-const startTrying = (types, api, sent) => {
-  const [choice, fields, raw, send, answer] = ["try-type", "try-fields", "try-raw", "try-send", "try-answer"].map(byId);
-  let form;
-  let stored = 0;
-  for (const { name, title } of types.values()) choice.append(make("option", { value: name }, visible(title)));
-  const open = () => {
-    const type = types.get(choice.value);
-    form = new EventForm(type);
-    form.isRaw = raw.checked;
-    fields.replaceChildren(...form.elements);
-    setText(byId("try-about"), `POST ${type.route}`);
-    const isButton = type.name === "button_click";
-    send.classList.toggle("big", isButton);
-    setText(send, isButton ? "Click me" : "Send");
-    answer.replaceChildren();
-  };
-  const show = (className, title, ...more) =>
-    answer.replaceChildren(make("div", { class: className }, make("strong", {}, title), ...more));
-  choice.addEventListener("change", open);
-  raw.addEventListener("change", () => { form.isRaw = raw.checked; });
-  byId("try-form").addEventListener("submit", async (event) => {
-    event.preventDefault();
-    const { title, route } = types.get(choice.value);
-    const sentForm = form;
-    try {
-      const { warnings = [] } = (await api.post(route, form.text)) ?? {};
-      stored += 1;
-      sentForm.mark([]);
-      const said = warnings.map((warning) => make("p", {}, visible(warning)));
-      show("good", "Stored", `: ${visible(title)}. ${number(stored)} since you signed in.`, ...said);
-    } catch (failure) {
-      if (api.ended) return;
-      sentForm.mark(failure.errors);
-      if (failure.status === 422 && failure.errors.length > 0) show("bad", "Rejected", reasons(failure.errors));
-      else show("bad", "Not stored", make("p", {}, visible(failure.message)));
-    }
-    sent();
-  });
-  if (types.size > 0) open();
-};

@@ -43,41 +43,16 @@ const number = (() => {
 
 const plural = (count, one, many = `${one}s`) => `${number(count)} ${count === 1 ? one : many}`;
 
-const HOUR = 3_600_000;
-const DAY = 24 * HOUR;
+const compact = (() => {
+  const format = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
+  return (value) => format.format(value);
+})();
 
-const dateFormat = (options) => {
-  const format = new Intl.DateTimeFormat("en-GB", { timeZone: "UTC", ...options });
-  return (millis) => format.format(millis);
-};
-const shownDay = dateFormat({ weekday: "short", day: "numeric", month: "short" });
-const shownShortDay = dateFormat({ day: "numeric", month: "short" });
-const shownMonth = dateFormat({ month: "short", year: "numeric" });
-const shownHour = dateFormat({ hour: "2-digit", minute: "2-digit" });
-const shownLocally = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "medium" });
-
-/** How long ago something was. A clock that is behind the server's sees it in the future: that is now. */
-const ago = (millis) => {
-  const seconds = Math.max(0, Math.round((Date.now() - millis) / 1000));
-  if (seconds < 5) return "just now";
-  if (seconds < 60) return `${seconds} seconds ago`;
-  if (seconds < 3600) return `${plural(Math.floor(seconds / 60), "minute")} ago`;
-  if (seconds < 86_400) return `${plural(Math.floor(seconds / 3600), "hour")} ago`;
-  return `${plural(Math.floor(seconds / 86_400), "day")} ago`;
-};
-
-/** A `<time>` that says how long ago it was; `refreshTimes` keeps it true. */
-const timeAgo = (millis) => {
-  const when = new Date(millis);
-  const element = make("time", { datetime: when.toISOString(), title: shownLocally.format(when) }, ago(millis));
-  element.millis = millis;
-  return element;
-};
-
-const refreshTimes = (root) => {
-  for (const element of root.querySelectorAll("time")) {
-    if (element.millis !== undefined) setText(element, ago(element.millis));
-  }
+/** A share in percent: with a digit more where it is small, and never 0 % for what is not 0. */
+const percent = (part, whole) => {
+  const share = whole === 0 ? 0 : (100 * part) / whole;
+  if (share > 0 && share < 0.1) return "< 0.1%";
+  return `${number(Number(share.toFixed(share < 10 ? 1 : 0)))}%`;
 };
 
 /** Makes the children of a list these, and moves none that is where it belongs: it may have the focus. */
@@ -86,4 +61,20 @@ const setChildren = (list, children) => {
     if (list.children[index] !== child) list.insertBefore(child, list.children[index] ?? null);
   });
   while (list.children.length > children.length) list.lastElementChild.remove();
+};
+
+/** Text as a file that the user saves. */
+const save = (name, text) => {
+  const url = URL.createObjectURL(new Blob([text], { type: "text/csv" }));
+  make("a", { href: url, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 60_000);
+};
+
+/** Rows as CSV (RFC 4180). What a spreadsheet would take for a formula begins with an apostrophe. */
+const csv = (rows) => {
+  const cell = (value) => {
+    const text = typeof value === "string" && /^[=+\-@\t\r]/.test(value) ? `'${value}` : String(value);
+    return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+  };
+  return rows.map((row) => `${row.map(cell).join(",")}\r\n`).join("");
 };

@@ -1,5 +1,6 @@
 // Sends a page's events: <script src="https://…/weir.js" data-key="USER:SECRET"></script>, with a key that may only
 // write, and then weir.track("button_click", { session_id: "s1", button_id: "abc" }), and weir.page() for a page view.
+// With the attribute data-auto it sends page views by itself, and clicks on what has the attribute data-weir-click.
 // The key is in the URL: a browser asks the server before it sends an Authorization, and a page that is left gets no answer.
 ((script) => {
   const url = new URL("k/" + encodeURIComponent(script.dataset.key) + "/events", script.src);
@@ -81,4 +82,34 @@
       this.track("page_view", { url: location.href, session_id: visit(), referral_url, ...fields });
     },
   };
+
+  if (script.dataset.auto != null) {
+    let last, from = document.referrer || undefined;
+    // Counted by path: what varies in a URL with each visitor is in full_url alone.
+    const place = () => location.origin + location.pathname + (script.dataset.auto == "hash" ? location.hash : "");
+    const view = () => {
+      const url = place(), full_url = location.href;
+      if (url != last) weir.page({ url, full_url, referral_url: from });
+      [last, from] = [url, full_url];
+    };
+    ["pushState", "replaceState"].map((name) => {
+      const change = history[name].bind(history);
+      history[name] = (...all) => {
+        change(...all);
+        view();
+      };
+    });
+    addEventListener("popstate", view);
+    // A page that comes back as it was left is looked at once more.
+    addEventListener("pageshow", (event) => event.persisted && view((last = 0)));
+    // One that is loaded beforehand may never be looked at.
+    if (document.prerendering) document.addEventListener("prerenderingchange", view);
+    else view();
+    const click = ({ target }) => {
+      const { dataset, href } = target.closest("[data-weir-click]") || {};
+      if (dataset) weir.track("button_click", { session_id: visit(), button_id: dataset.weirClick || href, url: place(), href });
+    };
+    addEventListener("click", click, true);
+    addEventListener("auxclick", click, true);
+  }
 })(document.currentScript);

@@ -1,0 +1,137 @@
+// The latest events, newest first: a list that can be paused, filtered and opened.
+
+/** How many are read at once, and kept at the most. */
+const LIVE = 20;
+const KEPT = 200;
+
+/** How often the list is read where it is read from files, and not from what arrives. */
+const LIVE_EVERY = 30_000;
+
+/** What an event says beside what Weir stamps, in a line. */
+const summaryOf = (event) => {
+  if (typeof event !== "object" || event === null) return String(event ?? "");
+  const fields = Object.entries(event).filter(([name]) => !STAMPED.includes(name));
+  return fields.map(([name, field]) => `${name}: ${typeof field === "string" ? field : JSON.stringify(field)}`).join(", ");
+};
+
+class Live {
+  #api;
+  #titles;
+  #is = "";
+  #items = new Map();
+  #paused = false;
+  #counts;
+  #next = null;
+  #older = false;
+  #live = true;
+  #asked = -Infinity;
+
+  /** Where the API has no such list, the section stays hidden: rejected events are shown by themselves. */
+  constructor(api, titles, isThere) {
+    this.#api = api;
+    this.#titles = titles;
+    byId("live").hidden = !isThere;
+    for (const [type, title] of titles) byId("live-type").append(make("option", { value: type }, visible(title)));
+    byId("live-pause").addEventListener("click", () => this.#pause());
+    byId("live-older").addEventListener("click", () => this.#more());
+    for (const id of ["live-status", "live-text"]) byId(id).addEventListener("input", () => this.#filter());
+    byId("live-type").addEventListener("input", () => this.#choose());
+  }
+
+  #pause() {
+    this.#paused = !this.#paused;
+    setText(byId("live-pause"), this.#paused ? "Go on" : "Pause");
+    byId("live").classList.toggle("paused", this.#paused);
+    this.#is = "";
+    if (this.#paused) setText(byId("live-note"), "Paused.");
+    else if (this.#counts) this.show(this.#counts).catch((failure) => this.#failed(failure));
+  }
+
+  /** The API selects the events of a type: a rare one may have none among the newest. */
+  #choose() {
+    [this.#is, this.#asked, this.#next, this.#older] = ["", -Infinity, null, false];
+    this.#keep(new Map());
+    setText(byId("live-note"), "Reading …");
+    if (this.#counts) this.show(this.#counts).catch((failure) => this.#failed(failure));
+  }
+
+  #read(after) {
+    const type = byId("live-type").value;
+    const query = new URLSearchParams({ limit: LIVE, ...(type && { event_type: type }), ...(after && { after }) });
+    return this.#api.get(`events?${query}`);
+  }
+
+  #failed(failure) {
+    if (!(failure instanceof Failure)) throw failure;
+    if (!this.#api.ended) setText(byId("live-note"), failure.message);
+  }
+
+  async show(counts) {
+    this.#counts = counts;
+    const is = JSON.stringify([counts.counts, counts.rejected]);
+    if (is === this.#is || this.#paused || byId("live").hidden) return;
+    if (!this.#live && Date.now() - this.#asked < LIVE_EVERY) return;
+    const type = byId("live-type").value;
+    const answer = await ifThere(this.#read());
+    if (this.#api.ended || this.#paused || byId("live-type").value !== type) return;
+    [this.#is, this.#asked, this.#live] = [is, Date.now(), answer?.live !== false];
+    byId("live").hidden = answer === undefined;
+    if (!answer) return;
+    const fresh = answer.events ?? [];
+    const meets = fresh.some(({ event_id: id }) => this.#items.has(id));
+    // Between those that were read before and these some may be missing: the list begins anew.
+    if (!meets || !this.#older) [this.#next, this.#older] = [answer.next ?? null, false];
+    const before = meets ? this.#items : new Map();
+    const entries = fresh.map((event) => [event.event_id, this.#items.get(event.event_id) ?? this.#item(event)]);
+    this.#keep(new Map([...entries, ...[...before].filter(([id]) => !entries.some(([had]) => had === id))]));
+  }
+
+  async #more() {
+    try {
+      const answer = await this.#read(this.#next);
+      if (this.#api.ended) return;
+      [this.#next, this.#older] = [answer.next ?? null, true];
+      const entries = (answer.events ?? []).map((event) => [event.event_id, this.#item(event)]);
+      this.#keep(new Map([...this.#items, ...entries]));
+    } catch (failure) {
+      this.#failed(failure);
+    }
+  }
+
+  #keep(items) {
+    this.#items = new Map([...items].slice(0, KEPT));
+    byId("live-older").hidden = this.#next === null || items.size >= KEPT;
+    setChildren(byId("live-list"), [...this.#items.values()].map(({ element }) => element));
+    this.#filter();
+  }
+
+  #filter() {
+    const [status, text] = ["live-status", "live-text"].map((id) => byId(id).value);
+    const wanted = text.trim().toLowerCase();
+    let shown = 0;
+    for (const item of this.#items.values()) {
+      const is = (status === "" || item.status === status) && item.text.includes(wanted);
+      item.element.hidden = !is;
+      shown += Number(is);
+    }
+    if (this.#paused) return;
+    const all = this.#items.size;
+    setText(byId("live-note"), all === 0 ? "Nothing so far." : shown === all ? "" : `${number(shown)} of ${number(all)} shown.`);
+  }
+
+  #item({ event_id: id, event_type: type, received_at: at, status, reason, event }) {
+    const rejected = status === REJECTED;
+    const title = type === null || type === undefined ? "No known type" : (this.#titles.get(type) ?? type);
+    const summary = summaryOf(typeof event === "string" ? (parsed(event) ?? event) : event);
+    const whole = typeof event === "string" ? event : JSON.stringify(event, null, 2);
+    const why = [reason ?? []].flat().map((one) => (typeof one === "string" ? { path: "", message: one } : one));
+    const mark = make("span", { class: rejected ? "mark bad" : "mark" }, rejected ? "rejected" : "accepted");
+    const line = make("span", { class: "line-of" }, make("strong", {}, make("bdi", {}, visible(title))), " ", timeAgo(at), " ", mark);
+    const inside = make("bdi", { class: "quiet small brief" }, visible(summary).slice(0, 160));
+    const details = sentText("", whole);
+    details.querySelector("summary").append(line, inside);
+    if (rejected && why.length > 0) details.querySelector("summary").after(reasons(why));
+    const text = `${title} ${id} ${whole}`.toLowerCase();
+    return { status: rejected ? REJECTED : "accepted", text, element: make("li", {}, details) };
+  }
+}
