@@ -8,7 +8,7 @@ use std::{cell::Cell, io, process::ExitCode, time::Duration};
 use anyhow::{Context, Result, bail};
 use bytesize::ByteSize;
 use indicatif::{ProgressBar, ProgressStyle};
-use weir_aws::athena::{Athena, QueryState, is_select};
+use weir_aws::athena::{Athena, AthenaError, QueryState, is_select};
 
 use super::rows::{Column, Printer, Row};
 use crate::{aws, cli::Format, counted::counted, signals::Signals, table};
@@ -86,6 +86,7 @@ pub(crate) async fn ask(sql: &str, sink: &mut impl Sink) -> Result<Option<u8>> {
 async fn stop(athena: &Athena, query: &str) {
     let failure = match tokio::time::timeout(STOPPING, athena.stop(query)).await {
         Ok(Ok(())) => return eprintln!("weir: the query was stopped"),
+        Ok(Err(AthenaError::Call { why, .. })) => why,
         Ok(Err(error)) => error.to_string(),
         Err(_) => "stopping it takes too long".to_owned(),
     };

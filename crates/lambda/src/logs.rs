@@ -13,7 +13,8 @@ use tracing_subscriber::{
 };
 
 /// Weir's own crates. At their finest level they log each action, never with its secret or event.
-const OWN: [&str; 6] = ["authorizer", "collector", "fan_out", "weir_aws", "weir_core", "weir_lambda"];
+const OWN: [&str; 7] =
+    ["authorizer", "collector", "fan_out", "publisher", "weir_aws", "weir_core", "weir_lambda"];
 
 /// The default level.
 const USUAL: LevelFilter = LevelFilter::INFO;

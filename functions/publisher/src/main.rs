@@ -27,7 +27,7 @@ async fn main() -> ExitCode {
         let function = Arc::new(Function::new(environment)?);
         Ok(move |_: Value, left: Option<Duration>| {
             let function = function.clone();
-            async move { function.answer(left.unwrap_or_default()).await }
+            Box::pin(async move { function.answer(left.unwrap_or_default()).await })
         })
     })
     .await

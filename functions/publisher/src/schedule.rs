@@ -29,7 +29,7 @@ pub fn due(answers: Vec<Standing>, now: Timestamp) -> Vec<Due> {
             let every = definition.every?;
             // Looks are some seconds more or less than a tick apart, which must not cost an answer a whole tick.
             let early = (TICK / 2).min(every / 2);
-            let wait = u64::try_from((every - early).as_millis()).unwrap_or(u64::MAX);
+            let wait = u64::try_from(every.saturating_sub(early).as_millis()).unwrap_or(u64::MAX);
             // Where a publisher's clock is ahead, this waits for it: nothing earlier may take that publication's place.
             let at = answer.last().plus_millis(wait);
             (at <= now).then_some((at, Due { answer, definition }))

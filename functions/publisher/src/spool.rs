@@ -73,12 +73,14 @@ impl Spooled {
 
     /// Returns the number of rows.
     #[cfg(feature = "aws")]
+    #[must_use]
     pub fn rows(&self) -> u64 {
         self.rows
     }
 
     /// Returns how many bytes a generation has below its largest path.
     #[cfg(feature = "aws")]
+    #[must_use]
     pub fn largest(&self) -> u64 {
         self.most_below * (self.width as u64 + 1)
     }
@@ -229,10 +231,10 @@ pub fn lay_out(spooled: &Spooled, temporary: &Path) -> Result<Computed> {
 pub fn must_have_columns(columns: &[String], definition: &Definition) -> Result<()> {
     let has = |name: &str| columns.iter().any(|column| column.eq_ignore_ascii_case(name));
     if !definition.public && !has(USERNAME) {
-        return Err(wrong(format!(
+        return Err(wrong(
             "the query has no column username, which says whose rows they are: name it in the SELECT, or say `-- public: \
-             true` in the head if all may read all rows"
-        )));
+             true` in the head if all may read all rows",
+        ));
     }
     for (head, names) in [("path", &definition.path), ("slot", &definition.slot)] {
         if let Some(missing) = names.iter().find(|name| !has(name.as_str())) {

@@ -15,12 +15,13 @@ use weir_lambda::testing::{Function, Outcome};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_publisher");
 
-const VARIABLES: [(&str, &str); 5] = [
+const VARIABLES: [(&str, &str); 6] = [
     ("WEIR_LAKE_BUCKET", LAKE),
     ("WEIR_USERS_TABLE", USERS),
     ("WEIR_WORKGROUP", "weir"),
     ("WEIR_GLUE_DATABASE", "weir"),
     ("WEIR_CDN", "true"),
+    ("WEIR_LOG", "info"),
 ];
 
 /// What EventBridge sends for a schedule.

@@ -138,13 +138,13 @@ impl AnswersAdmin for S3AnswersAdmin {
 }
 
 impl S3AnswersAdmin {
-    /// Publishes, unless what is published meanwhile was computed later, or `replaces` refuses to replace it.
+    /// Publishes, unless what is published meanwhile was computed later, or `may_replace` refuses to replace it.
     pub(super) async fn put(
         &self,
         published: &Published,
         length: u64,
         content: Content,
-        replaces: impl Fn(Option<&Pointer>) -> bool + Send,
+        may_replace: impl Fn(Option<&Pointer>) -> bool + Send,
     ) -> Result<Publication, PortError> {
         let (name, now) = (&published.name, published.published_at);
         let mut content = Some(content);
@@ -152,7 +152,7 @@ impl S3AnswersAdmin {
         for _ in 0..TRIES {
             let (before, tag) = self.tagged(name).await?.unzip();
             let is_later = before.as_ref().is_some_and(|before| before.published.published_at > now);
-            if is_later || !replaces(before.as_ref()) {
+            if is_later || !may_replace(before.as_ref()) {
                 // If its object was put, a later publication removes it as one that no pointer knows.
                 return Ok(Publication::Outdated);
             }
@@ -164,8 +164,9 @@ impl S3AnswersAdmin {
             {
                 upload::put(&self.client, &[&self.bucket], &key(name, &own), length, content).await?;
             }
-            let (replaced, over) = replaced(before, &object, now);
-            let pointer = Pointer { published: published.clone(), object, length, replaced, tried_at: None };
+            let (kept, over) = replaced(before, &object, now);
+            let pointer =
+                Pointer { published: published.clone(), object, length, replaced: kept, tried_at: None };
             // A call whose answer was lost is repeated by the SDK, and fails then, though it took effect: the next turn finds
             // its own pointer, and swaps it for itself.
             if !self.put_pointer(&pointer, tag.as_deref()).await? {
