@@ -5,26 +5,40 @@
 -- A prediction and its outcome share a prediction_id. Where one of them came more than once, the first one counts. The day is
 -- the prediction's. `calibration` has, for each tenth of the score, how many predictions had it, their mean score and how
 -- many of those with an outcome were right: a model is calibrated if `accuracy` is near `score` in each.
+-- Athena takes it, too.
 WITH predicted AS (
     SELECT
         username,
         prediction_id,
-        arg_min(model, (time, event_id)) AS model,
-        arg_min(label, (time, event_id)) AS label,
-        arg_min_null(score, (time, event_id)) AS score,
-        make_date(arg_min(year, (time, event_id)), arg_min(month, (time, event_id)), arg_min(day, (time, event_id))) AS day
+        model,
+        label,
+        score,
+        CAST(
+            CAST(year AS VARCHAR) || '-' || lpad(CAST(month AS VARCHAR), 2, '0') || '-' || lpad(CAST(day AS VARCHAR), 2, '0')
+            AS DATE
+        ) AS day,
+        row_number() OVER (PARTITION BY username, prediction_id ORDER BY coalesce(time, received_at), event_id) AS place
     FROM prediction
-    GROUP BY ALL
 ),
 known AS (
-    SELECT username, prediction_id, arg_min(label, (time, event_id)) AS label
+    SELECT
+        username,
+        prediction_id,
+        label,
+        row_number() OVER (PARTITION BY username, prediction_id ORDER BY coalesce(time, received_at), event_id) AS place
     FROM outcome
-    GROUP BY ALL
 ),
 judged AS (
-    SELECT p.*, p.label = k.label AS is_right, least(floor(p.score * 10), 9) / 10 AS tenth
+    SELECT
+        p.username,
+        p.model,
+        p.day,
+        p.score,
+        CASE WHEN p.label = k.label THEN 1 WHEN p.label <> k.label THEN 0 END AS is_right,
+        least(floor(p.score * 10), 9) / 10 AS tenth
     FROM predicted AS p
-    LEFT JOIN known AS k USING (username, prediction_id)
+    LEFT JOIN known AS k ON k.username = p.username AND k.prediction_id = p.prediction_id AND k.place = 1
+    WHERE p.place = 1
 ),
 tenths AS (
     SELECT
@@ -34,39 +48,42 @@ tenths AS (
         tenth,
         count(*) AS predictions,
         count(is_right) AS outcomes,
-        avg(score) AS score,
-        avg(is_right::INTEGER) AS accuracy
+        round(avg(score), 4) AS score,
+        round(avg(is_right), 4) AS accuracy
     FROM judged
-    WHERE tenth IS NOT NULL
-    GROUP BY ALL
+    WHERE score IS NOT NULL
+    GROUP BY username, model, day, tenth
 ),
 calibrated AS (
     SELECT
         username,
         model,
         day,
-        list(
-            {
-                'from': tenth,
-                'predictions': predictions,
-                'outcomes': outcomes,
-                'score': round(score, 4),
-                'accuracy': round(accuracy, 4)
-            }
-            ORDER BY tenth
+        CAST(
+            array_agg(
+                CAST(
+                    ROW(tenth, predictions, outcomes, score, accuracy)
+                    AS ROW("from" DOUBLE, predictions BIGINT, outcomes BIGINT, score DOUBLE, accuracy DOUBLE)
+                )
+                ORDER BY tenth
+            )
+            AS JSON
         ) AS calibration
     FROM tenths
-    GROUP BY ALL
+    GROUP BY username, model, day
+),
+days AS (
+    SELECT
+        username,
+        model,
+        day,
+        count(*) AS predictions,
+        count(is_right) AS outcomes,
+        round(avg(is_right), 4) AS accuracy,
+        round(avg(score), 4) AS score
+    FROM judged
+    GROUP BY username, model, day
 )
-SELECT
-    j.username,
-    j.model,
-    j.day,
-    count(*) AS predictions,
-    count(j.is_right) AS outcomes,
-    round(avg(j.is_right::INTEGER), 4) AS accuracy,
-    round(avg(j.score), 4) AS score,
-    any_value(c.calibration) AS calibration
-FROM judged AS j
-LEFT JOIN calibrated AS c USING (username, model, day)
-GROUP BY ALL
+SELECT d.username, d.model, d.day, d.predictions, d.outcomes, d.accuracy, d.score, c.calibration
+FROM days AS d
+LEFT JOIN calibrated AS c ON c.username = d.username AND c.model = d.model AND c.day = d.day

@@ -2,18 +2,16 @@
 //!
 //! - here: their SQL files, built in or of a folder;
 //! - `compute`: DuckDB answers on one machine; `running`: its process, which a stop ends;
-//! - `athena`: Athena answers on AWS; `pages`: what a CDN reads there;
-//! - `spool`: the rows are checked and laid out as a generation;
+//! - `athena`: Athena answers on AWS;
 //! - `publish`: `weir publish`, and what it shares with the schedule of `weir serve`.
+//!
+//! The package `publisher` checks the rows and lays them out.
 
 #[cfg(feature = "aws")]
 mod athena;
 mod compute;
-#[cfg(feature = "aws")]
-mod pages;
 pub(crate) mod publish;
 mod running;
-mod spool;
 
 use std::{fs, path::Path};
 
@@ -64,12 +62,6 @@ fn built_in(catalog: &Catalog) -> Result<Vec<Answer>> {
     let has = |name: &&str| name.parse().is_ok_and(|event_type| catalog.get(&event_type).is_some());
     let fitting = BUILT_IN.iter().filter(|(.., types)| types.iter().all(has));
     fitting.map(|(name, sql, _)| answer(name.parse()?, (*sql).to_owned())).collect()
-}
-
-/// Whether a built-in answer is in SQL that Athena takes, too.
-#[cfg(feature = "aws")]
-fn is_for_athena(name: &AnswerName) -> bool {
-    name.as_str() == "daily_counts"
 }
 
 fn answer(name: AnswerName, sql: String) -> Result<Answer> {

@@ -14,6 +14,7 @@ mod latest;
 pub(crate) mod objects;
 mod progress;
 mod quiet;
+mod retention;
 mod sealed;
 mod summary;
 
@@ -165,6 +166,8 @@ struct Audited {
     differences: Vec<Difference>,
     wrong_values: Vec<WrongValue>,
     bad: Vec<BadObject>,
+    /// How many events retention removed.
+    removed: u64,
 }
 
 impl Audited {
@@ -256,6 +259,7 @@ impl Audit {
                 }
             }
         }
+        let removed: u64 = audited.iter().filter(|it| !it.whose.1.is_bots()).map(|it| it.removed).sum();
         let in_doubt = |it: &&Audited| it.has_wrong_live_counts() && corrections(it).is_none();
         let in_doubt = audited.iter().filter(in_doubt).count();
         let no_ones = strays.into_iter().chain(bad_batches).map(|bad| Finding::of_object(None, bad));
@@ -265,6 +269,7 @@ impl Audit {
 
         let progress = &self.recounter.progress;
         eprintln!("weir: {}; {} in {:.1} s", summary.differences(), described(progress), took.as_secs_f64());
+        summary::removed(removed);
         summary.explain(self.hours, admin.is_some());
         if in_doubt > 0 && admin.is_some() {
             eprintln!(
@@ -321,7 +326,7 @@ impl Audit {
         let (before, in_batches) = self.reading(whose).await?;
         let unsettled = before.counts.under_way.as_ref().map_or(&[][..], |under_way| &under_way.unsettled);
         let found = self.recounter.recount(user, event_type, self.hours, unsettled).await;
-        let found = found.with_context(|| format!("recounting {user}'s {event_type}"))?;
+        let mut found = found.with_context(|| format!("recounting {user}'s {event_type}"))?;
         let (mut after, _) = self.reading(whose).await?;
         let on_its_way = |reading: &Reading| match &reading.counts.under_way {
             Some(under_way) => !under_way.unsettled.is_empty(),
@@ -331,19 +336,28 @@ impl Audit {
             tokio::time::sleep(POLL).await;
             (after, _) = self.reading(whose).await?;
         }
-        let terms = Terms { all_hours: self.hours.all(), keys: self.recounter.has_keys(event_type), still };
+        // Read last, so that it is as far as it was for any of the others.
+        let first = self.recounter.first_hour(event_type).await?;
+        let mut before = before;
+        let removed = retention::leave_out(first, &mut found.in_lake, [&mut before, &mut after]);
+        let keys = self.recounter.has_keys(event_type) && removed == 0;
+        let terms = Terms { all_hours: self.hours.all(), keys, still };
         let differences = compare::compare(&found.in_lake, &before, &after, terms);
         let wrong_values = match (values_before, self.kept(whose).await?) {
-            (Some(values_before), Some(values)) => {
+            (Some(mut values_before), Some(mut values)) => {
+                // Values of removed events go with the next retention.
+                for values in [&mut values_before, &mut values] {
+                    values.retain(|_, value| value.version.time >= first.start());
+                }
                 let mut newest: Newest = found.latest;
-                newest.extend(in_batches.latest.into_values());
-                newest.extend(in_stream);
+                let under_way = in_batches.latest.into_values().chain(in_stream);
+                newest.extend(under_way.filter(|value| value.version.time >= first.start()));
                 let all_are_known = still || before.under_way.is_some();
                 latest::compare(&newest, &values_before, values, all_are_known)
             }
             _ => Vec::new(),
         };
-        Ok(Audited { whose: whose.clone(), differences, wrong_values, bad: found.bad })
+        Ok(Audited { whose: whose.clone(), differences, wrong_values, bad: found.bad, removed })
     }
 
     /// Returns the latest values of a user's type; `None` if they are not compared: there are none, or only some hours are
@@ -384,7 +398,7 @@ fn sum(mut one: Breakdown, other: Breakdown) -> Breakdown {
     one
 }
 
-fn findings_of(Audited { whose, differences, wrong_values, bad }: Audited) -> Vec<Finding> {
+fn findings_of(Audited { whose, differences, wrong_values, bad, .. }: Audited) -> Vec<Finding> {
     let (user, event_type) = &whose;
     let of_objects = bad.into_iter().map(|bad| Finding::of_object(Some(&whose), bad));
     let of_counts = differences.into_iter().map(|it| Finding::of_count(user, event_type, it));

@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, env, num::NonZeroU16, time::Duration};
 use anyhow::{Context, Result, bail};
 use weir_aws::{
     Aws, Batching, Calls, DynamoCounts, DynamoLatest, DynamoUsers, Names, S3AnswersAdmin, S3Files, S3Lake,
-    S3Quarantine, S3Raw,
+    S3Quarantine, S3Raw, athena::Athena,
 };
 use weir_core::{InstallationSecret, ports::Ports};
 
@@ -41,6 +41,7 @@ pub(crate) async fn serving(gathering: Duration) -> Result<Serving> {
         counts: name("WEIR_COUNTS_TABLE")?,
         shards: shards()?,
         latest: name("WEIR_LATEST_TABLE")?,
+        raw: name("WEIR_RAW_BUCKET")?,
         lake: name("WEIR_LAKE_BUCKET")?,
         bucket_per_user: env::var("WEIR_BUCKET_PER_USER").is_ok_and(|value| value == "true"),
     };
@@ -120,17 +121,10 @@ pub(crate) async fn filing() -> Result<(S3Raw, S3Lake, S3Quarantine, DynamoCount
     Ok((aws.raw(&raw), aws.lake(&lake, per_user), aws.quarantine(&raw), aws.counts(&counts, shards()?)))
 }
 
-/// Where Athena answers queries.
-pub(crate) struct Queries {
-    pub(crate) aws: Aws,
-    pub(crate) workgroup: String,
-    /// The database of the tables.
-    pub(crate) database: String,
-}
-
-pub(crate) async fn queries() -> Result<Queries> {
+/// Returns Athena, with the stack's workgroup and database.
+pub(crate) async fn athena() -> Result<Athena> {
     let (workgroup, database) = (name("WEIR_WORKGROUP")?, database()?);
-    Ok(Queries { aws: Aws::from_env().await, workgroup, database })
+    Ok(Aws::from_env().await.athena(&workgroup, &database))
 }
 
 /// Where functions are mapped over objects.
@@ -140,6 +134,7 @@ pub(crate) struct Mapping {
     pub(crate) executions: Executions,
     pub(crate) lake: S3Lake,
     pub(crate) lake_bucket: String,
+    pub(crate) raw_bucket: String,
 }
 
 pub(crate) async fn mapping() -> Result<Mapping> {
@@ -150,7 +145,7 @@ pub(crate) async fn mapping() -> Result<Mapping> {
     }
     let aws = Aws::from_env().await;
     let (files, lake) = (aws.files(&raw), aws.lake(&lake_bucket, false));
-    Ok(Mapping { files, executions: Executions::new(aws, machine), lake, lake_bucket })
+    Ok(Mapping { files, executions: Executions::new(aws, machine), lake, lake_bucket, raw_bucket: raw })
 }
 
 fn name(variable: &str) -> Result<String> {

@@ -20,7 +20,8 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, wa
 
 use crate::environment;
 
-/// How much of what a command says on standard error is kept: its end.
+/// How much of what a command says on standard error is kept, and how much of that is printed: the end of it.
+const KEPT: usize = 64 << 10;
 const SAID: usize = 1024;
 
 /// A command, and its limits.
@@ -46,6 +47,7 @@ pub(crate) enum Environment {
     Inherited,
     /// Those of [`environment::few`].
     Few,
+    /// None: what the child runs comes from a client.
     None,
 }
 
@@ -245,14 +247,15 @@ fn read_up_to(from: impl Read, limit: u64) -> io::Result<Option<Vec<u8>>> {
 
 /// Reads everything, and keeps the end of it.
 fn last_of(mut from: impl Read) -> String {
-    let (mut last, mut piece) = (Vec::new(), [0; SAID]);
+    let (mut last, mut piece) = (Vec::new(), [0; 4096]);
     while let Ok(length @ 1..) = from.read(&mut piece) {
         last.extend_from_slice(&piece[..length]);
-        last.drain(..last.len().saturating_sub(SAID));
+        last.drain(..last.len().saturating_sub(KEPT));
     }
     String::from_utf8_lossy(&last).trim().to_owned()
 }
 
 fn and_said(said: &str) -> String {
-    if said.is_empty() { String::new() } else { format!(", and said: {said}") }
+    let from = said.ceil_char_boundary(said.len().saturating_sub(SAID));
+    if said.is_empty() { String::new() } else { format!(", and said: {}", said[from..].trim()) }
 }

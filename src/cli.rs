@@ -16,6 +16,7 @@ mod options;
 mod order;
 mod publish;
 mod query;
+mod receipt;
 mod replay;
 mod seal;
 mod send;
@@ -39,6 +40,7 @@ pub(crate) use map::{FunctionCommand, FunctionName, MapArgs};
 pub(crate) use options::{EngineName, Format, Place};
 pub(crate) use publish::PublishArgs;
 pub(crate) use query::QueryArgs;
+pub(crate) use receipt::{ReceiptArgs, ReceiptFormat};
 pub(crate) use replay::ReplayArgs;
 pub(crate) use seal::SealArgs;
 pub(crate) use send::{FileFormat, SendArgs};
@@ -99,6 +101,8 @@ pub(crate) enum Command {
     Counts(CountsArgs),
     /// Print the newest event of each resource, such as a sensor. Works while the server runs.
     Latest(LatestArgs),
+    /// Print what became of an event, by its id: any Weir is asked over HTTP.
+    Receipt(ReceiptArgs),
     /// Name commands that `weir map` runs over events.
     #[cfg(unix)]
     #[command(subcommand)]

@@ -3,7 +3,7 @@
 //! - `cli`: the command line;
 //! - `serve`: the server: the authorizer, the collector and the fan-out over the embedded engine;
 //! - `user`: user accounts;
-//! - `query`: SQL over the lake; `answers`: answers to queries, computed beforehand and published;
+//! - `query`: SQL over the lake; `queries`: the same over HTTP, over a user's own rows; `answers`: answers to queries, computed beforehand and published;
 //! - `replay`: files batches again;
 //! - `audit`: recounts the lake and compares it with the counts;
 //! - `forget`: takes events out of a data folder, without a trace;
@@ -12,6 +12,7 @@
 //! - `send`: imports files over HTTP;
 //! - `tail`: follows events as they arrive;
 //! - `counts`: live and settled counts; `latest`: the newest event of each resource;
+//!   `receipt`: what became of one event;
 //! - `map`: runs named commands over the lake's objects; `child`: a child process with limits; `environment`: its variables;
 //! - `counted`: formats numbers with their nouns;
 //! - `completions`: shell completions;
@@ -51,7 +52,10 @@ mod logs;
 #[cfg(unix)]
 mod map;
 mod names;
+#[cfg(unix)]
+mod queries;
 mod query;
+mod receipt;
 mod replay;
 mod seal;
 mod send;
@@ -102,6 +106,7 @@ fn main() -> ExitCode {
             Command::Tail(tail) => tail::run(&tail).await,
             Command::Counts(counts) => counts::run(&counts).await,
             Command::Latest(latest) => latest::run(&latest).await,
+            Command::Receipt(args) => receipt::run(args).await,
             #[cfg(unix)]
             Command::Function(command) => map::function(command).await,
             #[cfg(unix)]

@@ -200,7 +200,9 @@ async fn warn_of_expired(data: &std::path::Path, chosen: &Chosen) -> Result<()> 
             && chosen.to.is_none_or(|to| day.first_hour() < to)
     };
     let expired = manifest.days.iter().filter(|(day, generation)| {
-        generation.json_expired && is_chosen(**day) && generation.types.contains_key(&chosen.event_type)
+        let is_read = generation.types.contains_key(&chosen.event_type)
+            && !manifest.is_removed(**day, &chosen.event_type);
+        generation.json_expired && is_chosen(**day) && is_read
     });
     let expired = expired.count() as u64;
     if expired > 0 {

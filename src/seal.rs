@@ -1,8 +1,10 @@
 //! `weir seal`: days that are over become Parquet.
 //!
 //! `weir_core::sealing` decides what is sealed and in which steps; `work` reads the lake's objects and has DuckDB write the files,
-//! by the SQL of `sql`. `rows` takes forgotten events out of sealed days.
+//! by the SQL of `sql`. `rows` takes forgotten events out of sealed days, and
+//! `retention` removes what is not kept any longer.
 
+mod retention;
 mod rows;
 mod sql;
 mod work;
@@ -73,14 +75,15 @@ pub(crate) async fn run(args: &SealArgs) -> Result<ExitCode> {
     let cores = if args.gentle { (cores / 2).max(1) } else { cores };
     let threads = threads(cores, args.settings.memory);
     let turn = Arc::new(turn);
-    let work = DuckDbWork::new(path, catalog, turn, args.settings.memory, threads, Arc::clone(&running))?;
+    let mut work = DuckDbWork::new(path, catalog, turn, args.settings.memory, threads, Arc::clone(&running))?;
+    work.quarantined_before = retention::quarantined_before(args, now);
     let sealing = Sealing {
         days: &folder,
         work: &work,
         clock: &SystemClock,
         accept_differences: args.accept_differences,
     };
-    let sealed = all(&sealing, until, args, now).await;
+    let sealed = all(&sealing, &work, until, args, now).await;
     if running.is_stopped() {
         eprintln!(
             "weir: stopped; the days that were printed are sealed, and the next sealing goes on behind them"
@@ -113,7 +116,14 @@ fn earlier(now: Timestamp, by: Duration) -> Timestamp {
     Timestamp::saturating(now.millis().saturating_sub(by))
 }
 
-async fn all(sealing: &Sealing<'_>, until: Day, args: &SealArgs, now: Timestamp) -> Result<()> {
+async fn all(
+    sealing: &Sealing<'_>,
+    work: &DuckDbWork,
+    until: Day,
+    args: &SealArgs,
+    now: Timestamp,
+) -> Result<()> {
+    retention::run(sealing, work, args, now).await?;
     let duckdb = DuckDb::find();
     if !duckdb.is_there() {
         return Err(duckdb.missing(std::io::ErrorKind::NotFound.into()));

@@ -10,7 +10,7 @@
 //! - `rejected`: the file of rejected lines; `report`: the progress bar and the summary.
 
 mod beginning;
-mod client;
+pub(crate) mod client;
 mod columns;
 mod delivery;
 mod elements;

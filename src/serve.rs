@@ -125,6 +125,10 @@ async fn embedded(catalog: Catalog, args: ServeArgs) -> Result<ExitCode> {
     if let Some(runs) = &runs {
         host.runs = runs.clone();
     }
+    #[cfg(unix)]
+    if args.queries > 0 {
+        host.queries = queries(&engine, &catalog, &args)?;
+    }
     let collector = Collector { catalog, ports: engine.ports(), host, limits };
     let filing = Filing::start(engine.clone(), deliveries, metrics.filing.clone())?;
     let signals = serve(
@@ -170,6 +174,20 @@ fn runs(engine: &Embedded, args: &ServeArgs) -> Option<Arc<crate::map::FunctionR
     let (lake, clock, most) = (Arc::new(lake), Arc::new(SystemClock), args.map_runs.into());
     let runs = crate::map::FunctionRuns::start(&args.place.data, lake, clock, most, has_room);
     Some(Arc::new(runs))
+}
+
+/// Answers clients' queries; fails where DuckDB is missing, or cannot be locked in.
+#[cfg(unix)]
+fn queries(
+    engine: &Embedded,
+    catalog: &Arc<Catalog>,
+    args: &ServeArgs,
+) -> Result<Arc<crate::queries::OwnRows>> {
+    let (engine, kept_free) = (engine.clone(), args.keep_free);
+    let room = move || engine.free_space().map_or(u64::MAX, |free| free.saturating_sub(kept_free));
+    let queries =
+        crate::queries::OwnRows::start(&args.place.data, catalog.clone(), args.queries.into(), room);
+    Ok(Arc::new(queries.context("--queries cannot be used")?))
 }
 
 /// Runs the authorizer and the collector only: on AWS, the fan-out function files batches. Concurrent requests share AWS
@@ -219,6 +237,7 @@ fn host(users: Arc<dyn Users>, args: &ServeArgs, metrics: &Arc<Metrics>, clock: 
         clock,
         random: Arc::new(SystemRandom),
         runs: Arc::new(()),
+        queries: Arc::new(()),
         counted_within: None,
     }
 }

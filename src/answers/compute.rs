@@ -12,10 +12,9 @@ use weir_core::{
     answers::{ColumnName, Definition},
 };
 
-use super::{
-    Answer, Running,
-    spool::{Computed, PIECE, Spool, Spooled, lay_out, must_have_columns},
-};
+use publisher::{Computed, PIECE, Spool, Spooled, lay_out, must_have_columns};
+
+use super::{Answer, Running};
 use crate::{
     query::{DuckDb, tables},
     stderr::Stderr,
@@ -42,7 +41,7 @@ pub(super) struct Computing<'a> {
 
 impl Computing<'_> {
     pub(super) fn compute(&self, answer: &Answer) -> Result<Computed> {
-        let computed = self.rows(answer).and_then(|spooled| lay_out(&spooled, self.temporary));
+        let computed = self.rows(answer).and_then(|spooled| Ok(lay_out(&spooled, self.temporary)?));
         if computed.is_err() {
             self.running.give_up();
         }
@@ -96,7 +95,7 @@ impl Computing<'_> {
             spool.line(&line)?;
             line.clear();
         }
-        spool.finish()
+        Ok(spool.finish()?)
     }
 }
 

@@ -1,23 +1,19 @@
 //! `weir publish`: computes answers and makes them the published ones.
 
 use std::{
-    fs::{self, File},
-    io::{self, Read},
+    fs,
     path::{Path, PathBuf},
     process::ExitCode,
 };
 
 use anyhow::{Context, Result, anyhow, bail};
 use bytesize::ByteSize;
-use futures_util::stream;
-use weir_core::{
-    Catalog, Clock, SystemClock,
-    answers::Published,
-    ports::{AnswersAdmin, Content},
-};
+use weir_core::{Catalog, Clock, SystemClock, answers::Published, ports::AnswersAdmin};
 use weir_embedded::AnswersFolder;
 
-use super::{Answer, Running, compute::Computing, spool::Computed};
+use publisher::{Computed, content};
+
+use super::{Answer, Running, compute::Computing};
 use crate::{
     catalog,
     cli::{EngineName, PublishArgs},
@@ -25,9 +21,6 @@ use crate::{
     data,
     query::{DuckDb, tables},
 };
-
-/// How much of a generation is read at a time.
-const PIECE: usize = 1 << 20;
 
 /// Runs `weir publish`.
 pub(crate) async fn run(args: &PublishArgs) -> Result<ExitCode> {
@@ -147,14 +140,4 @@ pub(super) fn describe(rows: u64, length: u64, left_out: u64) -> String {
         );
     }
     told
-}
-
-/// Returns the content of a file, piece by piece.
-pub(super) fn content(file: File) -> Content {
-    let pieces = stream::try_unfold(file, |mut file| async move {
-        let mut piece = Vec::with_capacity(PIECE);
-        let read = file.by_ref().take(PIECE as u64).read_to_end(&mut piece)?;
-        Ok::<_, io::Error>((read > 0).then(|| (piece.into(), file)))
-    });
-    Box::pin(pieces)
 }

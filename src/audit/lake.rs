@@ -102,6 +102,15 @@ impl Recounter {
         }
     }
 
+    /// Returns the first hour of a type's events that retention leaves.
+    pub(super) async fn first_hour(&self, event_type: &EventType) -> Result<Hour> {
+        let first = match &self.sealed {
+            Some(sealed) => sealed.reads().await?.manifest.first_day(event_type),
+            None => Day::FIRST,
+        };
+        Ok(first.first_hour())
+    }
+
     /// Returns whether the catalog counts events of a type by a key.
     pub(super) fn has_keys(&self, event_type: &EventType) -> bool {
         event_type.is_bots()

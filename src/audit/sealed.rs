@@ -53,11 +53,10 @@ impl SealedDays {
         let mut files: BTreeMap<&str, Vec<String>> = BTreeMap::new();
         let sealed = tables::seen_from(&self.lake, self.folder.path())?;
         let wanted = |day: Day| (0..24).any(|hour| hours.have(day.first_hour().plus(hour)));
-        for (_, generation) in reads.manifest.days.iter().filter(|(day, _)| wanted(**day)) {
-            if let Some(of_type) = generation.types.get(event_type) {
-                let own = of_type.files.iter().chain(&of_type.repeat_files);
-                files.entry(&of_type.line).or_default().extend(own.map(|file| format!("{sealed}/{file}")));
-            }
+        let of_type = reads.manifest.sealed().filter(|(day, its, _)| *its == event_type && wanted(*day));
+        for (.., of_type) in of_type {
+            let own = of_type.files.iter().chain(&of_type.repeat_files);
+            files.entry(&of_type.line).or_default().extend(own.map(|file| format!("{sealed}/{file}")));
         }
         for (line, files) in files {
             let query = format!(

@@ -60,6 +60,17 @@ impl Summary {
     }
 }
 
+/// Prints how many of the events retention removed: their counts stay.
+pub(super) fn removed(events: u64) {
+    if events > 0 {
+        eprintln!(
+            "weir: {} removed, as their types are not kept for longer: they stay in all counts, and counts by key of these types are \
+             not compared",
+            counted(events, "event was", "events were")
+        );
+    }
+}
+
 /// Prints how many of the events were forgotten: they are in no count and in no object.
 pub(super) fn forgotten(args: &AuditArgs) -> Result<()> {
     let counts = weir_embedded::forgotten_counts(&args.place.data)?;

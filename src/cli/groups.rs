@@ -7,7 +7,7 @@ use crate::table;
 /// The groups, with the names of their commands.
 const GROUPS: [(&str, &[&str]); 4] = [
     ("Send events", &["send"]),
-    ("Read events", &["query", "tail", "counts", "latest", "publish", "map", "function"]),
+    ("Read events", &["query", "tail", "counts", "latest", "receipt", "publish", "map", "function"]),
     ("Run a server", &["serve", "seal", "user", "catalog", "health", "backup", "completions"]),
     ("Check and repair", &["audit", "replay", "forget", "restore"]),
 ];

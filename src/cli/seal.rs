@@ -13,7 +13,7 @@ use super::{
 #[derive(Debug, Args)]
 #[command(
     after_help = "A sealed day is Parquet, one file for each event type, without repeats, and queries read it from there. Its JSON \
-    stays unless --keep-json says otherwise. Late events are taken in by the next sealing; they can be queried at once. It works \
+    stays unless --keep-json says otherwise. Before, events are removed that are older than they are to be kept (--keep-days). Late events are taken in by the next sealing; they can be queried at once. It works \
     while the server runs, which seals by itself, too (--seal-after). It can be stopped at any moment, and begun again.\n\n\
     Examples:\n  weir seal\n  weir seal --until 2026-11-20 --memory 2GiB"
 )]
@@ -44,4 +44,8 @@ pub(crate) struct SealSettings {
     /// How long to keep the JSON of sealed days [default: for ever].
     #[arg(long, help_heading = "Sealing", env = "WEIR_KEEP_JSON", value_name = "TIME", value_parser = duration)]
     pub(crate) keep_json: Option<Duration>,
+    /// How many days to keep events behind the end of their day, of types that do not say so themselves (keep_days) [default: for
+    /// ever].
+    #[arg(long, help_heading = "Sealing", env = "WEIR_KEEP_DAYS", value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) keep_days: Option<u32>,
 }

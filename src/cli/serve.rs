@@ -82,6 +82,10 @@ pub(crate) struct ServeArgs {
     /// runs.
     #[arg(long, help_heading = "Limits", env = "WEIR_MAP_RUNS", value_name = "NUMBER", default_value = "2")]
     pub(crate) map_runs: u16,
+    /// How many queries in SQL clients may have at once (POST /query), all of them together; each user has one, over their own
+    /// rows. 0 for none: DuckDB then parses nothing that a client sends.
+    #[arg(long, help_heading = "Limits", env = "WEIR_QUERIES", value_name = "NUMBER", default_value = "0")]
+    pub(crate) queries: u16,
     /// With --engine aws: how long requests gather at the most, while a call of AWS for others is under way, to share the next
     /// one. Longer makes fewer calls where AWS takes longer to answer than this.
     #[arg(long, help_heading = "Limits", env = "WEIR_GATHER_FOR", value_name = "TIME", default_value = "5ms", value_parser = some_time)]

@@ -2,11 +2,13 @@
 //! objects.
 //!
 //! In the raw bucket, `functions/NAME.json` is a function, `map-items/RUN.json` the pointers of a run, and
-//! `map-results/RUN/N` what the Lambda put there for the Nth object. Events never pass through Step Functions.
+//! `map-results/RUN/N` what the Lambda put there for the Nth object. With `--reduce`, `map-results/RUN/all.json.gz` has all results
+//! in order, and a second run gets a pointer to it. Events never pass through Step Functions.
 
-use std::{io, process::ExitCode, time::Duration};
+use std::{io, process::ExitCode, slice, time::Duration};
 
 use anyhow::{Context, Result, anyhow, bail};
+use flate2::{Compression, write::GzEncoder};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::{Deserialize, Serialize};
@@ -14,7 +16,7 @@ use serde_json::json;
 use weir_aws::{Put, S3Files};
 use weir_core::{Clock, EventId, SystemClock, SystemRandom};
 
-use super::mapping::Chosen;
+use super::mapping::{self, Chosen};
 use crate::{
     aws::{Execution, Executions, Mapping},
     cli::{EngineName, FunctionName, MapArgs},
@@ -24,6 +26,9 @@ use crate::{
 };
 
 const FUNCTIONS: &str = "functions/";
+
+/// The prefix of results.
+const RESULTS: &str = "map-results/";
 
 /// The most functions.
 const MOST_FUNCTIONS: usize = 10_000;
@@ -128,61 +133,103 @@ fn check(lambda: &str, machine: &str) -> Result<()> {
 
 /// Runs `weir map`.
 pub(super) async fn map(args: MapArgs, print: impl Fn(&[u8]) -> io::Result<()>) -> Result<ExitCode> {
-    if args.reduce.is_some() {
-        bail!(
-            "--reduce is for one machine: on AWS, print the results into a program (weir map … | sort | uniq -c)"
-        );
-    }
-    let Mapping { files, executions, lake, lake_bucket } = crate::aws::mapping().await?;
+    let Mapping { files, executions, lake, lake_bucket, raw_bucket } = crate::aws::mapping().await?;
     let function = get(&files, &args.name).await?;
+    let reduce = match &args.reduce {
+        Some(name) => Some((get(&files, name).await?, name.clone())),
+        None => None,
+    };
     let (user, event_type) = (args.user.as_ref(), Some(&args.event_type));
     let data = &args.place.data;
     Selection { engine: EngineName::Aws, data, catalog: None, user, event_type }.check().await?;
     let chosen = Chosen { event_type: args.event_type, user: args.user, from: args.from, to: args.to };
     let objects = chosen.objects(&lake).await?;
-    let mapped = || eprintln!("weir: {} mapped", counted(objects.len() as u64, "object was", "objects were"));
-    if objects.is_empty() {
-        mapped();
-        return Ok(ExitCode::SUCCESS);
-    }
     let run = EventId::generate(SystemClock.now(), &SystemRandom).as_str().to_owned();
-    let items_key = format!("map-items/{run}.json");
-    let items = items(&run, &lake_bucket, &objects);
-    files.put(&items_key, serde_json::to_vec(&items)?).await?;
     let at_once = args.workers.unwrap_or(AT_ONCE);
-    let input = json!({"run": run, "items": items_key, "function": function.lambda, "at_once": at_once});
+    let runs = Runs { files: &files, executions: &executions, at_once };
     // From here on a signal does not end the process by itself: nothing may go on that no one waits for.
     let mut signals = Signals::listen(None)?;
-    let execution = executions.start(&run, &input).await?;
-    let ended = tokio::select! {
-        ended = wait(&executions, &execution, objects.len()) => ended,
-        code = signals.next() => {
-            stop(&executions, &execution).await;
-            return Ok(ExitCode::from(code));
+    let items = items(&run, &lake_bucket, &objects);
+    let mut reduced = reduce.is_some().then(|| GzEncoder::new(Vec::new(), Compression::fast()));
+    if !objects.is_empty() {
+        let ended = match runs.run(&run, &function, &items, &mut signals).await? {
+            Ok(ended) => ended,
+            Err(code) => return Ok(ExitCode::from(code)),
+        };
+        let printed = async {
+            match &mut reduced {
+                None => results(&files, &items, &ended, |result| print(result)).await,
+                Some(input) => {
+                    results(&files, &items, &ended, |result| mapping::write(&mut *input, result)).await
+                }
+            }
+        };
+        tokio::select! {
+            printed = printed => printed?,
+            code = signals.next() => return Ok(ExitCode::from(code)),
+        };
+        if let Execution::Ended(why) = ended {
+            bail!("the run {run} failed, although all objects have results: {why}");
         }
-    };
-    let ended = match ended {
-        Ok(ended) => ended,
-        Err(error) => {
-            stop(&executions, &execution).await;
-            return Err(error);
-        }
-    };
-    let printed = tokio::select! {
-        printed = print_results(&files, &items, &ended, print) => printed,
-        code = signals.next() => return Ok(ExitCode::from(code)),
-    };
-    printed?;
-    if let Execution::Ended(why) = ended {
-        bail!("the run {run} failed, although all objects have results: {why}");
     }
-    mapped();
+    if let (Some(input), Some((reduce, name))) = (reduced, reduce) {
+        // An object like those of the lake, so that one Lambda can be both.
+        let key = format!("{RESULTS}{run}/all.json.gz");
+        files.put(&key, input.finish()?).await?;
+        let item = Item { bucket: &raw_bucket, key: &key, result: format!("{RESULTS}{run}/reduced") };
+        let reducing = format!("{run}-reduce");
+        let ended = match runs.run(&reducing, &reduce, slice::from_ref(&item), &mut signals).await? {
+            Ok(ended) => ended,
+            Err(code) => return Ok(ExitCode::from(code)),
+        };
+        let reduced = results(&files, slice::from_ref(&item), &ended, print).await;
+        reduced.with_context(|| format!("the results could not be reduced by {name}"))?;
+        if let Execution::Ended(why) = ended {
+            bail!("the run {reducing} failed, although it has a result: {why}");
+        }
+    }
+    eprintln!("weir: {} mapped", counted(objects.len() as u64, "object was", "objects were"));
     Ok(ExitCode::SUCCESS)
+}
+
+/// Where runs are started.
+struct Runs<'a> {
+    files: &'a S3Files,
+    executions: &'a Executions,
+    at_once: u16,
+}
+
+impl Runs<'_> {
+    /// Runs a function over objects. Returns how that ended, or the exit code if a signal came: the run is stopped then.
+    async fn run(
+        &self,
+        run: &str,
+        function: &Function,
+        items: &[Item<'_>],
+        signals: &mut Signals,
+    ) -> Result<Result<Execution, u8>> {
+        let items_key = format!("map-items/{run}.json");
+        self.files.put(&items_key, serde_json::to_vec(&items)?).await?;
+        let (lambda, at_once) = (&function.lambda, self.at_once);
+        let input = json!({"run": run, "items": items_key, "function": lambda, "at_once": at_once});
+        let execution = self.executions.start(run, &input).await?;
+        let ended = tokio::select! {
+            ended = wait(self.executions, &execution, items.len()) => ended,
+            code = signals.next() => {
+                stop(self.executions, &execution).await;
+                return Ok(Err(code));
+            }
+        };
+        if ended.is_err() {
+            stop(self.executions, &execution).await;
+        }
+        Ok(Ok(ended?))
+    }
 }
 
 /// The pointers of a run. The places of results are of one width, so that their order is that of the objects.
 fn items<'a>(run: &str, bucket: &'a str, objects: &'a [String]) -> Vec<Item<'a>> {
-    let item = |(index, key)| Item { bucket, key, result: format!("map-results/{run}/{index:010}") };
+    let item = |(index, key)| Item { bucket, key, result: format!("{RESULTS}{run}/{index:010}") };
     objects.iter().map(String::as_str).enumerate().map(item).collect()
 }
 
@@ -219,12 +266,12 @@ async fn stop(executions: &Executions, execution: &str) {
     }
 }
 
-/// Prints the results in the order of the objects. An object without one is an error, which names it.
-async fn print_results(
+/// Gives the results in the order of the objects. An object without one is an error, which names it.
+async fn results(
     files: &S3Files,
     items: &[Item<'_>],
     ended: &Execution,
-    print: impl Fn(&[u8]) -> io::Result<()>,
+    mut print: impl FnMut(&[u8]) -> io::Result<()>,
 ) -> Result<()> {
     let fetch = |item: &Item<'_>| {
         let (files, result, key) = (files.clone(), item.result.clone(), item.key.to_owned());

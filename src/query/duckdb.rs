@@ -156,6 +156,11 @@ impl DuckDb {
         wait_for_filing(data, at_most.unwrap_or(WAIT), &Waiting::start()).await
     }
 
+    /// Returns its path.
+    pub(crate) fn program(&self) -> &Path {
+        &self.program
+    }
+
     /// Returns the command that reads a script.
     pub(crate) fn read_script(script: &Path) -> String {
         format!(".read {}", argument(&script.display().to_string()))

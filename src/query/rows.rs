@@ -2,33 +2,11 @@
 
 use std::io::{self, BufWriter, Write};
 
-use serde_json::value::RawValue;
+pub(crate) use weir_core::sql::{Column, Kind, Row};
+
+use weir_core::sql::object;
 
 use crate::{cli::Format, counted::grouped, table, terminal::on_one_line};
-
-/// A column of the answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Column {
-    pub(crate) name: String,
-    pub(crate) kind: Kind,
-}
-
-/// The type of a column's texts, which JSON output needs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// Numbers and booleans are printed unquoted if JSON can write them; `NaN` is a text. A table has them at the left, as
-    /// DuckDB's tables do.
-    Number,
-    /// Counts are numbers that a table has at the right, with their digits grouped by thousands.
-    Count,
-    /// JSON is printed as it is, too.
-    Json,
-    /// Everything else, including decimal numbers: JSON readers would round them.
-    Text,
-}
-
-/// A row: a text for each column, or `None` for NULL.
-pub(crate) type Row = Vec<Option<String>>;
 
 /// Prints rows as they arrive; a table is printed at the end, as its widths depend on all rows.
 pub(crate) struct Printer<W: Write> {
@@ -149,31 +127,6 @@ fn in_the_middle(name: &str, width: usize) -> String {
 fn csv(cell: &str) -> String {
     let quoted = |byte: u8| !(b' '..127).contains(&byte) || [b'"', b'\'', b','].contains(&byte);
     if cell.bytes().any(quoted) { format!("\"{}\"", cell.replace('"', "\"\"")) } else { cell.to_owned() }
-}
-
-/// Formats a row as a JSON object.
-pub(crate) fn object(columns: &[Column], row: &Row) -> String {
-    let members = columns
-        .iter()
-        .zip(row)
-        .map(|(column, cell)| format!("{}:{}", text(&column.name), json(column.kind, cell.as_deref())));
-    format!("{{{}}}", members.collect::<Vec<_>>().join(","))
-}
-
-fn json(kind: Kind, cell: Option<&str>) -> String {
-    match (kind, cell) {
-        (_, None) => "null".to_owned(),
-        (Kind::Number | Kind::Count | Kind::Json, Some(cell))
-            if serde_json::from_str::<&RawValue>(cell).is_ok() =>
-        {
-            cell.to_owned()
-        }
-        (_, Some(cell)) => text(cell),
-    }
-}
-
-fn text(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
 }
 
 #[cfg(test)]

@@ -13,11 +13,15 @@ mod sealed;
 use std::{collections::BTreeSet, io, path::Path};
 
 use anyhow::{Context, Result};
-use weir_core::{Catalog, EventType, Format, sealing::Reads};
+use weir_core::{Catalog, EventType, Format, Username, sealing::Reads};
 
 use columns::PARTITION;
 pub(crate) use columns::{Table, names, structure};
 pub(crate) use sealed::seen_from;
+pub(crate) use weir_core::sql::{literal, quoted};
+
+/// The table of all events.
+const EVENTS: &str = "events";
 
 /// The lake at one moment: its files, and what is read of them.
 pub(crate) struct Lake {
@@ -25,6 +29,8 @@ pub(crate) struct Lake {
     pub(crate) reads: Reads,
     /// The path of the folder of sealed days, as DuckDB sees it from the lake's folder.
     pub(crate) sealed: String,
+    /// The only user whose rows are read; `None` for all users.
+    pub(crate) only: Option<Username>,
 }
 
 impl Lake {
@@ -32,16 +38,34 @@ impl Lake {
     pub(crate) async fn now(data: &Path, lake: &Path) -> Result<Self> {
         let folder = weir_embedded::SealedFolder::of(data);
         let reads = folder.reads().await?;
-        Ok(Self { reads, sealed: seen_from(lake, folder.path()).context("cannot read the sealed days")? })
+        Ok(Self {
+            reads,
+            sealed: seen_from(lake, folder.path()).context("cannot read the sealed days")?,
+            only: None,
+        })
     }
 }
 
-/// Returns the SQL that creates the tables, and then removes access to everything but the lake. It runs in the lake's
+/// Returns the SQL that creates all tables, and then removes access to everything but the lake. It runs in the lake's
 /// folder.
 pub(crate) fn setup(catalog: &Catalog, lake: &Path, of: &Lake) -> io::Result<String> {
-    let json = files::of_types(lake, &of.reads)?;
+    let views = views(catalog, lake, of)?;
+    let mut sql: String = views.into_iter().map(|(_, sql)| sql).collect();
+    let has_sealed = !sealed::groups(&of.reads.manifest).is_empty();
+    let sealed = if has_sealed { format!(", {}", literal(&of.sealed)) } else { String::new() };
+    // DuckDB would spill to a folder that queries may read, so there is no such folder.
+    sql += &format!(
+        "SET temp_directory = ''; SET allowed_directories = ['.'{sealed}]; SET enable_external_access = false; \
+         SET lock_configuration = true;"
+    );
+    Ok(sql)
+}
+
+/// Returns all tables: the name of each, and the SQL of its view.
+pub(crate) fn views(catalog: &Catalog, lake: &Path, of: &Lake) -> io::Result<Vec<(String, String)>> {
+    let json = files::of_types(lake, of)?;
     let groups = sealed::groups(&of.reads.manifest);
-    let mut sql = String::new();
+    let mut views = Vec::new();
     let known =
         catalog.iter().map(|definition| definition.event_type().clone()).chain([EventType::rejected()]);
     let known: Vec<EventType> = known.collect();
@@ -57,26 +81,20 @@ pub(crate) fn setup(catalog: &Catalog, lake: &Path, of: &Lake) -> io::Result<Str
             parts.push(from_json(&table, files));
         }
         let sealed = groups.get(&event_type).into_iter().flatten();
-        parts.extend(sealed.map(|group| group.select(&table, &of.sealed)));
-        sql += &view(event_type.as_str(), &table, parts);
+        parts.extend(sealed.map(|group| group.select(&table, of)));
+        views.push((event_type.to_string(), view(event_type.as_str(), &table, parts)));
     }
     let whole = Table::whole();
     let mut parts = Vec::new();
     if !json.is_empty() {
-        let files = files::of_all(&json, &of.reads);
+        let files = files::of_all(&json, of);
         parts.push(from_json(&whole, &files));
     }
     for (event_type, groups) in &groups {
-        parts.extend(groups.iter().map(|group| group.select_whole(event_type, &of.sealed)));
+        parts.extend(groups.iter().map(|group| group.select_whole(event_type, of)));
     }
-    sql += &view("events", &whole, parts);
-    let sealed = if groups.is_empty() { String::new() } else { format!(", {}", literal(&of.sealed)) };
-    // DuckDB would spill to a folder that queries may read, so there is no such folder.
-    sql += &format!(
-        "SET temp_directory = ''; SET allowed_directories = ['.'{sealed}]; SET enable_external_access = false; \
-         SET lock_configuration = true;"
-    );
-    Ok(sql)
+    views.push((EVENTS.to_owned(), view(EVENTS, &whole, parts)));
+    Ok(views)
 }
 
 /// Returns the SQL of a view over its parts. DuckDB refuses a glob without a match; a table without files exists all the same,
@@ -143,14 +161,4 @@ pub(crate) fn list(texts: &[String]) -> String {
         [text] => literal(text),
         texts => format!("[{}]", texts.iter().map(|text| literal(text)).collect::<Vec<_>>().join(", ")),
     }
-}
-
-/// Quotes any name as an SQL identifier.
-pub(crate) fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
-}
-
-/// Quotes a text as an SQL literal.
-pub(crate) fn literal(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
 }

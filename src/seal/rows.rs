@@ -114,7 +114,7 @@ impl DuckDbWork {
         let mut types = BTreeMap::new();
         for (event_type, left) in gone {
             let Some(of_type) = before.types.get(event_type) else { continue };
-            let written = self.event_type(&folder, event_type, Some(of_type), &[], &left);
+            let written = self.event_type((day, number), event_type, Some(of_type), &[], &left);
             let (sealed, _) = written.with_context(|| format!("{event_type} of {day}"))?;
             let left: usize = left.values().map(Vec::len).sum();
             if sealed.rows + sealed.repeats + left as u64 != of_type.rows + of_type.repeats {

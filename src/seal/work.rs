@@ -12,9 +12,9 @@ use std::{
 use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
 use weir_core::{
-    Catalog, Day, EventType, Partition, Username,
+    Catalog, Day, EventType, Partition, Timestamp, Username,
     ports::PortError,
-    sealing::{SealedColumn, SealedType, SettledDay, ToWrite, Work, Written},
+    sealing::{IsRemoved, SealedColumn, SealedType, SettledDay, ToWrite, Work, Written},
 };
 use weir_embedded::{BooksOnDisk, LakeFolder, SealedFolder, SealingTurn};
 
@@ -27,9 +27,9 @@ use crate::{
 
 pub(crate) struct DuckDbWork {
     duckdb: DuckDb,
-    catalog: Catalog,
+    pub(super) catalog: Catalog,
     books: BooksOnDisk,
-    lake: LakeFolder,
+    pub(super) lake: LakeFolder,
     /// The folder of the lake, absolute.
     lake_path: PathBuf,
     pub(super) sealed: SealedFolder,
@@ -39,6 +39,9 @@ pub(crate) struct DuckDbWork {
     memory: u64,
     threads: usize,
     running: Arc<Running>,
+    data: PathBuf,
+    /// What was put into quarantine before goes, where retention removes events.
+    pub(super) quarantined_before: Option<Timestamp>,
 }
 
 impl DuckDbWork {
@@ -71,6 +74,8 @@ impl DuckDbWork {
             memory,
             threads,
             running,
+            data: data.to_owned(),
+            quarantined_before: None,
         })
     }
 
@@ -94,7 +99,7 @@ impl DuckDbWork {
         for event_type in types {
             let before = before.and_then(|before| before.types.get(&event_type));
             let objects = objects.remove(&event_type).unwrap_or_default();
-            let wrote = self.event_type(&folder, &event_type, before, &objects, &Left::new());
+            let wrote = self.event_type((day, number), &event_type, before, &objects, &Left::new());
             let (sealed, read) = wrote.with_context(|| format!("{event_type} of {day}"))?;
             written.read.extend(read.into_iter().map(|(user, events)| ((user, event_type.clone()), events)));
             if sealed.rows + sealed.repeats > 0 {
@@ -108,7 +113,7 @@ impl DuckDbWork {
     /// Writes one type's files without the rows that are left out, and returns how many events of each user were read.
     pub(super) fn event_type(
         &self,
-        folder: &str,
+        (day, number): (Day, u64),
         event_type: &EventType,
         before: Option<&SealedType>,
         objects: &[String],
@@ -117,7 +122,7 @@ impl DuckDbWork {
         let table = tables::Table::to_seal(event_type, &self.catalog);
         let sealed = self.seen_from_lake()?;
         let line_before = before.map_or("", |before| before.line.as_str());
-        let (events, repeats) = (format!("{folder}/{event_type}"), format!("{folder}/{event_type}.repeats"));
+        let [events, repeats] = SealedFolder::of_type(day, number, event_type);
         let work = self.sealed_path.join(SealedFolder::WORK);
         remove_folder(&work)?;
         fs::create_dir_all(&work)?;
@@ -287,5 +292,10 @@ impl Work for DuckDbWork {
 
     async fn remove(&self, objects: &BTreeSet<String>) -> Result<(), PortError> {
         self.lake.remove(objects).map_err(failed("removing the JSON of a sealed day"))
+    }
+
+    async fn strip(&self, batches: &BTreeSet<String>, is_removed: IsRemoved<'_>) -> Result<u64, PortError> {
+        let stripped = weir_embedded::strip_batches(&self.data, batches, self.quarantined_before, is_removed);
+        stripped.map_err(failed("removing events from batches"))
     }
 }

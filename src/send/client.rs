@@ -26,7 +26,7 @@ const CONNECT: Duration = Duration::from_secs(10);
 const LONGEST_ANSWER: u64 = 64 << 20;
 
 /// A Weir, and the credentials for it.
-pub(super) struct Client {
+pub(crate) struct Client {
     agent: Agent,
     base: Base,
     user: String,
@@ -36,14 +36,14 @@ pub(super) struct Client {
 }
 
 /// The caller's credentials.
-pub(super) struct Credentials {
+pub(crate) struct Credentials {
     user: String,
     secret: String,
 }
 
 impl Credentials {
     /// Reads USER:SECRET from a file, or else from the environment.
-    pub(super) fn find(file: Option<&Path>) -> Result<Self> {
+    pub(crate) fn find(file: Option<&Path>) -> Result<Self> {
         let (text, place) = match file {
             Some(path) => {
                 let text = std::fs::read_to_string(path);
@@ -112,7 +112,7 @@ impl Body {
 }
 
 impl Client {
-    pub(super) fn new(base: Base, credentials: &Credentials, at_once: usize) -> Result<Self> {
+    pub(crate) fn new(base: Base, credentials: &Credentials, at_once: usize) -> Result<Self> {
         let mut config = Agent::config_builder()
             .http_status_as_error(false)
             // A redirected POST becomes a GET: better reported than followed.
@@ -162,6 +162,16 @@ impl Client {
         }
         let body = answer.body_mut().with_config().limit(LONGEST_ANSWER).read_to_vec();
         Ok(body.ok().and_then(|body| serde_json::from_slice(&body).ok()))
+    }
+
+    /// Reads a path: the status, and the answer's JSON, null if it is none.
+    pub(crate) fn get(&self, path: &str) -> Result<(u16, Value)> {
+        let request = self.agent.get(format!("{}{path}", self.base));
+        let answer = request.header("authorization", &self.authorization).call();
+        let mut answer = answer.map_err(|error| anyhow::anyhow!(self.unreachable(&error)))?;
+        let body = answer.body_mut().with_config().limit(LONGEST_ANSWER).read_to_vec();
+        let body = body.ok().and_then(|body| serde_json::from_slice(&body).ok());
+        Ok((answer.status().as_u16(), body.unwrap_or_default()))
     }
 
     /// Posts so many events, one a line.

@@ -138,6 +138,9 @@ impl Work {
         if let Some(keep) = self.args.seal.keep_json {
             command.arg(format!("--keep-json={}s", keep.as_secs()));
         }
+        if let Some(keep) = self.args.seal.keep_days {
+            command.arg(format!("--keep-days={keep}"));
+        }
         if let Some(folder) = self.args.catalog.folder() {
             command.arg("--catalog").arg(folder);
         }

@@ -112,7 +112,7 @@ impl<W: Write> Tail<W> {
         match self.format {
             TailFormat::Json => self.out.write_all(line)?,
             TailFormat::Text => {
-                self.out.write_all(text::of_line(line, self.coloured, &self.zone).as_bytes())?
+                self.out.write_all(text::of_line(line, self.coloured, &self.zone).as_bytes())?;
             }
         }
         self.out.write_all(b"\n")

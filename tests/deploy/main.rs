@@ -33,7 +33,12 @@ fn the_template_is_well_made() {
 #[test]
 fn no_functions_package_is_large() {
     let weir = Stack::shared();
-    for (function, most) in [("authorizer", 2_000_000), ("collector", 4_300_000), ("fan-out", 3_000_000)] {
+    for (function, most) in [
+        ("authorizer", 2_000_000),
+        ("collector", 4_300_000),
+        ("fan-out", 3_000_000),
+        ("publisher", 3_500_000),
+    ] {
         let path = format!("/2015-03-31/functions/weir-{function}");
         let deployed = weir.aws.request("lambda", "GET", &path, &Value::Null);
         let size = deployed["Configuration"]["CodeSize"].as_u64().unwrap();

@@ -8,7 +8,7 @@ use std::{
 
 use super::local_aws::LocalAws;
 
-/// A build from nothing compiles three programs with all optimisations, on whatever machine this is.
+/// A build from nothing compiles four programs with all optimisations, on whatever machine this is.
 const BUILDING: Duration = Duration::from_hours(1);
 const DEPLOYING: Duration = Duration::from_mins(5);
 
@@ -18,7 +18,7 @@ const ARCHITECTURE: &str =
     if cfg!(target_arch = "aarch64") { "Architecture=arm64" } else { "Architecture=x86_64" };
 
 /// The template's parameters for the local AWS; all others are the defaults.
-const PARAMETERS: [&str; 5] = [
+const PARAMETERS: [&str; 7] = [
     ARCHITECTURE,
     // AWS knows saved queries; here they are refused.
     "WithNamedQueries=false",
@@ -27,6 +27,9 @@ const PARAMETERS: [&str; 5] = [
     // So that no test waits for what another one asked.
     "CredentialsCachedSeconds=0",
     "BufferSeconds=0",
+    // What is off unless it is asked for.
+    "WithMap=true",
+    "WithPublisher=true",
 ];
 
 /// The first deployment, by the one command of the guide: it builds, deploys, adds a user and sends an event. Returns what it

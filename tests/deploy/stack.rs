@@ -176,7 +176,7 @@ impl Stack {
     /// Warnings and errors of the functions.
     fn function_logs(&self) -> String {
         let mut found = String::from("---- warnings and errors of the functions:\n");
-        for function in ["authorizer", "collector", "fan-out"] {
+        for function in ["authorizer", "collector", "fan-out", "publisher"] {
             for line in self.aws.function_log(&format!("/weir/weir/{function}")) {
                 if line.contains(r#""level":"WARN""#) || line.contains(r#""level":"ERROR""#) {
                     found += &format!("{function}: {line}\n");

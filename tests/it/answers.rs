@@ -369,3 +369,49 @@ fn a_thousand_publications_under_load_tear_no_answer_and_none_is_wrong() {
     let left = weir.files("answers").len();
     assert!((360..=363).contains(&left), "{left} generations of the last hour");
 }
+
+/// Compares the rows of the built-in answer in DuckDB with those of what a parser of Athena's SQL reads in it, written as DuckDB's.
+const COMPARE: &str = r#"
+import subprocess, sys, sqlglot
+
+sql = open("answers/model_accuracy.sql").read()
+setup = """
+CREATE TABLE prediction AS SELECT 'u' || (range % 3) AS username, 'p' || (range // 1.05)::BIGINT AS prediction_id,
+  'm' || (range % 5) AS model, CASE WHEN hash(range) % 2 = 0 THEN 'yes' ELSE 'no' END AS label,
+  CASE WHEN range % 11 > 0 THEN (hash(range + 1) % 1001) / 1000.0::DOUBLE END AS score,
+  CASE WHEN range % 13 > 0 THEN (hash(range + 7) % 1000)::BIGINT END AS time, range AS received_at, 'e' || range AS event_id,
+  2026::BIGINT AS year, 11::BIGINT AS month, (1 + range % 20)::BIGINT AS day FROM range(5000);
+CREATE TABLE outcome AS SELECT username, prediction_id, CASE WHEN hash(event_id) % 3 = 0 THEN label ELSE 'yes' END AS label,
+  time, received_at, event_id FROM prediction WHERE hash(prediction_id) % 4 > 0;
+"""
+
+def rows(text):
+    query = f"SELECT to_json(r) FROM ({text}\n) AS r ORDER BY username, model, day;"
+    found = subprocess.run([sys.argv[1], "-list", "-noheader"], input="SET threads = 1;" + setup + query, text=True, capture_output=True)
+    assert found.returncode == 0, found.stderr
+    return found.stdout
+
+here = rows(sql)
+assert here.count("\n") > 50, here
+for dialect in ["athena", "trino"]:
+    [other] = sqlglot.transpile(sql, read=dialect, write="duckdb", error_level=sqlglot.ErrorLevel.RAISE)
+    assert rows(other) == here, f"{dialect}: {other}"
+# What has no score is in no tenth of it.
+import json
+for row in map(json.loads, here.splitlines()):
+    assert sum(tenth["predictions"] for tenth in row["calibration"]) <= row["predictions"]
+assert any(sum(t["predictions"] for t in r["calibration"]) < r["predictions"] for r in map(json.loads, here.splitlines()))
+"#;
+
+#[test]
+fn the_accuracy_of_models_means_the_same_to_athenas_grammar_as_to_duckdb() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let tools = root.join("target/venv/bin");
+    let compared = std::process::Command::new(tools.join("python"))
+        .args(["-c", COMPARE])
+        .arg(tools.join("duckdb"))
+        .current_dir(root)
+        .output()
+        .unwrap();
+    assert!(compared.status.success(), "{}", String::from_utf8_lossy(&compared.stderr));
+}

@@ -74,7 +74,7 @@ fn options(command: &[&str]) -> BTreeSet<String> {
 /// An option that means nothing to a command is a mistake: of a script that names the wrong folder, say.
 #[test]
 fn each_command_lists_and_takes_the_options_that_it_uses_and_no_others() {
-    let shared = ["data", "engine", "catalog", "color", "answers", "memory", "keep-json"];
+    let shared = ["data", "engine", "catalog", "color", "answers", "memory", "keep-json", "keep-days"];
     let uses: &[(&[&str], &[&str])] = &[
         (&["serve"], &shared),
         (&["user", "add"], &["data", "engine"]),
@@ -86,7 +86,7 @@ fn each_command_lists_and_takes_the_options_that_it_uses_and_no_others() {
         (&["query"], &["data", "engine", "catalog"]),
         (&["publish"], &["data", "engine", "catalog", "answers"]),
         (&["replay"], &["data", "engine", "color"]),
-        (&["seal"], &["data", "engine", "catalog", "memory", "keep-json"]),
+        (&["seal"], &["data", "engine", "catalog", "memory", "keep-json", "keep-days"]),
         (&["health"], &[]),
         (&["audit"], &["data", "engine", "catalog", "color"]),
         (&["forget"], &["data"]),
@@ -96,6 +96,7 @@ fn each_command_lists_and_takes_the_options_that_it_uses_and_no_others() {
         (&["tail"], &["data", "engine", "catalog", "color"]),
         (&["counts"], &["data", "engine", "catalog"]),
         (&["latest"], &["data", "engine", "catalog"]),
+        (&["receipt"], &[]),
         (&["function", "add"], &["data", "engine"]),
         (&["function", "list"], &["data", "engine"]),
         (&["function", "remove"], &["data", "engine"]),

@@ -66,6 +66,78 @@ fn the_newest_events_are_listed_as_soon_as_they_are_acknowledged_accepted_and_re
 }
 
 #[test]
+fn each_event_has_the_right_receipt_in_journal_raw_and_lake_and_after_a_kill() {
+    let mut weir = Weir::start_with(&["--flush-every", "1h"]);
+    let mine = |weir: &Weir, id: &str| weir.get(&format!("/events/{id}")).json();
+    weir.post("/events", with_id("a-1"));
+    let without_id = r#"{"session_id": "s", "button_id": "b", "occurred_at": "2026-02-03T04:05:06Z"}"#;
+    assert_eq!(weir.post("/button/click", without_id).status, 200);
+    let bodies = r#"[{"event_type": "button_click", "event_id": "a-1", "session_id": "s", "button_id": "c"},
+        {"event_type": "button_click", "button_id": "b"},
+        {"event_type": "button_click", "event_id": "a-2", "session_id": "s", "button_id": "d"}]"#;
+    assert_eq!(weir.post("/events", bodies).json()["duplicates"], 1);
+    let listed = weir.get("/events").json();
+    let [second, rejected, made, first] = ids(&listed)[..] else { panic!("{listed}") };
+    assert_eq!((first, second), ("a-1", "a-2"));
+    let at = |id: &str| {
+        let mut events = listed["events"].as_array().unwrap().iter();
+        events.find(|event| event["event_id"] == id).unwrap()["received_at"].clone()
+    };
+    let expect = |weir: &Weir, filed: bool| {
+        for id in [first, second, made, rejected] {
+            let receipt = mine(weir, id);
+            let status = if id == rejected {
+                "rejected"
+            } else if filed {
+                "filed"
+            } else {
+                "stored"
+            };
+            assert_eq!(receipt["status"], status, "{receipt}");
+            assert_eq!((&receipt["received_at"], &receipt["event_type"]), (&at(id), &json!("button_click")));
+            assert_eq!(receipt["reason"].is_string(), id == rejected);
+            if filed {
+                let object = receipt["object"].as_str().unwrap_or_else(|| panic!("{receipt}"));
+                let lines =
+                    crate::harness::gunzip(&std::fs::read(weir.data().join("lake").join(object)).unwrap());
+                assert!(lines.contains(&format!("\"event_id\":\"{id}\"")), "{object}: {lines}");
+            } else {
+                assert_eq!(receipt["object"], Value::Null);
+            }
+        }
+        for unknown in ["a-3", "019a0000-0000-7000-8000-000000000000", "%20", "x%2Fy"] {
+            weir.get(&format!("/events/{unknown}")).problem(404, "unknown-event");
+        }
+    };
+    expect(&weir, false);
+    weir.kill();
+    weir.restart();
+    expect(&weir, false);
+    // The end cuts a batch, and files it.
+    weir.stop("-TERM");
+    weir.restart();
+    expect(&weir, true);
+    let other = weir.user("other");
+    for id in [first, made, rejected] {
+        weir.get_as(&other, &format!("/events/{id}")).problem(404, "unknown-event");
+    }
+    let receipt = |id: &str| {
+        let mut command = weir.command();
+        command.args(["receipt", id, "--to", &weir.url()]).env("WEIR_CREDENTIALS", &weir.credentials);
+        command.output().unwrap()
+    };
+    let printed = receipt(first);
+    let text = String::from_utf8(printed.stdout).unwrap();
+    assert!(
+        printed.status.success() && text.starts_with("status       filed\ntype         button_click\n"),
+        "{text}"
+    );
+    let unknown = receipt("a-3");
+    assert_eq!(unknown.status.code(), Some(1));
+    assert!(String::from_utf8(unknown.stderr).unwrap().contains("No event of yours with this id is known"));
+}
+
+#[test]
 fn the_list_of_events_is_for_readers_and_a_query_that_means_something_else_is_refused() {
     let weir = Weir::start();
     assert_eq!(weir.request("GET", None, "/events", &[], b"").status, 401);

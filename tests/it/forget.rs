@@ -16,7 +16,7 @@ use weir_embedded::{Amounts, ForgetError, ForgetRequest, SealedFolder, SealingTu
 
 use crate::harness::{Value, Weir, files_that_hold, gzip, json};
 
-mod sealed_days;
+pub(crate) mod sealed_days;
 
 /// What is looked for in all files: the values of a person hold it, and those of others do not.
 const MARK: &str = "MARKann";
@@ -144,7 +144,7 @@ fn only_the_other_is_left(weir: &mut Weir) {
     assert!(weir.lines("lake").iter().all(|line| line.to_string().contains(OTHER)));
 }
 
-fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
@@ -165,6 +165,14 @@ fn what_is_forgotten_is_in_no_file_is_counted_nowhere_and_never_comes_back() {
     for place in places.iter().filter(|place| **place != "events.db") {
         assert!(before.iter().any(|path| path.starts_with(weir.data().join(place))), "{place}: {before:?}");
     }
+    let marked = |line: &&Value| line.to_string().contains(MARK);
+    let forgotten: Vec<String> = weir
+        .lines("lake")
+        .iter()
+        .filter(marked)
+        .map(|line| line["event_id"].as_str().unwrap().to_owned())
+        .chain(["late".to_owned()])
+        .collect();
     let raw = tempfile::tempdir().unwrap();
     copy(&weir.data().join("raw"), raw.path());
     let said =
@@ -198,6 +206,13 @@ fn what_is_forgotten_is_in_no_file_is_counted_nowhere_and_never_comes_back() {
     assert!(
         !weir.get("/counts/signup").text().contains(MARK) && !weir.get("/rejected").text().contains(MARK)
     );
+    assert_eq!(forgotten.len(), 5 * HOSTILE.len() + 1);
+    for id in &forgotten {
+        assert_eq!(weir.get(&format!("/events/{id}")).json()["status"], "forgotten", "{id}");
+    }
+    let listed = weir.get("/events?limit=100");
+    assert_eq!(listed.json()["events"].as_array().unwrap().len(), 5 * HOSTILE.len());
+    assert!(!listed.text().contains(MARK));
     let latest = weir.get("/shop/signup/latest").json();
     let places: Vec<&Value> = latest["latest"].as_array().unwrap().iter().map(|it| &it["place"]).collect();
     assert_eq!(places, [&json!("kitchen")], "the newest event of the other person took its place");

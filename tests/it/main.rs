@@ -53,10 +53,15 @@ mod openapi;
 mod operate;
 mod progress;
 mod promises;
+#[cfg(target_os = "linux")]
+mod queries;
+#[cfg(target_os = "linux")]
+mod reading;
 mod readme;
 mod redact;
 mod refusals;
 mod request_ids;
+mod retention;
 mod retries;
 mod sealing;
 mod security;

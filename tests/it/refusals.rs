@@ -62,7 +62,7 @@ fn unknown_paths_types_and_methods_are_distinguished() {
     weir.get("/counts/nothing").problem(404, "unknown-event-type");
     weir.get("/counts/%2e%2e").problem(404, "unknown-event-type");
     for (method, path, allowed) in [
-        ("GET", "/events", "POST"),
+        ("DELETE", "/events", "GET,HEAD,POST"),
         ("DELETE", "/button/click", "POST"),
         ("POST", "/counts", "GET,HEAD"),
         ("PUT", "/button/click/count", "GET,HEAD"),
@@ -148,6 +148,7 @@ fn what_is_refused_whole_is_kept_nowhere_and_the_docs_list_every_such_answer() {
         "unknown-event-type",
         "invalid-query",
         "no-latest-value",
+        "unknown-event",
         "no-such-answer",
         "no-such-function",
         "too-many-runs",

@@ -3,6 +3,7 @@
 mod access;
 mod counts;
 mod latest;
+mod receipts;
 mod stored;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -10,6 +11,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde_json::Value;
 
 pub(crate) use counts::{raised, read};
+pub(crate) use receipts::{right as receipts_are_right, sent_ids};
 pub(crate) use stored::Lake;
 
 use crate::{ledger::Ledger, weir::Weir, world::World};
@@ -31,6 +33,7 @@ pub(crate) async fn all(world: &Arc<World>, weir: &Weir, ledger: &Ledger) -> Bro
     counts::live_of_each_request(ledger, &mut broken);
     counts::live_and_settled(world, weir, &lake, &mut broken).await;
     latest::none_is_stale(world, weir, ledger, &lake, &mut broken).await;
+    receipts::right(world, weir, &sent_ids(ledger), &mut broken).await;
     access::credentials(ledger, &mut broken);
     access::failures_have_a_cause(ledger, &mut broken);
     broken

@@ -8,6 +8,7 @@ mod dice;
 mod events;
 mod faults;
 mod filing;
+mod forgetting;
 mod gateway;
 mod kept;
 mod ledger;

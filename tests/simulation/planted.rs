@@ -6,7 +6,7 @@ mod lake;
 mod ports;
 
 pub(crate) use lake::lake;
-pub(crate) use ports::{latest, live, quarantine, raw, rejected, stream};
+pub(crate) use ports::{latest, live, quarantine, raw, receipts, rejected, stream};
 
 /// A planted bug.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +45,12 @@ pub(crate) enum Bug {
     CountsOfAnother,
     /// Rejected events of another user are read.
     RejectedOfAnother,
+    /// The receipts of another user's events are read.
+    ReceiptOfAnother,
+    /// An event whose batch is not filed yet has the receipt of a filed one.
+    ReceiptTooEarly,
+    /// Receipts know the ids that Weir made, and not those of clients.
+    ReceiptOfMadeOnly,
     /// Objects in the lake have random names.
     RandomNames,
     /// Objects in the lake are named by what batches have in common.
@@ -114,7 +120,7 @@ pub(crate) enum Bug {
 }
 
 /// All of them: the check that finds it, and the seed from which on it is looked for.
-pub(crate) const ALL: [(Bug, &str, u64); 50] = [
+pub(crate) const ALL: [(Bug, &str, u64); 53] = [
     (Bug::AcknowledgedUnstored, "acknowledged is stored", 1),
     (Bug::WholeBatchAgain, "stored once", 1),
     (Bug::PartialFailureIgnored, "acknowledged is stored", 1),
@@ -132,6 +138,9 @@ pub(crate) const ALL: [(Bug, &str, u64); 50] = [
     (Bug::CountedOnce, "live counts", 1),
     (Bug::CountsOfAnother, "reads", 1),
     (Bug::RejectedOfAnother, "reads", 1),
+    (Bug::ReceiptOfAnother, "receipts", 1),
+    (Bug::ReceiptTooEarly, "receipts", 1),
+    (Bug::ReceiptOfMadeOnly, "receipts", 1),
     (Bug::RandomNames, "lake is what was delivered", 1),
     (Bug::NamesShared, "lake is what was delivered", 1),
     (Bug::FirstWriteWins, "lake is what was delivered", 1),

@@ -109,12 +109,17 @@ async fn simulate(luck: &Arc<Luck>, randomness: u64, bug: Option<Bug>, keeps_tra
     clock.until(lasts + goes_on).await;
     world.faults.stop();
     world.note("nothing goes wrong any more");
+    // Much is on its way now: in the stream, in batches that are not filed, in requests that are not answered.
+    let mut unfinished = Broken::new();
+    let sent = checks::sent_ids(&ledger.lock().unwrap());
+    checks::receipts_are_right(&world, &weir, &sent, &mut unfinished).await;
     joined(&mut work).await;
     rest(&world, &site, &ledger, &always).await;
     clients::send_fresh(&site).await;
     rest(&world, &site, &ledger, &always).await;
 
     let mut broken = std::mem::take(&mut ledger.lock().unwrap().broken);
+    broken.extend(unfinished);
     let ledger = std::mem::take(&mut *ledger.lock().unwrap());
     broken.extend(checks::all(&world, &weir, &ledger).await);
     if broken.is_empty() {

@@ -1,4 +1,4 @@
-//! Sealing: batches are filed, late ones among them, while days are sealed and sealed again, JSON expires and readers read. Any of
+//! Sealing: batches are filed, late ones among them, while days are sealed and sealed again, JSON expires, events are removed that are not kept any longer, and readers read. Any of
 //! them dies at any call of a port. The steps are those of `weir_core::sealing`; only the folders and the SQL are simulated
 //! (`store`).
 //!
@@ -9,7 +9,7 @@ mod actors;
 mod store;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     pin::Pin,
     sync::Arc,
     task::{Context, Waker},
@@ -30,10 +30,13 @@ pub(super) enum SealingBug {
     NothingCovered,
     UnsettledTaken,
     ManifestTorn,
+    RemovedWatermarkLost,
+    BatchNotStripped,
+    RemovedIsRead,
 }
 
 /// All of them.
-const ALL: [(SealingBug, &str); 8] = [
+const ALL: [(SealingBug, &str); 11] = [
     (SealingBug::WatermarkBeforeFiles, "each event is seen"),
     (SealingBug::LateObjectNotNoted, "each event is seen"),
     (SealingBug::NotedOnlyBefore, "each event is seen"),
@@ -42,6 +45,9 @@ const ALL: [(SealingBug, &str); 8] = [
     (SealingBug::NothingCovered, "no event is seen twice"),
     (SealingBug::UnsettledTaken, "sealing goes on"),
     (SealingBug::ManifestTorn, "each event is seen"),
+    (SealingBug::RemovedWatermarkLost, "each event is seen"),
+    (SealingBug::BatchNotStripped, "removed events are nowhere"),
+    (SealingBug::RemovedIsRead, "removed events are not read"),
 ];
 
 /// How many seeds are tried at the most until a planted bug is found.
@@ -93,6 +99,18 @@ fn while_days_are_sealed_each_filed_event_is_seen_exactly_once_whatever_dies() {
     let by_check: BTreeMap<&str, u64> =
         failed.iter().flat_map(|(seed, broken)| broken.iter().map(|(check, _)| (*check, *seed))).collect();
     assert!(failed.is_empty(), "{by_check:?}: {:?}", failed.first());
+}
+
+#[test]
+fn the_simulated_store_of_sealed_days_keeps_the_promises_of_the_port() {
+    let store = Store::new(Arc::new(Dice::new(1, "sealing")), None);
+    let make = |day, number, covered: &BTreeSet<String>| {
+        let rows = store::Rows { covered: covered.clone(), ..Default::default() };
+        store.state().generations.insert((day, number), rows);
+    };
+    let mut suite: Pin<Box<dyn Future<Output = ()> + '_>> =
+        Box::pin(weir_core::conformance::sealed_days::all(&store, &make));
+    while suite.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {}
 }
 
 #[test]

@@ -7,7 +7,10 @@ use authorizer::Authorizer;
 use collector::{Collector, Gateway, GatewayAuthentication, Host, Limits, Origins};
 use fan_out::FanOut;
 use weir_aws::{Aws, DynamoCounts, DynamoLatest, DynamoUsers, Names};
-use weir_core::{Catalog, ports::Ports};
+use weir_core::{
+    Catalog,
+    ports::{Ports, Receipts},
+};
 
 use crate::{
     clock::WrongClock,
@@ -33,13 +36,16 @@ pub(crate) struct Weir {
     aws: Aws,
     catalog: Arc<Catalog>,
     random: Arc<Dice>,
+    /// Whether events go into a bucket of each user, where there is one.
+    bucket_per_user: bool,
 }
 
 impl Weir {
     pub(crate) fn new(randomness: u64, world: &Arc<World>, catalog: &Arc<Catalog>) -> Self {
         let random = Arc::new(Dice::new(randomness, "weir"));
         let aws = Aws::new(world.config(), random.clone(), Arc::new(world.clock));
-        Self { world: world.clone(), aws, catalog: catalog.clone(), random }
+        let bucket_per_user = s3::has_bucket_per_user(&world.luck);
+        Self { world: world.clone(), aws, catalog: catalog.clone(), random, bucket_per_user }
     }
 
     /// AWS as seen by a machine whose clocks go wrong in some runs.
@@ -70,16 +76,7 @@ impl Weir {
     /// A collector behind its gateway, on a machine whose clocks go wrong in some runs where they `may`: what it claims must
     /// hold all the same. What it stamps is by a clock that is right, as the checks go by that.
     pub(crate) fn gateway(&self, may: bool) -> Gateway {
-        let names = Names {
-            stream: "weir".to_owned(),
-            recent_ids: "recent".to_owned(),
-            counts: "counts".to_owned(),
-            shards: SHARDS,
-            latest: "latest".to_owned(),
-            lake: LAKE.to_owned(),
-            bucket_per_user: s3::has_bucket_per_user(&self.world.luck),
-        };
-        let (ports, _) = self.aws.ports(&names, GIVE_UP_AFTER);
+        let (ports, _) = self.aws.ports(&self.names(), GIVE_UP_AFTER);
         let ids = if may { self.aws_of_another_machine(Machine::Collector) } else { self.aws.clone() }
             .recent_ids("recent");
         let stream = self.aws.stream("weir", GIVE_UP_AFTER).remembering(ids);
@@ -96,6 +93,7 @@ impl Weir {
             clock: Arc::new(self.world.clock),
             random: self.random.clone(),
             runs: Arc::new(()),
+            queries: Arc::new(()),
             counted_within: Some(COUNTED_WITHIN),
         };
         let catalog = self.catalog.clone();
@@ -103,13 +101,28 @@ impl Weir {
         Gateway::new(collector::router(collector, &Origins::Any))
     }
 
+    fn names(&self) -> Names {
+        Names {
+            stream: "weir".to_owned(),
+            recent_ids: "recent".to_owned(),
+            counts: "counts".to_owned(),
+            shards: SHARDS,
+            latest: "latest".to_owned(),
+            raw: RAW.to_owned(),
+            lake: LAKE.to_owned(),
+            bucket_per_user: self.bucket_per_user,
+        }
+    }
+
+    /// The receipts of events.
+    pub(crate) fn receipts(&self) -> Arc<dyn Receipts> {
+        planted::receipts(&self.world, self.aws.ports(&self.names(), GIVE_UP_AFTER).0.receipts)
+    }
+
     pub(crate) fn fan_out(&self) -> FanOut {
         FanOut::new(
             planted::raw(&self.world, Arc::new(self.aws.raw(RAW))),
-            planted::lake(
-                &self.world,
-                Arc::new(self.aws.lake(LAKE, s3::has_bucket_per_user(&self.world.luck))),
-            ),
+            planted::lake(&self.world, Arc::new(self.aws.lake(LAKE, self.bucket_per_user))),
             planted::quarantine(&self.world, Arc::new(self.aws.quarantine(RAW))),
             Arc::new(self.aws_of_another_machine(Machine::FanOut).counts("counts", NonZeroU16::MIN)),
         )

@@ -6,12 +6,13 @@
 //! | `answers/NAME/current` | the pointer: what is published, in which object, and which objects were replaced when |
 //!
 //! A reader takes the pointer once for an answer, and S3 gives what was put last: no answer has rows of two generations. It
-//! keeps the end of each generation, which has the index's buckets, in memory. `publish` is the other half, and
-//! `pages` what a CDN reads of public answers.
+//! keeps the end of each generation, which has the index's buckets, in memory. `publish` is the other half, `schedule` what a
+//! schedule needs of it, and `pages` what a CDN reads of public answers.
 
 mod opened;
 mod pages;
 mod publish;
+mod schedule;
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -33,6 +34,7 @@ use crate::{
 use opened::{Object, Opened};
 pub use pages::{Page, Pages};
 pub use publish::S3AnswersAdmin;
+pub use schedule::Standing;
 
 const READING: &str = "reading an answer";
 const LISTING: &str = "listing the answers";
@@ -58,6 +60,9 @@ struct Pointer {
     length: u64,
     /// The generations that other ones took the place of, and have not been removed yet.
     replaced: Vec<Replaced>,
+    /// When a schedule began to compute it again, unless it was published since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tried_at: Option<Timestamp>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -83,6 +88,17 @@ impl S3Answers {
     async fn pointer(&self, name: &AnswerName) -> Result<Option<Pointer>, PortError> {
         let found = self.0.calls.find_named(Call::get(&key(name, CURRENT)), READING).await?;
         found.map(|text| read_pointer(&text)).transpose()
+    }
+
+    /// Returns all pointers, by name.
+    async fn pointers(&self) -> Result<Vec<Pointer>, PortError> {
+        let names = self.names().await?;
+        let pointers: Vec<_> = names.iter().map(|name| self.pointer(name)).collect();
+        let pointers = stream::iter(pointers).buffered(CONCURRENT);
+        let pointers: Vec<Option<Pointer>> = pointers.try_collect().await?;
+        let mut found: Vec<Pointer> = pointers.into_iter().flatten().collect();
+        found.sort_by(|one, other| one.published.name.cmp(&other.published.name));
+        Ok(found)
     }
 
     /// Opens the object of a generation, unless it is open.
@@ -132,13 +148,7 @@ impl Answers for S3Answers {
     }
 
     async fn list(&self) -> Result<Vec<Published>, PortError> {
-        let names = self.names().await?;
-        let pointers: Vec<_> = names.iter().map(|name| self.pointer(name)).collect();
-        let pointers = stream::iter(pointers).buffered(CONCURRENT);
-        let pointers: Vec<Option<Pointer>> = pointers.try_collect().await?;
-        let mut found: Vec<Published> = pointers.into_iter().flatten().map(|it| it.published).collect();
-        found.sort_by(|one, other| one.name.cmp(&other.name));
-        Ok(found)
+        Ok(self.pointers().await?.into_iter().map(|pointer| pointer.published).collect())
     }
 }
 

@@ -29,9 +29,10 @@ use aws_sdk_dynamodb::{
 use futures_util::{StreamExt, stream};
 use tokio::time::{Instant, timeout_at};
 use weir_core::{
-    Random, Record, Timestamp,
+    EventId, Random, Record, Timestamp, Username,
     latest::LatestValue,
     ports::{Appended, PortError},
+    repeats::Identity,
 };
 
 use crate::errors::{explained, port_error};
@@ -101,6 +102,27 @@ impl RecentIds {
     #[must_use]
     pub fn claiming_for(self, lease: Duration) -> Self {
         Self { lease, ..self }
+    }
+
+    /// Returns when the event was stored to which this user's client gave this id, a little early or late; `None` if no such
+    /// event is remembered.
+    pub(crate) async fn stored_at(
+        &self,
+        username: &Username,
+        event_id: &EventId,
+    ) -> Result<Option<Timestamp>, PortError> {
+        let Some(id) = (Identity::Given { username, event_id }).to_remember() else { return Ok(None) };
+        let read = self.client.get_item().table_name(&self.table).key("id", AttributeValue::S(id));
+        let read = read.consistent_read(true).send().await;
+        let read = read.map_err(|error| port_error("looking up an event's id", &error))?;
+        let Some(item) = read.item().filter(|item| {
+            item.get("state").and_then(|state| state.as_s().ok()).is_some_and(|state| state == "stored")
+        }) else {
+            return Ok(None);
+        };
+        let until = item.get("until").and_then(|until| until.as_n().ok()?.parse::<u64>().ok());
+        let remembered = u64::try_from(REMEMBERED.as_millis()).unwrap_or(u64::MAX);
+        Ok(until.map(|until| Timestamp::saturating(until.saturating_sub(remembered))))
     }
 
     /// Claims the ids of records. Records that cannot be claimed in time are refused, so that the others go on.

@@ -7,6 +7,7 @@
 //! | `LiveCounts`, `Settlement`, `SettledCounts`, `Books` | [`DynamoCounts`] | one item per counter; a batch settles in transactions with markers |
 //! | `RecentRejected` | [`DynamoCounts`] | one item per request, gone after a week |
 //! | `NewestEvents` | `S3Newest` | the objects of this hour and the previous one, and the noted rejected events |
+//! | `Receipts` | `S3Receipts` | the batches around an event's time, and the recent ids |
 //! | `LatestValues`, `LatestValuesAdmin` | [`DynamoLatest`] | one item per resource, raised if the stored one is older; a large event in an object |
 //! | `Users`, `UserAdmin` | [`DynamoUsers`] | one item per user, saved if its version is the one that was read |
 //! | `Raw`, `Lake`, `Quarantine` | [`S3Raw`], [`S3Lake`], [`S3Quarantine`] | streamed both ways |
@@ -14,10 +15,14 @@
 //! | `Stream`, `LiveCounts`, `SettledCounts`, `RecentRejected`, `LatestValues` | [`Batching`] | callers at the same time share calls |
 //! | `Health` | [`AwsHealth`] | asks both services, now and then |
 //!
+//! `athena` queries the lake, with the feature `athena`.
+//!
 //! [`Aws`] makes them all from one configuration; make it once, before the first invocation.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod answers;
+#[cfg(feature = "athena")]
+pub mod athena;
 mod backoff;
 mod batch_get;
 mod batching;
@@ -29,6 +34,7 @@ mod health;
 mod latest;
 mod newest;
 mod objects;
+mod receipts;
 mod recent_rejected;
 mod s3_calls;
 mod stream;
@@ -45,7 +51,7 @@ use aws_smithy_http_client::tls;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use weir_core::{Clock, Random, SystemClock, SystemRandom, ports::Ports};
 
-pub use answers::{Page, Pages, S3Answers, S3AnswersAdmin};
+pub use answers::{Page, Pages, S3Answers, S3AnswersAdmin, Standing};
 pub use batching::{Batched, Batching, BatchingStats, GATHERING};
 pub use calls::Calls;
 pub use counts::table::DynamoCounts;
@@ -62,6 +68,8 @@ pub use users::DynamoUsers;
 
 use dedup::service_clock::ServiceClock;
 use newest::S3Newest;
+use receipts::S3Receipts;
+use s3_calls::S3Calls;
 
 /// The clients of the services that Weir uses.
 #[derive(Clone)]
@@ -84,6 +92,8 @@ pub struct Names {
     pub shards: NonZeroU16,
     /// The table of latest values.
     pub latest: String,
+    /// The bucket that the stream delivers into.
+    pub raw: String,
     /// The bucket of the lake, which has the answers and the objects of large latest values, too.
     pub lake: String,
     /// Whether a user's events are in a bucket of the user's own, if there is one.
@@ -177,18 +187,22 @@ impl Aws {
             self.stream(&names.stream, give_up_after).remembering(self.recent_ids(&names.recent_ids));
         let retries = stream.retries();
         let counts = Arc::new(self.counts(&names.counts, names.shards));
+        let newest = Arc::new(S3Newest::new(
+            &self.config,
+            &names.lake,
+            names.bucket_per_user,
+            counts.clone(),
+            self.clock.clone(),
+        ));
+        let raw = S3Calls::new(&self.config, &names.raw);
+        let receipts = S3Receipts::new(raw, newest.clone(), self.recent_ids(&names.recent_ids));
         let ports = Ports {
             stream: Arc::new(stream),
             live: counts.clone(),
             settled: counts.clone(),
-            rejected: counts.clone(),
-            newest: Arc::new(S3Newest::new(
-                &self.config,
-                &names.lake,
-                names.bucket_per_user,
-                counts,
-                self.clock.clone(),
-            )),
+            rejected: counts,
+            newest,
+            receipts: Arc::new(receipts),
             answers: Arc::new(self.answers(&names.lake)),
             latest: Arc::new(self.latest(&names.latest, &names.lake)),
             health: Arc::new(self.health(&names.stream, &names.counts)),
@@ -212,6 +226,13 @@ impl Aws {
     #[must_use]
     pub fn answers_admin(&self, bucket: &str) -> S3AnswersAdmin {
         S3AnswersAdmin::new(self.answers(bucket), self.s3(), bucket)
+    }
+
+    /// Returns Athena: a workgroup, and the database that queries see.
+    #[cfg(feature = "athena")]
+    #[must_use]
+    pub fn athena(&self, workgroup: &str, database: &str) -> athena::Athena {
+        athena::Athena::new(&self.config, workgroup, database)
     }
 
     /// Returns a table of users.

@@ -1,5 +1,5 @@
 //! [`NewestEvents`] on S3: the objects of this hour and the previous one in the user's own part of the lake, as the stream
-//! cannot be read. So an accepted event is listed once it is filed, a minute or two after it was acknowledged; a rejected one
+//! cannot be read. So an accepted event is listed once it is filed, minutes after it was acknowledged; a rejected one
 //! at once, as it is noted (`recent_rejected`).
 //!
 //! The calls are bounded, as the API has them made by clients: two lists for each type that has events, and the newest objects
@@ -52,10 +52,10 @@ pub(crate) struct S3Newest {
 }
 
 /// An object of the lake, the newest first by its name: the stream names batches by their time.
-struct Object {
+pub(crate) struct Object {
     bucket: S3Calls,
-    key: String,
-    size: u64,
+    pub(crate) key: String,
+    pub(crate) size: u64,
 }
 
 impl Object {
@@ -75,10 +75,25 @@ impl S3Newest {
         Self { config: config.clone(), lake: S3Calls::new(config, bucket), per_user, counts, clock }
     }
 
+    /// Returns the buckets that the user's events may be in.
+    fn buckets(&self, username: &Username) -> Vec<S3Calls> {
+        let own = self.per_user.then(|| S3Calls::new(&self.config, &format!("{username}-raw-events")));
+        own.into_iter().chain([self.lake.clone()]).collect()
+    }
+
+    /// Returns whether the lake has the user's object at this path.
+    pub(crate) async fn has(&self, username: &Username, path: &str) -> Result<bool, PortError> {
+        for bucket in self.buckets(username) {
+            if list(bucket, path.to_owned()).await?.iter().any(|object| object.key == path) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Returns the newest objects of these types, at most as many as are read.
     async fn objects(&self, username: &Username, types: Vec<EventType>) -> Result<Vec<Object>, PortError> {
-        let own = self.per_user.then(|| S3Calls::new(&self.config, &format!("{username}-raw-events")));
-        let buckets: Vec<S3Calls> = own.into_iter().chain([self.lake.clone()]).collect();
+        let buckets = self.buckets(username);
         let hour = self.clock.now().hour();
         let mut lists = Vec::new();
         for event_type in types {
@@ -176,7 +191,7 @@ fn position(event: &NewestEvent) -> Position {
 }
 
 /// Lists the objects of a partition; none if the bucket does not exist.
-async fn list(bucket: S3Calls, prefix: String) -> Result<Vec<Object>, PortError> {
+pub(crate) async fn list(bucket: S3Calls, prefix: String) -> Result<Vec<Object>, PortError> {
     let Some(page) = bucket.find_in_bucket(Call::list_objects(&prefix), LISTING).await? else {
         return Ok(Vec::new());
     };
@@ -193,6 +208,6 @@ async fn list(bucket: S3Calls, prefix: String) -> Result<Vec<Object>, PortError>
 }
 
 /// Returns a key of the lake as it stands in a URL: beside those that need no escape it has only `=`.
-fn escaped(key: &str) -> String {
+pub(crate) fn escaped(key: &str) -> String {
     key.replace('=', "%3D")
 }

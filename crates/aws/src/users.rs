@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use aws_sdk_dynamodb::{
     Client,
     operation::put_item::PutItemError,
-    types::{AttributeValue, ReturnValue},
+    types::{AttributeValue, ReturnValue, Select},
 };
 use weir_core::{
     Random, Username,
@@ -47,6 +47,27 @@ impl DynamoUsers {
             .await
             .map_err(|error| port_error(WHAT, &error))?;
         Ok(found.item)
+    }
+
+    /// Returns the names of all users, and reads nothing else of them.
+    pub async fn names(&self) -> Result<Vec<Username>, PortError> {
+        let (mut names, mut start) = (Vec::new(), None);
+        loop {
+            let page = self.client.scan().table_name(&self.table).consistent_read(true);
+            let page = page.select(Select::SpecificAttributes).projection_expression("username");
+            let page = page.set_exclusive_start_key(start).send().await;
+            let page = page.map_err(|error| port_error("listing users", &error))?;
+            for item in page.items() {
+                let name = item.get("username").and_then(|value| value.as_s().ok());
+                let name = name.ok_or_else(|| malformed(WHAT, "an item without username"))?;
+                names.push(name.parse().map_err(|error| malformed(WHAT, format!("{error}")))?);
+            }
+            start = page.last_evaluated_key().cloned();
+            if start.is_none() {
+                names.sort();
+                return Ok(names);
+            }
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use weir_core::{
     Clock, SystemClock, SystemRandom, Timestamp,
     answers::{KEPT_MILLIS, Published, layout::Writer},
     conformance as suite,
-    ports::{AnswersAdmin, Health},
+    ports::{AnswersAdmin, Health, Publication},
 };
 
 /// How long anything is tried: machines are slow at times.
@@ -107,6 +107,53 @@ async fn answers() {
     suite::answers::what_is_no_generation_is_an_error(&*answers).await;
     let found = emulator.objects(LAKE).await;
     assert!(found.iter().all(|key| key.starts_with("answers/")), "{found:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_is_computed_again_by_one_and_never_replaces_what_was_published_from_other_sql() {
+    let emulator = Emulator::start().await;
+    let answers = emulator.aws().answers_admin(LAKE);
+    let at = |minutes: u64| Timestamp::from_millis(1_795_179_605_007 + minutes * 60_000).unwrap();
+    let generation = |sql: &str, minutes: u64| {
+        let (mut writer, mut bytes) = (Writer::new(2, 1).unwrap(), Vec::new());
+        writer.row(&[], &[], &format!("{:02}", minutes % 100), &mut bytes);
+        let (name, generation) = ("a".parse().unwrap(), writer.finish(&mut bytes).unwrap());
+        (Published { name, generation, published_at: at(minutes), sql: sql.to_owned() }, bytes)
+    };
+    let content = |bytes: &Vec<u8>| -> weir_core::ports::Content {
+        let bytes = bytes.clone();
+        Box::pin(futures_util::stream::once(async move { Ok(bytes.into()) }))
+    };
+    let by_hand = async |sql: &str, minutes: u64| {
+        let (published, bytes) = generation(sql, minutes);
+        answers.publish(&published, bytes.len() as u64, content(&bytes)).await.unwrap()
+    };
+    let again = async |sql: &str, minutes: u64| {
+        let (published, bytes) = generation(sql, minutes);
+        answers.publish_again(&published, bytes.len() as u64, content(&bytes)).await.unwrap()
+    };
+    let standing = async || answers.standing().await.unwrap().pop().unwrap();
+
+    assert!(answers.standing().await.unwrap().is_empty());
+    assert_eq!(again("SELECT 1", 0).await, Publication::Outdated, "what is not published is not put back");
+    assert_eq!(by_hand("SELECT 1", 0).await, Publication::Current);
+    // Of those who see it at the same time, one computes it.
+    let seen = standing().await;
+    assert_eq!((seen.published.published_at, seen.tried_at), (at(0), None));
+    let claims =
+        futures_util::future::join_all((60..68).map(|minutes| answers.claim(&seen, at(minutes)))).await;
+    assert_eq!(claims.into_iter().filter(|claim| *claim.as_ref().unwrap()).count(), 1);
+    let tried = standing().await;
+    assert!(tried.last() >= at(60) && tried.published.published_at == at(0), "{tried:?}");
+    assert_eq!(again("SELECT 1", 70).await, Publication::Current);
+    assert_eq!((standing().await.last(), standing().await.tried_at), (at(70), None));
+    // Other SQL that was published meanwhile stays, although this was computed later.
+    let seen = standing().await;
+    assert!(answers.claim(&seen, at(130)).await.unwrap());
+    assert_eq!(by_hand("SELECT 2", 129).await, Publication::Current);
+    assert_eq!(again("SELECT 1", 130).await, Publication::Outdated);
+    assert_eq!(standing().await.published.sql, "SELECT 2");
+    assert!(!answers.claim(&seen, at(131)).await.unwrap(), "it was published since");
 }
 
 #[tokio::test(flavor = "multi_thread")]

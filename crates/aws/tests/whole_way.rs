@@ -63,6 +63,7 @@ fn names() -> Names {
         counts: COUNTS.to_owned(),
         shards: shards(2),
         latest: LATEST.to_owned(),
+        raw: RAW.to_owned(),
         lake: LAKE.to_owned(),
         bucket_per_user: false,
     }
@@ -78,6 +79,7 @@ fn api(aws: &Aws) -> axum::Router {
         clock: Arc::new(SystemClock),
         random: Arc::new(SystemRandom),
         runs: Arc::new(()),
+        queries: Arc::new(()),
         counted_within: None,
     };
     let catalog = Arc::new(Catalog::built_in().unwrap());

@@ -14,6 +14,7 @@ pub mod newest;
 pub mod quarantine;
 pub mod recent_rejected;
 pub mod repeats;
+pub mod sealed_days;
 pub mod settled_counts;
 pub mod stream;
 pub mod users;

@@ -15,8 +15,9 @@
 //! - the newest event of each resource: [`latest`];
 //! - what of an event is not stored: [`redaction`];
 //! - rejected events as they are shown: [`rejected`]; a user's newest events, accepted and rejected: [`newest`];
+//! - what became of one event: [`receipt`];
 //! - events that must never come back: [`forgotten`];
-//! - answers computed beforehand: [`answers`];
+//! - answers computed beforehand: [`answers`]; the rows of SQL's answers: [`sql`];
 //! - days that are over as Parquet, and what is read of them: [`sealing`];
 //! - the ports that an engine must implement: [`ports`], and their test suites: `conformance` (a feature).
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -44,11 +45,13 @@ mod occurred;
 mod partition;
 pub mod ports;
 mod random;
+pub mod receipt;
 mod record;
 pub mod redaction;
 pub mod rejected;
 pub mod repeats;
 pub mod sealing;
+pub mod sql;
 mod timestamp;
 pub mod trace;
 pub mod users;

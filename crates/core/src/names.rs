@@ -236,6 +236,14 @@ impl EventId {
         Self(Arc::from(&*id.hyphenated().encode_lower(&mut text)))
     }
 
+    /// Returns the time at which [`generate`](Self::generate) made the id, if the text reads as one of its ids.
+    #[must_use]
+    pub fn generated_at(&self) -> Option<crate::Timestamp> {
+        let digits = [self.0.get(..8)?, self.0.get(9..13)?].concat();
+        let then = crate::Timestamp::from_millis(u64::from_str_radix(&digits, 16).ok()?).ok()?;
+        self.is_generated_at(then).then_some(then)
+    }
+
     /// Returns whether the text reads as an id that [`generate`](Self::generate) made at `then`: a `UUIDv7` of that
     /// millisecond.
     #[must_use]

@@ -9,6 +9,7 @@
 //! | [`SettledCounts`] | collector; `weir audit` | `events.db` | DynamoDB |
 //! | [`RecentRejected`] | collector | `events.db` | DynamoDB |
 //! | [`NewestEvents`] | collector | journal and raw | S3, the newest hours of the lake |
+//! | [`Receipts`] | collector | journal, raw and recent ids | S3 and recent ids |
 //! | [`LatestValues`] | collector | `events.db` and an overlay in memory | DynamoDB |
 //! | [`ReadLatest`] | collector; `weir latest`, `weir audit` | the same | DynamoDB |
 //! | [`LatestValuesAdmin`] | `weir audit --repair` | `events.db` | DynamoDB |
@@ -40,12 +41,13 @@ use bytes::Bytes;
 use futures_util::Stream as AsyncStream;
 
 use crate::{
-    BatchId, BatchKey, Counter, EventType, Hour, Increment, Partition, Record, Username,
+    BatchId, BatchKey, Counter, EventId, EventType, Hour, Increment, Partition, Record, Username,
     books::{Correction, TypeCounts},
     counts::{KeyCount, KeysRequest, SettledTotals},
     forgotten::ForgottenEvents,
     latest::LatestValue,
     newest::{NewestPage, NewestRequest},
+    receipt::Receipt,
     rejected::RejectedEvent,
     users::{StoredUser, User},
 };
@@ -188,6 +190,20 @@ pub trait NewestEvents: Send + Sync {
     async fn newest(&self, username: &Username, request: &NewestRequest) -> Result<NewestPage, PortError>;
 }
 
+/// What became of single events.
+#[async_trait]
+pub trait Receipts: Send + Sync {
+    /// Returns the receipt of a user's event; `None` if no event of this id is known: it was never acknowledged, or its client
+    /// gave it the id and that was forgotten since, or it is where the engine cannot look yet. `types` are those that a
+    /// forgotten event may have had.
+    async fn receipt(
+        &self,
+        username: &Username,
+        event_id: &EventId,
+        types: &[EventType],
+    ) -> Result<Option<Receipt>, PortError>;
+}
+
 /// All counts of an engine, for comparison with the lake.
 #[async_trait]
 pub trait Books: Send + Sync {
@@ -325,6 +341,8 @@ pub struct Ports {
     pub rejected: Arc<dyn RecentRejected>,
     /// The newest events, accepted and rejected.
     pub newest: Arc<dyn NewestEvents>,
+    /// The receipts of single events.
+    pub receipts: Arc<dyn Receipts>,
     /// Answers that were computed beforehand.
     pub answers: Arc<dyn Answers>,
     /// The newest event of each resource.
@@ -343,6 +361,7 @@ impl Ports {
             + SettledCounts
             + RecentRejected
             + NewestEvents
+            + Receipts
             + LatestValues
             + Answers
             + Health
@@ -354,6 +373,7 @@ impl Ports {
             settled: engine.clone(),
             rejected: engine.clone(),
             newest: engine.clone(),
+            receipts: engine.clone(),
             answers: engine.clone(),
             latest: engine.clone(),
             health: engine,

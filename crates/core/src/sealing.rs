@@ -9,6 +9,7 @@
 //!   settled counts ([`seal`](fn@seal)). The rest of the day is late until the day is sealed again.
 //! - A replaced generation stays for a day, for queries that began before. Only where events are forgotten, it goes at once
 //!   ([`Manifest::replace_at_once`]).
+//! - Retention moves a watermark of each type ([`retain`]): its earlier events are not read from that step on, and are removed then.
 //!
 //! The engine stores manifest and notes ([`SealedDays`]), and an SQL engine reads the objects and writes the rows ([`Work`]).
 //! All decisions are made here.
@@ -16,13 +17,16 @@
 mod manifest;
 mod protocol;
 mod reads;
+mod retention;
 mod rows;
 mod upkeep;
 
 pub use manifest::{Generation, Manifest, NotAManifest, Replaced, SealedColumn, SealedType};
 pub use protocol::{
-    RowsByType, SealError, Sealed, SealedDays, Sealing, SettledDay, ToWrite, Work, Written, put, seal,
+    IsRemoved, RowsByType, SealError, Sealed, SealedDays, Sealing, SettledDay, ToWrite, Work, Written, put,
+    seal,
 };
 pub use reads::{Reads, day_of};
+pub use retention::{Removed, retain};
 pub use rows::SealedRows;
 pub use upkeep::{KEPT_MILLIS, expire_json, tidy};

@@ -54,7 +54,7 @@ pub(crate) struct Inner {
     /// Searches through raw: a few at a time, as each takes a thread and reads megabytes.
     pub(crate) searches: Semaphore,
     folder: Folder,
-    path: PathBuf,
+    pub(crate) path: PathBuf,
     lake: LakeFolder,
     quarantine: QuarantineFolder,
     answers: AnswersFolder,

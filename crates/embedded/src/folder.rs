@@ -2,10 +2,11 @@
 //!
 //! - `lock`: one process serves a data folder; `private`: other users of the machine cannot read it;
 //! - `presence` and `space`: whether its files are still there, and whether the disk has room;
-//! - `gzip` and `comparison`: reading gzip files by lines, and comparing two of them.
+//! - `gzip`, `comparison` and `lines`: reading gzip files by lines, comparing two of them, and taking lines out of them.
 
 pub(crate) mod comparison;
 pub(crate) mod gzip;
+pub(crate) mod lines;
 pub(crate) mod lock;
 pub(crate) mod presence;
 pub(crate) mod private;

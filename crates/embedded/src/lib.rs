@@ -48,7 +48,9 @@ mod journal;
 mod latest;
 mod newest;
 mod objects;
+mod receipts;
 mod recent_rejected;
+mod retention;
 mod sealed;
 mod secret;
 mod served_types;
@@ -72,6 +74,7 @@ pub use journal::{
     waiting::{NotFiled, not_filed_yet},
 };
 pub use objects::{LakeFolder, QuarantineFolder, RawFolder, batches::events_in};
+pub use retention::{remove_values, strip_batches};
 pub use sealed::{SealedFolder, SealingTurn};
 pub use secret::secret_of;
 pub use served_types::{StoredType, stored_catalog};

@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use flate2::{Compression, read::MultiGzDecoder, write::GzEncoder};
 use sha2::{Digest, Sha256};
 use weir_core::{
-    Day,
+    Day, EventType,
     ports::PortError,
     sealing::{Manifest, NotAManifest, Reads, SealedDays},
 };
@@ -30,6 +30,9 @@ pub(crate) const NOTED_UNTIL: &str = "noted_until";
 pub(crate) const NOTES: &str = "notes";
 const LOCK: &str = "lock";
 const OBJECTS: &str = "objects.gz";
+
+/// How the folder of a type's repeats ends.
+const REPEATS: &str = ".repeats";
 
 /// How files begin that are being written.
 const DRAFT: &str = ".draft-";
@@ -112,17 +115,28 @@ impl SealedFolder {
         format!("{day}/{number}")
     }
 
+    /// Returns the folders of a type's events and of its repeats, below the folder of sealed days.
+    #[must_use]
+    pub fn of_type(day: Day, number: u64, event_type: &EventType) -> [String; 2] {
+        let generation = Self::generation(day, number);
+        [format!("{generation}/{event_type}"), format!("{generation}/{event_type}{REPEATS}")]
+    }
+
     /// Brings a generation's files to the disk, and lists the objects that it covers beside them.
     pub fn finish(&self, day: Day, number: u64, covered: &BTreeSet<String>) -> io::Result<()> {
         let folder = self.0.join(Self::generation(day, number));
         create_private(&folder)?;
-        self.write(&folder.join(OBJECTS), |file| {
+        self.write_covered(day, number, covered)?;
+        sync_all(&folder)?;
+        folder.ancestors().skip(1).take(2).try_for_each(sync_folder)
+    }
+
+    fn write_covered(&self, day: Day, number: u64, covered: &BTreeSet<String>) -> io::Result<()> {
+        self.write(&self.0.join(Self::generation(day, number)).join(OBJECTS), |file| {
             let mut packed = GzEncoder::new(file, Compression::fast());
             covered.iter().try_for_each(|path| writeln!(packed, "{path}"))?;
             packed.finish().map(drop)
-        })?;
-        sync_all(&folder)?;
-        folder.ancestors().skip(1).take(2).try_for_each(sync_folder)
+        })
     }
 
     fn create(&self) -> io::Result<()> {
@@ -222,6 +236,16 @@ impl SealedFolder {
             found.extend(numbers.map(|number| (day, number)));
         }
         Ok(found)
+    }
+
+    fn remove_of_type(&self, day: Day, generation: u64, event_type: &EventType) -> io::Result<()> {
+        for folder in Self::of_type(day, generation, event_type) {
+            match fs::remove_dir_all(self.0.join(folder)) {
+                Err(error) if !is_missing(&error) => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn remove(&self, day: Day, generation: u64) -> io::Result<()> {
@@ -341,6 +365,14 @@ impl SealedDays for SealedFolder {
 
     async fn generations(&self) -> Result<BTreeSet<(Day, u64)>, PortError> {
         self.list_generations().map_err(failed("listing the generations of sealed days"))
+    }
+
+    async fn cover(&self, day: Day, generation: u64, objects: &BTreeSet<String>) -> Result<(), PortError> {
+        self.write_covered(day, generation, objects).map_err(failed("writing what a sealed day covers"))
+    }
+
+    async fn remove_type(&self, day: Day, generation: u64, event_type: &EventType) -> Result<(), PortError> {
+        self.remove_of_type(day, generation, event_type).map_err(failed("removing a type of a sealed day"))
     }
 }
 

@@ -93,7 +93,8 @@ fn advice(path: &Path) -> &'static str {
 /// `progress.in_raw` is the last event of the batches that were found in raw and that the store did not know (`journal::stray`).
 /// `given_up` has the batches whose file is gone from raw, and why they were given up.
 ///
-/// `recent_ids` has the digests of events' identities, by generation. `progress.id_generation` is the current one, and
+/// `recent_ids` has the digests of events' identities, by generation, and the event's number; null if an earlier version stored
+/// it. `progress.id_generation` is the current one, and
 /// `progress.id_elapsed` is its age, in milliseconds in which a server ran (`ids::recent`).
 ///
 /// `settled_totals.settled_at` is the time at which the count was raised last (milliseconds since 1970); null if an earlier
@@ -183,6 +184,9 @@ const FORMATS: &[&str] = &[
 ",
     "
     CREATE TABLE forgetting_days (day TEXT PRIMARY KEY, as_json INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+",
+    "
+    ALTER TABLE recent_ids ADD COLUMN event INTEGER;
 ",
 ];
 

@@ -1,10 +1,10 @@
 //! The embedded engine keeps every promise of the ports.
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use weir_core::{SystemClock, conformance as suite, ports::Health};
-use weir_embedded::{AnswersFolder, Deliveries, Embedded, Flush, UserStore};
+use weir_embedded::{AnswersFolder, Deliveries, Embedded, Flush, SealedFolder, UserStore};
 
 /// An engine on a folder of its own; batches are cut after 50 ms.
 fn engine() -> (tempfile::TempDir, Embedded, Deliveries) {
@@ -144,6 +144,21 @@ async fn answers() {
     suite::answers::a_generation_is_read_whole_while_others_replace_it(&answers).await;
     suite::answers::no_reader_sees_half_of_two_generations(Arc::new(answers.clone()), 200).await;
     suite::answers::what_is_no_generation_is_an_error(&answers).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sealed_days() {
+    let folder = tempfile::tempdir().unwrap();
+    let sealed = SealedFolder::of(folder.path());
+    let make = |day, number, covered: &BTreeSet<String>| {
+        for of_type in SealedFolder::of_type(day, number, &"click".parse().unwrap()) {
+            std::fs::create_dir_all(sealed.path().join(&of_type)).unwrap();
+            std::fs::write(sealed.path().join(of_type).join("data_0.parquet"), "rows").unwrap();
+        }
+        sealed.finish(day, number, covered).unwrap();
+    };
+    suite::sealed_days::all(&sealed, &make).await;
+    suite::sealed_days::a_reader_sees_one_manifest_or_the_next(Arc::new(sealed.clone())).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -250,5 +250,5 @@ async fn a_folder_of_an_earlier_version_opens_and_keeps_its_events() {
     assert_eq!(total(&engine).await, 12);
     let db = rusqlite::Connection::open(folder.path().join("events.db")).unwrap();
     let format: u32 = db.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
-    assert_eq!(format, 8);
+    assert_eq!(format, 9);
 }

@@ -4,7 +4,7 @@
 //! - `authentication` and `caller`: who sends a request, and what they may do; `origins` and `csrf`: whose pages may;
 //! - `post`: the steps of a request that stores events; `outcomes`: its answer; `read`: counts; `history`: the same by hour
 //!   and day; `rejected`: the latest rejected events; `latest`: latest values; `answers`: answers that were computed
-//!   beforehand; `map`: runs of functions;
+//!   beforehand; `map`: runs of functions; `query`: SQL;
 //! - `problem`: all errors, and the only place that knows HTTP statuses; `reason`: why nothing was stored or read;
 //! - `parameters`, `path` and `etag`: queries, paths with a slash too many, and conditional requests;
 //! - `openapi`: the API's description, made from the routes and the catalog; `examples`: its errors.
@@ -26,6 +26,7 @@ pub(crate) mod parameters;
 pub(crate) mod path;
 pub(crate) mod post;
 pub(crate) mod problem;
+pub(crate) mod query;
 pub(crate) mod read;
 pub(crate) mod reason;
 pub(crate) mod rejected;

@@ -33,6 +33,7 @@ pub use host::gateway::{Gateway, GatewayAuthentication, GatewayError};
 pub use host::{
     leftover::{OnlyLeftover, TellOnlyLeftover},
     observe::{Drift, Observe, Taken},
+    queries::{NotAnswered, Queries, QueryAnswer, QueryFormat},
     request_id::RequestId,
     runs::{NotStarted, Run, RunResult, RunState, Runs, Wanted},
     unreadable::Unreadable,
@@ -69,6 +70,8 @@ pub struct Host {
     pub random: Arc<dyn Random>,
     /// The runs of functions over a user's events; `()` for none.
     pub runs: Arc<dyn Runs>,
+    /// The answers to queries over a user's rows; `()` for none.
+    pub queries: Arc<dyn Queries>,
     /// The deadline for raising live counts, from the beginning of storing, on hosts that end what takes too long; `None`
     /// for no deadline. Counts that miss it count as failed: the events are stored and acknowledged.
     pub counted_within: Option<Duration>,

@@ -55,6 +55,7 @@ fn gateway(environment: &Environment) -> Result<(Gateway, Option<Arc<Sharing>>),
         counts: environment.text("WEIR_COUNTS_TABLE")?,
         shards: environment.or("WEIR_COUNTER_SHARDS", NonZeroU16::MIN)?,
         latest: environment.text("WEIR_LATEST_TABLE")?,
+        raw: environment.text("WEIR_RAW_BUCKET")?,
         lake: environment.text("WEIR_LAKE_BUCKET")?,
         bucket_per_user: environment.or("WEIR_BUCKET_PER_USER", false)?,
     };
@@ -79,6 +80,7 @@ fn gateway(environment: &Environment) -> Result<(Gateway, Option<Arc<Sharing>>),
         clock,
         random: Arc::new(SystemRandom),
         runs: Arc::new(()),
+        queries: Arc::new(()),
         counted_within: Some(COUNTED_WITHIN),
     };
     let catalog = Catalog::built_in()?;

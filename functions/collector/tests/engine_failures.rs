@@ -22,16 +22,17 @@ use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 use weir_core::{
-    AnswerName, Catalog, Counter, EventType, Hour, Increment, LatestKey, ManualClock, Record, SeededRandom,
-    Timestamp, Username,
+    AnswerName, Catalog, Counter, EventId, EventType, Hour, Increment, LatestKey, ManualClock, Record,
+    SeededRandom, Timestamp, Username,
     answers::Published,
     counts::{KeyCount, KeysRequest, SettledTotals},
     latest::LatestValue,
     newest::{NewestPage, NewestRequest},
     ports::{
         Answers, Appended, Generation, Health, LatestValues, LiveCounts, NewestEvents, PortError, Ports,
-        ReadLatest, RecentRejected, SettledCounts, Stream,
+        ReadLatest, Receipts, RecentRejected, SettledCounts, Stream,
     },
+    receipt::Receipt,
     rejected::RejectedEvent,
     users::Scope,
 };
@@ -146,6 +147,18 @@ impl NewestEvents for Script {
 }
 
 #[async_trait]
+impl Receipts for Script {
+    async fn receipt(
+        &self,
+        _: &Username,
+        _: &EventId,
+        _: &[EventType],
+    ) -> Result<Option<Receipt>, PortError> {
+        Err(down())
+    }
+}
+
+#[async_trait]
 impl Answers for Script {
     async fn current(&self, _: &AnswerName) -> Result<Option<Arc<dyn Generation>>, PortError> {
         Err(down())
@@ -241,6 +254,7 @@ fn api(script: &Arc<Script>, stuck: bool) -> Router {
         clock: Arc::new(ManualClock::at(Timestamp::saturating(1_795_179_605_007))),
         random: Arc::new(SeededRandom::new(1)),
         runs: Arc::new(()),
+        queries: Arc::new(()),
         counted_within: Some(Duration::from_secs(13)),
     };
     let catalog = Arc::new(Catalog::read(CATALOG).unwrap());

@@ -7,24 +7,29 @@ use std::{
     path::Path,
 };
 
-use weir_core::{Day, EventType, Format, Hour, Partition, sealing::Reads};
+use weir_core::{Day, EventType, Format, Hour, Partition, Username, sealing::Reads};
+
+use super::Lake;
 
 /// Returns the files of each type of which there are any.
-pub(super) fn of_types(lake: &Path, reads: &Reads) -> io::Result<BTreeMap<String, Vec<String>>> {
+pub(super) fn of_types(lake: &Path, of: &Lake) -> io::Result<BTreeMap<String, Vec<String>>> {
+    let (reads, only) = (&of.reads, of.only.as_ref());
     let mut files = BTreeMap::new();
-    if reads.manifest.sealed_until == Day::FIRST {
-        for name in types_with_files(lake)? {
-            let pattern = Partition::pattern(&name, Format::JsonGz);
+    if reads_all(reads) {
+        for name in types_with_files(lake, only)? {
+            let pattern = of_user(only, &Partition::pattern(&name, Format::JsonGz));
             files.insert(name, vec![pattern]);
         }
         return Ok(files);
     }
-    for (name, days) in days_with_files(lake, reads.manifest.sealed_until)? {
-        let patterns = days.into_iter().map(|day| Partition::pattern_of_day(&name, day, Format::JsonGz));
+    for (name, days) in days_with_files(lake, only, reads)? {
+        let patterns =
+            days.into_iter().map(|day| of_user(only, &Partition::pattern_of_day(&name, day, Format::JsonGz)));
         files.insert(name.clone(), patterns.collect());
     }
     // One that was noted may not be there yet, or never come.
-    for path in reads.late.iter().filter(|path| lake.join(path).is_file()) {
+    let is_wanted = |path: &&String| is_of(only, path.split('/').next().unwrap_or_default());
+    for path in reads.late.iter().filter(is_wanted).filter(|path| lake.join(path).is_file()) {
         if let Some(event_type) = Partition::type_of(path) {
             files.entry(event_type.to_string()).or_default().push(path.clone());
         }
@@ -33,19 +38,43 @@ pub(super) fn of_types(lake: &Path, reads: &Reads) -> io::Result<BTreeMap<String
 }
 
 /// Returns the files of all types, of which there are some.
-pub(super) fn of_all(of_types: &BTreeMap<String, Vec<String>>, reads: &Reads) -> Vec<String> {
-    if reads.manifest.sealed_until == Day::FIRST {
-        return vec![Partition::pattern("*", Format::JsonGz)];
+pub(super) fn of_all(of_types: &BTreeMap<String, Vec<String>>, of: &Lake) -> Vec<String> {
+    if reads_all(&of.reads) {
+        return vec![of_user(of.only.as_ref(), &Partition::pattern("*", Format::JsonGz))];
     }
     of_types.values().flatten().cloned().collect()
 }
 
-/// Returns the days from `first` on of which any user has a file of a type.
-fn days_with_files(lake: &Path, first: Day) -> io::Result<BTreeMap<String, BTreeSet<Day>>> {
+/// Returns whether all days of all types are read from JSON.
+fn reads_all(reads: &Reads) -> bool {
+    reads.manifest.sealed_until == Day::FIRST && reads.manifest.removed.is_empty()
+}
+
+/// Returns a pattern for the folder of one user, of whom no character acts as a pattern.
+fn of_user(only: Option<&Username>, pattern: &str) -> String {
+    match (only, pattern.split_once('/')) {
+        (Some(user), Some((_, below))) => format!("{}{user}/{below}", Partition::PREFIX),
+        _ => pattern.to_owned(),
+    }
+}
+
+/// Returns whether a user's folder is read.
+fn is_of(only: Option<&Username>, folder: &str) -> bool {
+    only.is_none_or(|user| folder.strip_prefix(Partition::PREFIX) == Some(user.as_str()))
+}
+
+/// Returns the days that are read from JSON and of which a user who is read has a file of a type.
+fn days_with_files(
+    lake: &Path,
+    only: Option<&Username>,
+    reads: &Reads,
+) -> io::Result<BTreeMap<String, BTreeSet<Day>>> {
     let mut found: BTreeMap<String, BTreeSet<Day>> = BTreeMap::new();
     let [in_year, in_month, in_day, in_hour] = Partition::HOUR_FOLDERS;
-    let [first_year, first_month, ..] = first.first_hour().parts();
-    each_type(lake, &mut |name, folder| {
+    each_type(lake, only, &mut |name, folder| {
+        let removed = name.parse().map(|event_type| reads.manifest.first_day(&event_type));
+        let first = reads.manifest.sealed_until.max(removed.unwrap_or(Day::FIRST));
+        let [first_year, first_month, ..] = first.first_hour().parts();
         for (year, folder) in numbered(folder, in_year)?.into_iter().filter(|(year, _)| *year >= first_year) {
             for (month, folder) in numbered(&folder, in_month)? {
                 if (year, month) < (first_year, first_month) {
@@ -67,10 +96,10 @@ fn days_with_files(lake: &Path, first: Day) -> io::Result<BTreeMap<String, BTree
     Ok(found)
 }
 
-/// Returns the types of which any user has a file. A folder alone does not count: it may have been emptied.
-fn types_with_files(lake: &Path) -> io::Result<BTreeSet<String>> {
+/// Returns the types of which a user who is read has a file. A folder alone does not count: it may have been emptied.
+fn types_with_files(lake: &Path, only: Option<&Username>) -> io::Result<BTreeSet<String>> {
     let mut found = BTreeSet::new();
-    each_type(lake, &mut |name, folder| {
+    each_type(lake, only, &mut |name, folder| {
         if !found.contains(name) && has_a_file(folder, &Partition::HOUR_FOLDERS)? {
             found.insert(name.to_owned());
         }
@@ -79,9 +108,14 @@ fn types_with_files(lake: &Path) -> io::Result<BTreeSet<String>> {
     Ok(found)
 }
 
-/// Calls `take` with the name and the folder of each user's types.
-fn each_type(lake: &Path, take: &mut dyn FnMut(&str, &Path) -> io::Result<()>) -> io::Result<()> {
-    for user in entries(lake)?.iter().filter(|user| has_prefix(user, Partition::PREFIX)) {
+/// Calls `take` with the name and the folder of the types of each user who is read.
+fn each_type(
+    lake: &Path,
+    only: Option<&Username>,
+    take: &mut dyn FnMut(&str, &Path) -> io::Result<()>,
+) -> io::Result<()> {
+    let users = entries(lake)?.into_iter().filter(|user| has_prefix(user, Partition::PREFIX));
+    for user in users.filter(|user| is_of(only, &user.file_name().to_string_lossy())) {
         for folder in entries(&user.path())? {
             // Weir creates no other folder there; a stray one by another hand is skipped.
             let name = folder.file_name().into_string().ok();

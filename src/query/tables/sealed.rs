@@ -12,6 +12,7 @@ use weir_core::{
 };
 
 use super::{
+    Lake,
     columns::{Column, Table, names, structure},
     list, literal, quoted,
 };
@@ -26,18 +27,14 @@ pub(super) struct Group<'a> {
 /// Returns the files of each type that has any.
 pub(super) fn groups(manifest: &Manifest) -> BTreeMap<EventType, Vec<Group<'_>>> {
     let mut found: BTreeMap<EventType, Vec<Group<'_>>> = BTreeMap::new();
-    for generation in manifest.days.values() {
-        for (event_type, sealed) in generation.types.iter().filter(|(_, sealed)| sealed.rows > 0) {
-            let groups = found.entry(event_type.clone()).or_default();
-            let files = sealed.files.iter().map(String::as_str);
-            let same = |group: &&mut Group<'_>| group.line == sealed.line && group.columns == sealed.columns;
-            match groups.iter_mut().find(same) {
-                Some(group) => group.files.extend(files),
-                None => groups.push(Group {
-                    line: &sealed.line,
-                    columns: &sealed.columns,
-                    files: files.collect(),
-                }),
+    for (_, event_type, sealed) in manifest.sealed().filter(|(.., sealed)| sealed.rows > 0) {
+        let groups = found.entry(event_type.clone()).or_default();
+        let files = sealed.files.iter().map(String::as_str);
+        let same = |group: &&mut Group<'_>| group.line == sealed.line && group.columns == sealed.columns;
+        match groups.iter_mut().find(same) {
+            Some(group) => group.files.extend(files),
+            None => {
+                groups.push(Group { line: &sealed.line, columns: &sealed.columns, files: files.collect() })
             }
         }
     }
@@ -46,7 +43,7 @@ pub(super) fn groups(manifest: &Manifest) -> BTreeMap<EventType, Vec<Group<'_>>>
 
 impl Group<'_> {
     /// Returns the SELECT of a table. A column that the files have otherwise, or not at all, is taken out of the stored line.
-    pub(super) fn select(&self, table: &Table, sealed: &str) -> String {
+    pub(super) fn select(&self, table: &Table, of: &Lake) -> String {
         if !table.has_fields {
             return format!(
                 "SELECT {}, {} FROM (SELECT CAST({} AS JSON) AS json, {} FROM {})",
@@ -54,7 +51,7 @@ impl Group<'_> {
                 names(),
                 quoted(self.line),
                 names(),
-                self.from(sealed)
+                self.from(of)
             );
         }
         let has = |column: &Column| {
@@ -77,24 +74,28 @@ impl Group<'_> {
             names(),
             read.join(", "),
             names(),
-            self.from(sealed)
+            self.from(of)
         )
     }
 
     /// Returns the SELECT of the table of all events.
-    pub(super) fn select_whole(&self, event_type: &EventType, sealed: &str) -> String {
+    pub(super) fn select_whole(&self, event_type: &EventType, of: &Lake) -> String {
         format!(
             "SELECT {} AS event_type, CAST({} AS JSON) AS event, {} FROM {}",
             literal(event_type.as_str()),
             quoted(self.line),
             names(),
-            self.from(sealed)
+            self.from(of)
         )
     }
 
-    fn from(&self, sealed: &str) -> String {
-        let files: Vec<String> = self.files.iter().map(|file| format!("{sealed}/{file}")).collect();
-        format!("read_parquet({}, hive_partitioning = false)", list(&files))
+    fn from(&self, of: &Lake) -> String {
+        let files: Vec<String> = self.files.iter().map(|file| format!("{}/{file}", of.sealed)).collect();
+        let rows = format!("read_parquet({}, hive_partitioning = false)", list(&files));
+        match &of.only {
+            Some(user) => format!("(SELECT * FROM {rows} WHERE username = {})", literal(user.as_str())),
+            None => rows,
+        }
     }
 }
 

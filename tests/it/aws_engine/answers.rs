@@ -1,7 +1,7 @@
 //! `weir publish --engine aws`: Athena computes answers, and they are read from S3.
 //!
 //! The local AWS answers with DuckDB, so these answers are in SQL that both take; what `weir` asks for is compared with
-//! Trino's rules in `src/answers/athena.rs`.
+//! Trino's rules in `functions/publisher/src/question.rs`.
 
 use std::{
     fs,

@@ -144,6 +144,26 @@ fn results_are_printed_in_the_order_of_the_objects_and_an_object_that_fails_is_n
         first.as_array().unwrap().iter().map(|item| item["key"].as_str().unwrap()).collect();
     assert_eq!(pointers, objects.iter().map(|(key, _)| key).collect::<Vec<_>>());
 
+    // The results, as one input to another Lambda, which prints what the same function prints on one machine.
+    let tally = guides().replace(
+        "result = \"\".join(json.loads(line)[\"button_id\"] + \"\\n\" for line in lines)",
+        "result = \"\".join(f\"{line.decode()} of {len(lines)}\\n\" for line in lines)",
+    );
+    assert!(tally.contains(" of {len(lines)}"), "{tally}");
+    make_lambda(&aws, "tally", &tally);
+    aws.output(&["function", "add", "tally", "--lambda", &lambda("tally")]);
+    let reduced = map(&aws, &["buttons", "--reduce", "tally"]);
+    assert!(reduced.status.success(), "{}", said(&reduced));
+    let number = all.lines().count();
+    assert_eq!(
+        printed(&reduced),
+        all.lines().map(|line| format!("{line} of {number}\n")).collect::<String>()
+    );
+    // As on one machine, a function that gets nothing is run, too.
+    let nothing = aws.run(&["map", "buttons", "--type", "page_view", "--user", "ann", "--reduce", "tally"]);
+    assert!(nothing.status.success() && nothing.stdout.is_empty(), "{}", said(&nothing));
+    assert!(aws.objects(RAW, "map-results/").keys().filter(|key| key.ends_with("/reduced")).count() == 2);
+
     // One fails at the second object, one says nothing of it, and one is stopped.
     let second = &objects[1].0;
     let fails = guides().replace(
@@ -199,7 +219,7 @@ fn functions_are_the_lambdas_that_the_stack_may_invoke() {
         (&["function", "add", "x", "--", "cat"], "a function is a Lambda"),
         (&["function", "remove", "b"], "there is no function b; there is a"),
         (&["map", "b", "--type", "button_click"], "there is no function b; there is a"),
-        (&["map", "a", "--type", "button_click", "--reduce", "a"], "--reduce is for one machine"),
+        (&["map", "a", "--type", "button_click", "--reduce", "b"], "there is no function b; there is a"),
     ] {
         let output = aws.run(arguments);
         assert_eq!(output.status.code(), Some(1), "{arguments:?}");

@@ -40,6 +40,19 @@ fn lose_ids(weir: &mut Weir) {
     weir.restart();
 }
 
+/// Lets JSON of sealed days expire, as if these had been sealed a day earlier.
+pub(crate) fn expire_json(weir: &Weir, sealed: &[u64], keep: &str) {
+    let manifest = weir.data().join("sealed/manifest.json");
+    let mut text: Value = serde_json::from_str(&fs::read_to_string(&manifest).unwrap()).unwrap();
+    for days in sealed {
+        let sealed_at = &mut text["days"][day_of(*days)]["sealed_at"];
+        *sealed_at = json!(sealed_at.as_u64().unwrap() - 25 * 3_600_000);
+    }
+    fs::write(&manifest, text.to_string()).unwrap();
+    let said = weir.output(&["seal", "--keep-json", keep]);
+    assert!(said.contains("the JSON of "), "{said}");
+}
+
 /// A data folder with sealed days of two users and two types, repeats, and late events of a day of which JSON is gone.
 fn prepared(catalog: &Path) -> Weir {
     fs::write(catalog.join("signup.json"), SIGNUP).unwrap();
@@ -69,15 +82,7 @@ fn prepared(catalog: &Path) -> Weir {
     }
     weir.wait_until_filed();
     weir.output(&["seal"]);
-    let manifest = weir.data().join("sealed/manifest.json");
-    let mut text: Value = serde_json::from_str(&fs::read_to_string(&manifest).unwrap()).unwrap();
-    for days in DAYS {
-        let sealed_at = &mut text["days"][day_of(days)]["sealed_at"];
-        *sealed_at = json!(sealed_at.as_u64().unwrap() - 25 * 3_600_000);
-    }
-    fs::write(&manifest, text.to_string()).unwrap();
-    let said = weir.output(&["seal", "--keep-json", "240h"]);
-    assert!(said.contains("the JSON of 2 days was removed"), "{said}");
+    expire_json(&weir, &DAYS, "240h");
     for of in [MARK, OTHER] {
         post(&weir, &demo, &event("signup", of, 12, &format!("late-{of}")), &[]);
     }
@@ -87,7 +92,7 @@ fn prepared(catalog: &Path) -> Weir {
 }
 
 /// The files of Parquet, and what DuckDB finds in them: they are compressed.
-fn parquet(data: &Path) -> BTreeMap<String, String> {
+pub(crate) fn parquet(data: &Path) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     let mut folders = vec![data.join("sealed")];
     while let Some(folder) = folders.pop() {
@@ -121,7 +126,7 @@ fn others(weir: &Weir, data: &Path) -> Vec<Value> {
     serde_json::from_slice(&asked.stdout).unwrap()
 }
 
-fn forget<'a>(email: &'a str) -> [&'a str; 5] {
+fn forget(email: &str) -> [&str; 5] {
     ["forget", "--user", "demo", "--where", email]
 }
 

@@ -58,9 +58,10 @@ fn a_path_with_a_slash_too_many_is_taken_as_the_route_with_its_body_and_its_quer
     }
     let metrics = weir.request("GET", None, "//metrics", &[], b"").text();
     assert!(metrics.contains(r#"route="/events",status="2xx"} 3"#), "{metrics}");
-    for path in ["/events%2F", "/%2Fevents", "/events/x", "//events/x/"] {
+    for path in ["/events%2F", "/%2Fevents", "/events/x/y", "//events/x/y/"] {
         weir.post(path, &event).problem(404, "not-found");
     }
+    weir.post("//events/x/", &event).problem(405, "method-not-allowed");
 }
 
 #[test]

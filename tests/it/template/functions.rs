@@ -9,7 +9,10 @@ use crate::harness::{Value, json};
 #[test]
 fn each_function_is_built_from_the_package_of_its_name() {
     let template = Template::read();
-    assert_eq!(template.functions().into_keys().collect::<Vec<_>>(), ["Authorizer", "Collector", "FanOut"]);
+    assert_eq!(
+        template.functions().into_keys().collect::<Vec<_>>(),
+        ["Authorizer", "Collector", "FanOut", "Publisher"]
+    );
     for (name, function) in template.functions() {
         let folder = text(&function["Properties"]["CodeUri"]);
         let binary = text(&function["Metadata"]["BuildProperties"]["Binary"]);
@@ -34,6 +37,7 @@ fn each_function_gets_the_variables_that_it_reads() {
             "WEIR_IDS_TABLE": "${RecentIdsTable}",
             "WEIR_COUNTER_SHARDS": "${CounterShards}",
             "WEIR_LATEST_TABLE": "${LatestTable}",
+            "WEIR_RAW_BUCKET": "${RawBucket}",
             "WEIR_LAKE_BUCKET": "${LakeBucket}",
             "WEIR_BUCKET_PER_USER": "${BucketPerUser}",
             "WEIR_USERS_TABLE": "${UsersTable}",
@@ -45,6 +49,13 @@ fn each_function_gets_the_variables_that_it_reads() {
             "WEIR_LAKE_BUCKET": "${LakeBucket}",
             "WEIR_BUCKET_PER_USER": "${BucketPerUser}",
             "WEIR_COUNTS_TABLE": "${CountsTable}",
+        },
+        "Publisher": {
+            "WEIR_LAKE_BUCKET": "${LakeBucket}",
+            "WEIR_USERS_TABLE": "${UsersTable}",
+            "WEIR_WORKGROUP": "${Workgroup}",
+            "WEIR_GLUE_DATABASE": "${Database}",
+            "WEIR_CDN": "${WithCdn}",
         },
     });
     let variables = |function: &Value| -> Value {
@@ -145,6 +156,26 @@ fn batches_wake_the_fan_out_and_nothing_that_it_writes_does() {
     for (action, on) in template.permissions("FanOutRole") {
         assert!(action != "s3:PutObject" || !on.contains("${RawBucket.Arn}/raw/"), "{on}");
     }
+}
+
+#[test]
+fn answers_are_computed_by_themselves_only_if_the_operator_says_so() {
+    let template = Template::read();
+    assert_eq!(template.0["Parameters"]["WithPublisher"]["Default"], "false");
+    assert_eq!(
+        template.0["Conditions"]["HasPublisher"],
+        json!({"Fn::Equals": [{"Ref": "WithPublisher"}, "true"]})
+    );
+    for name in ["Publisher", "PublisherRole", "PublisherLogs", "PublisherErrorsAlarm"] {
+        assert_eq!(template.0["Resources"][name]["Condition"], "HasPublisher", "{name}");
+    }
+    let look = &template.properties("Publisher")["Events"]["Look"];
+    assert_eq!(look["Type"], "Schedule");
+    assert_eq!(look["Properties"]["Schedule"], "rate(5 minutes)");
+    assert!(
+        file("functions/publisher/src/schedule.rs")
+            .contains("const TICK: Duration = Duration::from_mins(5);")
+    );
 }
 
 #[test]

@@ -73,15 +73,19 @@ fn a_function_gets_pointers_in_batches_and_nothing_that_it_answers_goes_through_
 }
 
 #[test]
-fn a_function_may_read_the_lake_and_put_results_and_nothing_else() {
+fn a_function_may_read_the_lake_and_results_put_results_and_nothing_else() {
     let template = Template::read();
     let policy = &template.properties("MapFunctionPolicy")["PolicyDocument"]["Statement"];
     let allowed: Vec<(String, String)> = list(policy)
         .into_iter()
-        .map(|statement| (text(&statement["Action"]), text(&statement["Resource"])))
+        .flat_map(|statement| {
+            let on = text(&statement["Resource"]);
+            list(&statement["Action"]).into_iter().map(move |action| (text(action), on.clone()))
+        })
         .collect();
     let expected = [
         ("s3:GetObject", "${LakeBucket.Arn}/username=*"),
+        ("s3:GetObject", "${RawBucket.Arn}/map-results/*"),
         ("s3:PutObject", "${RawBucket.Arn}/map-results/*"),
     ];
     assert_eq!(allowed, expected.map(|(action, on)| (action.to_owned(), on.to_owned())));

@@ -4,7 +4,7 @@ use super::reader::{Template, list, text};
 use crate::harness::json;
 
 /// Patterns of names where no name can be known, with the reason.
-const PATTERNS: [(&str, &str); 6] = [
+const PATTERNS: [(&str, &str); 10] = [
     (
         "arn:${AWS::Partition}:s3:::*-raw-events/username=*",
         "buckets of users are made after the stack; never outside the account, which a condition says",
@@ -23,7 +23,17 @@ const PATTERNS: [(&str, &str); 6] = [
         "those that its distributed map starts",
     ),
     ("arn:${AWS::Partition}:s3:::*-raw-events", "as the first, for lists of a user's newest objects"),
+    (WORKGROUP, "a workgroup has a name and no ARN to refer to"),
+    ("arn:${AWS::Partition}:glue:${AWS::Region}:${AWS::AccountId}:catalog", "the account has one"),
+    (GLUE_DATABASE, "a database has a name and no ARN to refer to"),
+    (GLUE_TABLES, "its tables"),
 ];
+
+const WORKGROUP: &str =
+    "arn:${AWS::Partition}:athena:${AWS::Region}:${AWS::AccountId}:workgroup/${Workgroup}";
+const GLUE_DATABASE: &str =
+    "arn:${AWS::Partition}:glue:${AWS::Region}:${AWS::AccountId}:database/${Database}";
+const GLUE_TABLES: &str = "arn:${AWS::Partition}:glue:${AWS::Region}:${AWS::AccountId}:table/${Database}/*";
 
 const MAP_MACHINE: &str =
     "arn:${AWS::Partition}:states:${AWS::Region}:${AWS::AccountId}:stateMachine:${AWS::StackName}-map";
@@ -81,8 +91,10 @@ fn each_role_may_do_what_its_work_needs_and_no_more() {
                 ("s3:GetObject", "${LakeBucket.Arn}/answers/*"),
                 ("s3:GetObject", "${LakeBucket.Arn}/latest/*"),
                 ("s3:GetObject", "${LakeBucket.Arn}/username=*"),
+                ("s3:GetObject", "${RawBucket.Arn}/raw/*"),
                 ("s3:GetObject", PATTERNS[0].0),
                 ("s3:ListBucket", "${LakeBucket.Arn}"),
+                ("s3:ListBucket", "${RawBucket.Arn}"),
                 ("s3:ListBucket", PATTERNS[5].0),
                 ("s3:PutObject", "${LakeBucket.Arn}/latest/*"),
             ],
@@ -122,6 +134,43 @@ fn each_role_may_do_what_its_work_needs_and_no_more() {
             ],
         ),
         (
+            "PublisherRole",
+            &[
+                ("athena:GetQueryExecution", WORKGROUP),
+                ("athena:GetQueryResults", WORKGROUP),
+                ("athena:StartQueryExecution", WORKGROUP),
+                ("athena:StopQueryExecution", WORKGROUP),
+                ("dynamodb:Scan", "${UsersTable.Arn}"),
+                ("glue:GetDatabase", PATTERNS[7].0),
+                ("glue:GetDatabase", GLUE_DATABASE),
+                ("glue:GetDatabase", GLUE_TABLES),
+                ("glue:GetTable", PATTERNS[7].0),
+                ("glue:GetTable", GLUE_DATABASE),
+                ("glue:GetTable", GLUE_TABLES),
+                ("s3:AbortMultipartUpload", "${LakeBucket.Arn}/answers/*"),
+                ("s3:AbortMultipartUpload", "${RawBucket.Arn}/athena-results/*"),
+                ("s3:DeleteObject", "${LakeBucket.Arn}/answers/*"),
+                ("s3:DeleteObject", "${LakeBucket.Arn}/public/*"),
+                ("s3:GetBucketLocation", "${LakeBucket.Arn}"),
+                ("s3:GetBucketLocation", "${RawBucket.Arn}"),
+                ("s3:GetBucketLocation", PATTERNS[5].0),
+                ("s3:GetBucketLocation", PATTERNS[0].0),
+                ("s3:GetObject", "${LakeBucket.Arn}/answers/*"),
+                ("s3:GetObject", "${LakeBucket.Arn}/username=*"),
+                ("s3:GetObject", "${RawBucket.Arn}/athena-results/*"),
+                ("s3:GetObject", PATTERNS[5].0),
+                ("s3:GetObject", PATTERNS[0].0),
+                ("s3:ListBucket", "${LakeBucket.Arn}"),
+                ("s3:ListBucket", "${RawBucket.Arn}"),
+                ("s3:ListBucket", PATTERNS[5].0),
+                ("s3:ListBucket", PATTERNS[0].0),
+                ("s3:ListMultipartUploadParts", "${RawBucket.Arn}/athena-results/*"),
+                ("s3:PutObject", "${LakeBucket.Arn}/answers/*"),
+                ("s3:PutObject", "${LakeBucket.Arn}/public/*"),
+                ("s3:PutObject", "${RawBucket.Arn}/athena-results/*"),
+            ],
+        ),
+        (
             "StreamRole",
             &[
                 ("s3:AbortMultipartUpload", "${RawBucket.Arn}/firehose-errors/*"),
@@ -147,6 +196,18 @@ fn each_role_may_do_what_its_work_needs_and_no_more() {
         let others: Vec<_> = others.iter().map(|(action, on)| (action.as_str(), on.as_str())).collect();
         assert_eq!(others, permissions, "{role}");
     }
+}
+
+#[test]
+fn the_publisher_reads_names_of_users_and_no_secrets() {
+    let template = Template::read();
+    let statements = &template.properties("PublisherRole")["Policies"][0]["PolicyDocument"]["Statement"];
+    let scan = list(statements).into_iter().find(|statement| statement["Action"] == "dynamodb:Scan").unwrap();
+    let condition = json!({
+        "ForAllValues:StringEquals": {"dynamodb:Attributes": ["username"]},
+        "StringEquals": {"dynamodb:Select": "SPECIFIC_ATTRIBUTES"},
+    });
+    assert_eq!(scan["Condition"], condition);
 }
 
 #[test]

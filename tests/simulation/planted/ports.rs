@@ -15,13 +15,14 @@ use flate2::{
 };
 use futures_util::{StreamExt, stream};
 use weir_core::{
-    BatchId, BatchKey, Counter, EventType, Increment, LatestKey, Record, Username,
+    BatchId, BatchKey, Counter, EventId, EventType, Increment, LatestKey, Record, Username,
     counts::{KeyCount, KeysRequest, increments},
     latest::LatestValue,
     ports::{
-        Appended, Content, LatestValues, LiveCounts, PortError, Quarantine, Raw, ReadLatest, RecentRejected,
-        Stream,
+        Appended, Content, LatestValues, LiveCounts, PortError, Quarantine, Raw, ReadLatest, Receipts,
+        RecentRejected, Stream,
     },
+    receipt::{Receipt, ReceiptStatus},
     rejected::RejectedEvent,
 };
 
@@ -63,6 +64,13 @@ pub(crate) fn live(world: &World, inner: Arc<dyn LiveCounts>) -> Arc<dyn LiveCou
 
 pub(crate) fn rejected(world: &World, inner: Arc<dyn RecentRejected>) -> Arc<dyn RecentRejected> {
     match bug_of(world, &[Bug::RejectedOfAnother]) {
+        Some(bug) => Arc::new(Buggy { bug, inner, live: None }),
+        None => inner,
+    }
+}
+
+pub(crate) fn receipts(world: &World, inner: Arc<dyn Receipts>) -> Arc<dyn Receipts> {
+    match bug_of(world, &[Bug::ReceiptOfAnother, Bug::ReceiptTooEarly, Bug::ReceiptOfMadeOnly]) {
         Some(bug) => Arc::new(Buggy { bug, inner, live: None }),
         None => inner,
     }
@@ -192,6 +200,37 @@ impl RecentRejected for Buggy<dyn RecentRejected> {
 
     async fn latest(&self, _: &Username, limit: usize) -> Result<Vec<RejectedEvent>, PortError> {
         self.inner.latest(&USERS[0].parse().unwrap(), limit).await
+    }
+}
+
+#[async_trait]
+impl Receipts for Buggy<dyn Receipts> {
+    async fn receipt(
+        &self,
+        username: &Username,
+        event_id: &EventId,
+        types: &[EventType],
+    ) -> Result<Option<Receipt>, PortError> {
+        match self.bug {
+            Bug::ReceiptOfAnother => {
+                for user in USERS {
+                    let found = self.inner.receipt(&user.parse().unwrap(), event_id, types).await?;
+                    if found.is_some() {
+                        return Ok(found);
+                    }
+                }
+                Ok(None)
+            }
+            Bug::ReceiptOfMadeOnly if event_id.generated_at().is_none() => Ok(None),
+            Bug::ReceiptTooEarly => {
+                let mut found = self.inner.receipt(username, event_id, types).await?;
+                if let Some(receipt) = found.as_mut().filter(|it| it.status == ReceiptStatus::Stored) {
+                    receipt.status = ReceiptStatus::Filed;
+                }
+                Ok(found)
+            }
+            _ => self.inner.receipt(username, event_id, types).await,
+        }
     }
 }
 

@@ -8,8 +8,8 @@ use weir_core::{
 };
 
 use super::{
-    Task,
-    store::{Line, Store, first_day},
+    SealingBug, Task,
+    store::{Line, Store, TYPE, first_day},
 };
 
 pub(super) enum Actor {
@@ -76,13 +76,15 @@ async fn file(store: Store) {
             batch
         }
     };
-    for (path, lines) in &batch.objects {
+    // Retention may have taken lines out of it.
+    let as_kept = store.state().raw.get(&batch.name).cloned().unwrap_or_default();
+    for (path, lines) in &as_kept {
         sealing::put(&store, path, store.put(path, lines)).await.unwrap();
     }
     store.settle(&batch).await;
 }
 
-/// Seals up to a day; before it, removes what is old, and after it, JSON.
+/// Seals up to a day; before it, removes what is old, and events that are not kept any longer; after it, JSON.
 async fn seal(store: Store) {
     let Some(_turn) = store.turn() else { return };
     let sealing = Sealing { days: &store, work: &store, clock: &*store.clock, accept_differences: false };
@@ -90,6 +92,10 @@ async fn seal(store: Store) {
         && let Err(error) = sealing::tidy(&store, store.clock.now()).await
     {
         return store.broke("sealing goes on", error.to_string());
+    }
+    if store.dice.chance(50) {
+        let first = if store.dice.chance(500) { first_day().next() } else { first_day().next().next() };
+        sealing::retain(&sealing, &BTreeMap::from([(TYPE.parse().unwrap(), first)])).await.unwrap();
     }
     let mut until = first_day();
     for _ in 0..store.dice.range(0..4) {
@@ -106,10 +112,10 @@ async fn seal(store: Store) {
 
 /// Reads all events as a query does: first what is to be read, then the files, one after the other.
 async fn read(store: Store) {
-    let ids = |lines: &mut dyn Iterator<Item = &Line>| lines.map(|line| line.id).collect::<BTreeSet<_>>();
-    let settled = {
+    let settled: BTreeSet<Seen> = {
         let state = store.state();
-        ids(&mut state.settled.values().flat_map(|batch| batch.objects.values().flatten()))
+        let objects = state.settled.values().flat_map(|batch| &batch.objects);
+        objects.flat_map(|(path, lines)| of_day(day_of(path).unwrap(), lines)).collect()
     };
     let began = store.clock.now();
     let reads = match Reads::now(&store).await {
@@ -117,12 +123,18 @@ async fn read(store: Store) {
         Err(_) if began.plus_millis(sealing::KEPT_MILLIS) < store.clock.now() => return,
         Err(error) => return store.broke("a reader finds its files", error.to_string()),
     };
-    let mut seen: Vec<Line> = Vec::new();
+    // A query fails if its files are removed before it has read them.
+    let fails = || store.state().has_removed_more_than(&reads);
+    let mut seen: Vec<Seen> = Vec::new();
     for (day, generation) in &reads.manifest.days {
+        if reads.manifest.sealed().all(|(of, ..)| of != *day) {
+            continue;
+        }
         store.step().await;
         let rows = store.state().generations.get(&(*day, generation.number)).cloned();
         match rows {
-            Some(rows) => seen.extend(rows.events),
+            _ if fails() => return,
+            Some(rows) => seen.extend(of_day(*day, &rows.events)),
             // A query that runs for a day may come too late.
             None if began.plus_millis(sealing::KEPT_MILLIS) < store.clock.now() => return,
             None => store.broke("a reader finds its files", format!("{day}, {}", generation.number)),
@@ -130,11 +142,15 @@ async fn read(store: Store) {
     }
     // DuckDB lists the patterns of all days at one moment, or one after the other.
     let paths: Vec<String> = store.state().lake.keys().cloned().collect();
-    for path in paths.iter().filter(|path| reads.as_json(path)) {
+    let as_json = |path: &&String| {
+        reads.as_json(path) || store.has(SealingBug::RemovedIsRead) && reads.manifest.is_object_removed(path)
+    };
+    for path in paths.iter().filter(as_json) {
         store.step().await;
         let lines = store.state().lake.get(path).cloned();
         match lines {
-            Some(lines) => seen.extend(lines),
+            _ if fails() => return,
+            Some(lines) => seen.extend(of_day(day_of(path).unwrap(), &lines)),
             None if began.plus_millis(sealing::KEPT_MILLIS) < store.clock.now() => return,
             None => store.broke("a reader finds its files", path.clone()),
         }
@@ -145,32 +161,57 @@ async fn read(store: Store) {
     check_seen(&store, &reads, &seen, &settled);
 }
 
-fn check_seen(store: &Store, reads: &Reads, seen: &[Line], settled: &BTreeSet<u64>) {
+/// A line that is seen, with the day of its place.
+type Seen = (Day, Line);
+
+fn of_day(day: Day, lines: &[Line]) -> Vec<Seen> {
+    lines.iter().map(|line| (day, line.clone())).collect()
+}
+
+fn check_seen(store: &Store, reads: &Reads, seen: &[Seen], settled: &BTreeSet<Seen>) {
+    let first = reads.manifest.first_day(&TYPE.parse().unwrap());
     let mut numbers: BTreeMap<u64, u32> = BTreeMap::new();
-    for line in seen {
+    for (day, line) in seen {
         *numbers.entry(line.number).or_default() += 1;
+        if *day < first {
+            store.broke("removed events are not read", format!("line {} of {day}", line.number));
+        }
     }
     for (number, times) in numbers.into_iter().filter(|(_, times)| *times > 1) {
         store.broke("no event is seen twice", format!("line {number} {times} times"));
     }
-    let found: BTreeSet<u64> = seen.iter().map(|line| line.id).collect();
-    if let Some(missing) = settled.difference(&found).next() {
-        let details = format!("event {missing}, sealed until {}", reads.manifest.sealed_until);
+    let ids = |lines: &mut dyn Iterator<Item = &Seen>| -> BTreeSet<(Day, u64)> {
+        lines.filter(|(day, _)| *day >= first).map(|(day, line)| (*day, line.id)).collect()
+    };
+    if let Some((day, missing)) = ids(&mut settled.iter()).difference(&ids(&mut seen.iter())).next() {
+        let details = format!("event {missing} of {day}, sealed until {}", reads.manifest.sealed_until);
         store.broke("each event is seen", details);
     }
+}
+
+/// Returns a place that still has an event of a day before `first`.
+fn left_of_removed(store: &Store, first: Day) -> Option<String> {
+    let state = store.state();
+    let raw = state.raw.values().flatten().filter(|(_, lines)| !lines.is_empty()).map(|(path, _)| path);
+    let object = raw.chain(state.lake.keys()).find(|path| day_of(path).unwrap() < first).cloned();
+    let sealed = state.generations.iter().find(|((day, _), rows)| *day < first && !rows.events.is_empty());
+    object.or_else(|| sealed.map(|((day, _), _)| day.to_string()))
 }
 
 /// Files and seals all there is, and checks what is sealed then.
 pub(super) async fn check_end(store: Store) {
     loop {
         let Some(batch) = store.state().unsettled.first().cloned() else { break };
-        for (path, lines) in &batch.objects {
+        let as_kept = store.state().raw.get(&batch.name).cloned().unwrap_or_default();
+        for (path, lines) in &as_kept {
             sealing::put(&store, path, store.put(path, lines)).await.unwrap();
         }
         store.settle(&batch).await;
     }
     let sealing = Sealing { days: &store, work: &store, clock: &*store.clock, accept_differences: false };
     let until = first_day().next().next().next().next();
+    // What came late for removed days goes with the next retention, which is as far as the last one.
+    sealing::retain(&sealing, &BTreeMap::new()).await.unwrap();
     for _ in 0..2 {
         if let Err(error) = sealing::seal(&sealing, until, &mut |_| ()).await {
             store.broke("sealing goes on", error.to_string());
@@ -182,9 +223,17 @@ pub(super) async fn check_end(store: Store) {
     if !reads.late.is_empty() || reads.manifest.sealed_until != until {
         store.broke("sealing goes on", format!("late: {:?}", reads.late));
     }
+    let first = reads.manifest.first_day(&TYPE.parse().unwrap());
+    if let Some(left) = left_of_removed(&store, first) {
+        store.broke("removed events are nowhere", left);
+    }
     let mut per_day: BTreeMap<Day, (BTreeSet<u64>, usize)> = BTreeMap::new();
     for (path, lines) in store.state().settled.values().flat_map(|batch| &batch.objects) {
-        let (ids, count) = per_day.entry(day_of(path).unwrap()).or_default();
+        let day = day_of(path).unwrap();
+        if day < first {
+            continue;
+        }
+        let (ids, count) = per_day.entry(day).or_default();
         ids.extend(lines.iter().map(|line| line.id));
         *count += lines.len();
     }

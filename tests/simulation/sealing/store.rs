@@ -9,9 +9,11 @@ use std::{
 
 use async_trait::async_trait;
 use weir_core::{
-    BatchKey, Day, ManualClock, Partition, Timestamp,
+    BatchKey, Day, EventType, LakeObject, ManualClock, Partition, Timestamp,
     ports::PortError,
-    sealing::{Manifest, SealedDays, SealedType, SettledDay, ToWrite, Work, Written, day_of},
+    sealing::{
+        IsRemoved, Manifest, Reads, SealedDays, SealedType, SettledDay, ToWrite, Work, Written, day_of,
+    },
 };
 
 use super::SealingBug;
@@ -49,6 +51,8 @@ pub(super) struct State {
     /// Generations whose files are not whole yet: a bug.
     unwritten: BTreeMap<(Day, u64), Rows>,
     pub(super) lake: BTreeMap<String, Vec<Line>>,
+    /// The lines of each batch, by the objects that they belong to.
+    pub(super) raw: BTreeMap<String, BTreeMap<String, Vec<Line>>>,
     pub(super) settled: BTreeMap<String, Batch>,
     /// Batches that were cut and are not settled.
     pub(super) unsettled: Vec<Batch>,
@@ -80,6 +84,13 @@ pub(super) const TYPE: &str = "click";
 /// The first day of the world.
 pub(super) fn first_day() -> Day {
     "2026-11-20".parse().unwrap()
+}
+
+impl State {
+    /// Returns whether retention has gone on since it was decided what to read.
+    pub(super) fn has_removed_more_than(&self, reads: &Reads) -> bool {
+        self.manifest.removed != reads.manifest.removed
+    }
 }
 
 impl Store {
@@ -138,6 +149,7 @@ impl Store {
             };
             objects.entry(partition.object(&name)).or_default().push(Line { id, number: state.lines });
         }
+        state.raw.insert(name.to_string(), objects.clone());
         Batch { name: name.to_string(), objects }
     }
 
@@ -247,6 +259,22 @@ impl SealedDays for Store {
         self.step().await;
         Ok(self.state().generations.keys().copied().collect())
     }
+
+    async fn cover(&self, day: Day, generation: u64, objects: &BTreeSet<String>) -> Result<(), PortError> {
+        self.step().await;
+        if let Some(rows) = self.state().generations.get_mut(&(day, generation)) {
+            rows.covered.clone_from(objects);
+        }
+        Ok(())
+    }
+
+    async fn remove_type(&self, day: Day, generation: u64, _: &EventType) -> Result<(), PortError> {
+        self.step().await;
+        if let Some(rows) = self.state().generations.get_mut(&(day, generation)) {
+            (rows.events, rows.repeats) = Default::default();
+        }
+        Ok(())
+    }
 }
 
 #[async_trait]
@@ -288,12 +316,28 @@ impl Work for Store {
         self.step().await;
         Ok(())
     }
+
+    async fn strip(&self, batches: &BTreeSet<String>, is_removed: IsRemoved<'_>) -> Result<u64, PortError> {
+        self.step().await;
+        if self.has(SealingBug::BatchNotStripped) {
+            return Ok(0);
+        }
+        for lines in
+            self.state().raw.iter_mut().filter(|(name, _)| batches.contains(*name)).map(|(_, lines)| lines)
+        {
+            lines.retain(|path, _| LakeObject::at(path).is_none_or(|object| !is_removed(&object.partition)));
+        }
+        Ok(batches.len() as u64)
+    }
 }
 
 impl Store {
     fn replace(&self, manifest: &Manifest) {
         let mut state = self.state();
         state.manifest = manifest.clone();
+        if self.has(SealingBug::RemovedWatermarkLost) && self.dice.chance(100) {
+            state.manifest.removed.clear();
+        }
         if self.has(SealingBug::ReplacedRemovedAtOnce) {
             state.generations.retain(|(day, number), _| {
                 manifest.days.get(day).is_none_or(|current| current.number <= *number)

@@ -41,7 +41,7 @@ const SWAPPED: [&str; 3] = ["PreconditionFailed", "ConditionalRequestConflict", 
 /// The answers of a bucket, and how they are published there.
 #[derive(Clone)]
 pub struct S3AnswersAdmin {
-    answers: S3Answers,
+    pub(super) answers: S3Answers,
     pub(super) client: Client,
     pub(super) bucket: String,
 }
@@ -52,7 +52,7 @@ impl S3AnswersAdmin {
     }
 
     /// Reads the pointer, and the tag by which it can be replaced.
-    async fn tagged(&self, name: &AnswerName) -> Result<Option<(Pointer, String)>, PortError> {
+    pub(super) async fn tagged(&self, name: &AnswerName) -> Result<Option<(Pointer, String)>, PortError> {
         let got = self.client.get_object().bucket(&self.bucket).key(key(name, CURRENT)).send().await;
         let object = match got {
             Ok(object) => object,
@@ -67,7 +67,7 @@ impl S3AnswersAdmin {
     }
 
     /// Puts the pointer; returns false if it was swapped since it was read.
-    async fn put_pointer(&self, pointer: &Pointer, tag: Option<&str>) -> Result<bool, PortError> {
+    pub(super) async fn put_pointer(&self, pointer: &Pointer, tag: Option<&str>) -> Result<bool, PortError> {
         let text = serde_json::to_vec(pointer).map_err(|error| malformed(WHAT, error.to_string()))?;
         let put: PutObjectFluentBuilder = self.client.put_object().bucket(&self.bucket);
         let put = put.key(key(&pointer.published.name, CURRENT)).content_type("application/json");
@@ -133,12 +133,26 @@ impl AnswersAdmin for S3AnswersAdmin {
         length: u64,
         content: Content,
     ) -> Result<Publication, PortError> {
+        self.put(published, length, content, |_| true).await
+    }
+}
+
+impl S3AnswersAdmin {
+    /// Publishes, unless what is published meanwhile was computed later, or `replaces` refuses to replace it.
+    pub(super) async fn put(
+        &self,
+        published: &Published,
+        length: u64,
+        content: Content,
+        replaces: impl Fn(Option<&Pointer>) -> bool + Send,
+    ) -> Result<Publication, PortError> {
         let (name, now) = (&published.name, published.published_at);
         let mut content = Some(content);
         let own = format!("{}-{:013}", published.generation, now.millis());
         for _ in 0..TRIES {
             let (before, tag) = self.tagged(name).await?.unzip();
-            if before.as_ref().is_some_and(|before| before.published.published_at > now) {
+            let is_later = before.as_ref().is_some_and(|before| before.published.published_at > now);
+            if is_later || !replaces(before.as_ref()) {
                 // If its object was put, a later publication removes it as one that no pointer knows.
                 return Ok(Publication::Outdated);
             }
@@ -151,7 +165,7 @@ impl AnswersAdmin for S3AnswersAdmin {
                 upload::put(&self.client, &[&self.bucket], &key(name, &own), length, content).await?;
             }
             let (replaced, over) = replaced(before, &object, now);
-            let pointer = Pointer { published: published.clone(), object, length, replaced };
+            let pointer = Pointer { published: published.clone(), object, length, replaced, tried_at: None };
             // A call whose answer was lost is repeated by the SDK, and fails then, though it took effect: the next turn finds
             // its own pointer, and swaps it for itself.
             if !self.put_pointer(&pointer, tag.as_deref()).await? {

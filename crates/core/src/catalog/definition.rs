@@ -30,6 +30,7 @@ pub struct Definition {
     latest_by: Option<String>,
     fill: Vec<Fill>,
     redact: Redact,
+    keep_days: Option<u32>,
     schema: Value,
     text: String,
     fields: Vec<String>,
@@ -70,7 +71,7 @@ impl Definition {
             return Err(at(&["properties", name], message));
         }
 
-        let Own { route, count_by, latest_by, fill, redact } = Own::read(object, properties)
+        let Own { route, count_by, latest_by, fill, redact, keep_days } = Own::read(object, properties)
             .map_err(|(path, message)| at(&path.iter().map(String::as_str).collect::<Vec<_>>(), message))?;
 
         // Checked before it is compiled, which may take as long as checking.
@@ -106,6 +107,7 @@ impl Definition {
             latest_by,
             fill,
             redact,
+            keep_days,
             schema,
             text,
             fields,
@@ -160,6 +162,12 @@ impl Definition {
     #[must_use]
     pub fn redact(&self) -> &Redact {
         &self.redact
+    }
+
+    /// Returns how many days its events are kept behind the end of their day; `None` if the type does not say.
+    #[must_use]
+    pub fn keep_days(&self) -> Option<u32> {
+        self.keep_days
     }
 
     /// Fills the fields that the event lacks and that its type has the collector fill.

@@ -8,7 +8,7 @@ use super::{fill::Fill, redact::Redact, route::Route};
 pub(super) type Fault = (Vec<String>, String);
 
 /// The members of `x-weir`.
-const MEMBERS: [&str; 5] = ["route", "count_by", "latest_by", "fill", "redact"];
+const MEMBERS: [&str; 6] = ["route", "count_by", "latest_by", "fill", "redact", "keep_days"];
 
 /// The parameters of the route that lists latest values. A field of that name could not be asked for there.
 const PARAMETERS: [&str; 2] = ["limit", "after"];
@@ -25,6 +25,8 @@ pub(super) struct Own {
     pub(super) fill: Vec<Fill>,
     /// The fields whose values are redacted before they are stored.
     pub(super) redact: Redact,
+    /// How many days events are kept behind the end of their day; `None` for what is kept for all types.
+    pub(super) keep_days: Option<u32>,
 }
 
 impl Own {
@@ -54,7 +56,19 @@ impl Own {
         }
         let fill = Fill::read(own, properties)?;
         let redact = Redact::read(own, properties)?;
-        Ok(Self { route, count_by, latest_by, fill, redact })
+        let keep_days = keep_days(own)?;
+        Ok(Self { route, count_by, latest_by, fill, redact, keep_days })
+    }
+}
+
+fn keep_days(own: &Map<String, Value>) -> Result<Option<u32>, Fault> {
+    let Some(value) = own.get("keep_days") else { return Ok(None) };
+    let days = value.as_u64().and_then(|days| u32::try_from(days).ok()).filter(|days| *days > 0);
+    match days {
+        Some(days) => Ok(Some(days)),
+        None => {
+            Err(fault(&["x-weir", "keep_days"], "keep_days must be a number of days, 1 at least".to_owned()))
+        }
     }
 }
 
@@ -96,5 +110,29 @@ pub(super) fn is_text(property: &Value) -> bool {
                 && names.iter().all(|name| name == "string" || name == "null")
         }
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::catalog::Definition;
+
+    fn keep_days(text: &str) -> Result<Option<u32>, String> {
+        let schema =
+            format!("{{\"type\": \"object\",\n\"x-weir\": {{\"route\": \"/a/b\",\n\"keep_days\": {text}}}}}");
+        let read = Definition::read("a.json", &schema).map_err(|error| error.to_string())?;
+        Ok(read.keep_days())
+    }
+
+    #[test]
+    fn a_number_of_days_that_cannot_be_is_refused_with_its_line() {
+        assert_eq!(keep_days("90"), Ok(Some(90)));
+        for bad in ["0", "-1", "1.5", "\"90\"", "null", "99999999999"] {
+            let error = keep_days(bad).unwrap_err();
+            assert!(
+                error.contains("a.json:3") && error.contains("keep_days must be a number of days"),
+                "{error}"
+            );
+        }
     }
 }

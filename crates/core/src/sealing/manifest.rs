@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Day, EventType, Timestamp};
+use crate::{Day, EventType, LakeObject, Timestamp};
 
 /// The form of the manifest that this version reads and writes.
 const FORM: u32 = 1;
@@ -20,6 +20,9 @@ pub struct Manifest {
     pub days: BTreeMap<Day, Generation>,
     /// Replaced generations that queries may still read.
     pub replaced: Vec<Replaced>,
+    /// Where retention has come to: a type's events of days before its day are gone, or are being removed. Nothing reads them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub removed: BTreeMap<EventType, Day>,
 }
 
 /// The Parquet files of a day.
@@ -94,7 +97,13 @@ pub enum NotAManifest {
 impl Default for Manifest {
     /// Nothing is sealed.
     fn default() -> Self {
-        Self { weir_sealed: FORM, sealed_until: Day::FIRST, days: BTreeMap::new(), replaced: Vec::new() }
+        Self {
+            weir_sealed: FORM,
+            sealed_until: Day::FIRST,
+            days: BTreeMap::new(),
+            replaced: Vec::new(),
+            removed: BTreeMap::new(),
+        }
     }
 }
 
@@ -112,6 +121,40 @@ impl Manifest {
     #[must_use]
     pub fn text(&self) -> Vec<u8> {
         serde_json::to_vec_pretty(self).expect("plain data with texts as keys serialises")
+    }
+
+    /// Returns the day from which on a type has events: retention removed those of earlier days.
+    #[must_use]
+    pub fn first_day(&self, event_type: &EventType) -> Day {
+        if event_type.is_bots() {
+            // Those of bots are among those of the types.
+            return self.removed.values().copied().max().unwrap_or(Day::FIRST);
+        }
+        self.removed.get(event_type).copied().unwrap_or(Day::FIRST)
+    }
+
+    /// Returns whether retention removed a type's events of a day.
+    #[must_use]
+    pub fn is_removed(&self, day: Day, event_type: &EventType) -> bool {
+        day < self.first_day(event_type)
+    }
+
+    /// Returns what is read of the sealed days, by day and type.
+    pub fn sealed(&self) -> impl Iterator<Item = (Day, &EventType, &SealedType)> {
+        self.days.iter().flat_map(move |(day, generation)| {
+            let types =
+                generation.types.iter().filter(move |(event_type, _)| !self.is_removed(*day, event_type));
+            types.map(move |(event_type, sealed)| (*day, event_type, sealed))
+        })
+    }
+
+    /// Returns whether retention removed the events of an object.
+    #[must_use]
+    pub fn is_object_removed(&self, path: &str) -> bool {
+        !self.removed.is_empty()
+            && LakeObject::at(path).is_some_and(|object| {
+                self.is_removed(Day::of(object.partition.hour), &object.partition.event_type)
+            })
     }
 
     /// Returns whether a generation is the current one of its day, or was replaced and is still kept.

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use async_trait::async_trait;
 
 use super::{Generation, Manifest, Reads, SealedType, day_of};
-use crate::{Clock, Day, EventType, LakeObject, Username, ports::PortError};
+use crate::{Clock, Day, EventType, LakeObject, Partition, Username, ports::PortError};
 
 /// How often the list of settled batches is read again if batches are settled meanwhile.
 const TRIES: u32 = 20;
@@ -40,6 +40,10 @@ pub trait SealedDays: Send + Sync {
     async fn remove_generation(&self, day: Day, generation: u64) -> Result<(), PortError>;
     /// Returns every generation of which there are files.
     async fn generations(&self) -> Result<BTreeSet<(Day, u64)>, PortError>;
+    /// Replaces the list of the objects that a generation covers.
+    async fn cover(&self, day: Day, generation: u64, objects: &BTreeSet<String>) -> Result<(), PortError>;
+    /// Removes a type's files from a generation; they may be gone.
+    async fn remove_type(&self, day: Day, generation: u64, event_type: &EventType) -> Result<(), PortError>;
 }
 
 /// The settled counts of a day at one moment, and which batches were settled then.
@@ -88,7 +92,12 @@ pub trait Work: Send + Sync {
     async fn write(&self, to_write: ToWrite<'_>) -> Result<Written, PortError>;
     /// Removes objects, which may be gone.
     async fn remove(&self, objects: &BTreeSet<String>) -> Result<(), PortError>;
+    /// Removes the lines of removed events from batches, wherever they are kept as they came; returns how many batches changed.
+    async fn strip(&self, batches: &BTreeSet<String>, is_removed: IsRemoved<'_>) -> Result<u64, PortError>;
 }
+
+/// Tells whether retention removed an event.
+pub type IsRemoved<'a> = &'a (dyn Fn(&Partition) -> bool + Send + Sync);
 
 /// Why a day was not sealed. Nothing that is read has changed.
 #[derive(Debug, thiserror::Error)]
@@ -219,9 +228,16 @@ pub async fn seal(
 impl Sealing<'_> {
     /// Makes a generation of a day and makes it the current one; `None` if there is nothing new in it.
     async fn day(&self, day: Day) -> Result<Option<Sealed>, SealError> {
-        let (inside, settled) = self.settled(day).await?;
         let mut manifest = self.days.manifest().await?;
-        let before = manifest.days.get(&day);
+        let (mut inside, mut settled) = self.settled(day).await?;
+        // What retention removed is not sealed, if there is still some of it.
+        inside.retain(|object| !manifest.is_object_removed(object));
+        settled.counts.retain(|(_, event_type), _| !manifest.is_removed(day, event_type));
+        let mut before = manifest.days.get(&day).cloned();
+        if let Some(before) = &mut before {
+            before.types.retain(|event_type, _| !manifest.is_removed(day, event_type));
+        }
+        let before = before.as_ref();
         let known = match before {
             Some(before) => self.days.covered(day, before.number).await?,
             None => BTreeSet::new(),
@@ -229,7 +245,7 @@ impl Sealing<'_> {
         let added: BTreeSet<String> = inside.difference(&known).cloned().collect();
         let mut sealed = None;
         if added.is_empty() {
-            self.note_rest(day, &known).await?;
+            self.note_rest(&manifest, day, &known).await?;
         } else {
             let covered: BTreeSet<String> = known.union(&added).cloned().collect();
             let number = manifest.next(day);
@@ -249,7 +265,7 @@ impl Sealing<'_> {
             let (objects, now) = (covered.len() as u64, self.clock.now());
             let generation =
                 Generation { number, sealed_at: now, objects, json_expired, json_left: true, types };
-            self.note_rest(day, &covered).await?;
+            self.note_rest(&manifest, day, &covered).await?;
             manifest.set(day, generation, now);
         }
         let watermark = manifest.sealed_until.max(day.next());
@@ -310,10 +326,16 @@ impl Sealing<'_> {
     }
 
     /// Notes the objects of a day that the generation does not cover: they may have been put before the day was announced.
-    async fn note_rest(&self, day: Day, covered: &BTreeSet<String>) -> Result<(), SealError> {
+    async fn note_rest(
+        &self,
+        manifest: &Manifest,
+        day: Day,
+        covered: &BTreeSet<String>,
+    ) -> Result<(), SealError> {
         let noted = self.days.notes().await?.remove(&day).unwrap_or_default();
         for object in self.work.objects(day).await? {
-            if !covered.contains(&object) && !noted.contains(&object) {
+            let is_read = !covered.contains(&object) && !manifest.is_object_removed(&object);
+            if is_read && !noted.contains(&object) {
                 self.days.note(day, &object).await?;
             }
         }
@@ -322,6 +344,6 @@ impl Sealing<'_> {
 }
 
 /// Returns the batches of objects.
-fn batches(objects: &BTreeSet<String>) -> BTreeSet<String> {
+pub(super) fn batches(objects: &BTreeSet<String>) -> BTreeSet<String> {
     objects.iter().filter_map(|path| Some(LakeObject::at(path)?.batch.to_owned())).collect()
 }

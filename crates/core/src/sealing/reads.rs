@@ -41,7 +41,9 @@ impl Reads {
                     Some(generation) => days.covered(day, generation.number).await?,
                     None => BTreeSet::new(),
                 };
-                late.extend(noted.into_iter().filter(|object| !covered.contains(object)));
+                let is_late =
+                    |object: &String| !covered.contains(object) && !manifest.is_object_removed(object);
+                late.extend(noted.into_iter().filter(is_late));
             }
         }
         Ok(Self { manifest, late })
@@ -50,7 +52,8 @@ impl Reads {
     /// Returns whether an object is read as JSON.
     #[must_use]
     pub fn as_json(&self, path: &str) -> bool {
-        day_of(path).is_none_or(|day| day >= self.manifest.sealed_until) || self.late.contains(path)
+        let is_not_sealed = || day_of(path).is_none_or(|day| day >= self.manifest.sealed_until);
+        (is_not_sealed() || self.late.contains(path)) && !self.manifest.is_object_removed(path)
     }
 }
 

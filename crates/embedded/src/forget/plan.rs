@@ -64,7 +64,7 @@ struct Entry {
 }
 
 /// Returns the bytes of the line that an entry of quarantine is about.
-pub(super) fn quarantined_line(entry: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn quarantined_line(entry: &[u8]) -> Option<Vec<u8>> {
     let Entry { text, base64 } = serde_json::from_slice(entry).ok()?;
     match (text, base64) {
         (Some(text), _) => Some(text.into_bytes()),
@@ -96,9 +96,8 @@ pub(super) fn plan(
         each_line(folder, &mut |_, line| planner.note(line))?;
     }
     let only_copies = sealed.only_copies();
-    let each_sealed = |take: &mut dyn FnMut(&Partition, &[u8])| match only_copies.is_empty() {
-        true => Ok(()),
-        false => rows.each(&only_copies, &request.username, take),
+    let each_sealed = |take: &mut dyn FnMut(&Partition, &[u8])| {
+        if only_copies.is_empty() { Ok(()) } else { rows.each(&only_copies, &request.username, take) }
     };
     each_sealed(&mut |_, line| planner.note(line))?;
     each_line(&quarantine, &mut |_, entry| {

@@ -3,14 +3,8 @@
 //! It follows from the tombstones alone, so it can be repeated. The lake comes before raw: a batch in raw that still has an event
 //! is filed without it in any case.
 
-use std::{
-    fs,
-    io::{self, BufRead, Write},
-    ops::ControlFlow,
-    path::Path,
-};
+use std::{fs, io, ops::ControlFlow, path::Path};
 
-use flate2::{Compression, GzBuilder};
 use weir_core::{Format, Partition};
 
 use super::{
@@ -19,10 +13,10 @@ use super::{
     sealed::Removal,
     step,
 };
-use crate::folder::{Earlier, Folder, gzip, sync_folder};
-
-/// Level 6, as other files of the lake have it.
-const COMPRESSION: Compression = Compression::new(6);
+use crate::folder::{
+    Folder,
+    lines::{has_any, without},
+};
 
 pub(super) fn rewrite(
     folder: &Folder,
@@ -42,6 +36,8 @@ pub(super) fn rewrite(
     amounts.computed += remove_all(&path.join("answers"))?;
     step(watch, "runs")?;
     amounts.computed += remove_all(&path.join("runs").join(user.as_str()))?;
+    // A killed server leaves the databases of its queries.
+    amounts.computed += remove_all(&path.join("queries"))?;
     Ok(())
 }
 
@@ -63,49 +59,11 @@ fn part(
         let unreadable = |source| ForgetError::Unreadable { path: file.clone(), source };
         if has_any(&file, is_gone).map_err(unreadable)? {
             step(watch, "rewrite")?;
-            without(&below, &root, &name, is_gone).map_err(unreadable)?;
+            without(&below, &name, is_gone).map_err(unreadable)?;
             changed += 1;
         }
     }
     Ok(changed)
-}
-
-fn has_any(file: &Path, is_gone: &dyn Fn(&[u8]) -> bool) -> io::Result<bool> {
-    let (mut lines, mut line) = (gzip::lines(file)?, Vec::new());
-    loop {
-        line.clear();
-        if lines.read_until(b'\n', &mut line)? == 0 {
-            return Ok(false);
-        }
-        if is_gone(&line) {
-            return Ok(true);
-        }
-    }
-}
-
-/// Replaces a file by one without these lines, or removes it if no line is left.
-fn without(folder: &Folder, root: &Path, name: &str, is_gone: &dyn Fn(&[u8]) -> bool) -> io::Result<()> {
-    let file = root.join(name);
-    let (mut lines, mut line, mut left) = (gzip::lines(&file)?, Vec::new(), false);
-    let mut draft = folder.draft()?;
-    let mut encoder = GzBuilder::new().write(io::BufWriter::new(draft.as_file_mut()), COMPRESSION);
-    loop {
-        line.clear();
-        if lines.read_until(b'\n', &mut line)? == 0 {
-            break;
-        }
-        if !is_gone(&line) {
-            left = true;
-            encoder.write_all(&line)?;
-        }
-    }
-    encoder.finish()?.flush()?;
-    if left {
-        return folder.keep(draft, name, Earlier::IsReplaced);
-    }
-    drop(draft);
-    fs::remove_file(&file)?;
-    sync_folder(file.parent().unwrap_or(root))
 }
 
 /// Removes a folder with everything in it; returns how many files there were.

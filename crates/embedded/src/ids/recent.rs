@@ -73,8 +73,13 @@ impl RecentIds {
         self.current.saturating_sub(1)
     }
 
-    /// Remembers an identity; returns false if it was known.
-    pub(crate) fn remember(&self, db: &Connection, id: &IdentityDigest) -> rusqlite::Result<bool> {
+    /// Remembers an identity, with the number of its event; returns false if it was known.
+    pub(crate) fn remember(
+        &self,
+        db: &Connection,
+        id: &IdentityDigest,
+        event: u64,
+    ) -> rusqlite::Result<bool> {
         if self.gone.has_id(id) {
             return Ok(false);
         }
@@ -85,8 +90,8 @@ impl RecentIds {
             return Ok(false);
         }
         let added = db
-            .prepare_cached("INSERT OR IGNORE INTO recent_ids (generation, id) VALUES (?1, ?2)")?
-            .execute(params![self.current, id])?;
+            .prepare_cached("INSERT OR IGNORE INTO recent_ids (generation, id, event) VALUES (?1, ?2, ?3)")?
+            .execute(params![self.current, id, event])?;
         Ok(added > 0)
     }
 

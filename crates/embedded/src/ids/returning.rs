@@ -14,7 +14,7 @@ use weir_core::{MAX_RECORD_BYTES, RecordHead, Timestamp, repeats::IdentityDigest
 use super::recent::{REMEMBERED_HOURS, RecentIds};
 use crate::{
     folder::gzip,
-    objects::batches::{folder_of, hour_folder, hour_of},
+    objects::batches::{folder_of, hour_folder, hour_of, range},
 };
 
 /// Remembers the ids of the events in these batches, which are in the order of the sequence, as far as they may be of the
@@ -42,6 +42,8 @@ pub(crate) fn remember(
         hours.iter().position(|hour| hour.is_none_or(|hour| *hour >= *limit)).unwrap_or(batches.len());
     let ids = RecentIds::open(db, std::time::Duration::ZERO)?;
     for batch in &batches[first..] {
+        // The first number names the batch, too.
+        let number = range(batch).map_or(0, |(first, _)| first);
         let mut found = BTreeSet::new();
         let read = each_id(&raw.join(batch), |id| {
             found.insert(id);
@@ -50,7 +52,7 @@ pub(crate) fn remember(
             tracing::warn!(batch, %error, "the ids of a batch are remembered as far as it can be read");
         }
         for id in found {
-            ids.remember(db, &id)?;
+            ids.remember(db, &id, number)?;
         }
     }
     Ok(())

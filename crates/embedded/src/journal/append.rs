@@ -67,11 +67,16 @@ impl Append {
         !self.records.is_empty()
     }
 
-    /// Remembers the new events, and leaves out the others.
-    pub(crate) fn leave_out_repeats(&mut self, ids: &RecentIds, db: &Connection) -> rusqlite::Result<()> {
+    /// Remembers the new events, and leaves out the others. `next` is the number of the first new one.
+    pub(crate) fn leave_out_repeats(
+        &mut self,
+        ids: &RecentIds,
+        db: &Connection,
+        next: u64,
+    ) -> rusqlite::Result<()> {
         for (index, (_, id)) in self.records.iter().enumerate() {
             if let Some(id) = id
-                && !ids.remember(db, id)?
+                && !ids.remember(db, id, next + (index - self.duplicates.len()) as u64)?
             {
                 self.duplicates.push(index);
             }

@@ -104,11 +104,11 @@ impl Round {
         }
     }
 
-    /// Adds the events of `repeating` that did not come before.
-    fn add_new(&mut self, ids: &RecentIds, db: &Connection) -> rusqlite::Result<()> {
+    /// Adds the events of `repeating` that did not come before. `next` is the number of the round's first event.
+    fn add_new(&mut self, ids: &RecentIds, db: &Connection, next: u64) -> rusqlite::Result<()> {
         let mut repeating = std::mem::take(&mut self.repeating);
         let left_out = repeating.iter_mut().try_for_each(|(append, _)| {
-            append.leave_out_repeats(ids, db)?;
+            append.leave_out_repeats(ids, db, next + self.events)?;
             self.add(append.take_row());
             Ok(())
         });
@@ -258,7 +258,7 @@ impl Writer {
         let committed = (|| -> rusqlite::Result<()> {
             // Only this thread writes through this connection, so no other transaction can be under way.
             let transaction = Transaction::new_unchecked(&self.db, TransactionBehavior::Immediate)?;
-            round.add_new(&self.ids, &transaction)?;
+            round.add_new(&self.ids, &transaction, self.next)?;
             let last = self.next + round.events - 1;
             doing = Committed { last, batch: self.batch_to_cut(round), old_ids: true };
             if round.events > 0 {

@@ -108,6 +108,25 @@ fn look(
     Ok(hours == Hours::All || !any_known || found.len() > before)
 }
 
+/// Returns the batches that were cut from one hour to another, in order: those of the first hours that have any, at most so many.
+pub(crate) fn of_hours(raw: &Path, from: Hour, to: Hour, most: usize) -> io::Result<Vec<String>> {
+    let mut found = Vec::new();
+    let mut hours = 0;
+    let all = (from.since_epoch()..=to.since_epoch()).filter_map(|hour| Hour::from_epoch(hour).ok());
+    for folder in all.map(hour_folder) {
+        let names = entries(&raw.join(&folder), false)?;
+        let batches = names.iter().filter_map(|name| Some((range(name)?, format!("{folder}/{name}"))));
+        let before = found.len();
+        found.extend(batches);
+        hours += usize::from(found.len() > before);
+        if hours >= most {
+            break;
+        }
+    }
+    found.sort_unstable();
+    Ok(found.into_iter().map(|(_, name)| name).collect())
+}
+
 /// Passes on the batches in raw with events before `number`, newest first, until `take` has enough. They are in the order of
 /// their hours and, in an hour, of their numbers: if the clock was set back, events of that time may be left out.
 pub(crate) fn before(

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fs, io, path::Path};
 
-use weir_core::{Day, Format, Hour, Partition};
+use weir_core::{Day, EventType, Format, Hour, Partition};
 
 use super::LakeFolder;
 
@@ -37,6 +37,16 @@ impl LakeFolder {
                     }
                 }
             }
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    /// Returns the types of which there is a folder.
+    pub fn types(&self) -> io::Result<BTreeSet<EventType>> {
+        let mut found = BTreeSet::new();
+        each_type(&self.0.path, &mut |prefix, _| {
+            found.extend(Partition::type_of(&format!("{prefix}/")));
             Ok(())
         })?;
         Ok(found)

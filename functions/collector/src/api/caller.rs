@@ -45,6 +45,17 @@ impl Writer {
 /// A caller who may read counts.
 pub(crate) struct Reader(pub(crate) Username);
 
+impl Reader {
+    /// Checks the right to read again: the body may have taken a while, in which the access key was removed or expired.
+    pub(crate) async fn still(&self, request: &Parts, collector: &Collector) -> Result<(), Problem> {
+        let caller = collector.host.authenticate.still(request).await.map_err(Problem::from)?;
+        if caller.username != self.0 {
+            return Err(Problem::Unauthorized(NotAuthenticated::Refused));
+        }
+        with(Scope::Read, caller).map(|_| ())
+    }
+}
+
 impl FromRequestParts<Arc<Collector>> for Writer {
     type Rejection = Problem;
 

@@ -1,14 +1,19 @@
-//! `GET /events`: the newest events of the caller, accepted and rejected.
+//! `GET /events`: the newest events of the caller, accepted and rejected; `GET /events/{event_id}`: the receipt of one.
 
 use std::sync::Arc;
 
 use axum::{
-    extract::State,
+    Json,
+    extract::{Path, State},
     http::header,
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
-use weir_core::newest::{MAX_EVENTS, NewestEvent, NewestPage, NewestRequest, Position};
+use weir_core::{
+    EventId, EventType,
+    newest::{MAX_EVENTS, NewestEvent, NewestPage, NewestRequest, Position},
+    receipt::ReceiptStatus,
+};
 
 use crate::{
     Collector,
@@ -46,6 +51,25 @@ pub(crate) async fn newest(
     let answer = Answer { events, next: next.map(|next| next.to_string()), live };
     let body = serde_json::to_string(&answer).map_err(|_| Problem::Internal)?;
     Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
+}
+
+/// `GET /events/{event_id}`.
+pub(crate) async fn receipt(
+    State(collector): State<Arc<Collector>>,
+    Reader(username): Reader,
+    Path(event_id): Path<String>,
+) -> Result<Response, Problem> {
+    // A text that can be no id is that of no event.
+    let event_id: EventId = event_id.parse().map_err(|_| Problem::NoSuchEvent)?;
+    let types: Vec<EventType> =
+        collector.catalog.iter().map(|definition| definition.event_type().clone()).collect();
+    let receipt = collector.ports.receipts.receipt(&username, &event_id, &types).await;
+    let receipt = receipt.map_err(|error| Problem::of_engine(&error))?;
+    let mut receipt = receipt.ok_or(Problem::NoSuchEvent)?;
+    if receipt.status == ReceiptStatus::Rejected {
+        receipt.event_type = receipt.event_type.filter(|named| collector.catalog.get(named).is_some());
+    }
+    Ok(Json(receipt).into_response())
 }
 
 /// Returns the page that a query asks for.

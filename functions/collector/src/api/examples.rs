@@ -11,7 +11,7 @@ use crate::{
     api::{
         authentication::NotAuthenticated,
         latest,
-        problem::Problem,
+        problem::{Problem, QueryProblem},
         read::{MAX_PAGE, not_in_range},
         reason::Reason,
     },
@@ -27,12 +27,16 @@ pub(crate) enum Of {
     Reading,
     /// A route that reads an answer.
     Answers,
+    /// The route that reads the receipt of an event.
+    Receipt,
     /// A route that reads latest values.
     Latest,
     /// The route that starts a run of a function.
     Starting,
     /// A route that reads a run.
     Runs,
+    /// The route that takes SQL.
+    Sql,
     /// A route that takes an event of one type.
     OneEvent,
     /// The route that takes many events.
@@ -42,7 +46,16 @@ pub(crate) enum Of {
 impl Of {
     /// Returns whether its routes need the right to read.
     fn reads(self) -> bool {
-        matches!(self, Self::Reading | Self::Answers | Self::Latest | Self::Starting | Self::Runs)
+        matches!(
+            self,
+            Self::Reading
+                | Self::Receipt
+                | Self::Answers
+                | Self::Latest
+                | Self::Starting
+                | Self::Runs
+                | Self::Sql
+        )
     }
 }
 
@@ -64,6 +77,7 @@ pub(crate) fn examples(of: Of, status: u16) -> Map<String, Value> {
                 detail: "One row is named by day and button_id: day is missing.".to_owned(),
             },
         ]),
+        Of::Receipt => all.push(Problem::NoSuchEvent),
         Of::Latest => all.extend([
             Problem::NoLatestValue { field: "sensor_id".to_owned() },
             not_in_range(latest::MAX_PAGE),
@@ -79,6 +93,23 @@ pub(crate) fn examples(of: Of, status: u16) -> Map<String, Value> {
             Problem::TooManyRuns,
         ]),
         Of::Runs => all.extend([Problem::NoSuchRun, Problem::NoResult { state: RunState::Running }]),
+        Of::Sql => {
+            all.extend(bodies());
+            all.extend(
+                [
+                    QueryProblem::NotHere,
+                    QueryProblem::TooMany,
+                    QueryProblem::Sql {
+                        message: "Catalog Error: Table with name clicks does not exist!".to_owned(),
+                    },
+                    QueryProblem::TooSlow { limit: Duration::from_secs(30) },
+                    QueryProblem::TooLarge { limit: 16 << 20 },
+                    QueryProblem::TooManyRows,
+                    QueryProblem::NotAcceptable,
+                ]
+                .map(Problem::Query),
+            );
+        }
         Of::OneEvent => {
             all.extend(bodies());
             all.extend([

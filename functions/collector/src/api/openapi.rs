@@ -1,6 +1,6 @@
 //! The API's description, OpenAPI 3.1, made from the catalog and the operations that the list of routes has. `dashboard`
 //! describes the routes for dashboards, `latest` that of latest values, `answers` those of answers, `map` those of runs,
-//! `open` those without credentials; `order` puts a type's fields into the order of its file.
+//! `query` that of SQL, `open` those without credentials; `order` puts a type's fields into the order of its file.
 
 pub(crate) mod answers;
 pub(crate) mod dashboard;
@@ -10,6 +10,7 @@ pub(crate) mod latest;
 pub(crate) mod map;
 pub(crate) mod open;
 mod order;
+pub(crate) mod query;
 
 use serde_json::{Map, Value, json};
 use weir_core::{

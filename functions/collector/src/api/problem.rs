@@ -1,5 +1,7 @@
 //! All errors of the API, as problem details (RFC 9457). Each has a stable `type`; only this module knows HTTP statuses.
 
+mod query;
+
 use std::time::Duration;
 
 use axum::{
@@ -15,6 +17,7 @@ use crate::{
     api::{authentication::NotAuthenticated, reason::Reason},
     host::request_id,
 };
+pub(crate) use query::QueryProblem;
 
 /// An error that a client sees.
 #[derive(Debug)]
@@ -43,6 +46,10 @@ pub(crate) enum Problem {
     NoResult { state: RunState },
     /// As many runs as are allowed at once are under way.
     TooManyRuns,
+    /// No event of the caller's is known under this id.
+    NoSuchEvent,
+    /// A query has no answer.
+    Query(QueryProblem),
     /// No event of the type has had one of these keys.
     NoLatestValue { field: String },
     /// The path has no such method.
@@ -122,6 +129,8 @@ impl Problem {
             Self::NoSuchRun => (StatusCode::NOT_FOUND, "no-such-run", "No such run"),
             Self::NoResult { .. } => (StatusCode::CONFLICT, "no-result", "The run has no result"),
             Self::TooManyRuns => (StatusCode::TOO_MANY_REQUESTS, "too-many-runs", "Too many runs at once"),
+            Self::NoSuchEvent => (StatusCode::NOT_FOUND, "unknown-event", "No such event is known"),
+            Self::Query(problem) => problem.kind(),
             Self::NoLatestValue { .. } => (StatusCode::NOT_FOUND, "no-latest-value", "No such latest value"),
             Self::MethodNotAllowed => {
                 (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "No such method here")
@@ -220,6 +229,10 @@ impl Problem {
             Self::TooManyRuns => "As many runs as this user, or as all users may have at once are under way. Retry-After says \
                                   when to try again."
                 .to_owned(),
+            Self::NoSuchEvent => "No event of yours with this id is known. It was never acknowledged, or it is not found yet, or \
+                not any more: the id that a client gave is remembered for a day."
+                .to_owned(),
+            Self::Query(problem) => problem.detail(),
             Self::NoLatestValue { field } => format!("No event with this {field} is stored."),
             Self::MethodNotAllowed => "The header Allow names the methods of this path.".to_owned(),
             Self::MalformedRequest => {
@@ -269,6 +282,9 @@ impl Problem {
             Self::NoValidEvent { answer } | Self::NotStored { answer, .. } => std::mem::take(answer),
             Self::BodyTooLarge { limit, .. } | Self::TooManyEvents { limit } => {
                 [("limit".to_owned(), json!(limit))].into_iter().collect()
+            }
+            Self::Query(problem) => {
+                problem.limit().map(|limit| ("limit".to_owned(), json!(limit))).into_iter().collect()
             }
             _ => Map::new(),
         }

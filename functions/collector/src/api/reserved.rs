@@ -8,7 +8,7 @@ use weir_core::{
 use crate::{adapters::key, api::routes};
 
 /// First segments that the API itself uses, now or in a version to come.
-const RESERVED: [&str; 11] = [
+const RESERVED: [&str; 12] = [
     "admin",
     "answers",
     "counts",
@@ -18,6 +18,7 @@ const RESERVED: [&str; 11] = [
     "map",
     "metrics",
     "openapi.json",
+    "query",
     "rejected",
     "weir.js",
 ];
@@ -68,7 +69,7 @@ mod tests {
 
     #[test]
     fn no_route_of_an_event_type_is_one_of_the_apis_own() {
-        for own in ["answers", "counts", "docs", "events", "health", "map", "metrics", "rejected"] {
+        for own in ["answers", "counts", "docs", "events", "health", "map", "metrics", "query", "rejected"] {
             for route in [format!("/{own}"), format!("/{own}/x"), format!("/{own}/x/y")] {
                 let expected =
                     format!("a.json:3: the route must not begin with /{own}, which the API itself uses");

@@ -20,8 +20,10 @@ use crate::{
         answers,
         caller::{Reader, Writer},
         events, history, latest, map, openapi,
-        openapi::{Operation, answers as described, dashboard, events as seen, map as runs, open},
-        path, post, read, rejected,
+        openapi::{
+            Operation, answers as described, dashboard, events as seen, map as runs, open, query as in_sql,
+        },
+        path, post, query, read, rejected,
     },
     pages::{
         docs, page, script,
@@ -60,9 +62,10 @@ use Access::{Open, Users};
 use Method::{Get, Post};
 
 /// The routes that do not depend on the catalog.
-pub(crate) const FIXED: [Route<Catalog>; 22] = [
+pub(crate) const FIXED: [Route<Catalog>; 24] = [
     route(Post, "/events", Users, |_| post(post::events), Some(openapi::post_events)),
     route(Get, "/events", Users, |_| get(events::newest), Some(seen::get_events)),
+    route(Get, "/events/{event_id}", Users, |_| get(events::receipt), Some(seen::get_receipt)),
     route(Get, "/counts", Users, |_| get(read::all), Some(openapi::get_counts)),
     route(Get, "/counts/{event_type}", Users, |_| get(read::one), Some(openapi::get_count)),
     route(Get, "/counts/{event_type}/hours", Users, |_| get(history::hours), Some(dashboard::get_hours)),
@@ -89,6 +92,7 @@ pub(crate) const FIXED: [Route<Catalog>; 22] = [
     route(Post, "/map/{function}", Users, |_| post(map::start), Some(runs::post_map)),
     route(Get, "/map/runs/{run}", Users, |_| get(map::read), Some(runs::get_run)),
     route(Get, "/map/runs/{run}/result", Users, |_| get(map::result), Some(runs::get_result)),
+    route(Post, "/query", Users, |_| post(query::query), Some(in_sql::post_query)),
     route(Get, "/", Open, |_| get(page::dashboard), Some(open::get_dashboard)),
     route(Get, "/health", Open, |_| get(read::health), Some(open::get_health)),
     route(Get, "/openapi.json", Open, |_| openapi_json(), Some(open::get_openapi)),

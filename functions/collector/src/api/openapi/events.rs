@@ -3,8 +3,40 @@
 use serde_json::{Value, json};
 use weir_core::{Catalog, newest::MAX_EVENTS, rejected::MAX_TEXT};
 
-use super::problems;
-use crate::api::events::LISTED;
+use super::{errors::errors, problems};
+use crate::api::{events::LISTED, examples::Of};
+
+/// Describes `GET /events/{event_id}`.
+pub(crate) fn get_receipt(_: &Catalog) -> Value {
+    let mut responses = errors(Of::Receipt, &[401, 403, 404, 429, 503]);
+    responses["200"] = json!({
+        "description": "The receipt.",
+        "content": {"application/json": {"schema": {
+            "type": "object",
+            "required": ["event_id", "status", "event_type", "received_at", "object"],
+            "properties": {
+                "event_id": {"type": "string"},
+                "status": {"type": "string", "enum": ["stored", "filed", "rejected", "quarantined", "forgotten"]},
+                "event_type": {"type": ["string", "null"]},
+                "received_at": {"type": ["integer", "null"], "description": "When it was stored, in milliseconds since 1970."},
+                "object": {"type": ["string", "null"], "description": "The object in the lake that has it."},
+                "reason": {"type": "string", "description": "Why it was rejected or quarantined."},
+            },
+        }}},
+    });
+    json!({
+        "summary": "Read what became of an event",
+        "description": "By the id that its client gave it, for a day, or by the one that Weir made, for as long as raw is kept. A \
+            repeat has the id of the event that it repeats, whose receipt this is. On AWS an event whose id Weir made is found \
+            once its batch is delivered.",
+        "operationId": "receipt",
+        "parameters": [
+            {"name": "event_id", "in": "path", "required": true,
+             "schema": {"type": "string", "examples": ["order-4711"]}},
+        ],
+        "responses": responses,
+    })
+}
 
 /// Describes `GET /events`.
 pub(crate) fn get_events(catalog: &Catalog) -> Value {
@@ -41,8 +73,8 @@ pub(crate) fn get_events(catalog: &Catalog) -> Value {
     json!({
         "summary": "Read the newest events",
         "description": "Newest first, accepted and rejected. An answer may have fewer events than the limit, even none, and still \
-            a `next`: the work for one answer is bounded. On AWS accepted events are listed once they are filed, a minute or two \
-            after they were sent, and those of this hour and the previous one.",
+            a `next`: the work for one answer is bounded. On AWS accepted events are listed once they are filed, minutes after \
+            they were sent, and those of this hour and the previous one.",
         "operationId": "newestEvents",
         "parameters": [
             {"name": "limit", "in": "query", "description": "How many.",

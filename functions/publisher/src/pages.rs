@@ -6,28 +6,32 @@ use std::{
     mem,
 };
 
-use anyhow::{Context, Result, bail};
 use weir_aws::Page;
 use weir_core::answers::{ColumnName, Definition, page};
 
-use super::spool::Spooled;
+use crate::{
+    error::{AnswerError, wrong},
+    spool::Spooled,
+};
+
+type Result<T> = std::result::Result<T, AnswerError>;
 
 /// The most rows of an answer that has pages: each page costs a call.
 const MOST_ROWS: u64 = 100_000;
 
 /// Pages in a temporary file, as lines of key and content.
-pub(super) struct Pages(File);
+pub(crate) struct Pages(File);
 
 impl Pages {
     /// Makes the pages of rows. An answer of which a CDN cannot have all is refused.
-    pub(super) fn of(spooled: &Spooled, definition: &Definition) -> Result<Self> {
+    pub(crate) fn of(spooled: &Spooled, definition: &Definition) -> Result<Self> {
         if spooled.rows() > MOST_ROWS {
-            bail!(
+            return Err(wrong(format!(
                 "it has {} rows: a public answer of a stack with a CDN has {MOST_ROWS} at the most",
                 spooled.rows()
-            );
+            )));
         }
-        let file = tempfile::tempfile().context("cannot make a temporary file")?;
+        let file = tempfile::tempfile()?;
         let mut out = io::BufWriter::new(file);
         let key = |path: &[String], slot: &[String]| {
             let columns = definition.slot.iter().map(ColumnName::as_str);
@@ -64,7 +68,7 @@ impl Pages {
     }
 
     /// Reads the pages, one after the other.
-    pub(super) fn read(&self) -> io::Result<impl Iterator<Item = io::Result<Page>> + '_> {
+    pub(crate) fn read(&self) -> io::Result<impl Iterator<Item = io::Result<Page>> + '_> {
         (&self.0).rewind()?;
         Ok(BufReader::new(&self.0).lines().map(|line| {
             let line = line?;
@@ -76,17 +80,18 @@ impl Pages {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::spool::Spool, *};
+    use super::*;
+    use crate::spool::Spool;
 
     fn pages(head: &str, lines: impl Iterator<Item = String>) -> Result<Vec<(String, String)>> {
         let sql = format!("-- public: true\n{head}SELECT 1");
-        let definition = Definition::read("a".parse()?, &sql)?;
+        let definition = Definition::read("a".parse().unwrap(), &sql).unwrap();
         let mut spool = Spool::new(&definition, &std::env::temp_dir())?;
         lines.into_iter().try_for_each(|line| spool.line(&line))?;
         let pages = Pages::of(&spool.finish()?, &definition)?;
         let read = pages.read()?.map(|page| {
             let Page { key, content } = page?;
-            Ok((key, String::from_utf8(content.to_vec())?))
+            Ok((key, String::from_utf8(content.to_vec()).unwrap()))
         });
         read.collect()
     }

@@ -6,11 +6,11 @@
 
 use std::{
     fs::File,
-    io::{BufRead, BufReader, BufWriter, Seek, Write},
+    io::{self, BufRead, BufReader, BufWriter, Read, Seek, Write},
     path::Path,
 };
 
-use anyhow::{Context, Result, anyhow, bail};
+use futures_util::stream;
 use serde::de::IgnoredAny;
 use weir_core::{
     GenerationName,
@@ -18,23 +18,32 @@ use weir_core::{
         ColumnName, Definition, USERNAME,
         layout::{MAX_WIDTH, Writer},
     },
+    ports::Content,
 };
 
+use crate::error::{AnswerError, wrong};
+
+type Result<T> = std::result::Result<T, AnswerError>;
+
 /// How much is written at a time.
-pub(super) const PIECE: usize = 1 << 20;
+pub const PIECE: usize = 1 << 20;
 
 /// A generation, not published yet.
-pub(super) struct Computed {
-    pub(super) file: File,
-    pub(super) length: u64,
-    pub(super) generation: GenerationName,
-    pub(super) rows: u64,
+pub struct Computed {
+    /// Its bytes, from their beginning on.
+    pub file: File,
+    /// How many they are.
+    pub length: u64,
+    /// Its name.
+    pub generation: GenerationName,
+    /// The number of rows.
+    pub rows: u64,
     /// Rows that have no address: a value of their path or slot is NULL, or one of their path is empty.
-    pub(super) left_out: u64,
+    pub left_out: u64,
 }
 
 /// A file of rows that are being checked.
-pub(super) struct Spool<'a> {
+pub struct Spool<'a> {
     definition: &'a Definition,
     out: BufWriter<File>,
     rows: u64,
@@ -47,7 +56,7 @@ pub(super) struct Spool<'a> {
 }
 
 /// The rows of an answer, in a temporary file.
-pub(super) struct Spooled {
+pub struct Spooled {
     file: File,
     rows: u64,
     width: usize,
@@ -58,32 +67,29 @@ pub(super) struct Spooled {
 
 impl Spooled {
     fn lines(&self) -> Result<BufReader<&File>> {
-        (&self.file).rewind().context("cannot read a temporary file")?;
+        (&self.file).rewind()?;
         Ok(BufReader::with_capacity(PIECE, &self.file))
     }
 
     /// Returns the number of rows.
     #[cfg(feature = "aws")]
-    pub(super) fn rows(&self) -> u64 {
+    pub fn rows(&self) -> u64 {
         self.rows
     }
 
     /// Returns how many bytes a generation has below its largest path.
     #[cfg(feature = "aws")]
-    pub(super) fn largest(&self) -> u64 {
+    pub fn largest(&self) -> u64 {
         self.most_below * (self.width as u64 + 1)
     }
 
     /// Gives each row to `each`, with the values of its path and of its slot, in their order.
     #[cfg(feature = "aws")]
-    pub(super) fn for_each(
-        &self,
-        mut each: impl FnMut(Vec<String>, Vec<String>, &str) -> Result<()>,
-    ) -> Result<()> {
+    pub fn for_each(&self, mut each: impl FnMut(Vec<String>, Vec<String>, &str) -> Result<()>) -> Result<()> {
         let (mut lines, mut line) = (self.lines()?, String::new());
         while lines.read_line(&mut line)? > 0 {
             let row = Row::read(&line)?;
-            let Address { path, slot } = row.address()?.context("only rows with an address are spooled")?;
+            let Address { path, slot } = row.address()?.ok_or_else(not_understood)?;
             each(path, slot, row.json)?;
             line.clear();
         }
@@ -93,35 +99,40 @@ impl Spooled {
 
 impl<'a> Spool<'a> {
     /// Makes one in the folder for temporary files.
-    pub(super) fn new(definition: &'a Definition, temporary: &Path) -> Result<Self> {
-        let file = tempfile::tempfile_in(temporary).context("cannot make a temporary file")?;
+    pub fn new(definition: &'a Definition, temporary: &Path) -> Result<Self> {
+        let file = tempfile::tempfile_in(temporary)?;
         let out = BufWriter::with_capacity(PIECE, file);
         Ok(Self { definition, out, rows: 0, width: 0, left_out: 0, before: None, below: 0, most_below: 0 })
     }
 
     /// Checks a line, and spools it.
-    pub(super) fn line(&mut self, line: &str) -> Result<()> {
+    pub fn line(&mut self, line: &str) -> Result<()> {
         let (row, definition) = (Row::read(line)?, self.definition);
         let Some(address) = row.address()? else {
             self.left_out += 1;
             return Ok(());
         };
         if !definition.slot.is_empty() && self.before.as_ref() == Some(&address) {
-            bail!("two rows have the same address, {}: slot must name one", address.describe(definition));
+            return Err(wrong(format!(
+                "two rows have the same address, {}: slot must name one",
+                address.describe(definition)
+            )));
         }
         if serde_json::from_str::<IgnoredAny>(row.json).is_err() {
-            bail!(
+            return Err(wrong(format!(
                 "the row {} holds a number that JSON cannot write, NaN or infinity",
                 address.describe(definition)
-            );
+            )));
         }
         if row.json.len() > MAX_WIDTH {
             let (bytes, address) = (row.json.len(), address.describe(definition));
-            bail!("the row {address} has {bytes} bytes as JSON: {MAX_WIDTH} at the most");
+            return Err(wrong(format!(
+                "the row {address} has {bytes} bytes as JSON: {MAX_WIDTH} at the most"
+            )));
         }
         self.width = self.width.max(row.json.len());
         self.rows += 1;
-        self.out.write_all(line.as_bytes()).context("cannot write a temporary file")?;
+        self.out.write_all(line.as_bytes())?;
         let is_same_path = self.before.as_ref().is_some_and(|before| before.path == address.path);
         self.below = if is_same_path { self.below + 1 } else { 1 };
         self.most_below = self.most_below.max(self.below);
@@ -130,9 +141,9 @@ impl<'a> Spool<'a> {
     }
 
     /// Returns the rows, to be laid out.
-    pub(super) fn finish(self) -> Result<Spooled> {
+    pub fn finish(self) -> Result<Spooled> {
         let Self { out, rows, width, left_out, most_below, .. } = self;
-        let mut file = out.into_inner().map_err(|error| anyhow!("cannot write a temporary file: {error}"))?;
+        let mut file = out.into_inner().map_err(io::IntoInnerError::into_error)?;
         file.rewind()?;
         Ok(Spooled { file, rows, width, left_out, most_below })
     }
@@ -155,6 +166,10 @@ impl Address {
     }
 }
 
+fn not_understood() -> AnswerError {
+    wrong("a row is not understood")
+}
+
 /// A line.
 struct Row<'a> {
     path: &'a str,
@@ -168,15 +183,14 @@ impl<'a> Row<'a> {
         let mut texts = line.trim_end_matches('\n').splitn(3, '\t');
         match (texts.next(), texts.next(), texts.next()) {
             (Some(path), Some(slot), Some(json)) => Ok(Self { path, slot, json }),
-            _ => bail!("a row is not understood: {line:?}"),
+            _ => Err(wrong(format!("a row is not understood: {line:?}"))),
         }
     }
 
     /// Returns its address, unless it has none.
     fn address(&self) -> Result<Option<Address>> {
         let values = |text: &str| -> Result<Option<Vec<String>>> {
-            let values: Vec<Option<String>> =
-                serde_json::from_str(text).context("a row is not understood")?;
+            let values: Vec<Option<String>> = serde_json::from_str(text).map_err(|_| not_understood())?;
             Ok(values.into_iter().collect())
         };
         let address = values(self.path)?.zip(values(self.slot)?).map(|(path, slot)| Address { path, slot });
@@ -185,20 +199,20 @@ impl<'a> Row<'a> {
 }
 
 /// Lays rows out as a generation.
-pub(super) fn lay_out(spooled: &Spooled, temporary: &Path) -> Result<Computed> {
+pub fn lay_out(spooled: &Spooled, temporary: &Path) -> Result<Computed> {
     let mut writer = Writer::new(spooled.width, spooled.rows)?;
-    let mut file = tempfile::tempfile_in(temporary).context("cannot make a temporary file")?;
+    let mut file = tempfile::tempfile_in(temporary)?;
     let (mut out, mut length, mut line) = (Vec::with_capacity(2 * PIECE), 0, String::new());
     let mut lines = spooled.lines()?;
     let mut write = |out: &mut Vec<u8>| {
         length += out.len() as u64;
-        let written = file.write_all(out).context("cannot write a temporary file");
+        let written = file.write_all(out);
         out.clear();
         written
     };
     while lines.read_line(&mut line)? > 0 {
         let row = Row::read(&line)?;
-        let address = row.address()?.context("only rows with an address are spooled")?;
+        let address = row.address()?.ok_or_else(not_understood)?;
         writer.row(&address.path, &address.slot, row.json, &mut out);
         if out.len() >= PIECE {
             write(&mut out)?;
@@ -212,18 +226,32 @@ pub(super) fn lay_out(spooled: &Spooled, temporary: &Path) -> Result<Computed> {
 }
 
 /// Refuses an answer without the columns that its head names.
-pub(super) fn must_have_columns(columns: &[String], definition: &Definition) -> Result<()> {
+pub fn must_have_columns(columns: &[String], definition: &Definition) -> Result<()> {
     let has = |name: &str| columns.iter().any(|column| column.eq_ignore_ascii_case(name));
     if !definition.public && !has(USERNAME) {
-        bail!(
+        return Err(wrong(format!(
             "the query has no column username, which says whose rows they are: name it in the SELECT, or say `-- public: \
              true` in the head if all may read all rows"
-        );
+        )));
     }
     for (head, names) in [("path", &definition.path), ("slot", &definition.slot)] {
         if let Some(missing) = names.iter().find(|name| !has(name.as_str())) {
-            bail!("the query has no column {missing}, which {head} names; it has {}", columns.join(", "));
+            return Err(wrong(format!(
+                "the query has no column {missing}, which {head} names; it has {}",
+                columns.join(", ")
+            )));
         }
     }
     Ok(())
+}
+
+/// Returns the content of a file, piece by piece.
+#[must_use]
+pub fn content(file: File) -> Content {
+    let pieces = stream::try_unfold(file, |mut file| async move {
+        let mut piece = Vec::with_capacity(PIECE);
+        let read = Read::by_ref(&mut file).take(PIECE as u64).read_to_end(&mut piece)?;
+        Ok::<_, io::Error>((read > 0).then(|| (piece.into(), file)))
+    });
+    Box::pin(pieces)
 }

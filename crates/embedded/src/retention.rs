@@ -1,0 +1,120 @@
+//! Retention outside of the lake: batches, quarantine, and what the store keeps of events. It works beside a server.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
+    path::Path,
+    time::UNIX_EPOCH,
+};
+
+use rusqlite::params;
+use weir_core::{BatchKey, Day, EventType, Format, RecordHead, Timestamp, sealing::IsRemoved};
+
+use crate::{
+    folder::{
+        Folder,
+        lines::{has_any, without},
+    },
+    forget::quarantined_line,
+    store::{self, StoreError},
+};
+
+/// How many names are listed at a time.
+const PAGE: usize = 1000;
+
+/// Takes the lines of removed events out of batches, in raw and in quarantine; returns how many changed or were removed.
+/// What was put into quarantine before `quarantined_before` goes with them, as it has no time of its own.
+pub fn strip_batches(
+    data: &Path,
+    batches: &BTreeSet<String>,
+    quarantined_before: Option<Timestamp>,
+    is_removed: IsRemoved<'_>,
+) -> io::Result<u64> {
+    let folder = Folder::existing(data);
+    let (raw, quarantine) = (folder.sub("raw"), folder.sub("quarantine"));
+    let is_event = |line: &[u8]| RecordHead::read(line).is_ok_and(|head| is_removed(&head.partition));
+    let quarantined = old_files(&quarantine, quarantined_before)?;
+    if batches.is_empty() && quarantined.is_empty() {
+        return Ok(0);
+    }
+    let mut changed = 0;
+    each_name(&raw, &mut |name| {
+        let id = BatchKey::new(name).id();
+        let is_old = quarantined.contains(id.as_str());
+        if !is_old && !batches.contains(id.as_str()) {
+            return Ok(());
+        }
+        let is_gone = |line: &[u8]| is_event(line) || (is_old && RecordHead::read(line).is_err());
+        changed += strip(&raw, name, &is_gone)?;
+        Ok(())
+    })?;
+    each_name(&quarantine, &mut |name| {
+        let Some((batch, _)) = Format::of_file(name) else { return Ok(()) };
+        if quarantined.contains(batch) {
+            fs::remove_file(quarantine.path.join(name))?;
+            changed += 1;
+        } else if batches.contains(batch) {
+            let is_gone = |entry: &[u8]| quarantined_line(entry).is_some_and(|line| is_event(&line));
+            changed += strip(&quarantine, name, &is_gone)?;
+        }
+        Ok(())
+    })?;
+    Ok(changed)
+}
+
+/// Removes what the store keeps of removed events: latest values, and rejected events that are shown.
+pub fn remove_values(data: &Path, removed: &BTreeMap<EventType, Day>) -> Result<u64, StoreError> {
+    if removed.is_empty() {
+        return Ok(0);
+    }
+    let database = data.join("events.db");
+    let at = store::at(&database);
+    let db = store::open(&database)?;
+    let mut changed = 0;
+    for (event_type, first) in removed {
+        let first = first.first_hour().start().millis();
+        let of_type = params![event_type.as_str(), first];
+        let latest = "DELETE FROM latest_values WHERE event_type = ?1 AND time < ?2";
+        changed += db.execute(latest, of_type).map_err(&at)? as u64;
+        if event_type.is_rejected() {
+            let shown = "DELETE FROM recent_rejected WHERE json_extract(event, '$.received_at') < ?1";
+            changed += db.execute(shown, [first]).map_err(&at)? as u64;
+        }
+    }
+    Ok(changed)
+}
+
+/// Returns the batches of which something was put into quarantine before this time, and nothing since.
+fn old_files(quarantine: &Folder, before: Option<Timestamp>) -> io::Result<BTreeSet<String>> {
+    let mut found = BTreeSet::new();
+    let Some(before) = before else { return Ok(found) };
+    each_name(quarantine, &mut |name| {
+        let Some((batch, _)) = Format::of_file(name) else { return Ok(()) };
+        let at = fs::metadata(quarantine.path.join(name))?.modified()?;
+        let at = at.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        if at < u128::from(before.millis()) {
+            found.insert(batch.to_owned());
+        }
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+fn strip(folder: &Folder, name: &str, is_gone: &dyn Fn(&[u8]) -> bool) -> io::Result<u64> {
+    if !has_any(&folder.path.join(name), is_gone)? {
+        return Ok(0);
+    }
+    without(folder, name, is_gone).map(|()| 1)
+}
+
+fn each_name(folder: &Folder, take: &mut dyn FnMut(&str) -> io::Result<()>) -> io::Result<()> {
+    let mut after: Option<String> = None;
+    loop {
+        let page = folder.list(after.as_deref(), PAGE)?;
+        page.iter().try_for_each(|name| take(name))?;
+        match page.into_iter().next_back() {
+            Some(last) => after = Some(last),
+            None => return Ok(()),
+        }
+    }
+}

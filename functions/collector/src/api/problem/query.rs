@@ -1,0 +1,74 @@
+//! The problems of `POST /query`.
+
+use std::time::Duration;
+
+use axum::http::StatusCode;
+
+/// Why a query has no answer.
+#[derive(Debug)]
+pub(crate) enum QueryProblem {
+    /// This host answers no queries.
+    NotHere,
+    /// As many queries as are allowed at once are under way.
+    TooMany,
+    /// The SQL is wrong.
+    Sql { message: String },
+    /// It took too long.
+    TooSlow { limit: Duration },
+    /// The answer is too large.
+    TooLarge { limit: u64 },
+    /// The tables have too many rows.
+    TooManyRows,
+    /// The client takes none of the formats.
+    NotAcceptable,
+}
+
+impl QueryProblem {
+    /// Returns status, type and title.
+    pub(super) fn kind(&self) -> (StatusCode, &'static str, &'static str) {
+        match self {
+            // Not 501: on AWS, an alarm watches the API's own errors.
+            Self::NotHere => (StatusCode::NOT_FOUND, "no-queries-here", "No queries here"),
+            Self::TooMany => (StatusCode::TOO_MANY_REQUESTS, "too-many-queries", "Too many queries at once"),
+            Self::Sql { .. } => (StatusCode::BAD_REQUEST, "sql-error", "The SQL cannot be answered"),
+            Self::TooSlow { .. } => {
+                (StatusCode::GATEWAY_TIMEOUT, "query-too-slow", "The query took too long")
+            }
+            Self::TooLarge { .. } => {
+                (StatusCode::PAYLOAD_TOO_LARGE, "answer-too-large", "The answer is too large")
+            }
+            Self::TooManyRows => {
+                (StatusCode::PAYLOAD_TOO_LARGE, "too-many-rows", "The tables have too many rows")
+            }
+            Self::NotAcceptable => (StatusCode::NOT_ACCEPTABLE, "not-acceptable", "No such format"),
+        }
+    }
+
+    pub(super) fn detail(&self) -> String {
+        match self {
+            Self::NotHere => "The operator of one machine allows queries with weir serve --queries. On AWS, query the tables \
+                              in Athena's console or with weir query --engine aws."
+                .to_owned(),
+            Self::TooMany => "As many queries as this user, or as all users may have at once are under way. Retry-After says \
+                              when to try again."
+                .to_owned(),
+            Self::Sql { message } => message.clone(),
+            Self::TooSlow { limit } => {
+                format!("A query may take {} seconds. Ask for less.", limit.as_secs())
+            }
+            Self::TooLarge { limit } => {
+                format!("An answer has at most {limit} bytes. Aggregate, or end the SELECT with a LIMIT.")
+            }
+            Self::TooManyRows => "The tables that the query names have more rows of yours than one query may read.".to_owned(),
+            Self::NotAcceptable => "An answer is JSON (application/json) or CSV (text/csv). There is no Arrow.".to_owned(),
+        }
+    }
+
+    /// Returns the limit that was exceeded, in bytes.
+    pub(super) fn limit(&self) -> Option<u64> {
+        match self {
+            Self::TooLarge { limit } => Some(*limit),
+            _ => None,
+        }
+    }
+}
