@@ -34,8 +34,9 @@ class Live {
     for (const [type, title] of titles) byId("live-type").append(make("option", { value: type }, visible(title)));
     byId("live-pause").addEventListener("click", () => this.#pause());
     byId("live-older").addEventListener("click", () => this.#more());
-    for (const id of ["live-status", "live-text"]) byId(id).addEventListener("input", () => this.#filter());
-    byId("live-type").addEventListener("input", () => this.#choose());
+    byId("live-text").addEventListener("input", () => this.#filter());
+    byId("live-status").addEventListener("change", () => this.#filter());
+    byId("live-type").addEventListener("change", () => this.#choose());
   }
 
   #pause() {

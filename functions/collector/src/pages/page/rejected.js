@@ -5,7 +5,7 @@ const LOOKED_AT = 50;
 
 /** What reasons have in common: a path without places in lists, a message without the value it begins with. */
 const kindOfReason = ({ path, message }) =>
-  `${path.replace(/\/\d+(?=\/|$)/g, "/*")} ${message.replace(/^.* (?=is (not |longer|shorter|less|greater|one|no|valid))/s, "").replace(/\d+/g, "0")}`;
+  `${path.replace(/\/\d+(?=\/|$)/g, "/#")} ${message.replace(/^.* (?=is (not |longer|shorter|less|greater|one|no|valid))/s, "").replace(/\d+/g, "0")}`;
 
 /** The reasons why an event was refused, or of what else went wrong. */
 const reasons = (errors) =>
