@@ -207,7 +207,7 @@ fn seal(
     let (began, used) = (Instant::now(), childrens_cpu()?);
     ensure!(sealing(year.days, &[]).status()?.success(), "the days were not sealed");
     let events = as_f64((year.days - half) * year.events_a_day);
-    let cpu = (childrens_cpu()? - used).as_secs_f64();
+    let cpu = childrens_cpu()?.saturating_sub(used).as_secs_f64();
     report.add(NAME, "events a second", events / began.elapsed().as_secs_f64(), "", None);
     report.add(NAME, "events a second of CPU", events / cpu, "", Some(Target::AtLeast(150_000.0)));
     let (json, parquet) = (bytes_below(&data.join("lake"))?, bytes_below(&data.join("sealed"))?);

@@ -19,7 +19,7 @@ impl DuckDbWork {
         let own = self.catalog.iter().map(|definition| definition.event_type().clone());
         let types = self.lake.types()?.into_iter().chain(own);
         let first = types.filter_map(|event_type| {
-            let of_type = self.catalog.get(&event_type).and_then(|definition| definition.keep_days());
+            let of_type = self.catalog.get(&event_type).and_then(weir_core::catalog::Definition::keep_days);
             let first = over(now, DAY * of_type.or(of_all)?);
             Some((event_type, first))
         });

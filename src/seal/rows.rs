@@ -43,7 +43,7 @@ impl DuckDbWork {
                 tables::list(&files),
                 tables::literal(username.as_str())
             );
-            self.each_row(&query, &mut |[year, month, day, hour], line| {
+            self.each_row(&query, |[year, month, day, hour], line| {
                 let hour =
                     Hour::of_date(year.try_into()?, month.try_into()?, day.try_into()?, hour.try_into()?);
                 let hour = hour.context("a row of a sealed day has no hour")?;
@@ -81,7 +81,7 @@ impl DuckDbWork {
         if selects.is_empty() {
             return Ok(left);
         }
-        self.each_row(&format!("{};", selects.join("\nUNION ALL ")), &mut |[file, row, ..], line| {
+        self.each_row(&format!("{};", selects.join("\nUNION ALL ")), |[file, row, ..], line| {
             let file = files.get(usize::try_from(file)?).context("DuckDB names another file")?;
             if is_gone(line) {
                 left.entry((*file).clone()).or_default().push(row);
@@ -129,7 +129,7 @@ impl DuckDbWork {
     }
 
     /// Calls `take` with the four numbers at the beginning of each row, and with the stored line at its end.
-    fn each_row(&self, query: &str, take: &mut dyn FnMut([u64; 4], &[u8]) -> Result<()>) -> Result<()> {
+    fn each_row(&self, query: &str, mut take: impl FnMut([u64; 4], &[u8]) -> Result<()>) -> Result<()> {
         self.ask_for(query, |stdout| {
             let mut rows = BufReader::with_capacity(1 << 20, stdout);
             let mut row = Vec::new();

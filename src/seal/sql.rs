@@ -7,6 +7,9 @@ use crate::query::tables::{Table, hive, list, literal, names, quoted, read_as_fo
 /// A new file begins at this size.
 const FILE_BYTES: &str = "256MB";
 
+/// A file of the generation before, and one with the numbers of its rows to leave out.
+pub(super) type FileBefore = (String, Option<String>);
+
 /// What is read and written. All paths are as DuckDB sees them from the lake's folder.
 pub(super) struct Statement<'a> {
     pub(super) table: &'a Table,
@@ -14,7 +17,7 @@ pub(super) struct Statement<'a> {
     pub(super) objects: &'a [String],
     /// Files of the generation before, by the names of their columns with the stored line; each with a file that has the numbers of
     /// the rows to leave out.
-    pub(super) before: Option<(&'a str, &'a [(String, Option<String>)])>,
+    pub(super) before: Option<(&'a str, &'a [FileBefore])>,
     /// The folder for the files of the events, and the one for those of the repeats.
     pub(super) events: &'a str,
     pub(super) repeats: &'a str,

@@ -34,7 +34,7 @@ pub(super) fn groups(manifest: &Manifest) -> BTreeMap<EventType, Vec<Group<'_>>>
         match groups.iter_mut().find(same) {
             Some(group) => group.files.extend(files),
             None => {
-                groups.push(Group { line: &sealed.line, columns: &sealed.columns, files: files.collect() })
+                groups.push(Group { line: &sealed.line, columns: &sealed.columns, files: files.collect() });
             }
         }
     }

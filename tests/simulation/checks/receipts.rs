@@ -137,7 +137,7 @@ fn one(
         return Err("rejected or not, the lake says otherwise");
     }
     let event_type = found.1[if is_rejected { "claimed_type" } else { "event_type" }].as_str();
-    if receipt.event_type.as_ref().map(|event_type| event_type.as_str()) != event_type {
+    if receipt.event_type.as_ref().map(weir_core::EventType::as_str) != event_type {
         return Err("its type is another");
     }
     Ok(())
