@@ -98,6 +98,7 @@ pub(crate) fn collector() -> Workload {
             ("WEIR_IDS_TABLE", "weir-recent-ids"),
             ("WEIR_LATEST_TABLE", "weir-latest"),
             ("WEIR_USERS_TABLE", "weir-users"),
+            ("WEIR_RAW_BUCKET", "weir-raw"),
             ("WEIR_LAKE_BUCKET", "weir-lake"),
         ],
         event: json!({

@@ -35,6 +35,7 @@ fn a_variable_that_is_missing_is_named() {
                 "WEIR_USERS_TABLE",
                 "WEIR_IDS_TABLE",
                 "WEIR_LATEST_TABLE",
+                "WEIR_RAW_BUCKET",
                 "WEIR_LAKE_BUCKET",
             ][..],
         ),

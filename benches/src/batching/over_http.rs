@@ -40,6 +40,7 @@ impl Server {
             .env("WEIR_USERS_TABLE", stub::USERS)
             .env("WEIR_IDS_TABLE", stub::IDS)
             .env("WEIR_LATEST_TABLE", stub::LATEST)
+            .env("WEIR_RAW_BUCKET", "weir-raw")
             .env("WEIR_LAKE_BUCKET", stub::LAKE)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

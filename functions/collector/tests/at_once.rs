@@ -79,6 +79,7 @@ fn several_invocations_at_once_share_calls_and_each_gets_its_own_outcome() {
         ("WEIR_IDS_TABLE", "weir-recent-ids"),
         ("WEIR_LATEST_TABLE", "weir-latest"),
         ("WEIR_USERS_TABLE", "weir-users"),
+        ("WEIR_RAW_BUCKET", "weir-raw"),
         ("WEIR_LAKE_BUCKET", "weir-lake"),
         ("AWS_ENDPOINT_URL", &url),
         ("AWS_LAMBDA_MAX_CONCURRENCY", &at_once),

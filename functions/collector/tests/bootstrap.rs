@@ -95,13 +95,14 @@ fn user(asked: &Value) -> Value {
     json!({"Item": {"username": {"S": "ethan"}, "version": {"N": "1"}, "access_keys": {"S": keys}}})
 }
 
-fn variables(url: &str) -> [(&str, &str); 8] {
+fn variables(url: &str) -> [(&str, &str); 9] {
     [
         ("WEIR_STREAM", "weir-stream"),
         ("WEIR_COUNTS_TABLE", "weir-counts"),
         ("WEIR_IDS_TABLE", "weir-recent-ids"),
         ("WEIR_LATEST_TABLE", "weir-latest"),
         ("WEIR_USERS_TABLE", "weir-users"),
+        ("WEIR_RAW_BUCKET", "weir-raw"),
         ("WEIR_LAKE_BUCKET", "weir-lake"),
         ("AWS_ENDPOINT_URL", url),
         ("WEIR_LOG", "trace"),
@@ -187,6 +188,7 @@ fn a_missing_or_wrong_variable_is_named() {
         "WEIR_STREAM",
         "WEIR_COUNTS_TABLE",
         "WEIR_IDS_TABLE",
+        "WEIR_RAW_BUCKET",
         "WEIR_LATEST_TABLE",
         "WEIR_LAKE_BUCKET",
         "WEIR_USERS_TABLE",
@@ -420,7 +422,7 @@ fn errors_are_problems_in_both_formats() {
         let answer = function.answer(v1(method, path, None));
         assert_eq!(problem(&answer, "multiValueHeaders").0, status);
         if status == 405 {
-            assert_eq!(answer["multiValueHeaders"]["allow"], json!(["POST"]));
+            assert_eq!(answer["multiValueHeaders"]["allow"], json!(["POST,GET,HEAD"]));
         }
     }
 }

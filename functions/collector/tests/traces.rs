@@ -28,6 +28,7 @@ fn function(aws: &StubAws, variables: &[(&str, &str)]) -> Function {
         ("WEIR_IDS_TABLE", "weir-recent-ids"),
         ("WEIR_LATEST_TABLE", "weir-latest"),
         ("WEIR_USERS_TABLE", "weir-users"),
+        ("WEIR_RAW_BUCKET", "weir-raw"),
         ("WEIR_LAKE_BUCKET", "weir-lake"),
         ("AWS_ENDPOINT_URL", url.as_str()),
     ];
