@@ -163,18 +163,17 @@ pub fn finish_forgetting(path: &Path, (_, rows): (&SealingTurn, &dyn SealedRows)
     finish_watched(&mut db, &folder, path, &mut Amounts::default(), Some(rows), go_on)
 }
 
-/// Returns whether a forgetting is left that only [`finish_forgetting`] can finish, as sealed days must be written.
-pub fn needs_rows_to_finish(path: &Path) -> Result<bool, StoreError> {
+/// Returns whether a forgetting is left that only [`finish_forgetting`] can finish, as sealed days must be written. A database
+/// that cannot be read has none: opening it for writing says why.
+#[must_use]
+pub fn needs_rows_to_finish(path: &Path) -> bool {
     let store = path.join("events.db");
-    if !store.is_file() {
-        return Ok(false);
-    }
-    let read = || {
+    let read = || -> rusqlite::Result<bool> {
         let db = store::open_reader(&store)?;
         // An earlier version of Weir has no such table.
         Ok(db.table_exists(None, "forgetting_days")? && has_days_to_write(&db)?)
     };
-    read().map_err(store::at(&store))
+    read().unwrap_or(false)
 }
 
 fn has_days_to_write(db: &Connection) -> rusqlite::Result<bool> {

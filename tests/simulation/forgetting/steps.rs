@@ -115,7 +115,7 @@ impl World {
     /// Opens the folder as the server does, which finishes what a forgetting left.
     fn open(&mut self) -> (Embedded, Deliveries) {
         let data = self.data();
-        if weir_embedded::needs_rows_to_finish(&data).unwrap() {
+        if weir_embedded::needs_rows_to_finish(&data) {
             let turn = SealedFolder::of(&data).turn().unwrap().unwrap();
             while let Err(error) = weir_embedded::finish_forgetting(&data, (&turn, &self.rows())) {
                 assert!(matches!(error, ForgetError::Open(OpenError::InUse(_))), "{error}");
