@@ -4,8 +4,9 @@
 //! - `sealed`: recounts the Parquet of sealed days;
 //! - `compare`: compares the recount with the counts before and after; `latest`: with latest values;
 //! - `quiet`: waits until counts stand still, without which live counts cannot be corrected on AWS;
-//! - `findings`: the output; `summary`: the remarks beside it; `progress`: the bar meanwhile.
+//! - `audited`: the result for one type; `findings`: the output; `summary`: the remarks beside it; `progress`: the bar meanwhile.
 
+mod audited;
 mod compare;
 mod findings;
 mod hours;
@@ -45,11 +46,11 @@ use crate::{
     data, forget,
     names::Selection,
 };
-use compare::{Difference, Reading, Terms, Which};
+use audited::Audited;
+use compare::{Reading, Terms};
 use findings::Finding;
 use hours::Hours;
 use lake::{BadObject, InBatches, Recounter};
-use latest::WrongValue;
 use progress::described;
 use quiet::Quiet;
 use sealed::SealedDays;
@@ -160,34 +161,6 @@ struct Audit {
     patience: AtomicU64,
 }
 
-/// The audit's result for one user's type.
-struct Audited {
-    whose: Whose,
-    differences: Vec<Difference>,
-    wrong_values: Vec<WrongValue>,
-    bad: Vec<BadObject>,
-    /// How many events retention removed.
-    removed: u64,
-}
-
-impl Audited {
-    /// Returns the corrections that make the live counts right; `None` if the lake is in doubt.
-    fn corrections(&self) -> Option<Vec<Correction>> {
-        compare::corrections(&self.whose.0, &self.whose.1, &self.differences)
-    }
-
-    fn has_wrong_live_counts(&self) -> bool {
-        self.differences.iter().any(|difference| difference.which == Which::Live)
-    }
-
-    /// Returns the latest values to mend. A newer event can always be made the latest; a value without an event is removed only
-    /// if all of the lake could be read.
-    fn values_to_mend(&self, is_sound: bool) -> impl Iterator<Item = &WrongValue> {
-        let is_sound = is_sound && self.bad.is_empty() && self.corrections().is_some();
-        self.wrong_values.iter().filter(move |wrong| is_sound || !wrong.is_of_no_event())
-    }
-}
-
 impl Audit {
     fn new(
         books: Arc<dyn Books>,
@@ -263,7 +236,8 @@ impl Audit {
         let in_doubt = |it: &&Audited| it.has_wrong_live_counts() && corrections(it).is_none();
         let in_doubt = audited.iter().filter(in_doubt).count();
         let no_ones = strays.into_iter().chain(bad_batches).map(|bad| Finding::of_object(None, bad));
-        let found: Vec<Finding> = no_ones.chain(audited.into_iter().flat_map(findings_of)).collect();
+        let found: Vec<Finding> =
+            no_ones.chain(audited.into_iter().flat_map(Audited::into_findings)).collect();
         let summary = Summary::of(&found);
         findings::print(found, args.format)?;
 
@@ -396,12 +370,4 @@ fn sum(mut one: Breakdown, other: Breakdown) -> Breakdown {
         *one.keys.entry(key).or_default() += count;
     }
     one
-}
-
-fn findings_of(Audited { whose, differences, wrong_values, bad, .. }: Audited) -> Vec<Finding> {
-    let (user, event_type) = &whose;
-    let of_objects = bad.into_iter().map(|bad| Finding::of_object(Some(&whose), bad));
-    let of_counts = differences.into_iter().map(|it| Finding::of_count(user, event_type, it));
-    let of_values = wrong_values.iter().map(|wrong| Finding::of_value(&whose, wrong));
-    of_objects.chain(of_counts).chain(of_values).collect()
 }

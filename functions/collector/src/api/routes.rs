@@ -63,7 +63,7 @@ use Method::{Get, Post};
 
 /// The routes that do not depend on the catalog.
 pub(crate) const FIXED: [Route<Catalog>; 24] = [
-    route(Post, "/events", Users, |_| post(post::events), Some(openapi::post_events)),
+    route(Post, "/events", Users, |_| post(post::events), Some(openapi::post::post_events)),
     route(Get, "/events", Users, |_| get(events::newest), Some(seen::get_events)),
     route(Get, "/events/{event_id}", Users, |_| get(events::receipt), Some(seen::get_receipt)),
     route(Get, "/counts", Users, |_| get(read::all), Some(openapi::get_counts)),
@@ -107,7 +107,7 @@ const WITH_KEY: &str = "/k/{key}";
 
 /// The routes of each event type, below its own.
 const OF_A_TYPE: [Route<Definition>; 2] = [
-    route(Post, "", Users, typed, Some(openapi::post_typed)),
+    route(Post, "", Users, typed, Some(openapi::post::post_typed)),
     route(Get, "/count", Users, typed_count, Some(openapi::get_typed_count)),
 ];
 
