@@ -21,10 +21,7 @@ use weir_core::{
 };
 
 use crate::{
-    api::{
-        examples::Of,
-        read::{MAX_PAGE, PAGE},
-    },
+    api::read::{MAX_PAGE, PAGE},
     intake::{
         body::MAX_DECOMPRESSED,
         limits::{MAX_EVENTS, MAX_SENT},
@@ -154,7 +151,7 @@ fn schemas(catalog: &Catalog) -> Value {
                 },
                 "event_id": {"type": "string"},
                 "errors": {"type": "array", "items": {"$ref": "#/components/schemas/Violation"}},
-                "warnings": warnings(),
+                "warnings": post::warnings(),
             },
         },
         "Outcomes": {

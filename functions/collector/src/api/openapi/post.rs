@@ -53,7 +53,7 @@ pub(crate) fn post_events(catalog: &Catalog) -> Value {
     })
 }
 
-fn warnings() -> Value {
+pub(super) fn warnings() -> Value {
     json!({
         "type": "array", "items": {"type": "string"},
         "description": "What is odd about a stored event: an occurred_at out of bounds, so that the event is filed by its \
