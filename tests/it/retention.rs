@@ -107,7 +107,7 @@ fn events_that_are_older_than_their_type_is_kept_are_in_no_file_and_stay_in_the_
     let said = weir.output(&["seal", "--catalog", folder]);
     assert!(!said.contains("were removed"), "{said}");
 
-    // A late one is taken, counted and read by nobody, and is removed by the next sealing.
+    // A late one is taken and counted; no query reads it, and the next sealing removes it.
     post(&weir, "signup", OLD, OLD_DAYS[1]);
     weir.wait_until_filed();
     assert_eq!(weir.get("/counts/signup").json()["settled"], 4);
