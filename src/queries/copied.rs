@@ -15,7 +15,7 @@ pub(super) const DATABASE: &str = "rows.duckdb";
 /// The largest database.
 const MOST: u64 = 4 << 30;
 
-/// Less room than this on the disk is none.
+/// With less room than this on the disk, no query is answered.
 const LEAST_ROOM: u64 = 64 << 20;
 
 /// Copies the rows of these tables.

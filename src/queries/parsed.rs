@@ -119,7 +119,7 @@ fn members(tree: &str) -> impl Iterator<Item = (&str, String)> {
     })
 }
 
-/// Splits a text with its quotes off; `None` if there is none.
+/// Splits the JSON text, with its quotes, off the beginning; `None` if something else begins there.
 fn text(json: &str) -> Option<(&str, &str)> {
     let mut bytes = json.bytes().enumerate();
     if bytes.next()?.1 != b'"' {

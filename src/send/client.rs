@@ -153,18 +153,15 @@ impl Client {
 
     /// Returns the API's description, if the server has one.
     pub(super) fn description(&self) -> Result<Option<Value>> {
-        let request = self.agent.get(format!("{}/openapi.json", self.base));
-        let answer = request.header("authorization", &self.authorization).call();
-        let mut answer = answer.map_err(|error| anyhow::anyhow!(self.unreachable(&error)))?;
+        let (status, description) = self.get("/openapi.json")?;
         self.reached.store(true, Ordering::Relaxed);
-        if answer.status() == 401 {
+        if status == 401 {
             bail!(self.unauthorized(&Body::default()));
         }
-        let body = answer.body_mut().with_config().limit(LONGEST_ANSWER).read_to_vec();
-        Ok(body.ok().and_then(|body| serde_json::from_slice(&body).ok()))
+        Ok(Some(description).filter(|description| !description.is_null()))
     }
 
-    /// Reads a path: the status, and the answer's JSON, null if it is none.
+    /// Reads a path. Returns the status and the answer's JSON; null if the answer is not JSON.
     pub(crate) fn get(&self, path: &str) -> Result<(u16, Value)> {
         let request = self.agent.get(format!("{}{path}", self.base));
         let answer = request.header("authorization", &self.authorization).call();

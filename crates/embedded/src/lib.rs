@@ -13,6 +13,7 @@
 //! | `answers/` | answers computed beforehand: `NAME/<generation>`, and `NAME/current`, which says which one is published |
 //! | `functions/` | the functions that the operator added: `NAME.json` |
 //! | `runs/` | runs of functions that clients started: `USERNAME/ID.json`, and `ID.result`; removed after an hour |
+//! | `queries/` | the databases of queries over HTTP, each removed with its query |
 //! | `restoring/` | the files that a restore has copied so far: while it is there, the folder is not whole |
 //! | `secret` | the secret of the installation, by which values are hashed that are redacted; made on first need |
 //! | `tmp/` | files being written; emptied at every start |

@@ -10,7 +10,7 @@
 //! it can be filed like any other.
 //!
 //! Read in this order: `reader` decompresses an object, and `lines` finds the lines in its text; `splitter` sorts them into
-//! partitions in bounded memory, without those that `repeats` has seen; `object` and `spool` compress them; `quarantined` writes
+//! partitions in bounded memory, without those that `dedup` has seen; `object` and `spool` compress them; `quarantined` writes
 //! the entries of quarantine. `notification` finds the batches in the events that Lambda gets from the queue, and `messages`
 //! files them in time.
 #![cfg_attr(test, allow(clippy::unwrap_used))]

@@ -119,7 +119,7 @@ fn what_is_due_is_published_again_once_and_one_that_fails_alarms_once_and_waits(
         (&aws.pointer("fresh")["object"], &aws.pointer("by_hand")["object"]),
         (&json!("old"), &json!("old"))
     );
-    // The CDN's pages are new, too: the rows, one row, and what is said where there is none.
+    // The CDN's pages are new, too: that of all rows, that of one row, and that of a missing row.
     assert_eq!(aws.pages().len(), 3, "{:?}", aws.pages());
     assert!(aws.pages().values().any(|page| page == r#"[{"n":7}]"#), "{:?}", aws.pages());
     let line = function.logged(|line| line["message"] == "published");

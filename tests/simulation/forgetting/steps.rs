@@ -1,6 +1,6 @@
 //! What goes on, one after the other: serving, sealing, replaying, and forgetting.
 
-use std::{collections::BTreeMap, fs, ops::ControlFlow, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fs, ops::ControlFlow, path::PathBuf, sync::Arc, thread, time::Duration};
 
 use fan_out::FanOut;
 use weir_core::{
@@ -8,7 +8,7 @@ use weir_core::{
     Username,
     dedup::IdentityDigest,
     ports::{Appended, RawObjects, Stream},
-    sealing::{self, Sealing},
+    sealing::{self, SealedRows, Sealing},
 };
 use weir_embedded::{
     Deliveries, Embedded, Flush, ForgetError, ForgetRequest, OpenError, SealedFolder, Which,
@@ -16,6 +16,10 @@ use weir_embedded::{
 
 use super::{ForgettingBug, parquet::PlainRows};
 use crate::dice::Dice;
+
+/// How often a folder is tried that another engine has, a minute in all.
+const MOST_ATTEMPTS: u32 = 60_000;
+const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(1);
 
 const NEVER: Flush = Flush { every: Duration::from_hours(1), size: u64::MAX };
 const CLICK: &str = r#"{"type": "object", "properties": {"who": {"type": "string"}}, "x-weir": {"route": "/a/click", "count_by": "who"}}"#;
@@ -43,6 +47,24 @@ impl Sent {
     pub(super) fn who(&self) -> String {
         format!("p{}", self.who)
     }
+}
+
+/// Tries until the engine before has let go of the folder, which it does once its threads have ended.
+fn once_free<T, E>(
+    mut attempt: impl FnMut() -> Result<T, E>,
+    is_in_use: impl Fn(&E) -> bool,
+) -> Result<T, E> {
+    for _ in 0..MOST_ATTEMPTS {
+        match attempt() {
+            Err(error) if is_in_use(&error) => thread::sleep(BETWEEN_ATTEMPTS),
+            outcome => return outcome,
+        }
+    }
+    panic!("the folder is not let go of");
+}
+
+fn is_in_use(error: &ForgetError) -> bool {
+    matches!(error, ForgetError::Open(OpenError::InUse(_)))
 }
 
 pub(super) struct World {
@@ -117,21 +139,14 @@ impl World {
         let data = self.data();
         if weir_embedded::needs_rows_to_finish(&data) {
             let turn = SealedFolder::of(&data).turn().unwrap().unwrap();
-            while let Err(error) = weir_embedded::finish_forgetting(&data, (&turn, &self.rows())) {
-                assert!(matches!(error, ForgetError::Open(OpenError::InUse(_))), "{error}");
-                std::thread::sleep(Duration::from_millis(1));
-            }
+            once_free(|| weir_embedded::finish_forgetting(&data, (&turn, &self.rows())), is_in_use).unwrap();
         }
-        loop {
-            match Embedded::open_with_catalog(&data, NEVER, self.clock.clone(), &self.catalog) {
-                // An engine that was dropped lets go of the folder once its threads have ended.
-                Err(OpenError::InUse(_)) => std::thread::sleep(Duration::from_millis(1)),
-                opened => {
-                    let (engine, deliveries, _) = opened.unwrap();
-                    return (engine, deliveries);
-                }
-            }
-        }
+        let opened = once_free(
+            || Embedded::open_with_catalog(&data, NEVER, self.clock.clone(), &self.catalog),
+            |error| matches!(error, OpenError::InUse(_)),
+        );
+        let (engine, deliveries, _) = opened.unwrap();
+        (engine, deliveries)
     }
 
     fn fan_out(engine: &Embedded) -> FanOut {
@@ -272,14 +287,18 @@ impl World {
             let forgotten = {
                 let turn = SealedFolder::of(&data).turn().unwrap().unwrap();
                 let rows = self.rows();
-                weir_embedded::forget(&data, &request, &self.random, (&turn, &rows), &mut |_| {
+                let mut until_death = |_: &str| {
                     left = left.saturating_sub(1);
                     if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-                })
+                };
+                let with = (&turn, &rows as &dyn SealedRows);
+                once_free(
+                    || weir_embedded::forget(&data, &request, &self.random, with, &mut until_death),
+                    is_in_use,
+                )
             };
             match forgotten {
                 Ok(_) => break,
-                Err(ForgetError::Open(OpenError::InUse(_))) => std::thread::sleep(Duration::from_millis(1)),
                 Err(ForgetError::NotFiled) => self.file_all().await,
                 Err(ForgetError::Stopped) => {
                     super::check::Plants::after_a_death(self);

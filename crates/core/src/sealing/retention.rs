@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Manifest, Sealing, protocol::batches};
-use crate::{Day, EventType, ports::PortError};
+use crate::{Day, EventType, Partition, ports::PortError};
 
 /// What was removed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -52,7 +52,7 @@ pub async fn retain(
     let mut removed = Removed { days: found.len() as u64, ..Removed::default() };
     // Also those that are kept for other reasons are looked at, so this comes even if there are none.
     let is_removed =
-        |partition: &crate::Partition| manifest.is_removed(Day::of(partition.hour), &partition.event_type);
+        |partition: &Partition| manifest.is_removed(Day::of(partition.hour), &partition.event_type);
     removed.batches = work.strip(&names, &is_removed).await?;
     for (day, OfDay { objects, covered }) in found {
         removed.objects += objects.len() as u64;

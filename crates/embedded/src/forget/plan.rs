@@ -276,7 +276,7 @@ fn key_of(head: &RecordHead, key: weir_core::LatestKey) -> Resource {
     Resource { username: username.clone(), event_type: event_type.clone(), key }
 }
 
-/// Returns whether a line was forgotten: an event, or one that is none.
+/// Returns whether a line was forgotten, also if no event can be read from it.
 pub(super) fn is_gone(gone: &ForgottenEvents, line: &[u8]) -> bool {
     // A line that ends a file may lack its line break.
     let line = line.strip_suffix(b"\n").unwrap_or(line);
