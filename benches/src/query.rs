@@ -33,6 +33,9 @@ pub(crate) struct Options {
     /// Over how many days they are spread.
     #[arg(long, default_value_t = 365, value_parser = clap::value_parser!(u64).range(2..=390))]
     days: u64,
+    /// How many users have them.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(8..))]
+    users: u64,
     /// How often each query is asked of sealed days, in turns with DuckDB alone; the fastest counts, as other programs share the
     /// machine. JSON is asked once.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
@@ -50,7 +53,7 @@ pub(crate) struct Options {
 
 impl Options {
     fn year(&self) -> Year {
-        Year { days: self.days, events_a_day: self.events / self.days }
+        Year { days: self.days, users: self.users, events_a_day: self.events / self.days }
     }
 }
 
@@ -112,6 +115,8 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
 
     seal(&mut report, options, &program, &data, &credentials)?;
 
+    // People ask beside a server that runs. Without one, SQLite reads the log of the last one that was killed each time.
+    let _server = Server::start_with(&program, &data, &["--seal-after", "never"], Some(&credentials))?;
     let sealed = data.join("sealed");
     let manifest = sealed.join("manifest.json");
     for Query { name, sql } in queries(year) {

@@ -13,18 +13,16 @@ use flate2::{Compression, write::GzEncoder};
 use weir_core::{BatchKey, Clock, Day, EventId, SeededRandom, SystemClock, Timestamp};
 use weir_embedded::{Embedded, Flush};
 
-/// How many users have events.
-pub(crate) const USERS: u64 = 20;
-
 /// The hours of a day in which a user has events.
 const HOURS: [u64; 4] = [7, 12, 13, 20];
 
 const MILLIS_OF_A_DAY: u64 = 24 * 3_600_000;
 
-/// Days of events, and how many there are on each.
+/// Days of events, how many there are on each, and how many users have them.
 #[derive(Clone, Copy)]
 pub(crate) struct Year {
     pub(crate) days: u64,
+    pub(crate) users: u64,
     pub(crate) events_a_day: u64,
 }
 
@@ -75,13 +73,13 @@ impl Year {
         let random = SeededRandom::new(day);
         let begin = self.first().millis() + day * MILLIS_OF_A_DAY;
         for number in 0..self.events_a_day {
-            let user = number % USERS;
-            let nth = number / USERS;
+            let user = number % self.users;
+            let nth = number / self.users;
             let hour = HOURS[usize::try_from(nth / 10 % 4).unwrap_or_default()];
             let at = begin + hour * 3_600_000 + number * 7_919 % 3_600_000;
             let id = EventId::generate(Timestamp::saturating(at), &random);
             let session = nth / 20 % 500 + day * 500;
-            let prediction = nth / 10 * 20 + user + day * self.events_a_day;
+            let prediction = nth / 10 * self.users + user + day * self.events_a_day;
             let (event_type, fields) = match nth % 10 {
                 0..5 => (
                     "button_click",
@@ -124,7 +122,7 @@ mod tests {
 
     #[test]
     fn each_line_is_an_event_of_its_day_and_each_user_and_type_has_its_share() {
-        let year = Year { days: 2, events_a_day: 4_000 };
+        let year = Year { days: 2, users: 20, events_a_day: 4_000 };
         let text = String::from_utf8(year.write(1, Vec::new()).unwrap()).unwrap();
         let mut shares: BTreeMap<String, u64> = BTreeMap::new();
         for line in text.lines() {

@@ -9,10 +9,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use weir_core::Catalog;
 
 use super::{
+    one_select,
     rows::{Column, Kind, Printer},
     tables,
     waiting::Waiting,
@@ -38,7 +39,15 @@ pub(super) async fn answer(sql: &str, args: &QueryArgs) -> Result<ExitCode> {
     let (duckdb, waiting) = (DuckDb::find(), Waiting::start());
     // A bad catalog is reported before anything else.
     let named = args.catalog.folder().map(|folder| catalog::read(Some(folder))).transpose()?;
-    duckdb.refuse_unless_select(sql)?;
+    if !duckdb.is_there() {
+        return Err(duckdb.missing(ErrorKind::NotFound.into()));
+    }
+    let data = args.place.data.as_path();
+    data::must_have_events(data)?;
+    // `ask` checks the SQL, too. Here a mistake is reported before there is a wait.
+    if weir_embedded::not_filed_yet(data)?.events > 0 {
+        duckdb.refuse_unless_select(sql)?;
+    }
     let (lake, script) = tables_of(named, args, &waiting).await?;
     duckdb.ask(&lake, script.path(), sql, args.format, &waiting)
 }
@@ -187,27 +196,16 @@ impl DuckDb {
         }
     }
 
-    /// Refuses statements other than reads. DuckDB itself parses the text: it can turn only a SELECT into a syntax tree.
+    /// Refuses statements other than reads.
     pub(crate) fn refuse_unless_select(&self, sql: &str) -> Result<()> {
-        let check = format!(
-            "SELECT coalesce(tree ->> 'error_message', repeat('+', json_array_length(tree -> 'statements')::BIGINT)) \
-             FROM (SELECT json_serialize_sql({})::JSON AS tree)",
-            tables::literal(sql)
-        );
-        let output = self.command().args(["-csv", "-noheader", "-nullvalue", "", "-c", &check]).output();
+        let output = self.command().args(["-c", &one_select::check(sql)]).output();
         let output = output.map_err(|error| self.missing(error))?;
-        if !output.status.success() {
-            bail!("the query cannot be read: {}", String::from_utf8_lossy(&output.stderr).trim());
+        if output.status.success() {
+            return Ok(());
         }
-        let message = String::from_utf8_lossy(&output.stdout);
-        let message = message.trim();
-        let message = message.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(message);
-        match message {
-            "+" => Ok(()),
-            many if many.bytes().all(|byte| byte == b'+') => bail!("a query is one statement"),
-            only if only.starts_with("Only SELECT") => bail!("the lake is read-only: a query is a SELECT"),
-            syntax => bail!("the query is not valid SQL: {}", syntax.replace("\"\"", "\"")),
-        }
+        Err(one_select::broken_in(&output.stderr).unwrap_or_else(|| {
+            anyhow::anyhow!("the query cannot be read: {}", String::from_utf8_lossy(&output.stderr).trim())
+        }))
     }
 
     fn ask(
@@ -234,15 +232,16 @@ impl DuckDb {
             "-nullvalue",
             if format == Format::Table { NULL } else { "" },
             "-c",
+            &one_select::check(sql),
+            "-c",
             &read_setup,
             "-c",
             sql,
         ]);
         let output = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().and_then(|mut child| {
             // An error may quote a value, which is untrusted.
-            let errors = child.stderr.take().map(|errors| {
-                thread::spawn(move || terminal::copy_lines(BufReader::new(errors), std::io::stderr()))
-            });
+            let errors = child.stderr.take();
+            let errors = errors.map(|errors| thread::spawn(move || one_select::copy_errors(errors)));
             // DuckDB prints nothing for an empty answer in JSON; a program that reads it expects an array.
             let (mut anything, mut seen_enough) = (false, false);
             if width.is_some() {
@@ -271,14 +270,15 @@ impl DuckDb {
                 }
             }
             let status = child.wait()?;
-            if let Some(errors) = errors {
-                // If standard error is closed, the messages are lost.
-                let _ = errors.join();
-            }
-            Ok((status, anything, seen_enough))
+            // If standard error is closed, the messages are lost.
+            let broken = errors.and_then(|errors| errors.join().ok()).and_then(Result::ok).flatten();
+            Ok((status, anything, seen_enough, broken))
         });
-        let (status, anything, seen_enough) = output.map_err(|error| self.missing(error))?;
+        let (status, anything, seen_enough, broken) = output.map_err(|error| self.missing(error))?;
         waiting.clear();
+        if let Some(broken) = broken {
+            return Err(broken);
+        }
         if status.success() && !anything && format == Format::Json {
             println!("[]");
         }

@@ -15,7 +15,7 @@ use weir_core::{
 };
 use weir_embedded::SealedFolder;
 
-use super::work::{DuckDbWork, remove_folder};
+use super::work::{DuckDbWork, TypeToWrite, remove_folder};
 use crate::query::tables;
 
 /// The numbers of the rows that are left out, by file.
@@ -111,17 +111,25 @@ impl DuckDbWork {
         // What one that died left there.
         remove_folder(&path)?;
         std::fs::create_dir_all(&path)?;
+        let to_write: Vec<TypeToWrite<'_>> = gone
+            .into_iter()
+            .map(|(event_type, left)| TypeToWrite {
+                event_type: event_type.clone(),
+                before: before.types.get(event_type),
+                objects: Vec::new(),
+                left,
+            })
+            .collect();
+        let written = self.types((day, number), &to_write)?;
         let mut types = BTreeMap::new();
-        for (event_type, left) in gone {
-            let Some(of_type) = before.types.get(event_type) else { continue };
-            let written = self.event_type((day, number), event_type, Some(of_type), &[], &left);
-            let (sealed, _) = written.with_context(|| format!("{event_type} of {day}"))?;
+        for (TypeToWrite { event_type, before, left, .. }, (sealed, _)) in to_write.into_iter().zip(written) {
+            let had = before.map_or(0, |before| before.rows + before.repeats);
             let left: usize = left.values().map(Vec::len).sum();
-            if sealed.rows + sealed.repeats + left as u64 != of_type.rows + of_type.repeats {
+            if sealed.rows + sealed.repeats + left as u64 != had {
                 bail!("{event_type} of {day}: DuckDB left out other rows than it was asked to");
             }
             if sealed.rows + sealed.repeats > 0 {
-                types.insert(event_type.clone(), sealed);
+                types.insert(event_type, sealed);
             }
         }
         self.sealed.finish(day, number, covered)?;

@@ -1,6 +1,9 @@
-//! The SQL by which DuckDB writes the files of one type and day.
+//! The SQL by which DuckDB writes the files of a day, one type after the other.
 
-use weir_core::Format;
+use std::collections::BTreeMap;
+
+use anyhow::{Result, bail};
+use weir_core::{Format, Username};
 
 use crate::query::tables::{Table, hive, list, literal, names, quoted, read_as_format, structure};
 
@@ -10,7 +13,27 @@ const FILE_BYTES: &str = "256MB";
 /// A file of the generation before, and one with the numbers of its rows to leave out.
 pub(super) type FileBefore = (String, Option<String>);
 
-/// What is read and written. All paths are as DuckDB sees them from the lake's folder.
+/// What DuckDB may use.
+pub(super) struct Limits<'a> {
+    /// In bytes.
+    pub(super) memory: u64,
+    /// The folder for what does not fit into the memory.
+    pub(super) temporary: &'a str,
+    pub(super) threads: usize,
+}
+
+impl Limits<'_> {
+    /// Returns the statements that set them.
+    pub(super) fn script(&self) -> String {
+        let Self { memory, temporary, threads } = self;
+        let temporary = literal(temporary);
+        format!(
+            "SET memory_limit = '{memory}B'; SET temp_directory = {temporary}; SET threads = {threads};\n"
+        )
+    }
+}
+
+/// What is read and written of one type. All paths are as DuckDB sees them from the lake's folder.
 pub(super) struct Statement<'a> {
     pub(super) table: &'a Table,
     /// Objects of JSON.
@@ -21,21 +44,17 @@ pub(super) struct Statement<'a> {
     /// The folder for the files of the events, and the one for those of the repeats.
     pub(super) events: &'a str,
     pub(super) repeats: &'a str,
-    pub(super) memory: u64,
-    pub(super) temporary: &'a str,
-    pub(super) threads: usize,
 }
 
 impl Statement<'_> {
-    /// Returns the script. It prints a line for each user with the number of events that were read.
+    /// Returns the script. It prints what [`Printed`] reads, and leaves nothing in DuckDB's memory.
     pub(super) fn script(&self) -> String {
-        let Self { table, memory, temporary, threads, .. } = self;
+        let Self { table, .. } = self;
         let [line, age, file] = ["weir_line", "weir_age", "weir_file"].map(|name| quoted(&table.free(name)));
         let columns = self.columns();
         let made = made();
-        let temporary = literal(temporary);
         format!(
-            "SET memory_limit = '{memory}B'; SET temp_directory = {temporary}; SET threads = {threads};\n\
+            "SELECT '{BEGUN}';\n\
              CREATE TABLE weir_events AS SELECT {shown}, {partition}, {line}, {age}, {file} FROM \
              (SELECT unnest(json_transform({line}, {structure})), {partition}, {line}, {age}, {file} FROM ({source}));\n\
              CREATE TABLE weir_repeated AS WITH weir_ids AS (SELECT username, event_id FROM weir_events \
@@ -49,7 +68,10 @@ impl Statement<'_> {
              ORDER BY username, \"time\", event_id) TO {events} {format};\n\
              COPY (SELECT {columns} FROM weir_events AS e WHERE e.rowid IN (SELECT weir_row FROM weir_repeats) \
              ORDER BY username, \"time\", event_id) TO {repeats} {format};\n\
-             SELECT username, count(*) FROM weir_events GROUP BY 1 ORDER BY 1;\n",
+             SELECT '{READ}', username, count(*) FROM weir_events GROUP BY ALL ORDER BY ALL;\n\
+             SELECT '{ROWS}', count(*) FROM read_parquet({of_events});\n\
+             SELECT '{REPEATS}', count(*) FROM read_parquet({of_repeats});\n\
+             DROP TABLE weir_events; DROP TABLE weir_repeated; DROP TABLE weir_repeats;\n",
             source = self.source(&line, &age, &file),
             shown = table.shown(),
             partition = names(),
@@ -57,6 +79,8 @@ impl Statement<'_> {
             made_of_e = made.replace("event_id", "e.event_id").replace("received_at", "e.received_at"),
             events = literal(self.events),
             repeats = literal(self.repeats),
+            of_events = literal(&format!("{}/*.parquet", self.events)),
+            of_repeats = literal(&format!("{}/*.parquet", self.repeats)),
             format = format_args!("(FORMAT parquet, COMPRESSION zstd, FILE_SIZE_BYTES '{FILE_BYTES}')"),
         )
     }
@@ -109,10 +133,70 @@ impl Statement<'_> {
     }
 }
 
+/// The first words of the lines that a script prints.
+const BEGUN: &str = "type";
+const READ: &str = "read";
+const ROWS: &str = "rows";
+const REPEATS: &str = "repeats";
+
+/// What the script of one type printed.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Printed {
+    /// How many events of each user were read.
+    pub(super) read: BTreeMap<Username, u64>,
+    /// How many rows the files of the events have, and those of the repeats; counted in the files.
+    pub(super) rows: Option<u64>,
+    pub(super) repeats: Option<u64>,
+}
+
+impl Printed {
+    /// Reads what the scripts of several types printed, in their order. After an error, the last one is of the type that failed.
+    pub(super) fn read(output: &str) -> Result<Vec<Self>> {
+        let mut types: Vec<Self> = Vec::new();
+        for line in output.lines() {
+            let words: Vec<&str> = line.split('\t').collect();
+            match (&words[..], types.last_mut()) {
+                (&[BEGUN], _) => types.push(Self::default()),
+                (&[READ, user, events], Some(of)) => {
+                    of.read.insert(user.parse()?, events.parse()?);
+                }
+                (&[ROWS, rows], Some(of)) => of.rows = Some(rows.parse()?),
+                (&[REPEATS, rows], Some(of)) => of.repeats = Some(rows.parse()?),
+                _ => bail!("DuckDB's answer is not understood"),
+            }
+        }
+        Ok(types)
+    }
+}
+
 /// Returns the condition that Weir made an event's id: it is another event than one to which a client gave that id, as
 /// `weir_core::repeats` says.
 fn made() -> String {
     "coalesce(regexp_full_match(event_id, '[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}') \
      AND concat(substr(event_id, 1, 8), substr(event_id, 10, 4)) = printf('%012x', received_at), false)"
         .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_type_has_what_its_script_printed_and_the_last_one_may_have_failed() {
+        let printed = "type\nread\tada\t2\nread\tben\t3\nrows\t4\nrepeats\t1\ntype\nread\tada\t7\n";
+        let types = Printed::read(printed).unwrap();
+        let read = |users: &[(&str, u64)]| {
+            users.iter().map(|(user, events)| (user.parse().unwrap(), *events)).collect()
+        };
+        let first = Printed { read: read(&[("ada", 2), ("ben", 3)]), rows: Some(4), repeats: Some(1) };
+        assert_eq!(types, [first, Printed { read: read(&[("ada", 7)]), rows: None, repeats: None }]);
+    }
+
+    #[test]
+    fn other_lines_are_refused() {
+        for printed in ["rows\t4\n", "type\nrows\tfour\n", "type\nread\tada\n", "type\nread\tA B\t1\n", "\n"]
+        {
+            assert!(Printed::read(printed).is_err(), "{printed:?}");
+        }
+    }
 }

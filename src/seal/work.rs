@@ -18,12 +18,28 @@ use weir_core::{
 };
 use weir_embedded::{BooksOnDisk, LakeFolder, SealedFolder, SealingTurn};
 
-use super::{rows::Left, sql::Statement};
+use super::{
+    rows::Left,
+    sql::{FileBefore, Limits, Printed, Statement},
+};
 use crate::{
     answers::Running,
     query::{DuckDb, tables},
     stderr::Stderr,
 };
+
+/// The packed bytes of JSON for which a thread of DuckDB pays: about as many events as a row group of Parquet has.
+const JSON_FOR_A_THREAD: u64 = 4 << 20;
+
+/// What is written of one type of a day.
+pub(super) struct TypeToWrite<'a> {
+    pub(super) event_type: EventType,
+    pub(super) before: Option<&'a SealedType>,
+    /// Objects of JSON.
+    pub(super) objects: Vec<String>,
+    /// The rows of the generation before that are left out.
+    pub(super) left: Left,
+}
 
 pub(crate) struct DuckDbWork {
     duckdb: DuckDb,
@@ -94,13 +110,20 @@ impl DuckDbWork {
             }
         }
         let earlier = before.into_iter().flat_map(|before| before.types.keys().cloned());
-        let types: BTreeSet<EventType> = objects.keys().cloned().chain(earlier).collect();
+        let names: BTreeSet<EventType> = objects.keys().cloned().chain(earlier).collect();
+        let types: Vec<TypeToWrite<'_>> = names
+            .into_iter()
+            .map(|event_type| TypeToWrite {
+                before: before.and_then(|before| before.types.get(&event_type)),
+                objects: objects.remove(&event_type).unwrap_or_default(),
+                left: Left::new(),
+                event_type,
+            })
+            .collect();
+        let wrote = self.types((day, number), &types)?;
         let mut written = Written::default();
-        for event_type in types {
-            let before = before.and_then(|before| before.types.get(&event_type));
-            let objects = objects.remove(&event_type).unwrap_or_default();
-            let wrote = self.event_type((day, number), &event_type, before, &objects, &Left::new());
-            let (sealed, read) = wrote.with_context(|| format!("{event_type} of {day}"))?;
+        for (of_type, (sealed, read)) in types.into_iter().zip(wrote) {
+            let event_type = of_type.event_type;
             written.read.extend(read.into_iter().map(|(user, events)| ((user, event_type.clone()), events)));
             if sealed.rows + sealed.repeats > 0 {
                 written.types.insert(event_type, sealed);
@@ -110,27 +133,80 @@ impl DuckDbWork {
         Ok(written)
     }
 
-    /// Writes one type's files without the rows that are left out, and returns how many events of each user were read.
-    pub(super) fn event_type(
+    /// Writes the files of each type without the rows that are left out, in one process of DuckDB, as to start one takes longer than
+    /// a small day; returns for each how many events of each user were read.
+    pub(super) fn types(
         &self,
         (day, number): (Day, u64),
-        event_type: &EventType,
-        before: Option<&SealedType>,
-        objects: &[String],
-        left: &Left,
-    ) -> Result<(SealedType, BTreeMap<Username, u64>)> {
-        let table = tables::Table::to_seal(event_type, &self.catalog);
+        types: &[TypeToWrite<'_>],
+    ) -> Result<Vec<(SealedType, BTreeMap<Username, u64>)>> {
+        if types.is_empty() {
+            return Ok(Vec::new());
+        }
         let sealed = self.seen_from_lake()?;
-        let line_before = before.map_or("", |before| before.line.as_str());
-        let [events, repeats] = SealedFolder::of_type(day, number, event_type);
+        let in_lake = |path: &str| format!("{sealed}/{path}");
         let work = self.sealed_path.join(SealedFolder::WORK);
         remove_folder(&work)?;
         fs::create_dir_all(&work)?;
+        let temporary = in_lake(SealedFolder::WORK);
+        let limits = Limits { memory: self.memory, temporary: &temporary, threads: self.threads_for(types)? };
+        let mut script = limits.script();
+        for (nth, of_type) in types.iter().enumerate() {
+            let [events, repeats] = SealedFolder::of_type(day, number, &of_type.event_type);
+            let files_before = self.files_before(nth, of_type, &sealed)?;
+            let line_before = of_type.before.map_or("", |before| before.line.as_str());
+            script += &Statement {
+                table: &tables::Table::to_seal(&of_type.event_type, &self.catalog),
+                objects: &of_type.objects,
+                before: (!files_before.is_empty()).then_some((line_before, &files_before[..])),
+                events: &in_lake(&events),
+                repeats: &in_lake(&repeats),
+            }
+            .script();
+        }
+        let mut output = String::new();
+        let asked = self.ask_for(&script, |mut stdout| {
+            stdout.read_to_string(&mut output).context("DuckDB's answer cannot be read").map(drop)
+        });
+        let printed = Printed::read(&output)?;
+        if let Err(error) = asked {
+            let failed = types.get(printed.len().saturating_sub(1));
+            let failed = failed.map_or("", |of_type| of_type.event_type.as_str());
+            return Err(error.context(format!("{failed} of {day}")));
+        }
+        remove_folder(&work)?;
+        if printed.len() != types.len() {
+            bail!("DuckDB wrote {} of {} types of {day}", printed.len(), types.len());
+        }
+        let wrote = types.iter().zip(printed).map(|(of_type, printed)| {
+            let event_type = &of_type.event_type;
+            let kept = self.kept((day, number), event_type, &printed);
+            Ok((kept.with_context(|| format!("{event_type} of {day}"))?, printed.read))
+        });
+        wrote.collect()
+    }
+
+    /// Returns how many threads DuckDB has for this work. On a small day, several take twice the CPU of one, and are slower.
+    fn threads_for(&self, types: &[TypeToWrite<'_>]) -> io::Result<usize> {
+        let mut bytes = 0;
+        for of_type in types {
+            bytes += of_type.before.map_or(0, |before| before.bytes);
+            for object in &of_type.objects {
+                bytes += fs::metadata(self.lake_path.join(object))?.len();
+            }
+        }
+        Ok(usize::try_from(bytes / JSON_FOR_A_THREAD).unwrap_or(usize::MAX).clamp(1, self.threads))
+    }
+
+    /// Returns the files of the generation before, each with a file that has the numbers of the rows to leave out.
+    fn files_before(&self, nth: usize, of_type: &TypeToWrite<'_>, sealed: &str) -> Result<Vec<FileBefore>> {
         let mut files_before = Vec::new();
-        for file in before.into_iter().flat_map(|before| before.files.iter().chain(&before.repeat_files)) {
-            let numbers = match left.get(file) {
+        for file in
+            of_type.before.into_iter().flat_map(|before| before.files.iter().chain(&before.repeat_files))
+        {
+            let numbers = match of_type.left.get(file) {
                 Some(numbers) => {
-                    let list = format!("{}/rows-{}", SealedFolder::WORK, files_before.len());
+                    let list = format!("{}/rows-{nth}-{}", SealedFolder::WORK, files_before.len());
                     let text: String = numbers.iter().map(|number| format!("{number}\n")).collect();
                     fs::write(self.sealed_path.join(&list), text)?;
                     Some(format!("{sealed}/{list}"))
@@ -139,52 +215,43 @@ impl DuckDbWork {
             };
             files_before.push((format!("{sealed}/{file}"), numbers));
         }
-        let in_lake = |path: &str| format!("{sealed}/{path}");
-        let statement = Statement {
-            table: &table,
-            objects,
-            before: (!files_before.is_empty()).then_some((line_before, &files_before[..])),
-            events: &in_lake(&events),
-            repeats: &in_lake(&repeats),
-            memory: self.memory,
-            temporary: &in_lake(SealedFolder::WORK),
-            threads: self.threads,
-        };
-        let output = self.ask(&statement.script())?;
-        remove_folder(&work)?;
-        let mut read = BTreeMap::new();
-        for line in output.lines() {
-            let (user, events) = line.split_once('\t').context("DuckDB's answer is not understood")?;
-            read.insert(user.parse()?, events.parse()?);
-        }
-        let (files, repeat_files) = (self.files(&events)?, self.files(&repeats)?);
-        let rows = self.count(&sealed, &files)?;
-        let repeat_rows = self.count(&sealed, &repeat_files)?;
-        // DuckDB makes a file without rows, too.
-        let kept = |rows: u64, folder: &str, files: Vec<String>| -> Result<Vec<String>> {
+        Ok(files_before)
+    }
+
+    /// Returns what was written of a type. DuckDB makes a file without rows, too, which goes.
+    fn kept(
+        &self,
+        (day, number): (Day, u64),
+        event_type: &EventType,
+        printed: &Printed,
+    ) -> Result<SealedType> {
+        let counted = |rows: Option<u64>| rows.context("DuckDB did not count what it wrote");
+        let (rows, repeats) = (counted(printed.rows)?, counted(printed.repeats)?);
+        let kept = |rows: u64, folder: &str| -> Result<Vec<String>> {
             if rows > 0 {
-                return Ok(files);
+                return self.files(folder);
             }
             remove_folder(&self.sealed_path.join(folder))?;
             Ok(Vec::new())
         };
-        let (files, repeat_files) = (kept(rows, &events, files)?, kept(repeat_rows, &repeats, repeat_files)?);
+        let [events_in, repeats_in] = SealedFolder::of_type(day, number, event_type);
+        let (files, repeat_files) = (kept(rows, &events_in)?, kept(repeats, &repeats_in)?);
         let bytes = files.iter().chain(&repeat_files).map(|file| fs::metadata(self.sealed_path.join(file)));
         let bytes = bytes.map(|found| Ok(found?.len())).sum::<io::Result<u64>>()?;
+        let table = tables::Table::to_seal(event_type, &self.catalog);
         let columns = table
             .columns
             .iter()
             .map(|column| SealedColumn { name: column.name.clone(), expression: column.expression() });
-        let sealed = SealedType {
+        Ok(SealedType {
             line: table.free("weir_line"),
             columns: columns.collect(),
             files,
             repeat_files,
             rows,
-            repeats: repeat_rows,
+            repeats,
             bytes,
-        };
-        Ok((sealed, read))
+        })
     }
 
     /// Returns the path of the folder of sealed days, as DuckDB sees it.
@@ -208,26 +275,6 @@ impl DuckDbWork {
         // By their numbers, which have no leading zeros.
         files.sort_by_key(|file| (file.len(), file.clone()));
         Ok(files)
-    }
-
-    /// Counts the rows of files, as they were written.
-    fn count(&self, sealed: &str, files: &[String]) -> Result<u64> {
-        if files.is_empty() {
-            return Ok(0);
-        }
-        let files: Vec<String> = files.iter().map(|file| format!("{sealed}/{file}")).collect();
-        let query = format!("SELECT count(*) FROM read_parquet({});", tables::list(&files));
-        let output = self.ask(&query)?;
-        output.trim().parse().context("DuckDB's answer is not understood")
-    }
-
-    /// Runs a script in the lake's folder, and returns what it prints.
-    fn ask(&self, script: &str) -> Result<String> {
-        let mut output = String::new();
-        self.ask_for(script, |mut stdout| {
-            stdout.read_to_string(&mut output).context("DuckDB's answer cannot be read").map(drop)
-        })?;
-        Ok(output)
     }
 
     /// Runs a script in the lake's folder, while `read` reads what it prints.

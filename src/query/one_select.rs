@@ -1,0 +1,78 @@
+//! The rule that a query is one SELECT. DuckDB itself parses the text: it can turn only a SELECT into a syntax tree.
+
+use std::io::{self, BufRead, BufReader, Read};
+
+use anyhow::anyhow;
+
+use super::tables::literal;
+use crate::terminal;
+
+/// Begins the message of DuckDB's error where the rule is broken.
+const BROKEN: &str = "weir: not one SELECT: ";
+
+/// Returns the statement that fails unless a query is one SELECT. It prints nothing, so that the query can follow in the same
+/// process: to start another one takes as long as a small query.
+pub(super) fn check(sql: &str) -> String {
+    format!(
+        "SET VARIABLE weir_checked = (SELECT CASE WHEN found = '+' THEN true ELSE error({} || found) END FROM (SELECT \
+         coalesce(tree ->> 'error_message', repeat('+', json_array_length(tree -> 'statements')::BIGINT)) AS found FROM (SELECT \
+         json_serialize_sql({})::JSON AS tree)))",
+        literal(BROKEN),
+        literal(sql)
+    )
+}
+
+/// Copies DuckDB's errors to standard error as they arrive. If the rule is broken, it returns how, and copies nothing.
+pub(super) fn copy_errors(from: impl Read) -> io::Result<Option<anyhow::Error>> {
+    let mut from = BufReader::new(from);
+    let mut first = Vec::new();
+    from.read_until(b'\n', &mut first)?;
+    if let Some(broken) = broken(&first) {
+        let mut message = broken.to_owned();
+        from.read_to_string(&mut message)?;
+        return Ok(Some(refusal(message.trim())));
+    }
+    terminal::copy_lines(BufReader::new(first.chain(from)), io::stderr())?;
+    Ok(None)
+}
+
+/// Returns how the rule is broken, by what DuckDB printed on standard error.
+pub(super) fn broken_in(errors: &[u8]) -> Option<anyhow::Error> {
+    broken(errors).map(|message| refusal(message.trim()))
+}
+
+/// Returns the message behind DuckDB's name for the error, with all lines of it.
+fn broken(errors: &[u8]) -> Option<&str> {
+    let text = str::from_utf8(errors).ok()?;
+    let (before, message) = text.split_once(BROKEN)?;
+    (!before.contains('\n')).then_some(message)
+}
+
+fn refusal(message: &str) -> anyhow::Error {
+    match message {
+        many if many.bytes().all(|byte| byte == b'+') => anyhow!("a query is one statement"),
+        only if only.starts_with("Only SELECT") => anyhow!("the lake is read-only: a query is a SELECT"),
+        syntax => anyhow!("the query is not valid SQL: {syntax}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_broken_rule_is_taken_out_of_the_errors_and_with_all_its_lines() {
+        let broken = |errors: &str| broken_in(errors.as_bytes()).map(|error| error.to_string());
+        let error =
+            "Invalid Input Error: weir: not one SELECT: syntax error at or near \"SELEC\"\nLINE 1: SELEC 1\n";
+        assert_eq!(
+            broken(error).unwrap(),
+            "the query is not valid SQL: syntax error at or near \"SELEC\"\nLINE 1: SELEC 1"
+        );
+        assert_eq!(
+            broken("Invalid Input Error: weir: not one SELECT: ++\n").unwrap(),
+            "a query is one statement"
+        );
+        assert_eq!(broken("Catalog Error: no table\nLINE 1: weir: not one SELECT: ++\n"), None);
+    }
+}
