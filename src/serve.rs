@@ -26,7 +26,7 @@ use std::{net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 use anyhow::{Context, Result};
 use authorizer::Authorizer;
 use axum::middleware;
-use collector::{Collector, Host, Limits};
+use collector::{Collector, Host, Limits, Streams};
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 use weir_core::{Catalog, Clock, SystemClock, SystemRandom, ports::Users};
 use weir_embedded::{Embedded, Flush};
@@ -238,6 +238,7 @@ fn host(users: Arc<dyn Users>, args: &ServeArgs, metrics: &Arc<Metrics>, clock: 
         random: Arc::new(SystemRandom),
         runs: Arc::new(()),
         queries: Arc::new(()),
+        streams: Streams::at_most((machine::at_most(args.connections) / 4).max(1)),
         counted_within: None,
     }
 }
@@ -265,6 +266,7 @@ async fn serve(
     stopping: &'static str,
 ) -> JoinHandle<()> {
     let (stop, stopped) = oneshot::channel();
+    let streams = collector.host.streams.clone();
     let signals = wait_for(signals, stop, stopping);
     let app = traces::continued(collector::router(collector, &args.allow_origins));
     let count = middleware::from_fn_with_state(metrics.requests.clone(), metrics::count);
@@ -292,6 +294,7 @@ async fn serve(
         .serve(listener, async move {
             // An error means that the signal task is gone; stopping is right then, too.
             let _ = stopped.await;
+            streams.end();
             let _ = draining.send(());
         });
     let overdue = async {

@@ -79,6 +79,7 @@ impl Batching {
             settled: self.settled_counts(inner.settled),
             rejected: self.recent_rejected(inner.rejected),
             newest: inner.newest,
+            follow: inner.follow,
             receipts: inner.receipts,
             answers: inner.answers,
             latest: self.latest_values(inner.latest),

@@ -39,6 +39,9 @@ use crate::{
 /// The most searches through raw at a time.
 const SEARCHES: usize = 2;
 
+/// The most pages that open streams of events read at a time.
+const FOLLOWERS: usize = 2;
+
 /// The engine on one machine. It is the only process that serves its data folder; clones share it.
 #[derive(Clone)]
 pub struct Embedded {
@@ -53,6 +56,8 @@ pub(crate) struct Inner {
     pub(crate) gone: Arc<ForgottenEvents>,
     /// Searches through raw: a few at a time, as each takes a thread and reads megabytes.
     pub(crate) searches: Semaphore,
+    /// Reading of open streams of events: however many there are, intake keeps most of the machine.
+    pub(crate) followers: Semaphore,
     folder: Folder,
     pub(crate) path: PathBuf,
     lake: LakeFolder,
@@ -131,6 +136,7 @@ impl Embedded {
             quarantine: QuarantineFolder::new(folder.sub("quarantine")),
             gone,
             searches: Semaphore::new(SEARCHES),
+            followers: Semaphore::new(FOLLOWERS),
             folder,
             path: path.to_owned(),
             answers: AnswersFolder::of(path),

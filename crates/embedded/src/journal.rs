@@ -28,7 +28,7 @@ use std::{
 };
 
 use rusqlite::Connection;
-use tokio::sync::{Mutex as AsyncMutex, Semaphore, oneshot};
+use tokio::sync::{Mutex as AsyncMutex, Semaphore, oneshot, watch};
 use weir_core::{Clock, ports::PortError};
 
 use crate::{
@@ -60,6 +60,8 @@ pub(crate) struct Journal {
     /// When the last health check succeeded: the result is cached for a second.
     checked: AsyncMutex<Option<Instant>>,
     presence: Presence,
+    /// The number of the last event that was stored and answered.
+    pub(crate) stored: watch::Receiver<u64>,
 }
 
 impl Journal {
@@ -83,16 +85,18 @@ impl Journal {
         let first = if open.is_some() { first_open(&connection, cut).map_err(at(path))? } else { next };
         let ids = RecentIds::open(&connection, clock.elapsed()).map_err(at(path))?.without(gone);
         let (db, outbox) = (connection, Some(outbox));
+        let (stored, stored_so_far) = watch::channel(next - 1);
         let presence = Presence::default();
         let at = |source| OpenError::Folder { path: path.to_owned(), source };
         let lookout = Lookout::begin(path, presence.clone()).map_err(at)?;
-        let writer = Writer { db, overlay, next, first, open, flush, clock, ids, outbox, lookout };
+        let writer = Writer { db, overlay, next, first, open, flush, clock, ids, outbox, lookout, stored };
         thread::Builder::new()
             .name("weir-journal".to_owned())
             .spawn(move || writer.run(&inbox))
             .map_err(at)?;
         let queue = Arc::new(Semaphore::new(QUEUE_KIB as usize));
-        Ok((Self { commands, queue, checked: AsyncMutex::new(None), presence }, deliveries))
+        let checked = AsyncMutex::new(None);
+        Ok((Self { commands, queue, checked, presence, stored: stored_so_far }, deliveries))
     }
 
     /// Makes events durable, and counts them; returns which of them are duplicates of earlier ones.

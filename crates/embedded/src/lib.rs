@@ -43,6 +43,7 @@ mod dedup;
 mod engine;
 mod error;
 mod folder;
+mod following;
 mod forget;
 mod forgotten;
 mod journal;

@@ -16,7 +16,7 @@ use axum::{
     http::{Request, StatusCode, request::Parts},
 };
 use collector::{
-    Authenticate, ByFate, Caller, Collector, Host, Limits, NotAuthenticated, Observe, Origins, Taken,
+    Authenticate, ByFate, Caller, Collector, Host, Limits, NotAuthenticated, Observe, Origins, Streams, Taken,
 };
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
@@ -29,8 +29,8 @@ use weir_core::{
     latest::LatestValue,
     newest::{NewestPage, NewestRequest},
     ports::{
-        Answers, Appended, Generation, Health, LatestValues, LiveCounts, NewestEvents, PortError, Ports,
-        ReadLatest, Receipts, RecentRejected, SettledCounts, Stream,
+        Answers, Appended, FollowEvents, Generation, Health, LatestValues, LiveCounts, NewestEvents,
+        PortError, Ports, ReadLatest, Receipts, RecentRejected, SettledCounts, Stream,
     },
     receipt::Receipt,
     rejected::RejectedEvent,
@@ -146,6 +146,8 @@ impl NewestEvents for Script {
     }
 }
 
+impl FollowEvents for Script {}
+
 #[async_trait]
 impl Receipts for Script {
     async fn receipt(
@@ -255,6 +257,7 @@ fn api(script: &Arc<Script>, stuck: bool) -> Router {
         random: Arc::new(SeededRandom::new(1)),
         runs: Arc::new(()),
         queries: Arc::new(()),
+        streams: Streams::default(),
         counted_within: Some(Duration::from_secs(13)),
     };
     let catalog = Arc::new(Catalog::read(CATALOG).unwrap());
@@ -298,6 +301,16 @@ async fn each_event_has_its_own_outcome_when_the_stream_refuses_some() {
     assert_eq!(script.stored.lock().unwrap().len(), 2);
     let expected = taken(ByFate { stored: 1, rejected: 1, not_stored: 1, ..ByFate::default() }, 0);
     assert_eq!(*script.taken.lock().unwrap(), [expected]);
+}
+
+/// As on AWS.
+#[tokio::test]
+async fn where_events_cannot_be_followed_the_answer_says_what_to_do_instead() {
+    let script = Arc::new(Script::default());
+    let answer = ask(&script, "GET", "/events/stream", Body::empty()).await;
+    assert_eq!((answer.status, answer.retry_after), (StatusCode::NOT_FOUND, false));
+    assert_eq!(answer.body["type"], "urn:weir:problem:no-stream-here");
+    assert!(answer.body["detail"].as_str().unwrap().contains("GET /events?after="), "{}", answer.body);
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use std::{
 };
 
 use rusqlite::{Connection, ToSql, Transaction, TransactionBehavior, params};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use weir_core::{Clock, Counter, Increment, ports::PortError};
 
 use super::{
@@ -50,6 +50,8 @@ pub(crate) struct Writer {
     /// The channel to the thread that writes batches; `None` once appending was stopped.
     pub(crate) outbox: Option<mpsc::Sender<Delivery>>,
     pub(crate) lookout: Lookout,
+    /// Tells those who follow the events the number of the last one.
+    pub(crate) stored: watch::Sender<u64>,
 }
 
 /// The commands that one commit of the writer handles.
@@ -209,6 +211,8 @@ impl Writer {
         for (append, reply) in round.repeating {
             reply.send(durable.clone().map(|()| append.into_duplicates()));
         }
+        // Behind the answers: a stream that is opened now may begin before an event that was just answered, and not behind it.
+        self.stored.send_if_modified(|last| std::mem::replace(last, self.next - 1) != self.next - 1);
         for job in round.jobs {
             job.finish(result.clone());
         }

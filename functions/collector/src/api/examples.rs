@@ -11,7 +11,7 @@ use crate::{
     api::{
         authentication::NotAuthenticated,
         latest,
-        problem::{Problem, QueryProblem},
+        problem::{LiveProblem, Problem, QueryProblem},
         read::{MAX_PAGE, not_in_range},
         reason::Reason,
     },
@@ -29,6 +29,8 @@ pub(crate) enum Of {
     Answers,
     /// The route that reads the receipt of an event.
     Receipt,
+    /// The route that streams events.
+    Stream,
     /// A route that reads latest values.
     Latest,
     /// The route that starts a run of a function.
@@ -50,6 +52,7 @@ impl Of {
             self,
             Self::Reading
                 | Self::Receipt
+                | Self::Stream
                 | Self::Answers
                 | Self::Latest
                 | Self::Starting
@@ -78,6 +81,17 @@ pub(crate) fn examples(of: Of, status: u16) -> Map<String, Value> {
             },
         ]),
         Of::Receipt => all.push(Problem::NoSuchEvent),
+        Of::Stream => all.extend([
+            Problem::Live(LiveProblem::NoStream),
+            Problem::UnknownEventType {
+                event_type: "buton_click".to_owned(),
+                meant: Some("button_click".to_owned()),
+            },
+            Problem::InvalidQuery {
+                detail: "Last-Event-ID is the id of an event that came on a stream.".to_owned(),
+            },
+            Problem::Live(LiveProblem::TooManyStreams),
+        ]),
         Of::Latest => all.extend([
             Problem::NoLatestValue { field: "sensor_id".to_owned() },
             not_in_range(latest::MAX_PAGE),

@@ -23,7 +23,7 @@ use crate::{
         openapi::{
             Operation, answers as described, dashboard, events as seen, map as runs, open, query as in_sql,
         },
-        path, post, query, read, rejected,
+        path, post, query, read, rejected, stream,
     },
     pages::{
         docs, page, script,
@@ -62,9 +62,10 @@ use Access::{Open, Users};
 use Method::{Get, Post};
 
 /// The routes that do not depend on the catalog.
-pub(crate) const FIXED: [Route<Catalog>; 24] = [
+pub(crate) const FIXED: [Route<Catalog>; 25] = [
     route(Post, "/events", Users, |_| post(post::events), Some(openapi::post::post_events)),
     route(Get, "/events", Users, |_| get(events::newest), Some(seen::get_events)),
+    route(Get, "/events/stream", Users, |_| get(stream::stream), Some(seen::get_stream)),
     route(Get, "/events/{event_id}", Users, |_| get(events::receipt), Some(seen::get_receipt)),
     route(Get, "/counts", Users, |_| get(read::all), Some(openapi::get_counts)),
     route(Get, "/counts/{event_type}", Users, |_| get(read::one), Some(openapi::get_count)),

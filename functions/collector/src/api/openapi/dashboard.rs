@@ -34,7 +34,8 @@ pub(super) fn describe_etags(paths: &mut Map<String, Value>) {
         "schema": {"type": "string"},
     }});
     for path in paths.values_mut() {
-        if let Some(responses) = path.pointer_mut("/get/responses") {
+        let streams = |responses: &&mut Value| responses["200"]["content"].get("text/event-stream").is_some();
+        if let Some(responses) = path.pointer_mut("/get/responses").filter(|responses| !streams(responses)) {
             responses["200"]["headers"] = tag.clone();
             responses["304"] =
                 json!({"description": "The answer is still the one with that tag.", "headers": tag});

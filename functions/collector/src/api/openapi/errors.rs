@@ -42,13 +42,21 @@ pub(super) fn problems(statuses: &[u16]) -> Value {
 /// Returns the responses of an operation with these statuses.
 pub(super) fn errors(route: Of, statuses: &[u16]) -> Value {
     let of = |status: u16| match (status, route) {
-        (400, Of::Any | Of::Reading | Of::Receipt | Of::Answers | Of::Latest | Of::Starting | Of::Runs) => {
-            "The request is not valid HTTP."
-        }
+        (
+            400,
+            Of::Any
+            | Of::Reading
+            | Of::Receipt
+            | Of::Stream
+            | Of::Answers
+            | Of::Latest
+            | Of::Starting
+            | Of::Runs,
+        ) => "The request is not valid HTTP.",
         (400, Of::Sql) => "The SQL is wrong, the body did not come whole, or the request is not valid HTTP.",
         (400, _) => "The body did not come whole, or the request is not valid HTTP.",
         (401, _) => "There are no usable credentials.",
-        (403, Of::Reading | Of::Receipt | Of::Answers | Of::Latest | Of::Runs) => {
+        (403, Of::Reading | Of::Receipt | Of::Stream | Of::Answers | Of::Latest | Of::Runs) => {
             "The access key does not have the scope."
         }
         (403, _) => "The access key does not have the scope, or the page that posts may not call the API.",
@@ -56,6 +64,7 @@ pub(super) fn errors(route: Of, statuses: &[u16]) -> Value {
         (404, Of::Starting) => "There is no such function, or no such event type.",
         (404, Of::Runs) => "There is no such run, or not any more.",
         (404, Of::Receipt) => "No event of the caller's is known under this id.",
+        (404, Of::Stream) => "Events cannot be streamed here, or there is no such event type.",
         (404, Of::Latest) => "None of the keys has a latest value.",
         (404, Of::Answers) => "There is no such answer, or it has no such path or slot.",
         (404, Of::Sql) => "Queries are not answered here.",

@@ -25,6 +25,7 @@ class Dashboard {
   #turning = false;
   #again = false;
   #moved = Date.now();
+  #turned = 0;
   #spoken = { at: Date.now(), text: "" };
   #seen;
   #leave;
@@ -33,7 +34,6 @@ class Dashboard {
     this.#api = api;
     this.#leave = leave;
     const titles = new Map([...types.values()].map(({ name, title }) => [name, title]));
-    const isThere = types.lists;
     this.#history = new History(api, (type) => type === REJECTED || types.size === 0 || types.has(type));
     this.#numbers = new Numbers(this.#history);
     this.#types = new Types(titles, () => this.#chose());
@@ -42,7 +42,7 @@ class Dashboard {
       keys: new Keys(api, types),
       newest: new Newest(api, types),
       rejected: new Rejected(api, titles),
-      live: new Live(api, titles, isThere),
+      live: new Live(api, titles, types, () => Date.now() - this.#turned > SOON && this.turn()),
       answers: new Answers(api, counts.username),
     };
     this.trying = new Trying(types, api, counts.username, (type) => {
@@ -98,7 +98,7 @@ class Dashboard {
     clearTimeout(this.#timer);
     this.#again = this.#turning;
     if (this.#turning || this.#api.ended) return;
-    this.#turning = true;
+    [this.#turning, this.#turned] = [true, Date.now()];
     let wait;
     try {
       await this.#read();
@@ -122,6 +122,7 @@ class Dashboard {
   async #read() {
     let counts = await this.#api.get("counts");
     if (document.hidden) {
+      this.#parts.live.stop();
       this.#entitle(counts);
       return;
     }
