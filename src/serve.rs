@@ -26,7 +26,7 @@ use std::{net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 use anyhow::{Context, Result};
 use authorizer::Authorizer;
 use axum::middleware;
-use collector::{Collector, Host, Limits, Streams};
+use collector::{Collector, Host, Limits};
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 use weir_core::{Catalog, Clock, SystemClock, SystemRandom, ports::Users};
 use weir_embedded::{Embedded, Flush};
@@ -115,7 +115,7 @@ async fn embedded(catalog: Catalog, args: ServeArgs) -> Result<ExitCode> {
     welcome::print(data, args.catalog.folder(), &catalog, listener.local_addr()?, &engine.users()).await?;
     let schedule = Schedule::start(&args, &catalog, Arc::new(SystemClock))?;
     let sealing = sealing::Schedule::start(&args, Arc::new(SystemClock))?;
-    let limits = Limits::default();
+    let limits = limits(&args);
     let metrics = Metrics::new(&catalog, Some(&engine), None, limits.clone(), clock.clone());
     #[cfg_attr(not(unix), expect(unused_mut, reason = "functions run on Unix only"))]
     let mut host = host(Arc::new(engine.users()), &args, &metrics, clock);
@@ -160,6 +160,11 @@ async fn embedded(catalog: Catalog, args: ServeArgs) -> Result<ExitCode> {
     }
     signals.abort();
     Ok(ExitCode::SUCCESS)
+}
+
+/// Returns the limits of this process. Open streams leave most connections to others.
+fn limits(args: &ServeArgs) -> Limits {
+    Limits::default().with_streams((machine::at_most(args.connections) / 4).max(1))
 }
 
 /// Offers the operator's functions to clients, unless there may be no runs.
@@ -238,7 +243,6 @@ fn host(users: Arc<dyn Users>, args: &ServeArgs, metrics: &Arc<Metrics>, clock: 
         random: Arc::new(SystemRandom),
         runs: Arc::new(()),
         queries: Arc::new(()),
-        streams: Streams::at_most((machine::at_most(args.connections) / 4).max(1)),
         counted_within: None,
     }
 }
@@ -266,7 +270,7 @@ async fn serve(
     stopping: &'static str,
 ) -> JoinHandle<()> {
     let (stop, stopped) = oneshot::channel();
-    let streams = collector.host.streams.clone();
+    let streams = collector.limits.streams().clone();
     let signals = wait_for(signals, stop, stopping);
     let app = traces::continued(collector::router(collector, &args.allow_origins));
     let count = middleware::from_fn_with_state(metrics.requests.clone(), metrics::count);

@@ -50,6 +50,7 @@ mod map;
 #[cfg(target_os = "linux")]
 mod map_runs;
 mod metrics;
+mod minutes;
 mod openapi;
 mod operate;
 mod progress;

@@ -4,7 +4,7 @@
 use std::{num::NonZeroU16, sync::Arc, time::Duration};
 
 use authorizer::Authorizer;
-use collector::{Collector, Gateway, GatewayAuthentication, Host, Limits, Origins, Streams};
+use collector::{Collector, Gateway, GatewayAuthentication, Host, Limits, Origins};
 use fan_out::FanOut;
 use weir_aws::{Aws, DynamoCounts, DynamoLatest, DynamoUsers, Names};
 use weir_core::{
@@ -94,7 +94,6 @@ impl Weir {
             random: self.random.clone(),
             runs: Arc::new(()),
             queries: Arc::new(()),
-            streams: Streams::default(),
             counted_within: Some(COUNTED_WITHIN),
         };
         let catalog = self.catalog.clone();

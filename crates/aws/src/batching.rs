@@ -76,6 +76,7 @@ impl Batching {
         Ports {
             stream: self.stream(inner.stream),
             live: self.live_counts(inner.live),
+            minutes: inner.minutes,
             settled: self.settled_counts(inner.settled),
             rejected: self.recent_rejected(inner.rejected),
             newest: inner.newest,

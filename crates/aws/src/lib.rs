@@ -199,6 +199,7 @@ impl Aws {
         let ports = Ports {
             stream: Arc::new(stream),
             live: counts.clone(),
+            minutes: newest.clone(),
             settled: counts.clone(),
             rejected: counts,
             newest: newest.clone(),

@@ -19,7 +19,7 @@ use weir_core::{
     Clock, EventType, Partition, Username,
     forgotten::ForgottenEvents,
     newest::{Gathering, MAX_BYTES, NewestEvent, NewestPage, NewestRequest, Position},
-    ports::{FollowEvents, NewestEvents, PortError, RecentRejected, SettledCounts},
+    ports::{CountsByMinute, FollowEvents, NewestEvents, PortError, RecentRejected, SettledCounts},
     rejected::MAX_SHOWN,
 };
 
@@ -132,6 +132,9 @@ impl S3Newest {
 
 /// The stream cannot be read, so nothing is known of an event before it is filed.
 impl FollowEvents for S3Newest {}
+
+/// A count by minute would be one more write for each event.
+impl CountsByMinute for S3Newest {}
 
 #[async_trait]
 impl NewestEvents for S3Newest {

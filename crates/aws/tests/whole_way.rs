@@ -24,7 +24,7 @@ use axum::{
     body::Body,
     http::{Request, request::Parts},
 };
-use collector::{Authenticate, Caller, Collector, Host, Limits, NotAuthenticated, Origins, Streams};
+use collector::{Authenticate, Caller, Collector, Host, Limits, NotAuthenticated, Origins};
 use emulator::{COUNTS, Emulator, IDS, LAKE, LATEST, RAW, STREAM, shards};
 use fan_out::FanOut;
 use faulty::{Fault, Faulty, Plan};
@@ -80,7 +80,6 @@ fn api(aws: &Aws) -> axum::Router {
         random: Arc::new(SystemRandom),
         runs: Arc::new(()),
         queries: Arc::new(()),
-        streams: Streams::default(),
         counted_within: None,
     };
     let catalog = Arc::new(Catalog::built_in().unwrap());

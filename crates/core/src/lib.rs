@@ -11,7 +11,8 @@
 //! - the members of a JSON object, each with its own text: [`json`];
 //! - the event types: [`catalog`];
 //! - users and their access keys: [`users`];
-//! - counts: [`counts`], all of them together: [`books`], and their hours and days: [`Hour`], [`Day`];
+//! - counts: [`counts`], all of them together: [`books`], and their hours and days: [`Hour`], [`Day`]; those
+//!   of the last hour by minute: [`minutes`];
 //! - the newest event of each resource: [`latest`];
 //! - what of an event is not stored: [`redaction`];
 //! - rejected events as they are shown: [`rejected`]; a user's newest events, accepted and rejected: [`newest`], and as they are
@@ -41,6 +42,7 @@ mod format;
 pub mod json;
 pub mod latest;
 pub mod looks;
+pub mod minutes;
 mod names;
 mod near;
 pub mod newest;

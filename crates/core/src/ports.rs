@@ -5,6 +5,7 @@
 //! | --- | --- | --- | --- |
 //! | [`Stream`] | collector | journal in `events.db` | Firehose |
 //! | [`LiveCounts`] | collector | `events.db` and an overlay in memory | DynamoDB |
+//! | [`CountsByMinute`] | collector | memory | (none) |
 //! | [`Settlement`] | fan-out | `events.db` | DynamoDB |
 //! | [`SettledCounts`] | collector; `weir audit` | `events.db` | DynamoDB |
 //! | [`RecentRejected`] | collector | `events.db` | DynamoDB |
@@ -58,7 +59,7 @@ use crate::{
 pub use answers::{Answers, AnswersAdmin, Generation, Publication};
 pub use error::PortError;
 pub use latest::{LatestValues, LatestValuesAdmin, ReadLatest};
-pub use live::FollowEvents;
+pub use live::{CountsByMinute, FollowEvents};
 pub use of_collector::Ports;
 
 /// The outcome of appending one record.

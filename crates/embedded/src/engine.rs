@@ -29,6 +29,7 @@ use crate::{
         recovery,
         stray::{self, TakeUpError},
     },
+    minutes::{LastHour, Minutes},
     objects::{LakeFolder, QuarantineFolder, RawFolder},
     sealed::SealedFolder,
     secret, served_types,
@@ -52,6 +53,7 @@ pub(crate) struct Inner {
     pub(crate) journal: Journal,
     pub(crate) readers: Readers,
     pub(crate) overlay: Arc<Overlay>,
+    pub(crate) minutes: Arc<Minutes>,
     pub(crate) raw: RawFolder,
     pub(crate) gone: Arc<ForgottenEvents>,
     /// Searches through raw: a few at a time, as each takes a thread and reads megabytes.
@@ -118,19 +120,30 @@ impl Embedded {
             recovery::recover(&mut connection, Arc::clone(&gone)).map_err(store::at(&store))?;
         let overlay = Arc::new(overlay);
         let raw = RawFolder::new(folder.sub("raw"));
+        let minutes = Arc::new(Minutes::starting_at(clock.now()));
+        let last_hour = LastHour {
+            store: store.clone(),
+            raw: raw.clone(),
+            gone: Arc::clone(&gone),
+            next: recovered.next,
+            now: clock.now(),
+        };
         let (journal, deliveries) = Journal::start(
             connection,
             Arc::clone(&overlay),
+            Arc::clone(&minutes),
             recovered,
             flush,
             clock.clone(),
             raw.clone(),
             &store,
         )?;
+        last_hour.count(&minutes).map_err(at(store.clone()))?;
         let inner = Inner {
             journal,
             readers: Readers::new(store),
             overlay,
+            minutes,
             raw,
             lake: LakeFolder::new(folder.sub("lake"), SealedFolder::of(path)),
             quarantine: QuarantineFolder::new(folder.sub("quarantine")),

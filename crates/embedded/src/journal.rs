@@ -35,6 +35,7 @@ use crate::{
     dedup::recent::RecentIds,
     error::OpenError,
     folder::presence::{Lookout, Presence},
+    minutes::Minutes,
     objects::RawFolder,
     store::{self, at},
 };
@@ -68,6 +69,7 @@ impl Journal {
     pub(crate) fn start(
         connection: Connection,
         overlay: Arc<Overlay>,
+        minutes: Arc<Minutes>,
         recovered: Recovered,
         flush: Flush,
         clock: Arc<dyn Clock>,
@@ -89,7 +91,8 @@ impl Journal {
         let presence = Presence::default();
         let at = |source| OpenError::Folder { path: path.to_owned(), source };
         let lookout = Lookout::begin(path, presence.clone()).map_err(at)?;
-        let writer = Writer { db, overlay, next, first, open, flush, clock, ids, outbox, lookout, stored };
+        let writer =
+            Writer { db, overlay, minutes, next, first, open, flush, clock, ids, outbox, lookout, stored };
         thread::Builder::new()
             .name("weir-journal".to_owned())
             .spawn(move || writer.run(&inbox))

@@ -48,6 +48,7 @@ mod forget;
 mod forgotten;
 mod journal;
 mod latest;
+mod minutes;
 mod newest;
 mod objects;
 mod receipts;

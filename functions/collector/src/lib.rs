@@ -73,8 +73,6 @@ pub struct Host {
     pub runs: Arc<dyn Runs>,
     /// The answers to queries over a user's rows; `()` for none.
     pub queries: Arc<dyn Queries>,
-    /// The open streams of events.
-    pub streams: Streams,
     /// The deadline for raising live counts, from the beginning of storing, on hosts that end what takes too long; `None`
     /// for no deadline. Counts that miss it count as failed: the events are stored and acknowledged.
     pub counted_within: Option<Duration>,

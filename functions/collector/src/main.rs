@@ -3,9 +3,7 @@
 use std::{num::NonZeroU16, process::ExitCode, sync::Arc, time::Duration};
 
 use authorizer::Authorizer;
-use collector::{
-    Collector, Drift, Gateway, GatewayAuthentication, Host, Limits, Observe, Origins, Streams, Taken,
-};
+use collector::{Collector, Drift, Gateway, GatewayAuthentication, Host, Limits, Observe, Origins, Taken};
 use mimalloc::MiMalloc;
 use parking_lot::Mutex;
 use weir_aws::{Aws, Batching, BatchingStats, Names, Retries};
@@ -83,7 +81,6 @@ fn gateway(environment: &Environment) -> Result<(Gateway, Option<Arc<Sharing>>),
         random: Arc::new(SystemRandom),
         runs: Arc::new(()),
         queries: Arc::new(()),
-        streams: Streams::default(),
         counted_within: Some(COUNTED_WITHIN),
     };
     let catalog = Catalog::built_in()?;

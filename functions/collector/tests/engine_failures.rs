@@ -16,7 +16,7 @@ use axum::{
     http::{Request, StatusCode, request::Parts},
 };
 use collector::{
-    Authenticate, ByFate, Caller, Collector, Host, Limits, NotAuthenticated, Observe, Origins, Streams, Taken,
+    Authenticate, ByFate, Caller, Collector, Host, Limits, NotAuthenticated, Observe, Origins, Taken,
 };
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
@@ -29,8 +29,8 @@ use weir_core::{
     latest::LatestValue,
     newest::{NewestPage, NewestRequest},
     ports::{
-        Answers, Appended, FollowEvents, Generation, Health, LatestValues, LiveCounts, NewestEvents,
-        PortError, Ports, ReadLatest, Receipts, RecentRejected, SettledCounts, Stream,
+        Answers, Appended, CountsByMinute, FollowEvents, Generation, Health, LatestValues, LiveCounts,
+        NewestEvents, PortError, Ports, ReadLatest, Receipts, RecentRejected, SettledCounts, Stream,
     },
     receipt::Receipt,
     rejected::RejectedEvent,
@@ -148,6 +148,8 @@ impl NewestEvents for Script {
 
 impl FollowEvents for Script {}
 
+impl CountsByMinute for Script {}
+
 #[async_trait]
 impl Receipts for Script {
     async fn receipt(
@@ -257,7 +259,6 @@ fn api(script: &Arc<Script>, stuck: bool) -> Router {
         random: Arc::new(SeededRandom::new(1)),
         runs: Arc::new(()),
         queries: Arc::new(()),
-        streams: Streams::default(),
         counted_within: Some(Duration::from_secs(13)),
     };
     let catalog = Arc::new(Catalog::read(CATALOG).unwrap());
@@ -311,6 +312,9 @@ async fn where_events_cannot_be_followed_the_answer_says_what_to_do_instead() {
     assert_eq!((answer.status, answer.retry_after), (StatusCode::NOT_FOUND, false));
     assert_eq!(answer.body["type"], "urn:weir:problem:no-stream-here");
     assert!(answer.body["detail"].as_str().unwrap().contains("GET /events?after="), "{}", answer.body);
+    let answer = ask(&script, "GET", "/counts/button_click/minutes", Body::empty()).await;
+    assert_eq!(answer.status, StatusCode::NOT_FOUND);
+    assert_eq!(answer.body["type"], "urn:weir:problem:no-minutes-here");
 }
 
 #[tokio::test]

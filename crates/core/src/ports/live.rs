@@ -5,8 +5,9 @@ use async_trait::async_trait;
 
 use super::PortError;
 use crate::{
-    Username,
+    EventType, Username,
     following::{FollowRequest, FollowedPage},
+    minutes::MinuteCounts,
     newest::Position,
 };
 
@@ -28,5 +29,13 @@ pub trait FollowEvents: Send + Sync {
     /// work is bounded: a page may be empty although there are more. Forgotten events are in no page.
     async fn behind(&self, _: &Username, _: &FollowRequest) -> Result<FollowedPage, PortError> {
         Err(PortError::unavailable("following events", "this engine's events cannot be followed"))
+    }
+}
+
+/// The live counts of the last hour by minute of the event time.
+pub trait CountsByMinute: Send + Sync {
+    /// Returns the counts of a user's events of a type: of all that were acknowledged. `None` if the engine has no such counts.
+    fn minutes(&self, _: &Username, _: &EventType) -> Option<MinuteCounts> {
+        None
     }
 }

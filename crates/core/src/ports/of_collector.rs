@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    Answers, FollowEvents, Health, LatestValues, LiveCounts, NewestEvents, Receipts, RecentRejected,
-    SettledCounts, Stream,
+    Answers, CountsByMinute, FollowEvents, Health, LatestValues, LiveCounts, NewestEvents, Receipts,
+    RecentRejected, SettledCounts, Stream,
 };
 
 /// The ports of an engine that the collector calls.
@@ -14,6 +14,8 @@ pub struct Ports {
     pub stream: Arc<dyn Stream>,
     /// The counts that rise at once.
     pub live: Arc<dyn LiveCounts>,
+    /// The same by minute.
+    pub minutes: Arc<dyn CountsByMinute>,
     /// The counts of events in the lake.
     pub settled: Arc<dyn SettledCounts>,
     /// The latest invalid events.
@@ -39,6 +41,7 @@ impl Ports {
     where
         E: Stream
             + LiveCounts
+            + CountsByMinute
             + SettledCounts
             + RecentRejected
             + NewestEvents
@@ -52,6 +55,7 @@ impl Ports {
         Self {
             stream: engine.clone(),
             live: engine.clone(),
+            minutes: engine.clone(),
             settled: engine.clone(),
             rejected: engine.clone(),
             newest: engine.clone(),

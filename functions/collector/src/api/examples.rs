@@ -29,6 +29,8 @@ pub(crate) enum Of {
     Answers,
     /// The route that reads the receipt of an event.
     Receipt,
+    /// The route that reads counts by minute.
+    Minutes,
     /// The route that streams events.
     Stream,
     /// A route that reads latest values.
@@ -52,6 +54,7 @@ impl Of {
             self,
             Self::Reading
                 | Self::Receipt
+                | Self::Minutes
                 | Self::Stream
                 | Self::Answers
                 | Self::Latest
@@ -81,6 +84,13 @@ pub(crate) fn examples(of: Of, status: u16) -> Map<String, Value> {
             },
         ]),
         Of::Receipt => all.push(Problem::NoSuchEvent),
+        Of::Minutes => all.extend([
+            Problem::Live(LiveProblem::NoMinutes),
+            Problem::UnknownEventType {
+                event_type: "buton_click".to_owned(),
+                meant: Some("button_click".to_owned()),
+            },
+        ]),
         Of::Stream => all.extend([
             Problem::Live(LiveProblem::NoStream),
             Problem::UnknownEventType {

@@ -62,13 +62,20 @@ use Access::{Open, Users};
 use Method::{Get, Post};
 
 /// The routes that do not depend on the catalog.
-pub(crate) const FIXED: [Route<Catalog>; 25] = [
+pub(crate) const FIXED: [Route<Catalog>; 26] = [
     route(Post, "/events", Users, |_| post(post::events), Some(openapi::post::post_events)),
     route(Get, "/events", Users, |_| get(events::newest), Some(seen::get_events)),
     route(Get, "/events/stream", Users, |_| get(stream::stream), Some(seen::get_stream)),
     route(Get, "/events/{event_id}", Users, |_| get(events::receipt), Some(seen::get_receipt)),
     route(Get, "/counts", Users, |_| get(read::all), Some(openapi::get_counts)),
     route(Get, "/counts/{event_type}", Users, |_| get(read::one), Some(openapi::get_count)),
+    route(
+        Get,
+        "/counts/{event_type}/minutes",
+        Users,
+        |_| get(history::minutes),
+        Some(dashboard::get_minutes),
+    ),
     route(Get, "/counts/{event_type}/hours", Users, |_| get(history::hours), Some(dashboard::get_hours)),
     route(Get, "/counts/{event_type}/days", Users, |_| get(history::days), Some(dashboard::get_days)),
     route(Get, "/rejected", Users, |_| get(rejected::latest), Some(dashboard::get_rejected)),

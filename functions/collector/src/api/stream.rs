@@ -97,8 +97,9 @@ pub(crate) async fn stream(
     }
     let last = collector.ports.follow.last().ok_or(Problem::Live(LiveProblem::NoStream))?;
     let behind = came_to(&parts.headers)?.unwrap_or(last);
-    let place = collector.host.streams.place(&reader.0).ok_or(Problem::Live(LiveProblem::TooManyStreams))?;
-    let ending = collector.host.streams.ending();
+    let place =
+        collector.limits.streams().place(&reader.0).ok_or(Problem::Live(LiveProblem::TooManyStreams))?;
+    let ending = collector.limits.streams().ending();
     let now = Instant::now();
     let open = Open {
         request: FollowRequest { event_type, behind: behind.clone() },

@@ -64,6 +64,7 @@ pub(super) fn errors(route: Of, statuses: &[u16]) -> Value {
         (404, Of::Starting) => "There is no such function, or no such event type.",
         (404, Of::Runs) => "There is no such run, or not any more.",
         (404, Of::Receipt) => "No event of the caller's is known under this id.",
+        (404, Of::Minutes) => "There are no counts by minute here, or there is no such event type.",
         (404, Of::Stream) => "Events cannot be streamed here, or there is no such event type.",
         (404, Of::Latest) => "None of the keys has a latest value.",
         (404, Of::Answers) => "There is no such answer, or it has no such path or slot.",

@@ -71,9 +71,13 @@ class Dashboard {
         this.#range = name;
         this.turn();
       };
-      const input = make("input", { type: "radio", name: "range", value: name, id: `range-${name}`, checked: name === this.#range, change });
-      byId("ranges").append(input, make("label", { for: `range-${name}`, title }, make("span", { "aria-hidden": "true" }, short), make("span", { class: "unseen" }, title)));
+      // On AWS there are no counts by minute.
+      const hidden = name === "hour";
+      const input = make("input", { type: "radio", name: "range", value: name, id: `range-${name}`, checked: name === this.#range, hidden, change });
+      byId("ranges").append(input, make("label", { for: `range-${name}`, title, hidden }, make("span", { "aria-hidden": "true" }, short), make("span", { class: "unseen" }, title)));
     }
+    const show = (isThere) => ["#range-hour", "#range-hour + label"].forEach((part) => (byId("ranges").querySelector(part).hidden = !isThere));
+    this.#history.hasMinutes().then(show, () => {});
   }
 
   #zones() {
@@ -163,8 +167,11 @@ class Dashboard {
   #draw() {
     this.#history.take(this.#all());
     this.#numbers.show(this.#counts, this.#range);
-    const range = RANGES[this.#range];
+    let range = RANGES[this.#range];
     this.#starts = startsOf(range, Date.now());
+    // After a start, more events may have come in the last hour than are read again.
+    const { since } = this.#history;
+    if (this.#range === "hour" && since > this.#starts[0]) range = { ...range, said: `Since ${shownHour(since)}` };
     const { chosen } = this.#types;
     const place = (type) => ["0", "1", "2", "3", "4", "5", "6", "7", "rest", REJECTED].indexOf(this.#types.colour(type));
     const types = this.#all().map(({ event_type: type }) => type).filter((type) => chosen === ALL || type === chosen);
