@@ -40,6 +40,8 @@ mod host;
 #[cfg(target_os = "linux")]
 mod hostile_catalog;
 mod image_and_unit;
+#[cfg(target_os = "linux")]
+mod keys_of_range;
 mod lake;
 mod latest;
 #[cfg(target_os = "linux")]

@@ -138,6 +138,28 @@ fn the_last_hour_is_shown_by_minute_as_soon_as_events_come() {
     no_errors_but(&browser, &[EVENT_REFUSED]);
 }
 
+#[test]
+fn the_top_keys_are_those_of_the_chosen_range_where_queries_are_answered() {
+    const DAY: u64 = 24 * 60 * 60 * 1000;
+    let weir = Weir::start_with(&["--flush-every", "100ms", "--queries", "1"]);
+    let now = SystemClock.now().millis();
+    for (button, days) in [("old", 20), ("old", 21), ("old", 22), ("new", 0), ("week", 4), ("week", 4)] {
+        let event = json!({"session_id": "s", "button_id": button, "occurred_at": now - days * DAY});
+        assert_eq!(weir.post("/button/click", event.to_string()).status, 200);
+    }
+    weir.wait_until_filed();
+    let browser = signed_in(&weir);
+    browser.until_is("#keys-list", "new\n1\n100%");
+    browser.until_contains("#keys-note", ", of filed events.");
+    browser.click("#range-week + label");
+    browser.until_is("#keys-list", "week\n2\n67%\nnew\n1\n33%");
+    browser.click("#range-month + label");
+    browser.until_is("#keys-list", "old\n3\n50%\nweek\n2\n33%\nnew\n1\n17%");
+    browser.fill("#keys-search", "ee");
+    browser.until_is("#keys-list", "week\n2\n33%");
+    no_errors_but(&browser, &[]);
+}
+
 /// The page is told of each event, and reads no list for it.
 #[test]
 fn new_events_come_to_the_top_of_the_list_by_a_stream_and_go_on_after_a_pause_and_a_restart() {

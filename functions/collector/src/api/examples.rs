@@ -29,6 +29,8 @@ pub(crate) enum Of {
     Answers,
     /// The route that reads the receipt of an event.
     Receipt,
+    /// The route that reads the keys of a range.
+    Keys,
     /// The route that reads counts by minute.
     Minutes,
     /// The route that streams events.
@@ -54,6 +56,7 @@ impl Of {
             self,
             Self::Reading
                 | Self::Receipt
+                | Self::Keys
                 | Self::Minutes
                 | Self::Stream
                 | Self::Answers
@@ -84,6 +87,17 @@ pub(crate) fn examples(of: Of, status: u16) -> Map<String, Value> {
             },
         ]),
         Of::Receipt => all.push(Problem::NoSuchEvent),
+        Of::Keys => all.extend([
+            Problem::Query(QueryProblem::NotHere),
+            Problem::UnknownEventType {
+                event_type: "buton_click".to_owned(),
+                meant: Some("button_click".to_owned()),
+            },
+            not_in_range(MAX_PAGE),
+            Problem::Query(QueryProblem::TooMany),
+            Problem::Query(QueryProblem::TooSlow { limit: Duration::from_secs(30) }),
+            Problem::Query(QueryProblem::TooManyRows),
+        ]),
         Of::Minutes => all.extend([
             Problem::Live(LiveProblem::NoMinutes),
             Problem::UnknownEventType {

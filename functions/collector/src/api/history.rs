@@ -131,7 +131,7 @@ fn asked<T: FromStr<Err: Display>>(pairs: Vec<(String, String)>) -> Result<(Opti
 }
 
 /// Refuses a range that ends before it begins, or is too long.
-fn check<T: Display>(
+pub(crate) fn check<T: Display>(
     [from, to]: [T; 2],
     [first, last]: [u64; 2],
     most: u64,

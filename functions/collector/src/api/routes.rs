@@ -19,7 +19,7 @@ use crate::{
     api::{
         answers,
         caller::{Reader, Writer},
-        events, history, latest, map, openapi,
+        events, history, keys, latest, map, openapi,
         openapi::{
             Operation, answers as described, dashboard, events as seen, map as runs, open, query as in_sql,
         },
@@ -62,7 +62,7 @@ use Access::{Open, Users};
 use Method::{Get, Post};
 
 /// The routes that do not depend on the catalog.
-pub(crate) const FIXED: [Route<Catalog>; 26] = [
+pub(crate) const FIXED: [Route<Catalog>; 27] = [
     route(Post, "/events", Users, |_| post(post::events), Some(openapi::post::post_events)),
     route(Get, "/events", Users, |_| get(events::newest), Some(seen::get_events)),
     route(Get, "/events/stream", Users, |_| get(stream::stream), Some(seen::get_stream)),
@@ -78,6 +78,7 @@ pub(crate) const FIXED: [Route<Catalog>; 26] = [
     ),
     route(Get, "/counts/{event_type}/hours", Users, |_| get(history::hours), Some(dashboard::get_hours)),
     route(Get, "/counts/{event_type}/days", Users, |_| get(history::days), Some(dashboard::get_days)),
+    route(Get, "/counts/{event_type}/keys", Users, |_| get(keys::keys), Some(in_sql::get_keys)),
     route(Get, "/rejected", Users, |_| get(rejected::latest), Some(dashboard::get_rejected)),
     route(Get, "/answers", Users, |_| get(answers::list), Some(described::get_answers)),
     // Public ones need no credentials: the handler asks for them where they are needed.

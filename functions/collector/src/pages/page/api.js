@@ -143,8 +143,7 @@ const typesOf = (description) => {
     types.set(name, { name, route, schema, title: schema.title ?? name, example: content.example ?? {}, latestBy });
   }
   const sorted = new Map([...types].sort(([, one], [, other]) => isGeneral(one) - isGeneral(other)));
-  // Whether the API lists the latest events, and streams them.
+  // Whether the API lists the latest events.
   sorted.lists = description?.paths?.["/events"]?.get !== undefined;
-  sorted.streams = description?.paths?.["/events/stream"]?.get !== undefined;
   return sorted;
 };

@@ -34,15 +34,16 @@ class Dashboard {
     this.#api = api;
     this.#leave = leave;
     const titles = new Map([...types.values()].map(({ name, title }) => [name, title]));
+    const offers = counts.offers ?? [];
     this.#history = new History(api, (type) => type === REJECTED || types.size === 0 || types.has(type));
     this.#numbers = new Numbers(this.#history);
     this.#types = new Types(titles, () => this.#chose());
     this.#chart = new Chart((at) => this.#countTypes(at));
     this.#parts = {
-      keys: new Keys(api, types),
+      keys: new Keys(api, types, offers.includes("keys")),
       newest: new Newest(api, types),
       rejected: new Rejected(api, titles),
-      live: new Live(api, titles, types, () => Date.now() - this.#turned > SOON && this.turn()),
+      live: new Live(api, titles, { lists: types.lists, streams: offers.includes("stream") }, () => Date.now() - this.#turned > SOON && this.turn()),
       answers: new Answers(api, counts.username),
     };
     this.trying = new Trying(types, api, counts.username, (type) => {
@@ -52,7 +53,7 @@ class Dashboard {
     const isFirst = [...counts.counts, counts.rejected].every(({ total }) => total === 0);
     if (isFirst && types.size > 0) this.trying.open(true, false);
     this.#seen = counts.rejected.total;
-    this.#ranges();
+    this.#ranges(offers.includes("minutes"));
     this.#zones();
     byId("chart-csv").addEventListener("click", () => save(`events-${this.#range}.csv`, csv(this.#chart.rows)));
     this.#take(counts);
@@ -65,19 +66,17 @@ class Dashboard {
     document.title = "Weir";
   }
 
-  #ranges() {
+  /** On AWS there are no counts by minute. */
+  #ranges(byMinute) {
     for (const [name, { title, short }] of Object.entries(RANGES)) {
+      if (name === "hour" && !byMinute) continue;
       const change = () => {
         this.#range = name;
         this.turn();
       };
-      // On AWS there are no counts by minute.
-      const hidden = name === "hour";
-      const input = make("input", { type: "radio", name: "range", value: name, id: `range-${name}`, checked: name === this.#range, hidden, change });
-      byId("ranges").append(input, make("label", { for: `range-${name}`, title, hidden }, make("span", { "aria-hidden": "true" }, short), make("span", { class: "unseen" }, title)));
+      const input = make("input", { type: "radio", name: "range", value: name, id: `range-${name}`, checked: name === this.#range, change });
+      byId("ranges").append(input, make("label", { for: `range-${name}`, title }, make("span", { "aria-hidden": "true" }, short), make("span", { class: "unseen" }, title)));
     }
-    const show = (isThere) => ["#range-hour", "#range-hour + label"].forEach((part) => (byId("ranges").querySelector(part).hidden = !isThere));
-    this.#history.hasMinutes().then(show, () => {});
   }
 
   #zones() {
@@ -142,7 +141,7 @@ class Dashboard {
     this.#draw();
     const { keys, newest, rejected, live, answers } = this.#parts;
     const shown = this.#shownType();
-    await Promise.all([keys.show(shown), newest.show(shown), rejected.show(counts.rejected), live.show(counts), answers.show()]);
+    await Promise.all([keys.show(shown, this.#range, this.#starts[0]), newest.show(shown), rejected.show(counts.rejected), live.show(counts), answers.show()]);
     refreshTimes(byId("main"));
   }
 

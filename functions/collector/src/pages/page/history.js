@@ -63,11 +63,6 @@ class History {
     if (depth === "minutes") this.since = answer?.since;
   }
 
-  /** Whether there are counts by minute. */
-  async hasMinutes() {
-    return (await ifThere(this.#api.get(`counts/${REJECTED}/minutes`))) !== undefined;
-  }
-
   /** Takes what is under way, which counts as of now. */
   take(counts) {
     this.#arriving = new Map(counts.map((count) => [count.event_type, arriving(count)]));

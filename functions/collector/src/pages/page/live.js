@@ -41,12 +41,12 @@ class Live {
 
   /** Where the API has no such list, the section stays hidden: rejected events are shown by themselves. `moved` is called when
    *  events have come. */
-  constructor(api, titles, types, moved) {
+  constructor(api, titles, { lists, streams }, moved) {
     this.#api = api;
     this.#titles = titles;
-    this.#streams = types.streams;
+    this.#streams = streams;
     this.#moved = moved;
-    byId("live").hidden = !types.lists;
+    byId("live").hidden = !lists;
     for (const [type, title] of titles) byId("live-type").append(make("option", { value: type }, visible(title)));
     byId("live-pause").addEventListener("click", () => this.#pause());
     byId("live-older").addEventListener("click", () => this.#more());
