@@ -67,7 +67,7 @@ struct Inner {
     duckdb: String,
     catalog: Arc<Catalog>,
     places: Arc<Places>,
-    /// The place for counting the keys of a range: one at a time, beside users' own queries.
+    /// The places for counting the keys of a range, beside those of users' own queries.
     counting: Arc<Places>,
     /// How many bytes the disk has for databases.
     room: Box<dyn Fn() -> u64 + Send + Sync>,
@@ -109,7 +109,7 @@ impl OwnRows {
         }
         let (lake, scratch) = (lake.canonicalize()?, scratch.canonicalize()?);
         let (data, places, counting) =
-            (data.to_owned(), Arc::new(Places::new(most)), Arc::new(Places::new(1)));
+            (data.to_owned(), Arc::new(Places::new(most)), Arc::new(Places::new(most)));
         let inner = Inner { data, lake, scratch, duckdb, catalog, places, counting, room: Box::new(room) };
         let queries = Self(Arc::new(inner));
         let of = tables::Lake { reads: Reads::default(), sealed: String::new(), only: None };

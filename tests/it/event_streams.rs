@@ -45,7 +45,7 @@ fn every_event_that_is_sent_after_a_stream_was_opened_comes_once_and_in_order_ov
     let mut stream = Followed::open(&weir, &weir.credentials, "", None);
     let mut last = stream.item().unwrap().id;
     assert!(!last.is_empty(), "a client that is cut off before the first event has a position, too");
-    let (mut came, mut sent) = (Vec::new(), 1);
+    let (mut came, mut sent): (Vec<String>, usize) = (Vec::new(), 1);
     for round in 0..2 {
         let end = format!("end-{round}");
         std::thread::scope(|scope| {
@@ -78,6 +78,8 @@ fn every_event_that_is_sent_after_a_stream_was_opened_comes_once_and_in_order_ov
                 assert!(["accepted", "rejected"].contains(&item.name.as_str()), "{item:?}");
                 last.clone_from(&item.id);
                 came.push(id(&item));
+                // It may begin with what was just acknowledged.
+                came.retain(|id| id != "before");
                 if came.last() == Some(&end) {
                     break;
                 }
@@ -211,8 +213,8 @@ fn peak_in_mib(weir: &Weir) -> u64 {
 }
 
 /// Clients open streams and read nothing while a hundred megabytes of events come in.
-#[test]
 #[cfg(target_os = "linux")]
+#[test]
 fn clients_that_read_too_slowly_are_cut_off_cost_no_memory_and_go_on_behind_what_they_have() {
     let weir = Weir::start_with(&["--flush-every", "1s", "--client-timeout", "5min"]);
     let open = || {

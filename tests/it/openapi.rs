@@ -112,5 +112,5 @@ fn every_described_route_is_served_within_its_limits_and_no_other_method_of_its_
             limits += 1;
         }
     }
-    assert!(operations > 15 && limits == 3, "{operations} operations, {limits} limits");
+    assert!(operations > 15 && limits == 4, "{operations} operations, {limits} limits");
 }

@@ -6,8 +6,10 @@ use crate::{
     newest::{NewestEvent, Position, Selection},
 };
 
-/// The most events of a page, and the most bytes of stored lines, one event more or less.
+/// The most events of a page.
 pub const MAX_EVENTS: usize = 1000;
+
+/// The bytes of stored lines after which a page ends.
 pub const MAX_BYTES: usize = 1 << 20;
 
 /// A request for the next events.

@@ -55,7 +55,7 @@ impl FromStr for Minute {
         let (hour, minute) = text.split_once(':').ok_or(NOT_A_MINUTE)?;
         let hour: Hour = hour.parse().map_err(|_| NOT_A_MINUTE)?;
         let is_plain = minute.len() == 2 && minute.bytes().all(|digit| digit.is_ascii_digit());
-        let minute = minute.parse().ok().filter(|minute| is_plain && *minute < Self::OF_AN_HOUR);
+        let minute = minute.parse::<u64>().ok().filter(|minute| is_plain && *minute < Self::OF_AN_HOUR);
         Ok(Self(hour.since_epoch() * Self::OF_AN_HOUR + minute.ok_or(NOT_A_MINUTE)?))
     }
 }

@@ -28,6 +28,7 @@ use crate::{
 const AHEAD: u64 = 10;
 
 /// The minutes of a ring: those that are kept, and those ahead of them.
+#[expect(clippy::cast_possible_truncation, reason = "it is a small number")]
 const RING: usize = (KEPT + AHEAD + 1) as usize;
 
 /// The most bytes of lines that a start reads again.
@@ -71,7 +72,7 @@ impl Ring {
     /// Returns the counts from one minute to another that are not zero.
     fn range(&self, from: u64, to: u64) -> impl Iterator<Item = (u64, u64)> {
         let first = from.max((self.newest + 1).saturating_sub(RING as u64));
-        let all = (first..=to.min(self.newest)).map(|minute| (minute, self.counts[place(minute)].into()));
+        let all = (first..=to.min(self.newest)).map(|minute| (minute, u64::from(self.counts[place(minute)])));
         all.filter(|(_, count)| *count > 0)
     }
 }
@@ -202,13 +203,13 @@ impl Recount<'_> {
         if self.is_done {
             return Ok(());
         }
-        let raw = &self.hour.raw;
-        batches::before(raw.path(), before, &mut |first, _, raw_key| {
+        let hour = self.hour;
+        batches::before(hour.raw.path(), before, &mut |first, _, raw_key| {
             let mut part = Part::default();
-            let mut lines = gzip::lines_of(raw.file(raw_key)?);
+            let mut lines = gzip::lines_of(hour.raw.file(raw_key)?);
             let (mut line, mut number) = (Vec::new(), first);
             while number < before && lines.read_until(b'\n', &mut line)? > 0 {
-                part.take(&line, &self.hour.gone);
+                part.take(&line, &hour.gone);
                 line.clear();
                 number += 1;
             }

@@ -32,6 +32,7 @@ class Keys {
   #first;
   #note = "";
   #many;
+  #asking = Promise.resolve();
 
   /** `ranged` tells whether the API counts the keys of a range. */
   constructor(api, types, ranged) {
@@ -55,19 +56,21 @@ class Keys {
     let path = `counts/${name}`;
     const by = answer?.count_by;
     let since = "since the first event";
+    let again = false;
     if (ranged && by) {
       const hour = new Date(from).toISOString().slice(0, 13);
       try {
-        answer = await this.#api.get(`${path}/keys?from=${hour}&limit=${KEYS}`);
+        answer = await this.#ask(`${path}/keys?from=${hour}&limit=${KEYS}`);
         path = `${path}/keys?from=${hour}`;
         since = `since ${shownDay(Date.parse(`${hour}:00Z`))}, ${shownHour(Date.parse(`${hour}:00Z`))}, of filed events`;
       } catch (failure) {
         // Too much to count, or too many who count: what is known at once is shown.
         if (!(failure instanceof Failure) || failure.status === 401 || failure.status === 403) throw failure;
+        again = failure.status === 429;
       }
     }
     if (this.#api.ended) return;
-    [this.#is, this.#asked, this.#type, this.#path, this.#first, this.#many] = [is, Date.now(), type, path, answer, undefined];
+    [this.#is, this.#asked, this.#type, this.#path, this.#first, this.#many] = [again ? "" : is, Date.now(), type, path, answer, undefined];
     this.#total = answer?.events ?? total;
     if (other) byId("keys-search").value = "";
     const several = by && severalOf(this.#types.get(type)?.schema, by);
@@ -96,12 +99,23 @@ class Keys {
     byId("keys-list").replaceChildren(...rows);
   }
 
+  /** Asks one thing after the other: a user may have one query at a time. */
+  #ask(path) {
+    const asked = this.#asking.then(() => this.#api.get(path));
+    this.#asking = asked.catch(() => {});
+    return asked;
+  }
+
   /** The largest keys, as many as a search looks at. */
   async #read() {
     const path = this.#path;
-    const many = this.#many ?? (await this.#api.get(`${path}${path.includes("?") ? "&" : "?"}limit=${SEARCHED}`));
-    if (path === this.#path) this.#many = many;
-    return many;
+    this.#many ??= this.#ask(`${path}${path.includes("?") ? "&" : "?"}limit=${SEARCHED}`);
+    try {
+      return await this.#many;
+    } catch (failure) {
+      this.#many = undefined;
+      throw failure;
+    }
   }
 
   async #search() {

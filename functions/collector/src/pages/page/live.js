@@ -39,8 +39,7 @@ class Live {
   #state = "";
   #early = [];
 
-  /** Where the API has no such list, the section stays hidden: rejected events are shown by themselves. `moved` is called when
-   *  events have come. */
+  /** Where the API has no such list, the section stays hidden. `moved` is called when events have come by a stream. */
   constructor(api, titles, { lists, streams }, moved) {
     this.#api = api;
     this.#titles = titles;
