@@ -53,8 +53,8 @@ impl Followed {
                     continue;
                 }
                 match line.split_once(':').map(|(field, value)| (field, value.trim_start())) {
-                    Some(("event", name)) => item.name = name.to_owned(),
-                    Some(("id", id)) => item.id = id.to_owned(),
+                    Some(("event", name)) => name.clone_into(&mut item.name),
+                    Some(("id", id)) => id.clone_into(&mut item.id),
                     Some(("data", data)) => item.data = serde_json::from_str(data).unwrap(),
                     Some(("retry" | "", _)) => {}
                     _ => panic!("{line:?} in a stream of events"),

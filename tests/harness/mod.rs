@@ -263,8 +263,8 @@ impl Weir {
         try_request(&self.url(), method, who, path, headers, body).expect("the server answers")
     }
 
-    /// A metric without labels.
-    pub fn metric(&self, name: &str) -> f64 {
+    /// A whole metric without labels.
+    pub fn metric(&self, name: &str) -> i64 {
         let text = self.request("GET", None, "/metrics", &[], b"").text();
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.unwrap_or_else(|| panic!("no {name} in {text}")).parse().unwrap()

@@ -21,7 +21,7 @@ use crate::{
     folder::{Folder, lock::Lock, space::Space},
     forget, forgotten,
     journal::{
-        Journal,
+        CountsInMemory, Journal,
         append::Append,
         batches::Flush,
         delivery::Deliveries,
@@ -130,8 +130,7 @@ impl Embedded {
         };
         let (journal, deliveries) = Journal::start(
             connection,
-            Arc::clone(&overlay),
-            Arc::clone(&minutes),
+            CountsInMemory { overlay: Arc::clone(&overlay), minutes: Arc::clone(&minutes) },
             recovered,
             flush,
             clock.clone(),

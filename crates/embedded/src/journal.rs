@@ -65,17 +65,23 @@ pub(crate) struct Journal {
     pub(crate) stored: watch::Receiver<u64>,
 }
 
+/// The counts that the writer raises in memory, once a commit.
+pub(crate) struct CountsInMemory {
+    pub(crate) overlay: Arc<Overlay>,
+    pub(crate) minutes: Arc<Minutes>,
+}
+
 impl Journal {
     pub(crate) fn start(
         connection: Connection,
-        overlay: Arc<Overlay>,
-        minutes: Arc<Minutes>,
+        counts: CountsInMemory,
         recovered: Recovered,
         flush: Flush,
         clock: Arc<dyn Clock>,
         raw: RawFolder,
         path: &Path,
     ) -> Result<(Self, Deliveries), OpenError> {
+        let CountsInMemory { overlay, minutes } = counts;
         let (commands, inbox) = mpsc::channel();
         let Recovered { next, open_bytes, unfinished, gone } = recovered;
         let handle = WriterHandle(commands.clone());

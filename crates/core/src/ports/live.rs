@@ -22,7 +22,7 @@ pub trait FollowEvents: Send + Sync {
 
     /// Waits until an event of any user is stored behind a position.
     async fn stored_behind(&self, _: &Position) {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     /// Returns a page of a user's events behind a position, each exactly once and in the order in which they were stored. The

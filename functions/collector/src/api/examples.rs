@@ -73,13 +73,7 @@ pub(crate) fn examples(of: Of, status: u16) -> Map<String, Value> {
     let mut all = with_credentials(if of.reads() { Scope::Read } else { Scope::Write });
     match of {
         Of::Any => all = anywhere(),
-        Of::Reading => all.extend([
-            Problem::UnknownEventType {
-                event_type: "buton_click".to_owned(),
-                meant: Some("button_click".to_owned()),
-            },
-            not_in_range(MAX_PAGE),
-        ]),
+        Of::Reading => all.extend([unknown_type(), not_in_range(MAX_PAGE)]),
         Of::Answers => all.extend([
             Problem::NoSuchAnswer,
             Problem::InvalidQuery {
@@ -89,28 +83,16 @@ pub(crate) fn examples(of: Of, status: u16) -> Map<String, Value> {
         Of::Receipt => all.push(Problem::NoSuchEvent),
         Of::Keys => all.extend([
             Problem::Query(QueryProblem::NotHere),
-            Problem::UnknownEventType {
-                event_type: "buton_click".to_owned(),
-                meant: Some("button_click".to_owned()),
-            },
+            unknown_type(),
             not_in_range(MAX_PAGE),
             Problem::Query(QueryProblem::TooMany),
             Problem::Query(QueryProblem::TooSlow { limit: Duration::from_secs(30) }),
             Problem::Query(QueryProblem::TooManyRows),
         ]),
-        Of::Minutes => all.extend([
-            Problem::Live(LiveProblem::NoMinutes),
-            Problem::UnknownEventType {
-                event_type: "buton_click".to_owned(),
-                meant: Some("button_click".to_owned()),
-            },
-        ]),
+        Of::Minutes => all.extend([Problem::Live(LiveProblem::NoMinutes), unknown_type()]),
         Of::Stream => all.extend([
             Problem::Live(LiveProblem::NoStream),
-            Problem::UnknownEventType {
-                event_type: "buton_click".to_owned(),
-                meant: Some("button_click".to_owned()),
-            },
+            unknown_type(),
             Problem::InvalidQuery {
                 detail: "Last-Event-ID is the id of an event that came on a stream.".to_owned(),
             },
@@ -123,10 +105,7 @@ pub(crate) fn examples(of: Of, status: u16) -> Map<String, Value> {
         Of::Starting => all.extend([
             Problem::OriginNotAllowed,
             Problem::NoSuchFunction { name: "buton".to_owned() },
-            Problem::UnknownEventType {
-                event_type: "buton_click".to_owned(),
-                meant: Some("button_click".to_owned()),
-            },
+            unknown_type(),
             Problem::InvalidQuery { detail: "type is missing: the type of events.".to_owned() },
             Problem::TooManyRuns,
         ]),
@@ -210,6 +189,10 @@ fn bodies() -> Vec<Problem> {
         Problem::CompressedAsText,
         Problem::UndecodableBody { encoding: "gzip" },
     ]
+}
+
+fn unknown_type() -> Problem {
+    Problem::UnknownEventType { event_type: "buton_click".to_owned(), meant: Some("button_click".to_owned()) }
 }
 
 fn violation() -> Violation {
