@@ -138,7 +138,15 @@ fn a_stream_has_the_users_own_events_of_the_wanted_type_as_the_list_has_them() {
     assert_eq!(of_other.next().unwrap().data["event"]["username"], "other");
     assert_eq!((all.come(), rejected.come(), of_other.come()), (vec![], vec![], vec![]));
 
-    // It is no receipt of an event called `stream`, and it is for those who may read.
+    // It is no receipt of an event called `stream`, which has one elsewhere.
+    assert_eq!(weir.post("/events", with_id("stream").to_string()).status, 200);
+    assert_eq!(weir.get("/events/%73tream").json()["event_id"], "stream");
+    let mut command = weir.command();
+    command.args(["receipt", "stream", "--to", &weir.url()]).env("WEIR_CREDENTIALS", &weir.credentials);
+    let printed = String::from_utf8(command.output().unwrap().stdout).unwrap();
+    assert!(printed.contains("button_click"), "{printed}");
+
+    // It is for those who may read.
     assert_eq!(weir.request("GET", None, "/events/stream", &[], b"").status, 401);
     let writer = weir.output(&["user", "add", "pages", "--scope", "write"]);
     weir.get_as(writer.trim_end(), "/events/stream").problem(403, "out-of-scope");
@@ -205,7 +213,6 @@ fn streams_take_a_part_of_the_connections_at_the_most() {
     assert_eq!(weir.get("/counts").status, 200);
 }
 
-#[cfg(target_os = "linux")]
 fn peak_in_mib(weir: &Weir) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", weir.process_id())).unwrap();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
@@ -213,7 +220,6 @@ fn peak_in_mib(weir: &Weir) -> u64 {
 }
 
 /// Clients open streams and read nothing while a hundred megabytes of events come in.
-#[cfg(target_os = "linux")]
 #[test]
 fn clients_that_read_too_slowly_are_cut_off_cost_no_memory_and_go_on_behind_what_they_have() {
     let weir = Weir::start_with(&["--flush-every", "1s", "--client-timeout", "5min"]);

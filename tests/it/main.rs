@@ -26,6 +26,7 @@ mod disk;
 #[cfg(target_os = "linux")]
 mod dist;
 mod docs;
+#[cfg(target_os = "linux")]
 mod event_streams;
 mod events;
 #[cfg(target_os = "linux")]

@@ -51,7 +51,7 @@ pub(crate) enum Bug {
     ReceiptTooEarly,
     /// Receipts know the ids that Weir made, and not those of clients.
     ReceiptOfMadeOnly,
-    /// One event in 64 is unknown.
+    /// One event in 64 has no receipt.
     ReceiptOfSomeMissing,
     /// Objects in the lake have random names.
     RandomNames,

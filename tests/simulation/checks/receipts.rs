@@ -21,7 +21,7 @@ const CHECK: &str = "receipts";
 /// How many events are asked for at a moment, one moment in [`ALL_IN`] excepted, in which all of them are. Which ones differs from
 /// run to run.
 const SOME: usize = 24;
-const ALL_IN: u64 = 20;
+const ALL_IN: u64 = 4;
 
 /// A user and an event's id.
 type Id = (String, String);
