@@ -8,10 +8,13 @@
 //!    Weir's;
 //! 3. `answered`: one runs the SQL on that database. It has never had another user's rows, and can open no other file.
 //!
+//! The keys of a range (`keyed`) are counted by SQL of Weir's own, on the files of the lake.
+//!
 //! The SQL comes as base64 inside an SQL literal, so no character of it reaches the parser of DuckDB's command line.
 
 mod answered;
 mod copied;
+mod keyed;
 mod parsed;
 mod places;
 
@@ -27,7 +30,7 @@ use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
 use axum::body::Bytes;
 use base64::{Engine, prelude::BASE64_STANDARD};
-use collector::{NotAnswered, Queries, QueryAnswer, QueryFormat};
+use collector::{KeysOfRange, NotAnswered, Queries, QueryAnswer, QueryFormat, RangeKeys};
 use futures_util::stream;
 use weir_core::{
     Catalog, Username,
@@ -64,6 +67,8 @@ struct Inner {
     duckdb: String,
     catalog: Arc<Catalog>,
     places: Arc<Places>,
+    /// The places for counting the keys of a range, beside those of users' own queries.
+    counting: Arc<Places>,
     /// How many bytes the disk has for databases.
     room: Box<dyn Fn() -> u64 + Send + Sync>,
 }
@@ -103,8 +108,9 @@ impl OwnRows {
             fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
         }
         let (lake, scratch) = (lake.canonicalize()?, scratch.canonicalize()?);
-        let (data, places) = (data.to_owned(), Arc::new(Places::new(most)));
-        let inner = Inner { data, lake, scratch, duckdb, catalog, places, room: Box::new(room) };
+        let (data, places, counting) =
+            (data.to_owned(), Arc::new(Places::new(most)), Arc::new(Places::new(most)));
+        let inner = Inner { data, lake, scratch, duckdb, catalog, places, counting, room: Box::new(room) };
         let queries = Self(Arc::new(inner));
         let of = tables::Lake { reads: Reads::default(), sealed: String::new(), only: None };
         let probe = queries.query(of, "SELECT 1 AS works".to_owned(), QueryFormat::Json, Arc::default())?;
@@ -150,6 +156,21 @@ impl Queries for OwnRows {
         let answered = answering.await.map_err(|error| PortError::broken("answering a query", error))?;
         let (answer, place) = answered?;
         Ok(QueryAnswer { length: answer.len() as u64, content: pieces(answer.into(), place) })
+    }
+
+    async fn keys(&self, username: &Username, request: KeysOfRange) -> Result<RangeKeys, NotAnswered> {
+        let place = Places::take(&self.0.counting, username).ok_or(NotAnswered::TooMany)?;
+        let running = Arc::new(Running::default());
+        let _ended = EndOnDrop(Arc::clone(&running));
+        let of = tables::Lake::now(&self.0.data, &self.0.lake).await;
+        let mut of = of.map_err(|error| PortError::unavailable("counting keys", error))?;
+        of.only = Some(username.clone());
+        let query = self.query(of, String::new(), QueryFormat::Json, running)?;
+        let counting = tokio::task::spawn_blocking(move || {
+            let _place = place;
+            keyed::keys(&query, &request)
+        });
+        counting.await.map_err(|error| PortError::broken("counting keys", error))?
     }
 }
 

@@ -17,10 +17,18 @@ pub(crate) async fn run(args: ReceiptArgs) -> Result<ExitCode> {
     tokio::task::spawn_blocking(move || ask(&args)).await.context("asking ended without a word")?
 }
 
+/// Returns the path of a receipt. Where an id would be that of the stream of events, its first letter is escaped.
+fn path(event_id: &str) -> String {
+    match event_id {
+        "stream" => "/events/%73tream".to_owned(),
+        event_id => format!("/events/{event_id}"),
+    }
+}
+
 fn ask(args: &ReceiptArgs) -> Result<ExitCode> {
     let credentials = Credentials::find(args.credentials_file.as_deref())?;
     let client = Client::new(args.to.clone(), &credentials, 1)?;
-    let (status, receipt) = client.get(&format!("/events/{}", args.event_id))?;
+    let (status, receipt) = client.get(&path(args.event_id.as_str()))?;
     if status != 200 {
         let said =
             receipt["detail"].as_str().or(receipt["message"].as_str()).unwrap_or("that is no answer of Weir");

@@ -115,7 +115,7 @@ async fn embedded(catalog: Catalog, args: ServeArgs) -> Result<ExitCode> {
     welcome::print(data, args.catalog.folder(), &catalog, listener.local_addr()?, &engine.users()).await?;
     let schedule = Schedule::start(&args, &catalog, Arc::new(SystemClock))?;
     let sealing = sealing::Schedule::start(&args, Arc::new(SystemClock))?;
-    let limits = Limits::default();
+    let limits = limits(&args);
     let metrics = Metrics::new(&catalog, Some(&engine), None, limits.clone(), clock.clone());
     #[cfg_attr(not(unix), expect(unused_mut, reason = "functions run on Unix only"))]
     let mut host = host(Arc::new(engine.users()), &args, &metrics, clock);
@@ -160,6 +160,11 @@ async fn embedded(catalog: Catalog, args: ServeArgs) -> Result<ExitCode> {
     }
     signals.abort();
     Ok(ExitCode::SUCCESS)
+}
+
+/// Returns the limits of this process. Open streams leave most connections to others.
+fn limits(args: &ServeArgs) -> Limits {
+    Limits::default().with_streams((machine::at_most(args.connections) / 4).max(1))
 }
 
 /// Offers the operator's functions to clients, unless there may be no runs.
@@ -265,6 +270,7 @@ async fn serve(
     stopping: &'static str,
 ) -> JoinHandle<()> {
     let (stop, stopped) = oneshot::channel();
+    let streams = collector.limits.streams().clone();
     let signals = wait_for(signals, stop, stopping);
     let app = traces::continued(collector::router(collector, &args.allow_origins));
     let count = middleware::from_fn_with_state(metrics.requests.clone(), metrics::count);
@@ -292,6 +298,7 @@ async fn serve(
         .serve(listener, async move {
             // An error means that the signal task is gone; stopping is right then, too.
             let _ = stopped.await;
+            streams.end();
             let _ = draining.send(());
         });
     let overdue = async {

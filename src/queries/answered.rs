@@ -17,12 +17,17 @@ pub(super) fn answer(query: &Query, has_tables: bool) -> Result<Vec<u8>, NotAnsw
     // The script is a file of the query's folder, and nothing is written.
     let how = How { arguments, directory: query.folder.path(), file_limit: 0 };
     let answer = query.duckdb(&script, &how).map_err(why)?;
-    Ok(match query.format {
+    Ok(as_sent(query.format, answer))
+}
+
+/// Returns an answer of DuckDB's as it is sent.
+pub(super) fn as_sent(format: QueryFormat, answer: Vec<u8>) -> Vec<u8> {
+    match format {
         QueryFormat::Csv => answer,
         // DuckDB prints nothing where there is no row.
         QueryFormat::Json if answer.trim_ascii().is_empty() => b"[]".to_vec(),
         QueryFormat::Json => valid_json(&answer),
-    })
+    }
 }
 
 /// Returns why DuckDB gave no answer. An error that it reports is the SQL's.

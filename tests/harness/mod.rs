@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 pub mod browser;
+pub mod followed;
 pub mod wire;
 
 use std::{
@@ -260,6 +261,13 @@ impl Weir {
         body: &[u8],
     ) -> Answer {
         try_request(&self.url(), method, who, path, headers, body).expect("the server answers")
+    }
+
+    /// A whole metric without labels.
+    pub fn metric(&self, name: &str) -> i64 {
+        let text = self.request("GET", None, "/metrics", &[], b"").text();
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no {name} in {text}")).parse().unwrap()
     }
 
     /// Waits until everything that was acknowledged is in the lake.

@@ -26,6 +26,8 @@ mod disk;
 #[cfg(target_os = "linux")]
 mod dist;
 mod docs;
+#[cfg(target_os = "linux")]
+mod event_streams;
 mod events;
 #[cfg(target_os = "linux")]
 mod exhaustion;
@@ -39,6 +41,8 @@ mod host;
 #[cfg(target_os = "linux")]
 mod hostile_catalog;
 mod image_and_unit;
+#[cfg(target_os = "linux")]
+mod keys_of_range;
 mod lake;
 mod latest;
 #[cfg(target_os = "linux")]
@@ -49,6 +53,7 @@ mod map;
 #[cfg(target_os = "linux")]
 mod map_runs;
 mod metrics;
+mod minutes;
 mod openapi;
 mod operate;
 mod progress;

@@ -34,7 +34,8 @@ fn every_answer_is_one_that_the_description_has() {
     // All of them but the description itself, which it has read.
     let paths = document["paths"].as_object().unwrap().iter().filter(|(path, _)| *path != "/openapi.json");
     let operations: usize = paths.map(|(_, path)| path.as_object().unwrap().len()).sum();
-    let all = format!("{operations} selected / {operations} total");
+    // A stream has no end, for which this waits: `event_streams` has that route.
+    let all = format!("{} selected / {operations} total", operations - 1);
     assert!(said.contains(&all) && said.contains("No issues found"), "{said}");
     assert!(!weir.log().contains("ERROR"), "{}", weir.log());
 }
@@ -75,7 +76,9 @@ fn every_described_route_is_served_within_its_limits_and_no_other_method_of_its_
         if allowed.contains("GET") {
             allowed.insert("HEAD".to_owned());
         }
-        for method in ["GET", "POST", "PUT", "PATCH", "DELETE"] {
+        // A stream has no end: its head is asked for, which is made in the same way.
+        let get = if path == "/events/stream" { "HEAD" } else { "GET" };
+        for method in [get, "POST", "PUT", "PATCH", "DELETE"] {
             let answer = ask(method, required, &example);
             if allowed.contains(method) {
                 let good = if required.is_empty() { 200 } else { 202 };
@@ -109,5 +112,5 @@ fn every_described_route_is_served_within_its_limits_and_no_other_method_of_its_
             limits += 1;
         }
     }
-    assert!(operations > 15 && limits == 3, "{operations} operations, {limits} limits");
+    assert!(operations > 15 && limits == 4, "{operations} operations, {limits} limits");
 }

@@ -51,6 +51,8 @@ pub(crate) enum Bug {
     ReceiptTooEarly,
     /// Receipts know the ids that Weir made, and not those of clients.
     ReceiptOfMadeOnly,
+    /// One event in 64 has no receipt.
+    ReceiptOfSomeMissing,
     /// Objects in the lake have random names.
     RandomNames,
     /// Objects in the lake are named by what batches have in common.
@@ -120,7 +122,7 @@ pub(crate) enum Bug {
 }
 
 /// All of them: the check that finds it, and the seed from which on it is looked for.
-pub(crate) const ALL: [(Bug, &str, u64); 53] = [
+pub(crate) const ALL: [(Bug, &str, u64); 54] = [
     (Bug::AcknowledgedUnstored, "acknowledged is stored", 1),
     (Bug::WholeBatchAgain, "stored once", 1),
     (Bug::PartialFailureIgnored, "acknowledged is stored", 1),
@@ -141,6 +143,7 @@ pub(crate) const ALL: [(Bug, &str, u64); 53] = [
     (Bug::ReceiptOfAnother, "receipts", 1),
     (Bug::ReceiptTooEarly, "receipts", 1),
     (Bug::ReceiptOfMadeOnly, "receipts", 1),
+    (Bug::ReceiptOfSomeMissing, "receipts", 1),
     (Bug::RandomNames, "lake is what was delivered", 1),
     (Bug::NamesShared, "lake is what was delivered", 1),
     (Bug::FirstWriteWins, "lake is what was delivered", 1),

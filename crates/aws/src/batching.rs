@@ -76,9 +76,11 @@ impl Batching {
         Ports {
             stream: self.stream(inner.stream),
             live: self.live_counts(inner.live),
+            minutes: inner.minutes,
             settled: self.settled_counts(inner.settled),
             rejected: self.recent_rejected(inner.rejected),
             newest: inner.newest,
+            follow: inner.follow,
             receipts: inner.receipts,
             answers: inner.answers,
             latest: self.latest_values(inner.latest),

@@ -199,9 +199,11 @@ impl Aws {
         let ports = Ports {
             stream: Arc::new(stream),
             live: counts.clone(),
+            minutes: newest.clone(),
             settled: counts.clone(),
             rejected: counts,
-            newest,
+            newest: newest.clone(),
+            follow: newest,
             receipts: Arc::new(receipts),
             answers: Arc::new(self.answers(&names.lake)),
             latest: Arc::new(self.latest(&names.latest, &names.lake)),

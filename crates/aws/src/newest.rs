@@ -19,7 +19,7 @@ use weir_core::{
     Clock, EventType, Partition, Username,
     forgotten::ForgottenEvents,
     newest::{Gathering, MAX_BYTES, NewestEvent, NewestPage, NewestRequest, Position},
-    ports::{NewestEvents, PortError, RecentRejected, SettledCounts},
+    ports::{CountsByMinute, FollowEvents, NewestEvents, PortError, RecentRejected, SettledCounts},
     rejected::MAX_SHOWN,
 };
 
@@ -129,6 +129,12 @@ impl S3Newest {
         Ok(accepted.take(MOST_TYPES).collect())
     }
 }
+
+/// The stream cannot be read, so nothing is known of an event before it is filed.
+impl FollowEvents for S3Newest {}
+
+/// A count by minute would be one more write for each event.
+impl CountsByMinute for S3Newest {}
 
 #[async_trait]
 impl NewestEvents for S3Newest {

@@ -8,6 +8,7 @@
 pub mod answers;
 pub mod books;
 pub mod dedup;
+pub mod following;
 pub mod lake;
 pub mod latest;
 pub mod live_counts;

@@ -11,10 +11,12 @@
 //! - the members of a JSON object, each with its own text: [`json`];
 //! - the event types: [`catalog`];
 //! - users and their access keys: [`users`];
-//! - counts: [`counts`], all of them together: [`books`], and their hours and days: [`Hour`], [`Day`];
+//! - counts: [`counts`], all of them together: [`books`], and their hours and days: [`Hour`], [`Day`]; those
+//!   of the last hour by minute: [`minutes`];
 //! - the newest event of each resource: [`latest`];
 //! - what of an event is not stored: [`redaction`];
-//! - rejected events as they are shown: [`rejected`]; a user's newest events, accepted and rejected: [`newest`];
+//! - rejected events as they are shown: [`rejected`]; a user's newest events, accepted and rejected: [`newest`], and as they are
+//!   stored: [`following`];
 //! - what became of one event: [`receipt`];
 //! - events that must never come back: [`forgotten`];
 //! - answers computed beforehand: [`answers`]; the rows of SQL's answers: [`sql`];
@@ -34,11 +36,13 @@ pub mod counts;
 pub mod dedup;
 pub mod event;
 pub mod event_time;
+pub mod following;
 pub mod forgotten;
 mod format;
 pub mod json;
 pub mod latest;
 pub mod looks;
+pub mod minutes;
 mod names;
 mod near;
 pub mod newest;

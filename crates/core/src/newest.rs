@@ -40,9 +40,7 @@ impl NewestRequest {
     }
 
     fn is_of_wanted_type(&self, event: &NewestEvent) -> bool {
-        self.event_type.as_ref().is_none_or(|wanted| {
-            (wanted.is_rejected() && event.is_rejected()) || event.event_type.as_ref() == Some(wanted)
-        })
+        self.event_type.as_ref().is_none_or(|wanted| event.is_of(wanted))
     }
 }
 
@@ -145,6 +143,13 @@ impl NewestEvent {
         matches!(self.fate, NewestFate::Rejected { .. })
     }
 
+    /// Returns whether it is an accepted event of a type, or a rejected one that was sent as it; or, for
+    /// [`EventType::rejected`], any rejected one.
+    #[must_use]
+    pub fn is_of(&self, wanted: &EventType) -> bool {
+        (wanted.is_rejected() && self.is_rejected()) || self.event_type.as_ref() == Some(wanted)
+    }
+
     /// Returns the bytes of its content.
     #[must_use]
     pub fn bytes(&self) -> usize {
@@ -174,14 +179,48 @@ impl From<RejectedEvent> for NewestEvent {
     }
 }
 
+/// Selects a user's events from stored lines.
+pub struct Selection<'a> {
+    username: &'a Username,
+    /// The beginning of what every line of the user has, in the only spelling in which Weir stamps it.
+    of_the_user: String,
+    event_type: Option<&'a EventType>,
+    gone: &'a ForgottenEvents,
+}
+
+impl<'a> Selection<'a> {
+    /// Selects events of a user, of one type if there is one, that were not forgotten.
+    #[must_use]
+    pub fn of(username: &'a Username, event_type: Option<&'a EventType>, gone: &'a ForgottenEvents) -> Self {
+        Self { username, of_the_user: format!("\"username\":\"{username}\""), event_type, gone }
+    }
+
+    /// Reads the event of a line, if it is a selected one.
+    #[must_use]
+    pub fn read(&self, line: &[u8]) -> Option<NewestEvent> {
+        // The usual line of another user costs no parsing.
+        let text = std::str::from_utf8(line).ok()?;
+        if !text.contains(&self.of_the_user) {
+            return None;
+        }
+        let head = RecordHead::read(line).ok()?;
+        if head.partition.username != *self.username || (!self.gone.is_empty() && self.gone.has(&head)) {
+            return None;
+        }
+        let is_rejected = head.partition.event_type.is_rejected();
+        if self.event_type.is_some_and(|wanted| !is_rejected && *wanted != head.partition.event_type) {
+            return None;
+        }
+        let event = NewestEvent::of_line(head, line)?;
+        self.event_type.is_none_or(|wanted| event.is_of(wanted)).then_some(event)
+    }
+}
+
 /// Gathers the newest events of a part of the store that is read from its oldest line to its newest: it keeps the last ones,
 /// as many as a page still has room for.
 pub struct Gathering<'a> {
     request: &'a NewestRequest,
-    gone: &'a ForgottenEvents,
-    /// The beginning of what every line of the user has, in the only spelling in which Weir stamps it.
-    of_the_user: String,
-    username: &'a Username,
+    selection: Selection<'a>,
     limit: usize,
     max_bytes: usize,
     bytes: usize,
@@ -203,9 +242,7 @@ impl<'a> Gathering<'a> {
         let used: usize = events.iter().map(NewestEvent::bytes).sum();
         Self {
             request,
-            gone,
-            of_the_user: format!("\"username\":\"{username}\""),
-            username,
+            selection: Selection::of(username, request.event_type.as_ref(), gone),
             limit: request.limit.min(MAX_EVENTS).saturating_sub(events.len()),
             max_bytes: MAX_BYTES.saturating_sub(used),
             bytes: 0,
@@ -225,23 +262,11 @@ impl<'a> Gathering<'a> {
     /// Takes the next line, with a number of the caller's. Lines that are no events of the user, or are not wanted, are left
     /// out.
     pub fn take(&mut self, number: u64, line: &[u8]) {
-        // The usual line of another user costs no parsing.
-        let Ok(text) = std::str::from_utf8(line) else { return };
-        if self.limit == 0 || !text.contains(&self.of_the_user) {
+        if self.limit == 0 {
             return;
         }
-        let Ok(head) = RecordHead::read(line) else { return };
-        if head.partition.username != *self.username || (!self.gone.is_empty() && self.gone.has(&head)) {
-            return;
-        }
-        let is_rejected = head.partition.event_type.is_rejected();
-        let wanted = self.request.event_type.as_ref();
-        if wanted.is_some_and(|wanted| !is_rejected && *wanted != head.partition.event_type) {
-            return;
-        }
-        let Some(event) = NewestEvent::of_line(head, line) else { return };
-        let is_wanted =
-            if self.by_time { self.request.wants(&event) } else { self.request.is_of_wanted_type(&event) };
+        let Some(event) = self.selection.read(line) else { return };
+        let is_wanted = !self.by_time || self.request.wants(&event);
         if is_wanted {
             self.bytes += event.bytes();
             self.kept.push_back((number, event));

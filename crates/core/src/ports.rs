@@ -5,10 +5,12 @@
 //! | --- | --- | --- | --- |
 //! | [`Stream`] | collector | journal in `events.db` | Firehose |
 //! | [`LiveCounts`] | collector | `events.db` and an overlay in memory | DynamoDB |
+//! | [`CountsByMinute`] | collector | memory | (none) |
 //! | [`Settlement`] | fan-out | `events.db` | DynamoDB |
 //! | [`SettledCounts`] | collector; `weir audit` | `events.db` | DynamoDB |
 //! | [`RecentRejected`] | collector | `events.db` | DynamoDB |
 //! | [`NewestEvents`] | collector | journal and raw | S3, the newest hours of the lake |
+//! | [`FollowEvents`] | collector | journal and raw | (none) |
 //! | [`Receipts`] | collector | journal, raw and recent ids | S3 and recent ids |
 //! | [`LatestValues`] | collector | `events.db` and an overlay in memory | DynamoDB |
 //! | [`ReadLatest`] | collector; `weir latest`, `weir audit` | the same | DynamoDB |
@@ -28,6 +30,8 @@
 mod answers;
 mod error;
 mod latest;
+mod live;
+mod of_collector;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -55,6 +59,8 @@ use crate::{
 pub use answers::{Answers, AnswersAdmin, Generation, Publication};
 pub use error::PortError;
 pub use latest::{LatestValues, LatestValuesAdmin, ReadLatest};
+pub use live::{CountsByMinute, FollowEvents};
+pub use of_collector::Ports;
 
 /// The outcome of appending one record.
 #[derive(Debug, Clone)]
@@ -326,59 +332,6 @@ pub trait Quarantine: Send + Sync {
 pub trait QuarantineObjects: Send + Sync {
     /// Opens the lines of a batch that could not be filed.
     async fn open(&self, batch: &BatchId) -> Result<Content, PortError>;
-}
-
-/// The ports of an engine that the collector calls.
-#[derive(Clone)]
-pub struct Ports {
-    /// The stream that stores events.
-    pub stream: Arc<dyn Stream>,
-    /// The counts that rise at once.
-    pub live: Arc<dyn LiveCounts>,
-    /// The counts of events in the lake.
-    pub settled: Arc<dyn SettledCounts>,
-    /// The latest invalid events.
-    pub rejected: Arc<dyn RecentRejected>,
-    /// The newest events, accepted and rejected.
-    pub newest: Arc<dyn NewestEvents>,
-    /// The receipts of single events.
-    pub receipts: Arc<dyn Receipts>,
-    /// Answers that were computed beforehand.
-    pub answers: Arc<dyn Answers>,
-    /// The newest event of each resource.
-    pub latest: Arc<dyn LatestValues>,
-    /// The engine's health check.
-    pub health: Arc<dyn Health>,
-}
-
-impl Ports {
-    /// Returns the ports of an engine that implements all of them.
-    #[must_use]
-    pub fn of<E>(engine: Arc<E>) -> Self
-    where
-        E: Stream
-            + LiveCounts
-            + SettledCounts
-            + RecentRejected
-            + NewestEvents
-            + Receipts
-            + LatestValues
-            + Answers
-            + Health
-            + 'static,
-    {
-        Self {
-            stream: engine.clone(),
-            live: engine.clone(),
-            settled: engine.clone(),
-            rejected: engine.clone(),
-            newest: engine.clone(),
-            receipts: engine.clone(),
-            answers: engine.clone(),
-            latest: engine.clone(),
-            health: engine,
-        }
-    }
 }
 
 /// The health check of the engine.

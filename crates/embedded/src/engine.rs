@@ -21,7 +21,7 @@ use crate::{
     folder::{Folder, lock::Lock, space::Space},
     forget, forgotten,
     journal::{
-        Journal,
+        CountsInMemory, Journal,
         append::Append,
         batches::Flush,
         delivery::Deliveries,
@@ -29,6 +29,7 @@ use crate::{
         recovery,
         stray::{self, TakeUpError},
     },
+    minutes::{LastHour, Minutes},
     objects::{LakeFolder, QuarantineFolder, RawFolder},
     sealed::SealedFolder,
     secret, served_types,
@@ -38,6 +39,9 @@ use crate::{
 
 /// The most searches through raw at a time.
 const SEARCHES: usize = 2;
+
+/// The most pages that open streams of events read at a time.
+const FOLLOWERS: usize = 2;
 
 /// The engine on one machine. It is the only process that serves its data folder; clones share it.
 #[derive(Clone)]
@@ -49,10 +53,13 @@ pub(crate) struct Inner {
     pub(crate) journal: Journal,
     pub(crate) readers: Readers,
     pub(crate) overlay: Arc<Overlay>,
+    pub(crate) minutes: Arc<Minutes>,
     pub(crate) raw: RawFolder,
     pub(crate) gone: Arc<ForgottenEvents>,
     /// Searches through raw: a few at a time, as each takes a thread and reads megabytes.
     pub(crate) searches: Semaphore,
+    /// Reading of open streams of events: however many there are, intake keeps most of the machine.
+    pub(crate) followers: Semaphore,
     folder: Folder,
     pub(crate) path: PathBuf,
     lake: LakeFolder,
@@ -113,24 +120,35 @@ impl Embedded {
             recovery::recover(&mut connection, Arc::clone(&gone)).map_err(store::at(&store))?;
         let overlay = Arc::new(overlay);
         let raw = RawFolder::new(folder.sub("raw"));
+        let minutes = Arc::new(Minutes::starting_at(clock.now()));
+        let last_hour = LastHour {
+            store: store.clone(),
+            raw: raw.clone(),
+            gone: Arc::clone(&gone),
+            next: recovered.next,
+            now: clock.now(),
+        };
         let (journal, deliveries) = Journal::start(
             connection,
-            Arc::clone(&overlay),
+            CountsInMemory { overlay: Arc::clone(&overlay), minutes: Arc::clone(&minutes) },
             recovered,
             flush,
             clock.clone(),
             raw.clone(),
             &store,
         )?;
+        last_hour.count(&minutes).map_err(at(store.clone()))?;
         let inner = Inner {
             journal,
             readers: Readers::new(store),
             overlay,
+            minutes,
             raw,
             lake: LakeFolder::new(folder.sub("lake"), SealedFolder::of(path)),
             quarantine: QuarantineFolder::new(folder.sub("quarantine")),
             gone,
             searches: Semaphore::new(SEARCHES),
+            followers: Semaphore::new(FOLLOWERS),
             folder,
             path: path.to_owned(),
             answers: AnswersFolder::of(path),

@@ -28,13 +28,14 @@ use std::{
 };
 
 use rusqlite::Connection;
-use tokio::sync::{Mutex as AsyncMutex, Semaphore, oneshot};
+use tokio::sync::{Mutex as AsyncMutex, Semaphore, oneshot, watch};
 use weir_core::{Clock, ports::PortError};
 
 use crate::{
     dedup::recent::RecentIds,
     error::OpenError,
     folder::presence::{Lookout, Presence},
+    minutes::Minutes,
     objects::RawFolder,
     store::{self, at},
 };
@@ -60,18 +61,27 @@ pub(crate) struct Journal {
     /// When the last health check succeeded: the result is cached for a second.
     checked: AsyncMutex<Option<Instant>>,
     presence: Presence,
+    /// The number of the last event that was stored and answered.
+    pub(crate) stored: watch::Receiver<u64>,
+}
+
+/// The counts that the writer raises in memory, once a commit.
+pub(crate) struct CountsInMemory {
+    pub(crate) overlay: Arc<Overlay>,
+    pub(crate) minutes: Arc<Minutes>,
 }
 
 impl Journal {
     pub(crate) fn start(
         connection: Connection,
-        overlay: Arc<Overlay>,
+        counts: CountsInMemory,
         recovered: Recovered,
         flush: Flush,
         clock: Arc<dyn Clock>,
         raw: RawFolder,
         path: &Path,
     ) -> Result<(Self, Deliveries), OpenError> {
+        let CountsInMemory { overlay, minutes } = counts;
         let (commands, inbox) = mpsc::channel();
         let Recovered { next, open_bytes, unfinished, gone } = recovered;
         let handle = WriterHandle(commands.clone());
@@ -83,16 +93,19 @@ impl Journal {
         let first = if open.is_some() { first_open(&connection, cut).map_err(at(path))? } else { next };
         let ids = RecentIds::open(&connection, clock.elapsed()).map_err(at(path))?.without(gone);
         let (db, outbox) = (connection, Some(outbox));
+        let (stored, stored_so_far) = watch::channel(next - 1);
         let presence = Presence::default();
         let at = |source| OpenError::Folder { path: path.to_owned(), source };
         let lookout = Lookout::begin(path, presence.clone()).map_err(at)?;
-        let writer = Writer { db, overlay, next, first, open, flush, clock, ids, outbox, lookout };
+        let writer =
+            Writer { db, overlay, minutes, next, first, open, flush, clock, ids, outbox, lookout, stored };
         thread::Builder::new()
             .name("weir-journal".to_owned())
             .spawn(move || writer.run(&inbox))
             .map_err(at)?;
         let queue = Arc::new(Semaphore::new(QUEUE_KIB as usize));
-        Ok((Self { commands, queue, checked: AsyncMutex::new(None), presence }, deliveries))
+        let checked = AsyncMutex::new(None);
+        Ok((Self { commands, queue, checked, presence, stored: stored_so_far }, deliveries))
     }
 
     /// Makes events durable, and counts them; returns which of them are duplicates of earlier ones.

@@ -77,6 +77,15 @@ async fn newest_events() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn following_events() {
+    let (_folder, engine, _deliveries) = engine();
+    let deliver = async || engine.flush().await.unwrap();
+    suite::following::events_come_once_and_in_order_from_any_position(&engine, &engine, deliver).await;
+    suite::following::a_user_follows_no_event_of_another(&engine, &engine).await;
+    suite::following::pages_of_many_events_are_bounded(&engine, &engine).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn latest_values() {
     let (_folder, engine, _deliveries) = engine();
     suite::latest::what_was_never_raised_is_none(&engine).await;

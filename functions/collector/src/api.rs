@@ -3,8 +3,8 @@
 //! - `routes`: the list of routes; `router`: the middleware around them; `reserved`: the routes that no event type may have;
 //! - `authentication` and `caller`: who sends a request, and what they may do; `origins` and `csrf`: whose pages may;
 //! - `post`: the steps of a request that stores events; `outcomes`: its answer; `read`: counts; `history`: the same by hour
-//!   and day; `rejected`: the latest rejected events; `latest`: latest values; `answers`: answers that were computed
-//!   beforehand; `map`: runs of functions; `query`: SQL;
+//!   and day; `rejected`: the latest rejected events; `events`: the newest events and receipts; `stream`: events as they are stored; `latest`: latest values; `answers`: answers that were computed
+//!   beforehand; `map`: runs of functions; `query`: SQL; `keys`: the keys of a range, by SQL;
 //! - `problem`: all errors, and the only place that knows HTTP statuses; `reason`: why nothing was stored or read;
 //! - `parameters`, `path` and `etag`: queries, paths with a slash too many, and conditional requests;
 //! - `openapi`: the API's description, made from the routes and the catalog; `examples`: its errors.
@@ -17,6 +17,7 @@ pub(crate) mod etag;
 pub(crate) mod events;
 pub(crate) mod examples;
 pub(crate) mod history;
+pub(crate) mod keys;
 pub(crate) mod latest;
 pub(crate) mod map;
 pub(crate) mod openapi;
@@ -33,3 +34,4 @@ pub(crate) mod rejected;
 pub(crate) mod reserved;
 pub(crate) mod router;
 pub(crate) mod routes;
+pub(crate) mod stream;

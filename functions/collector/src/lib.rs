@@ -33,9 +33,10 @@ pub use host::gateway::{Gateway, GatewayAuthentication, GatewayError};
 pub use host::{
     leftover::{OnlyLeftover, TellOnlyLeftover},
     observe::{Drift, Observe, Taken},
-    queries::{NotAnswered, Queries, QueryAnswer, QueryFormat},
+    queries::{KeysOfRange, NotAnswered, Queries, QueryAnswer, QueryFormat, RangeKeys},
     request_id::RequestId,
     runs::{NotStarted, Run, RunResult, RunState, Runs, Wanted},
+    streams::Streams,
     unreadable::Unreadable,
 };
 pub use intake::{

@@ -29,8 +29,8 @@ use weir_core::{
     latest::LatestValue,
     newest::{NewestPage, NewestRequest},
     ports::{
-        Answers, Appended, Generation, Health, LatestValues, LiveCounts, NewestEvents, PortError, Ports,
-        ReadLatest, Receipts, RecentRejected, SettledCounts, Stream,
+        Answers, Appended, CountsByMinute, FollowEvents, Generation, Health, LatestValues, LiveCounts,
+        NewestEvents, PortError, Ports, ReadLatest, Receipts, RecentRejected, SettledCounts, Stream,
     },
     receipt::Receipt,
     rejected::RejectedEvent,
@@ -145,6 +145,10 @@ impl NewestEvents for Script {
         Err(down())
     }
 }
+
+impl FollowEvents for Script {}
+
+impl CountsByMinute for Script {}
 
 #[async_trait]
 impl Receipts for Script {
@@ -298,6 +302,19 @@ async fn each_event_has_its_own_outcome_when_the_stream_refuses_some() {
     assert_eq!(script.stored.lock().unwrap().len(), 2);
     let expected = taken(ByFate { stored: 1, rejected: 1, not_stored: 1, ..ByFate::default() }, 0);
     assert_eq!(*script.taken.lock().unwrap(), [expected]);
+}
+
+/// As on AWS.
+#[tokio::test]
+async fn where_events_cannot_be_followed_the_answer_says_what_to_do_instead() {
+    let script = Arc::new(Script::default());
+    let answer = ask(&script, "GET", "/events/stream", Body::empty()).await;
+    assert_eq!((answer.status, answer.retry_after), (StatusCode::NOT_FOUND, false));
+    assert_eq!(answer.body["type"], "urn:weir:problem:no-stream-here");
+    assert!(answer.body["detail"].as_str().unwrap().contains("GET /events?after="), "{}", answer.body);
+    let answer = ask(&script, "GET", "/counts/button_click/minutes", Body::empty()).await;
+    assert_eq!(answer.status, StatusCode::NOT_FOUND);
+    assert_eq!(answer.body["type"], "urn:weir:problem:no-minutes-here");
 }
 
 #[tokio::test]

@@ -16,6 +16,7 @@ pub(super) struct Gauges {
     engine: Option<Embedded>,
     limits: Limits,
     bodies_waiting: Gauge,
+    streams: Gauge,
     oldest_not_filed: Fraction,
     free: Gauge,
     resident: Gauge,
@@ -28,7 +29,7 @@ impl Gauges {
         limits: Limits,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let [bodies_waiting, free, resident] = [Gauge::default(), Gauge::default(), Gauge::default()];
+        let [bodies_waiting, streams, free, resident]: [Gauge; 4] = Default::default();
         let (oldest_not_filed, started) = (Fraction::default(), Fraction::default());
         registry.register(
             "weir_bodies_waiting",
@@ -36,6 +37,7 @@ impl Gauges {
             bodies_waiting.clone(),
         );
         if engine.is_some() {
+            registry.register("weir_event_streams", "Open streams of events", streams.clone());
             registry.register(
                 "weir_oldest_unfiled_event_age_seconds",
                 "For how long the oldest event waits that is not filed in the lake; 0 if all are",
@@ -53,12 +55,13 @@ impl Gauges {
             let help = "Memory that the process has in use";
             registry.register("process_resident_memory_bytes", help, resident.clone());
         }
-        Self { clock, engine, limits, bodies_waiting, oldest_not_filed, free, resident }
+        Self { clock, engine, limits, bodies_waiting, streams, oldest_not_filed, free, resident }
     }
 
     /// Refreshes the values.
     pub(super) async fn refresh(&self) {
         self.bodies_waiting.set(whole(self.limits.bodies_waiting() as u64));
+        self.streams.set(whole(self.limits.streams().open() as u64));
         self.resident.set(whole(resident_bytes().unwrap_or_default()));
         let Some(engine) = &self.engine else { return };
         self.free.set(whole(engine.free_space().unwrap_or_default()));

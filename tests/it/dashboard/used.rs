@@ -97,6 +97,7 @@ fn events_of_last_year_are_in_the_range_that_reaches_back_to_them() {
         assert_eq!(weir.post("/button/click", event(days).to_string()).status, 200);
     }
     for (range, readout) in [
+        ("hour", "Last 60 minutes: 1 event"),
         ("day", "Last 24 hours: 1 event"),
         ("week", "Last 7 days: 2 events"),
         ("month", "Last 30 days: 3 events"),
@@ -109,6 +110,93 @@ fn events_of_last_year_are_in_the_range_that_reaches_back_to_them() {
     }
     let bars = "return document.querySelectorAll('#bars > span').length";
     assert_eq!(browser.run(bars, &json!([])), 14);
+    no_errors_but(&browser, &[]);
+}
+
+#[test]
+fn the_last_hour_is_shown_by_minute_as_soon_as_events_come() {
+    const MINUTE: u64 = 60_000;
+    let weir = Weir::start_with(&["--flush-every", "1h"]);
+    let browser = signed_in(&weir);
+    browser.click("#range-hour + label");
+    browser.until_is("#readout", "Last 60 minutes: 0 events");
+    let now = SystemClock.now().millis();
+    for minutes in [0, 5, 5, 30, 70] {
+        let event = json!({"session_id": "s", "button_id": "b", "occurred_at": now - minutes * MINUTE});
+        assert_eq!(weir.post("/button/click", event.to_string()).status, 200);
+    }
+    assert_eq!(weir.post("/button/click", "{}").status, 422);
+    browser.until_is("#readout", "Last 60 minutes: 5 events");
+    let bars = "return [...document.querySelectorAll('#bars > span')].map((bar) => bar.childElementCount)";
+    let bars = browser.run(bars, &json!([]));
+    let filled = bars.as_array().unwrap().iter().filter(|parts| **parts != json!(0)).count();
+    assert_eq!((bars.as_array().unwrap().len(), filled), (60, 3), "{bars}");
+    browser.keys("#bars", "\u{e010}");
+    browser.until("#readout", "it has this minute", |text| {
+        text.ends_with(": 2 events") || text.ends_with(": 0 events")
+    });
+    no_errors_but(&browser, &[EVENT_REFUSED]);
+}
+
+#[test]
+fn the_top_keys_are_those_of_the_chosen_range_where_queries_are_answered() {
+    const DAY: u64 = 24 * 60 * 60 * 1000;
+    let weir = Weir::start_with(&["--flush-every", "100ms", "--queries", "1"]);
+    let now = SystemClock.now().millis();
+    for (button, days) in [("old", 20), ("old", 21), ("old", 22), ("new", 0), ("week", 4), ("week", 4)] {
+        let event = json!({"session_id": "s", "button_id": button, "occurred_at": now - days * DAY});
+        assert_eq!(weir.post("/button/click", event.to_string()).status, 200);
+    }
+    weir.wait_until_filed();
+    let browser = signed_in(&weir);
+    browser.until_is("#keys-list", "new\n1\n100%");
+    browser.until_contains("#keys-note", ", of filed events.");
+    browser.click("#range-week + label");
+    browser.until_is("#keys-list", "week\n2\n67%\nnew\n1\n33%");
+    browser.click("#range-month + label");
+    browser.until_is("#keys-list", "old\n3\n50%\nweek\n2\n33%\nnew\n1\n17%");
+    browser.fill("#keys-search", "ee");
+    browser.until_is("#keys-list", "week\n2\n33%");
+    no_errors_but(&browser, &[]);
+}
+
+/// The page is told of each event, and reads no list for it.
+#[test]
+fn new_events_come_to_the_top_of_the_list_by_a_stream_and_go_on_after_a_pause() {
+    let weir = Weir::start();
+    assert_eq!(weir.post("/button/click", click("before", "b0")).status, 200);
+    let browser = signed_in(&weir);
+    browser.until_contains("#live-list", "b0");
+    let streams = "return performance.getEntriesByType('resource').filter(({ name }) => name.includes('/events?')).length";
+    // From the time on when the list is followed, it is not read.
+    eventually("the list was read for what was before the stream", || {
+        weir.metric("weir_event_streams") == 1 && browser.run(streams, &json!([])).as_u64() > Some(0)
+    });
+    assert_eq!(weir.post("/button/click", click("s", "b1")).status, 200);
+    browser.until_contains("#live-list", "b1");
+    let read = browser.run(streams, &json!([]));
+    for number in 2..5 {
+        assert_eq!(weir.post("/button/click", click("s", &format!("b{number}"))).status, 200);
+        browser.until_contains("#live-list", &format!("b{number}"));
+    }
+    assert_eq!(browser.run(streams, &json!([])), read);
+    let order = "return [...document.querySelectorAll('#live-list .brief')].map((line) => line.textContent.match(/button_id: (b.)/)?.[1]).join(' ')";
+    assert_eq!(browser.run(order, &json!([])), "b4 b3 b2 b1 b0");
+
+    browser.click("#live-pause");
+    eventually("a paused list is not followed", || weir.metric("weir_event_streams") == 0);
+    assert_eq!(weir.post("/button/click", click("s", "b5")).status, 200);
+    browser.until_is("#accepted", "6");
+    assert_eq!(browser.run(order, &json!([])), "b4 b3 b2 b1 b0");
+    browser.click("#live-pause");
+    browser.until_contains("#live-list", "b5");
+    browser.choose("#live-type", "page_view");
+    browser.until_is("#live-note", "Nothing so far.");
+    let view = json!({"session_id": "s", "url": "https://a.example/v1"}).to_string();
+    assert_eq!(weir.post("/button/click", click("s", "b6")).status, 200);
+    assert_eq!(weir.post("/web/page_view", view).status, 200);
+    browser.until_contains("#live-list", "v1");
+    assert_eq!(browser.run("return document.querySelectorAll('#live-list > li').length", &json!([])), 1);
     no_errors_but(&browser, &[]);
 }
 

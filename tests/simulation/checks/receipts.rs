@@ -3,7 +3,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    rc::Rc,
+    sync::{Arc, LazyLock},
 };
 
 use serde_json::Value;
@@ -17,8 +18,10 @@ use crate::{ledger::Ledger, operations::Who, operator::USERS, weir::Weir, world:
 
 const CHECK: &str = "receipts";
 
-/// The most events that are asked for at a moment.
-const MOST: usize = 24;
+/// How many events are asked for at a moment, one moment in [`ALL_IN`] excepted, in which all of them are. Which ones differs from
+/// run to run.
+const SOME: usize = 24;
+const ALL_IN: u64 = 4;
 
 /// A user and an event's id.
 type Id = (String, String);
@@ -26,13 +29,38 @@ type Id = (String, String);
 /// Where an event is in the lake, as what, and since when.
 type Places = BTreeMap<Id, Vec<(String, Value)>>;
 
-fn places(world: &World) -> Places {
-    let mut places = Places::new();
-    for (path, record) in Lake::of(world).lines() {
-        let id = (text(&record, "username").to_owned(), text(&record, "event_id").to_owned());
-        places.entry(id).or_default().push((path.to_owned(), record));
+/// The lake at some moment, and how many lines were delivered with an id: more than one of a repeat, or of another event to which
+/// a client gave an id that Weir had made.
+struct Seen {
+    version: (u64, usize),
+    places: Places,
+    delivered: BTreeMap<Id, usize>,
+}
+
+impl Seen {
+    fn of(world: &World) -> Rc<Self> {
+        let version = Self::version(world);
+        let id = |record: &Value| (text(record, "username").to_owned(), text(record, "event_id").to_owned());
+        let mut places = Places::new();
+        for (path, record) in Lake::of(world).lines() {
+            places.entry(id(&record)).or_default().push((path.to_owned(), record));
+        }
+        let mut delivered = BTreeMap::new();
+        for line in world.stream.lock().unwrap().batches.values().flatten() {
+            let record: Value = serde_json::from_slice(line).unwrap_or_default();
+            *delivered.entry(id(&record)).or_default() += 1;
+        }
+        Rc::new(Self { version, places, delivered })
     }
-    places
+
+    fn version(world: &World) -> (u64, usize) {
+        (world.objects.lock().unwrap().version, world.stream.lock().unwrap().batches.len())
+    }
+
+    /// Returns what is there now: the same, if nothing has changed.
+    fn now(self: &Rc<Self>, world: &World) -> Rc<Self> {
+        if self.version == Self::version(world) { Rc::clone(self) } else { Self::of(world) }
+    }
 }
 
 /// The ids of clients' events that are marked as stored.
@@ -52,22 +80,28 @@ pub(crate) fn sent_ids(ledger: &Ledger) -> BTreeSet<Id> {
     ids.filter_map(|id| id.split_once('/').map(|(user, id)| (user.to_owned(), id.to_owned()))).collect()
 }
 
-/// How many lines were delivered with an id: a repeat, or another event to which a client gave an id that Weir had made.
-fn deliveries(world: &World, (user, id): &Id) -> usize {
-    let is_it = |line: &Vec<u8>| {
-        let record: Value = serde_json::from_slice(line).unwrap_or_default();
-        record["event_id"] == id.as_str() && record["username"] == user.as_str()
-    };
-    world.stream.lock().unwrap().batches.values().flatten().filter(|line| is_it(line)).count()
+/// Whether all events are asked for in every run.
+static ASKS_FOR_ALL: LazyLock<bool> =
+    LazyLock::new(|| std::env::var_os("WEIR_SIM_RECEIPTS").is_some_and(|which| which == "all"));
+
+/// Returns those of so many events that are asked for: from the first of them on, and the distance to the next.
+fn chosen(world: &World, events: usize) -> (usize, usize) {
+    let dice = world.clock.millis();
+    if *ASKS_FOR_ALL || dice.is_multiple_of(ALL_IN) {
+        return (0, 1);
+    }
+    let step = events / SOME + 1;
+    (usize::try_from(dice).unwrap() % step, step)
 }
 
-/// Checks the receipts of some events, of all to which clients gave these ids, and of all that are in the lake.
+/// Checks the receipts of some events, or of all of them: of those to which clients gave these ids, and those in the lake.
 pub(crate) async fn right(world: &Arc<World>, weir: &Weir, sent: &BTreeSet<Id>, broken: &mut Broken) {
     let remembered = remembered(world);
-    let before = places(world);
-    let all: Vec<Id> = before.keys().chain(sent).cloned().collect();
+    let mut seen = Seen::of(world);
+    let all: BTreeSet<Id> = seen.places.keys().chain(sent).cloned().collect();
     let origin = world.origin(Who::Check, false);
-    for (user, id) in all.iter().step_by(all.len() / MOST + 1) {
+    let (first, step) = chosen(world, all.len());
+    for (user, id) in all.iter().skip(first).step_by(step) {
         let (Ok(event_id), Ok(username)) = (id.parse::<EventId>(), user.parse::<Username>()) else {
             continue;
         };
@@ -75,21 +109,23 @@ pub(crate) async fn right(world: &Arc<World>, weir: &Weir, sent: &BTreeSet<Id>, 
             let (receipts, event_id) = (weir.receipts(), event_id.clone());
             async move { receipts.receipt(&username, &event_id, &[]).await }
         };
+        let before = seen.now(world);
         let asked = origin.run(of(username)).await.unwrap();
-        let after = places(world);
+        let after = before.now(world);
+        seen = Rc::clone(&after);
         let key = (user.clone(), id.clone());
         // A client's id may be of any form; the time in one that Weir made is that of the event.
         let made =
             |record: &Value| event_id.generated_at().is_some_and(|at| record["received_at"] == at.millis());
         let must = remembered.contains(&key)
-            || before.get(&key).is_some_and(|found| found.iter().any(|(_, record)| made(record)));
+            || before.places.get(&key).is_some_and(|found| found.iter().any(|(_, record)| made(record)));
         match asked {
             Err(error) => broken.push((CHECK, format!("that of {user}/{id} cannot be read: {error}"))),
             Ok(None) if must => broken.push((CHECK, format!("{user}/{id} is unknown"))),
             Ok(None) => {}
             Ok(Some(receipt)) => {
-                let was_filed = before.contains_key(&key) && deliveries(world, &key) == 1;
-                if let Err(why) = one(&receipt, id, was_filed, after.get(&key)) {
+                let was_filed = before.places.contains_key(&key) && after.delivered.get(&key) == Some(&1);
+                if let Err(why) = one(&receipt, id, was_filed, after.places.get(&key)) {
                     broken.push((CHECK, format!("{user}/{id}: {why}: {receipt:?}")));
                 }
             }
@@ -97,12 +133,12 @@ pub(crate) async fn right(world: &Arc<World>, weir: &Weir, sent: &BTreeSet<Id>, 
         let other = USERS.iter().find(|other| {
             **other != user.as_str() && {
                 let key = ((**other).to_owned(), id.clone());
-                !after.contains_key(&key) && !remembered.contains(&key)
+                !after.places.contains_key(&key) && !remembered.contains(&key)
             }
         });
         if let Some(other) = other
             && let Ok(Some(receipt)) = origin.run(of(other.parse().unwrap())).await.unwrap()
-            && !places(world).contains_key(&((*other).to_owned(), id.clone()))
+            && !seen.now(world).places.contains_key(&((*other).to_owned(), id.clone()))
         {
             broken.push((CHECK, format!("{other} has the receipt of {user}/{id}: {receipt:?}")));
         }

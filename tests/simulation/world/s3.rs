@@ -25,6 +25,8 @@ pub(crate) struct Objects {
     buckets: BTreeMap<String, BTreeMap<String, Bytes>>,
     /// The users' own buckets, where users have any.
     owned: BTreeMap<String, Owner>,
+    /// Rises with every change.
+    pub(crate) version: u64,
 }
 
 /// The account that has the bucket with a user's name.
@@ -93,6 +95,7 @@ impl Objects {
     }
 
     pub(crate) fn put(&mut self, bucket: &str, key: &str, object: Bytes) {
+        self.version += 1;
         self.buckets.entry(bucket.to_owned()).or_default().insert(key.to_owned(), object);
     }
 
@@ -119,6 +122,7 @@ impl Objects {
                 None => (404, error("NoSuchKey")),
             },
             "DeleteObject" => {
+                self.version += 1;
                 self.buckets.entry(call.bucket.clone()).or_default().remove(&call.key);
                 (204, Bytes::new())
             }

@@ -13,18 +13,18 @@ fn stamp(username: &Username) -> Stamp {
 }
 
 /// An event of the type `name` with this number.
-fn accepted(username: &Username, name: &str, number: usize) -> Record {
+pub(super) fn accepted(username: &Username, name: &str, number: usize) -> Record {
     let text = format!("{{\"number\": {number}}}");
     Record::accepted(&Event::read(&text).unwrap(), &event_type(name), None, stamp(username))
 }
 
 /// An event with this number that was rejected, sent as the type `name`.
-fn rejected(username: &Username, name: &str, number: usize) -> Record {
+pub(super) fn rejected(username: &Username, name: &str, number: usize) -> Record {
     let errors = [Violation::new("/a", "is required"), Violation::new("", "is no click")];
     Record::rejected(number.to_string().as_bytes(), Some(&event_type(name)), &errors, stamp(username))
 }
 
-async fn send(stream: &dyn Stream, records: Vec<Record>) {
+pub(super) async fn send(stream: &dyn Stream, records: Vec<Record>) {
     let appended = stream.append(records).await;
     assert!(appended.iter().all(Appended::is_durable), "{appended:?}");
 }
@@ -34,7 +34,7 @@ fn request(limit: usize) -> NewestRequest {
 }
 
 /// Returns the number of an event, and whether it was accepted.
-fn number(event: &NewestEvent) -> (usize, bool) {
+pub(super) fn number(event: &NewestEvent) -> (usize, bool) {
     match &event.fate {
         NewestFate::Accepted { event } => {
             let event: serde_json::Value = serde_json::from_str(event.get()).unwrap();

@@ -1,7 +1,12 @@
 //! Events on their way to the writer, which are made into a row of the journal.
 
 use rusqlite::Connection;
-use weir_core::{Increment, Record, counts, dedup::IdentityDigest, latest::LatestValue};
+use weir_core::{
+    Increment, Record, counts,
+    dedup::IdentityDigest,
+    latest::LatestValue,
+    minutes::{Arrivals, arrivals},
+};
 
 use super::{latest::RowLatest, rejected::RejectedRow};
 use crate::dedup::recent::RecentIds;
@@ -23,6 +28,7 @@ pub(crate) struct Row {
     pub(crate) lines: Vec<u8>,
     pub(crate) events: u64,
     pub(crate) increments: Vec<Increment>,
+    pub(crate) arrivals: Vec<Arrivals>,
     pub(crate) latest: RowLatest,
 }
 
@@ -37,7 +43,8 @@ impl Row {
             lines.extend_from_slice(record.line());
             events += 1;
         }
-        Self { lines, events, increments: counts::increments(records), latest }
+        let (increments, arrivals) = (counts::increments(records.clone()), arrivals(records));
+        Self { lines, events, increments, arrivals, latest }
     }
 }
 

@@ -1,5 +1,5 @@
-//! Follows events from outside the process that stores them, by their number in the sequence: none is missed, and none comes
-//! twice.
+//! Follows events by their number in the sequence: none is missed, and none comes twice. [`Sequence`] is a position in it;
+//! [`Follower`] goes on from there outside the process that stores the events, and `following` inside it.
 //!
 //! New rows of the journal are read from `events.db`, which cannot be written here. If rows were moved into a batch
 //! meanwhile, their events are read from its file, which existed before the rows were removed; its name gives their numbers.
@@ -25,9 +25,15 @@ const PAGE: usize = 4 << 20;
 pub struct Follower {
     db: Connection,
     database: PathBuf,
-    raw: PathBuf,
-    next: u64,
+    sequence: Sequence,
     has_in_raw: bool,
+}
+
+/// A position in the sequence of events, from which they are read.
+pub(crate) struct Sequence {
+    pub(crate) raw: PathBuf,
+    /// The number of the next event.
+    pub(crate) next: u64,
 }
 
 /// Why events cannot be followed.
@@ -59,10 +65,10 @@ pub enum Followed<'a> {
 }
 
 /// The result of one look into the store.
-struct Look {
+pub(crate) struct Look {
     /// The last event in the store.
     end: u64,
-    /// Rows that continue at the follower's position: the first and the last of their events, and their lines.
+    /// Rows that continue at the position: the first and the last of their events, and their lines.
     rows: Vec<(u64, u64, Vec<u8>)>,
     /// The first event of the journal, if it is behind that position.
     journal: Option<u64>,
@@ -76,86 +82,107 @@ impl Follower {
         let open = || -> rusqlite::Result<_> {
             let db = store::open_reader(&database)?;
             let format: u32 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
-            Ok((db, format))
+            let has_in_raw = format >= store::FORMAT_WITH_IN_RAW;
+            let end = read_end(&db, has_in_raw)?;
+            Ok((db, has_in_raw, end))
         };
-        let (db, format) = open().map_err(at(&database))?;
-        let has_in_raw = format >= store::FORMAT_WITH_IN_RAW;
-        let mut follower = Self { db, database, raw: path.join("raw"), next: 1, has_in_raw };
-        follower.next = follower.end()? + 1;
-        Ok(follower)
+        let (db, has_in_raw, end) = open().map_err(at(&database))?;
+        let sequence = Sequence { raw: path.join("raw"), next: end + 1 };
+        Ok(Self { db, database, sequence, has_in_raw })
     }
 
     /// Returns the number of the next event.
     #[must_use]
     pub fn next(&self) -> u64 {
-        self.next
+        self.sequence.next
     }
 
     /// Goes back by this many events.
     pub fn back(&mut self, events: u64) {
-        self.next = self.next.saturating_sub(events).max(1);
+        self.sequence.next = self.sequence.next.saturating_sub(events).max(1);
     }
 
     /// Passes on all new events.
     pub fn poll(&mut self, mut take: impl FnMut(Followed<'_>) -> io::Result<()>) -> Result<(), FollowError> {
         loop {
-            let Look { end, rows, journal } = self.look().map_err(at(&self.database))?;
-            if rows.is_empty() && self.next > end {
+            let look = self.look().map_err(at(&self.database))?;
+            if look.is_at_the_end(self.sequence.next) {
                 return Ok(());
             }
-            if rows.is_empty() {
-                self.read_batch(journal.map_or(end, |first| first - 1), &mut take)?;
-            }
-            for (first, last, lines) in rows {
-                self.hand_over(first, last, &mut lines.as_slice(), &mut take)?;
-            }
+            self.sequence.pass_on(look, &mut |_, followed| take(followed))?;
         }
-    }
-
-    fn end(&self) -> Result<u64, StoreError> {
-        read_end(&self.db, self.has_in_raw).map_err(at(&self.database))
     }
 
     fn look(&mut self) -> rusqlite::Result<Look> {
         let db = self.db.transaction()?;
-        let mut look = Look { end: read_end(&db, self.has_in_raw)?, rows: Vec::new(), journal: None };
-        if self.next > look.end {
-            return Ok(look);
+        look(&db, self.sequence.next, self.has_in_raw, PAGE)
+    }
+}
+
+impl Look {
+    /// Returns whether there is no event yet that has this number or a later one.
+    pub(crate) fn is_at_the_end(&self, next: u64) -> bool {
+        self.rows.is_empty() && next > self.end
+    }
+
+    /// Returns the last event in the store.
+    pub(crate) fn end(&self) -> u64 {
+        self.end
+    }
+}
+
+/// Looks for events from the number `next` on, in one transaction: at most so many bytes of lines, a row more or less.
+pub(crate) fn look(db: &Connection, next: u64, has_in_raw: bool, page: usize) -> rusqlite::Result<Look> {
+    let mut look = Look { end: read_end(db, has_in_raw)?, rows: Vec::new(), journal: None };
+    if next > look.end {
+        return Ok(look);
+    }
+    // The row that has the next event, or the first row behind it.
+    let begin = "SELECT max(first) FROM journal WHERE first <= ?1";
+    let begin: Option<u64> = db.prepare_cached(begin)?.query_row([next], |row| row.get(0))?;
+    let mut rows =
+        db.prepare_cached("SELECT first, last, lines FROM journal WHERE first >= ?1 ORDER BY first")?;
+    let mut rows = rows.query([begin.unwrap_or(next)])?;
+    let (mut next, mut bytes) = (next, 0);
+    while let Some(row) = rows.next()? {
+        let (first, last): (u64, u64) = (row.get(0)?, row.get(1)?);
+        if last < next {
+            continue;
         }
-        // The row that has the next event, or the first row behind it.
-        let begin = "SELECT max(first) FROM journal WHERE first <= ?1";
-        let begin: Option<u64> = db.prepare_cached(begin)?.query_row([self.next], |row| row.get(0))?;
-        let mut rows =
-            db.prepare_cached("SELECT first, last, lines FROM journal WHERE first >= ?1 ORDER BY first")?;
-        let mut rows = rows.query([begin.unwrap_or(self.next)])?;
-        let (mut next, mut bytes) = (self.next, 0);
-        while let Some(row) = rows.next()? {
-            let (first, last): (u64, u64) = (row.get(0)?, row.get(1)?);
-            if last < next {
-                continue;
-            }
-            if first > next {
-                look.journal = Some(first);
-                break;
-            }
-            let lines: Vec<u8> = row.get(2)?;
-            bytes += lines.len();
-            look.rows.push((first, last, lines));
-            next = last + 1;
-            if bytes >= PAGE {
-                break;
-            }
+        if first > next {
+            look.journal = Some(first);
+            break;
         }
-        Ok(look)
+        let lines: Vec<u8> = row.get(2)?;
+        bytes += lines.len();
+        look.rows.push((first, last, lines));
+        next = last + 1;
+        if bytes >= page {
+            break;
+        }
+    }
+    Ok(look)
+}
+
+/// A consumer of the events, each with its number. The event at which it fails is the next one again.
+type Take<'a> = dyn FnMut(u64, Followed<'_>) -> io::Result<()> + 'a;
+
+impl Sequence {
+    /// Passes on the events that were looked for: those of the rows or, if these begin later, of the next batch.
+    pub(crate) fn pass_on(&mut self, look: Look, take: &mut Take<'_>) -> Result<(), FollowError> {
+        let Look { end, rows, journal } = look;
+        if rows.is_empty() {
+            self.read_batch(journal.map_or(end, |first| first - 1), take)?;
+        }
+        for (first, last, lines) in rows {
+            self.hand_over(first, last, &mut lines.as_slice(), take)?;
+        }
+        Ok(())
     }
 
     /// Passes on events from the batch that has the next one, or from the first batch behind it; none of them is behind
     /// `until`.
-    fn read_batch(
-        &mut self,
-        until: u64,
-        take: &mut impl FnMut(Followed<'_>) -> io::Result<()>,
-    ) -> Result<(), FollowError> {
+    fn read_batch(&mut self, until: u64, take: &mut Take<'_>) -> Result<(), FollowError> {
         let earliest = |hours| -> Result<_, FollowError> {
             let batches = batches::behind(&self.raw, self.next - 1, hours);
             let batches = batches.map_err(|source| FollowError::Raw { path: self.raw.clone(), source })?;
@@ -182,7 +209,7 @@ impl Follower {
         first: u64,
         last: u64,
         lines: &mut impl BufRead,
-        take: &mut impl FnMut(Followed<'_>) -> io::Result<()>,
+        take: &mut Take<'_>,
     ) -> Result<(), FollowError> {
         let mut line = Vec::new();
         for number in first..=last {
@@ -191,7 +218,7 @@ impl Follower {
                 Ok(1..) if number < self.next => {}
                 Ok(1..) => {
                     let text = line.strip_suffix(b"\n").unwrap_or(&line);
-                    take(Followed::Line(text)).map_err(FollowError::Taker)?;
+                    take(number, Followed::Line(text)).map_err(FollowError::Taker)?;
                     self.next = number + 1;
                 }
                 // The file is damaged, or has fewer events than its name says.
@@ -202,12 +229,8 @@ impl Follower {
     }
 
     /// Skips events that cannot be read.
-    fn skip(
-        &mut self,
-        last: u64,
-        take: &mut impl FnMut(Followed<'_>) -> io::Result<()>,
-    ) -> Result<(), FollowError> {
-        take(Followed::Gone(last + 1 - self.next)).map_err(FollowError::Taker)?;
+    fn skip(&mut self, last: u64, take: &mut Take<'_>) -> Result<(), FollowError> {
+        take(self.next, Followed::Gone(last + 1 - self.next)).map_err(FollowError::Taker)?;
         self.next = last + 1;
         Ok(())
     }

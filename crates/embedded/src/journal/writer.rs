@@ -8,8 +8,8 @@ use std::{
 };
 
 use rusqlite::{Connection, ToSql, Transaction, TransactionBehavior, params};
-use tokio::sync::oneshot;
-use weir_core::{Clock, Counter, Increment, ports::PortError};
+use tokio::sync::{oneshot, watch};
+use weir_core::{Clock, Counter, Increment, minutes::Arrivals, ports::PortError};
 
 use super::{
     append::{Append, Row},
@@ -22,6 +22,7 @@ use super::{
 use crate::{
     dedup::recent::RecentIds,
     folder::presence::Lookout,
+    minutes::Minutes,
     objects::batches::{hour_folder, raw_key},
     store::{self, port_error},
 };
@@ -39,6 +40,7 @@ pub(crate) struct OpenBatch {
 pub(crate) struct Writer {
     pub(crate) db: Connection,
     pub(crate) overlay: Arc<Overlay>,
+    pub(crate) minutes: Arc<Minutes>,
     /// The next event's sequence number.
     pub(crate) next: u64,
     /// The first event that is in no batch.
@@ -50,6 +52,8 @@ pub(crate) struct Writer {
     /// The channel to the thread that writes batches; `None` once appending was stopped.
     pub(crate) outbox: Option<mpsc::Sender<Delivery>>,
     pub(crate) lookout: Lookout,
+    /// Tells those who follow the events the number of the last one.
+    pub(crate) stored: watch::Sender<u64>,
 }
 
 /// The commands that one commit of the writer handles.
@@ -58,6 +62,7 @@ struct Round {
     lines: Vec<u8>,
     events: u64,
     increments: BTreeMap<Counter, u64>,
+    arrivals: Vec<Arrivals>,
     latest: RowLatest,
     appended: Vec<AppendReply>,
     rejected: Vec<RejectedRow>,
@@ -90,7 +95,7 @@ impl Round {
         }
     }
 
-    fn add(&mut self, Row { lines, events, increments, latest }: Row) {
+    fn add(&mut self, Row { lines, events, increments, mut arrivals, latest }: Row) {
         self.latest.append(latest, self.lines.len());
         // The usual round of one request costs no copy.
         if self.lines.is_empty() {
@@ -99,6 +104,7 @@ impl Round {
             self.lines.extend_from_slice(&lines);
         }
         self.events += events;
+        self.arrivals.append(&mut arrivals);
         for Increment { counter, by } in increments {
             *self.increments.entry(counter).or_default() += by;
         }
@@ -209,6 +215,8 @@ impl Writer {
         for (append, reply) in round.repeating {
             reply.send(durable.clone().map(|()| append.into_duplicates()));
         }
+        // Behind the answers: a stream that is opened now may begin before an event that was just answered, and not behind it.
+        self.stored.send_if_modified(|last| std::mem::replace(last, self.next - 1) != self.next - 1);
         for job in round.jobs {
             job.finish(result.clone());
         }
@@ -341,6 +349,7 @@ impl Writer {
             let increments = increments.into_iter().map(|(counter, by)| Increment { counter, by });
             let latest = std::mem::take(&mut round.latest).into_values();
             self.overlay.raise(self.next - 1, bytes, increments, latest);
+            self.minutes.raise(std::mem::take(&mut round.arrivals), self.clock.now());
             self.open.get_or_insert(OpenBatch { bytes: 0, since: Instant::now() }).bytes += bytes;
         }
         if cut || self.overlay.open_bytes() >= SLICE_BYTES {

@@ -43,11 +43,8 @@ pub(crate) async fn newest(
 ) -> Result<Response, Problem> {
     let request = asked(&collector, pairs(query)?)?;
     let page = collector.ports.newest.newest(&username, &request).await;
-    let NewestPage { mut events, next, live } = page.map_err(|error| Problem::of_engine(&error))?;
-    for event in events.iter_mut().filter(|event| event.is_rejected()) {
-        // A client's name for a type outside the catalog is no type here.
-        event.event_type = event.event_type.take().filter(|named| collector.catalog.get(named).is_some());
-    }
+    let NewestPage { events, next, live } = page.map_err(|error| Problem::of_engine(&error))?;
+    let events = events.into_iter().map(|event| shown(&collector, event)).collect();
     let answer = Answer { events, next: next.map(|next| next.to_string()), live };
     let body = serde_json::to_string(&answer).map_err(|_| Problem::Internal)?;
     Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
@@ -70,6 +67,15 @@ pub(crate) async fn receipt(
         receipt.event_type = receipt.event_type.filter(|named| collector.catalog.get(named).is_some());
     }
     Ok(Json(receipt).into_response())
+}
+
+/// Returns an event as it is shown.
+pub(crate) fn shown(collector: &Collector, mut event: NewestEvent) -> NewestEvent {
+    if event.is_rejected() {
+        // A client's name for a type outside the catalog is no type here.
+        event.event_type = event.event_type.filter(|named| collector.catalog.get(named).is_some());
+    }
+    event
 }
 
 /// Returns the page that a query asks for.

@@ -11,7 +11,7 @@ use crate::{
     api::{
         authentication::NotAuthenticated,
         latest,
-        problem::{Problem, QueryProblem},
+        problem::{LiveProblem, Problem, QueryProblem},
         read::{MAX_PAGE, not_in_range},
         reason::Reason,
     },
@@ -29,6 +29,12 @@ pub(crate) enum Of {
     Answers,
     /// The route that reads the receipt of an event.
     Receipt,
+    /// The route that reads the keys of a range.
+    Keys,
+    /// The route that reads counts by minute.
+    Minutes,
+    /// The route that streams events.
+    Stream,
     /// A route that reads latest values.
     Latest,
     /// The route that starts a run of a function.
@@ -50,6 +56,9 @@ impl Of {
             self,
             Self::Reading
                 | Self::Receipt
+                | Self::Keys
+                | Self::Minutes
+                | Self::Stream
                 | Self::Answers
                 | Self::Latest
                 | Self::Starting
@@ -64,13 +73,7 @@ pub(crate) fn examples(of: Of, status: u16) -> Map<String, Value> {
     let mut all = with_credentials(if of.reads() { Scope::Read } else { Scope::Write });
     match of {
         Of::Any => all = anywhere(),
-        Of::Reading => all.extend([
-            Problem::UnknownEventType {
-                event_type: "buton_click".to_owned(),
-                meant: Some("button_click".to_owned()),
-            },
-            not_in_range(MAX_PAGE),
-        ]),
+        Of::Reading => all.extend([unknown_type(), not_in_range(MAX_PAGE)]),
         Of::Answers => all.extend([
             Problem::NoSuchAnswer,
             Problem::InvalidQuery {
@@ -78,6 +81,23 @@ pub(crate) fn examples(of: Of, status: u16) -> Map<String, Value> {
             },
         ]),
         Of::Receipt => all.push(Problem::NoSuchEvent),
+        Of::Keys => all.extend([
+            Problem::Query(QueryProblem::NotHere),
+            unknown_type(),
+            not_in_range(MAX_PAGE),
+            Problem::Query(QueryProblem::TooMany),
+            Problem::Query(QueryProblem::TooSlow { limit: Duration::from_secs(30) }),
+            Problem::Query(QueryProblem::TooManyRows),
+        ]),
+        Of::Minutes => all.extend([Problem::Live(LiveProblem::NoMinutes), unknown_type()]),
+        Of::Stream => all.extend([
+            Problem::Live(LiveProblem::NoStream),
+            unknown_type(),
+            Problem::InvalidQuery {
+                detail: "Last-Event-ID is the id of an event that came on a stream.".to_owned(),
+            },
+            Problem::Live(LiveProblem::TooManyStreams),
+        ]),
         Of::Latest => all.extend([
             Problem::NoLatestValue { field: "sensor_id".to_owned() },
             not_in_range(latest::MAX_PAGE),
@@ -85,10 +105,7 @@ pub(crate) fn examples(of: Of, status: u16) -> Map<String, Value> {
         Of::Starting => all.extend([
             Problem::OriginNotAllowed,
             Problem::NoSuchFunction { name: "buton".to_owned() },
-            Problem::UnknownEventType {
-                event_type: "buton_click".to_owned(),
-                meant: Some("button_click".to_owned()),
-            },
+            unknown_type(),
             Problem::InvalidQuery { detail: "type is missing: the type of events.".to_owned() },
             Problem::TooManyRuns,
         ]),
@@ -172,6 +189,10 @@ fn bodies() -> Vec<Problem> {
         Problem::CompressedAsText,
         Problem::UndecodableBody { encoding: "gzip" },
     ]
+}
+
+fn unknown_type() -> Problem {
+    Problem::UnknownEventType { event_type: "buton_click".to_owned(), meant: Some("button_click".to_owned()) }
 }
 
 fn violation() -> Violation {

@@ -1,4 +1,4 @@
-//! `GET`: settled counts of a type by UTC hour and day.
+//! `GET`: settled counts of a type by UTC hour and day, and live ones by minute.
 
 use std::{collections::BTreeMap, fmt::Display, str::FromStr, sync::Arc};
 
@@ -8,14 +8,17 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde_json::{Value, json};
-use weir_core::{Day, EventType, Hour, Username};
+use weir_core::{
+    Day, EventType, Hour, Username,
+    minutes::{KEPT, Minute},
+};
 
 use crate::{
     Collector,
     api::{
         caller::Reader,
         parameters::{self, invalid},
-        problem::Problem,
+        problem::{LiveProblem, Problem},
         read::{Pairs, known, pairs},
     },
 };
@@ -26,6 +29,34 @@ pub(crate) const MAX_HOURS: u64 = 744;
 pub(crate) const DAYS: u64 = 90;
 /// As long ago as an event may have happened when it arrives, 400 days, and a month.
 pub(crate) const MAX_DAYS: u64 = 431;
+
+/// The number of minutes in an answer, at the most.
+pub(crate) const MINUTES: u64 = KEPT - 1;
+
+/// `GET /counts/{event_type}/minutes`: live counts.
+pub(crate) async fn minutes(
+    State(collector): State<Arc<Collector>>,
+    Reader(username): Reader,
+    Path(event_type): Path<String>,
+    query: Pairs,
+) -> Result<Response, Problem> {
+    let event_type = known(&collector, event_type)?;
+    let (from, to) = asked::<Minute>(pairs(query)?)?;
+    let to = to.unwrap_or_else(|| Minute::of(collector.host.clock.now()));
+    let from = from.unwrap_or_else(|| to.minus(MINUTES - 1));
+    check([from, to], [from, to].map(Minute::since_epoch), MINUTES, "minutes")?;
+    let found = collector.ports.minutes.minutes(&username, &event_type);
+    let found = found.ok_or(Problem::Live(LiveProblem::NoMinutes))?;
+    let minutes: Vec<Value> = found
+        .counts
+        .range(from..=to)
+        .map(|(minute, count)| json!({"minute": minute.to_string(), "count": count}))
+        .collect();
+    let answer = json!({
+        "event_type": event_type, "from": from.to_string(), "to": to.to_string(), "since": found.since, "minutes": minutes,
+    });
+    Ok(Json(answer).into_response())
+}
 
 /// `GET /counts/{event_type}/hours`.
 pub(crate) async fn hours(
@@ -100,7 +131,7 @@ fn asked<T: FromStr<Err: Display>>(pairs: Vec<(String, String)>) -> Result<(Opti
 }
 
 /// Refuses a range that ends before it begins, or is too long.
-fn check<T: Display>(
+pub(crate) fn check<T: Display>(
     [from, to]: [T; 2],
     [first, last]: [u64; 2],
     most: u64,

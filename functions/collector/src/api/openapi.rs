@@ -260,7 +260,7 @@ pub(crate) fn get_counts(_: &Catalog) -> Value {
         "description": "A count for each event type, and one for rejected events.",
         "content": {"application/json": {"schema": {
             "type": "object",
-            "required": ["username", "counts", "rejected", "settled_at"],
+            "required": ["username", "counts", "rejected", "settled_at", "offers"],
             "properties": {
                 "username": {"type": "string"},
                 "counts": {"type": "array", "items": reference("TypeCount")},
@@ -270,6 +270,10 @@ pub(crate) fn get_counts(_: &Catalog) -> Value {
                     "description": "The events of bots, of all types, which are in the other counts, too. Missing where there \
                         is none.",
                     "properties": {"total": {"type": "integer"}, "settled": {"type": "integer"}},
+                },
+                "offers": {
+                    "type": "array", "items": {"type": "string", "enum": ["stream", "minutes", "keys"]},
+                    "description": "Which of `/events/stream` and `/counts/{event_type}/minutes` and `/keys` are here.",
                 },
                 "settled_at": {
                     "type": ["integer", "null"],

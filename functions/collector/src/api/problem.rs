@@ -1,5 +1,6 @@
 //! All errors of the API, as problem details (RFC 9457). Each has a stable `type`; only this module knows HTTP statuses.
 
+mod live;
 mod query;
 
 use std::time::Duration;
@@ -17,6 +18,7 @@ use crate::{
     api::{authentication::NotAuthenticated, reason::Reason},
     host::request_id,
 };
+pub(crate) use live::LiveProblem;
 pub(crate) use query::QueryProblem;
 
 /// An error that a client sees.
@@ -50,6 +52,8 @@ pub(crate) enum Problem {
     NoSuchEvent,
     /// A query has no answer.
     Query(QueryProblem),
+    /// There is no stream of events, or no count by minute.
+    Live(LiveProblem),
     /// No event of the type has had one of these keys.
     NoLatestValue { field: String },
     /// The path has no such method.
@@ -91,7 +95,7 @@ pub(crate) enum Problem {
 /// The number of seconds after which a client should try again.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 
-/// The number of seconds after which a client should try to start a run again.
+/// The number of seconds after which a client should try again to start a run, or to open a stream.
 const RETRY_A_RUN_AFTER: HeaderValue = HeaderValue::from_static("5");
 
 impl Problem {
@@ -131,6 +135,7 @@ impl Problem {
             Self::TooManyRuns => (StatusCode::TOO_MANY_REQUESTS, "too-many-runs", "Too many runs at once"),
             Self::NoSuchEvent => (StatusCode::NOT_FOUND, "unknown-event", "No such event is known"),
             Self::Query(problem) => problem.kind(),
+            Self::Live(problem) => problem.kind(),
             Self::NoLatestValue { .. } => (StatusCode::NOT_FOUND, "no-latest-value", "No such latest value"),
             Self::MethodNotAllowed => {
                 (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "No such method here")
@@ -233,6 +238,7 @@ impl Problem {
                 not any more: the id that a client gave is remembered for a day."
                 .to_owned(),
             Self::Query(problem) => problem.detail(),
+            Self::Live(problem) => problem.detail(),
             Self::NoLatestValue { field } => format!("No event with this {field} is stored."),
             Self::MethodNotAllowed => "The header Allow names the methods of this path.".to_owned(),
             Self::MalformedRequest => {
@@ -297,6 +303,9 @@ impl Problem {
         ) = self
         {
             return Some((header::RETRY_AFTER, whole_seconds(*retry_after)));
+        }
+        if let Self::Live(LiveProblem::TooManyStreams) = self {
+            return Some((header::RETRY_AFTER, RETRY_A_RUN_AFTER));
         }
         match self.kind().0 {
             StatusCode::TOO_MANY_REQUESTS => Some((header::RETRY_AFTER, RETRY_A_RUN_AFTER)),

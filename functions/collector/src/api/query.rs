@@ -41,15 +41,8 @@ pub(crate) async fn query(
     }
     reader.still(&head, &collector).await?;
     drop(room);
-    let answer = collector.host.queries.answer(&reader.0, sql, format).await.map_err(|why| match why {
-        NotAnswered::NotHere => Problem::Query(QueryProblem::NotHere),
-        NotAnswered::TooMany => Problem::Query(QueryProblem::TooMany),
-        NotAnswered::Sql(message) => Problem::Query(QueryProblem::Sql { message }),
-        NotAnswered::TooSlow(limit) => Problem::Query(QueryProblem::TooSlow { limit }),
-        NotAnswered::TooLarge(limit) => Problem::Query(QueryProblem::TooLarge { limit }),
-        NotAnswered::TooManyRows => Problem::Query(QueryProblem::TooManyRows),
-        NotAnswered::Failed(error) => Problem::of_engine(&error),
-    })?;
+    let answer = collector.host.queries.answer(&reader.0, sql, format).await;
+    let answer = answer.map_err(not_answered)?;
     let content_type = match format {
         QueryFormat::Json => "application/json",
         QueryFormat::Csv => "text/csv; charset=utf-8",
@@ -62,6 +55,19 @@ pub(crate) async fn query(
         (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     ];
     Ok((headers, Body::from_stream(answer.content)).into_response())
+}
+
+/// Returns why there is no answer, as clients see it.
+pub(crate) fn not_answered(why: NotAnswered) -> Problem {
+    match why {
+        NotAnswered::NotHere => Problem::Query(QueryProblem::NotHere),
+        NotAnswered::TooMany => Problem::Query(QueryProblem::TooMany),
+        NotAnswered::Sql(message) => Problem::Query(QueryProblem::Sql { message }),
+        NotAnswered::TooSlow(limit) => Problem::Query(QueryProblem::TooSlow { limit }),
+        NotAnswered::TooLarge(limit) => Problem::Query(QueryProblem::TooLarge { limit }),
+        NotAnswered::TooManyRows => Problem::Query(QueryProblem::TooManyRows),
+        NotAnswered::Failed(error) => Problem::of_engine(&error),
+    }
 }
 
 /// Returns the format that the client likes best, JSON where it does not care; `None` if it takes neither.

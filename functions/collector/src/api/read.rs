@@ -114,10 +114,22 @@ pub(crate) async fn all(
     let mut answer = json!({
         "username": username, "counts": counts, "rejected": rejected, "settled_at": totals.settled_at,
     });
+    answer["offers"] = json!(offers(&collector, &username));
     if let Some((total, settled)) = totals.of_bots {
         answer["bots"] = json!({"total": total, "settled": settled});
     }
     Ok(Json(answer).into_response())
+}
+
+/// Returns the routes for dashboards that this host has, and others have not.
+fn offers(collector: &Collector, username: &Username) -> Vec<&'static str> {
+    let has_minutes = collector.ports.minutes.minutes(username, &EventType::rejected()).is_some();
+    let offers = [
+        ("stream", collector.ports.follow.last().is_some()),
+        ("minutes", has_minutes),
+        ("keys", collector.host.queries.are_answered()),
+    ];
+    offers.into_iter().filter_map(|(name, is_there)| is_there.then_some(name)).collect()
 }
 
 /// `GET /counts/{event_type}`: one type's counts and its keys, the largest first, in pages.

@@ -19,11 +19,11 @@ use crate::{
     api::{
         answers,
         caller::{Reader, Writer},
-        events, history, latest, map, openapi,
+        events, history, keys, latest, map, openapi,
         openapi::{
             Operation, answers as described, dashboard, events as seen, map as runs, open, query as in_sql,
         },
-        path, post, query, read, rejected,
+        path, post, query, read, rejected, stream,
     },
     pages::{
         docs, page, script,
@@ -62,14 +62,23 @@ use Access::{Open, Users};
 use Method::{Get, Post};
 
 /// The routes that do not depend on the catalog.
-pub(crate) const FIXED: [Route<Catalog>; 24] = [
+pub(crate) const FIXED: [Route<Catalog>; 27] = [
     route(Post, "/events", Users, |_| post(post::events), Some(openapi::post::post_events)),
     route(Get, "/events", Users, |_| get(events::newest), Some(seen::get_events)),
+    route(Get, "/events/stream", Users, |_| get(stream::stream), Some(seen::get_stream)),
     route(Get, "/events/{event_id}", Users, |_| get(events::receipt), Some(seen::get_receipt)),
     route(Get, "/counts", Users, |_| get(read::all), Some(openapi::get_counts)),
     route(Get, "/counts/{event_type}", Users, |_| get(read::one), Some(openapi::get_count)),
+    route(
+        Get,
+        "/counts/{event_type}/minutes",
+        Users,
+        |_| get(history::minutes),
+        Some(dashboard::get_minutes),
+    ),
     route(Get, "/counts/{event_type}/hours", Users, |_| get(history::hours), Some(dashboard::get_hours)),
     route(Get, "/counts/{event_type}/days", Users, |_| get(history::days), Some(dashboard::get_days)),
+    route(Get, "/counts/{event_type}/keys", Users, |_| get(keys::keys), Some(in_sql::get_keys)),
     route(Get, "/rejected", Users, |_| get(rejected::latest), Some(dashboard::get_rejected)),
     route(Get, "/answers", Users, |_| get(answers::list), Some(described::get_answers)),
     // Public ones need no credentials: the handler asks for them where they are needed.

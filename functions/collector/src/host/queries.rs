@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use weir_core::{
-    Username,
+    EventType, Hour, Username,
+    counts::KeyCount,
     ports::{Content, PortError},
 };
 
@@ -23,6 +24,32 @@ pub struct QueryAnswer {
     pub length: u64,
     /// Its bytes.
     pub content: Content,
+}
+
+/// A request for the largest keys of a range of hours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeysOfRange {
+    /// The type of the events.
+    pub event_type: EventType,
+    /// The field that has the key.
+    pub field: String,
+    /// The first hour of event time.
+    pub from: Hour,
+    /// The last hour.
+    pub to: Hour,
+    /// The most keys.
+    pub limit: usize,
+}
+
+/// The largest keys of a range.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RangeKeys {
+    /// The keys, largest first, equal ones by key.
+    pub keys: Vec<KeyCount>,
+    /// The number of the type's filed events in the range, with a key and without.
+    pub events: u64,
+    /// Whether there are more keys.
+    pub has_more: bool,
 }
 
 /// Why a query has no answer.
@@ -54,6 +81,11 @@ pub enum NotAnswered {
 /// Answers queries over the rows of one user.
 #[async_trait]
 pub trait Queries: Send + Sync {
+    /// Returns whether this host answers any.
+    fn are_answered(&self) -> bool {
+        true
+    }
+
     /// Answers a query, whose SQL is untrusted: it must see no row of another user, and nothing else of this machine. Dropping
     /// the future ends the query.
     async fn answer(
@@ -62,11 +94,20 @@ pub trait Queries: Send + Sync {
         sql: String,
         format: QueryFormat,
     ) -> Result<QueryAnswer, NotAnswered>;
+
+    /// Counts the user's filed events of a range by key. The names in the request are of the catalog.
+    async fn keys(&self, _: &Username, _: KeysOfRange) -> Result<RangeKeys, NotAnswered> {
+        Err(NotAnswered::NotHere)
+    }
 }
 
 /// A host without queries.
 #[async_trait]
 impl Queries for () {
+    fn are_answered(&self) -> bool {
+        false
+    }
+
     async fn answer(&self, _: &Username, _: String, _: QueryFormat) -> Result<QueryAnswer, NotAnswered> {
         Err(NotAnswered::NotHere)
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::api::problem::Problem;
+use crate::{api::problem::Problem, host::streams::Streams};
 
 /// The most events of one request.
 pub(crate) const MAX_EVENTS: usize = 10_000;
@@ -30,13 +30,14 @@ const ROOM_FOR_STRANGERS: usize = 16 * MAX_SENT;
 const STRANGERS_AT_ONCE: usize = 2;
 const STRANGERS_ADMITTED: usize = STRANGERS_AT_ONCE + 64;
 
-/// Limits on the bodies in memory. Clones share them, so a process has one.
+/// Limits on the bodies in memory, and on open streams of events. Clones share them, so a process has one.
 #[derive(Debug, Clone)]
 pub struct Limits {
     room: Arc<Semaphore>,
     admitted: Arc<Semaphore>,
     at_once: Arc<Semaphore>,
     strangers: Option<Arc<Limits>>,
+    streams: Streams,
 }
 
 impl Default for Limits {
@@ -47,6 +48,7 @@ impl Default for Limits {
             admitted: semaphore(STRANGERS_ADMITTED),
             at_once: semaphore(STRANGERS_AT_ONCE),
             strangers: None,
+            streams: Streams::at_most(0),
         };
         Self { strangers: Some(Arc::new(strangers)), ..Self::of_bytes(ROOM) }
     }
@@ -57,7 +59,19 @@ impl Limits {
     pub(crate) fn of_bytes(bytes: usize) -> Self {
         let semaphore = |permits| Arc::new(Semaphore::new(permits));
         let (admitted, at_once) = (semaphore(ADMITTED), semaphore(AT_ONCE));
-        Self { room: semaphore(bytes), admitted, at_once, strangers: None }
+        Self { room: semaphore(bytes), admitted, at_once, strangers: None, streams: Streams::default() }
+    }
+
+    /// Sets how many streams of events may be open at once.
+    #[must_use]
+    pub fn with_streams(self, most: usize) -> Self {
+        Self { streams: Streams::at_most(most), ..self }
+    }
+
+    /// Returns the open streams of events.
+    #[must_use]
+    pub fn streams(&self) -> &Streams {
+        &self.streams
     }
 
     /// Returns the limits on bodies whose sender is not known yet.

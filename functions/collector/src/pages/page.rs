@@ -33,6 +33,7 @@ const SCRIPT: &str = concat!(
     include_str!("page/form.js"),
     include_str!("page/rejected.js"),
     include_str!("page/keys.js"),
+    include_str!("page/stream.js"),
     include_str!("page/live.js"),
     include_str!("page/try.js"),
     include_str!("page/answers.js"),

@@ -6,9 +6,10 @@ use weir_core::{
     rejected::{MAX_REASONS, MAX_SHOWN, MAX_TEXT},
 };
 
-use super::{problems, reference};
+use super::{errors::errors, problems, reference};
 use crate::api::{
-    history::{DAYS, HOURS, MAX_DAYS, MAX_HOURS},
+    examples::Of,
+    history::{DAYS, HOURS, MAX_DAYS, MAX_HOURS, MINUTES},
     rejected::LISTED,
 };
 
@@ -16,6 +17,25 @@ use crate::api::{
 pub(super) const HOUR: &str =
     "^(19[7-9][0-9]|[2-9][0-9]{3})-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3])$";
 const DAY: &str = "^(19[7-9][0-9]|[2-9][0-9]{3})-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$";
+
+const MINUTE: &str =
+    "^(19[7-9][0-9]|[2-9][0-9]{3})-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]$";
+
+/// Describes `GET /counts/{event_type}/minutes`.
+pub(crate) fn get_minutes(catalog: &Catalog) -> Value {
+    let mut minutes = get_counts_by("minute", MINUTE, "2026-11-20T13:05", [MINUTES, MINUTES], catalog);
+    minutes["summary"] = "Read the live counts of one event type by minute".into();
+    minutes["description"] = "Of the last hour, by UTC minute of the event time, both ends included. An event is counted as soon as \
+        it is acknowledged. On AWS there are none."
+        .into();
+    let since = json!({"type": "integer", "description": "All events that arrived since then are counted: milliseconds since 1970."});
+    let schema = &mut minutes["responses"]["200"]["content"]["application/json"]["schema"];
+    schema["properties"]["since"] = since;
+    schema["required"] = json!(["event_type", "from", "to", "since", "minutes"]);
+    let not_here = errors(Of::Minutes, &[404]);
+    minutes["responses"]["404"] = not_here["404"].clone();
+    minutes
+}
 
 /// Describes `GET /counts/{event_type}/hours`.
 pub(crate) fn get_hours(catalog: &Catalog) -> Value {
@@ -34,7 +54,8 @@ pub(super) fn describe_etags(paths: &mut Map<String, Value>) {
         "schema": {"type": "string"},
     }});
     for path in paths.values_mut() {
-        if let Some(responses) = path.pointer_mut("/get/responses") {
+        let streams = |responses: &&mut Value| responses["200"]["content"].get("text/event-stream").is_some();
+        if let Some(responses) = path.pointer_mut("/get/responses").filter(|responses| !streams(responses)) {
             responses["200"]["headers"] = tag.clone();
             responses["304"] =
                 json!({"description": "The answer is still the one with that tag.", "headers": tag});

@@ -42,20 +42,41 @@ pub(super) fn problems(statuses: &[u16]) -> Value {
 /// Returns the responses of an operation with these statuses.
 pub(super) fn errors(route: Of, statuses: &[u16]) -> Value {
     let of = |status: u16| match (status, route) {
-        (400, Of::Any | Of::Reading | Of::Receipt | Of::Answers | Of::Latest | Of::Starting | Of::Runs) => {
-            "The request is not valid HTTP."
-        }
+        (
+            400,
+            Of::Any
+            | Of::Reading
+            | Of::Receipt
+            | Of::Keys
+            | Of::Minutes
+            | Of::Stream
+            | Of::Answers
+            | Of::Latest
+            | Of::Starting
+            | Of::Runs,
+        ) => "The request is not valid HTTP.",
         (400, Of::Sql) => "The SQL is wrong, the body did not come whole, or the request is not valid HTTP.",
         (400, _) => "The body did not come whole, or the request is not valid HTTP.",
         (401, _) => "There are no usable credentials.",
-        (403, Of::Reading | Of::Receipt | Of::Answers | Of::Latest | Of::Runs) => {
-            "The access key does not have the scope."
-        }
+        (
+            403,
+            Of::Reading
+            | Of::Receipt
+            | Of::Keys
+            | Of::Minutes
+            | Of::Stream
+            | Of::Answers
+            | Of::Latest
+            | Of::Runs,
+        ) => "The access key does not have the scope.",
         (403, _) => "The access key does not have the scope, or the page that posts may not call the API.",
         (404, Of::Any) => "There is no such path.",
         (404, Of::Starting) => "There is no such function, or no such event type.",
         (404, Of::Runs) => "There is no such run, or not any more.",
         (404, Of::Receipt) => "No event of the caller's is known under this id.",
+        (404, Of::Keys) => "Queries are not answered here, or there is no such event type.",
+        (404, Of::Minutes) => "There are no counts by minute here, or there is no such event type.",
+        (404, Of::Stream) => "Events cannot be streamed here, or there is no such event type.",
         (404, Of::Latest) => "None of the keys has a latest value.",
         (404, Of::Answers) => "There is no such answer, or it has no such path or slot.",
         (404, Of::Sql) => "Queries are not answered here.",
@@ -64,6 +85,7 @@ pub(super) fn errors(route: Of, statuses: &[u16]) -> Value {
         (409, _) => "The run has no result, or not yet.",
         (406, _) => "The answer has no format that the client accepts.",
         (408, _) => "The body came too slowly.",
+        (413, Of::Keys) => "The range has too many keys.",
         (413, Of::Sql) => "The body or the answer is too large, or the tables have too many rows.",
         (413, _) => "The body is too large, or has too many events.",
         (415, _) => "The content encoding is not known.",
@@ -71,7 +93,7 @@ pub(super) fn errors(route: Of, statuses: &[u16]) -> Value {
         (429, Of::Starting) => {
             "Too many runs at once, too many requests, or failed sign-ins. Retry-After says when to try again."
         }
-        (429, Of::Sql) => {
+        (429, Of::Sql | Of::Keys) => {
             "Too many queries at once, too many requests, or failed sign-ins. Retry-After says when to try again."
         }
         (429, _) => "Too many requests, or failed sign-ins. Retry-After says when to try again.",

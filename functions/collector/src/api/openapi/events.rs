@@ -38,6 +38,37 @@ pub(crate) fn get_receipt(_: &Catalog) -> Value {
     })
 }
 
+/// Describes `GET /events/stream`.
+pub(crate) fn get_stream(catalog: &Catalog) -> Value {
+    let names: Vec<&str> = catalog.iter().map(|d| d.event_type().as_str()).chain(["rejected"]).collect();
+    let mut responses = errors(Of::Stream, &[401, 403, 404, 422, 429, 503]);
+    responses["200"] = json!({
+        "description": "The events as they are stored.",
+        "content": {"text/event-stream": {
+            "schema": {"type": "string"},
+            "example": "event: accepted\nid: 4711\ndata: {\"event_id\":\"order-4711\",\"event_type\":\"button_click\", …}\n\n",
+        }},
+    });
+    json!({
+        "summary": "Follow events as they are stored",
+        "description": "Server-sent events on one machine: `accepted` and `rejected`, each with an event as `GET /events` lists it \
+            and its id; `gap` where stored events cannot be read any more; and `end` with the reason for which the stream ends. \
+            A client that connects again with the last id in `Last-Event-ID` misses none. On AWS there is no stream: poll \
+            `GET /events`.",
+        "operationId": "followEvents",
+        "parameters": [
+            {"name": "event_type", "in": "query", "description": "Only events of this type; `rejected` for all rejected ones.",
+             "schema": {"type": "string", "examples": names}},
+            {"name": "Last-Event-ID", "in": "header", "description": "The id of the last event that came: the stream goes on behind it.",
+             "schema": {"type": "string", "pattern": POSITION, "examples": ["4711"]}},
+        ],
+        "responses": responses,
+    })
+}
+
+/// The pattern of a position in the list of events.
+const POSITION: &str = "^[0-9]{1,18}(\\.[A-Za-z0-9._:-]{1,64})?$";
+
 /// Describes `GET /events`.
 pub(crate) fn get_events(catalog: &Catalog) -> Value {
     let names: Vec<&str> = catalog.iter().map(|d| d.event_type().as_str()).chain(["rejected"]).collect();
@@ -82,7 +113,7 @@ pub(crate) fn get_events(catalog: &Catalog) -> Value {
             {"name": "event_type", "in": "query", "description": "Only events of this type; `rejected` for all rejected ones.",
              "schema": {"type": "string", "examples": names}},
             {"name": "after", "in": "query", "description": "The `next` of the answer before.",
-             "schema": {"type": "string", "pattern": "^[0-9]{1,18}(\\.[A-Za-z0-9._:-]{1,64})?$", "examples": ["1795179605007"]}},
+             "schema": {"type": "string", "pattern": POSITION, "examples": ["1795179605007"]}},
         ],
         "responses": responses,
     })

@@ -94,6 +94,20 @@ class Api {
     return body;
   }
 
+  /** Follows server-sent events until `stop` or the stream's end. `take` gets the items of each part that arrives. */
+  async follow(path, stop, take) {
+    const headers = { authorization: this.#authorization };
+    const signal = AbortSignal.any([this.#ended.signal, stop]);
+    let answer;
+    try {
+      answer = await fetch(BASE + path, { headers, credentials: "omit", cache: "no-store", redirect: "error", signal });
+      if (answer.ok) await readItems(answer.body, take);
+    } catch {
+      throw new Failure("Weir cannot be reached.", {});
+    }
+    if (!answer.ok) throw failureOf(answer, parsed(await answer.text().catch(() => "")));
+  }
+
   /** Sends an event's text as it is. */
   async post(path, text) {
     const headers = { "content-type": "application/json" };

@@ -116,7 +116,7 @@ class Chart {
     this.#bars.classList.toggle("asked", index >= 0);
     const all = this.#starts.reduce((sum, _, at) => sum + this.#sum(at), 0);
     const utc = this.#range.utc ? " UTC" : "";
-    const is = index < 0 ? `Last ${this.#range.title}` : this.#range.name(this.#starts[index]) + utc;
+    const is = index < 0 ? (this.#range.said ?? `Last ${this.#range.title}`) : this.#range.name(this.#starts[index]) + utc;
     const text = `${is}: ${plural(index < 0 ? all : this.#sum(index), "event")}`;
     setText(byId("readout"), text);
     const parts = this.#layers.filter(({ counts }) => index >= 0 && counts[index] > 0);

@@ -25,6 +25,7 @@ class Dashboard {
   #turning = false;
   #again = false;
   #moved = Date.now();
+  #turned = 0;
   #spoken = { at: Date.now(), text: "" };
   #seen;
   #leave;
@@ -33,16 +34,16 @@ class Dashboard {
     this.#api = api;
     this.#leave = leave;
     const titles = new Map([...types.values()].map(({ name, title }) => [name, title]));
-    const isThere = types.lists;
+    const offers = counts.offers ?? [];
     this.#history = new History(api, (type) => type === REJECTED || types.size === 0 || types.has(type));
     this.#numbers = new Numbers(this.#history);
     this.#types = new Types(titles, () => this.#chose());
     this.#chart = new Chart((at) => this.#countTypes(at));
     this.#parts = {
-      keys: new Keys(api, types),
+      keys: new Keys(api, types, offers.includes("keys")),
       newest: new Newest(api, types),
       rejected: new Rejected(api, titles),
-      live: new Live(api, titles, isThere),
+      live: new Live(api, titles, { lists: types.lists, streams: offers.includes("stream") }, () => Date.now() - this.#turned > SOON && this.turn()),
       answers: new Answers(api, counts.username),
     };
     this.trying = new Trying(types, api, counts.username, (type) => {
@@ -52,7 +53,7 @@ class Dashboard {
     const isFirst = [...counts.counts, counts.rejected].every(({ total }) => total === 0);
     if (isFirst && types.size > 0) this.trying.open(true, false);
     this.#seen = counts.rejected.total;
-    this.#ranges();
+    this.#ranges(offers.includes("minutes"));
     this.#zones();
     byId("chart-csv").addEventListener("click", () => save(`events-${this.#range}.csv`, csv(this.#chart.rows)));
     this.#take(counts);
@@ -65,8 +66,10 @@ class Dashboard {
     document.title = "Weir";
   }
 
-  #ranges() {
+  /** On AWS there are no counts by minute. */
+  #ranges(byMinute) {
     for (const [name, { title, short }] of Object.entries(RANGES)) {
+      if (name === "hour" && !byMinute) continue;
       const change = () => {
         this.#range = name;
         this.turn();
@@ -98,7 +101,7 @@ class Dashboard {
     clearTimeout(this.#timer);
     this.#again = this.#turning;
     if (this.#turning || this.#api.ended) return;
-    this.#turning = true;
+    [this.#turning, this.#turned] = [true, Date.now()];
     let wait;
     try {
       await this.#read();
@@ -122,6 +125,7 @@ class Dashboard {
   async #read() {
     let counts = await this.#api.get("counts");
     if (document.hidden) {
+      this.#parts.live.stop();
       this.#entitle(counts);
       return;
     }
@@ -137,7 +141,7 @@ class Dashboard {
     this.#draw();
     const { keys, newest, rejected, live, answers } = this.#parts;
     const shown = this.#shownType();
-    await Promise.all([keys.show(shown), newest.show(shown), rejected.show(counts.rejected), live.show(counts), answers.show()]);
+    await Promise.all([keys.show(shown, this.#range, this.#starts[0]), newest.show(shown), rejected.show(counts.rejected), live.show(counts), answers.show()]);
     refreshTimes(byId("main"));
   }
 
@@ -162,8 +166,11 @@ class Dashboard {
   #draw() {
     this.#history.take(this.#all());
     this.#numbers.show(this.#counts, this.#range);
-    const range = RANGES[this.#range];
+    let range = RANGES[this.#range];
     this.#starts = startsOf(range, Date.now());
+    // After a start, more events may have come in the last hour than are read again.
+    const { since } = this.#history;
+    if (this.#range === "hour" && since > this.#starts[0]) range = { ...range, said: `Since ${shownHour(since)}` };
     const { chosen } = this.#types;
     const place = (type) => ["0", "1", "2", "3", "4", "5", "6", "7", "rest", REJECTED].indexOf(this.#types.colour(type));
     const types = this.#all().map(({ event_type: type }) => type).filter((type) => chosen === ALL || type === chosen);

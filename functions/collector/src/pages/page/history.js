@@ -1,9 +1,12 @@
-// Counts over time: what is filed, by hour or day, and what arrives now.
+// Counts over time: what is filed, by hour or day, and what arrives now; what arrived in the last hour, by minute.
 
 /** How far back is read: the hours of today and yesterday, those of a month, and days as old as events can be. */
-const DEPTHS = { recent: [50, HOUR], hours: [742, HOUR], days: [400, DAY] };
+const DEPTHS = { minutes: [59, MINUTE], recent: [50, HOUR], hours: [742, HOUR], days: [400, DAY] };
 
-const NEEDED = { day: ["recent"], week: ["hours"], month: ["hours"], quarter: ["recent", "days"], year: ["recent", "days"] };
+/** How a unit is written: how much of an ISO time, and what is left of it. */
+const UNITS = new Map([[MINUTE, ["minute", 16, ":00Z"]], [HOUR, ["hour", 13, ":00Z"]], [DAY, ["day", 10, "T00:00Z"]]]);
+
+const NEEDED = { hour: ["recent", "minutes"], day: ["recent"], week: ["hours"], month: ["hours"], quarter: ["recent", "days"], year: ["recent", "days"] };
 
 /** An answer, or undefined where there is no such path. */
 const ifThere = async (answer) => {
@@ -32,12 +35,15 @@ class History {
 
   /** Reads what has changed with the counts, and says whether anything was read. */
   async read(counts, range) {
-    const hour = Math.floor(Date.now() / HOUR);
+    const now = Date.now();
     const reads = [];
-    for (const { event_type: type, settled } of counts) {
-      if (settled === 0 || !this.#knows(type)) continue;
+    for (const { event_type: type, total, settled } of counts) {
+      if (total === 0 || !this.#knows(type)) continue;
       for (const depth of NEEDED[range]) {
-        const [id, is] = [`${depth} ${type}`, `${settled} ${hour}`];
+        const isLive = depth === "minutes";
+        if (settled === 0 && !isLive) continue;
+        const version = isLive ? `${total} ${Math.floor(now / MINUTE)}` : `${settled} ${Math.floor(now / HOUR)}`;
+        const [id, is] = [`${depth} ${type}`, version];
         if (this.#read.get(id)?.is !== is) reads.push(this.#one(id, is, type, depth));
       }
     }
@@ -47,13 +53,14 @@ class History {
 
   async #one(id, is, type, depth) {
     const [steps, step] = DEPTHS[depth];
-    const [unit, digits, rest] = step === HOUR ? ["hour", 13, ":00Z"] : ["day", 10, "T00:00Z"];
+    const [unit, digits, rest] = UNITS.get(step);
     const text = (millis) => new Date(millis).toISOString().slice(0, digits);
     const now = Date.now();
-    const path = `counts/${encodeURIComponent(type)}/${unit}s?from=${text(now - steps * step)}&to=${text(now + step)}`;
+    const path = `counts/${encodeURIComponent(type)}/${unit}s?from=${text(now - steps * step)}&to=${text(step === MINUTE ? now : now + step)}`;
     const answer = await ifThere(this.#api.get(path));
     const counts = (answer?.[`${unit}s`] ?? []).map((one) => [Date.parse(one[unit] + rest), one.count]);
     this.#read.set(id, { is, counts });
+    if (depth === "minutes") this.since = answer?.since;
   }
 
   /** Takes what is under way, which counts as of now. */
@@ -65,6 +72,8 @@ class History {
   #of(type, range) {
     const depth = NEEDED[range].at(-1);
     const filed = this.#read.get(`${depth} ${type}`)?.counts ?? [];
+    // What is not filed yet is in these counts.
+    if (depth === "minutes") return filed;
     return [...filed, [Date.now(), this.#arriving.get(type) ?? 0]];
   }
 

@@ -5,6 +5,9 @@ const KEYS = 10;
 const NEWEST = 10;
 const SEARCHED = 1000;
 
+/** How often the keys of a range are counted at the most, as long as it is the same range: each time is a query over the lake. */
+const RANGED_EVERY = MINUTE;
+
 /** What Weir stamps onto an event. */
 const STAMPED = ["time", "event_id", "username", "event_type", "received_at", "occurred_at"];
 
@@ -20,43 +23,67 @@ const severalOf = (schema, field) => {
 class Keys {
   #api;
   #types;
+  #ranged;
   #is = "";
+  #asked = -Infinity;
   #type;
+  #path = "";
   #total = 0;
   #first;
+  #note = "";
   #many;
+  #asking = Promise.resolve();
 
-  constructor(api, types) {
+  /** `ranged` tells whether the API counts the keys of a range. */
+  constructor(api, types, ranged) {
     this.#api = api;
     this.#types = types;
+    this.#ranged = ranged;
     byId("keys-search").addEventListener("input", () => this.#search());
     byId("keys-csv").addEventListener("click", () => this.#save());
   }
 
-  /** Reads again what has changed with the live count. */
-  async show({ event_type: type, total }) {
-    const is = `${type} ${total}`;
-    if (is === this.#is) return;
-    const answer = await ifThere(this.#api.get(`counts/${encodeURIComponent(type)}?limit=${KEYS}`));
-    if (this.#api.ended) return;
+  /** Reads again what has changed with the live count or, of a range that begins at a time, with what is filed. */
+  async show({ event_type: type, total, settled }, range, from) {
+    const ranged = this.#ranged && settled > 0;
     const other = type !== this.#type;
-    [this.#is, this.#type, this.#total, this.#first, this.#many] = [is, type, total, answer, undefined];
-    if (other) byId("keys-search").value = "";
+    const place = `${type} ${ranged ? range : ""}`;
+    const is = `${place} ${ranged ? settled : total}`;
+    const soon = ranged && this.#is.startsWith(`${place} `) && Date.now() - this.#asked < RANGED_EVERY;
+    if (is === this.#is || soon) return;
+    const name = encodeURIComponent(type);
+    let answer = await ifThere(this.#api.get(`counts/${name}?limit=${KEYS}`));
+    let path = `counts/${name}`;
     const by = answer?.count_by;
+    let since = "since the first event";
+    let again = false;
+    if (ranged && by) {
+      const hour = new Date(from).toISOString().slice(0, 13);
+      try {
+        answer = await this.#ask(`${path}/keys?from=${hour}&limit=${KEYS}`);
+        path = `${path}/keys?from=${hour}`;
+        since = `since ${shownDay(Date.parse(`${hour}:00Z`))}, ${shownHour(Date.parse(`${hour}:00Z`))}, of filed events`;
+      } catch (failure) {
+        // Too much to count, or too many who count: what is known at once is shown.
+        if (!(failure instanceof Failure) || failure.status === 401 || failure.status === 403) throw failure;
+        again = failure.status === 429;
+      }
+    }
+    if (this.#api.ended) return;
+    [this.#is, this.#asked, this.#type, this.#path, this.#first, this.#many] = [again ? "" : is, Date.now(), type, path, answer, undefined];
+    this.#total = answer?.events ?? total;
+    if (other) byId("keys-search").value = "";
     const several = by && severalOf(this.#types.get(type)?.schema, by);
     setText(byId("keys-title"), by ? `Top ${several}` : "Keys");
     byId("keys-tools").hidden = !by || answer.keys.length === 0;
     byId("keys-search").setAttribute("aria-label", `Search ${several}`);
     byId("keys-search").placeholder = `Search ${several}`;
+    const title = visible(this.#types.get(type)?.title ?? type);
+    if (!by) this.#note = `${title}: these events are not counted by key.`;
+    else if (answer.keys.length === 0) this.#note = `${title}, by ${visible(by)}: none ${path.includes("?") ? since : "so far"}.`;
+    else this.#note = `${title}, by ${visible(by)}, ${since}.`;
     if (byId("keys-search").value) await this.#search();
-    else this.#list(answer?.keys ?? [], this.#note(answer));
-  }
-
-  #note(answer) {
-    const title = visible(this.#types.get(this.#type)?.title ?? this.#type);
-    if (!answer?.count_by) return `${title}: these events are not counted by key.`;
-    if (answer.keys.length === 0) return `${title}, by ${visible(answer.count_by)}: none so far.`;
-    return `${title}, by ${visible(answer.count_by)}, since the first event.`;
+    else this.#list(answer?.keys ?? [], this.#note);
   }
 
   #list(keys, note) {
@@ -72,22 +99,34 @@ class Keys {
     byId("keys-list").replaceChildren(...rows);
   }
 
+  /** Asks one thing after the other: a user may have one query at a time. */
+  #ask(path) {
+    const asked = this.#asking.then(() => this.#api.get(path));
+    this.#asking = asked.catch(() => {});
+    return asked;
+  }
+
   /** The largest keys, as many as a search looks at. */
   async #read() {
-    const type = this.#type;
-    this.#many ??= await this.#api.get(`counts/${encodeURIComponent(type)}?limit=${SEARCHED}`);
-    return this.#many;
+    const path = this.#path;
+    this.#many ??= this.#ask(`${path}${path.includes("?") ? "&" : "?"}limit=${SEARCHED}`);
+    try {
+      return await this.#many;
+    } catch (failure) {
+      this.#many = undefined;
+      throw failure;
+    }
   }
 
   async #search() {
     const text = byId("keys-search").value.trim();
     if (text === "") {
-      this.#list(this.#first?.keys ?? [], this.#note(this.#first));
+      this.#list(this.#first?.keys ?? [], this.#note);
       return;
     }
     const [type, wanted] = [this.#type, text.toLowerCase()];
     try {
-      const { keys, next, count_by: by } = await this.#read();
+      const { keys, next, more, count_by: by } = await this.#read();
       let found = keys.filter(({ key }) => key.toLowerCase().includes(wanted));
       // A rare key is found by its whole text.
       if (found.length === 0 && next) {
@@ -96,7 +135,7 @@ class Keys {
         if (count > 0) found = [{ key: text, count }];
       }
       if (this.#api.ended || this.#type !== type || byId("keys-search").value.trim() !== text) return;
-      const among = next ? `, among the ${number(SEARCHED)} largest` : "";
+      const among = next || more ? `, among the ${number(SEARCHED)} largest` : "";
       this.#list(found.slice(0, 2 * KEYS), found.length === 0 ? `Nothing has “${visible(text)}”${among}.` : `${number(found.length)} found${among}.`);
     } catch (failure) {
       this.#failed(failure);

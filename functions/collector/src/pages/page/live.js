@@ -1,4 +1,5 @@
-// The latest events, newest first: a list that can be paused, filtered and opened.
+// The latest events, newest first: a list that can be paused, filtered and opened. Events come by a stream, at once, where there
+// is one and as long as a reader could follow; else the list is read whenever the counts have changed.
 
 /** How many are read at once, and kept at the most. */
 const LIVE = 20;
@@ -6,6 +7,12 @@ const KEPT = 200;
 
 /** How often the list is read where it is read from files, and not from what arrives. */
 const LIVE_EVERY = 30_000;
+
+/** The most events of a second that come one by one: of more, only the newest are read. */
+const FOLLOWED = 200;
+
+/** How long the list is read where there was no stream, or it had too many events. */
+const UNFOLLOWED = 30_000;
 
 /** What an event says beside what Weir stamps, in a line. */
 const summaryOf = (event) => {
@@ -25,12 +32,20 @@ class Live {
   #older = false;
   #live = true;
   #asked = -Infinity;
+  #streams;
+  #moved;
+  #stream;
+  #unfollowed = -Infinity;
+  #state = "";
+  #early = [];
 
-  /** Where the API has no such list, the section stays hidden: rejected events are shown by themselves. */
-  constructor(api, titles, isThere) {
+  /** Where the API has no such list, the section stays hidden. `moved` is called when events have come by a stream. */
+  constructor(api, titles, { lists, streams }, moved) {
     this.#api = api;
     this.#titles = titles;
-    byId("live").hidden = !isThere;
+    this.#streams = streams;
+    this.#moved = moved;
+    byId("live").hidden = !lists;
     for (const [type, title] of titles) byId("live-type").append(make("option", { value: type }, visible(title)));
     byId("live-pause").addEventListener("click", () => this.#pause());
     byId("live-older").addEventListener("click", () => this.#more());
@@ -44,12 +59,15 @@ class Live {
     setText(byId("live-pause"), this.#paused ? "Go on" : "Pause");
     byId("live").classList.toggle("paused", this.#paused);
     this.#is = "";
-    if (this.#paused) setText(byId("live-note"), "Paused.");
-    else if (this.#counts) this.show(this.#counts).catch((failure) => this.#failed(failure));
+    if (this.#paused) {
+      this.stop();
+      setText(byId("live-note"), "Paused.");
+    } else if (this.#counts) this.show(this.#counts).catch((failure) => this.#failed(failure));
   }
 
   /** The API selects the events of a type: a rare one may have none among the newest. */
   #choose() {
+    this.stop();
     [this.#is, this.#asked, this.#next, this.#older] = ["", -Infinity, null, false];
     this.#keep(new Map());
     setText(byId("live-note"), "Reading …");
@@ -62,6 +80,57 @@ class Live {
     return this.#api.get(`events?${query}`);
   }
 
+  /** Ends the stream: the page is hidden, or the list is paused or becomes another one. */
+  stop() {
+    this.#stream?.abort();
+    [this.#stream, this.#state, this.#early, this.#is] = [undefined, "", [], ""];
+  }
+
+  /** Opens a stream if there is none. Once it has begun, the list is read for what was before; what comes meanwhile is kept. */
+  #follow() {
+    if (this.#stream || !this.#streams || Date.now() - this.#unfollowed < UNFOLLOWED) return;
+    const stop = new AbortController();
+    [this.#stream, this.#state, this.#early] = [stop, "opening", []];
+    const type = byId("live-type").value;
+    let [since, many] = [Date.now(), 0];
+    const take = (items) => {
+      if (this.#stream !== stop) return;
+      if (this.#state === "opening") {
+        this.#state = "reading";
+        this.show(this.#counts).catch((failure) => this.#failed(failure));
+      }
+      const events = items.filter(({ event }) => event === "accepted" || event === REJECTED);
+      const now = Date.now();
+      [since, many] = now - since > 1000 ? [now, events.length] : [since, many + events.length];
+      if (many > FOLLOWED) {
+        this.#unfollowed = now;
+        this.stop();
+      } else this.#arrive(events.map(({ data }) => parsed(data)).filter(Boolean));
+    };
+    const ended = (failure) => {
+      if (failure && !(failure instanceof Failure)) throw failure;
+      if (failure?.status === 404) this.#streams = false;
+      if (this.#stream !== stop) return;
+      // A failure that has a status is an answer: there is no room. Anything else may be over at once.
+      if (failure?.status) this.#unfollowed = Date.now();
+      this.stop();
+    };
+    const query = new URLSearchParams(type && { event_type: type });
+    this.#api.follow(`events/stream?${query}`, stop.signal, take).then(() => ended(), ended);
+  }
+
+  /** Puts new events, the latest of which is the last, before those that are there. */
+  #arrive(events) {
+    if (this.#state !== "live") {
+      this.#early = [...this.#early, ...events].slice(-KEPT);
+      return;
+    }
+    const fresh = events.slice(-KEPT).reverse().filter(({ event_id: id }) => !this.#items.has(id));
+    if (fresh.length === 0) return;
+    this.#keep(new Map([...fresh.map((event) => [event.event_id, this.#item(event)]), ...this.#items]));
+    this.#moved();
+  }
+
   #failed(failure) {
     if (!(failure instanceof Failure)) throw failure;
     if (!this.#api.ended) setText(byId("live-note"), failure.message);
@@ -70,11 +139,14 @@ class Live {
   async show(counts) {
     this.#counts = counts;
     const is = JSON.stringify([counts.counts, counts.rejected]);
-    if (is === this.#is || this.#paused || byId("live").hidden) return;
+    if (this.#paused || byId("live").hidden) return;
+    this.#follow();
+    if (this.#state === "live" || (is === this.#is && this.#state !== "reading")) return;
     if (!this.#live && Date.now() - this.#asked < LIVE_EVERY) return;
     const type = byId("live-type").value;
+    const [stream, state] = [this.#stream, this.#state];
     const answer = await ifThere(this.#read());
-    if (this.#api.ended || this.#paused || byId("live-type").value !== type) return;
+    if (this.#api.ended || this.#paused || byId("live-type").value !== type || this.#stream !== stream || this.#state === "live") return;
     [this.#is, this.#asked, this.#live] = [is, Date.now(), answer?.live !== false];
     byId("live").hidden = answer === undefined;
     if (!answer) return;
@@ -85,6 +157,9 @@ class Live {
     const before = meets ? this.#items : new Map();
     const entries = fresh.map((event) => [event.event_id, this.#items.get(event.event_id) ?? this.#item(event)]);
     this.#keep(new Map([...entries, ...[...before].filter(([id]) => !entries.some(([had]) => had === id))]));
+    if (state !== "reading") return;
+    this.#state = "live";
+    this.#arrive(this.#early);
   }
 
   async #more() {

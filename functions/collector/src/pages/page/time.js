@@ -74,6 +74,14 @@ const hourName = (millis) => `${shownDay(millis)}, ${shownHour(millis)}–${show
 
 /** The ranges of the chart: when its bars begin, what they are called, and which have a name below. */
 const RANGES = {
+  hour: {
+    title: "60 minutes",
+    short: "1 h",
+    step: "Minute",
+    starts: (now) => downFrom(60).map((back) => (Math.floor(now / MINUTE) - back) * MINUTE),
+    name: shownHour,
+    axis: (millis) => (millis % (10 * MINUTE) === 0 ? shownHour(millis) : ""),
+  },
   day: {
     title: "24 hours",
     short: "24 h",

@@ -1,0 +1,63 @@
+//! `GET /counts/{event_type}/keys`: the largest keys of a range of hours, where the host answers queries.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{Path, State},
+    response::{IntoResponse, Response},
+};
+use serde_json::json;
+use weir_core::{Hour, catalog::Definition};
+
+use crate::{
+    Collector, KeysOfRange,
+    api::{
+        caller::Reader,
+        history::{HOURS, check},
+        parameters::{self, invalid},
+        problem::Problem,
+        query::not_answered,
+        read::{MAX_PAGE, PAGE, Pairs, known, not_in_range, pairs},
+    },
+};
+
+/// The most hours of a range: as long ago as an event may have happened when it arrives, and a month.
+pub(crate) const MAX_HOURS: u64 = 431 * 24;
+
+/// `GET /counts/{event_type}/keys`.
+pub(crate) async fn keys(
+    State(collector): State<Arc<Collector>>,
+    Reader(username): Reader,
+    Path(event_type): Path<String>,
+    query: Pairs,
+) -> Result<Response, Problem> {
+    let event_type = known(&collector, event_type)?;
+    let (mut from, mut to, mut limit) = (None, None, PAGE);
+    for (name, value) in pairs(query)? {
+        let hour = || value.parse::<Hour>().map_err(|error| invalid(format!("{name}: {error}.")));
+        match name.as_str() {
+            "from" => from = Some(hour()?),
+            "to" => to = Some(hour()?),
+            "limit" => {
+                let read = value.parse().ok().filter(|limit| (1..=MAX_PAGE).contains(limit));
+                limit = read.ok_or_else(|| not_in_range(MAX_PAGE))?;
+            }
+            other => parameters::refuse_near_miss(other, &["from", "to", "limit"])?,
+        }
+    }
+    let to = to.unwrap_or_else(|| collector.host.clock.now().hour());
+    let from = from.unwrap_or_else(|| to.minus(HOURS - 1));
+    check([from, to], [from, to].map(Hour::since_epoch), MAX_HOURS, "hours")?;
+    let count_by = collector.catalog.get(&event_type).and_then(Definition::count_by);
+    let Some(field) = count_by.map(str::to_owned) else {
+        return Err(invalid("Events of this type are not counted by key.".to_owned()));
+    };
+    let request = KeysOfRange { event_type: event_type.clone(), field: field.clone(), from, to, limit };
+    let found = collector.host.queries.keys(&username, request).await.map_err(not_answered)?;
+    let answer = json!({
+        "event_type": event_type, "count_by": field, "from": from.to_string(), "to": to.to_string(),
+        "events": found.events, "keys": found.keys, "more": found.has_more,
+    });
+    Ok(Json(answer).into_response())
+}

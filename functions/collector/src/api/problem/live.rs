@@ -1,0 +1,43 @@
+//! The problems of what is known of events at once.
+
+use axum::http::StatusCode;
+
+use crate::host::streams::MOST_OF_USER;
+
+/// Why there is no stream of events, or no count by minute.
+#[derive(Debug)]
+pub(crate) enum LiveProblem {
+    /// This host's events cannot be followed.
+    NoStream,
+    /// This host has no counts by minute.
+    NoMinutes,
+    /// As many streams as are allowed at once are open.
+    TooManyStreams,
+}
+
+impl LiveProblem {
+    /// Returns status, type and title.
+    pub(super) fn kind(&self) -> (StatusCode, &'static str, &'static str) {
+        match self {
+            // Not 501: on AWS, an alarm watches the API's own errors.
+            Self::NoStream => (StatusCode::NOT_FOUND, "no-stream-here", "No stream of events here"),
+            Self::NoMinutes => (StatusCode::NOT_FOUND, "no-minutes-here", "No counts by minute here"),
+            Self::TooManyStreams => {
+                (StatusCode::SERVICE_UNAVAILABLE, "too-many-streams", "Too many streams at once")
+            }
+        }
+    }
+
+    pub(super) fn detail(&self) -> String {
+        match self {
+            Self::NoStream => "On AWS events cannot be streamed. Poll GET /events, and go on with GET /events?after= until an \
+                               event comes that you know."
+                .to_owned(),
+            Self::NoMinutes => "On AWS counts are kept by hour: GET /counts/{event_type}/hours.".to_owned(),
+            Self::TooManyStreams => format!(
+                "A user may have {MOST_OF_USER} streams at once, or all users have as many as there may be. Retry-After says \
+                 when to try again."
+            ),
+        }
+    }
+}
