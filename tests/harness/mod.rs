@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 pub mod browser;
+pub mod lambda;
 pub mod wire;
 
 use std::{
