@@ -173,7 +173,7 @@ fn kind(origin: &Origin, format: FileFormat, delimiter: Option<u8>, head: &[u8])
     let first = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head).trim_ascii_start().first();
     let is_parquet = head.starts_with(parquet::MAGIC);
     let format = match (format, delimiter, named) {
-        (FileFormat::Auto, None, Some(FileFormat::Parquet) | None) if is_parquet => FileFormat::Parquet,
+        (FileFormat::Auto, _, Some(FileFormat::Parquet) | None) if is_parquet => FileFormat::Parquet,
         // Only rows have cells to separate.
         (FileFormat::Auto, Some(_), _) => FileFormat::Csv,
         (FileFormat::Auto, None, Some(named)) => named,

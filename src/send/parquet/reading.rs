@@ -59,7 +59,9 @@ impl Reading {
             bail!("DuckDB needs more than {memory} of memory for it: a row or a page of it is too large");
         }
         // Behind the first line is the place in a query that nobody typed.
-        match said.lines().next().unwrap_or_default().replace(FILE, "the file") {
+        let why = said.lines().next().unwrap_or_default();
+        let named = [format!("file \"{FILE}\""), format!("file '{FILE}'"), FILE.to_owned()];
+        match named.iter().fold(why.to_owned(), |why, name| why.replace(name, "the file")) {
             why if why.is_empty() => bail!("DuckDB cannot read it: it ended with {status}"),
             why => bail!("DuckDB cannot read it: {why}"),
         }

@@ -21,6 +21,11 @@ fn sent(weir: &Weir, files: &Files, arguments: &[&str]) -> Output {
     command(files, &weir.url(), &weir.credentials, arguments).env("PATH", path_with_venv()).output().unwrap()
 }
 
+/// The arguments for a file of clicks.
+fn of_clicks(name: &str) -> [&str; 3] {
+    [name, TYPE[0], TYPE[1]]
+}
+
 /// What a run fails with.
 fn failed(weir: &Weir, files: &Files, arguments: &[&str]) -> String {
     let output = sent(weir, files, arguments);
@@ -142,10 +147,9 @@ fn a_file_that_is_not_parquet_or_cannot_be_rows_of_the_type_is_refused_before_an
     let rows = "SELECT 's' AS session_id, 'b' || range AS button_id FROM range(30000)";
     write(&files, "good.parquet", rows);
     let good = fs::read(files.path("good.parquet")).unwrap();
-    let of = |name: &str| [&[name][..], &TYPE].concat();
     let is_refused = |name: &str, content: &[u8], why: &str| {
         files.write(name, content);
-        let said = failed(&weir, &files, &of(name));
+        let said = failed(&weir, &files, &of_clicks(name));
         assert!(said.contains(why) && said.contains(name), "{name}: {said}");
         assert!(!said.contains("/dev/stdin") && !said.contains("SELECT"), "{said}");
     };
@@ -166,27 +170,27 @@ fn a_file_that_is_not_parquet_or_cannot_be_rows_of_the_type_is_refused_before_an
         said_of(&["good.parquet", "--type", "prediction"]).contains("no column is a field of prediction")
     );
     assert!(
-        said_of(&[&of("good.parquet")[..], &["--map", "sesion_id=x"]].concat())
+        said_of(&[&of_clicks("good.parquet")[..], &["--map", "sesion_id=x"]].concat())
             .contains("did you mean session_id?")
     );
     assert!(
-        said_of(&[&of("good.parquet")[..], &["--delimiter", ";"]].concat())
+        said_of(&[&of_clicks("good.parquet")[..], &["--delimiter", ";"]].concat())
             .contains("--delimiter is for CSV")
     );
     assert!(said_of(&["--format", "parquet", "-"]).contains("from a file, and not from a pipe"));
     // A value that DuckDB has no memory for.
     write(&files, "huge.parquet", "SELECT 's' AS session_id, repeat('x', 400000000) AS button_id");
-    assert!(failed(&weir, &files, &of("huge.parquet")).contains("a row or a page of it is too large"));
+    assert!(failed(&weir, &files, &of_clicks("huge.parquet")).contains("a row or a page of it is too large"));
     // Names that SQL cannot tell apart: DuckDB would rename one of them.
     let program = "import pyarrow as pa, pyarrow.parquet as pq\n\
                    pq.write_table(pa.table([['s'], ['b'], ['c']], names=['session_id', 'button_id', 'Button_Id']), 'twice.parquet')";
     let mut python = Command::new("python3");
     python.args(["-c", program]).current_dir(files.0.path()).env("PATH", path_with_venv());
     assert!(python.status().unwrap().success());
-    let said_of_twice = failed(&weir, &files, &of("twice.parquet"));
+    let said_of_twice = failed(&weir, &files, &of_clicks("twice.parquet"));
     assert!(said_of_twice.contains("two columns named \"Button_Id\""), "{said_of_twice}");
     // Without DuckDB, it is said how to get it.
-    let mut without = command(&files, &weir.url(), &weir.credentials, &of("good.parquet"));
+    let mut without = command(&files, &weir.url(), &weir.credentials, &of_clicks("good.parquet"));
     let output = without.env("WEIR_DUCKDB", "/nowhere/duckdb").output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(said(&output).contains("pip install duckdb-cli"), "{}", said(&output));
@@ -195,6 +199,6 @@ fn a_file_that_is_not_parquet_or_cannot_be_rows_of_the_type_is_refused_before_an
     // Damaged in the middle: what stands before is sent, and why the rest is not is said.
     let middle = good.len() / 2;
     files.write("middle.parquet", [&good[..middle], &[0xff; 2000], &good[middle + 2000..]].concat());
-    let said_of_middle = failed(&weir, &files, &of("middle.parquet"));
+    let said_of_middle = failed(&weir, &files, &of_clicks("middle.parquet"));
     assert!(said_of_middle.contains("the rest cannot be read: DuckDB cannot read it: "), "{said_of_middle}");
 }
