@@ -300,6 +300,9 @@ mod tests {
 
     #[test]
     fn cells_that_have_types_are_what_the_schema_says_where_they_can_be() {
+        // 2026-11-20 at 12:00:00.5.
+        const TIME: i64 = 1_795_176_000_500_000;
+        const DAY: i64 = 1_795_132_800_000_000;
         let description = json!({"components": {"schemas": {"t": {"properties": {
             "s": {"type": "string"}, "i": {"type": "integer"}, "n": {"type": ["number", "null"]},
             "b": {"type": "boolean"}, "l": {"type": "array"}, "free": {}}}}}});
@@ -307,9 +310,6 @@ mod tests {
         let event = |cells: &[(&str, Cell<'_>)]| json!(columns.typed_event("t", cells.iter().cloned()));
         let json = |text: &'static str| Cell::Json(serde_json::from_str(text).unwrap());
         let of_text = |text: &'static str| Cell::Text(text.into());
-        // 2026-11-20 at 12:00:00.5.
-        const TIME: i64 = 1_795_176_000_500_000;
-        const DAY: i64 = 1_795_132_800_000_000;
         assert_eq!(
             event(&[("s", json("7")), ("i", json("7")), ("n", json("1.50")), ("b", json("true"))]),
             json!({"s": "7", "i": 7, "n": 1.5, "b": true})

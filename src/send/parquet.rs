@@ -136,7 +136,7 @@ impl Events {
     }
 
     /// Returns the row as JSON, with the columns' names, and its event.
-    fn event(&self, line: &[u8]) -> Result<(Vec<u8>, Result<Vec<u8>, Violation>), Violation> {
+    fn event(&self, line: &[u8]) -> Result<(Vec<u8>, Vec<u8>), Violation> {
         let unreadable = || {
             Violation::whole("JSON cannot hold a value of the row, such as a NaN in a list; it was not sent")
         };
@@ -158,9 +158,9 @@ impl Events {
         let event_type = own.or(self.stamper.event_type.as_ref().map(EventType::as_str)).unwrap_or_default();
         let members =
             self.columns.typed_event(event_type, cells.iter().map(|(at, cell)| (&*names[*at], cell.clone())));
-        let event = serde_json::to_vec(&members).map_err(|_| unreadable());
+        let event = serde_json::to_vec(&members).map_err(|_| unreadable())?;
         let id_of: &[u8] = if self.named { &row } else { b"" };
-        let event = event.map(|event| self.stamper.stamp(self.number, id_of, &event).into_owned());
+        let event = self.stamper.stamp(self.number, id_of, &event).into_owned();
         Ok((row, event))
     }
 }
@@ -184,7 +184,7 @@ impl Source for Events {
             Err(Violation::whole(format!("a row has at most {longest} as JSON; this one was not sent")))
         };
         Ok(Some(match event {
-            Ok((original, event)) => Item { number, original, event, cut: false },
+            Ok((original, event)) => Item { number, original, event: Ok(event), cut: false },
             Err(why) => Item { number, original: line, event: Err(why), cut: !fits },
         }))
     }

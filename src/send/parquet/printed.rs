@@ -78,13 +78,13 @@ impl Column {
             },
             Kind::Time => text.parse().map_or(Cell::Text(text), Cell::Time),
             Kind::Date => text.parse().map_or(Cell::Text(text), Cell::Date),
-            Kind::Bytes => match text.strip_prefix('+') {
-                Some(text) => Cell::Text(Cow::Owned(text.to_owned())),
-                None => {
+            Kind::Bytes => {
+                let Some(text) = text.strip_prefix('+') else {
                     let why = "is not UTF-8; the row was not sent";
                     return Err(Violation::new(format!("/{}", self.name), why));
-                }
-            },
+                };
+                Cell::Text(Cow::Owned(text.to_owned()))
+            }
         }))
     }
 }

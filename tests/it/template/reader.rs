@@ -121,11 +121,11 @@ pub fn text(value: &Value) -> String {
 pub fn with_names(value: &Value, names: &[(&str, &str)]) -> Value {
     match value {
         Value::Object(members) if members.contains_key("Ref") || members.contains_key("Fn::Sub") => {
-            let named = names
-                .iter()
-                .fold(text(value), |text, (name, value)| text.replace(&format!("${{{name}}}"), value));
-            assert!(!named.contains("${"), "{named}");
-            json!(named)
+            let put =
+                |text: String, (name, value): &(&str, &str)| text.replace(&format!("${{{name}}}"), value);
+            let text = names.iter().fold(text(value), put);
+            assert!(!text.contains("${"), "{text}");
+            json!(text)
         }
         Value::Object(members) => {
             members.iter().map(|(name, value)| (name.clone(), with_names(value, names))).collect()
