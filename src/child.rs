@@ -1,4 +1,5 @@
-//! A child process with limits of time, memory and output: a run of a function, or a client's query.
+//! A child process with limits of time, memory and output: a run of a function, or a client's query; and one whose output is read
+//! as it comes.
 //!
 //! Each child leads a process group of its own. Whatever ends it, its time, its output or a signal, ends the whole group, so
 //! that nothing that it started stays behind.
@@ -8,7 +9,7 @@ use std::{
     io::{self, Read},
     os::unix::process::CommandExt,
     path::Path,
-    process::{Child, ChildStdin, Command, ExitStatus, Stdio},
+    process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio},
     sync::mpsc::{self, RecvTimeoutError},
     thread,
     time::Duration,
@@ -18,7 +19,7 @@ use bytesize::ByteSize;
 use parking_lot::Mutex;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
-use crate::environment;
+use crate::{environment, stderr::Stderr};
 
 /// How much of what a command says on standard error is kept, and how much of that is printed: the end of it.
 const KEPT: usize = 64 << 10;
@@ -127,6 +128,52 @@ impl Running {
     }
 }
 
+/// A child whose output is read as it comes. Its group is ended when this is dropped.
+pub(crate) struct Printing {
+    child: Child,
+    group: Pid,
+    output: ChildStdout,
+    errors: Option<Stderr>,
+}
+
+impl Printing {
+    /// Starts a command, of which each process may have so many bytes of its own.
+    pub(crate) fn start(command: &mut Command, memory_limit: u64) -> io::Result<Self> {
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+        let mut child = command.spawn()?;
+        let group = Pid::from_child(&child);
+        limit(group, memory_limit, None);
+        match (child.stdout.take(), child.stderr.take()) {
+            (Some(output), Some(errors)) => {
+                Ok(Self { child, group, output, errors: Some(Stderr::of(errors)) })
+            }
+            _ => Err(io::ErrorKind::BrokenPipe.into()),
+        }
+    }
+
+    /// Waits for the end of the child, whose output was read; returns whether it succeeded, and what it said.
+    pub(crate) fn end(&mut self) -> io::Result<(ExitStatus, String)> {
+        let status = self.child.wait()?;
+        Ok((status, self.errors.take().map(Stderr::text).unwrap_or_default()))
+    }
+}
+
+impl Read for Printing {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.output.read(into)
+    }
+}
+
+impl Drop for Printing {
+    fn drop(&mut self) {
+        // One that was waited for may have left its number to another.
+        if matches!(self.child.try_wait(), Ok(None)) {
+            end(self.group);
+            let _ = self.child.wait();
+        }
+    }
+}
+
 /// A child whose group is ended when this is dropped.
 struct Started<'a> {
     child: Child,
@@ -187,7 +234,7 @@ pub(crate) fn run(
         .stderr(Stdio::piped())
         .process_group(0);
     let mut started = running.start(&mut command)?;
-    limit(started.group, program);
+    limit(started.group, program.memory_limit, program.file_limit);
     let pipes = (started.child.stdin.take(), started.child.stdout.take(), started.child.stderr.take());
     let (Some(stdin), Some(output), Some(errors)) = pipes else { return Err(Failure::Stopped) };
     let group = started.group;
@@ -226,9 +273,9 @@ pub(crate) fn run(
 }
 
 #[cfg(target_os = "linux")]
-fn limit(child: Pid, program: &Program<'_>) {
+fn limit(child: Pid, memory: u64, file: Option<u64>) {
     use rustix::process::{Resource, Rlimit, prlimit};
-    let limits = [(Resource::Data, Some(program.memory_limit)), (Resource::Fsize, program.file_limit)];
+    let limits = [(Resource::Data, Some(memory)), (Resource::Fsize, file)];
     for (resource, bytes) in limits.into_iter().filter(|(_, bytes)| bytes.is_some()) {
         // An error means that it has ended already.
         let _ = prlimit(Some(child), resource, Rlimit { current: bytes, maximum: bytes });
@@ -236,7 +283,7 @@ fn limit(child: Pid, program: &Program<'_>) {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn limit(_: Pid, _: &Program<'_>) {}
+fn limit(_: Pid, _: u64, _: Option<u64>) {}
 
 /// Reads everything; `None` if that is more than the limit.
 fn read_up_to(from: impl Read, limit: u64) -> io::Result<Option<Vec<u8>>> {

@@ -1,8 +1,8 @@
 //! `weir send`: imports files over HTTP, into any Weir.
 //!
-//! - `input`: opens a file and detects its format; `lines`, `elements` and `rows` parse NDJSON, JSON arrays and CSV into
-//!   the items of a `source`, `columns` types the cells, `header` and `quoting` recognise files that are not CSV of a type;
-//!   `mapping` renames fields;
+//! - `input`: opens a file and detects its format; `lines`, `elements`, `rows` and `parquet` parse NDJSON, JSON arrays, CSV and
+//!   Parquet into the items of a `source`, `columns` types the cells, `header` and `quoting` recognise files that are not rows of a
+//!   type; `mapping` renames fields;
 //! - `event_ids`: ids for events that have none;
 //! - `beginning`: decides from a file's first lines whether to continue;
 //! - `delivery`: concurrent batches, recorded in the file's order; `sender` sends one of them, `client` is the HTTP below;
@@ -19,6 +19,7 @@ mod header;
 mod input;
 mod lines;
 mod mapping;
+mod parquet;
 mod quoting;
 mod rejected;
 mod report;
@@ -263,19 +264,34 @@ impl Sending {
         let rows = match input.kind {
             Content::Lines => return Ok(Box::new(input.lines(stamper, mapping))),
             Content::Elements => return Ok(Box::new(input.elements(stamper, mapping))),
+            Content::Parquet => {
+                let rows = input.parquet()?.mapped(&mapping)?;
+                let columns = self.columns_of(rows.names(), &stamper)?;
+                return Ok(Box::new(rows.events(columns, stamper, self.args.source.is_some())?));
+            }
             Content::Rows(delimiter) => input.rows(delimiter)?.mapped(&mapping)?,
         };
-        if !rows.has("event_type") && !rows.is_empty() && stamper.event_type.is_none() {
-            let why = header::separator(rows.names()).map(|why| format!(" ({why})")).unwrap_or_default();
+        let columns = match rows.names() {
+            // An empty file needs no type.
+            [] => Columns::default(),
+            names => self.columns_of(names, &stamper)?,
+        };
+        Ok(Box::new(rows.events(columns, stamper)))
+    }
+
+    /// Returns the fields of the types, if rows with columns of these names can be events.
+    fn columns_of(&self, names: &[String], stamper: &Stamper) -> Result<Columns> {
+        let has_types = names.iter().any(|name| name == "event_type");
+        if !has_types && stamper.event_type.is_none() {
+            let why = header::separator(names).map(|why| format!(" ({why})")).unwrap_or_default();
             bail!("of which type are the rows? Name it with --type, or in a column event_type{why}");
         }
         let columns = self.columns()?;
         // With an `event_type` column, each row may name its own type.
-        let event_type = stamper.event_type.as_ref().filter(|_| !rows.has("event_type"));
-        let fault = header::fault(rows.names(), event_type.map(weir_core::EventType::as_str), &columns);
-        match fault.filter(|_| !rows.is_empty()) {
+        let event_type = stamper.event_type.as_ref().filter(|_| !has_types);
+        match header::fault(names, event_type.map(weir_core::EventType::as_str), &columns) {
             Some(fault) => bail!("{fault}; nothing was sent"),
-            None => Ok(Box::new(rows.events(columns, stamper))),
+            None => Ok(columns),
         }
     }
 

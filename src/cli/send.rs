@@ -25,7 +25,7 @@ use crate::{address::Base, send::Renamed};
     zcat old/*.gz | weir send -\n  weir send --type signup --map userId=user_id --delimiter ';' export.csv --dry-run | head"
 )]
 pub(crate) struct SendArgs {
-    /// Files of NDJSON, JSON arrays, CSV or TSV, gzip or not, or folders of them; - is standard input.
+    /// Files of NDJSON, JSON arrays, CSV or TSV, gzip or not, of Parquet, or folders of them; - is standard input.
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
     /// The Weir to send to: a port of this machine, or an address. Without a scheme it is http on this machine and https
@@ -90,6 +90,8 @@ pub(crate) enum FileFormat {
     Csv,
     /// The same, with tabs between the cells.
     Tsv,
+    /// Parquet, which the DuckDB command line reads.
+    Parquet,
 }
 
 /// Reads the character between cells.

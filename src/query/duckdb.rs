@@ -186,9 +186,14 @@ impl DuckDb {
 
     /// Says how to get the program, if it is that which is missing.
     pub(crate) fn missing(&self, error: std::io::Error) -> anyhow::Error {
+        self.missing_for("queries need", error)
+    }
+
+    /// Says who needs the program and how to get it, if it is that which is missing.
+    pub(crate) fn missing_for(&self, needs: &str, error: std::io::Error) -> anyhow::Error {
         match error.kind() {
             ErrorKind::NotFound => anyhow::anyhow!(
-                "queries need the DuckDB command line, and there is no {}. Install it:\n\n    pip install duckdb-cli\n\n\
+                "{needs} the DuckDB command line, and there is no {}. Install it:\n\n    pip install duckdb-cli\n\n\
                  (where pip refuses to: pipx install duckdb-cli), or name it with {DUCKDB}",
                 self.program.display()
             ),

@@ -1,12 +1,29 @@
-//! Types the cells of a CSV file: numbers, booleans or texts, according to their event type's schema.
+//! Types the cells of a file: numbers, booleans or texts, according to their event type's schema. Those of CSV are texts; those of
+//! Parquet have types of their own.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
+use jiff::{Timestamp, tz::TimeZone};
 use serde_json::{
     Value,
     value::{RawValue, to_raw_value},
 };
 use weir_core::{Catalog, EventType, event::ENVELOPE};
+
+/// A value of a file whose columns have types.
+#[derive(Debug, Clone)]
+pub(super) enum Cell<'a> {
+    Text(Cow<'a, str>),
+    /// A number, a boolean, a list or a structure.
+    Json(&'a RawValue),
+    /// Microseconds since 1970, in UTC.
+    Time(i64),
+    /// A date: the microseconds of its midnight.
+    Date(i64),
+}
 
 /// The members of an event, as JSON texts.
 pub(super) type Members = BTreeMap<String, Box<RawValue>>;
@@ -52,6 +69,17 @@ impl Columns {
         cells.filter_map(|(name, cell)| Some((name.to_owned(), of_type.value(name, cell)?))).collect()
     }
 
+    /// Returns the event of a row whose cells have types. A cell that is NULL is not among them.
+    pub(super) fn typed_event<'a>(
+        &self,
+        event_type: &str,
+        cells: impl Iterator<Item = (&'a str, Cell<'a>)>,
+    ) -> Members {
+        let unknown = Type::default();
+        let of_type = self.0.get(event_type).unwrap_or(&unknown);
+        cells.filter_map(|(name, cell)| Some((name.to_owned(), of_type.typed(name, &cell)?))).collect()
+    }
+
     /// Returns the fields of a type, or of all types; `None` if no known type has any.
     pub(super) fn fields<'a>(&'a self, event_type: Option<&'a str>) -> Option<BTreeSet<&'a str>> {
         let fields = self.of(event_type).flat_map(|of_type| of_type.fields.keys());
@@ -91,6 +119,33 @@ impl Type {
         }
     }
 
+    /// Returns the JSON value of a cell that has a type of its own; `None` if the field is omitted. A value that the field
+    /// cannot have stays as it is: the server reports the expected type.
+    fn typed(&self, name: &str, cell: &Cell<'_>) -> Option<Box<RawValue>> {
+        let types = self.fields.get(name).filter(|types| !types.is_empty());
+        let may_be = |wanted: &str| types.is_none_or(|types| types.contains(wanted));
+        let is_named_by_text = matches!(name, "event_id" | "event_type");
+        match cell {
+            Cell::Text(cell) if name != "occurred_at" && (is_named_by_text || may_be("string")) => text(cell),
+            Cell::Text(cell) => self.value(name, cell),
+            Cell::Json(json) => {
+                let (kind, is_scalar) = match json.get().bytes().next() {
+                    Some(b'{') => ("object", false),
+                    Some(b'[') => ("array", false),
+                    Some(b't' | b'f') => ("boolean", true),
+                    _ => ("number", true),
+                };
+                let fits = may_be(kind) || (kind == "number" && may_be("integer"));
+                let as_text = is_scalar && (is_named_by_text || (!fits && may_be("string")));
+                if as_text { text(json.get()) } else { raw(json.get()) }
+            }
+            Cell::Time(micros) | Cell::Date(micros) if name == "occurred_at" || !may_be("string") => {
+                raw(&micros.div_euclid(1000).to_string())
+            }
+            Cell::Time(_) | Cell::Date(_) => cell.shown(),
+        }
+    }
+
     /// Returns a cell's JSON value; `None` if the field is omitted.
     fn value(&self, name: &str, cell: &str) -> Option<Box<RawValue>> {
         if name == "occurred_at" {
@@ -125,6 +180,24 @@ impl Type {
         let found = found.or_else(|| document(Value::is_array).filter(|_| may_be("array")));
         // A cell of no matching type is sent as text: the server reports the expected type.
         found.or_else(|| text(cell))
+    }
+}
+
+impl Cell<'_> {
+    /// Returns the cell as JSON, whatever its field may be: times as RFC 3339 has them.
+    pub(super) fn shown(&self) -> Option<Box<RawValue>> {
+        match self {
+            Self::Text(cell) => text(cell),
+            Self::Json(json) => raw(json.get()),
+            Self::Time(micros) | Self::Date(micros) => match Timestamp::from_microsecond(*micros) {
+                Ok(time) if matches!(self, Self::Date(_)) => {
+                    text(&time.to_zoned(TimeZone::UTC).date().to_string())
+                }
+                Ok(time) => text(&time.to_string()),
+                // Before the year -9999 or behind the year 9999.
+                Err(_) => raw(&micros.to_string()),
+            },
+        }
     }
 }
 
@@ -223,6 +296,53 @@ mod tests {
         );
         assert_eq!(json!(columns.event("unknown", [("i", "1")].into_iter())), json!({"i": "1"}));
         assert!(Columns::of_description(&json!({})).is_none());
+    }
+
+    #[test]
+    fn cells_that_have_types_are_what_the_schema_says_where_they_can_be() {
+        // 2026-11-20 at 12:00:00.5.
+        const TIME: i64 = 1_795_176_000_500_000;
+        const DAY: i64 = 1_795_132_800_000_000;
+        let description = json!({"components": {"schemas": {"t": {"properties": {
+            "s": {"type": "string"}, "i": {"type": "integer"}, "n": {"type": ["number", "null"]},
+            "b": {"type": "boolean"}, "l": {"type": "array"}, "free": {}}}}}});
+        let columns = Columns::of_description(&description).unwrap();
+        let event = |cells: &[(&str, Cell<'_>)]| json!(columns.typed_event("t", cells.iter().cloned()));
+        let json = |text: &'static str| Cell::Json(serde_json::from_str(text).unwrap());
+        let of_text = |text: &'static str| Cell::Text(text.into());
+        assert_eq!(
+            event(&[("s", json("7")), ("i", json("7")), ("n", json("1.50")), ("b", json("true"))]),
+            json!({"s": "7", "i": 7, "n": 1.5, "b": true})
+        );
+        assert_eq!(
+            event(&[("s", of_text("")), ("i", of_text("7")), ("n", of_text("x")), ("b", of_text("TRUE"))]),
+            json!({"s": "", "i": 7, "n": "x", "b": true})
+        );
+        assert_eq!(
+            event(&[
+                ("s", json("[1]")),
+                ("l", json("[1]")),
+                ("free", json("{\"a\":1}")),
+                ("other", json("[]"))
+            ]),
+            json!({"s": [1], "l": [1], "free": {"a": 1}, "other": []})
+        );
+        assert_eq!(
+            event(&[("s", Cell::Time(TIME)), ("i", Cell::Time(TIME)), ("other", Cell::Time(TIME))]),
+            json!({"s": "2026-11-20T12:00:00.5Z", "i": TIME / 1000, "other": "2026-11-20T12:00:00.5Z"})
+        );
+        assert_eq!(
+            event(&[("s", Cell::Date(DAY)), ("n", Cell::Date(DAY)), ("occurred_at", Cell::Date(DAY))]),
+            json!({"s": "2026-11-20", "n": DAY / 1000, "occurred_at": DAY / 1000})
+        );
+        assert_eq!(
+            event(&[("event_id", json("7")), ("occurred_at", Cell::Time(TIME)), ("s", Cell::Time(i64::MAX))]),
+            json!({"event_id": "7", "occurred_at": TIME / 1000, "s": i64::MAX})
+        );
+        assert_eq!(
+            event(&[("occurred_at", of_text("2026-11-20T12:00:00Z"))])["occurred_at"],
+            "2026-11-20T12:00:00Z"
+        );
     }
 
     #[test]

@@ -19,6 +19,7 @@ use super::{
     event_ids::{Seed, Stamper},
     lines::Lines,
     mapping::Mapping,
+    parquet::{self, Parquet},
     quoting,
     rows::Rows,
 };
@@ -60,6 +61,8 @@ pub(super) enum Content {
     Elements,
     /// Rows, whose cells are separated by this byte.
     Rows(u8),
+    /// Rows of Parquet.
+    Parquet,
 }
 
 /// An opened input.
@@ -72,6 +75,8 @@ pub(super) struct Input {
     pub(super) read: Arc<AtomicU64>,
     /// The file's size and time of change; `None` for a pipe.
     pub(super) metadata: Option<Metadata>,
+    /// The file itself, for Parquet, which is not read from its beginning to its end.
+    file: Option<File>,
 }
 
 /// Opens an input.
@@ -83,6 +88,7 @@ pub(super) fn open(
 ) -> Result<Input> {
     let read = Arc::new(AtomicU64::new(0));
     let count = |from: Box<dyn Read + Send>| Counted { from, read: Arc::clone(&read) };
+    let mut opened = None;
     let (raw, metadata) = match origin {
         Origin::Stdin => (count(Box::new(io::stdin())), None),
         Origin::File(path) => {
@@ -94,6 +100,9 @@ pub(super) fn open(
             }
             // A named pipe is a pipe.
             let metadata = metadata.is_file().then_some(metadata);
+            if metadata.is_some() {
+                opened = Some(file.try_clone().with_context(told)?);
+            }
             (count(Box::new(file)), metadata)
         }
     };
@@ -116,13 +125,24 @@ pub(super) fn open(
         bail!("{} is neither JSON nor CSV in UTF-8: it looks like {}", origin.name(), format.name);
     }
     let kind = kind(origin, format, delimiter, &head)?;
+    if kind == Content::Parquet {
+        if is_gzip {
+            bail!("Parquet is compressed within: unpack the file from gzip first");
+        }
+        if opened.is_none() {
+            bail!("Parquet is read from a file, and not from a pipe: what it has is listed at its end");
+        }
+        if !head.starts_with(parquet::MAGIC) {
+            bail!("it does not begin as a Parquet file does");
+        }
+    }
     // Comes before anything is sent, so that a corrected file is not sent on top of a part of itself. A pipe cannot be read
     // twice.
     if let (Content::Rows(delimiter), Origin::File(path), Some(_)) = (kind, origin, &metadata) {
         quoting::check(contents(path, is_gzip).with_context(told)?, delimiter).context("nothing was sent")?;
     }
     let content = BufReader::with_capacity(HEAD, Cursor::new(head).chain(plain));
-    Ok(Input { content, kind, seed, seed_before, read, metadata })
+    Ok(Input { content, kind, seed, seed_before, read, metadata, file: opened })
 }
 
 /// Reads a file once more, from its beginning, decompressed.
@@ -137,6 +157,7 @@ fn by_name(name: &str) -> Option<FileFormat> {
     match name.strip_suffix(".gz").unwrap_or(&name).rsplit_once('.')?.1 {
         "csv" => Some(FileFormat::Csv),
         "tsv" | "tab" => Some(FileFormat::Tsv),
+        "parquet" => Some(FileFormat::Parquet),
         // JSON of one object is one line of NDJSON.
         "ndjson" | "jsonl" | "json" => Some(FileFormat::Ndjson),
         _ => None,
@@ -150,7 +171,9 @@ fn kind(origin: &Origin, format: FileFormat, delimiter: Option<u8>, head: &[u8])
         Origin::Stdin => Some(FileFormat::Ndjson),
     };
     let first = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head).trim_ascii_start().first();
+    let is_parquet = head.starts_with(parquet::MAGIC);
     let format = match (format, delimiter, named) {
+        (FileFormat::Auto, _, Some(FileFormat::Parquet) | None) if is_parquet => FileFormat::Parquet,
         // Only rows have cells to separate.
         (FileFormat::Auto, Some(_), _) => FileFormat::Csv,
         (FileFormat::Auto, None, Some(named)) => named,
@@ -160,10 +183,17 @@ fn kind(origin: &Origin, format: FileFormat, delimiter: Option<u8>, head: &[u8])
         }
         (format, ..) => format,
     };
+    if is_parquet && format != FileFormat::Parquet {
+        bail!(
+            "{} is neither JSON nor CSV: it looks like Parquet, which --format parquet reads",
+            origin.name()
+        );
+    }
     match (format, delimiter) {
         (FileFormat::Csv, delimiter) => Ok(Content::Rows(delimiter.unwrap_or(b','))),
         (FileFormat::Tsv, None) => Ok(Content::Rows(b'\t')),
         (_, Some(_)) => bail!("--delimiter is for CSV: its cells are separated by it"),
+        (FileFormat::Parquet, None) => Ok(Content::Parquet),
         _ if first == Some(&b'[') => Ok(Content::Elements),
         _ => Ok(Content::Lines),
     }
@@ -183,7 +213,7 @@ pub(super) fn in_folder(folder: &Path) -> Result<Vec<PathBuf>> {
         }
     }
     if files.is_empty() {
-        bail!("{} has no files of NDJSON, JSON, CSV or TSV by their names", folder.display());
+        bail!("{} has no files of NDJSON, JSON, CSV, TSV or Parquet by their names", folder.display());
     }
     files.sort();
     Ok(files)
@@ -198,6 +228,13 @@ impl Input {
     /// Reads the rest, element by element.
     pub(super) fn elements(self, stamper: Stamper, mapping: Mapping) -> Elements<BufReader<Ahead>> {
         Elements::new(self.content, stamper, mapping)
+    }
+
+    /// Reads the columns of Parquet.
+    pub(super) fn parquet(self) -> Result<Parquet> {
+        let bytes = self.metadata.as_ref().map_or(0, Metadata::len);
+        let file = self.file.context("Parquet is read from a file")?;
+        Parquet::open(file, bytes, self.read)
     }
 
     /// Reads the rest, row by row: the first one names the fields.

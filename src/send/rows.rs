@@ -57,7 +57,7 @@ impl<R: Read + Send> Rows<R> {
 
     /// Renames columns.
     pub(super) fn mapped(mut self, mapping: &Mapping) -> Result<Self> {
-        if !self.is_empty() {
+        if !self.names.is_empty() {
             mapping.columns(&mut self.names).map_err(anyhow::Error::msg)?;
             let twice = self.names.iter().enumerate().find(|(at, name)| self.names[..*at].contains(name));
             if let Some((_, name)) = twice {
@@ -70,16 +70,6 @@ impl<R: Read + Send> Rows<R> {
     /// Returns the column names.
     pub(super) fn names(&self) -> &[String] {
         &self.names
-    }
-
-    /// Returns whether a column has this name.
-    pub(super) fn has(&self, name: &str) -> bool {
-        self.names.iter().any(|it| it == name)
-    }
-
-    /// Returns whether the file is empty, even without a header.
-    pub(super) fn is_empty(&self) -> bool {
-        self.names.is_empty()
     }
 
     /// Turns rows into events.

@@ -9,9 +9,16 @@ use super::stack::Stack;
 use crate::harness::json;
 
 /// Removes what was published before the lake is another test's.
-struct Published {
+pub struct Published {
     weir: &'static Stack,
     _lake: MutexGuard<'static, ()>,
+}
+
+impl Published {
+    /// Nothing is published yet, and the lake is this test's.
+    pub fn nothing(weir: &'static Stack) -> Self {
+        Self { weir, _lake: Stack::whole_lake() }
+    }
 }
 
 impl Drop for Published {
@@ -28,7 +35,7 @@ impl Drop for Published {
 #[test]
 fn a_public_answer_needs_no_credentials_and_others_are_their_users() {
     let weir = Stack::shared();
-    let _published = Published { weir, _lake: Stack::whole_lake() };
+    let _published = Published::nothing(weir);
     let ann = weir.user("answers-ann");
     let files = tempfile::tempdir().unwrap();
     let write = |name: &str, sql: &str| fs::write(files.path().join(name), sql).unwrap();

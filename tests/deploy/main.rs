@@ -15,10 +15,12 @@ mod harness;
 mod in_browser;
 mod latest;
 mod local_aws;
+mod map;
 mod mended;
 #[path = "../../crates/aws/tests/emulator/port.rs"]
 mod port;
 mod sam;
+mod scheduled;
 mod stack;
 mod vendors;
 

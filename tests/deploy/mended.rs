@@ -1,4 +1,5 @@
-//! What the local CloudFormation hands on differently than AWS's, put right after a deployment.
+//! What the local CloudFormation hands on differently than AWS's, put right after a deployment; and what the local Step Functions
+//! lack.
 
 use super::local_aws::LocalAws;
 use crate::harness::{Value, json};
@@ -33,4 +34,35 @@ pub fn buffer(aws: &LocalAws, stream: &str) {
         "ExtendedS3DestinationUpdate": {"BufferingHints": hints},
     });
     aws.call("Firehose_20150804.UpdateDestination", &update);
+}
+
+/// Batches: the local Step Functions run a distributed map and its `ItemReader`, but know neither `ItemBatcher` nor
+/// `ResultWriter`. So the deployed machine gets states in their places that do the same: one reads the items, one cuts them into
+/// batches of the batcher's size, and the map gives each batch, with the batcher's input, to the deployed processor. What the
+/// batches answer is what the execution puts out, in place of the writer's files. Returns the machine's ARN.
+pub fn batches(aws: &LocalAws, name: &str) -> String {
+    let machines = aws.call("AWSStepFunctions.ListStateMachines", &json!({}));
+    let mut machines = machines["stateMachines"].as_array().unwrap().iter();
+    let machine =
+        machines.find(|machine| machine["name"] == name).expect("it is deployed")["stateMachineArn"].clone();
+    let described = aws.call("AWSStepFunctions.DescribeStateMachine", &json!({"stateMachineArn": machine}));
+    let mut definition: Value = serde_json::from_str(described["definition"].as_str().unwrap()).unwrap();
+    let mut map = definition["States"]["Objects"].take();
+    let mut part = |name: &str| map.as_object_mut().unwrap().remove(name).unwrap();
+    let (reader, batcher, _) = (part("ItemReader"), part("ItemBatcher"), part("ResultWriter"));
+    map["ItemsPath"] = json!("$.batches.of");
+    map["ItemSelector"] = json!({"BatchInput": batcher["BatchInput"], "Items.$": "$$.Map.Item.Value"});
+    let size = batcher["MaxItemsPerBatch"].as_u64().expect("a number");
+    let each = json!({"Each": {"Type": "Pass", "End": true}});
+    definition["States"] = json!({
+        "Items": {"Type": "Map", "ItemReader": reader, "ResultPath": "$.all", "Next": "Batches", "ItemProcessor":
+            {"ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"}, "StartAt": "Each", "States": each}},
+        "Batches": {"Type": "Pass", "Parameters": {"of.$": format!("States.ArrayPartition($.all, {size})")},
+            "ResultPath": "$.batches", "Next": "Objects"},
+        "Objects": map,
+    });
+    definition["StartAt"] = json!("Items");
+    let update = json!({"stateMachineArn": machine, "definition": definition.to_string()});
+    aws.call("AWSStepFunctions.UpdateStateMachine", &update);
+    machine.as_str().unwrap().to_owned()
 }

@@ -1,6 +1,10 @@
 //! Weir as it was deployed: its API, what it stores, and its command line.
 
-use std::{collections::BTreeMap, process::Command, sync::LazyLock};
+use std::{
+    collections::BTreeMap,
+    process::{Command, Output},
+    sync::LazyLock,
+};
 
 use parking_lot::{Mutex, MutexGuard};
 
@@ -90,18 +94,29 @@ impl Stack {
     /// Runs `weir` in a shell that has evaluated the stack's output `Environment`, as the guide says; answers with
     /// what it printed.
     pub fn weir(&self, arguments: &str) -> String {
+        let output = self.run(arguments);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "weir {arguments}: {said}\n{}", self.aws.last_words());
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Runs `weir` where it must fail; answers with what it printed, and what it said.
+    pub fn fails(&self, arguments: &str) -> (String, String) {
+        let output = self.run(arguments);
+        assert_eq!(output.status.code(), Some(1), "weir {arguments}");
+        (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+    }
+
+    fn run(&self, arguments: &str) -> Output {
         let script = format!("{}\nexec \"$0\" {arguments}", self.output("Environment"));
-        let output = Command::new("sh")
+        Command::new("sh")
             .args(["-euc", &script, env!("CARGO_BIN_EXE_weir")])
             .env_clear()
             .env("AWS_ENDPOINT_URL", &self.aws.endpoint)
             .env("AWS_ACCESS_KEY_ID", "test")
             .env("AWS_SECRET_ACCESS_KEY", "test")
             .output()
-            .unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "weir {arguments}: {said}\n{}", self.aws.last_words());
-        String::from_utf8(output.stdout).unwrap()
+            .unwrap()
     }
 
     /// Makes a user, and gives the credentials.

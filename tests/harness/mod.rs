@@ -4,6 +4,7 @@
 
 pub mod browser;
 pub mod followed;
+pub mod lambda;
 pub mod wire;
 
 use std::{

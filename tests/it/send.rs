@@ -3,6 +3,7 @@
 mod csv;
 mod forms;
 mod forwarder;
+mod parquet;
 mod scripted;
 mod went_wrong;
 

@@ -3,73 +3,27 @@
 //! The local AWS runs a distributed map, but knows neither `ItemBatcher` nor `ResultWriter`. So a batch has one object here,
 //! made by an `ItemSelector` in the place of the batcher, and what the states answer stays in the execution.
 
-use std::{
-    path::Path,
-    process::{Command, Output, Stdio},
-};
-
-use base64::{Engine, prelude::BASE64_STANDARD};
+use std::process::{Output, Stdio};
 
 use super::{
     emulator::{LAKE, RAW},
     on_aws::{OnAws, ended, run, said, signal},
 };
 use crate::{
-    harness::{Value, eventually, gunzip, json},
-    template::reader::{Template, text},
+    harness::{
+        Value, eventually, gunzip, json,
+        lambda::{make_mapped, mapped as lambda, of_the_guide as guides},
+    },
+    template::reader::{Template, with_names},
 };
 
 const ACCOUNT: &str = "000000000000";
 
-fn lambda(name: &str) -> String {
-    format!("arn:aws:lambda:us-east-1:{ACCOUNT}:function:weir-map-{name}")
-}
-
-/// Makes a Lambda of a text in Python.
-fn make_lambda(aws: &OnAws, name: &str, program: &str) {
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("function.py"), program).unwrap();
-    let zipped = Command::new("python3")
-        .args(["-m", "zipfile", "-c", "function.zip", "function.py"])
-        .current_dir(folder.path())
-        .status();
-    assert!(zipped.unwrap().success());
-    let zip = BASE64_STANDARD.encode(std::fs::read(folder.path().join("function.zip")).unwrap());
-    let function = json!({
-        "FunctionName": format!("weir-map-{name}"), "Runtime": "python3.12", "Handler": "function.handler",
-        "Role": format!("arn:aws:iam::{ACCOUNT}:role/function"), "Code": {"ZipFile": zip}, "Timeout": 60,
-        "Environment": {"Variables": {"AWS_ENDPOINT_URL": aws.emulator.endpoint}},
-    });
-    let url = format!("{}/2015-03-31/functions", aws.emulator.endpoint);
-    ureq::post(url).header("content-type", "application/json").send(function.to_string()).unwrap();
-}
-
-/// The Lambda of the guide.
-fn guides() -> String {
-    let guide = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/MAP.md")).unwrap();
-    guide.split("```python\n").nth(1).unwrap().split("```").next().unwrap().to_owned()
-}
-
-/// Puts values in the places of the template's functions.
-fn resolved(value: &Value) -> Value {
-    match value {
-        Value::Object(members) if members.contains_key("Ref") || members.contains_key("Fn::Sub") => {
-            let text = text(value).replace("${AWS::Partition}", "aws").replace("${RawBucket}", RAW);
-            assert!(!text.contains("${"), "{text}");
-            json!(text)
-        }
-        Value::Object(members) => {
-            members.iter().map(|(name, value)| (name.clone(), resolved(value))).collect()
-        }
-        Value::Array(items) => items.iter().map(resolved).collect(),
-        other => other.clone(),
-    }
-}
-
 /// Makes the template's state machine, with a batch of one object in the place of the batcher.
 fn make_machine(aws: &OnAws) {
     let template = Template::read();
-    let mut definition = resolved(&template.properties("MapMachine")["Definition"]);
+    let names = [("AWS::Partition", "aws"), ("RawBucket", RAW)];
+    let mut definition = with_names(&template.properties("MapMachine")["Definition"], &names);
     let map = definition["States"]["Objects"].as_object_mut().unwrap();
     let batcher = map.remove("ItemBatcher").unwrap();
     let one = json!({"BatchInput": batcher["BatchInput"], "Items.$": "States.Array($$.Map.Item.Value)"});
@@ -122,7 +76,7 @@ fn results_are_printed_in_the_order_of_the_objects_and_an_object_that_fails_is_n
     let aws = OnAws::start();
     let objects = filed(&aws);
     assert!(objects.len() >= 3, "{objects:?}");
-    make_lambda(&aws, "buttons", &guides());
+    make_mapped(&aws.emulator.endpoint, "buttons", &guides());
     aws.output(&["function", "add", "buttons", "--lambda", &lambda("buttons")]);
     // Without WithMap there is no state machine.
     let output = map(&aws, &["buttons"]);
@@ -150,7 +104,7 @@ fn results_are_printed_in_the_order_of_the_objects_and_an_object_that_fails_is_n
         "result = \"\".join(f\"{line.decode()} of {len(lines)}\\n\" for line in lines)",
     );
     assert!(tally.contains(" of {len(lines)}"), "{tally}");
-    make_lambda(&aws, "tally", &tally);
+    make_mapped(&aws.emulator.endpoint, "tally", &tally);
     aws.output(&["function", "add", "tally", "--lambda", &lambda("tally")]);
     let reduced = map(&aws, &["buttons", "--reduce", "tally"]);
     assert!(reduced.status.success(), "{}", said(&reduced));
@@ -170,10 +124,10 @@ fn results_are_printed_in_the_order_of_the_objects_and_an_object_that_fails_is_n
         "for item in",
         &format!("assert event[\"Items\"][0][\"key\"] != \"{second}\"\n    for item in"),
     );
-    make_lambda(&aws, "fails", &fails);
+    make_mapped(&aws.emulator.endpoint, "fails", &fails);
     let forgets = guides()
         .replace("event[\"Items\"]", &format!("[i for i in event[\"Items\"] if i[\"key\"] != \"{second}\"]"));
-    make_lambda(&aws, "forgets", &forgets);
+    make_mapped(&aws.emulator.endpoint, "forgets", &forgets);
     for (name, why) in [("fails", "could not be mapped: "), ("forgets", "the function put no result")] {
         aws.output(&["function", "add", name, "--lambda", &lambda(name)]);
         let output = map(&aws, &[name]);
@@ -182,7 +136,11 @@ fn results_are_printed_in_the_order_of_the_objects_and_an_object_that_fails_is_n
         assert!(said(&output).contains(why), "{}", said(&output));
         assert_eq!(printed(&output), buttons(&objects[0].1), "the object before it is printed");
     }
-    make_lambda(&aws, "sleeps", "import time\ndef handler(event, context):\n    time.sleep(30)\n");
+    make_mapped(
+        &aws.emulator.endpoint,
+        "sleeps",
+        "import time\ndef handler(event, context):\n    time.sleep(30)\n",
+    );
     aws.output(&["function", "add", "sleeps", "--lambda", &lambda("sleeps")]);
     let machine =
         json!({"stateMachineArn": format!("arn:aws:states:us-east-1:{ACCOUNT}:stateMachine:weir-map")});

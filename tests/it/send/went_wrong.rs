@@ -214,7 +214,7 @@ fn what_cannot_work_is_said_at_once_and_clearly() {
         (other.url(), &who, &["a.ndjson"], 1, "there is no Weir at "),
         (moved.url(), &who, &["a.ndjson"], 1, "redirects to /elsewhere"),
         (&url, &who, &["missing"], 1, "cannot read missing: "),
-        (&url, &who, &["a.ndjson", "folder"], 1, "folder has no files of NDJSON, JSON, CSV or TSV"),
+        (&url, &who, &["a.ndjson", "folder"], 1, "folder has no files of NDJSON, JSON, CSV, TSV or Parquet"),
         (&url, &who, &["a.csv", "--format", "ndjson", "--delimiter", ";"], 1, "--delimiter is for CSV"),
         (&url, &who, &["a.csv"], 1, "of which type are the rows?"),
         (&url, &who, &["twice.csv"], 1, "has \"a\" twice"),

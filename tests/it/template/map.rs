@@ -1,6 +1,8 @@
 //! The state machine that maps functions over objects: pointers only, within the limits of Step Functions.
 
-use super::reader::{Template, list, number, text};
+use std::{fs, path::Path, process::Command};
+
+use super::reader::{Template, list, number, text, with_names};
 use crate::harness::{Value, json};
 
 /// The most bytes of an input or an output of a state
@@ -70,6 +72,66 @@ fn a_function_gets_pointers_in_batches_and_nothing_that_it_answers_goes_through_
     // A number of the template would be a text where CloudFormation puts it in.
     assert_eq!(map["MaxConcurrencyPath"], "$.at_once");
     assert!(map.get("ToleratedFailurePercentage").is_none() && map.get("ToleratedFailureCount").is_none());
+}
+
+/// Whether each of these definitions is one, as the validator of Amazon States Language says.
+fn are_valid(definitions: &[Value]) -> Vec<bool> {
+    let validator =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("target/browser/node_modules/.bin/asl-validator");
+    assert!(validator.exists(), "the validator of Amazon States Language is not installed: run ./check once");
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new(validator);
+    for (at, definition) in definitions.iter().enumerate() {
+        let file = folder.path().join(format!("{at}.json"));
+        fs::write(&file, definition.to_string()).unwrap();
+        command.arg("--json-path").arg(file);
+    }
+    let output = command.output().unwrap();
+    let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    let of = |at| {
+        let says = |what| said.contains(&format!("/{at}.json\" is {what}"));
+        assert!(says("valid") != says("invalid"), "{said}");
+        says("valid")
+    };
+    (0..definitions.len()).map(of).collect()
+}
+
+/// The states, the paths and the intrinsic functions are checked; of `ItemBatcher` and `ReaderConfig` only the kinds of the members
+/// that the validator knows. Their names are those of the test above.
+#[test]
+fn the_definition_is_amazon_states_language_and_a_mistake_in_it_would_be_found() {
+    let template = Template::read();
+    let names = [("AWS::Partition", "aws"), ("RawBucket", "raw")];
+    let definition = with_names(&template.properties("MapMachine")["Definition"], &names);
+
+    let objects = "/States/Objects";
+    let function = "/States/Objects/ItemProcessor/States/Function";
+    let mistakes = [
+        ("", "StartAt", json!("Object")),
+        (objects, "MaxConcurrencyPath", json!("at_once")),
+        (objects, "ItemBatch", json!({})),
+        (objects, "ResultWrite", json!({})),
+        ("/States/Objects/ItemReader/Parameters", "Key.$", json!("items")),
+        ("/States/Objects/ItemBatcher", "MaxItemsPerBatch", json!("ten")),
+        ("/States/Objects/ItemBatcher/BatchInput", "function.$", json!("function")),
+        ("/States/Objects/ItemProcessor/ProcessorConfig", "Mode", json!("DISTRIBUTE")),
+        ("/States/Objects/ItemProcessor/ProcessorConfig", "ExecutionType", json!("SLOW")),
+        ("/States/Objects/ItemProcessor", "StartAt", json!("Functions")),
+        (function, "Next", json!("Nowhere")),
+        ("/States/Objects/ItemProcessor/States/Function/ResultSelector", "status.$", json!("StatusCode")),
+        ("/States/Objects/ResultWriter/Parameters", "Prefix.$", json!("States.Formt('map-runs/{}', $.run)")),
+    ];
+    let wrong = mistakes.iter().map(|(place, member, mistake)| {
+        let mut wrong = definition.clone();
+        wrong.pointer_mut(place).unwrap()[*member] = mistake.clone();
+        wrong
+    });
+    let definitions: Vec<Value> = std::iter::once(definition.clone()).chain(wrong).collect();
+    let valid = are_valid(&definitions);
+    assert!(valid[0], "the template's definition is not Amazon States Language");
+    for ((place, member, _), is_valid) in mistakes.iter().zip(&valid[1..]) {
+        assert!(!is_valid, "{place}/{member} is wrong, and is not found");
+    }
 }
 
 #[test]

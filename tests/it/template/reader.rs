@@ -117,6 +117,24 @@ pub fn text(value: &Value) -> String {
     format!("${{{}}}", reference.as_str().unwrap())
 }
 
+/// A value with these names in the places of the template's references.
+pub fn with_names(value: &Value, names: &[(&str, &str)]) -> Value {
+    match value {
+        Value::Object(members) if members.contains_key("Ref") || members.contains_key("Fn::Sub") => {
+            let put =
+                |text: String, (name, value): &(&str, &str)| text.replace(&format!("${{{name}}}"), value);
+            let text = names.iter().fold(text(value), put);
+            assert!(!text.contains("${"), "{text}");
+            json!(text)
+        }
+        Value::Object(members) => {
+            members.iter().map(|(name, value)| (name.clone(), with_names(value, names))).collect()
+        }
+        Value::Array(items) => items.iter().map(|item| with_names(item, names)).collect(),
+        other => other.clone(),
+    }
+}
+
 pub fn number(value: &Value) -> u64 {
     value.as_u64().unwrap_or_else(|| panic!("no number: {value}"))
 }

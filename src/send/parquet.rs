@@ -1,0 +1,191 @@
+//! Reads Parquet row by row: DuckDB reads the file in a child process, and prints a row a line.
+//!
+//! - `reading`: the child process;
+//! - `schema`: the columns of a file;
+//! - `printed`: what DuckDB prints of a column's values.
+
+mod printed;
+mod reading;
+mod schema;
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{self, BufRead, BufReader, Read, Seek, SeekFrom},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use anyhow::{Context, Result, bail};
+use bytesize::ByteSize;
+use serde_json::value::RawValue;
+use weir_core::{EventType, Violation};
+
+use super::{
+    columns::{Cell, Columns},
+    event_ids::Stamper,
+    lines::LONGEST,
+    mapping::Mapping,
+    source::{Item, Source},
+};
+use crate::query::DuckDb;
+use printed::Column;
+use reading::Reading;
+use schema::Schema;
+
+/// How a file begins and ends.
+pub(super) const MAGIC: &[u8] = b"PAR1";
+
+/// How one ends whose columns are encrypted.
+const ENCRYPTED: &[u8] = b"PARE";
+
+/// A file whose columns are known.
+pub(super) struct Parquet {
+    file: File,
+    /// The names under which columns are sent.
+    names: Vec<String>,
+    columns: Vec<Column>,
+    progress: Progress,
+    duckdb: DuckDb,
+}
+
+/// How far a file is read, in bytes of it.
+struct Progress {
+    read: Arc<AtomicU64>,
+    bytes: u64,
+    rows: u64,
+}
+
+impl Parquet {
+    /// Reads the names and types of the columns of a file with so many bytes.
+    pub(super) fn open(mut file: File, bytes: u64, read: Arc<AtomicU64>) -> Result<Self> {
+        let mut end = [0; MAGIC.len()];
+        let end_at = bytes.saturating_sub(end.len() as u64);
+        file.seek(SeekFrom::Start(end_at))
+            .and_then(|_| file.read_exact(&mut end))
+            .context("it cannot be read")?;
+        if end == ENCRYPTED {
+            bail!("it is encrypted");
+        }
+        if end != MAGIC {
+            bail!("it does not end as a Parquet file does: it was cut off, or is not written to its end");
+        }
+        let duckdb = DuckDb::find();
+        let Schema { columns, rows } = schema::read(Reading::start(&duckdb, &file, &schema::query())?)?;
+        let names = columns.iter().map(|column| column.name.clone()).collect();
+        Ok(Self { file, names, columns, progress: Progress { read, bytes, rows }, duckdb })
+    }
+
+    /// Renames columns.
+    pub(super) fn mapped(mut self, mapping: &Mapping) -> Result<Self> {
+        mapping.columns(&mut self.names).map_err(anyhow::Error::msg)?;
+        let twice = self.names.iter().enumerate().find(|(at, name)| self.names[..*at].contains(name));
+        if let Some((_, name)) = twice {
+            bail!("with --map, two columns are named {name}");
+        }
+        Ok(self)
+    }
+
+    /// Returns the names under which columns are sent.
+    pub(super) fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// Turns rows into events. Ids are made from the rows' content only if the source is `named`: the content of the file and a
+    /// row's number tell all, and how DuckDB writes a value may change with its version.
+    pub(super) fn events(self, columns: Columns, stamper: Stamper, named: bool) -> Result<Events> {
+        let values: Vec<String> = self.columns.iter().map(Column::printed).collect();
+        let rows = format!("SELECT json_array({}) FROM {} AS r;\n", values.join(", "), reading::rows());
+        let rows = BufReader::with_capacity(64 << 10, Reading::start(&self.duckdb, &self.file, &rows)?);
+        Ok(Events { file: self, rows, columns, stamper, named, number: 0 })
+    }
+}
+
+/// The events of a file's rows.
+pub(super) struct Events {
+    file: Parquet,
+    rows: BufReader<Reading>,
+    columns: Columns,
+    stamper: Stamper,
+    named: bool,
+    number: u64,
+}
+
+impl Events {
+    /// Reads to the end of a line; returns whether it fits. `None` at the end.
+    fn line(&mut self, line: &mut Vec<u8>) -> io::Result<Option<bool>> {
+        let mut cut = false;
+        loop {
+            let piece = self.rows.fill_buf()?;
+            if piece.is_empty() {
+                return Ok(None);
+            }
+            let end = memchr::memchr(b'\n', piece);
+            let text = &piece[..end.unwrap_or(piece.len())];
+            let fits = text.len().min(LONGEST - line.len());
+            line.extend_from_slice(&text[..fits]);
+            cut |= fits < text.len();
+            let used = end.map_or(piece.len(), |end| end + 1);
+            self.rows.consume(used);
+            if end.is_some() {
+                return Ok(Some(!cut));
+            }
+        }
+    }
+
+    /// Returns the row as JSON, with the columns' names, and its event.
+    fn event(&self, line: &[u8]) -> Result<(Vec<u8>, Vec<u8>), Violation> {
+        let unreadable = || {
+            Violation::whole("JSON cannot hold a value of the row, such as a NaN in a list; it was not sent")
+        };
+        let printed: Vec<&RawValue> = serde_json::from_slice(line).map_err(|_| unreadable())?;
+        let mut cells = Vec::with_capacity(printed.len());
+        for (at, (column, printed)) in self.file.columns.iter().zip(printed).enumerate() {
+            if let Some(cell) = column.cell(printed)? {
+                cells.push((at, cell));
+            }
+        }
+        let own = cells.iter().map(|(at, cell)| (&*self.file.columns[*at].name, cell.shown()));
+        let row = serde_json::to_vec(&own.collect::<BTreeMap<_, _>>());
+        let row = row.map_err(|_| unreadable())?;
+        let names = &self.file.names;
+        let own = cells.iter().find_map(|(at, cell)| match cell {
+            Cell::Text(text) if names[*at] == "event_type" => Some(text.as_ref()),
+            _ => None,
+        });
+        let event_type = own.or(self.stamper.event_type.as_ref().map(EventType::as_str)).unwrap_or_default();
+        let members =
+            self.columns.typed_event(event_type, cells.iter().map(|(at, cell)| (&*names[*at], cell.clone())));
+        let event = serde_json::to_vec(&members).map_err(|_| unreadable())?;
+        let id_of: &[u8] = if self.named { &row } else { b"" };
+        let event = self.stamper.stamp(self.number, id_of, &event).into_owned();
+        Ok((row, event))
+    }
+}
+
+impl Source for Events {
+    fn next(&mut self) -> Result<Option<Item>> {
+        let mut line = Vec::new();
+        let Some(fits) = self.line(&mut line).context("the rest cannot be read")? else {
+            self.rows.get_mut().end().context("the rest cannot be read")?;
+            return Ok(None);
+        };
+        self.number += 1;
+        let number = self.number;
+        let Progress { read, bytes, rows } = &self.file.progress;
+        let done = u128::from(*bytes) * u128::from(number) / u128::from((*rows).max(number));
+        read.store(u64::try_from(done).unwrap_or(*bytes), Ordering::Relaxed);
+        let event = if fits {
+            self.event(&line)
+        } else {
+            let longest = ByteSize(LONGEST as u64);
+            Err(Violation::whole(format!("a row has at most {longest} as JSON; this one was not sent")))
+        };
+        Ok(Some(match event {
+            Ok((original, event)) => Item { number, original, event: Ok(event), cut: false },
+            Err(why) => Item { number, original: line, event: Err(why), cut: !fits },
+        }))
+    }
+}
