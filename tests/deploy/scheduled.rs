@@ -51,7 +51,7 @@ fn make_table(weir: &Stack, user: &str) {
     weir.aws.call("AWSGlue.CreateTable", &made);
 }
 
-/// Publishes by hand the number of clicks under two names: the one is to be computed each hour, and so is the other.
+/// Publishes the number of clicks by hand, as two answers that are both computed each hour.
 fn publish(weir: &Stack, files: &Path) {
     for name in ["due", "fresh"] {
         let sql = format!("-- public: true\n-- every: 1 hour\nSELECT count(*) AS clicks FROM {TABLE}");
@@ -71,7 +71,7 @@ fn let_an_hour_pass(weir: &Stack, answer: &str) {
     weir.aws.put_object(bucket, &key, pointer.to_string().as_bytes());
 }
 
-/// The number that an answer has for everybody.
+/// The number in an answer, read without credentials.
 fn clicks(weir: &Stack, answer: &str) -> Value {
     weir.request("GET", None, &format!("/answers/public/{answer}"), &[], b"").json()[0]["clicks"].take()
 }
@@ -116,7 +116,7 @@ fn the_schedule_publishes_a_due_answer_again_once_and_leaves_others_alone() {
     assert_eq!((clicks(weir, "due"), clicks(weir, "fresh")), (json!(2), json!(1)));
     assert_eq!(invoke(), 0, "nothing is due any more");
 
-    // By its rule, as the local AWS looks after it, each minute in place of each five.
+    // By its rule, which the local AWS fires; each minute instead of each five.
     one_more(3);
     let_an_hour_pass(weir, "due");
     let each_minute = json!({"Name": rule, "ScheduleExpression": "rate(1 minute)", "State": "ENABLED"});

@@ -58,7 +58,7 @@ impl Reading {
             let memory = ByteSize(MEMORY).display().iec();
             bail!("DuckDB needs more than {memory} of memory for it: a row or a page of it is too large");
         }
-        // Behind the first line is the place in a query that nobody typed.
+        // The lines below the first one show the query, which is not the user's.
         let why = said.lines().next().unwrap_or_default();
         let named = [format!("file \"{FILE}\""), format!("file '{FILE}'"), FILE.to_owned()];
         match named.iter().fold(why.to_owned(), |why, name| why.replace(name, "the file")) {

@@ -1,4 +1,4 @@
-//! Parquet: `weir send` reads it through DuckDB, and what is no row of the type is said.
+//! Parquet: `weir send` reads it through DuckDB, and says why a row or a file cannot be sent.
 
 use std::process::{Command, Output};
 
@@ -26,7 +26,7 @@ fn of_clicks(name: &str) -> [&str; 3] {
     [name, TYPE[0], TYPE[1]]
 }
 
-/// What a run fails with.
+/// Runs a command that must fail; returns what it says.
 fn failed(weir: &Weir, files: &Files, arguments: &[&str]) -> String {
     let output = sent(weir, files, arguments);
     assert_eq!(output.status.code(), Some(1), "{}{}", printed(&output), said(&output));
