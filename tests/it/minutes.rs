@@ -32,10 +32,11 @@ fn an_acknowledged_event_is_counted_in_its_minute_at_once_and_after_a_kill() {
         [(1, 1), (3, 2), (30, 1), (50, 3), (90, 1), (3000, 1)].into_iter().enumerate()
     {
         for time in 0..times {
-            let body = event(100 * id + time, past(minutes)).to_string();
-            assert_eq!(weir.post("/events", &body).status, 200);
-            // A repeat counts once.
-            assert_eq!(weir.post("/events", &body).json()["duplicates"], 1);
+            let one = event(100 * id + time, past(minutes));
+            assert_eq!(weir.post("/events", one.to_string()).status, 200);
+            // A repeat counts once, in whatever company it comes.
+            let long_ago = event(10_000 + 100 * id + time, past(3000));
+            assert_eq!(weir.post("/events", json!([one, long_ago]).to_string()).json()["duplicates"], 1);
         }
         if minutes < 60 {
             expected.insert(at(past(minutes)), times as u64);
@@ -73,9 +74,10 @@ fn an_acknowledged_event_is_counted_in_its_minute_at_once_and_after_a_kill() {
         let name = hour["hour"].as_str().unwrap();
         let by_minute: u64 =
             expected.iter().filter(|(minute, _)| minute.starts_with(name)).map(|(_, count)| count).sum();
-        // The hour of an event of 90 minutes ago may be one of those, too.
-        let older = u64::from(at(past(90)).starts_with(name)) + u64::from(at(past(3000)).starts_with(name));
-        assert_eq!(hour["count"], by_minute + older, "{name}");
+        // But for an hour with the events that are older than those minutes.
+        if !at(past(90)).starts_with(name) && !at(past(3000)).starts_with(name) {
+            assert_eq!(hour["count"], by_minute, "{name}");
+        }
     }
 }
 

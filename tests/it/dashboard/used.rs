@@ -201,6 +201,21 @@ fn new_events_come_to_the_top_of_the_list_by_a_stream_and_go_on_after_a_pause() 
 }
 
 #[test]
+fn of_more_events_than_can_be_followed_the_newest_are_read() {
+    let weir = Weir::start();
+    let browser = signed_in(&weir);
+    eventually("the list is followed", || weir.metric("weir_event_streams") == 1);
+    let event = |number: usize| json!({"event_type": "button_click", "session_id": "s", "button_id": format!("b{number}")});
+    let events: Vec<Value> = (0..1000).map(event).collect();
+    assert_eq!(weir.post("/events", json!(events).to_string()).json()["stored"], 1000);
+    browser.until_contains("#live-list", "b999");
+    eventually("the list is not followed for a while", || weir.metric("weir_event_streams") == 0);
+    assert_eq!(weir.post("/button/click", click("s", "later")).status, 200);
+    browser.until_contains("#live-list", "later");
+    no_errors_but(&browser, &[]);
+}
+
+#[test]
 fn an_invalid_event_from_the_form_is_answered_with_its_reason_and_is_among_the_latest_rejected() {
     let weir = Weir::start();
     let browser = signed_in(&weir);
