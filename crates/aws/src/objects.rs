@@ -128,7 +128,7 @@ impl Lake for S3Lake {
         let path = partition.object(batch);
         let putting = upload::put(&self.client, &buckets, &path, length, content);
         if self.may_be_sealed(Day::of(partition.hour)) {
-            return sealing::put(&self.sealed, &path, putting).await;
+            return Box::pin(sealing::put(&self.sealed, &path, putting)).await;
         }
         putting.await
     }

@@ -76,8 +76,9 @@ impl Weir {
     }
 
     fn aws(&self, client: Option<SharedHttpClient>) -> Aws {
-        let mut config = self.emulator.config(client.clone());
-        if client.is_some() {
+        let is_dying = client.is_some();
+        let mut config = self.emulator.config(client);
+        if is_dying {
             let once = aws_config::retry::RetryConfig::disabled();
             config = config.to_builder().retry_config(once).build();
         }

@@ -93,7 +93,7 @@ impl Column {
     }
 
     /// Returns its expression over the line.
-    pub(crate) fn from_line(&self) -> String {
+    pub(crate) fn of_line(&self) -> String {
         format!("{} AS {}", self.expression, self.quoted())
     }
 

@@ -5,7 +5,7 @@ use weir_core::{
     sql::{literal, quoted},
 };
 
-use crate::columns::{Columns, LINE, of_folders, scalar};
+use crate::columns::{Column, Columns, LINE, of_folders, scalar};
 
 /// The table over the lines of objects of JSON, and the one over those of sealed days. `views` makes both.
 pub(crate) const JSON_LINES: &str = "weir_json_lines";
@@ -63,7 +63,7 @@ impl Rows<'_> {
     }
 
     fn write(&self, condition: &str, sealed: &str, kind: &str) -> String {
-        let columns: Vec<String> = self.columns.0.iter().map(|column| column.from_line()).collect();
+        let columns: Vec<String> = self.columns.0.iter().map(Column::of_line).collect();
         let [year, month, day, _] = self.day.first_hour().parts();
         format!(
             "UNLOAD (SELECT {columns}, username, {year} AS \"year\", {month} AS \"month\", {day} AS \"day\", \
@@ -79,7 +79,7 @@ impl Rows<'_> {
     /// Lines of the generation before come first, so that an event never becomes a repeat of a later one.
     fn numbered(&self) -> String {
         let time = self.columns.0.iter().find(|column| column.name == "time");
-        let time = time.map_or_else(String::new, |column| format!("{}, ", column.from_line()));
+        let time = time.map_or_else(String::new, |column| format!("{}, ", column.of_line()));
         format!(
             "SELECT {LINE}, username, event_id, \"time\", CASE WHEN event_id IS NULL THEN 1 ELSE row_number() OVER (PARTITION \
              BY username, event_id, {made} ORDER BY received_at, weir_age, {LINE}) END AS weir_nth FROM (SELECT {LINE}, weir_age, \
@@ -123,6 +123,47 @@ fn made() -> &'static str {
 
 /// Returns the columns of a row: those of the type and of the folders.
 pub(crate) fn shown(columns: &Columns) -> String {
-    let own = columns.0.iter().map(|column| column.quoted());
+    let own = columns.0.iter().map(Column::quoted);
     own.chain([of_folders()]).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use weir_core::Catalog;
+
+    use super::*;
+
+    #[test]
+    fn a_types_rows_are_unloaded_in_their_order_from_the_generation_before_and_the_listed_objects_only() {
+        let event_type = "button_click".parse().unwrap();
+        let columns = Columns::of(&event_type, &Catalog::built_in().unwrap());
+        let mut rows = Rows {
+            database: "weir_x",
+            day: "2026-11-20".parse().unwrap(),
+            event_type: &event_type,
+            columns: &columns,
+            folder: "2026-11-20.2.ab",
+            added: Some("button_click.added"),
+            before: Some("2026-11-20.1.cd"),
+            repeats: "button_click.repeats",
+        };
+        let events = rows.write_events("s3://lake/sealed/");
+        let end = "WHERE weir_nth = 1 ORDER BY username, \"time\", event_id) TO \
+                   's3://lake/sealed/2026-11-20.2.ab/button_click/' WITH (format = 'PARQUET', compression = 'ZSTD')";
+        assert!(events.starts_with("UNLOAD (SELECT ") && events.ends_with(end), "{events}");
+        let before = "FROM \"weir_x\".weir_sealed_lines WHERE weir_part = '2026-11-20.1.cd' AND weir_kind IN ('button_click', \
+                      'button_click.repeats')";
+        let added = "FROM \"weir_x\".weir_json_lines WHERE weir_part = '2026-11-20.2.ab' AND weir_kind = \
+                     'button_click.added'";
+        for read in [before, added] {
+            assert_eq!(events.matches(read).count(), 1, "{events}");
+        }
+        let repeats = rows.write_repeats("s3://lake/sealed/");
+        assert!(
+            repeats.contains("WHERE weir_nth > 1 ") && repeats.contains(".ab/button_click.repeats/'"),
+            "{repeats}"
+        );
+        rows.before = None;
+        assert!(!rows.count_read().contains(SEALED_LINES), "{}", rows.count_read());
+    }
 }

@@ -166,7 +166,7 @@ impl<'a> OfType<'a> {
     fn of_sealed(&self, Group { columns, year, folders }: &Group<'_>) -> String {
         let shown = self.columns.0.iter();
         let shown: Vec<String> = shown
-            .map(|column| if column.is_in(columns) { column.quoted() } else { column.from_line() })
+            .map(|column| if column.is_in(columns) { column.quoted() } else { column.of_line() })
             .chain([of_folders()])
             .collect();
         format!(

@@ -101,5 +101,5 @@ impl DynamoCounts {
 fn chunks(marker: &Item) -> Result<Option<usize>, PortError> {
     let Some(noted) = marker.get(CHUNKS) else { return Ok(None) };
     let number = noted.as_n().ok().and_then(|number| number.parse().ok());
-    number.map(Some).ok_or_else(|| malformed(READING, "a marker with a number that is none"))
+    number.map(Some).ok_or_else(|| malformed(READING, "a marker whose number of chunks is not valid"))
 }

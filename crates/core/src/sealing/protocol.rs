@@ -167,8 +167,10 @@ pub struct Sealed {
 ///
 /// The day is looked at before, so that a note comes before its object; and after, because a sealing may have begun in between
 /// whose list does not have the object.
+///
+/// It is generic so that a function that only puts objects has nothing of the rest in its program.
 pub async fn put(
-    days: &dyn SealedDays,
+    days: &(impl SealedDays + ?Sized),
     path: &str,
     put: impl Future<Output = Result<(), PortError>> + Send,
 ) -> Result<(), PortError> {
