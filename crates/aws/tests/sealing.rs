@@ -262,7 +262,7 @@ async fn what_comes_late_is_taken_in_by_the_next_run_and_replaced_files_go_after
     weir.run().await.unwrap().unwrap();
     let late = [click("ann", "a0", 4, 1, "late"), click("bob", "b0", 9, 1, "later")];
     weir.file(&late, &[]).await;
-    // A repeat of what is sealed stays one, although it comes with an earlier time of arrival.
+    // A repeat of what is sealed stays one, although it has the same time of arrival.
     weir.batches = 0;
     weir.file(&[REPEAT], &[]).await;
     let before = weir.days().generations().await.unwrap();

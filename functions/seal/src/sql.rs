@@ -75,8 +75,8 @@ impl Rows<'_> {
         )
     }
 
-    /// Returns the SELECT of all lines. Of events that a client sent under one id, the first that was stored is the first.
-    /// Lines of the generation before come first, so that an event never becomes a repeat of a later one.
+    /// Returns the SELECT of all lines. Of events that a client sent under one id, the first that arrived is the first; of those
+    /// that arrived at one time, one that is in the generation before.
     fn numbered(&self) -> String {
         let time = self.columns.0.iter().find(|column| column.name == "time");
         let time = time.map_or_else(String::new, |column| format!("{}, ", column.of_line()));
