@@ -44,7 +44,9 @@ const FOR_A_THREAD: u64 = 256 << 20;
 /// Runs the command.
 pub(crate) async fn run(args: &SealArgs) -> Result<ExitCode> {
     if args.place.engine != EngineName::Embedded {
-        bail!("weir seal works on one machine's data folder; on AWS days are not sealed yet");
+        bail!(
+            "weir seal works on one machine's data folder; on AWS a function seals days (the parameter WithSealing)"
+        );
     }
     let path = args.place.data.as_path();
     let named = args.catalog.folder().map(|folder| catalog::read(Some(folder))).transpose()?;
@@ -143,7 +145,7 @@ async fn all(
     let sealed = sealing::seal(sealing, until, &mut done).await;
     bar.finish_and_clear();
     sealed?;
-    let expired = expire(sealing, args, now).await?;
+    let expired = expire(sealing, work, args, now).await?;
     if expired > 0 {
         println!("the JSON of {} was removed (--keep-json)", counted(expired, "day", "days"));
     }
@@ -151,9 +153,14 @@ async fn all(
     Ok(())
 }
 
-async fn expire(sealing: &Sealing<'_>, args: &SealArgs, now: Timestamp) -> Result<u64, PortError> {
+async fn expire(
+    sealing: &Sealing<'_>,
+    work: &DuckDbWork,
+    args: &SealArgs,
+    now: Timestamp,
+) -> Result<u64, PortError> {
     match args.settings.keep_json {
-        Some(keep) => sealing::expire_json(sealing, over(now, keep)).await,
+        Some(keep) => sealing::expire_json(sealing, work, over(now, keep)).await,
         None => Ok(0),
     }
 }

@@ -32,12 +32,10 @@ const END: &str = "}\n";
 /// What it is filled with.
 const WORDS: [&str; 8] = ["/shop", "/cart", "?id=", "/search", "Mozilla", "&ref=", "/news", "Gecko"];
 
-/// 2026-11-20 13:00 UTC.
-pub(crate) const HOUR: u64 = 1_795_179_600_000;
-
 impl Mixture {
-    /// Writes so many lines: users, types and hours take turns, so that each partition has its share.
-    pub(crate) fn write(&self, events: u64, mut out: impl Write) -> io::Result<()> {
+    /// Writes so many lines, from the hour on that begins at `first`, in milliseconds: users, types and hours take turns, so that each
+    /// partition has its share.
+    pub(crate) fn write(&self, first: u64, events: u64, mut out: impl Write) -> io::Result<()> {
         let random = SeededRandom::new(7);
         let below = |bound: u64| {
             let mut bytes = [0; 8];
@@ -46,7 +44,7 @@ impl Mixture {
         };
         let mut line = String::new();
         for number in 0..events {
-            let at = HOUR + number / self.users / self.types % self.hours * 3_600_000 + below(3_600_000);
+            let at = first + number / self.users / self.types % self.hours * 3_600_000 + below(3_600_000);
             let id = EventId::generate(Timestamp::saturating(at), &random);
             line.clear();
             line += &format!(
@@ -91,7 +89,7 @@ mod tests {
 
     fn written(mixture: &Mixture, events: u64) -> String {
         let mut text = Vec::new();
-        mixture.write(events, &mut text).unwrap();
+        mixture.write(1_795_179_600_000, events, &mut text).unwrap();
         String::from_utf8(text).unwrap()
     }
 

@@ -36,6 +36,7 @@ use crate::{
     process::{Process, threads_cpu},
     report::{Report, Target},
     usage::as_f64,
+    workload::this_hour,
 };
 
 /// The fan-out's own level.
@@ -83,7 +84,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
     for events in &options.events {
         let batch = folder.path().join(format!("{events}.json.gz"));
         let mut gzip = GzEncoder::new(BufWriter::new(File::create(&batch)?), Compression::default());
-        options.mixture.write(*events, &mut gzip)?;
+        options.mixture.write(this_hour(), *events, &mut gzip)?;
         gzip.finish()?.flush()?;
 
         let (filed, plain) = (best(&batch, false, options.runs)?, best(&batch, true, options.runs)?);

@@ -123,7 +123,7 @@ impl Work {
     ) -> Self {
         let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
         let mixture = Mixture { users, types, hours, bytes, broken: 0 };
-        mixture.write(u64::from(events), &mut gzip).expect("memory takes it");
+        mixture.write(workload::this_hour(), u64::from(events), &mut gzip).expect("memory takes it");
         let batch = gzip.finish().expect("memory takes it");
         let workload = workload::fan_out_of(batch);
         let partitions = users * types * hours;

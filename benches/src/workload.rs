@@ -7,13 +7,18 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use flate2::{Compression, write::GzEncoder};
 use serde_json::{Value, json};
 use weir_core::{
-    SeededRandom, Timestamp,
+    Clock, SeededRandom, SystemClock, Timestamp,
     users::{Scope, generate},
 };
 use weir_lambda::testing::Call;
 
 /// 2026-11-20 13:00 UTC.
 const NOW: u64 = 1_795_179_605_007;
+
+/// The beginning of this hour, in milliseconds: what is of today is filed without a look at which days are sealed.
+pub(crate) fn this_hour() -> u64 {
+    SystemClock.now().hour().start().millis()
+}
 
 /// An invocation that is repeated.
 pub(crate) struct Workload {
@@ -157,12 +162,13 @@ pub(crate) fn collector() -> Workload {
 
 /// A small batch: 1,000 events of ten users.
 pub(crate) fn fan_out() -> Workload {
+    let now = this_hour();
     let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
     for number in 0..1000 {
         let user = number % 10;
         let line = format!(
-            "{{\"time\":{NOW},\"username\":\"user{user}\",\"event_type\":\"button_click\",\"event_id\":\"event-{number}\",\
-             \"received_at\":{NOW},\"session_id\":\"session-{number}\",\"button_id\":\"b{user}\"}}\n"
+            "{{\"time\":{now},\"username\":\"user{user}\",\"event_type\":\"button_click\",\"event_id\":\"event-{number}\",\
+             \"received_at\":{now},\"session_id\":\"session-{number}\",\"button_id\":\"b{user}\"}}\n"
         );
         gzip.write_all(line.as_bytes()).expect("memory takes it");
     }

@@ -35,7 +35,7 @@ pub(super) async fn run(
     now: Timestamp,
 ) -> Result<()> {
     let first_days = work.first_days(args.settings.keep_days, now)?;
-    let removed = sealing::retain(sealing, &first_days).await?;
+    let removed = sealing::retain(sealing, work, &first_days).await?;
     let moved = sealing.days.manifest().await?.removed;
     weir_embedded::remove_values(&args.place.data, &moved)?;
     if removed.days > 0 {

@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use weir_core::{
     Catalog, Day, EventType, Partition, Timestamp, Username,
     ports::PortError,
-    sealing::{IsRemoved, SealedColumn, SealedType, SettledDay, ToWrite, Work, Written},
+    sealing::{IsRemoved, Removal, SealedColumn, SealedType, SettledDay, ToWrite, Work, Written},
 };
 use weir_embedded::{BooksOnDisk, LakeFolder, SealedFolder, SealingTurn};
 
@@ -336,7 +336,10 @@ impl Work for DuckDbWork {
         let written = self.generation(&to_write);
         written.map_err(|error| PortError::broken("writing a sealed day", format!("{error:#}")))
     }
+}
 
+#[async_trait]
+impl Removal for DuckDbWork {
     async fn remove(&self, objects: &BTreeSet<String>) -> Result<(), PortError> {
         self.lake.remove(objects).map_err(failed("removing the JSON of a sealed day"))
     }

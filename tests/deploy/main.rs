@@ -39,7 +39,7 @@ fn no_functions_package_is_large() {
         ("authorizer", 2_000_000),
         ("collector", 4_400_000),
         ("fan-out", 3_000_000),
-        ("publisher", 4_000_000),
+        ("publisher", 4_400_000),
     ] {
         let path = format!("/2015-03-31/functions/weir-{function}");
         let deployed = weir.aws.request("lambda", "GET", &path, &Value::Null);

@@ -16,6 +16,7 @@ use aws_sdk_athena::{
 use aws_smithy_async::future::pagination_stream::PaginationStream;
 use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use tokio::time::Instant;
 use weir_core::sql::{Column, Kind, Row};
 
 use crate::errors::explained;
@@ -50,6 +51,9 @@ pub enum AthenaError {
          raise the stack's ScanLimitMB"
     )]
     TooMuch(String),
+    /// The caller has no time left to wait. The query was stopped, if Athena took that.
+    #[error("Athena takes longer than the function may run; the query was stopped")]
+    TooSlow,
     /// The query was cancelled, for this reason.
     #[error("the query was cancelled{}", after_colon(.0))]
     Cancelled(String),
@@ -152,6 +156,33 @@ impl Athena {
             tokio::time::sleep(pause).await;
             pause = (pause * 3 / 2).min(LONGEST_PAUSE);
         }
+    }
+
+    /// Asks a query and waits for its end until a moment, at which it is stopped. Returns its id, and the bytes that it scanned.
+    pub async fn ask_until(&self, sql: &str, ends: Instant) -> Result<(String, u64), AthenaError> {
+        let query = self.start(sql).await?;
+        let mut scanned = 0;
+        let waiting = self.wait(&query, |_, bytes| scanned = bytes);
+        let error = match tokio::time::timeout_at(ends, waiting).await {
+            Ok(Ok(())) => return Ok((query, scanned)),
+            Ok(Err(error)) => error,
+            Err(_) => AthenaError::TooSlow,
+        };
+        let may_go_on = error.may_go_on() || error == AthenaError::TooSlow;
+        if may_go_on && let Err(error) = self.stop(&query).await {
+            tracing::warn!(query, %error, "a query may go on in Athena");
+        }
+        Err(error)
+    }
+
+    /// Asks a query, and returns all rows of its answer.
+    pub async fn rows_until(&self, sql: &str, ends: Instant) -> Result<Vec<Row>, AthenaError> {
+        let (query, _) = self.ask_until(sql, ends).await?;
+        let (mut pages, mut rows) = (self.rows(&query), Vec::new());
+        while let Some(page) = pages.next().await? {
+            rows.extend(page);
+        }
+        Ok(rows)
     }
 
     /// Stops a query.

@@ -1,6 +1,8 @@
-//! The counts in DynamoDB: `live` counts, `settled` counts, and the `books` over both. `table` has the items of all of them.
+//! The counts in DynamoDB: `live` counts, `settled` counts, the `books` over both, and what `sealing` wants to know of them. `table`
+//! has the items of all of them.
 
 mod books;
 mod live;
+mod sealing;
 mod settled;
 pub(crate) mod table;

@@ -12,6 +12,7 @@
 //! | `Users`, `UserAdmin` | [`DynamoUsers`] | one item per user, saved if its version is the one that was read |
 //! | `Raw`, `Lake`, `Quarantine` | [`S3Raw`], [`S3Lake`], [`S3Quarantine`] | streamed both ways |
 //! | `Answers`, `AnswersAdmin` | [`S3Answers`], [`S3AnswersAdmin`] | generations as objects, read by ranges; the pointer swapped on a condition |
+//! | `SealedDays` | [`S3SealedDays`] | objects; the manifest swapped on a condition |
 //! | `Stream`, `LiveCounts`, `SettledCounts`, `RecentRejected`, `LatestValues` | [`Batching`] | callers at the same time share calls |
 //! | `Health` | [`AwsHealth`] | asks both services, now and then |
 //!
@@ -37,6 +38,7 @@ mod objects;
 mod receipts;
 mod recent_rejected;
 mod s3_calls;
+mod sealed;
 mod stream;
 mod users;
 
@@ -59,7 +61,11 @@ pub use dedup::RecentIds;
 pub use errors::explained;
 pub use health::AwsHealth;
 pub use latest::DynamoLatest;
-pub use objects::{Put, QUARANTINE_PREFIX, RAW_PREFIX, S3Files, S3Lake, S3Quarantine, S3Raw};
+pub use objects::{
+    Put, QUARANTINE_PREFIX, RAW_PREFIX, S3Files, S3Lake, S3Quarantine, S3Raw, SEALED_AFTER_MILLIS,
+    UsersAndTypes,
+};
+pub use sealed::{S3SealedDays, SealedFile, SealingTurn};
 pub use stream::{
     FirehoseStream, Retries,
     packing::{Entry, pack},
@@ -253,7 +259,13 @@ impl Aws {
     /// bucket exists.
     #[must_use]
     pub fn lake(&self, bucket: &str, bucket_per_user: bool) -> S3Lake {
-        S3Lake::new(self.s3(), bucket, bucket_per_user)
+        S3Lake::new(self.s3(), bucket, bucket_per_user, self.clock.clone())
+    }
+
+    /// Returns the sealed days of the lake in a bucket.
+    #[must_use]
+    pub fn sealed_days(&self, bucket: &str) -> S3SealedDays {
+        S3SealedDays::new(self.s3(), bucket)
     }
 
     /// Returns the files of tools in a bucket.

@@ -1,20 +1,23 @@
 //! [`Raw`], [`Lake`] and [`Quarantine`] on S3.
 
+mod days;
 mod files;
 pub(crate) mod upload;
 
-use std::io;
+use std::{io, sync::Arc};
 
 use async_trait::async_trait;
 use aws_sdk_s3::{Client, operation::get_object::GetObjectError, primitives::ByteStream};
 use futures_util::stream;
 use weir_core::{
-    BatchId, BatchKey, Format, Partition, Username,
+    BatchId, BatchKey, Clock, Day, Format, Partition, Username,
     ports::{Content, Lake, LakeObjects, PortError, Quarantine, QuarantineObjects, Raw, RawObjects},
+    sealing,
 };
 
-use crate::errors::port_error;
+use crate::{errors::port_error, sealed::S3SealedDays};
 
+pub use days::UsersAndTypes;
 pub use files::{Put, S3Files};
 
 /// The prefix under which the stream puts batches. An object elsewhere is no batch.
@@ -23,6 +26,13 @@ pub const RAW_PREFIX: &str = "raw/";
 /// The prefix, in the raw bucket, of batches that could not be filed: outside [`RAW_PREFIX`], whose objects start the
 /// fan-out.
 pub const QUARANTINE_PREFIX: &str = "quarantine/";
+
+/// No day is sealed on AWS that ended less than this ago, in milliseconds: two days.
+pub const SEALED_AFTER_MILLIS: u64 = 48 * 3_600_000;
+
+/// An object of a day that ended less than this ago is put without a look at which days are sealed. The difference is room for
+/// clocks that are apart, and for a put that takes long.
+const SURELY_NOT_SEALED_MILLIS: u64 = SEALED_AFTER_MILLIS / 2;
 
 /// The bucket of batches.
 #[derive(Clone)]
@@ -37,6 +47,8 @@ pub struct S3Lake {
     client: Client,
     bucket: String,
     per_user: bool,
+    sealed: S3SealedDays,
+    clock: Arc<dyn Clock>,
 }
 
 /// The bucket for batches that cannot be filed.
@@ -59,8 +71,15 @@ impl S3Quarantine {
 }
 
 impl S3Lake {
-    pub(crate) fn new(client: Client, bucket: &str, per_user: bool) -> Self {
-        Self { client, bucket: bucket.to_owned(), per_user }
+    pub(crate) fn new(client: Client, bucket: &str, per_user: bool, clock: Arc<dyn Clock>) -> Self {
+        let sealed = S3SealedDays::new(client.clone(), bucket);
+        Self { client, bucket: bucket.to_owned(), per_user, sealed, clock }
+    }
+
+    /// Returns whether a day may be sealed, or about to be. Only the shared bucket is.
+    fn may_be_sealed(&self, day: Day) -> bool {
+        let now = self.clock.now().millis();
+        !self.per_user && day.next().first_hour().start().millis() + SURELY_NOT_SEALED_MILLIS <= now
     }
 
     /// Returns the name of the user's own bucket, if buckets are per user.
@@ -106,7 +125,12 @@ impl Lake for S3Lake {
     ) -> Result<(), PortError> {
         let own = self.own_bucket(&partition.username);
         let buckets: Vec<&str> = own.as_deref().into_iter().chain([self.bucket.as_str()]).collect();
-        upload::put(&self.client, &buckets, &partition.object(batch), length, content).await
+        let path = partition.object(batch);
+        let putting = upload::put(&self.client, &buckets, &path, length, content);
+        if self.may_be_sealed(Day::of(partition.hour)) {
+            return Box::pin(sealing::put(&self.sealed, &path, putting)).await;
+        }
+        putting.await
     }
 }
 

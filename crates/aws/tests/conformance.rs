@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::large_futures, reason = "it is a test")]
 
 mod emulator;
+mod sealed;
 
 use std::{sync::Arc, time::Duration};
 
@@ -255,6 +256,119 @@ async fn rejected_events_are_shown_for_a_week_whenever_they_are_removed() {
     assert_eq!(counts.latest(&ann, 5).await.unwrap().len(), 1);
     clock.advance(24 * 3_600_000 + 1000);
     assert_eq!(counts.latest(&ann, 5).await.unwrap(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sealed_days() {
+    let emulator = Emulator::start().await;
+    let days = emulator.aws().sealed_days(LAKE);
+    suite::sealed_days::all(&days, &sealed::make(&emulator)).await;
+    suite::sealed_days::a_reader_sees_one_manifest_or_the_next(Arc::new(days)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_sealing_runs_at_a_time_and_one_that_lost_its_turn_changes_nothing() {
+    use weir_core::sealing::{Manifest, SealedDays};
+
+    let emulator = Emulator::start().await;
+    let now = SystemClock.now();
+    let (minute, later) = (60_000, now.plus_millis(60_001));
+    let of = |n: u64| {
+        let mut manifest = Manifest::default();
+        manifest.sealed_until = weir_core::Day::of(now.hour()).minus(n);
+        manifest
+    };
+    let machines: Vec<_> = (0..8).map(|_| emulator.aws().sealed_days(LAKE)).collect();
+    let owners: Vec<String> = (0..8).map(|n| format!("owner-{n}")).collect();
+    let turns =
+        machines.iter().zip(&owners).map(|(days, owner)| days.turn(owner, now, now.plus_millis(minute)));
+    let turns = futures_util::future::join_all(turns).await.into_iter().map(Result::unwrap);
+    let turns: Vec<_> = turns.zip(&machines).filter(|(turn, _)| turn.is_some()).collect();
+    let [(Some(_), first)] = &turns[..] else { panic!("{} have the turn", turns.len()) };
+    assert_eq!(first.manifest().await.unwrap(), Manifest::default());
+    first.swap(&of(9)).await.unwrap();
+    // It is killed, or stands still for too long: its turn is over at its time, and another one seals.
+    let second = emulator.aws().sealed_days(LAKE);
+    assert!(second.turn("second", now.plus_millis(minute - 1), later).await.unwrap().is_none());
+    let turn = second.turn("second", later, later.plus_millis(minute)).await.unwrap().unwrap();
+    assert_eq!(second.manifest().await.unwrap(), of(9));
+    second.swap(&of(8)).await.unwrap();
+    let error = first.swap(&of(7)).await.unwrap_err();
+    assert!(error.to_string().contains("another sealing"), "{error}");
+    assert_eq!(emulator.aws().sealed_days(LAKE).manifest().await.unwrap(), of(8));
+    turn.end().await;
+    let third = first.turn("third", later, later.plus_millis(minute)).await.unwrap();
+    assert!(third.is_some(), "a turn that was given back is free at once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_that_is_put_for_a_day_that_may_be_sealed_is_noted_and_no_other_costs_a_call() {
+    use weir_core::{Day, ManualClock, Partition, ports::Lake, sealing::SealedDays};
+
+    let emulator = Emulator::start().await;
+    let clock = Arc::new(ManualClock::at(SystemClock.now()));
+    let aws = Aws::new(emulator.config(None), Arc::new(SystemRandom), clock.clone());
+    let (aws, calls) = aws.counted();
+    let (lake, days) = (aws.lake(LAKE, false), emulator.aws().sealed_days(LAKE));
+    let today = Day::of(clock.now().hour());
+    let put = async |day: Day| {
+        let partition = Partition {
+            username: "ann".parse().unwrap(),
+            event_type: "a".parse().unwrap(),
+            hour: day.first_hour(),
+        };
+        let batch = suite::some_batch().id();
+        let _ = calls.take();
+        let content = Box::pin(futures_util::stream::iter([Ok(vec![7].into())]));
+        lake.put(&partition, &batch, 1, content).await.unwrap();
+        let noted = days.notes().await.unwrap().remove(&day).unwrap_or_default();
+        let calls: Vec<_> = calls.take().into_iter().map(|(call, n)| format!("{n} {call}")).collect();
+        (noted.contains(&partition.object(&batch)), calls.join(", "))
+    };
+    days.announce(today.minus(2)).await.unwrap();
+    assert_eq!(put(today).await, (false, "1 PUT".to_owned()));
+    assert_eq!(put(today.minus(1)).await, (false, "1 PUT".to_owned()));
+    assert_eq!(put(today.minus(2)).await, (false, "2 GET, 1 PUT".to_owned()), "it is not to be sealed yet");
+    assert_eq!(put(today.minus(3)).await, (true, "1 GET, 2 PUT".to_owned()));
+    assert_eq!(put(today.minus(300)).await, (true, "1 GET, 2 PUT".to_owned()));
+    // What is a day of today is an old one later.
+    clock.advance(3 * 24 * 3_600_000);
+    days.announce(today.next()).await.unwrap();
+    assert_eq!(put(today).await, (true, "1 GET, 2 PUT".to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_settled_counts_of_a_day_are_those_of_its_settled_batches() {
+    use weir_core::{Day, Hour, Partition, ports::Settlement};
+
+    let emulator = Emulator::start().await;
+    let counts = emulator.aws().counts(COUNTS, shards(1));
+    let day: Day = "2026-11-20".parse().unwrap();
+    let partition = |user: &str, hour: Hour| Partition {
+        username: user.parse().unwrap(),
+        event_type: "a".parse().unwrap(),
+        hour,
+    };
+    // One of several chunks, and one of the day before in the same call.
+    let many: Vec<Partition> = (0..120)
+        .map(|n| partition(&format!("u{n}"), day.first_hour()))
+        .chain([partition("ann", day.last_hour()), partition("ann", day.minus(1).last_hour())])
+        .collect();
+    let large = many.iter().map(|partition| (partition.clone(), 3)).collect();
+    let [settled, small, open] = [0; 3].map(|_| suite::some_batch().id());
+    counts.settle(&settled, &large).await.unwrap();
+    counts.settle(&small, &[(partition("ann", day.first_hour()), 2)].into()).await.unwrap();
+    let users = many.iter().map(|partition| partition.username.clone()).collect();
+    let batches = [&settled, &small, &open].map(|batch| batch.as_str().to_owned()).into();
+    let found = counts.settled_day(&users, day, &batches).await.unwrap();
+    assert_eq!(found.batches, [&settled, &small].map(|batch| batch.as_str().to_owned()).into());
+    assert_eq!(found.counts.len(), 121);
+    let ann = ("ann".parse().unwrap(), "a".parse().unwrap());
+    assert_eq!(found.counts[&ann], 5);
+    // A batch is settled with its last chunk, and not before.
+    emulator.remove(COUNTS, &format!("batch#{settled}"), "chunk#2").await;
+    let found = counts.settled_day(&users, day, &batches).await.unwrap();
+    assert_eq!(found.batches, [small.as_str().to_owned()].into());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,13 +4,14 @@
 
 mod emulator;
 mod faulty;
+mod sealed;
 
 use std::{sync::Arc, time::Duration};
 
 use emulator::{COUNTS, Emulator, IDS, LAKE, LATEST, RAW, STREAM, USERS, shards};
 use faulty::{Fault, Faulty, Plan};
 use weir_aws::Aws;
-use weir_core::{SeededRandom, SystemClock, conformance as suite};
+use weir_core::{Clock, SeededRandom, SystemClock, conformance as suite};
 
 /// One call of eight goes wrong: the SDK's three tries, or Weir's own, get past that nearly always.
 fn faulty(seed: u64, faults: &'static [Fault]) -> Faulty {
@@ -124,6 +125,29 @@ async fn the_last_answer_stays_even_if_answers_of_s3_are_lost() {
         suite::answers::a_generation_is_read_whole_while_others_replace_it(&*answers).await;
         suite::answers::what_was_computed_earlier_never_replaces_what_was_computed_later(answers.clone())
             .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sealed_days_stay_whole_even_if_answers_of_s3_are_lost() {
+    const FAULTS: &[Fault] =
+        &[Fault::Throttle, Fault::ServerError, Fault::DropBefore, Fault::DropAfter, Fault::Slow];
+    let emulator = Emulator::start().await;
+    let faulty = faulty(10, FAULTS);
+    let days = aws(&emulator, &faulty).sealed_days(LAKE);
+    let now = SystemClock.now();
+    let mut round = 0;
+    while once_more(&faulty, FAULTS, &mut round) {
+        let turn = days.turn(&format!("round {round}"), now, now.plus_millis(60_000)).await.unwrap();
+        let turn = turn.expect("the one before was given back");
+        suite::sealed_days::a_manifest_is_read_as_it_was_swapped_in(&days).await;
+        suite::sealed_days::the_announced_day_is_read_back(&days).await;
+        suite::sealed_days::notes_are_kept_by_day_and_removed_one_by_one(&days).await;
+        suite::sealed_days::generations_come_and_go_one_by_one(&days, &sealed::make(&emulator)).await;
+        suite::sealed_days::a_type_leaves_a_generation_and_the_rest_stays(&days, &sealed::make(&emulator))
+            .await;
+        suite::sealed_days::a_reader_sees_one_manifest_or_the_next(Arc::new(days.clone())).await;
+        turn.end().await;
     }
 }
 

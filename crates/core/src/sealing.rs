@@ -12,7 +12,7 @@
 //! - Retention moves a watermark of each type ([`retain`]): its earlier events are not read from that step on, and are removed then.
 //!
 //! The engine stores manifest and notes ([`SealedDays`]), and an SQL engine reads the objects and writes the rows ([`Work`]).
-//! All decisions are made here.
+//! Where events are removed, it removes them ([`Removal`]). All decisions are made here.
 
 mod manifest;
 mod protocol;
@@ -23,8 +23,8 @@ mod upkeep;
 
 pub use manifest::{Generation, Manifest, NotAManifest, Replaced, SealedColumn, SealedType};
 pub use protocol::{
-    IsRemoved, RowsByType, SealError, Sealed, SealedDays, Sealing, SettledDay, ToWrite, Work, Written, put,
-    seal,
+    IsRemoved, Removal, RowsByType, SealError, Sealed, SealedDays, Sealing, SettledDay, ToWrite, Work,
+    Written, put, seal,
 };
 pub use reads::{Reads, day_of};
 pub use retention::{Removed, retain};

@@ -41,15 +41,17 @@ fn zipped(text: &str) -> Vec<u8> {
     gzip.finish().unwrap()
 }
 
+/// What S3 answers for an object that is not there, such as the list of sealed days where none is.
+fn no_such_key() -> (u16, Vec<u8>) {
+    let text = b"<Error><Code>NoSuchKey</Code><Message>The specified key does not exist.</Message></Error>";
+    (404, text.to_vec())
+}
+
 /// An AWS whose raw bucket holds the batch under two names, one of which has to be decoded; no other can be read.
 fn aws() -> StubAws {
     StubAws::start(|call: &Call| match (call.method.as_str(), call.path.as_str()) {
         ("GET", "/weir-raw/raw/a.gz" | "/weir-raw/raw/a%20b%2Bc.gz") => (200, batch()),
-        ("GET", _) => (
-            404,
-            b"<Error><Code>NoSuchKey</Code><Message>The specified key does not exist.</Message></Error>"
-                .to_vec(),
-        ),
+        ("GET", _) => no_such_key(),
         ("PUT", _) => (200, Vec::new()),
         _ => (200, b"{}".to_vec()),
     })
@@ -192,7 +194,8 @@ fn a_batch_of_thousands_of_users_is_filed_in_a_part_of_the_functions_time() {
     let object = zipped(&(0..partitions).map(line).collect::<String>());
     let wait = |call: &Call| Duration::from_millis(if call.method == "PUT" { 100 } else { 20 });
     let aws = StubAws::start_after(wait, move |call: &Call| match call.method.as_str() {
-        "GET" => (200, object.clone()),
+        "GET" if call.path.starts_with("/weir-raw/") => (200, object.clone()),
+        "GET" => no_such_key(),
         _ => (200, b"{}".to_vec()),
     });
     let mut function = function(&aws);
@@ -235,7 +238,8 @@ fn a_function_whose_time_is_over_ends_by_itself_and_the_message_comes_again_and_
         _ => Duration::ZERO,
     };
     let aws = StubAws::start_after(wait, move |call: &Call| match call.method.as_str() {
-        "GET" => (200, object.clone()),
+        "GET" if call.path.starts_with("/weir-raw/") => (200, object.clone()),
+        "GET" => no_such_key(),
         _ => (200, b"{}".to_vec()),
     });
     let mut function = function(&aws);

@@ -33,9 +33,6 @@ pub enum AnswerError {
     /// What is published meanwhile was computed later.
     #[error("not published: by the clock of its publisher, what is published was computed later than this")]
     Outdated,
-    /// A function has no time left to wait for Athena.
-    #[error("Athena takes longer than the function may run; the query was stopped")]
-    TooSlow,
 }
 
 /// Returns the error of an answer that cannot be one.

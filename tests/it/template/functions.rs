@@ -11,7 +11,7 @@ fn each_function_is_built_from_the_package_of_its_name() {
     let template = Template::read();
     assert_eq!(
         template.functions().into_keys().collect::<Vec<_>>(),
-        ["Authorizer", "Collector", "FanOut", "Publisher"]
+        ["Authorizer", "Collector", "FanOut", "Publisher", "Seal"]
     );
     for (name, function) in template.functions() {
         let folder = text(&function["Properties"]["CodeUri"]);
@@ -56,6 +56,13 @@ fn each_function_gets_the_variables_that_it_reads() {
             "WEIR_WORKGROUP": "${Workgroup}",
             "WEIR_GLUE_DATABASE": "${Database}",
             "WEIR_CDN": "${WithCdn}",
+        },
+        "Seal": {
+            "WEIR_TASK": "seal",
+            "WEIR_LAKE_BUCKET": "${LakeBucket}",
+            "WEIR_COUNTS_TABLE": "${CountsTable}",
+            "WEIR_WORKGROUP": "${Workgroup}",
+            "WEIR_GLUE_DATABASE": "${Database}",
         },
     });
     let variables = |function: &Value| -> Value {
@@ -176,6 +183,30 @@ fn answers_are_computed_by_themselves_only_if_the_operator_says_so() {
         file("functions/publisher/src/schedule.rs")
             .contains("const TICK: Duration = Duration::from_mins(5);")
     );
+}
+
+#[test]
+fn days_are_sealed_each_night_only_if_the_operator_says_so_and_never_in_buckets_of_users() {
+    let template = Template::read();
+    assert_eq!(template.0["Parameters"]["WithSealing"]["Default"], "false");
+    assert_eq!(
+        template.0["Conditions"]["HasSealing"],
+        json!({"Fn::Equals": [{"Ref": "WithSealing"}, "true"]})
+    );
+    for name in ["Seal", "SealRole", "SealLogs", "SealingStoppedAlarm"] {
+        assert_eq!(template.0["Resources"][name]["Condition"], "HasSealing", "{name}");
+    }
+    let night = &template.properties("Seal")["Events"]["Night"];
+    assert_eq!(night["Type"], "Schedule");
+    assert_eq!(night["Properties"]["Schedule"], "cron(0 1 * * ? *)");
+    let rule = &template.0["Rules"]["SealingIsOfOneBucket"];
+    assert_eq!(rule["RuleCondition"], json!({"Fn::Equals": [{"Ref": "WithSealing"}, "true"]}));
+    let one = json!({"Fn::Equals": [{"Ref": "BucketPerUser"}, "false"]});
+    assert_eq!(rule["Assertions"][0]["Assert"], one);
+    // A run each day: three days with an error each are three runs that moved no watermark.
+    let alarm = template.properties("SealingStoppedAlarm");
+    assert_eq!((number(&alarm["Period"]), number(&alarm["EvaluationPeriods"])), (86_400, 3));
+    assert_eq!(number(&alarm["DatapointsToAlarm"]), 3);
 }
 
 #[test]

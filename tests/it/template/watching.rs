@@ -9,9 +9,9 @@ use crate::harness::{Value, json};
 fn alarms_and_dashboard_are_no_more_than_an_account_has_for_nothing() {
     let template = Template::read();
     let alarms = template.all("AWS::CloudWatch::Alarm");
-    // The publisher's is made where there is a publisher, and docs/ANSWERS.md says what it costs.
+    // The publisher's is made where there is a publisher, and docs/ANSWERS.md says what it costs; so it is with sealing.
     let always = alarms.values().filter(|alarm| alarm.get("Condition").is_none()).count();
-    assert!(always <= 10 && alarms.len() <= 11, "{always} of {} alarms", alarms.len());
+    assert!(always <= 10 && alarms.len() <= 12, "{always} of {} alarms", alarms.len());
     for (name, alarm) in alarms {
         let properties = &alarm["Properties"];
         assert!(text(&properties["AlarmDescription"]).len() > 40, "{name} says what it means");

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use weir_core::{
     Day, EventType, Partition, RecordHead, Username,
     ports::PortError,
-    sealing::{Generation, IsRemoved, SealedRows, SealedType, SettledDay, ToWrite, Work, Written},
+    sealing::{Generation, IsRemoved, Removal, SealedRows, SealedType, SettledDay, ToWrite, Work, Written},
 };
 use weir_embedded::{BooksOnDisk, LakeFolder, SealedFolder};
 
@@ -122,7 +122,10 @@ impl Work for PlainRows {
         }
         Ok(Written { types: self.write_types(day, number, lines, covered), read })
     }
+}
 
+#[async_trait]
+impl Removal for PlainRows {
     async fn remove(&self, objects: &BTreeSet<String>) -> Result<(), PortError> {
         self.lake.remove(objects).unwrap();
         Ok(())

@@ -245,7 +245,7 @@ impl World {
         }
         if self.dice.chance(500) {
             self.later.advance(25 * 3_600_000);
-            sealing::expire_json(&sealing, until.minus(1)).await.unwrap();
+            sealing::expire_json(&sealing, &work, until.minus(1)).await.unwrap();
         }
     }
 

@@ -95,7 +95,7 @@ async fn seal(store: Store) {
     }
     if store.dice.chance(50) {
         let first = if store.dice.chance(500) { first_day().next() } else { first_day().next().next() };
-        sealing::retain(&sealing, &BTreeMap::from([(TYPE.parse().unwrap(), first)])).await.unwrap();
+        sealing::retain(&sealing, &store, &BTreeMap::from([(TYPE.parse().unwrap(), first)])).await.unwrap();
     }
     let mut until = first_day();
     for _ in 0..store.dice.range(0..4) {
@@ -106,7 +106,7 @@ async fn seal(store: Store) {
         Err(error) => store.broke("sealing goes on", error.to_string()),
     }
     if store.dice.chance(200) {
-        sealing::expire_json(&sealing, until).await.unwrap();
+        sealing::expire_json(&sealing, &store, until).await.unwrap();
     }
 }
 
@@ -211,7 +211,7 @@ pub(super) async fn check_end(store: Store) {
     let sealing = Sealing { days: &store, work: &store, clock: &*store.clock, accept_differences: false };
     let until = first_day().next().next().next().next();
     // What came late for removed days goes with the next retention, which is as far as the last one.
-    sealing::retain(&sealing, &BTreeMap::new()).await.unwrap();
+    sealing::retain(&sealing, &store, &BTreeMap::new()).await.unwrap();
     for _ in 0..2 {
         if let Err(error) = sealing::seal(&sealing, until, &mut |_| ()).await {
             store.broke("sealing goes on", error.to_string());

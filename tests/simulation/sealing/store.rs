@@ -12,7 +12,8 @@ use weir_core::{
     BatchKey, Day, EventType, LakeObject, ManualClock, Partition, Timestamp,
     ports::PortError,
     sealing::{
-        IsRemoved, Manifest, Reads, SealedDays, SealedType, SettledDay, ToWrite, Work, Written, day_of,
+        IsRemoved, Manifest, Reads, Removal, SealedDays, SealedType, SettledDay, ToWrite, Work, Written,
+        day_of,
     },
 };
 
@@ -309,7 +310,10 @@ impl Work for Store {
         self.step().await;
         Ok(written)
     }
+}
 
+#[async_trait]
+impl Removal for Store {
     async fn remove(&self, objects: &BTreeSet<String>) -> Result<(), PortError> {
         self.step().await;
         self.state().lake.retain(|path, _| !objects.contains(path));

@@ -18,7 +18,7 @@ use weir_core::{
 };
 
 use super::table::{
-    DynamoCounts, Item, ItemKey, event_type, hour_key, number, settled_hours, settled_totals,
+    CHUNKS, DynamoCounts, Item, ItemKey, event_type, hour_key, number, settled_hours, settled_totals,
 };
 use crate::{
     backoff::Backoff,
@@ -57,6 +57,20 @@ fn chunks(events: &BTreeMap<Partition, u64>) -> Vec<BTreeMap<ItemKey, u64>> {
     chunks
 }
 
+/// The marker of a chunk, and how many there are: a batch is settled once the last one is.
+struct Marker {
+    key: ItemKey,
+    chunks: usize,
+}
+
+impl Marker {
+    fn item(&self) -> Item {
+        let mut item = self.key.key();
+        item.insert(CHUNKS.to_owned(), AttributeValue::N(self.chunks.to_string()));
+        item
+    }
+}
+
 /// The outcome of one try.
 enum Tried {
     Done(Settled),
@@ -67,7 +81,7 @@ enum Tried {
 impl DynamoCounts {
     async fn settle_chunk(
         &self,
-        marker: &ItemKey,
+        marker: &Marker,
         counts: &BTreeMap<ItemKey, u64>,
         now: Timestamp,
     ) -> Result<Settled, PortError> {
@@ -83,14 +97,14 @@ impl DynamoCounts {
 
     async fn try_chunk(
         &self,
-        marker: &ItemKey,
+        marker: &Marker,
         counts: &BTreeMap<ItemKey, u64>,
         now: Timestamp,
     ) -> Result<Tried, PortError> {
         let broken = |error: aws_sdk_dynamodb::error::BuildError| malformed(SETTLING, error.to_string());
         let put = Put::builder()
             .table_name(&self.table)
-            .set_item(Some(marker.key()))
+            .set_item(Some(marker.item()))
             .condition_expression("attribute_not_exists(pk)")
             .build()
             .map_err(broken)?;
@@ -141,8 +155,9 @@ impl DynamoCounts {
 impl Settlement for DynamoCounts {
     async fn settle(&self, batch: &BatchId, events: &BTreeMap<Partition, u64>) -> Result<Settled, PortError> {
         let (mut last, now) = (Settled::Before, self.clock.now());
-        for (number, counts) in chunks(events).iter().enumerate() {
-            let marker = ItemKey { pk: format!("batch#{batch}"), sk: format!("chunk#{number}") };
+        let chunks = chunks(events);
+        for (number, counts) in chunks.iter().enumerate() {
+            let marker = Marker { key: ItemKey::chunk(batch.as_str(), number), chunks: chunks.len() };
             // The batch is settled with its last chunk: the call that settled that chunk settled the batch.
             last = self.settle_chunk(&marker, counts, now).await?;
         }

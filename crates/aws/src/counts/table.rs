@@ -6,7 +6,7 @@
 //! | a key's live count | `key#USER#TYPE#SHARD` | `key#KEY` | `n` |
 //! | a type's settled total | `settled#USER` | `type#TYPE` | `n`, and `settled_at`: when it was raised last (ms) |
 //! | an hour's settled count | `settled#USER#TYPE` | `hour#0000498661` (hours since 1970) | `n` |
-//! | a batch's marker | `batch#BATCH` | `chunk#N` | |
+//! | a batch's marker | `batch#BATCH` | `chunk#N` | `chunks`: how many there are; earlier versions did not note it |
 //! | a request's rejected events | `rejected#USER` | the newest one's id | `events`, `expires` |
 //!
 //! Names of users and types hold no `#`, so no two of these keys can be confused. Markers have no time to live: a batch that
@@ -23,6 +23,9 @@ use crate::errors::{malformed, port_error};
 
 /// The prefix of the partition keys of rejected events.
 pub(crate) const REJECTED: &str = "rejected#";
+
+/// The attribute of a marker that says how many chunks its batch has.
+pub(crate) const CHUNKS: &str = "chunks";
 
 pub(crate) type Item = HashMap<String, AttributeValue>;
 
@@ -141,6 +144,11 @@ impl ItemKey {
 
     pub(crate) fn settled_hour(username: &Username, event_type: &EventType, hour: Hour) -> Self {
         Self { pk: settled_hours(username, event_type), sk: hour_key(hour) }
+    }
+
+    /// Returns the key of the marker of a batch's chunk.
+    pub(crate) fn chunk(batch: &str, number: usize) -> Self {
+        Self { pk: format!("batch#{batch}"), sk: format!("chunk#{number}") }
     }
 
     pub(crate) fn key(&self) -> Item {

@@ -89,6 +89,13 @@ impl Emulator {
         objects
     }
 
+    /// Removes an item of a table of counts.
+    pub async fn remove(&self, table: &str, pk: &str, sk: &str) {
+        use aws_sdk_dynamodb::types::AttributeValue::S;
+        let call = self.dynamo().delete_item().table_name(table);
+        call.key("pk", S(pk.to_owned())).key("sk", S(sk.to_owned())).send().await.unwrap();
+    }
+
     /// The keys of a bucket's objects.
     pub async fn objects(&self, bucket: &str) -> Vec<String> {
         let page = self.s3().list_objects_v2().bucket(bucket).send().await.unwrap();

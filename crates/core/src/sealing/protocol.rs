@@ -90,6 +90,11 @@ pub trait Work: Send + Sync {
     async fn settled(&self, day: Day, batches: &BTreeSet<String>) -> Result<SettledDay, PortError>;
     /// Writes a generation. Its files are durable when this returns.
     async fn write(&self, to_write: ToWrite<'_>) -> Result<Written, PortError>;
+}
+
+/// Removes events that sealing no longer needs, or that are not kept any longer.
+#[async_trait]
+pub trait Removal: Send + Sync {
     /// Removes objects, which may be gone.
     async fn remove(&self, objects: &BTreeSet<String>) -> Result<(), PortError>;
     /// Removes the lines of removed events from batches, wherever they are kept as they came; returns how many batches changed.
@@ -162,8 +167,10 @@ pub struct Sealed {
 ///
 /// The day is looked at before, so that a note comes before its object; and after, because a sealing may have begun in between
 /// whose list does not have the object.
+///
+/// It is generic so that a function that only puts objects has nothing of the rest in its program.
 pub async fn put(
-    days: &dyn SealedDays,
+    days: &(impl SealedDays + ?Sized),
     path: &str,
     put: impl Future<Output = Result<(), PortError>> + Send,
 ) -> Result<(), PortError> {

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Manifest, Sealing, protocol::batches};
+use super::{Manifest, Removal, Sealing, protocol::batches};
 use crate::{Day, EventType, Partition, ports::PortError};
 
 /// What was removed.
@@ -32,9 +32,10 @@ struct OfDay {
 /// Removes the events of each type of days before its day. A watermark that is further on stays.
 pub async fn retain(
     sealing: &Sealing<'_>,
+    removal: &dyn Removal,
     first_days: &BTreeMap<EventType, Day>,
 ) -> Result<Removed, PortError> {
-    let Sealing { days, work, .. } = *sealing;
+    let days = sealing.days;
     let mut manifest = days.manifest().await?;
     let mut has_moved = false;
     for (event_type, first) in first_days {
@@ -53,10 +54,10 @@ pub async fn retain(
     // Also those that are kept for other reasons are looked at, so this comes even if there are none.
     let is_removed =
         |partition: &Partition| manifest.is_removed(Day::of(partition.hour), &partition.event_type);
-    removed.batches = work.strip(&names, &is_removed).await?;
+    removed.batches = removal.strip(&names, &is_removed).await?;
     for (day, OfDay { objects, covered }) in found {
         removed.objects += objects.len() as u64;
-        work.remove(&objects).await?;
+        removal.remove(&objects).await?;
         days.remove_notes(day, &objects.union(&covered).cloned().collect()).await?;
         sealing.remove_of_sealed(day, &covered).await?;
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Generation, SealedDays, Sealing};
+use super::{Generation, Removal, SealedDays, Sealing};
 use crate::{Day, Timestamp, ports::PortError};
 
 /// How long a replaced generation stays, for queries that began before.
@@ -40,8 +40,12 @@ pub async fn tidy(days: &dyn SealedDays, now: Timestamp) -> Result<(), PortError
 }
 
 /// Removes the JSON of days before `before` that was sealed more than a day ago; returns how many days.
-pub async fn expire_json(sealing: &Sealing<'_>, before: Day) -> Result<u64, PortError> {
-    let Sealing { days, work, clock, .. } = *sealing;
+pub async fn expire_json(
+    sealing: &Sealing<'_>,
+    removal: &dyn Removal,
+    before: Day,
+) -> Result<u64, PortError> {
+    let Sealing { days, clock, .. } = *sealing;
     let mut manifest = days.manifest().await?;
     let is_due = |generation: &Generation| {
         generation.json_left && generation.sealed_at.plus_millis(KEPT_MILLIS) <= clock.now()
@@ -55,7 +59,7 @@ pub async fn expire_json(sealing: &Sealing<'_>, before: Day) -> Result<u64, Port
             generation.json_expired = true;
             days.swap(&manifest).await?;
         }
-        work.remove(&days.covered(*day, number).await?).await?;
+        removal.remove(&days.covered(*day, number).await?).await?;
         if let Some(generation) = manifest.days.get_mut(day) {
             generation.json_left = false;
         }

@@ -1,9 +1,9 @@
-//! The publisher on Lambda: a schedule invokes it, and it publishes again what is due.
+//! Publishes again what is due.
 //!
 //! An answer that fails waits for its usual time, as one machine does; the invocation fails, which an alarm watches. Lambda then
 //! tries the invocation again, which finds nothing due: each answer was claimed before it was computed.
 
-use std::{process::ExitCode, sync::Arc, time::Duration};
+use std::time::Duration;
 
 use publisher::{
     AnswerError, Question, Rows, Spooled, publish,
@@ -21,28 +21,17 @@ const ENDING: Duration = Duration::from_secs(30);
 /// No answer is begun with less time than this: it is due at the next look, too.
 const LEAST: Duration = Duration::from_mins(2);
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
-    weir_lambda::run_in_time(|environment| {
-        let function = Arc::new(Function::new(environment)?);
-        Ok(move |_: Value, left: Option<Duration>| {
-            let function = function.clone();
-            Box::pin(async move { function.answer(left.unwrap_or_default()).await })
-        })
-    })
-    .await
-}
-
 /// Why an invocation failed. It is logged already.
 #[derive(Debug, thiserror::Error)]
-enum Failed {
+pub(crate) enum Failed {
     #[error("the answers cannot be listed: {0}")]
     List(#[source] PortError),
     #[error("{0} of the answers could not be computed")]
     Answers(usize),
 }
 
-struct Function {
+/// The function that publishes.
+pub(crate) struct Publisher {
     store: S3AnswersAdmin,
     users: DynamoUsers,
     athena: Athena,
@@ -51,8 +40,8 @@ struct Function {
     has_cdn: bool,
 }
 
-impl Function {
-    fn new(environment: &Environment) -> Result<Self, StartError> {
+impl Publisher {
+    pub(crate) fn new(environment: &Environment) -> Result<Self, StartError> {
         let lake = environment.text("WEIR_LAKE_BUCKET")?;
         let users = environment.text("WEIR_USERS_TABLE")?;
         let workgroup = environment.text("WEIR_WORKGROUP")?;
@@ -70,7 +59,7 @@ impl Function {
     }
 
     /// Publishes what is due, one after the other.
-    async fn answer(&self, left: Duration) -> Result<Value, Failed> {
+    pub(crate) async fn answer(&self, left: Duration) -> Result<Value, Failed> {
         let ends = Instant::now() + left.saturating_sub(ENDING);
         let standing = self.store.standing().await.map_err(|error| {
             tracing::error!(%error, "the answers cannot be listed; what is published stays");
@@ -126,23 +115,7 @@ impl Function {
         definition: &Definition,
         ends: Instant,
     ) -> Result<(Spooled, u64), AnswerError> {
-        let query = self.athena.start(sql).await?;
-        let mut scanned = 0;
-        let waiting = self.athena.wait(&query, |_, bytes| scanned = bytes);
-        let ended = match tokio::time::timeout_at(ends, waiting).await {
-            Ok(ended) => ended.map_err(AnswerError::from),
-            Err(_) => Err(AnswerError::TooSlow),
-        };
-        if let Err(error) = ended {
-            let may_go_on = match &error {
-                AnswerError::Athena(error) => error.may_go_on(),
-                _ => true,
-            };
-            if may_go_on && let Err(error) = self.athena.stop(&query).await {
-                tracing::warn!(query, %error, "a query may go on in Athena");
-            }
-            return Err(error);
-        }
+        let (query, scanned) = self.athena.ask_until(sql, ends).await?;
         let (mut answered, mut rows) = (self.athena.rows(&query), Rows::new(definition)?);
         let mut has_begun = false;
         while let Some(page) = answered.next().await? {

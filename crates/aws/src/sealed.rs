@@ -1,0 +1,351 @@
+//! [`SealedDays`] on S3: objects below `sealed/` of the lake's bucket.
+//!
+//! | object | |
+//! | --- | --- |
+//! | `sealed/manifest.json` | the watermark, and each day's current generation with its files |
+//! | `sealed/noted_until` | objects of days before this one are noted when they are put |
+//! | `sealed/notes/2026-11-20/PATH` | a note: an empty object, whose key has the path of the noted one |
+//! | `sealed/2026-11-20.3.objects.gz` | the paths that the third generation of a day covers, one a line |
+//! | `sealed/2026-11-20.3.ATTEMPT/TYPE/…` | its files; an attempt that died has a folder of its own, which no other one reads |
+//! | `sealed/turn` | whose turn it is to seal, and until when |
+//!
+//! One sealing runs at a time, as `turn` says. The manifest is put on the condition that it is the one that was read or put last,
+//! so a sealing that lost its turn can change nothing.
+
+mod turn;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::{BufRead, BufReader, Write},
+    sync::Arc,
+};
+
+use async_trait::async_trait;
+use aws_sdk_s3::{
+    Client, operation::get_object::GetObjectError, operation::list_objects_v2::ListObjectsV2Output,
+    primitives::ByteStream,
+};
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use flate2::{Compression, read::MultiGzDecoder, write::GzEncoder};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use parking_lot::Mutex;
+use weir_core::{
+    Day, EventType,
+    ports::PortError,
+    sealing::{Manifest, SealedDays},
+};
+
+use crate::errors::{malformed, port_error};
+
+pub use turn::SealingTurn;
+
+/// The prefix of all objects.
+pub(crate) const PREFIX: &str = "sealed/";
+
+const MANIFEST: &str = "sealed/manifest.json";
+const NOTED_UNTIL: &str = "sealed/noted_until";
+const NOTES: &str = "sealed/notes/";
+
+/// The end of the key of the list of covered objects.
+const OBJECTS: &str = "objects.gz";
+
+/// The end of the folder of a type's repeats, and of the one that lists the objects of a type that are read.
+const REPEATS: &str = ".repeats";
+const ADDED: &str = ".added";
+
+/// How many objects are removed or put at the same time.
+const CONCURRENT: usize = 16;
+
+/// S3's codes for an object that is not the one that was read.
+const SWAPPED: [&str; 3] = ["PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey"];
+
+const READING: &str = "reading the sealed days";
+const WRITING: &str = "writing the sealed days";
+const REMOVING: &str = "removing files of sealed days";
+
+/// The sealed days of a lake.
+#[derive(Clone)]
+pub struct S3SealedDays {
+    client: Client,
+    bucket: String,
+    last: Arc<Mutex<Last>>,
+}
+
+/// The manifest that was read or put last.
+#[derive(Default)]
+struct Last {
+    /// Rises as a swap begins and as it ends, so that a read that began before does not put back an earlier tag.
+    swaps: u64,
+    tag: Option<String>,
+}
+
+/// A file of a sealed day.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SealedFile {
+    /// Its path below the prefix of sealed days.
+    pub path: String,
+    /// Its size.
+    pub bytes: u64,
+}
+
+impl S3SealedDays {
+    pub(crate) fn new(client: Client, bucket: &str) -> Self {
+        Self { client, bucket: bucket.to_owned(), last: Arc::default() }
+    }
+
+    /// Returns the URL of the folder of all sealed days.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("s3://{}/{PREFIX}", self.bucket)
+    }
+
+    /// Returns the folder of an attempt to make a generation, below the folder of sealed days.
+    #[must_use]
+    pub fn folder(day: Day, number: u64, attempt: &str) -> String {
+        format!("{}{attempt}", generation(day, number))
+    }
+
+    /// Returns the name of the folder of a type's repeats.
+    #[must_use]
+    pub fn repeats(event_type: &EventType) -> String {
+        format!("{event_type}{REPEATS}")
+    }
+
+    /// Returns the name of the folder that lists the objects that are read of a type.
+    #[must_use]
+    pub fn added(event_type: &EventType) -> String {
+        format!("{event_type}{ADDED}")
+    }
+
+    /// Lists the objects that are read of a type: one URL a line, as Hive's `SymlinkTextInputFormat` reads it.
+    pub async fn list_added(
+        &self,
+        folder: &str,
+        event_type: &EventType,
+        objects: &BTreeSet<&str>,
+    ) -> Result<(), PortError> {
+        let lines: String = objects.iter().map(|path| format!("s3://{}/{path}\n", self.bucket)).collect();
+        self.put(&format!("{PREFIX}{folder}/{}/objects", Self::added(event_type)), lines.into_bytes()).await
+    }
+
+    /// Returns the files in a folder, by their names.
+    pub async fn files(&self, folder: &str) -> Result<Vec<SealedFile>, PortError> {
+        let mut files = Vec::new();
+        for page in self.list(&format!("{PREFIX}{folder}/"), None).await? {
+            for object in page.contents() {
+                let Some(path) = object.key().and_then(|key| key.strip_prefix(PREFIX)) else { continue };
+                let bytes = object.size().and_then(|size| u64::try_from(size).ok()).unwrap_or_default();
+                files.push(SealedFile { path: path.to_owned(), bytes });
+            }
+        }
+        Ok(files)
+    }
+
+    /// Reads an object and its tag.
+    async fn get(&self, key: &str) -> Result<Option<(Vec<u8>, String)>, PortError> {
+        let object = match self.client.get_object().bucket(&self.bucket).key(key).send().await {
+            Ok(object) => object,
+            Err(error) if matches!(error.as_service_error(), Some(GetObjectError::NoSuchKey(_))) => {
+                return Ok(None);
+            }
+            Err(error) => return Err(port_error(READING, &error)),
+        };
+        let tag = object.e_tag().ok_or_else(|| malformed(READING, "an object without a tag"))?.to_owned();
+        let text = object.body.collect().await.map_err(|error| PortError::unavailable(READING, error))?;
+        Ok(Some((text.to_vec(), tag)))
+    }
+
+    async fn put(&self, key: &str, content: Vec<u8>) -> Result<(), PortError> {
+        let put = self.client.put_object().bucket(&self.bucket).key(key).body(ByteStream::from(content));
+        put.send().await.map(drop).map_err(|error| port_error(WRITING, &error))
+    }
+
+    /// Puts an object in the place of the one with this tag, or of none; returns its tag, or `None` if another one is there.
+    async fn put_in_place(
+        &self,
+        key: &str,
+        content: Vec<u8>,
+        tag: Option<&str>,
+    ) -> Result<Option<String>, PortError> {
+        let put = self.client.put_object().bucket(&self.bucket).key(key).content_type("application/json");
+        let put = match tag {
+            Some(tag) => put.if_match(tag),
+            None => put.if_none_match("*"),
+        };
+        match put.body(ByteStream::from(content.clone())).send().await {
+            Ok(put) => Ok(Some(put.e_tag.ok_or_else(|| malformed(WRITING, "an object without a tag"))?)),
+            Err(error) if error.code().is_some_and(|code| SWAPPED.contains(&code)) => {
+                // A call whose answer was lost is repeated by the SDK, and fails then, though it took effect.
+                let found = self.get(key).await?;
+                Ok(found.filter(|(found, _)| *found == content).map(|(_, tag)| tag))
+            }
+            Err(error) => Err(port_error(WRITING, &error)),
+        }
+    }
+
+    /// Lists all objects below a prefix; with a delimiter, its folders and the objects beside them.
+    async fn list(
+        &self,
+        prefix: &str,
+        delimiter: Option<&str>,
+    ) -> Result<Vec<ListObjectsV2Output>, PortError> {
+        let list = self.client.list_objects_v2().bucket(&self.bucket).prefix(prefix);
+        let mut pages = list.set_delimiter(delimiter.map(str::to_owned)).into_paginator().send();
+        let mut found = Vec::new();
+        while let Some(page) = pages.next().await {
+            found.push(page.map_err(|error| port_error(READING, &error))?);
+        }
+        Ok(found)
+    }
+
+    async fn remove(&self, keys: Vec<String>) -> Result<(), PortError> {
+        let removals = keys.into_iter().map(|key| async move {
+            let removed = self.client.delete_object().bucket(&self.bucket).key(key).send().await;
+            removed.map(drop).map_err(|error| port_error(REMOVING, &error))
+        });
+        stream::iter(removals).buffer_unordered(CONCURRENT).try_collect().await
+    }
+
+    async fn keys(&self, prefix: &str) -> Result<Vec<String>, PortError> {
+        let pages = self.list(prefix, None).await?;
+        let objects = pages.iter().flat_map(ListObjectsV2Output::contents);
+        Ok(objects.filter_map(|object| object.key().map(str::to_owned)).collect())
+    }
+}
+
+/// Returns the beginning of the names of all that a generation has.
+fn generation(day: Day, number: u64) -> String {
+    format!("{day}.{number}.")
+}
+
+fn covered_key(day: Day, number: u64) -> String {
+    format!("{PREFIX}{}{OBJECTS}", generation(day, number))
+}
+
+/// Reads the generation in a key below the prefix.
+fn generation_of(key: &str) -> Option<(Day, u64)> {
+    let mut parts = key.strip_prefix(PREFIX)?.splitn(3, '.');
+    let (day, number, _) = (parts.next()?, parts.next()?, parts.next()?);
+    Some((day.parse().ok()?, number.parse().ok()?))
+}
+
+#[async_trait]
+impl SealedDays for S3SealedDays {
+    async fn manifest(&self) -> Result<Manifest, PortError> {
+        let before = self.last.lock().swaps;
+        let (text, tag) = self.get(MANIFEST).await?.unzip();
+        let read = text.map(|text| Manifest::read(&text)).transpose();
+        let manifest = read.map_err(|error| PortError::broken(READING, error))?.unwrap_or_default();
+        let mut last = self.last.lock();
+        if last.swaps == before {
+            last.tag = tag;
+        }
+        Ok(manifest)
+    }
+
+    async fn swap(&self, manifest: &Manifest) -> Result<(), PortError> {
+        let tag = {
+            let mut last = self.last.lock();
+            last.swaps += 1;
+            last.tag.clone()
+        };
+        let put = self.put_in_place(MANIFEST, manifest.text(), tag.as_deref()).await?;
+        let put =
+            put.ok_or_else(|| PortError::unavailable(WRITING, "another sealing swapped the manifest"))?;
+        let mut last = self.last.lock();
+        last.swaps += 1;
+        last.tag = Some(put);
+        Ok(())
+    }
+
+    async fn noted_until(&self) -> Result<Day, PortError> {
+        let Some((text, _)) = self.get(NOTED_UNTIL).await? else { return Ok(Day::FIRST) };
+        let text = String::from_utf8_lossy(&text);
+        text.trim().parse().map_err(|error| malformed(READING, format!("noted_until: {error}")))
+    }
+
+    async fn announce(&self, noted_until: Day) -> Result<(), PortError> {
+        self.put(NOTED_UNTIL, format!("{noted_until}\n").into_bytes()).await
+    }
+
+    async fn note(&self, day: Day, object: &str) -> Result<(), PortError> {
+        self.put(&format!("{NOTES}{day}/{object}"), Vec::new()).await
+    }
+
+    async fn notes(&self) -> Result<BTreeMap<Day, BTreeSet<String>>, PortError> {
+        let mut notes: BTreeMap<Day, BTreeSet<String>> = BTreeMap::new();
+        for key in self.keys(NOTES).await? {
+            let Some((day, object)) = key.strip_prefix(NOTES).and_then(|note| note.split_once('/')) else {
+                continue;
+            };
+            // Objects by another hand are skipped.
+            if let Ok(day) = day.parse() {
+                notes.entry(day).or_default().insert(object.to_owned());
+            }
+        }
+        Ok(notes)
+    }
+
+    async fn remove_notes(&self, day: Day, objects: &BTreeSet<String>) -> Result<(), PortError> {
+        self.remove(objects.iter().map(|object| format!("{NOTES}{day}/{object}")).collect()).await
+    }
+
+    async fn covered(&self, day: Day, generation: u64) -> Result<BTreeSet<String>, PortError> {
+        let key = covered_key(day, generation);
+        let Some((packed, _)) = self.get(&key).await? else {
+            return Err(PortError::NotFound { what: format!("s3://{}/{key}", self.bucket) });
+        };
+        let lines = BufReader::new(MultiGzDecoder::new(&packed[..])).lines();
+        lines.collect::<Result<_, _>>().map_err(|error| PortError::broken(READING, error))
+    }
+
+    async fn remove_generation(&self, day: Day, number: u64) -> Result<(), PortError> {
+        let keys = self.keys(&format!("{PREFIX}{}", generation(day, number))).await?;
+        // Last, as the generation is there for as long as it is listed.
+        let (list, files) = keys.into_iter().partition(|key| *key == covered_key(day, number));
+        self.remove(files).await?;
+        self.remove(list).await
+    }
+
+    async fn generations(&self) -> Result<BTreeSet<(Day, u64)>, PortError> {
+        let pages = self.list(PREFIX, Some("/")).await?;
+        let lists = pages.iter().flat_map(ListObjectsV2Output::contents).filter_map(|object| object.key());
+        let folders =
+            pages.iter().flat_map(ListObjectsV2Output::common_prefixes).filter_map(|it| it.prefix());
+        Ok(lists.chain(folders).filter_map(generation_of).collect())
+    }
+
+    async fn cover(&self, day: Day, generation: u64, objects: &BTreeSet<String>) -> Result<(), PortError> {
+        let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
+        let written = objects.iter().try_for_each(|path| writeln!(packed, "{path}"));
+        let packed = written.and_then(|()| packed.finish());
+        let packed = packed.map_err(|error| PortError::broken(WRITING, error))?;
+        self.put(&covered_key(day, generation), packed).await
+    }
+
+    async fn remove_type(&self, day: Day, number: u64, event_type: &EventType) -> Result<(), PortError> {
+        let folders = [event_type.to_string(), Self::repeats(event_type), Self::added(event_type)];
+        let mut keys = self.keys(&format!("{PREFIX}{}", generation(day, number))).await?;
+        keys.retain(|key| key.split('/').nth(2).is_some_and(|folder| folders.iter().any(|of| of == folder)));
+        self.remove(keys).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_generation_is_read_from_what_it_has_and_from_nothing_else() {
+        let day = "2026-11-20".parse().unwrap();
+        let folder = S3SealedDays::folder(day, 12, "ab.c");
+        for key in [covered_key(day, 12), format!("{PREFIX}{folder}/"), format!("{PREFIX}{folder}/click/a")] {
+            assert_eq!(generation_of(&key), Some((day, 12)), "{key}");
+        }
+        for key in
+            [MANIFEST, NOTED_UNTIL, NOTES, "sealed/2026-11-20/3/a", "sealed/turn", "other/2026-11-20.3.x"]
+        {
+            assert_eq!(generation_of(key), None, "{key}");
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! An HTTP client for the SDK that answers so many calls, and then none any more: to AWS, its process has died.
+
+#![allow(unreachable_pub, clippy::unwrap_used, reason = "it is for tests")]
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+use aws_smithy_runtime_api::client::{
+    http::{
+        HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient,
+        SharedHttpConnector,
+    },
+    orchestrator::HttpRequest,
+    result::ConnectorError,
+    runtime_components::RuntimeComponents,
+};
+
+/// A client that dies.
+#[derive(Debug, Clone)]
+pub struct Dying {
+    inner: SharedHttpClient,
+    left: Arc<AtomicU64>,
+    has_died: Arc<AtomicBool>,
+}
+
+impl Dying {
+    /// Dies after so many calls.
+    pub fn after(calls: u64) -> Self {
+        let inner = aws_smithy_http_client::Builder::new().build_http();
+        Self { inner, left: Arc::new(calls.into()), has_died: Arc::default() }
+    }
+
+    pub fn client(&self) -> SharedHttpClient {
+        SharedHttpClient::new(self.clone())
+    }
+
+    pub fn has_died(&self) -> bool {
+        self.has_died.load(Ordering::SeqCst)
+    }
+}
+
+impl HttpClient for Dying {
+    fn http_connector(
+        &self,
+        settings: &HttpConnectorSettings,
+        components: &RuntimeComponents,
+    ) -> SharedHttpConnector {
+        let inner = self.inner.http_connector(settings, components);
+        SharedHttpConnector::new(Connector { dying: self.clone(), inner })
+    }
+}
+
+#[derive(Debug)]
+struct Connector {
+    dying: Dying,
+    inner: SharedHttpConnector,
+}
+
+impl HttpConnector for Connector {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let left = &self.dying.left;
+        // Asking how a query is doing is done more or less often, as the machine is slower or faster.
+        let counts =
+            !request.headers().get("x-amz-target").is_some_and(|it| it.ends_with("GetQueryExecution"));
+        let taken = left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
+            if counts { left.checked_sub(1) } else { (left > 0).then_some(left) }
+        });
+        if taken.is_err() {
+            self.dying.has_died.store(true, Ordering::SeqCst);
+            let broken = ConnectorError::io(io::Error::from(io::ErrorKind::ConnectionReset).into());
+            return HttpConnectorFuture::ready(Err(broken));
+        }
+        self.inner.call(request)
+    }
+}

@@ -1,0 +1,395 @@
+//! Sealing on AWS, from batches in raw to rows in Athena's views: on a local AWS, with a stand-in for Athena.
+
+#![allow(clippy::unwrap_used, clippy::large_futures, reason = "it is a test")]
+
+mod athena;
+mod dying;
+mod emulator;
+
+use std::{collections::BTreeMap, io::Write, sync::Arc, time::Duration};
+
+use athena::StandIn;
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use dying::Dying;
+use emulator::{COUNTS, Emulator, LAKE, RAW, shards};
+use fan_out::FanOut;
+use flate2::{Compression, write::GzEncoder};
+use seal::{Names, Ran, RunError, Seal};
+use serde_json::json;
+use tokio::time::Instant;
+use weir_aws::{Aws, S3SealedDays, athena::Athena};
+use weir_core::{
+    BatchKey, Catalog, Clock, Day, ManualClock, SystemClock, SystemRandom,
+    sealing::{Manifest, SealError, SealedDays},
+};
+
+/// The time that a run has: that of a function on Lambda.
+const LEFT: Duration = Duration::from_mins(15);
+
+/// How long the turn of a run that died lasts, at the longest.
+const TURN_MILLIS: u64 = 17 * 60_000;
+
+/// How many calls more each run gets than the one before it.
+const STRIDE: u64 = 5;
+
+const DAY_MILLIS: u64 = 24 * 3_600_000;
+
+/// A lake on a local AWS, and an Athena over it.
+struct Weir {
+    emulator: Emulator,
+    athena: StandIn,
+    clock: Arc<ManualClock>,
+    batches: u64,
+}
+
+/// An event of a click.
+#[derive(Clone)]
+struct Click {
+    user: &'static str,
+    id: &'static str,
+    /// How many days ago it happened, and in which hour.
+    days_ago: u64,
+    hour: u64,
+    button: &'static str,
+}
+
+const fn click(
+    user: &'static str,
+    id: &'static str,
+    days_ago: u64,
+    hour: u64,
+    button: &'static str,
+) -> Click {
+    Click { user, id, days_ago, hour, button }
+}
+
+impl Weir {
+    async fn start() -> Self {
+        let emulator = Emulator::start().await;
+        let endpoint = emulator.config(None).endpoint_url().unwrap().to_owned();
+        let athena = tokio::task::spawn_blocking(move || StandIn::start(&endpoint, LAKE)).await.unwrap();
+        Self { emulator, athena, clock: Arc::new(ManualClock::at(SystemClock.now())), batches: 0 }
+    }
+
+    fn today(&self) -> Day {
+        Day::of(self.clock.now().hour())
+    }
+
+    fn aws(&self, client: Option<SharedHttpClient>) -> Aws {
+        let is_dying = client.is_some();
+        let mut config = self.emulator.config(client);
+        if is_dying {
+            let once = aws_config::retry::RetryConfig::disabled();
+            config = config.to_builder().retry_config(once).build();
+        }
+        Aws::new(config, Arc::new(SystemRandom), self.clock.clone())
+    }
+
+    fn athena(&self, client: Option<SharedHttpClient>) -> Athena {
+        let config = self.aws(client).config().to_builder().endpoint_url(&self.athena.endpoint).build();
+        Aws::new(config, Arc::new(SystemRandom), self.clock.clone()).athena("weir", "weir")
+    }
+
+    fn seal_of(&self, client: Option<SharedHttpClient>, catalog: Catalog) -> Seal {
+        let names = Names {
+            lake: LAKE.to_owned(),
+            counts: COUNTS.to_owned(),
+            workgroup: "weir".to_owned(),
+            database: "weir".to_owned(),
+        };
+        let clock: Arc<dyn Clock> = self.clock.clone();
+        let seal = Seal::new(&self.aws(client.clone()), &names, catalog, clock, Arc::new(SystemRandom));
+        seal.asking(self.athena(client))
+    }
+
+    async fn run(&self) -> Result<Option<Ran>, RunError> {
+        self.seal_of(None, catalog()).run(LEFT).await
+    }
+
+    fn days(&self) -> S3SealedDays {
+        self.emulator.aws().sealed_days(LAKE)
+    }
+
+    async fn manifest(&self) -> Manifest {
+        self.days().manifest().await.unwrap()
+    }
+
+    /// Files a batch of clicks, and of what else there is.
+    async fn file(&mut self, clicks: &[Click], others: &[String]) {
+        self.batches += 1;
+        let lines = clicks.iter().map(|click| self.line(click)).chain(others.iter().cloned());
+        let text: String = lines.map(|line| format!("{line}\n")).collect();
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+        gzip.write_all(text.as_bytes()).unwrap();
+        let key = BatchKey::new(format!("raw/2026/11/20/12/weir-{}.json.gz", self.batches));
+        let put = self.emulator.s3().put_object().bucket(RAW).key(key.as_str());
+        put.body(gzip.finish().unwrap().into()).send().await.unwrap();
+        let aws = self.aws(None);
+        let fan_out = FanOut::new(
+            Arc::new(aws.raw(RAW)),
+            Arc::new(aws.lake(LAKE, false)),
+            Arc::new(aws.quarantine(RAW)),
+            Arc::new(aws.counts(COUNTS, shards(1))),
+        );
+        assert_eq!(fan_out.file(&key).await.unwrap().quarantined_lines, 0);
+    }
+
+    fn line(&self, click: &Click) -> String {
+        let Click { user, id, days_ago, hour, button } = *click;
+        let time = self.time(days_ago, hour);
+        json!({
+            "username": user, "event_type": "button_click", "event_id": id, "received_at": time + self.batches,
+            "time": time, "occurred_at": time, "session_id": "s\"1'", "button_id": button, "more": {"a": [1, "ü"]},
+        })
+        .to_string()
+    }
+
+    fn time(&self, days_ago: u64, hour: u64) -> u64 {
+        self.today().minus(days_ago).first_hour().plus(hour).start().millis() + 7
+    }
+
+    async fn rows(&self, sql: &str) -> Vec<String> {
+        let rows = self.athena(None).rows_until(sql, Instant::now() + LEFT).await.unwrap();
+        let text = |row: Vec<Option<String>>| {
+            row.into_iter().map(|cell| cell.unwrap_or("-".to_owned())).collect::<Vec<_>>().join(" ")
+        };
+        rows.into_iter().map(text).collect()
+    }
+
+    /// The clicks that Athena's view has, of both users.
+    async fn seen(&self) -> Vec<String> {
+        self.rows(
+            "SELECT username, event_id, \"hour\", button_id, session_id FROM weir_button_click WHERE username IN \
+             ('ann', 'bob') ORDER BY username, event_id",
+        )
+        .await
+    }
+}
+
+fn as_seen(clicks: &[Click]) -> Vec<String> {
+    let row = |click: &Click| format!("{} {} {} {} s\"1'", click.user, click.id, click.hour, click.button);
+    let mut rows: Vec<String> = clicks.iter().map(row).collect();
+    rows.sort();
+    rows
+}
+
+/// Two types of the built-in catalog: a view is made for each.
+fn catalog() -> Catalog {
+    let [click, view] = ["button_click", "page_view"].map(file);
+    Catalog::read([("button_click.json", click.as_str()), ("page_view.json", view.as_str())]).unwrap()
+}
+
+fn file(name: &str) -> String {
+    let path = format!("{}/../../catalog/{name}.json", env!("CARGO_MANIFEST_DIR"));
+    std::fs::read_to_string(path).unwrap()
+}
+
+const CLICKS: [Click; 6] = [
+    click("ann", "a1", 4, 0, "buy"),
+    click("ann", "a2", 4, 23, "sell"),
+    click("bob", "b1", 4, 9, "buy"),
+    click("ann", "a3", 3, 5, "buy"),
+    click("bob", "b2", 1, 11, "sell"),
+    click("bob", "b3", 0, 0, "buy"),
+];
+
+/// A repeat of the first click in a later batch: it says something else, and is left out.
+const REPEAT: Click = click("ann", "a1", 4, 0, "never");
+
+#[tokio::test(flavor = "multi_thread")]
+async fn days_that_are_over_become_parquet_and_each_event_is_seen_once() {
+    let mut weir = Weir::start().await;
+    weir.file(&CLICKS, &[]).await;
+    let time = weir.time(4, 7);
+    let page = json!({
+        "username": "ann", "event_type": "page_view", "event_id": "p1", "received_at": time, "url": "https://a/?b=ü",
+        "session_id": "s", "bot": true,
+    });
+    let strange = json!({
+        "username": "ann", "event_type": "not_in_the_catalog", "event_id": "n1", "received_at": time, "time": "none", "n": 1,
+    });
+    weir.file(&[REPEAT], &[page.to_string(), strange.to_string()]).await;
+    let of_first = [weir.line(&CLICKS[0]), weir.line(&CLICKS[1]), weir.line(&CLICKS[2])];
+
+    let ran = weir.run().await.unwrap().unwrap();
+    let until = weir.today().minus(2);
+    assert_eq!(ran, Ran { sealed: 2, sealed_until: until, is_whole: true });
+    assert_eq!(weir.seen().await, as_seen(&CLICKS), "a repeat is left out, and nothing else");
+    let pages = "SELECT event_id, \"time\", bot, url, \"year\" FROM weir_page_view WHERE username = 'ann'";
+    let year = weir.today().first_hour().parts()[0];
+    assert_eq!(weir.rows(pages).await, [format!("p1 {time} true https://a/?b=ü {year}")]);
+
+    // The files: without what was left out, by user and time, with the whole line; and the repeats beside them.
+    let manifest = weir.manifest().await;
+    let day = weir.today().minus(4);
+    let types = &manifest.days[&day].types;
+    let sealed: BTreeMap<&str, (u64, u64)> =
+        types.iter().map(|(event_type, of)| (event_type.as_str(), (of.rows, of.repeats))).collect();
+    assert_eq!(
+        sealed,
+        BTreeMap::from([("button_click", (3, 1)), ("not_in_the_catalog", (1, 0)), ("page_view", (1, 0))])
+    );
+    let of_clicks = &types[&"button_click".parse().unwrap()];
+    assert!(of_clicks.files.len() > 1 && of_clicks.bytes > 0, "{of_clicks:?}");
+    let part = of_clicks.files[0].split('/').next().unwrap();
+    let lines = format!(
+        "SELECT weir_line FROM weir_sealed_lines WHERE weir_part = '{part}' AND weir_kind = 'button_click'"
+    );
+    let strip = |line: &String| line.split("\"received_at\"").next().unwrap().to_owned();
+    let mut found: Vec<String> = weir.rows(&lines).await.iter().map(strip).collect();
+    let mut wanted: Vec<String> = of_first.iter().map(strip).collect();
+    found.sort();
+    wanted.sort();
+    assert_eq!(found, wanted);
+    let found = emulator_keys(&weir).await;
+    assert!(
+        of_clicks
+            .files
+            .iter()
+            .chain(&of_clicks.repeat_files)
+            .all(|file| found.contains(&format!("sealed/{file}")))
+    );
+
+    // Nothing is due: nothing changes.
+    assert_eq!(weir.run().await.unwrap().unwrap().sealed, 0);
+    assert_eq!(weir.manifest().await, manifest);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_late_is_taken_in_by_the_next_run_and_replaced_files_go_after_a_day() {
+    let mut weir = Weir::start().await;
+    weir.file(&CLICKS, &[]).await;
+    weir.run().await.unwrap().unwrap();
+    let late = [click("ann", "a0", 4, 1, "late"), click("bob", "b0", 9, 1, "later")];
+    weir.file(&late, &[]).await;
+    // A repeat of what is sealed stays one, although it has the same time of arrival.
+    weir.batches = 0;
+    weir.file(&[REPEAT], &[]).await;
+    let before = weir.days().generations().await.unwrap();
+    assert_eq!(weir.run().await.unwrap().unwrap().sealed, 2);
+    let all: Vec<Click> = CLICKS.iter().chain(&late).cloned().collect();
+    assert_eq!(weir.seen().await, as_seen(&all));
+    let after = weir.days().generations().await.unwrap();
+    assert!(before.is_subset(&after) && after.len() == before.len() + 2, "queries that began before read on");
+    weir.clock.advance(DAY_MILLIS);
+    weir.run().await.unwrap().unwrap();
+    let left = weir.days().generations().await.unwrap();
+    assert!(
+        !left.contains(&(weir.today().minus(5), 1)) && left.contains(&(weir.today().minus(5), 2)),
+        "{left:?}"
+    );
+    assert_eq!(weir.seen().await, as_seen(&all));
+    assert_eq!(
+        weir.days().notes().await.unwrap().values().map(std::collections::BTreeSet::len).sum::<usize>(),
+        0
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_day_whose_rows_are_not_those_that_were_settled_is_not_sealed() {
+    let mut weir = Weir::start().await;
+    weir.file(&CLICKS, &[]).await;
+    let day = weir.today().minus(4);
+    let lost = emulator_keys(&weir).await.into_iter();
+    let lost: Vec<String> = lost
+        .filter(|key| key.starts_with("username=bob/") && weir_core::sealing::day_of(key) == Some(day))
+        .collect();
+    let [lost] = &lost[..] else { panic!("{lost:?}") };
+    let kept = weir.emulator.s3().get_object().bucket(LAKE).key(lost).send().await.unwrap();
+    let kept = kept.body.collect().await.unwrap().to_vec();
+    weir.emulator.s3().delete_object().bucket(LAKE).key(lost).send().await.unwrap();
+    let error = weir.run().await.unwrap_err();
+    assert!(matches!(&error, RunError::Day(SealError::Differs { found: 0, settled: 1, .. })), "{error}");
+    assert_eq!(weir.manifest().await, Manifest::default());
+    let rest: Vec<Click> = CLICKS.iter().filter(|click| click.id != "b1").cloned().collect();
+    assert_eq!(weir.seen().await, as_seen(&rest));
+    // Once it is back, the next run goes on.
+    weir.emulator.s3().put_object().bucket(LAKE).key(lost).body(kept.into()).send().await.unwrap();
+    assert_eq!(weir.run().await.unwrap().unwrap().sealed, 2);
+    assert_eq!(weir.seen().await, as_seen(&CLICKS));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_dies_anywhere_is_begun_again_and_changes_nothing_that_is_read() {
+    let mut weir = Weir::start().await;
+    weir.file(&CLICKS, &[]).await;
+    weir.file(&[REPEAT], &[]).await;
+    // The views are there from the first run on, which has no time to seal.
+    let error = weir.seal_of(None, catalog()).run(Duration::from_mins(2)).await.unwrap_err();
+    assert!(matches!(error, RunError::NoTime), "{error}");
+    let mut seen = weir.seen().await;
+    assert_eq!(seen, as_seen_with_repeat(&CLICKS));
+    let repeat = &as_seen(&[REPEAT])[0];
+    let (mut all, mut calls) = (CLICKS.to_vec(), 1);
+    loop {
+        // It comes late for a day that is sealed, once it is: each run has all steps to do.
+        let id = Box::leak(format!("x{calls:03}").into_boxed_str());
+        let late = click("ann", id, 4, 3, "late");
+        weir.file(std::slice::from_ref(&late), &[]).await;
+        all.push(late);
+        let dying = Dying::after(calls);
+        let run = weir.seal_of(Some(dying.client()), catalog()).run(LEFT).await;
+        // Its turn is over then.
+        weir.clock.advance(TURN_MILLIS);
+        let now = weir.seen().await;
+        let known = as_seen_with_repeat(&all);
+        assert!(now.windows(2).all(|rows| rows[0] != rows[1]), "after {calls} calls, twice: {now:?}");
+        assert!(now.iter().all(|row| known.contains(row)), "after {calls} calls: {now:?}");
+        let gone = seen.iter().find(|row| *row != repeat && !now.contains(row));
+        assert_eq!(gone, None, "after {calls} calls it was seen no more");
+        seen = now;
+        match run {
+            Err(error) => assert!(dying.has_died(), "after {calls} calls: {error}"),
+            Ok(ran) => {
+                assert!(ran.unwrap().is_whole, "after {calls} calls");
+                assert_eq!(seen, as_seen(&all), "after {calls} calls");
+                if !dying.has_died() {
+                    break;
+                }
+            }
+        }
+        calls += STRIDE;
+    }
+    assert!(calls > 10 * STRIDE, "{calls} calls are a whole run: fewer than it takes to seal");
+    let manifest = weir.manifest().await;
+    assert_eq!(manifest.sealed_until, weir.today().minus(2));
+    let number = manifest.days[&weir.today().minus(4)].number;
+    assert!(number > 1, "a day was sealed again");
+}
+
+fn as_seen_with_repeat(clicks: &[Click]) -> Vec<String> {
+    as_seen(&clicks.iter().cloned().chain([REPEAT]).collect::<Vec<_>>())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_run_seals_at_a_time() {
+    let weir = Weir::start().await;
+    let now = weir.clock.now();
+    let turn = weir.days().turn("another", now, now.plus_millis(60_000)).await.unwrap().unwrap();
+    assert_eq!(weir.run().await.unwrap(), None);
+    turn.end().await;
+    assert!(weir.run().await.unwrap().is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sealed_days_are_read_with_the_columns_of_the_catalog_of_now() {
+    let mut weir = Weir::start().await;
+    weir.file(&CLICKS, &[]).await;
+    let mut earlier: serde_json::Value = serde_json::from_str(&file("button_click")).unwrap();
+    earlier["properties"].as_object_mut().unwrap().remove("button_id");
+    earlier["properties"]["session_id"] = json!({"type": "integer"});
+    earlier["required"] = json!([]);
+    earlier["examples"] = json!([{"session_id": 1}]);
+    earlier["x-weir"].as_object_mut().unwrap().remove("count_by");
+    let earlier = earlier.to_string();
+    let earlier = Catalog::read([("button_click.json", earlier.as_str())]).unwrap();
+    // Its table in the template has another column than this catalog, so its view cannot be made; its days are sealed.
+    let sealed = weir.seal_of(None, earlier).run(LEFT).await.unwrap().unwrap();
+    assert_eq!(sealed.sealed, 2);
+    weir.run().await.unwrap().unwrap();
+    assert_eq!(weir.seen().await, as_seen(&CLICKS));
+}
+
+async fn emulator_keys(weir: &Weir) -> Vec<String> {
+    weir.emulator.objects(LAKE).await
+}

@@ -1,0 +1,80 @@
+//! The program of two functions on Lambda, which schedules invoke and which ask Athena: the publisher, and the one that seals days.
+//! `WEIR_TASK` says which of them it is. One program is built and tested once.
+
+mod answers;
+mod days;
+
+use std::{process::ExitCode, str::FromStr, sync::Arc, time::Duration};
+
+use serde_json::Value;
+use weir_lambda::{Environment, StartError};
+
+use answers::Publisher;
+use days::Sealer;
+
+/// Which function this is.
+enum Task {
+    /// Publishes answers again.
+    Publish,
+    /// Seals days.
+    Seal,
+}
+
+/// A name that is no task's.
+#[derive(Debug, thiserror::Error)]
+#[error("there is no such task: there are publish and seal")]
+struct NoSuchTask;
+
+impl FromStr for Task {
+    type Err = NoSuchTask;
+
+    fn from_str(name: &str) -> Result<Self, NoSuchTask> {
+        match name {
+            "publish" => Ok(Self::Publish),
+            "seal" => Ok(Self::Seal),
+            _ => Err(NoSuchTask),
+        }
+    }
+}
+
+enum Function {
+    Publisher(Publisher),
+    Sealer(Sealer),
+}
+
+/// Why an invocation failed. It is logged already.
+#[derive(Debug, thiserror::Error)]
+enum Failed {
+    #[error(transparent)]
+    Answers(#[from] answers::Failed),
+    #[error(transparent)]
+    Days(#[from] seal::RunError),
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    weir_lambda::run_in_time(|environment| {
+        let function = Arc::new(Function::new(environment)?);
+        Ok(move |_: Value, left: Option<Duration>| {
+            let function = function.clone();
+            Box::pin(async move { function.answer(left.unwrap_or_default()).await })
+        })
+    })
+    .await
+}
+
+impl Function {
+    fn new(environment: &Environment) -> Result<Self, StartError> {
+        Ok(match environment.or("WEIR_TASK", Task::Publish)? {
+            Task::Publish => Self::Publisher(Publisher::new(environment)?),
+            Task::Seal => Self::Sealer(Sealer::new(environment)?),
+        })
+    }
+
+    async fn answer(&self, left: Duration) -> Result<Value, Failed> {
+        Ok(match self {
+            Self::Publisher(publisher) => publisher.answer(left).await?,
+            Self::Sealer(sealer) => sealer.answer(left).await?,
+        })
+    }
+}

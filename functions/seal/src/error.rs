@@ -1,0 +1,40 @@
+//! Why a run does not seal.
+
+use weir_aws::athena::AthenaError;
+use weir_core::{ports::PortError, sealing::SealError};
+
+/// Why a run failed. What is read stays right: it was sealed whole, or not at all.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The engine failed.
+    #[error(transparent)]
+    Port(#[from] PortError),
+    /// A day cannot be sealed.
+    #[error(transparent)]
+    Day(#[from] SealError),
+    /// A table or a view cannot be made.
+    #[error("the view {name} cannot be made, and stays as it was: {error}")]
+    View {
+        /// The name of the table or view.
+        name: String,
+        /// Why.
+        error: AthenaError,
+    },
+    /// The text of a view would be longer than Athena takes.
+    #[error(
+        "the view {name} would have {bytes} bytes, and Athena takes {most}: {late} late objects are not sealed yet"
+    )]
+    TooLong {
+        /// The name of the view.
+        name: String,
+        /// The length of its text.
+        bytes: usize,
+        /// The most that Athena takes.
+        most: usize,
+        /// How many late objects it names.
+        late: usize,
+    },
+    /// Nothing was done in the time that the function has.
+    #[error("no day could be sealed in the time that the function may run")]
+    NoTime,
+}

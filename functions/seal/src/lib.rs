@@ -1,0 +1,17 @@
+//! Sealing on AWS: days that are over become Parquet, which Athena writes and reads.
+//!
+//! `weir_core::sealing` decides what is sealed and in which steps, as on one machine. Here are its work (`work`), by the SQL of `sql`,
+//! and the views by which Athena reads sealed and other days (`views`). `columns` says how a column comes from a stored line.
+//!
+//! The program for Lambda is the publisher's: both functions run by a schedule and ask Athena.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod columns;
+mod error;
+mod run;
+mod sql;
+mod views;
+mod work;
+
+pub use error::RunError;
+pub use run::{Names, Ran, Seal};

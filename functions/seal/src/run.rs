@@ -1,0 +1,192 @@
+//! One run: takes the turn, seals what is due, and makes the views of it.
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::time::Instant;
+use weir_aws::{Aws, DynamoCounts, S3Lake, S3SealedDays, SEALED_AFTER_MILLIS, athena::Athena};
+use weir_core::{
+    Catalog, Clock, Day, Random, Timestamp,
+    sealing::{self, Sealed, SealedDays, Sealing},
+};
+
+use crate::{error::RunError, views::Views, work::AthenaWork};
+
+/// How much time is left to stop queries and to say what happened.
+const ENDING: Duration = Duration::from_secs(30);
+
+/// How much longer than a run its turn is, as clocks are apart.
+const TURN_BEHIND_MILLIS: u64 = 60_000;
+
+/// What runs share.
+pub struct Seal {
+    days: S3SealedDays,
+    lake: S3Lake,
+    counts: DynamoCounts,
+    athena: Athena,
+    database: String,
+    bucket: String,
+    catalog: Catalog,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+}
+
+/// What a run did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ran {
+    /// How many generations it made.
+    pub sealed: u64,
+    /// The watermark.
+    pub sealed_until: Day,
+    /// Whether all days that are due are sealed. Otherwise there was no time left, and the next run goes on.
+    pub is_whole: bool,
+}
+
+/// The names of what is sealed and of what it is sealed with.
+#[derive(Debug, Clone)]
+pub struct Names {
+    /// The bucket of the lake.
+    pub lake: String,
+    /// The table of counts.
+    pub counts: String,
+    /// Athena's workgroup.
+    pub workgroup: String,
+    /// The database of the tables.
+    pub database: String,
+}
+
+impl Seal {
+    /// Makes it of the clients of a configuration.
+    #[must_use]
+    pub fn new(
+        aws: &Aws,
+        names: &Names,
+        catalog: Catalog,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+    ) -> Self {
+        Self {
+            days: aws.sealed_days(&names.lake),
+            lake: aws.lake(&names.lake, false),
+            // Only live counts have shards.
+            counts: aws.counts(&names.counts, std::num::NonZeroU16::MIN),
+            athena: aws.athena(&names.workgroup, &names.database),
+            database: names.database.clone(),
+            bucket: names.lake.clone(),
+            catalog,
+            clock,
+            random,
+        }
+    }
+
+    /// Asks another Athena.
+    #[must_use]
+    pub fn asking(mut self, athena: Athena) -> Self {
+        self.athena = athena;
+        self
+    }
+
+    /// Seals what is due within a time; `None` if another run has the turn.
+    pub async fn run(&self, left: Duration) -> Result<Option<Ran>, RunError> {
+        let now = self.clock.now();
+        let ends = Instant::now() + left.saturating_sub(ENDING);
+        let turn_ends = now
+            .plus_millis(u64::try_from(left.as_millis()).unwrap_or(u64::MAX))
+            .plus_millis(TURN_BEHIND_MILLIS);
+        let mut owner = [0; 16];
+        self.random.fill(&mut owner);
+        let owner: String = owner.iter().map(|byte| format!("{byte:02x}")).collect();
+        let Some(turn) = self.days.turn(&owner, now, turn_ends).await? else { return Ok(None) };
+        let ran = self.with_turn(now, ends).await;
+        turn.end().await;
+        ran.map(Some)
+    }
+
+    async fn with_turn(&self, now: Timestamp, ends: Instant) -> Result<Ran, RunError> {
+        let views = Views {
+            days: &self.days,
+            athena: &self.athena,
+            database: &self.database,
+            bucket: &self.bucket,
+            catalog: &self.catalog,
+            ends,
+        };
+        views.make_tables().await?;
+        // A run that died between sealing and its views has left views of what was replaced.
+        views.make_views().await?;
+        sealing::tidy(&self.days, now).await?;
+        let ran = self.seal(now, ends).await;
+        // Also if a day cannot be sealed: others were.
+        views.make_views().await?;
+        ran
+    }
+
+    async fn seal(&self, now: Timestamp, ends: Instant) -> Result<Ran, RunError> {
+        let until = Day::of(Timestamp::saturating(now.millis().saturating_sub(SEALED_AFTER_MILLIS)).hour());
+        // Before users and types are listed: what is put for others from here on is noted.
+        if self.days.noted_until().await? < until {
+            self.days.announce(until).await?;
+        }
+        let before = self.days.manifest().await?.sealed_until;
+        let users = self.lake.users_and_types().await?;
+        let open = self.lake.days(&users, before, until).await?;
+        let work = AthenaWork {
+            days: &self.days,
+            lake: &self.lake,
+            counts: &self.counts,
+            athena: &self.athena,
+            database: &self.database,
+            catalog: &self.catalog,
+            random: &*self.random,
+            ends,
+            users,
+            open: open.clone(),
+            is_late: AtomicBool::new(false),
+        };
+        let sealing =
+            Sealing { days: &self.days, work: &work, clock: &*self.clock, accept_differences: false };
+        let mut sealed = 0;
+        let done = self.each_day(&sealing, &work, (open, until), &mut sealed).await;
+        let sealed_until = self.days.manifest().await?.sealed_until;
+        if work.is_late.into_inner() {
+            let moved = sealed > 0 || sealed_until > before;
+            return if moved {
+                Ok(Ran { sealed, sealed_until, is_whole: false })
+            } else {
+                Err(RunError::NoTime)
+            };
+        }
+        done?;
+        Ok(Ran { sealed, sealed_until, is_whole: true })
+    }
+
+    /// Seals day by day, so that a run without time for all of them has sealed some.
+    async fn each_day(
+        &self,
+        sealing: &Sealing<'_>,
+        work: &AthenaWork<'_>,
+        (open, until): (BTreeSet<Day>, Day),
+        count: &mut u64,
+    ) -> Result<(), RunError> {
+        let mut done = |sealed: Sealed| {
+            *count += 1;
+            let Sealed { day, generation, rows, repeats, objects, bytes } = sealed;
+            tracing::info!(%day, generation, rows, repeats, objects, bytes, "sealed");
+        };
+        for day in open {
+            if !work.has_time() {
+                work.is_late.store(true, Ordering::Relaxed);
+                return Ok(());
+            }
+            sealing::seal(sealing, day.next(), &mut done).await?;
+        }
+        sealing::seal(sealing, until, &mut done).await?;
+        Ok(())
+    }
+}
