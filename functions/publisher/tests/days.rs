@@ -86,7 +86,7 @@ fn a_day_that_is_over_is_sealed_at_night_and_one_that_cannot_be_is_an_error() {
         text.contains("is not sealed: the lake has 1 of ann's button_click, and 2 were settled"),
         "{text}"
     );
-    assert!(function.told().contains("days cannot be sealed; what was read before is read still"));
+    assert!(function.told().contains("days cannot be sealed; queries read what they read before"));
 
     file(&aws, today.minus(4), 1);
     let until = today.minus(2).to_string();

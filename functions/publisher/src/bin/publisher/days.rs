@@ -38,7 +38,7 @@ impl Sealer {
                 Ok(json!({"sealed": 0}))
             }
             Err(error) => {
-                tracing::error!(%error, "days cannot be sealed; what was read before is read still");
+                tracing::error!(%error, "days cannot be sealed; queries read what they read before");
                 Err(error)
             }
         }
