@@ -33,8 +33,8 @@ const END: &str = "}\n";
 const WORDS: [&str; 8] = ["/shop", "/cart", "?id=", "/search", "Mozilla", "&ref=", "/news", "Gecko"];
 
 impl Mixture {
-    /// Writes so many lines, from the hour on that begins at `first`, in milliseconds: users, types and hours take turns, so that each
-    /// partition has its share.
+    /// Writes this many lines, for the hours from the one that begins at `first`, in milliseconds. Users, types and hours
+    /// take turns, so that each partition has its share.
     pub(crate) fn write(&self, first: u64, events: u64, mut out: impl Write) -> io::Result<()> {
         let random = SeededRandom::new(7);
         let below = |bound: u64| {

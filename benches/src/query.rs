@@ -33,7 +33,7 @@ pub(crate) struct Options {
     /// Over how many days they are spread.
     #[arg(long, default_value_t = 365, value_parser = clap::value_parser!(u64).range(2..=390))]
     days: u64,
-    /// How many users have them.
+    /// The number of users whose events they are.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(8..))]
     users: u64,
     /// How often each query is asked of sealed days, in turns with DuckDB alone; the fastest counts, as other programs share the
@@ -115,7 +115,8 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
 
     seal(&mut report, options, &program, &data, &credentials)?;
 
-    // People ask beside a server that runs. Without one, SQLite reads the log of the last one that was killed each time.
+    // Queries usually run beside a server. Without one, each of them would make SQLite read the log that a killed server
+    // left.
     let _server = Server::start_with(&program, &data, &["--seal-after", "never"], Some(&credentials))?;
     let sealed = data.join("sealed");
     let manifest = sealed.join("manifest.json");

@@ -15,7 +15,7 @@ use weir_lambda::testing::Call;
 /// 2026-11-20 13:00 UTC.
 const NOW: u64 = 1_795_179_605_007;
 
-/// The beginning of this hour, in milliseconds: what is of today is filed without a look at which days are sealed.
+/// The beginning of this hour, in milliseconds: events of today are filed without a check which days are sealed.
 pub(crate) fn this_hour() -> u64 {
     SystemClock.now().hour().start().millis()
 }

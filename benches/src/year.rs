@@ -18,7 +18,7 @@ const HOURS: [u64; 4] = [7, 12, 13, 20];
 
 const MILLIS_OF_A_DAY: u64 = 24 * 3_600_000;
 
-/// Days of events, how many there are on each, and how many users have them.
+/// The number of days, of events a day, and of users whose events they are.
 #[derive(Clone, Copy)]
 pub(crate) struct Year {
     pub(crate) days: u64,

@@ -51,7 +51,7 @@ pub enum AthenaError {
          raise the stack's ScanLimitMB"
     )]
     TooMuch(String),
-    /// The caller has no time left to wait. The query was stopped, if Athena took that.
+    /// The caller has no time left to wait. The query was stopped, unless that failed.
     #[error("Athena takes longer than the function may run; the query was stopped")]
     TooSlow,
     /// The query was cancelled, for this reason.
@@ -158,7 +158,8 @@ impl Athena {
         }
     }
 
-    /// Asks a query and waits for its end until a moment, at which it is stopped. Returns its id, and the bytes that it scanned.
+    /// Starts a query and waits for its end. At `ends`, a query that still runs is stopped. Returns its id, and the bytes
+    /// that it scanned.
     pub async fn ask_until(&self, sql: &str, ends: Instant) -> Result<(String, u64), AthenaError> {
         let query = self.start(sql).await?;
         let mut scanned = 0;
@@ -175,7 +176,7 @@ impl Athena {
         Err(error)
     }
 
-    /// Asks a query, and returns all rows of its answer.
+    /// Runs a query, and returns all rows of its answer.
     pub async fn rows_until(&self, sql: &str, ends: Instant) -> Result<Vec<Row>, AthenaError> {
         let (query, _) = self.ask_until(sql, ends).await?;
         let (mut pages, mut rows) = (self.rows(&query), Vec::new());

@@ -1,5 +1,5 @@
-//! The counts in DynamoDB: `live` counts, `settled` counts, the `books` over both, and what `sealing` wants to know of them. `table`
-//! has the items of all of them.
+//! The counts in DynamoDB: `live` counts, `settled` counts, the `books` over both, and the reads that `sealing` needs.
+//! `table` has the items of all of them.
 
 mod books;
 mod live;

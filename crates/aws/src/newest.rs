@@ -130,10 +130,10 @@ impl S3Newest {
     }
 }
 
-/// The stream cannot be read, so nothing is known of an event before it is filed.
+/// Not on AWS: the stream cannot be read, so an event cannot be found before it is filed.
 impl FollowEvents for S3Newest {}
 
-/// A count by minute would be one more write for each event.
+/// Not on AWS: each event would cost one more write.
 impl CountsByMinute for S3Newest {}
 
 #[async_trait]

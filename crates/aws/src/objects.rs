@@ -27,11 +27,11 @@ pub const RAW_PREFIX: &str = "raw/";
 /// fan-out.
 pub const QUARANTINE_PREFIX: &str = "quarantine/";
 
-/// No day is sealed on AWS that ended less than this ago, in milliseconds: two days.
+/// On AWS a day is sealed this long after its end at the earliest, in milliseconds: two days.
 pub const SEALED_AFTER_MILLIS: u64 = 48 * 3_600_000;
 
-/// An object of a day that ended less than this ago is put without a look at which days are sealed. The difference is room for
-/// clocks that are apart, and for a put that takes long.
+/// An object of a day that ended less than this ago is put without a check which days are sealed. The difference to
+/// [`SEALED_AFTER_MILLIS`] is a margin for clocks that differ, and for slow puts.
 const SURELY_NOT_SEALED_MILLIS: u64 = SEALED_AFTER_MILLIS / 2;
 
 /// The bucket of batches.
@@ -76,7 +76,7 @@ impl S3Lake {
         Self { client, bucket: bucket.to_owned(), per_user, sealed, clock }
     }
 
-    /// Returns whether a day may be sealed, or about to be. Only the shared bucket is.
+    /// Returns whether a day may be sealed, or being sealed. Only days of the shared bucket are.
     fn may_be_sealed(&self, day: Day) -> bool {
         let now = self.clock.now().millis();
         !self.per_user && day.next().first_hour().start().millis() + SURELY_NOT_SEALED_MILLIS <= now

@@ -6,11 +6,11 @@
 //! | `sealed/noted_until` | objects of days before this one are noted when they are put |
 //! | `sealed/notes/2026-11-20/PATH` | a note: an empty object, whose key has the path of the noted one |
 //! | `sealed/2026-11-20.3.objects.gz` | the paths that the third generation of a day covers, one a line |
-//! | `sealed/2026-11-20.3.ATTEMPT/TYPE/…` | its files; an attempt that died has a folder of its own, which no other one reads |
-//! | `sealed/turn` | whose turn it is to seal, and until when |
+//! | `sealed/2026-11-20.3.ATTEMPT/TYPE/…` | that generation's files; an attempt that died left a folder that no other attempt reads |
+//! | `sealed/turn` | the owner of the turn to seal, and its end |
 //!
-//! One sealing runs at a time, as `turn` says. The manifest is put on the condition that it is the one that was read or put last,
-//! so a sealing that lost its turn can change nothing.
+//! One sealing runs at a time, the one that has the turn. The manifest is put on the condition that the object there is
+//! still the one that this sealing read or put last. So a sealing that lost its turn can change nothing.
 
 mod turn;
 
@@ -49,14 +49,14 @@ const NOTES: &str = "sealed/notes/";
 /// The end of the key of the list of covered objects.
 const OBJECTS: &str = "objects.gz";
 
-/// The end of the folder of a type's repeats, and of the one that lists the objects of a type that are read.
+/// The end of the name of a folder with a type's repeats, and of one with the list of objects that are read for a type.
 const REPEATS: &str = ".repeats";
 const ADDED: &str = ".added";
 
 /// How many objects are removed or put at the same time.
 const CONCURRENT: usize = 16;
 
-/// S3's codes for an object that is not the one that was read.
+/// S3's error codes for a conditional put where another object is there, or none.
 const SWAPPED: [&str; 3] = ["PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey"];
 
 const READING: &str = "reading the sealed days";
@@ -71,10 +71,10 @@ pub struct S3SealedDays {
     last: Arc<Mutex<Last>>,
 }
 
-/// The manifest that was read or put last.
+/// The tag of the manifest that was read or put last.
 #[derive(Default)]
 struct Last {
-    /// Rises as a swap begins and as it ends, so that a read that began before does not put back an earlier tag.
+    /// Rises when a swap begins and when it ends, so that a read that began before does not bring back an earlier tag.
     swaps: u64,
     tag: Option<String>,
 }
@@ -111,13 +111,13 @@ impl S3SealedDays {
         format!("{event_type}{REPEATS}")
     }
 
-    /// Returns the name of the folder that lists the objects that are read of a type.
+    /// Returns the name of the folder with the list of objects that are read for a type.
     #[must_use]
     pub fn added(event_type: &EventType) -> String {
         format!("{event_type}{ADDED}")
     }
 
-    /// Lists the objects that are read of a type: one URL a line, as Hive's `SymlinkTextInputFormat` reads it.
+    /// Puts the list of objects that are read for a type: one URL a line, as Hive's `SymlinkTextInputFormat` reads it.
     pub async fn list_added(
         &self,
         folder: &str,
@@ -128,7 +128,7 @@ impl S3SealedDays {
         self.put(&format!("{PREFIX}{folder}/{}/objects", Self::added(event_type)), lines.into_bytes()).await
     }
 
-    /// Returns the files in a folder, by their names.
+    /// Returns the files in a folder, in the order of their names.
     pub async fn files(&self, folder: &str) -> Result<Vec<SealedFile>, PortError> {
         let mut files = Vec::new();
         for page in self.list(&format!("{PREFIX}{folder}/"), None).await? {
@@ -160,7 +160,8 @@ impl S3SealedDays {
         put.send().await.map(drop).map_err(|error| port_error(WRITING, &error))
     }
 
-    /// Puts an object in the place of the one with this tag, or of none; returns its tag, or `None` if another one is there.
+    /// Puts an object in place of the one with this tag; without a tag, where no object is. Returns its tag, or `None` if
+    /// another object is there.
     async fn put_in_place(
         &self,
         key: &str,
@@ -175,7 +176,7 @@ impl S3SealedDays {
         match put.body(ByteStream::from(content.clone())).send().await {
             Ok(put) => Ok(Some(put.e_tag.ok_or_else(|| malformed(WRITING, "an object without a tag"))?)),
             Err(error) if error.code().is_some_and(|code| SWAPPED.contains(&code)) => {
-                // A call whose answer was lost is repeated by the SDK, and fails then, though it took effect.
+                // The SDK repeats a call whose answer was lost. If the first call took effect, the repeat fails.
                 let found = self.get(key).await?;
                 Ok(found.filter(|(found, _)| *found == content).map(|(_, tag)| tag))
             }
@@ -213,7 +214,7 @@ impl S3SealedDays {
     }
 }
 
-/// Returns the beginning of the names of all that a generation has.
+/// Returns the beginning of the names of all objects of a generation.
 fn generation(day: Day, number: u64) -> String {
     format!("{day}.{number}.")
 }
@@ -278,7 +279,7 @@ impl SealedDays for S3SealedDays {
             let Some((day, object)) = key.strip_prefix(NOTES).and_then(|note| note.split_once('/')) else {
                 continue;
             };
-            // Objects by another hand are skipped.
+            // Skips objects that another program put.
             if let Ok(day) = day.parse() {
                 notes.entry(day).or_default().insert(object.to_owned());
             }
@@ -301,7 +302,7 @@ impl SealedDays for S3SealedDays {
 
     async fn remove_generation(&self, day: Day, number: u64) -> Result<(), PortError> {
         let keys = self.keys(&format!("{PREFIX}{}", generation(day, number))).await?;
-        // Last, as the generation is there for as long as it is listed.
+        // The list is removed last: as long as it exists, the generation is found again.
         let (list, files) = keys.into_iter().partition(|key| *key == covered_key(day, number));
         self.remove(files).await?;
         self.remove(list).await

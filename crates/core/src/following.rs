@@ -1,4 +1,4 @@
-//! A user's events as they are stored, one behind the other, which an open stream of them reads in pages.
+//! A user's events in the order in which they are stored, in pages for an open stream of events.
 
 use crate::{
     EventType, Username,
@@ -15,9 +15,9 @@ pub const MAX_BYTES: usize = 1 << 20;
 /// A request for the next events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FollowRequest {
-    /// The only type whose events are wanted, if there is one: accepted events of it, and rejected ones that were sent as it.
+    /// The type of the wanted events, if not all are: accepted events of it, and rejected ones that were sent as it.
     pub event_type: Option<EventType>,
-    /// The position to go on behind.
+    /// The position after which the page begins.
     pub behind: Position,
 }
 
@@ -48,7 +48,7 @@ impl<'a> Page<'a> {
         Self { selection: Selection::of(username, event_type, gone), bytes: 0, events: Vec::new() }
     }
 
-    /// Returns whether it takes no more events.
+    /// Returns whether the page takes no more events.
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.events.len() >= MAX_EVENTS || self.bytes >= MAX_BYTES

@@ -1,4 +1,4 @@
-//! Live counts by minute, of the last hour: minutes as text, the arrivals of some records, and the counts.
+//! Live counts by minute, of the last hour: minutes and their texts, the arrivals of some records, and the counts.
 
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
@@ -27,13 +27,13 @@ impl Minute {
         self.0
     }
 
-    /// Returns the minute this many minutes before, or the first of 1970 if that is later.
+    /// Returns the minute this many minutes earlier, but none before 1970.
     #[must_use]
     pub fn minus(self, minutes: u64) -> Self {
         Self(self.0.saturating_sub(minutes))
     }
 
-    /// Returns its beginning.
+    /// Returns the time at which the minute begins.
     #[must_use]
     pub fn start(self) -> Timestamp {
         Timestamp::saturating(self.0.saturating_mul(Self::MILLIS))
@@ -73,7 +73,7 @@ pub struct Arrivals {
     pub events: u64,
 }
 
-/// Returns the arrivals of some records; neighbours of one user, type and minute are one.
+/// Returns the arrivals of some records. Neighbours with the same user, type and minute are merged.
 #[must_use]
 pub fn arrivals<'a>(records: impl IntoIterator<Item = &'a Record>) -> Vec<Arrivals> {
     let mut all: Vec<Arrivals> = Vec::new();

@@ -143,8 +143,8 @@ impl NewestEvent {
         matches!(self.fate, NewestFate::Rejected { .. })
     }
 
-    /// Returns whether it is an accepted event of a type, or a rejected one that was sent as it; or, for
-    /// [`EventType::rejected`], any rejected one.
+    /// Returns whether the event is an accepted one of a type, or a rejected one that was sent as it. For
+    /// [`EventType::rejected`], any rejected event is.
     #[must_use]
     pub fn is_of(&self, wanted: &EventType) -> bool {
         (wanted.is_rejected() && self.is_rejected()) || self.event_type.as_ref() == Some(wanted)
@@ -189,7 +189,7 @@ pub struct Selection<'a> {
 }
 
 impl<'a> Selection<'a> {
-    /// Selects events of a user, of one type if there is one, that were not forgotten.
+    /// Selects a user's events that were not forgotten: those of one type, or all of them.
     #[must_use]
     pub fn of(username: &'a Username, event_type: Option<&'a EventType>, gone: &'a ForgottenEvents) -> Self {
         Self { username, of_the_user: format!("\"username\":\"{username}\""), event_type, gone }

@@ -11,8 +11,8 @@
 //!   ([`Manifest::replace_at_once`]).
 //! - Retention moves a watermark of each type ([`retain`]): its earlier events are not read from that step on, and are removed then.
 //!
-//! The engine stores manifest and notes ([`SealedDays`]), and an SQL engine reads the objects and writes the rows ([`Work`]).
-//! Where events are removed, it removes them ([`Removal`]). All decisions are made here.
+//! The engine stores manifest and notes ([`SealedDays`]), and an SQL engine reads the objects and writes the rows
+//! ([`Work`]). An engine that removes events does so by [`Removal`]. All decisions are made here.
 
 mod manifest;
 mod protocol;

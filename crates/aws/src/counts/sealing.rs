@@ -1,4 +1,4 @@
-//! What sealing wants to know of the counts: those of a day, and which batches are settled.
+//! The reads of counts that sealing needs: a day's settled counts, and which batches are settled.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,18 +17,18 @@ use crate::{
 
 const READING: &str = "reading the settled counts of a day";
 
-/// How often the counts are read again if batches are settled meanwhile.
+/// How often the counts are read if batches are settled meanwhile.
 const TRIES: u32 = 10;
 
-/// How many users, types or lots of markers are read at the same time.
+/// How many users, types or groups of markers are read at the same time.
 const CONCURRENT: usize = 16;
 
 impl DynamoCounts {
-    /// Returns the settled counts of a day, of these users, and which of these batches are settled.
+    /// Returns these users' settled counts of a day, and which of these batches are settled.
     ///
-    /// The table has no reads of one moment, so the markers are read before and after the counts: none of these batches was
-    /// settled in between. Of a batch that is being settled in several chunks some counts may be there already: the day's counts
-    /// then differ from its rows, and it is sealed later.
+    /// DynamoDB cannot read all of them at one moment. So the markers are read before and after the counts, until both reads
+    /// are equal: then none of these batches was settled in between. A batch that is settled in several chunks may have
+    /// added some of its counts already. The day's counts then differ from its rows, and it is sealed later.
     pub async fn settled_day(
         &self,
         users: &BTreeSet<Username>,
@@ -70,17 +70,17 @@ impl DynamoCounts {
         let mut others = BTreeMap::new();
         for (batch, item) in self.markers(first).await? {
             match chunks(&item)? {
-                // A version that did not note the number settled it.
+                // Without the number, an earlier version of Weir settled the batch.
                 None | Some(1) => drop(settled.insert(batch)),
                 Some(chunks) => drop(others.insert(batch, chunks.saturating_sub(1))),
             }
         }
-        // They are settled in their order.
+        // Chunks are settled in order, so the last one tells.
         settled.extend(self.markers(others).await?.into_keys());
         Ok(settled)
     }
 
-    /// Returns the markers of batches that are there, of the chunks of these numbers.
+    /// Returns the markers that exist of these batches, each for the chunk with this number.
     async fn markers(&self, wanted: BTreeMap<String, usize>) -> Result<BTreeMap<String, Item>, PortError> {
         let wanted: Vec<Item> =
             wanted.iter().map(|(batch, number)| ItemKey::chunk(batch, *number).key()).collect();

@@ -57,7 +57,7 @@ fn chunks(events: &BTreeMap<Partition, u64>) -> Vec<BTreeMap<ItemKey, u64>> {
     chunks
 }
 
-/// The marker of a chunk, and how many there are: a batch is settled once the last one is.
+/// The marker of a chunk, with the number of the batch's chunks: the batch is settled once its last chunk is.
 struct Marker {
     key: ItemKey,
     chunks: usize,

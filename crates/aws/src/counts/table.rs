@@ -6,7 +6,7 @@
 //! | a key's live count | `key#USER#TYPE#SHARD` | `key#KEY` | `n` |
 //! | a type's settled total | `settled#USER` | `type#TYPE` | `n`, and `settled_at`: when it was raised last (ms) |
 //! | an hour's settled count | `settled#USER#TYPE` | `hour#0000498661` (hours since 1970) | `n` |
-//! | a batch's marker | `batch#BATCH` | `chunk#N` | `chunks`: how many there are; earlier versions did not note it |
+//! | a batch's marker | `batch#BATCH` | `chunk#N` | `chunks`: how many the batch has; earlier versions did not note it |
 //! | a request's rejected events | `rejected#USER` | the newest one's id | `events`, `expires` |
 //!
 //! Names of users and types hold no `#`, so no two of these keys can be confused. Markers have no time to live: a batch that

@@ -1,7 +1,7 @@
-//! The days of the lake, which sealing goes through.
+//! Lists the days of the lake for sealing.
 //!
-//! Users and types are listed once for a sealing, which has announced before that objects are noted: an object of a user or type
-//! that comes later is noted, and hence late.
+//! A sealing lists users and types once, after it has announced that objects are to be noted. So an object of a user or type
+//! that is not in the list is noted, and hence late.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,14 +14,14 @@ use crate::errors::port_error;
 /// How many lists are read at the same time.
 const CONCURRENT: usize = 32;
 
-/// The users and types of which there are objects.
+/// The users that have objects, each with the types of these objects.
 pub type UsersAndTypes = BTreeMap<Username, BTreeSet<EventType>>;
 
 impl S3Lake {
     /// Returns the users and types that have objects in the shared bucket.
     pub async fn users_and_types(&self) -> Result<UsersAndTypes, PortError> {
         let users = self.folders(Partition::PREFIX).await?;
-        // Objects by another hand are skipped, here and below.
+        // Skips objects that another program put, here and below.
         let users = users.into_iter().filter_map(|folder| Partition::user_of(&folder));
         let types = users.map(|username| async move {
             let folders = self.folders(&format!("{}/", Partition::folder_of_user(&username))).await?;
@@ -31,14 +31,14 @@ impl S3Lake {
         stream::iter(types).buffer_unordered(CONCURRENT).try_collect().await
     }
 
-    /// Returns the days from `from` on and before `until` of which they have objects.
+    /// Returns the days from `from` on and before `until` on which these users and types have objects.
     pub async fn days(&self, of: &UsersAndTypes, from: Day, until: Day) -> Result<BTreeSet<Day>, PortError> {
         let days = pairs(of).map(|folder| self.days_of(folder, from, until));
         let days: Vec<BTreeSet<Day>> = stream::iter(days).buffer_unordered(CONCURRENT).try_collect().await?;
         Ok(days.into_iter().flatten().collect())
     }
 
-    /// Returns the paths of their objects of a day.
+    /// Returns the paths of these users' and types' objects of a day.
     pub async fn of_day(&self, of: &UsersAndTypes, day: Day) -> Result<BTreeSet<String>, PortError> {
         let [year, month, date, _] = day.first_hour().parts();
         let [in_year, in_month, in_day, _] = Partition::HOUR_FOLDERS;
@@ -73,7 +73,7 @@ impl S3Lake {
         Ok(days)
     }
 
-    /// Lists the folders that are named by this text and a number.
+    /// Lists the folders whose names are this text and a number.
     async fn numbered(&self, folder: &str, text: &str) -> Result<Vec<(u16, String)>, PortError> {
         let folders = self.folders(&format!("{folder}{text}")).await?;
         let numbered = folders.into_iter().filter_map(|found| {
@@ -83,7 +83,7 @@ impl S3Lake {
         Ok(numbered.collect())
     }
 
-    /// Lists the folders whose paths have this beginning, with a slash at their ends.
+    /// Lists the folders whose paths begin with `prefix`. The paths end with a slash.
     async fn folders(&self, prefix: &str) -> Result<Vec<String>, PortError> {
         let list = self.client.list_objects_v2().bucket(&self.bucket).prefix(prefix).delimiter("/");
         let mut pages = list.into_paginator().send();
@@ -96,7 +96,7 @@ impl S3Lake {
     }
 }
 
-/// Returns the folders of users' types.
+/// Returns the folder of each type of each user.
 fn pairs(of: &UsersAndTypes) -> impl Iterator<Item = String> {
     of.iter().flat_map(|(username, types)| {
         types.iter().map(move |event_type| Partition::folder_of_type(username, event_type))

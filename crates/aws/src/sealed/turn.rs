@@ -1,4 +1,5 @@
-//! The turn to seal: an object that is put on a condition. It has an end, as a function may be killed before it gives its turn back.
+//! The turn to seal, a lease: an object that is put on a condition, with the time of its end. A function may be killed
+//! before it gives its turn back.
 
 use serde::{Deserialize, Serialize};
 use weir_core::{Timestamp, ports::PortError};
@@ -9,12 +10,12 @@ use crate::errors::malformed;
 const TURN: &str = "sealed/turn";
 const WHAT: &str = "taking the turn to seal";
 
-/// What the object says.
+/// The content of the object.
 #[derive(Serialize, Deserialize)]
 struct Turn {
-    /// Who has it: a name that is used once.
+    /// The sealing that has it, by a name that is used once.
     owner: String,
-    /// Until when, in milliseconds.
+    /// The time of its end, in milliseconds.
     until: Timestamp,
 }
 
@@ -26,8 +27,8 @@ pub struct SealingTurn {
 }
 
 impl S3SealedDays {
-    /// Takes the turn to seal until a time; `None` if another one has it. `owner` must be a name that is used once. A sealing must
-    /// have ended at that time: clocks of machines decide whose turn it is.
+    /// Takes the turn to seal until a time; `None` if another sealing has it. `owner` must be a name that is used once. The
+    /// sealing must end before that time, because another machine's clock then lets a new one begin.
     pub async fn turn(
         &self,
         owner: &str,
@@ -63,8 +64,8 @@ impl SealingTurn {
     pub async fn end(self) {
         match self.days.put_turn("", Timestamp::saturating(0), Some(&self.tag)).await {
             Ok(Some(_)) => {}
-            Ok(None) => tracing::warn!("the turn to seal was over, and another one has it"),
-            Err(error) => tracing::warn!(%error, "the turn to seal is not given back, and ends by itself"),
+            Ok(None) => tracing::warn!("the turn to seal was over, and another sealing has it"),
+            Err(error) => tracing::warn!(%error, "the turn to seal cannot be given back, and ends by itself"),
         }
     }
 }

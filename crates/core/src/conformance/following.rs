@@ -16,7 +16,7 @@ fn last(follow: &dyn FollowEvents) -> Position {
     follow.last().unwrap()
 }
 
-/// Reads all events behind a position, and returns their numbers and how far that is.
+/// Reads all events after a position. Returns their numbers, and the position of the end.
 async fn all(follow: &dyn FollowEvents, username: &Username, behind: Position) -> (Vec<usize>, Position) {
     let mut request = FollowRequest { event_type: None, behind };
     let mut found = Vec::new();
@@ -32,8 +32,8 @@ async fn all(follow: &dyn FollowEvents, username: &Username, behind: Position) -
     }
 }
 
-/// Events are followed once and in order from any position, through all the places where an engine keeps them. `deliver` is
-/// called now and then, to have the events so far put into batches.
+/// Events are followed once and in order from any position, wherever the engine keeps them. `deliver` is called now and
+/// then, and puts the events so far into batches.
 pub async fn events_come_once_and_in_order_from_any_position(
     stream: &dyn Stream,
     follow: &dyn FollowEvents,
@@ -41,7 +41,7 @@ pub async fn events_come_once_and_in_order_from_any_position(
 ) {
     let (user, other) = (a_user(), a_user());
     send(stream, vec![accepted(&user, "a", 1000)]).await;
-    // What is said of the end may be before an event that was just stored.
+    // The reported end may be before an event that was just stored.
     let (_, begin) = all(follow, &user, last(follow)).await;
     assert_eq!(all(follow, &user, begin.clone()).await.0, [0; 0]);
     let (mut live, mut came) = (begin.clone(), Vec::new());
@@ -51,7 +51,7 @@ pub async fn events_come_once_and_in_order_from_any_position(
         };
         send(stream, (first..first + 3).map(event).collect()).await;
         send(stream, vec![accepted(&other, "a", first)]).await;
-        // Whatever is said of the end, it is soon behind what was stored.
+        // The reported end soon includes all that was stored.
         follow.stored_behind(&live).await;
         if first % 4 == 0 {
             deliver().await;

@@ -14,7 +14,7 @@ pub struct Ports {
     pub stream: Arc<dyn Stream>,
     /// The counts that rise at once.
     pub live: Arc<dyn LiveCounts>,
-    /// The same by minute.
+    /// The live counts of the last hour by minute.
     pub minutes: Arc<dyn CountsByMinute>,
     /// The counts of events in the lake.
     pub settled: Arc<dyn SettledCounts>,
@@ -22,7 +22,7 @@ pub struct Ports {
     pub rejected: Arc<dyn RecentRejected>,
     /// The newest events, accepted and rejected.
     pub newest: Arc<dyn NewestEvents>,
-    /// The events as they are stored.
+    /// The events in the order in which they are stored.
     pub follow: Arc<dyn FollowEvents>,
     /// The receipts of single events.
     pub receipts: Arc<dyn Receipts>,

@@ -92,7 +92,7 @@ pub trait Work: Send + Sync {
     async fn write(&self, to_write: ToWrite<'_>) -> Result<Written, PortError>;
 }
 
-/// Removes events that sealing no longer needs, or that are not kept any longer.
+/// Removes JSON that sealing no longer needs, and events whose retention is over.
 #[async_trait]
 pub trait Removal: Send + Sync {
     /// Removes objects, which may be gone.
@@ -168,7 +168,7 @@ pub struct Sealed {
 /// The day is looked at before, so that a note comes before its object; and after, because a sealing may have begun in between
 /// whose list does not have the object.
 ///
-/// It is generic so that a function that only puts objects has nothing of the rest in its program.
+/// It is generic, so that the program of a function that only puts objects contains no other code of sealing.
 pub async fn put(
     days: &(impl SealedDays + ?Sized),
     path: &str,
