@@ -40,7 +40,7 @@ use crate::{
 /// The most searches through raw at a time.
 const SEARCHES: usize = 2;
 
-/// The most pages that open streams of events read at a time.
+/// The most pages that open streams of events read at the same time.
 const FOLLOWERS: usize = 2;
 
 /// The engine on one machine. It is the only process that serves its data folder; clones share it.
@@ -58,7 +58,7 @@ pub(crate) struct Inner {
     pub(crate) gone: Arc<ForgottenEvents>,
     /// Searches through raw: a few at a time, as each takes a thread and reads megabytes.
     pub(crate) searches: Semaphore,
-    /// Reading of open streams of events: however many there are, intake keeps most of the machine.
+    /// Permits for open streams of events to read: however many streams there are, intake keeps most of the machine.
     pub(crate) followers: Semaphore,
     folder: Folder,
     pub(crate) path: PathBuf,

@@ -1,5 +1,5 @@
-//! [`FollowEvents`] from the journal and raw: an open stream of events is told that something was stored, and reads the new rows
-//! like any other reader. So it costs intake nothing however slow its client is, and keeps nothing in memory but a page.
+//! [`FollowEvents`] from the journal and raw. An open stream of events is notified that something was stored, and reads the
+//! new rows like any other reader. So however slow its client is, it costs intake nothing, and keeps only a page in memory.
 
 use std::{io, sync::Arc};
 
@@ -18,10 +18,10 @@ use crate::{
 
 const WHAT: &str = "following events";
 
-/// The bytes of rows that are read in one transaction, a row more or less.
+/// The bytes of rows that are read in one transaction, exceeded by one row at the most.
 const ROWS: usize = 1 << 20;
 
-/// The bytes of lines after which a page ends with what was found.
+/// The bytes of read lines after which a page ends, however few events were found.
 const ENOUGH: usize = 32 << 20;
 
 #[async_trait]
@@ -44,7 +44,7 @@ impl FollowEvents for Embedded {
         let next = behind.saturating_add(1);
         let look = self.inner.readers.read(WHAT, move |db| look(db, next, true, ROWS)).await?;
         if look.is_at_the_end(next) {
-            // A position behind the end is of a store that was restored since.
+            // A position after the end was given before the store was restored from a backup.
             let (up_to, has_gap) = (look.end(), behind > look.end());
             let up_to = position(up_to);
             return Ok(FollowedPage { events: Vec::new(), up_to, has_gap, has_more: false });

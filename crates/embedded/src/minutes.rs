@@ -1,5 +1,5 @@
-//! [`CountsByMinute`]: the live counts of the last hour by minute, in memory. The writer raises them once a commit; a start reads
-//! the events of the last hour again, beside the traffic. So nothing more is written for an event.
+//! [`CountsByMinute`]: the live counts of the last hour by minute, in memory. The writer raises them once a commit. A start
+//! reads the events of the last hour again, beside the traffic. So no event costs another write.
 
 use std::{
     collections::HashMap,
@@ -24,7 +24,7 @@ use crate::{
     store,
 };
 
-/// An event may have happened so many minutes after it arrived, by its client's clock.
+/// The number of minutes by which a client's clock may be fast: the time of an event may be this long after its arrival.
 const AHEAD: u64 = 10;
 
 /// The minutes of a ring: those that are kept, and those ahead of them.
@@ -40,11 +40,11 @@ pub(crate) struct Minutes(Mutex<Inner>);
 struct Inner {
     of_users: HashMap<Username, HashMap<EventType, Ring>>,
     since: Timestamp,
-    /// The minute in which counts that are all too old were removed last.
+    /// The minute in which rings with only old counts were last removed.
     swept: u64,
 }
 
-/// The counts of one type of a user's, up to `newest`; that of a minute is at its number modulo the length.
+/// A user's counts of one type, up to the minute `newest`. The count of a minute is at its number modulo the length.
 struct Ring {
     newest: u64,
     counts: [u32; RING],
@@ -69,7 +69,7 @@ impl Ring {
         *count = count.saturating_add(u32::try_from(by).unwrap_or(u32::MAX));
     }
 
-    /// Returns the counts from one minute to another that are not zero.
+    /// Returns the counts from one minute to another, both included, without zeros.
     fn range(&self, from: u64, to: u64) -> impl Iterator<Item = (u64, u64)> {
         let first = from.max((self.newest + 1).saturating_sub(RING as u64));
         let all = (first..=to.min(self.newest)).map(|minute| (minute, u64::from(self.counts[place(minute)])));
@@ -83,7 +83,7 @@ fn place(minute: u64) -> usize {
 }
 
 impl Minutes {
-    /// Counts from now on.
+    /// Begins to count now.
     pub(crate) fn starting_at(now: Timestamp) -> Self {
         Self(Mutex::new(Inner { of_users: HashMap::new(), since: now, swept: 0 }))
     }
@@ -112,7 +112,7 @@ impl Minutes {
         }
     }
 
-    /// Notes that all events which arrived since an earlier time are counted, too.
+    /// Notes that all events that arrived since an earlier time are counted now.
     fn complete_since(&self, time: Timestamp) {
         let mut inner = self.0.lock();
         inner.since = inner.since.min(time);
@@ -129,7 +129,7 @@ impl Minutes {
     }
 }
 
-/// Returns the minute with a number, which is that of `first` or a later one.
+/// Returns the minute with this number, which must not be before `first`.
 fn first_plus(first: Minute, minute: u64) -> Minute {
     Minute::of(first.start().plus_millis((minute - first.since_epoch()) * 60_000))
 }
@@ -151,7 +151,7 @@ pub(crate) struct LastHour {
 }
 
 impl LastHour {
-    /// Counts them in a thread, as long as there are counts.
+    /// Counts them in a thread, which ends early if the counts are dropped.
     pub(crate) fn count(self, minutes: &Arc<Minutes>) -> std::io::Result<()> {
         let minutes = Arc::downgrade(minutes);
         let thread = thread::Builder::new().name("weir-minutes".to_owned());
@@ -160,7 +160,7 @@ impl LastHour {
 
     fn run(self, minutes: &Weak<Minutes>) {
         let mut count = Recount { hour: &self, minutes, read: 0, is_done: false };
-        // What cannot be read is not counted, and `since` says so.
+        // Events that cannot be read are not counted, and `since` stays after them.
         if let Ok(before) = count.in_journal()
             && count.in_raw(before).is_ok()
             && !count.is_done
@@ -179,7 +179,8 @@ struct Recount<'a> {
 }
 
 impl Recount<'_> {
-    /// Counts the rows that were there before this process, and returns the number before which events are in raw only.
+    /// Counts the rows that earlier processes left in the journal. Returns the number of the first event in them: earlier
+    /// events are only in raw.
     fn in_journal(&mut self) -> rusqlite::Result<u64> {
         let mut db: Connection = store::open_reader(&self.hour.store)?;
         let db = db.transaction()?;
@@ -218,7 +219,7 @@ impl Recount<'_> {
         })
     }
 
-    /// Counts a part of the sequence; all later ones are counted.
+    /// Counts a part of the sequence, after all later parts.
     fn counted(&mut self, part: Part) {
         self.read += part.bytes;
         let Some(minutes) = self.minutes.upgrade() else {
@@ -248,7 +249,7 @@ impl Recount<'_> {
 struct Part {
     arrivals: Vec<Arrivals>,
     bytes: usize,
-    /// When its first event arrived.
+    /// The time at which its first event arrived.
     first: Option<Timestamp>,
 }
 
@@ -310,7 +311,7 @@ mod tests {
         assert_eq!(counts(1060), [(1000, 4), (1010, 3), (1060, 1)]);
         minutes.raise(arrived(5000, 1), at(5000));
         assert_eq!(counts(5000), [(5000, 1)]);
-        // Where nothing came for an hour, nothing is kept.
+        // A user without events for an hour takes no memory.
         minutes
             .raise(vec![Arrivals { username: "v".parse().unwrap(), ..arrived(6000, 1).remove(0) }], at(6000));
         assert_eq!(minutes.0.lock().of_users.len(), 1);

@@ -1,5 +1,5 @@
-//! Follows events by their number in the sequence: none is missed, and none comes twice. [`Sequence`] is a position in it;
-//! [`Follower`] goes on from there outside the process that stores the events, and `following` inside it.
+//! Follows events by their number in the sequence: none is missed, and none comes twice. [`Sequence`] is a position in it.
+//! From there, [`Follower`] continues outside the process that stores the events, and `following` inside it.
 //!
 //! New rows of the journal are read from `events.db`, which cannot be written here. If rows were moved into a batch
 //! meanwhile, their events are read from its file, which existed before the rows were removed; its name gives their numbers.
@@ -120,24 +120,24 @@ impl Follower {
 }
 
 impl Look {
-    /// Returns whether there is no event yet that has this number or a later one.
+    /// Returns whether no event has this number or a later one yet.
     pub(crate) fn is_at_the_end(&self, next: u64) -> bool {
         self.rows.is_empty() && next > self.end
     }
 
-    /// Returns the last event in the store.
+    /// Returns the number of the last event in the store.
     pub(crate) fn end(&self) -> u64 {
         self.end
     }
 }
 
-/// Looks for events from the number `next` on, in one transaction: at most so many bytes of lines, a row more or less.
+/// Looks for events from the number `next` on, in one transaction: `page` bytes of lines, exceeded by one row at the most.
 pub(crate) fn look(db: &Connection, next: u64, has_in_raw: bool, page: usize) -> rusqlite::Result<Look> {
     let mut look = Look { end: read_end(db, has_in_raw)?, rows: Vec::new(), journal: None };
     if next > look.end {
         return Ok(look);
     }
-    // The row that has the next event, or the first row behind it.
+    // The row that has the next event, or the first row after it.
     let begin = "SELECT max(first) FROM journal WHERE first <= ?1";
     let begin: Option<u64> = db.prepare_cached(begin)?.query_row([next], |row| row.get(0))?;
     let mut rows =
@@ -164,11 +164,11 @@ pub(crate) fn look(db: &Connection, next: u64, has_in_raw: bool, page: usize) ->
     Ok(look)
 }
 
-/// A consumer of the events, each with its number. The event at which it fails is the next one again.
+/// A consumer of the events, each with its number. The event at which it fails is read again next.
 type Take<'a> = dyn FnMut(u64, Followed<'_>) -> io::Result<()> + 'a;
 
 impl Sequence {
-    /// Passes on the events that were looked for: those of the rows or, if these begin later, of the next batch.
+    /// Passes on the events that were found: those of the rows or, if the rows begin later, of the next batch.
     pub(crate) fn pass_on(&mut self, look: Look, take: &mut Take<'_>) -> Result<(), FollowError> {
         let Look { end, rows, journal } = look;
         if rows.is_empty() {

@@ -52,7 +52,7 @@ pub(crate) struct Writer {
     /// The channel to the thread that writes batches; `None` once appending was stopped.
     pub(crate) outbox: Option<mpsc::Sender<Delivery>>,
     pub(crate) lookout: Lookout,
-    /// Tells those who follow the events the number of the last one.
+    /// Publishes the number of the last stored event to streams of events.
     pub(crate) stored: watch::Sender<u64>,
 }
 
@@ -215,7 +215,7 @@ impl Writer {
         for (append, reply) in round.repeating {
             reply.send(durable.clone().map(|()| append.into_duplicates()));
         }
-        // Behind the answers: a stream that is opened now may begin before an event that was just answered, and not behind it.
+        // After the answers: a stream that is opened now may begin before an event that was just answered, but not after it.
         self.stored.send_if_modified(|last| std::mem::replace(last, self.next - 1) != self.next - 1);
         for job in round.jobs {
             job.finish(result.clone());

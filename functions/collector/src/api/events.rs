@@ -69,10 +69,10 @@ pub(crate) async fn receipt(
     Ok(Json(receipt).into_response())
 }
 
-/// Returns an event as it is shown.
+/// Returns an event as the API shows it.
 pub(crate) fn shown(collector: &Collector, mut event: NewestEvent) -> NewestEvent {
     if event.is_rejected() {
-        // A client's name for a type outside the catalog is no type here.
+        // Omits a client's name for a type that is not in the catalog.
         event.event_type = event.event_type.filter(|named| collector.catalog.get(named).is_some());
     }
     event

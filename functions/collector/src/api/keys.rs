@@ -22,7 +22,7 @@ use crate::{
     },
 };
 
-/// The most hours of a range: as long ago as an event may have happened when it arrives, and a month.
+/// The most hours of a range: the greatest age at which an event is accepted, and a month.
 pub(crate) const MAX_HOURS: u64 = 431 * 24;
 
 /// `GET /counts/{event_type}/keys`.

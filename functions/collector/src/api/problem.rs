@@ -52,7 +52,7 @@ pub(crate) enum Problem {
     NoSuchEvent,
     /// A query has no answer.
     Query(QueryProblem),
-    /// There is no stream of events, or no count by minute.
+    /// There is no stream of events, or there are no counts by minute.
     Live(LiveProblem),
     /// No event of the type has had one of these keys.
     NoLatestValue { field: String },

@@ -57,7 +57,7 @@ pub(crate) async fn query(
     Ok((headers, Body::from_stream(answer.content)).into_response())
 }
 
-/// Returns why there is no answer, as clients see it.
+/// Returns the problem that tells clients why there is no answer.
 pub(crate) fn not_answered(why: NotAnswered) -> Problem {
     match why {
         NotAnswered::NotHere => Problem::Query(QueryProblem::NotHere),

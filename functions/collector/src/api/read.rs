@@ -121,7 +121,7 @@ pub(crate) async fn all(
     Ok(Json(answer).into_response())
 }
 
-/// Returns the routes for dashboards that this host has, and others have not.
+/// Returns the names of the routes for dashboards that this host has and that not every host has.
 fn offers(collector: &Collector, username: &Username) -> Vec<&'static str> {
     let has_minutes = collector.ports.minutes.minutes(username, &EventType::rejected()).is_some();
     let offers = [

@@ -1,8 +1,8 @@
 //! `GET /events/stream`: the caller's own events as they are stored, as server-sent events
 //! (<https://html.spec.whatwg.org/multipage/server-sent-events.html>).
 //!
-//! Nothing is handed to a stream: it is told that something was stored, and reads it from the engine once its client has taken
-//! what came before. So a slow client slows only itself, and takes the memory of a page.
+//! No event is handed to a stream. It is notified that something was stored, and reads it from the engine once its client
+//! has taken the earlier events. So a slow client slows only itself, and takes the memory of one page.
 
 use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration};
 
@@ -38,13 +38,13 @@ use crate::{
     host::streams::Place,
 };
 
-/// The time between two signs of life. A client that has gone is noticed by the second one.
+/// The time between two heartbeats. The second one after a client has gone cannot be written, which ends the stream.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
 /// The time between two checks of the access key. A host may cache the result of a check for some seconds.
 const CHECKED_EVERY: Duration = Duration::from_secs(1);
 
-/// The least time between two looks for new events: however fast they come, a stream reads a few times a second.
+/// The least time between two reads of new events: however fast they come, a stream reads ten times a second at the most.
 const LOOKS_EVERY: Duration = Duration::from_millis(100);
 
 /// How long a client may take to make room for one more event. Less than a host waits for a client that takes nothing at all.
@@ -53,7 +53,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The time after which a client should connect again.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// The header in which a client says how far it came.
+/// The header with the id of the last event that a client got.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// Why a stream ends.
@@ -123,7 +123,7 @@ pub(crate) async fn stream(
     });
     let headers = [
         (header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache")),
-        // nginx keeps an answer back until it has some kilobytes of it, unless this says otherwise.
+        // Without this header, nginx buffers some kilobytes of a response before it passes anything on.
         (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
         (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     ];
@@ -132,7 +132,7 @@ pub(crate) async fn stream(
     Ok(answer)
 }
 
-/// Returns the position behind which a client wants to go on.
+/// Returns the position after which a client wants to continue.
 fn came_to(headers: &HeaderMap) -> Result<Option<Position>, Problem> {
     let Some(value) = headers.get(LAST_EVENT_ID).filter(|value| !value.is_empty()) else { return Ok(None) };
     let position = value.to_str().ok().and_then(|text| text.parse().ok());
@@ -147,7 +147,7 @@ fn is_unavailable(problem: &Problem) -> bool {
 
 /// Something that the client has not taken yet.
 enum Waiting {
-    /// The first sign of life. It has the position, so that a client that is cut off before the first event misses none.
+    /// The first heartbeat. It has the position, so that a client that is disconnected before the first event misses none.
     Begin,
     Event(Position, NewestEvent),
     /// Some stored events cannot be read.
@@ -158,12 +158,12 @@ enum Waiting {
 /// An open stream.
 struct Open {
     request: FollowRequest,
-    /// The position that the client has got.
+    /// The last position that the client was given.
     given: Position,
     waiting: VecDeque<Waiting>,
-    /// When the last event was given to the connection, until that asks for the next one.
+    /// The time at which the last event was given to the connection, until the connection asks for the next one.
     given_at: Option<Instant>,
-    /// Whether more events may be there than were read.
+    /// Whether there may be events that were not read yet.
     has_more: bool,
     looked: Option<Instant>,
     checked: Instant,
@@ -177,7 +177,7 @@ struct Open {
 }
 
 impl Open {
-    /// Returns what comes next; `None` at the end.
+    /// Returns the next item for the client; `None` at the end.
     async fn next(&mut self) -> Option<Event> {
         if self.is_over {
             return None;
@@ -191,7 +191,8 @@ impl Open {
             }
             self.step().await;
             if self.waiting.is_empty() && self.beaten.elapsed() >= HEARTBEAT {
-                // It says how far was looked, too: a client that connects again need not have that searched once more.
+                // A heartbeat also has the position up to which events were searched. After a reconnect they are not
+                // searched again.
                 self.given = self.request.behind.clone();
                 self.beaten = Instant::now();
                 return Some(Event::default().comment("").id(self.given.to_string()));
@@ -245,7 +246,7 @@ impl Open {
             }
         };
         if has_more {
-            // It catches up, at the pace of its client.
+            // The stream catches up without a pause, at the pace of its client.
             self.looked = None;
         }
         (self.request.behind, self.has_more) = (up_to, has_more);
@@ -256,7 +257,7 @@ impl Open {
     }
 
     fn end(&mut self, reason: End) {
-        // What was read and not given comes again once the client has connected again.
+        // Events that were read but not given are read again after a reconnect.
         self.waiting = VecDeque::from([Waiting::End(reason)]);
     }
 
@@ -269,7 +270,7 @@ impl Open {
                 self.given = position;
                 let event = shown(&self.collector, event);
                 let name = if event.is_rejected() { "rejected" } else { "accepted" };
-                // JSON of a stored line has no line breaks.
+                // The JSON of an event has no line breaks.
                 let data = serde_json::to_string(&event).unwrap_or_default();
                 Event::default().event(name).id(self.given.to_string()).data(data)
             }

@@ -31,7 +31,7 @@ pub struct QueryAnswer {
 pub struct KeysOfRange {
     /// The type of the events.
     pub event_type: EventType,
-    /// The field that has the key.
+    /// The field by which events are counted.
     pub field: String,
     /// The first hour of event time.
     pub from: Hour,
@@ -46,7 +46,7 @@ pub struct KeysOfRange {
 pub struct RangeKeys {
     /// The keys, largest first, equal ones by key.
     pub keys: Vec<KeyCount>,
-    /// The number of the type's filed events in the range, with a key and without.
+    /// The number of the type's filed events in the range, with or without a key.
     pub events: u64,
     /// Whether there are more keys.
     pub has_more: bool,
@@ -81,7 +81,7 @@ pub enum NotAnswered {
 /// Answers queries over the rows of one user.
 #[async_trait]
 pub trait Queries: Send + Sync {
-    /// Returns whether this host answers any.
+    /// Returns whether this host answers queries.
     fn are_answered(&self) -> bool {
         true
     }
@@ -95,7 +95,7 @@ pub trait Queries: Send + Sync {
         format: QueryFormat,
     ) -> Result<QueryAnswer, NotAnswered>;
 
-    /// Counts the user's filed events of a range by key. The names in the request are of the catalog.
+    /// Counts the user's filed events of a range by key. The names in the request must be from the catalog.
     async fn keys(&self, _: &Username, _: KeysOfRange) -> Result<RangeKeys, NotAnswered> {
         Err(NotAnswered::NotHere)
     }

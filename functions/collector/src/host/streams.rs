@@ -32,14 +32,14 @@ impl Default for Streams {
 }
 
 impl Streams {
-    /// Allows at most so many streams, and never more than 64.
+    /// Allows at most this many streams, and never more than 64.
     #[must_use]
     pub fn at_most(most: usize) -> Self {
         let (most, open) = (most.min(MOST), Mutex::default());
         Self(Arc::new(Inner { most, open, ending: watch::Sender::new(false) }))
     }
 
-    /// Ends all streams, and those that are opened later at once: the host stops.
+    /// Ends all streams as the host stops. Streams that are opened later end at once.
     pub fn end(&self) {
         self.0.ending.send_replace(true);
     }
@@ -50,7 +50,7 @@ impl Streams {
         self.0.open().values().sum()
     }
 
-    /// Takes a place for a stream of a user's; `None` if there is none.
+    /// Takes a place for a user's stream; `None` if no place is free.
     pub(crate) fn place(&self, username: &Username) -> Option<Place> {
         let mut open = self.0.open();
         let all: usize = open.values().sum();
@@ -62,7 +62,7 @@ impl Streams {
         Some(Place { of: Arc::clone(&self.0), username: username.clone() })
     }
 
-    /// Returns a receiver of the end of all streams.
+    /// Returns a receiver that is notified when all streams are to end.
     pub(crate) fn ending(&self) -> watch::Receiver<bool> {
         self.0.ending.subscribe()
     }

@@ -30,7 +30,8 @@ const ROOM_FOR_STRANGERS: usize = 16 * MAX_SENT;
 const STRANGERS_AT_ONCE: usize = 2;
 const STRANGERS_ADMITTED: usize = STRANGERS_AT_ONCE + 64;
 
-/// Limits on the bodies in memory, and on open streams of events. Clones share them, so a process has one.
+/// Limits on the bodies in memory, and on open streams of events. Clones share the limits, so one value serves a whole
+/// process.
 #[derive(Debug, Clone)]
 pub struct Limits {
     room: Arc<Semaphore>,

@@ -1,17 +1,17 @@
-//! The problems of what is known of events at once.
+//! The problems of the stream of events and of counts by minute.
 
 use axum::http::StatusCode;
 
 use crate::host::streams::MOST_OF_USER;
 
-/// Why there is no stream of events, or no count by minute.
+/// Why there is no stream of events, or why there are no counts by minute.
 #[derive(Debug)]
 pub(crate) enum LiveProblem {
     /// This host's events cannot be followed.
     NoStream,
     /// This host has no counts by minute.
     NoMinutes,
-    /// As many streams as are allowed at once are open.
+    /// The user, or all users together, have as many open streams as are allowed.
     TooManyStreams,
 }
 

@@ -168,7 +168,7 @@ class Dashboard {
     this.#numbers.show(this.#counts, this.#range);
     let range = RANGES[this.#range];
     this.#starts = startsOf(range, Date.now());
-    // After a start, more events may have come in the last hour than are read again.
+    // After a start of the server, the last hour may have more events than it reads again.
     const { since } = this.#history;
     if (this.#range === "hour" && since > this.#starts[0]) range = { ...range, said: `Since ${shownHour(since)}` };
     const { chosen } = this.#types;

@@ -1,9 +1,9 @@
-// Counts over time: what is filed, by hour or day, and what arrives now; what arrived in the last hour, by minute.
+// Counts over time: filed events by hour or day, events that arrive now, and the events of the last hour by minute.
 
 /** How far back is read: the hours of today and yesterday, those of a month, and days as old as events can be. */
 const DEPTHS = { minutes: [59, MINUTE], recent: [50, HOUR], hours: [742, HOUR], days: [400, DAY] };
 
-/** How a unit is written: how much of an ISO time, and what is left of it. */
+/** How a unit is written: its name, the length of its part of an ISO time, and the rest that completes that time. */
 const UNITS = new Map([[MINUTE, ["minute", 16, ":00Z"]], [HOUR, ["hour", 13, ":00Z"]], [DAY, ["day", 10, "T00:00Z"]]]);
 
 const NEEDED = { hour: ["recent", "minutes"], day: ["recent"], week: ["hours"], month: ["hours"], quarter: ["recent", "days"], year: ["recent", "days"] };
@@ -72,7 +72,7 @@ class History {
   #of(type, range) {
     const depth = NEEDED[range].at(-1);
     const filed = this.#read.get(`${depth} ${type}`)?.counts ?? [];
-    // What is not filed yet is in these counts.
+    // Counts by minute include events that are not filed yet.
     if (depth === "minutes") return filed;
     return [...filed, [Date.now(), this.#arriving.get(type) ?? 0]];
   }

@@ -5,7 +5,7 @@ const KEYS = 10;
 const NEWEST = 10;
 const SEARCHED = 1000;
 
-/** How often the keys of a range are counted at the most, as long as it is the same range: each time is a query over the lake. */
+/** The least time between two counts of the keys of one range: each count is a query over the lake. */
 const RANGED_EVERY = MINUTE;
 
 /** What Weir stamps onto an event. */
@@ -34,7 +34,7 @@ class Keys {
   #many;
   #asking = Promise.resolve();
 
-  /** `ranged` tells whether the API counts the keys of a range. */
+  /** `ranged` says whether the API counts the keys of a range. */
   constructor(api, types, ranged) {
     this.#api = api;
     this.#types = types;
@@ -43,7 +43,7 @@ class Keys {
     byId("keys-csv").addEventListener("click", () => this.#save());
   }
 
-  /** Reads again what has changed with the live count or, of a range that begins at a time, with what is filed. */
+  /** Reads the keys again: those since the first event when the live count has changed, those of a range when more is filed. */
   async show({ event_type: type, total, settled }, range, from) {
     const ranged = this.#ranged && settled > 0;
     const other = type !== this.#type;
@@ -64,7 +64,7 @@ class Keys {
         path = `${path}/keys?from=${hour}`;
         since = `since ${shownDay(Date.parse(`${hour}:00Z`))}, ${shownHour(Date.parse(`${hour}:00Z`))}, of filed events`;
       } catch (failure) {
-        // Too much to count, or too many who count: what is known at once is shown.
+        // Too many rows or too many requests: the keys since the first event are shown instead.
         if (!(failure instanceof Failure) || failure.status === 401 || failure.status === 403) throw failure;
         again = failure.status === 429;
       }
@@ -99,7 +99,7 @@ class Keys {
     byId("keys-list").replaceChildren(...rows);
   }
 
-  /** Asks one thing after the other: a user may have one query at a time. */
+  /** Sends one request after the other: a user may have one query at a time. */
   #ask(path) {
     const asked = this.#asking.then(() => this.#api.get(path));
     this.#asking = asked.catch(() => {});

@@ -1,5 +1,5 @@
-// The latest events, newest first: a list that can be paused, filtered and opened. Events come by a stream, at once, where there
-// is one and as long as a reader could follow; else the list is read whenever the counts have changed.
+// The latest events, newest first: a list that can be paused, filtered and opened. A stream brings events at once, if there is
+// one and they are not too many to follow by eye. Otherwise the list is read whenever the counts have changed.
 
 /** How many are read at once, and kept at the most. */
 const LIVE = 20;
@@ -8,13 +8,13 @@ const KEPT = 200;
 /** How often the list is read where it is read from files, and not from what arrives. */
 const LIVE_EVERY = 30_000;
 
-/** The most events of a second that come one by one: of more, only the newest are read. */
+/** The most events a second that are shown one by one; if more come, only the newest are read. */
 const FOLLOWED = 200;
 
-/** How long the list is read where there was no stream, or it had too many events. */
+/** How long the list is read after a stream was refused, or had too many events, before the next try. */
 const UNFOLLOWED = 30_000;
 
-/** What an event says beside what Weir stamps, in a line. */
+/** An event's own fields, without those that Weir stamps, in a line. */
 const summaryOf = (event) => {
   if (typeof event !== "object" || event === null) return String(event ?? "");
   const fields = Object.entries(event).filter(([name]) => !STAMPED.includes(name));
@@ -80,13 +80,13 @@ class Live {
     return this.#api.get(`events?${query}`);
   }
 
-  /** Ends the stream: the page is hidden, or the list is paused or becomes another one. */
+  /** Ends the stream, as the page is hidden, or the list is paused or changes its type. */
   stop() {
     this.#stream?.abort();
     [this.#stream, this.#state, this.#early, this.#is] = [undefined, "", [], ""];
   }
 
-  /** Opens a stream if there is none. Once it has begun, the list is read for what was before; what comes meanwhile is kept. */
+  /** Opens a stream unless one is open. Once it has begun, the list is read for earlier events; those that come meanwhile are kept. */
   #follow() {
     if (this.#stream || !this.#streams || Date.now() - this.#unfollowed < UNFOLLOWED) return;
     const stop = new AbortController();
@@ -111,7 +111,7 @@ class Live {
       if (failure && !(failure instanceof Failure)) throw failure;
       if (failure?.status === 404) this.#streams = false;
       if (this.#stream !== stop) return;
-      // A failure that has a status is an answer: there is no room. Anything else may be over at once.
+      // A failure with a status is an answer: no place is free. Any other failure may be over at once.
       if (failure?.status) this.#unfollowed = Date.now();
       this.stop();
     };
@@ -119,7 +119,7 @@ class Live {
     this.#api.follow(`events/stream?${query}`, stop.signal, take).then(() => ended(), ended);
   }
 
-  /** Puts new events, the latest of which is the last, before those that are there. */
+  /** Puts new events before the listed ones. The latest of the new ones is the last. */
   #arrive(events) {
     if (this.#state !== "live") {
       this.#early = [...this.#early, ...events].slice(-KEPT);

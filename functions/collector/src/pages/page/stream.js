@@ -1,6 +1,6 @@
-// Server-sent events, read by hand: `EventSource` can send no credentials.
+// Reads server-sent events from a response body: `EventSource` cannot send credentials.
 
-/** Reads a stream to its end. `take` gets the items of each part that arrives: their fields by name. */
+/** Reads a stream to its end. `take` gets the items of each chunk that arrives, each as its fields by name. */
 const readItems = async (body, take) => {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
