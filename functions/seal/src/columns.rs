@@ -12,13 +12,13 @@ use weir_core::{
 /// The column of the whole stored line.
 pub(crate) const LINE: &str = "weir_line";
 
-/// The beginning of names that are no field's column: the fields are in the line all the same.
+/// Fields with this beginning of their names get no column. They are in the stored line.
 const OWN: &str = "weir_";
 
 /// Athena's type of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// A text; of what is no text, its JSON.
+    /// A text, or the JSON of any other value.
     Text,
     Integer,
     Number,
@@ -63,7 +63,7 @@ impl Kind {
         }
     }
 
-    /// Returns its name in Hive's statements, which make tables.
+    /// Returns the type's name in Hive's statements, which make tables.
     fn in_hive(self) -> &'static str {
         match self {
             Self::Text => "string",
@@ -87,12 +87,12 @@ impl Column {
         Self { name: member.to_lowercase(), expression }
     }
 
-    /// Returns its name, quoted.
+    /// Returns the column's name, quoted.
     pub(crate) fn quoted(&self) -> String {
         quoted(&self.name)
     }
 
-    /// Returns its expression over the line.
+    /// Returns the column's expression over the line.
     pub(crate) fn of_line(&self) -> String {
         format!("{} AS {}", self.expression, self.quoted())
     }
@@ -104,11 +104,12 @@ impl Column {
 }
 
 impl Columns {
-    /// Returns the columns of a type; those of all types, if it is missing from the catalog.
+    /// Returns the columns of a type. A type that is not in the catalog has those that all types have.
     pub(crate) fn of(event_type: &EventType, catalog: &Catalog) -> Self {
         let mut columns = vec![
             Column::new("event_id", Kind::Text),
-            // Events that were stored before `time` was stamped have what the client wrote there, or nothing.
+            // In events that were stored before Weir stamped `time`, the client may have written another value there, or
+            // none.
             Column {
                 expression: format!(
                     "coalesce(TRY_CAST({} AS bigint), TRY_CAST({} AS bigint))",
@@ -135,7 +136,7 @@ impl Columns {
         Self(columns)
     }
 
-    /// Returns them as the manifest has them.
+    /// Returns the columns as the manifest has them.
     pub(crate) fn sealed(&self) -> Vec<SealedColumn> {
         let sealed = self
             .0
@@ -160,7 +161,7 @@ pub(crate) fn of_files(columns: &[SealedColumn]) -> Vec<(String, &'static str)> 
     own.chain(folders).chain([(LINE.to_owned(), "string")]).collect()
 }
 
-/// Returns the type of a column that the manifest has, which may be of an earlier catalog: its expression says it.
+/// Returns the type of a column in the manifest, by its expression: the column may be of an earlier catalog.
 fn in_hive(column: &SealedColumn) -> &'static str {
     let kinds = [Kind::Integer, Kind::Number, Kind::Boolean];
     let has = |kind: &Kind| column.expression.ends_with(&format!(" AS {})", kind.in_hive()));
@@ -172,7 +173,7 @@ fn in_hive(column: &SealedColumn) -> &'static str {
     }
 }
 
-/// Returns a name for columns, which others do not have.
+/// Returns a name that is unique to these columns.
 pub(crate) fn digest(columns: &[SealedColumn]) -> String {
     let mut hash = Sha256::new();
     for column in columns {

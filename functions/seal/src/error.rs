@@ -1,9 +1,9 @@
-//! Why a run does not seal.
+//! The errors of a run.
 
 use weir_aws::athena::AthenaError;
 use weir_core::{ports::PortError, sealing::SealError};
 
-/// Why a run failed. What is read stays right: it was sealed whole, or not at all.
+/// Why a run failed. Readers still get each event once: a day is sealed as a whole, or not at all.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// The engine failed.
@@ -34,7 +34,7 @@ pub enum RunError {
         /// How many late objects it names.
         late: usize,
     },
-    /// Nothing was done in the time that the function has.
+    /// Not one day could be sealed in the time that the function has.
     #[error("no day could be sealed in the time that the function may run")]
     NoTime,
 }

@@ -1,7 +1,8 @@
 //! Sealing on AWS: days that are over become Parquet, which Athena writes and reads.
 //!
-//! `weir_core::sealing` decides what is sealed and in which steps, as on one machine. Here are its work (`work`), by the SQL of `sql`,
-//! and the views by which Athena reads sealed and other days (`views`). `columns` says how a column comes from a stored line.
+//! `weir_core::sealing` decides which days are sealed and in which steps, as on one machine. `work` does its work, with the
+//! SQL of `sql`. `views` makes the views by which Athena reads sealed and other days; `run` puts both together. `columns`
+//! says how a column comes from a stored line.
 //!
 //! The program for Lambda is the publisher's: both functions run by a schedule and ask Athena.
 #![cfg_attr(test, allow(clippy::unwrap_used))]

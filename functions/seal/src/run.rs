@@ -1,4 +1,4 @@
-//! One run: takes the turn, seals what is due, and makes the views of it.
+//! One run: takes the turn, seals the days that are due, and makes the views over them.
 
 use std::{
     collections::BTreeSet,
@@ -18,13 +18,13 @@ use weir_core::{
 
 use crate::{error::RunError, views::Views, work::AthenaWork};
 
-/// How much time is left to stop queries and to say what happened.
+/// The time that is kept for stopping queries and for logging what happened.
 const ENDING: Duration = Duration::from_secs(30);
 
-/// How much longer than a run its turn is, as clocks are apart.
+/// How much longer than a run its turn lasts, in milliseconds, as clocks differ.
 const TURN_BEHIND_MILLIS: u64 = 60_000;
 
-/// What runs share.
+/// The clients and settings that all runs share.
 pub struct Seal {
     days: S3SealedDays,
     lake: S3Lake,
@@ -37,7 +37,7 @@ pub struct Seal {
     random: Arc<dyn Random>,
 }
 
-/// What a run did.
+/// The result of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ran {
     /// How many generations it made.
@@ -48,7 +48,7 @@ pub struct Ran {
     pub is_whole: bool,
 }
 
-/// The names of what is sealed and of what it is sealed with.
+/// The names of the AWS resources that sealing uses.
 #[derive(Debug, Clone)]
 pub struct Names {
     /// The bucket of the lake.
@@ -62,7 +62,7 @@ pub struct Names {
 }
 
 impl Seal {
-    /// Makes it of the clients of a configuration.
+    /// Makes the clients for the resources of these names.
     #[must_use]
     pub fn new(
         aws: &Aws,
@@ -85,14 +85,14 @@ impl Seal {
         }
     }
 
-    /// Asks another Athena.
+    /// Uses another client of Athena.
     #[must_use]
     pub fn asking(mut self, athena: Athena) -> Self {
         self.athena = athena;
         self
     }
 
-    /// Seals what is due within a time; `None` if another run has the turn.
+    /// Seals the days that are due, in the time that is left; `None` if another run has the turn.
     pub async fn run(&self, left: Duration) -> Result<Option<Ran>, RunError> {
         let now = self.clock.now();
         let ends = Instant::now() + left.saturating_sub(ENDING);
@@ -118,18 +118,18 @@ impl Seal {
             ends,
         };
         views.make_tables().await?;
-        // A run that died between sealing and its views has left views of what was replaced.
+        // A run that died before it made its views has left views over replaced generations.
         views.make_views().await?;
         sealing::tidy(&self.days, now).await?;
         let ran = self.seal(now, ends).await;
-        // Also if a day cannot be sealed: others were.
+        // Even if a day cannot be sealed, as others may have been.
         views.make_views().await?;
         ran
     }
 
     async fn seal(&self, now: Timestamp, ends: Instant) -> Result<Ran, RunError> {
         let until = Day::of(Timestamp::saturating(now.millis().saturating_sub(SEALED_AFTER_MILLIS)).hour());
-        // Before users and types are listed: what is put for others from here on is noted.
+        // Announced before users and types are listed: objects of others that are put from here on are noted.
         if self.days.noted_until().await? < until {
             self.days.announce(until).await?;
         }

@@ -32,7 +32,7 @@ pub(crate) struct Rows<'a> {
 }
 
 impl Rows<'_> {
-    /// Returns the query for the number of events of each user that are read, and of repeats among them.
+    /// Returns the query that counts, for each user, the events that are read, and the repeats among them.
     pub(crate) fn count_read(&self) -> String {
         format!(
             "SELECT username, count(*) AS events, CAST(sum(CASE WHEN weir_nth > 1 THEN 1 ELSE 0 END) AS bigint) AS repeats FROM ({}) GROUP \
@@ -41,7 +41,7 @@ impl Rows<'_> {
         )
     }
 
-    /// Returns the query for the number of rows in each folder, as they were written.
+    /// Returns the query that counts the written rows of each folder.
     pub(crate) fn count_written(&self) -> String {
         format!(
             "SELECT {KIND}, count(*) AS events FROM {}.{SEALED_LINES} WHERE {PART} = {} AND {KIND} IN ({}, {}) GROUP BY {KIND}",
@@ -75,8 +75,8 @@ impl Rows<'_> {
         )
     }
 
-    /// Returns the SELECT of all lines. Of events that a client sent under one id, the first that arrived is the first; of those
-    /// that arrived at one time, one that is in the generation before.
+    /// Returns the SELECT of all lines, numbered among the events that a client sent under one id. The number one is the
+    /// event that arrived first; if several arrived at the same time, one from the generation before.
     fn numbered(&self) -> String {
         let time = self.columns.0.iter().find(|column| column.name == "time");
         let time = time.map_or_else(String::new, |column| format!("{}, ", column.of_line()));
@@ -114,8 +114,8 @@ impl Rows<'_> {
     }
 }
 
-/// Returns the condition that Weir made an event's id: it is another event than one to which a client gave that id, as
-/// `weir_core::repeats` says.
+/// Returns the condition that Weir made an event's id. Such an event is not a repeat of one to which a client gave the same
+/// id, as `weir_core::repeats` says.
 fn made() -> &'static str {
     "coalesce(regexp_like(event_id, '^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$') AND \
      concat(substr(event_id, 1, 8), substr(event_id, 10, 4)) = lower(lpad(to_base(received_at, 16), 12, '0')), false)"

@@ -1,8 +1,9 @@
-//! What Athena reads: a view for each type, over the files of sealed days and the objects of JSON of all others.
+//! Makes a view in Athena for each type, over the files of sealed days and the JSON objects of all other days.
 //!
-//! The text of a view has the watermark, the current generations and the late objects, so it changes in one step: at every moment
-//! it reads each event that it has once. It is made again when the watermark has moved. A view that is older than that reads
-//! replaced generations, which stay for a day, and JSON, which stays; so views are made before replaced generations are removed.
+//! The text of a view has the watermark, the current generations and the late objects. So a view changes in one step, and at
+//! every moment it has each of its events once. Views are made again when the watermark has moved. Until then they read
+//! replaced generations, which stay for a day, and JSON, which stays for ever. So views are made before replaced generations
+//! are removed.
 //!
 //! Tables over files are made here too. Files with other columns are in a table of another name, so no table ever changes.
 
@@ -23,7 +24,7 @@ use crate::{
     work::folder_of,
 };
 
-/// The most bytes that Athena takes as a statement. (<https://docs.aws.amazon.com/athena/latest/ug/service-limits.html>)
+/// The most bytes that a statement for Athena may have. (<https://docs.aws.amazon.com/athena/latest/ug/service-limits.html>)
 const LONGEST: usize = 262_144;
 
 /// How often views are made again because objects came late meanwhile.
@@ -40,11 +41,11 @@ pub(crate) struct Views<'a> {
 }
 
 impl Views<'_> {
-    /// Makes the tables over lines, unless they are there.
+    /// Makes the tables over lines, unless they exist.
     pub(crate) async fn make_tables(&self) -> Result<(), RunError> {
         let line = [(LINE.to_owned(), "string")];
         let by_kind = format!("${{{PART}}}/${{{KIND}}}");
-        // A file there lists the objects of JSON that are read.
+        // A file in the table's folder lists the JSON objects that are read.
         let listed = "STORED AS INPUTFORMAT 'org.apache.hadoop.hive.ql.io.SymlinkTextInputFormat' OUTPUTFORMAT \
                       'org.apache.hadoop.hive.ql.io.HiveIgnoreKeyTextOutputFormat'";
         for (name, stored) in [(JSON_LINES, listed), (SEALED_LINES, "STORED AS PARQUET")] {
@@ -53,7 +54,7 @@ impl Views<'_> {
         Ok(())
     }
 
-    /// Makes the views of what is read now.
+    /// Makes the views for the current manifest and notes.
     pub(crate) async fn make_views(&self) -> Result<(), RunError> {
         for _ in 0..TRIES {
             let reads = Reads::now(self.days).await?;
@@ -73,7 +74,8 @@ impl Views<'_> {
                 }
                 self.make(&name, &view).await?;
             }
-            // What was put for a sealed day meanwhile may have been in the view before.
+            // An object that was put for a sealed day meanwhile may have been read by the view before, and must be in the
+            // new one.
             if Reads::now(self.days).await?.late == reads.late {
                 break;
             }
@@ -113,8 +115,8 @@ impl Views<'_> {
     }
 }
 
-/// Files of a type with the same columns, of a year. A query that names another year does not look for them, and no more than 366
-/// folders are asked for at once: Athena takes 1,000 values of an injected column.
+/// Files of a type with the same columns, in one year. A query that names another year does not list them, and a query names
+/// at most 366 folders for each group: Athena takes 1,000 values of an injected column.
 /// (<https://docs.aws.amazon.com/athena/latest/ug/partition-projection-supported-types.html>)
 struct Group<'a> {
     columns: &'a [SealedColumn],
@@ -122,12 +124,12 @@ struct Group<'a> {
     folders: Vec<&'a str>,
 }
 
-/// What is read of a type at one moment.
+/// The parts of a type that are read at one moment.
 struct OfType<'a> {
     views: &'a Views<'a>,
     event_type: &'a EventType,
     columns: Columns,
-    /// The day from which on JSON is read.
+    /// The first day that is read from JSON.
     until: Day,
     sealed: Vec<Group<'a>>,
     /// The late objects.
@@ -162,7 +164,7 @@ impl<'a> OfType<'a> {
         )
     }
 
-    /// Returns the SELECT over files. A column that they have otherwise, or not at all, is taken out of the stored line.
+    /// Returns the SELECT over files. A column that the files do not have in this form is computed from the stored line.
     fn of_sealed(&self, Group { columns, year, folders }: &Group<'_>) -> String {
         let shown = self.columns.0.iter();
         let shown: Vec<String> = shown
@@ -192,7 +194,7 @@ impl<'a> OfType<'a> {
         );
         let days: BTreeSet<Day> = self.late.iter().filter_map(|path| day_of(path)).collect();
         let late = (!days.is_empty()).then(|| {
-            // Which folders are listed, and which of their objects are read.
+            // The dates limit which folders are listed, and the paths which of their objects are read.
             let parts = days.iter().map(|day| day.first_hour().parts());
             let [years, months, days] = [0, 1, 2].map(|n| numbers(parts.clone().map(|parts| parts[n])));
             let urls: Vec<String> =

@@ -1,7 +1,8 @@
-//! The work of sealing on AWS: objects in S3, settled counts in DynamoDB, and Athena, which writes a type's files.
+//! The work of sealing on AWS: finds objects in S3 and settled counts in DynamoDB, and has Athena write the files of each
+//! type.
 //!
-//! Each attempt writes into a folder of its own: a query whose asker was killed goes on in Athena, and its files are then where no
-//! other attempt reads or writes.
+//! Each attempt writes into a folder of its own: the query of a killed function goes on in Athena, and its files are then
+//! where no other attempt reads or writes.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -46,25 +47,25 @@ pub(crate) struct AthenaWork<'a> {
     pub(crate) database: &'a str,
     pub(crate) catalog: &'a Catalog,
     pub(crate) random: &'a dyn Random,
-    /// When the function must end.
+    /// The time at which the run must end.
     pub(crate) ends: Instant,
-    /// The users and types that have objects, listed once objects are noted.
+    /// The users and types that have objects, listed after the announcement that objects are to be noted.
     pub(crate) users: UsersAndTypes,
     /// The days that are not sealed yet and have objects.
     pub(crate) open: BTreeSet<Day>,
-    /// Whether a day was not begun for lack of time.
+    /// Whether a day was left for the next run, for lack of time.
     pub(crate) is_late: AtomicBool,
 }
 
 impl AthenaWork<'_> {
-    /// Whether there is time for another day.
+    /// Returns whether there is time for another day.
     pub(crate) fn has_time(&self) -> bool {
         self.ends.saturating_duration_since(Instant::now()) >= LEAST
     }
 
     async fn generation(&self, to_write: &ToWrite<'_>) -> Result<Written, PortError> {
         let ToWrite { day, number, before, added, covered } = *to_write;
-        // What a sealing that died left there.
+        // Removes the rest of a sealing that died.
         self.days.remove_generation(day, number).await?;
         let mut bytes = [0; 6];
         self.random.fill(&mut bytes);
@@ -84,7 +85,7 @@ impl AthenaWork<'_> {
             let written = self.event_type((day, folder), &event_type, before, objects.get(&event_type)).await;
             (event_type, written)
         });
-        // All of them end before this does: none goes on in Athena unseen because another one failed.
+        // Waits for all of them, even if one fails, so that none goes on in Athena unseen.
         let all: Vec<_> = stream::iter(writings).buffer_unordered(CONCURRENT).collect().await;
         let mut written = Written::default();
         for (event_type, wrote) in all {
@@ -193,7 +194,7 @@ enum WriteError {
 }
 
 impl WriteError {
-    /// Whether the same may succeed later.
+    /// Returns whether the same call may succeed later.
     fn is_transient(&self) -> bool {
         match self {
             Self::Athena(error) => error.may_go_on() || *error == AthenaError::TooSlow,
@@ -214,7 +215,7 @@ fn number(text: &str) -> Result<u64, WriteError> {
 
 #[async_trait]
 impl Work for AthenaWork<'_> {
-    /// Returns those that were not sealed when the run began.
+    /// Returns the days that were not sealed when the run began.
     async fn days(&self, until: Day) -> Result<BTreeSet<Day>, PortError> {
         Ok(self.open.range(..until).copied().collect())
     }

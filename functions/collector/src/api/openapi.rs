@@ -273,7 +273,7 @@ pub(crate) fn get_counts(_: &Catalog) -> Value {
                 },
                 "offers": {
                     "type": "array", "items": {"type": "string", "enum": ["stream", "minutes", "keys"]},
-                    "description": "Which of `/events/stream` and `/counts/{event_type}/minutes` and `/keys` are here.",
+                    "description": "Which of `/events/stream`, `/counts/{event_type}/minutes` and `/counts/{event_type}/keys` this Weir has.",
                 },
                 "settled_at": {
                     "type": ["integer", "null"],

@@ -25,10 +25,10 @@ const MINUTE: &str =
 pub(crate) fn get_minutes(catalog: &Catalog) -> Value {
     let mut minutes = get_counts_by("minute", MINUTE, "2026-11-20T13:05", [MINUTES, MINUTES], catalog);
     minutes["summary"] = "Read the live counts of one event type by minute".into();
-    minutes["description"] = "Of the last hour, by UTC minute of the event time, both ends included. An event is counted as soon as \
-        it is acknowledged. On AWS there are none."
+    minutes["description"] = "The counts of the last hour, by UTC minute of the event time, both ends included. An event is counted \
+        as soon as it is acknowledged. On AWS there are no counts by minute."
         .into();
-    let since = json!({"type": "integer", "description": "All events that arrived since then are counted: milliseconds since 1970."});
+    let since = json!({"type": "integer", "description": "Every event that arrived at this time or later is counted: milliseconds since 1970."});
     let schema = &mut minutes["responses"]["200"]["content"]["application/json"]["schema"];
     schema["properties"]["since"] = since;
     schema["required"] = json!(["event_type", "from", "to", "since", "minutes"]);

@@ -52,14 +52,14 @@ pub(crate) fn get_stream(catalog: &Catalog) -> Value {
     json!({
         "summary": "Follow events as they are stored",
         "description": "Server-sent events on one machine: `accepted` and `rejected`, each with an event as `GET /events` lists it \
-            and its id; `gap` where stored events cannot be read any more; and `end` with the reason for which the stream ends. \
-            A client that connects again with the last id in `Last-Event-ID` misses none. On AWS there is no stream: poll \
+            and its id; `gap` where stored events cannot be read any more; and `end` with the reason why the stream ends. \
+            A client that reconnects with the last id in `Last-Event-ID` misses no event. On AWS there is no stream: poll \
             `GET /events`.",
         "operationId": "followEvents",
         "parameters": [
             {"name": "event_type", "in": "query", "description": "Only events of this type; `rejected` for all rejected ones.",
              "schema": {"type": "string", "examples": names}},
-            {"name": "Last-Event-ID", "in": "header", "description": "The id of the last event that came: the stream goes on behind it.",
+            {"name": "Last-Event-ID", "in": "header", "description": "The id of the last event that came: the stream continues after it.",
              "schema": {"type": "string", "pattern": POSITION, "examples": ["4711"]}},
         ],
         "responses": responses,

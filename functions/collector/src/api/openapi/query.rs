@@ -69,8 +69,8 @@ pub(crate) fn get_keys(catalog: &Catalog) -> Value {
     };
     json!({
         "summary": "Read the largest keys of a range",
-        "description": "Of filed events, by their event time, in UTC hours, both ends included. It is a query over the lake: the \
-            operator of one machine decides whether queries are answered; on AWS they are not.",
+        "description": "The keys of filed events, by their event time, in UTC hours, both ends included. This is a query over the \
+            lake: on one machine the operator turns queries on, and on AWS there are none.",
         "operationId": "keysOfRange",
         "parameters": [
             {"name": "event_type", "in": "path", "required": true, "schema": {"type": "string", "examples": names}},

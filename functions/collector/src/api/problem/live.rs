@@ -30,13 +30,13 @@ impl LiveProblem {
 
     pub(super) fn detail(&self) -> String {
         match self {
-            Self::NoStream => "On AWS events cannot be streamed. Poll GET /events, and go on with GET /events?after= until an \
-                               event comes that you know."
+            Self::NoStream => "On AWS events cannot be streamed. Poll GET /events, and read older pages by GET /events?after= \
+                               until an event comes that you know."
                 .to_owned(),
             Self::NoMinutes => "On AWS counts are kept by hour: GET /counts/{event_type}/hours.".to_owned(),
             Self::TooManyStreams => format!(
-                "A user may have {MOST_OF_USER} streams at once, or all users have as many as there may be. Retry-After says \
-                 when to try again."
+                "This user has {MOST_OF_USER} open streams, or all users together have as many as are allowed. Retry-After \
+                 says when to try again."
             ),
         }
     }

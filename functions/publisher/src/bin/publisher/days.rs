@@ -1,7 +1,7 @@
 //! Seals days that are over.
 //!
-//! A run that fails has sealed some days, or none: the next one begins again. It fails, too, if it can do nothing in its time. An alarm
-//! watches for runs that fail on three days.
+//! A run that fails may have sealed some days; the next run begins again. A run also fails if its time is not enough for one
+//! day. An alarm watches for runs that fail on three days in a row.
 
 use std::{sync::Arc, time::Duration};
 
@@ -34,7 +34,7 @@ impl Sealer {
                 Ok(json!({"sealed": sealed, "sealed_until": until, "is_whole": is_whole}))
             }
             Ok(None) => {
-                tracing::warn!("another run seals days now: this one does nothing");
+                tracing::warn!("another run is sealing days: this one does nothing");
                 Ok(json!({"sealed": 0}))
             }
             Err(error) => {

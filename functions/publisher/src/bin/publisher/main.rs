@@ -1,5 +1,5 @@
-//! The program of two functions on Lambda, which schedules invoke and which ask Athena: the publisher, and the one that seals days.
-//! `WEIR_TASK` says which of them it is. One program is built and tested once.
+//! The program of two functions on Lambda: the publisher, and the function that seals days. Schedules invoke both, and both
+//! query Athena. `WEIR_TASK` says which of them runs. One program is built and tested once.
 
 mod answers;
 mod days;
@@ -12,7 +12,7 @@ use weir_lambda::{Environment, StartError};
 use answers::Publisher;
 use days::Sealer;
 
-/// Which function this is.
+/// The task of this function.
 enum Task {
     /// Publishes answers again.
     Publish,
@@ -20,9 +20,9 @@ enum Task {
     Seal,
 }
 
-/// A name that is no task's.
+/// The name is not a task.
 #[derive(Debug, thiserror::Error)]
-#[error("there is no such task: there are publish and seal")]
+#[error("there is no such task: use publish or seal")]
 struct NoSuchTask;
 
 impl FromStr for Task {
@@ -42,7 +42,7 @@ enum Function {
     Sealer(Sealer),
 }
 
-/// Why an invocation failed. It is logged already.
+/// Why an invocation failed. The reason is logged already.
 #[derive(Debug, thiserror::Error)]
 enum Failed {
     #[error(transparent)]
