@@ -1,5 +1,5 @@
-//! A child process with limits of time, memory and output: a run of a function, or a client's query; and one whose output is read
-//! as it comes.
+//! Child processes: one with limits of time, memory and output, for a run of a function or a client's query; and one whose
+//! output is read as it comes.
 //!
 //! Each child leads a process group of its own. Whatever ends it, its time, its output or a signal, ends the whole group, so
 //! that nothing that it started stays behind.
@@ -128,7 +128,7 @@ impl Running {
     }
 }
 
-/// A child whose output is read as it comes. Its group is ended when this is dropped.
+/// A child whose output is read as it comes. Dropping it ends the child's process group.
 pub(crate) struct Printing {
     child: Child,
     group: Pid,
@@ -137,7 +137,7 @@ pub(crate) struct Printing {
 }
 
 impl Printing {
-    /// Starts a command, of which each process may have so many bytes of its own.
+    /// Starts a command. Each of its processes may have this many bytes of memory.
     pub(crate) fn start(command: &mut Command, memory_limit: u64) -> io::Result<Self> {
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
         let mut child = command.spawn()?;
@@ -151,7 +151,8 @@ impl Printing {
         }
     }
 
-    /// Waits for the end of the child, whose output was read; returns whether it succeeded, and what it said.
+    /// Waits for the end of the child, whose output must have been read. Returns its status, and what it printed on standard
+    /// error.
     pub(crate) fn end(&mut self) -> io::Result<(ExitStatus, String)> {
         let status = self.child.wait()?;
         Ok((status, self.errors.take().map(Stderr::text).unwrap_or_default()))
@@ -166,7 +167,7 @@ impl Read for Printing {
 
 impl Drop for Printing {
     fn drop(&mut self) {
-        // One that was waited for may have left its number to another.
+        // After a wait, another process may have the child's number.
         if matches!(self.child.try_wait(), Ok(None)) {
             end(self.group);
             let _ = self.child.wait();

@@ -8,7 +8,7 @@
 //!    Weir's;
 //! 3. `answered`: one runs the SQL on that database. It has never had another user's rows, and can open no other file.
 //!
-//! The keys of a range (`keyed`) are counted by SQL of Weir's own, on the files of the lake.
+//! `keyed` counts the keys of a range by SQL of Weir's own, on the files of the lake.
 //!
 //! The SQL comes as base64 inside an SQL literal, so no character of it reaches the parser of DuckDB's command line.
 
@@ -67,7 +67,7 @@ struct Inner {
     duckdb: String,
     catalog: Arc<Catalog>,
     places: Arc<Places>,
-    /// The places for counting the keys of a range, beside those of users' own queries.
+    /// The places for counting the keys of a range, in addition to those of clients' queries.
     counting: Arc<Places>,
     /// How many bytes the disk has for databases.
     room: Box<dyn Fn() -> u64 + Send + Sync>,

@@ -17,7 +17,7 @@ pub(crate) async fn run(args: ReceiptArgs) -> Result<ExitCode> {
     tokio::task::spawn_blocking(move || ask(&args)).await.context("asking ended without a word")?
 }
 
-/// Returns the path of a receipt. Where an id would be that of the stream of events, its first letter is escaped.
+/// Returns the path of a receipt. The id `stream` is escaped, as its path is that of the stream of events.
 fn path(event_id: &str) -> String {
     match event_id {
         "stream" => "/events/%73tream".to_owned(),

@@ -279,7 +279,7 @@ impl Sending {
         Ok(Box::new(rows.events(columns, stamper)))
     }
 
-    /// Returns the fields of the types, if rows with columns of these names can be events.
+    /// Returns the fields of the types. Fails if rows with columns of these names cannot be events.
     fn columns_of(&self, names: &[String], stamper: &Stamper) -> Result<Columns> {
         let has_types = names.iter().any(|name| name == "event_type");
         if !has_types && stamper.event_type.is_none() {

@@ -162,7 +162,7 @@ async fn embedded(catalog: Catalog, args: ServeArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Returns the limits of this process. Open streams leave most connections to others.
+/// Returns the limits of this process. Open streams may take a quarter of the connections.
 fn limits(args: &ServeArgs) -> Limits {
     Limits::default().with_streams((machine::at_most(args.connections) / 4).max(1))
 }

@@ -90,7 +90,7 @@ pub(crate) enum FileFormat {
     Csv,
     /// The same, with tabs between the cells.
     Tsv,
-    /// Parquet, which the DuckDB command line reads.
+    /// Parquet, read by the DuckDB command line.
     Parquet,
 }
 

@@ -20,7 +20,7 @@ pub(super) fn answer(query: &Query, has_tables: bool) -> Result<Vec<u8>, NotAnsw
     Ok(as_sent(query.format, answer))
 }
 
-/// Returns an answer of DuckDB's as it is sent.
+/// Returns DuckDB's answer in the form in which it is sent.
 pub(super) fn as_sent(format: QueryFormat, answer: Vec<u8>) -> Vec<u8> {
     match format {
         QueryFormat::Csv => answer,

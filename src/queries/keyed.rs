@@ -1,5 +1,5 @@
-//! Counts the keys of a range of hours on the files of the lake, by SQL of Weir's own. Nothing in it is a client's but hours, which
-//! were parsed: the names are of the catalog, and the user is that of the files.
+//! Counts the keys of a range of hours on the files of the lake, by SQL of Weir's own. Only the hours are a client's, and
+//! they were parsed. The names are the catalog's, and the files are the user's.
 
 use collector::{KeysOfRange, NotAnswered, QueryFormat, RangeKeys};
 use serde::Deserialize;
@@ -30,7 +30,7 @@ pub(super) fn keys(query: &Query, request: &KeysOfRange) -> Result<RangeKeys, No
     let name = request.event_type.as_str();
     let view = views.iter().find(|(of, _)| of == name).map(|(_, view)| view.as_str()).unwrap_or_default();
     let script = format!("{}{}{view}{}", Query::limits(), access(query), select(request));
-    // Nothing is written.
+    // DuckDB writes no file.
     let how = How { arguments: &["-json"], directory: &inner.lake, file_limit: 0 };
     let answer = query.duckdb(&script, &how).map_err(|failure| match failure {
         Failure::Ended { said, .. } if said.contains("Out of Memory Error") => NotAnswered::TooManyRows,
@@ -48,7 +48,7 @@ pub(super) fn keys(query: &Query, request: &KeysOfRange) -> Result<RangeKeys, No
     Ok(RangeKeys { keys, events, has_more })
 }
 
-/// Returns the SQL that takes away all access but that to the lake and the sealed days.
+/// Returns the SQL that limits DuckDB's access to the lake and the sealed days.
 fn access(query: &Query) -> String {
     let sealed = &query.of.sealed;
     let is_there = query.inner.lake.join(sealed).is_dir();
@@ -66,7 +66,8 @@ fn select(request: &KeysOfRange) -> String {
         let [year, month, day, hour] = hour.parts();
         ((u64::from(year) * 100 + u64::from(month)) * 100 + u64::from(day)) * 100 + u64::from(hour)
     };
-    // The rows with the most events, one more than is asked for, and that of events without a key, which may be anywhere.
+    // Reads two rows more than are asked for: one tells whether there are more keys, and one may be that of events without a
+    // key.
     format!(
         "WITH counted AS (\n  SELECT CAST({key} AS VARCHAR) AS key, count(*) AS count FROM {table}\n  \
          WHERE ((year * 100 + month) * 100 + day) * 100 + hour BETWEEN {first} AND {last} GROUP BY 1\n)\n\

@@ -44,7 +44,7 @@ pub(super) async fn answer(sql: &str, args: &QueryArgs) -> Result<ExitCode> {
     }
     let data = args.place.data.as_path();
     data::must_have_events(data)?;
-    // `ask` checks the SQL, too. Here a mistake is reported before there is a wait.
+    // `ask` also checks the SQL. Checking here reports a mistake before the wait for filing.
     if weir_embedded::not_filed_yet(data)?.events > 0 {
         duckdb.refuse_unless_select(sql)?;
     }
@@ -189,7 +189,7 @@ impl DuckDb {
         self.missing_for("queries need", error)
     }
 
-    /// Says who needs the program and how to get it, if it is that which is missing.
+    /// Says who needs the program and how to get it, if the program is missing.
     pub(crate) fn missing_for(&self, needs: &str, error: std::io::Error) -> anyhow::Error {
         match error.kind() {
             ErrorKind::NotFound => anyhow::anyhow!(

@@ -1,4 +1,4 @@
-//! The rule that a query is one SELECT. DuckDB itself parses the text: it can turn only a SELECT into a syntax tree.
+//! Checks that a query is one SELECT. DuckDB itself parses the text: it can turn only a SELECT into a syntax tree.
 
 use std::io::{self, BufRead, BufReader, Read};
 
@@ -7,11 +7,11 @@ use anyhow::anyhow;
 use super::tables::literal;
 use crate::terminal;
 
-/// Begins the message of DuckDB's error where the rule is broken.
+/// The beginning of DuckDB's error message if the rule is broken.
 const BROKEN: &str = "weir: not one SELECT: ";
 
-/// Returns the statement that fails unless a query is one SELECT. It prints nothing, so that the query can follow in the same
-/// process: to start another one takes as long as a small query.
+/// Returns the statement that fails unless a query is one SELECT. It prints nothing, so that the query can follow in the
+/// same process. Starting a second process would take as long as a small query.
 pub(super) fn check(sql: &str) -> String {
     format!(
         "SET VARIABLE weir_checked = (SELECT CASE WHEN found = '+' THEN true ELSE error({} || found) END FROM (SELECT \
@@ -22,7 +22,7 @@ pub(super) fn check(sql: &str) -> String {
     )
 }
 
-/// Copies DuckDB's errors to standard error as they arrive. If the rule is broken, it returns how, and copies nothing.
+/// Copies DuckDB's errors to standard error as they arrive. If the rule is broken, copies nothing and returns the reason.
 pub(super) fn copy_errors(from: impl Read) -> io::Result<Option<anyhow::Error>> {
     let mut from = BufReader::new(from);
     let mut first = Vec::new();
@@ -36,12 +36,12 @@ pub(super) fn copy_errors(from: impl Read) -> io::Result<Option<anyhow::Error>> 
     Ok(None)
 }
 
-/// Returns how the rule is broken, by what DuckDB printed on standard error.
+/// Returns how the rule is broken, if DuckDB says so on standard error.
 pub(super) fn broken_in(errors: &[u8]) -> Option<anyhow::Error> {
     broken(errors).map(|message| refusal(message.trim()))
 }
 
-/// Returns the message behind DuckDB's name for the error, with all lines of it.
+/// Returns all lines of the message that follows DuckDB's name for the error.
 fn broken(errors: &[u8]) -> Option<&str> {
     let text = str::from_utf8(errors).ok()?;
     let (before, message) = text.split_once(BROKEN)?;

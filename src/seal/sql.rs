@@ -13,17 +13,17 @@ const FILE_BYTES: &str = "256MB";
 /// A file of the generation before, and one with the numbers of its rows to leave out.
 pub(super) type FileBefore = (String, Option<String>);
 
-/// What DuckDB may use.
+/// The resources that DuckDB may use.
 pub(super) struct Limits<'a> {
     /// In bytes.
     pub(super) memory: u64,
-    /// The folder for what does not fit into the memory.
+    /// The folder for data that does not fit into the memory.
     pub(super) temporary: &'a str,
     pub(super) threads: usize,
 }
 
 impl Limits<'_> {
-    /// Returns the statements that set them.
+    /// Returns the statements that set these limits.
     pub(super) fn script(&self) -> String {
         let Self { memory, temporary, threads } = self;
         let temporary = literal(temporary);
@@ -33,7 +33,7 @@ impl Limits<'_> {
     }
 }
 
-/// What is read and written of one type. All paths are as DuckDB sees them from the lake's folder.
+/// The files and objects of one type that are read and written. All paths are as DuckDB sees them from the lake's folder.
 pub(super) struct Statement<'a> {
     pub(super) table: &'a Table,
     /// Objects of JSON.
@@ -139,18 +139,19 @@ const READ: &str = "read";
 const ROWS: &str = "rows";
 const REPEATS: &str = "repeats";
 
-/// What the script of one type printed.
+/// The output of one type's script.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Printed {
-    /// How many events of each user were read.
+    /// The number of events of each user that were read.
     pub(super) read: BTreeMap<Username, u64>,
-    /// How many rows the files of the events have, and those of the repeats; counted in the files.
+    /// The number of rows in the files of events, and in those of repeats, counted in the files.
     pub(super) rows: Option<u64>,
     pub(super) repeats: Option<u64>,
 }
 
 impl Printed {
-    /// Reads what the scripts of several types printed, in their order. After an error, the last one is of the type that failed.
+    /// Reads the output of the scripts of several types, in their order. After an error, the last one belongs to the type
+    /// that failed.
     pub(super) fn read(output: &str) -> Result<Vec<Self>> {
         let mut types: Vec<Self> = Vec::new();
         for line in output.lines() {

@@ -28,10 +28,11 @@ use crate::{
     stderr::Stderr,
 };
 
-/// The packed bytes of JSON for which a thread of DuckDB pays: about as many events as a row group of Parquet has.
+/// The compressed bytes of JSON for which one more thread of DuckDB is worthwhile: about as many events as a row group of
+/// Parquet has.
 const JSON_FOR_A_THREAD: u64 = 4 << 20;
 
-/// What is written of one type of a day.
+/// One type of a day that is to be written.
 pub(super) struct TypeToWrite<'a> {
     pub(super) event_type: EventType,
     pub(super) before: Option<&'a SealedType>,
@@ -133,8 +134,8 @@ impl DuckDbWork {
         Ok(written)
     }
 
-    /// Writes the files of each type without the rows that are left out, in one process of DuckDB, as to start one takes longer than
-    /// a small day; returns for each how many events of each user were read.
+    /// Writes the files of each type without the rows that are left out. One process of DuckDB writes them all, as starting
+    /// one takes longer than writing a small day. Returns, for each type, how many events of each user were read.
     pub(super) fn types(
         &self,
         (day, number): (Day, u64),
@@ -186,7 +187,8 @@ impl DuckDbWork {
         wrote.collect()
     }
 
-    /// Returns how many threads DuckDB has for this work. On a small day, several take twice the CPU of one, and are slower.
+    /// Returns the number of threads of DuckDB for this work. On a small day, several threads take twice the CPU of one, and
+    /// are slower.
     fn threads_for(&self, types: &[TypeToWrite<'_>]) -> io::Result<usize> {
         let mut bytes = 0;
         for of_type in types {
@@ -198,7 +200,7 @@ impl DuckDbWork {
         Ok(usize::try_from(bytes / JSON_FOR_A_THREAD).unwrap_or(usize::MAX).clamp(1, self.threads))
     }
 
-    /// Returns the files of the generation before, each with a file that has the numbers of the rows to leave out.
+    /// Returns the files of the generation before, each with a file of the numbers of the rows to leave out.
     fn files_before(&self, nth: usize, of_type: &TypeToWrite<'_>, sealed: &str) -> Result<Vec<FileBefore>> {
         let mut files_before = Vec::new();
         for file in
@@ -218,7 +220,7 @@ impl DuckDbWork {
         Ok(files_before)
     }
 
-    /// Returns what was written of a type. DuckDB makes a file without rows, too, which goes.
+    /// Returns the files that were written for a type. DuckDB makes a file even if there are no rows; that file is removed.
     fn kept(
         &self,
         (day, number): (Day, u64),

@@ -1,5 +1,5 @@
-//! Types the cells of a file: numbers, booleans or texts, according to their event type's schema. Those of CSV are texts; those of
-//! Parquet have types of their own.
+//! Types the cells of a file: numbers, booleans or texts, according to their event type's schema. Cells of CSV are texts;
+//! cells of Parquet have types of their own.
 
 use std::{
     borrow::Cow,
@@ -69,7 +69,7 @@ impl Columns {
         cells.filter_map(|(name, cell)| Some((name.to_owned(), of_type.value(name, cell)?))).collect()
     }
 
-    /// Returns the event of a row whose cells have types. A cell that is NULL is not among them.
+    /// Returns the event of a row whose cells have types. Cells that are NULL are not among them.
     pub(super) fn typed_event<'a>(
         &self,
         event_type: &str,
@@ -184,7 +184,7 @@ impl Type {
 }
 
 impl Cell<'_> {
-    /// Returns the cell as JSON, whatever its field may be: times as RFC 3339 has them.
+    /// Returns the cell as JSON, without regard to its field. Times are in RFC 3339.
     pub(super) fn shown(&self) -> Option<Box<RawValue>> {
         match self {
             Self::Text(cell) => text(cell),
@@ -194,7 +194,7 @@ impl Cell<'_> {
                     text(&time.to_zoned(TimeZone::UTC).date().to_string())
                 }
                 Ok(time) => text(&time.to_string()),
-                // Before the year -9999 or behind the year 9999.
+                // Before the year -9999 or after the year 9999.
                 Err(_) => raw(&micros.to_string()),
             },
         }

@@ -6,8 +6,8 @@
 //! file twice, and would lose the events of files that begin alike. A file that has grown is another file: naming the
 //! source makes its ids stable.
 //!
-//! Parquet has no lines. An id of its events is derived from the content and the row's number, as how DuckDB writes a row may change
-//! with its version; only with a named source the row, as JSON, takes the line's place.
+//! Parquet has no lines. The id of an event in it is derived from the file's content and the row's number, because DuckDB's
+//! text of a row may change with its version. Only with a named source, the row as JSON takes the line's place.
 //!
 //! An option is part of an id only where it changes the event: it gives a line without a type its type. Versions before
 //! this rule, and before the whole-content rule, made other ids ([`Ids::Before`]). A run that such a version left

@@ -75,7 +75,7 @@ pub(super) struct Input {
     pub(super) read: Arc<AtomicU64>,
     /// The file's size and time of change; `None` for a pipe.
     pub(super) metadata: Option<Metadata>,
-    /// The file itself, for Parquet, which is not read from its beginning to its end.
+    /// The file itself, for Parquet, which is not read sequentially.
     file: Option<File>,
 }
 

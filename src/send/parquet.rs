@@ -1,8 +1,8 @@
-//! Reads Parquet row by row: DuckDB reads the file in a child process, and prints a row a line.
+//! Reads Parquet row by row. DuckDB reads the file in a child process, and prints each row as a line.
 //!
 //! - `reading`: the child process;
 //! - `schema`: the columns of a file;
-//! - `printed`: what DuckDB prints of a column's values.
+//! - `printed`: how DuckDB prints the values of a column.
 
 mod printed;
 mod reading;
@@ -35,10 +35,10 @@ use printed::Column;
 use reading::Reading;
 use schema::Schema;
 
-/// How a file begins and ends.
+/// The first and the last bytes of a file.
 pub(super) const MAGIC: &[u8] = b"PAR1";
 
-/// How one ends whose columns are encrypted.
+/// The last bytes of a file whose columns are encrypted.
 const ENCRYPTED: &[u8] = b"PARE";
 
 /// A file whose columns are known.
@@ -51,7 +51,7 @@ pub(super) struct Parquet {
     duckdb: DuckDb,
 }
 
-/// How far a file is read, in bytes of it.
+/// The progress of reading a file, in bytes of the file.
 struct Progress {
     read: Arc<AtomicU64>,
     bytes: u64,
@@ -59,7 +59,7 @@ struct Progress {
 }
 
 impl Parquet {
-    /// Reads the names and types of the columns of a file with so many bytes.
+    /// Reads the names and types of the columns of a file with this many bytes.
     pub(super) fn open(mut file: File, bytes: u64, read: Arc<AtomicU64>) -> Result<Self> {
         let mut end = [0; MAGIC.len()];
         let end_at = bytes.saturating_sub(end.len() as u64);
@@ -93,8 +93,8 @@ impl Parquet {
         &self.names
     }
 
-    /// Turns rows into events. Ids are made from the rows' content only if the source is `named`: the content of the file and a
-    /// row's number tell all, and how DuckDB writes a value may change with its version.
+    /// Turns rows into events. Ids are derived from the rows' content only if the source is `named`. Otherwise the file's
+    /// content and a row's number suffice, and DuckDB's text of a value may change with its version.
     pub(super) fn events(self, columns: Columns, stamper: Stamper, named: bool) -> Result<Events> {
         let values: Vec<String> = self.columns.iter().map(Column::printed).collect();
         let rows = format!("SELECT json_array({}) FROM {} AS r;\n", values.join(", "), reading::rows());

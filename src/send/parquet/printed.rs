@@ -1,4 +1,4 @@
-//! What DuckDB prints of a column's values, and what they are.
+//! How DuckDB prints the values of a column, and how they are read back.
 
 use std::borrow::Cow;
 
@@ -24,7 +24,7 @@ pub(super) enum Kind {
     /// As microseconds.
     Time,
     Date,
-    /// As UTF-8, behind a plus; otherwise as a minus.
+    /// As UTF-8 after a plus, or as a minus if it is not UTF-8.
     Bytes,
 }
 
@@ -44,13 +44,13 @@ impl Kind {
 }
 
 impl Column {
-    /// Returns the expression of what DuckDB is to print.
+    /// Returns the expression that DuckDB is to print.
     pub(super) fn printed(&self) -> String {
         let column = format!("r.{}", quoted(&self.name));
         match self.kind {
             Kind::Plain => column,
             Kind::Number => format!("CAST({column} AS VARCHAR)"),
-            // NULL is no time, and neither is infinity, which is not to be taken for NULL.
+            // DuckDB gives NULL for an infinite time, too, which must differ from a missing one.
             Kind::Time | Kind::Date => format!(
                 "CASE WHEN {column} IS NOT NULL THEN coalesce(CAST(epoch_us({column}) AS VARCHAR), 'infinity') END"
             ),
@@ -60,7 +60,7 @@ impl Column {
         }
     }
 
-    /// Returns what DuckDB printed as a cell; `None` if it is NULL.
+    /// Returns the cell that DuckDB printed; `None` if it is NULL.
     pub(super) fn cell<'a>(&self, printed: &'a RawValue) -> Result<Option<Cell<'a>>, Violation> {
         let json = printed.get();
         if json == "null" {
@@ -71,7 +71,7 @@ impl Column {
         };
         Ok(Some(match self.kind {
             Kind::Plain => Cell::Text(text),
-            // The text of a number is the number, unless it is nan or inf.
+            // The printed text is a JSON number, unless it is nan or inf.
             Kind::Number => match serde_json::from_str(&json[1..json.len() - 1]) {
                 Ok(number) => Cell::Json(number),
                 Err(_) => Cell::Text(text),

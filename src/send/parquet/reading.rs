@@ -1,7 +1,8 @@
-//! DuckDB in a child process, which reads one file.
+//! Runs DuckDB in a child process that reads one file.
 //!
-//! It gets the file as its standard input, which it can seek in: so it reads the very file that was opened, whatever the file's name
-//! means in SQL, and no other. It has one thread, so that rows keep their order and its memory is that of a few thousand rows.
+//! The file is the child's standard input, in which it can seek. So DuckDB reads exactly the file that was opened, whatever
+//! the file's name means in SQL. It has one thread, so that rows keep their order and only a few thousand rows are in
+//! memory.
 
 use std::{
     fs::File,
@@ -18,26 +19,27 @@ use crate::{child::Printing, query::DuckDb};
 /// The file, as DuckDB sees it.
 pub(super) const FILE: &str = "/dev/stdin";
 
-/// The memory that DuckDB may use for data, and all that its process may have: it keeps some things outside that account.
+/// The memory that DuckDB may use for data, and the memory of its whole process, some of which DuckDB does not count as
+/// data.
 const MEMORY: u64 = 512 << 20;
 const PROCESS_MEMORY: u64 = 2 << 30;
 
-/// What DuckDB prints of a file.
+/// DuckDB's output for a file.
 pub(super) struct Reading {
     duckdb: Printing,
-    /// What it was asked, which it reads as it goes.
+    /// The script, which DuckDB reads as it runs.
     _script: NamedTempFile,
 }
 
 impl Reading {
-    /// Asks DuckDB.
+    /// Starts DuckDB with a query.
     pub(super) fn start(duckdb: &DuckDb, file: &File, sql: &str) -> Result<Self> {
         let setup = format!(
             "SET threads = 1; SET memory_limit = '{MEMORY}B'; SET temp_directory = ''; \
              SET allowed_paths = [{file}]; SET enable_external_access = false; SET lock_configuration = true;\n",
             file = literal(FILE)
         );
-        // Uses a file, as a command line has a length limit and columns have none.
+        // A file, because the length of a command line is limited, and a query over many columns may be longer.
         let mut script = NamedTempFile::new().context("cannot make a temporary file")?;
         script.write_all((setup + sql).as_bytes()).context("cannot write a temporary file")?;
         let mut command = duckdb.command();
@@ -48,7 +50,7 @@ impl Reading {
         Ok(Self { duckdb, _script: script })
     }
 
-    /// Waits for the end of DuckDB, once all that it printed was read; an error says why it could not read the file.
+    /// Waits for the end of DuckDB, whose output must have been read. An error says why DuckDB could not read the file.
     pub(super) fn end(&mut self) -> Result<()> {
         let (status, said) = self.duckdb.end().context("DuckDB cannot be waited for")?;
         if status.success() {
@@ -58,7 +60,7 @@ impl Reading {
             let memory = ByteSize(MEMORY).display().iec();
             bail!("DuckDB needs more than {memory} of memory for it: a row or a page of it is too large");
         }
-        // The lines below the first one show the query, which is not the user's.
+        // The lines after the first one show the query, which the user did not write.
         let why = said.lines().next().unwrap_or_default();
         let named = [format!("file \"{FILE}\""), format!("file '{FILE}'"), FILE.to_owned()];
         match named.iter().fold(why.to_owned(), |why, name| why.replace(name, "the file")) {
@@ -74,7 +76,7 @@ impl Read for Reading {
     }
 }
 
-/// Returns the table of the file's rows. The folders of its path are no columns.
+/// Returns the table of the file's rows. The folders of its path do not become columns.
 pub(super) fn rows() -> String {
     format!("read_parquet({}, hive_partitioning = false)", literal(FILE))
 }

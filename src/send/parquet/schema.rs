@@ -18,18 +18,18 @@ use super::{
 const MOST_COLUMNS: usize = 10_000;
 const LONGEST: u64 = 16 << 20;
 
-/// What a file has.
+/// The description of a file.
 pub(super) struct Schema {
     pub(super) columns: Vec<Column>,
     pub(super) rows: u64,
 }
 
-/// What DuckDB prints of a file: one of these a line.
+/// A line of DuckDB's description of a file.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Described {
     Column(String, String),
-    /// A node of the file's schema, and how many it has below it.
+    /// A node of the file's schema, and the number of its children.
     Node(String, Option<usize>),
     Rows(u64),
 }
@@ -67,7 +67,7 @@ pub(super) fn read(printed: Reading) -> Result<Schema> {
     Ok(Schema { columns, rows })
 }
 
-/// Returns the names at the top of a schema, whose nodes come with those below them behind them.
+/// Returns the names at the top of a schema. Its nodes are listed depth first: each is followed by its children.
 fn top(nodes: &[(String, usize)]) -> Vec<&str> {
     let (mut top, mut below) = (Vec::new(), 0_usize);
     for (name, children) in nodes.iter().skip(1) {
@@ -81,7 +81,7 @@ fn top(nodes: &[(String, usize)]) -> Vec<&str> {
     top
 }
 
-/// Refuses names that differ in nothing but case: SQL cannot tell them apart.
+/// Refuses names that differ only in case: SQL cannot tell them apart.
 fn refuse_unless_distinct(names: &[&str]) -> Result<()> {
     let mut seen = BTreeSet::new();
     match names.iter().find(|name| !seen.insert(name.to_lowercase())) {
