@@ -11,7 +11,7 @@ const HOURS: u64 = 12;
 
 /// Files clicks of two users in twelve hours, two an hour; returns those of the first, in the order of the objects.
 fn filed(weir: &Stack) -> Vec<(String, String)> {
-    // As the stream writes a batch on AWS. Here it would deliver each event by itself.
+    // Writes a batch as the stream does on AWS. The local stream would deliver each event by itself.
     let line = |username: &str, n: u64| {
         let received_at = 1_795_000_000_000 + n % HOURS * 3_600_000;
         let event = json!({"event_id": format!("e-{n}"), "username": username, "event_type": "button_click",
@@ -32,7 +32,7 @@ fn buttons(lines: &str) -> String {
     lines.lines().map(|line| button(line) + "\n").collect()
 }
 
-/// What the newest execution of the machine has put out.
+/// The output of the machine's newest execution.
 fn collected(aws: &LocalAws, machine: &str) -> Value {
     let all = aws.call("AWSStepFunctions.ListExecutions", &json!({"stateMachineArn": machine}));
     let newest = |execution: &&Value| execution["startDate"].as_f64().unwrap().to_bits();
@@ -57,10 +57,11 @@ fn the_deployed_state_machine_maps_a_lambda_over_objects_in_batches_and_only_poi
     lambda("buttons", &of_the_guide());
     let printed = weir.weir("map buttons --engine aws --type button_click --user map-ann");
     assert_eq!(printed, objects.iter().map(|(_, lines)| buttons(lines)).collect::<String>());
-    // Ten objects, and two: each batch's status, and nothing that a Lambda has read or answered.
+    // Two batches, of ten objects and of two. Only their statuses are in the output, and nothing that a Lambda read or
+    // answered.
     assert_eq!(collected(&weir.aws, &machine), json!([{"status": 200}, {"status": 200}]));
 
-    // A Lambda that fails in the middle of its batch has put the results before.
+    // A Lambda that fails in the middle of a batch has put the earlier results.
     let (last, before) = objects.split_last().unwrap();
     let fails = of_the_guide().replace(
         "        lines = ",

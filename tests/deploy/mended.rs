@@ -1,5 +1,5 @@
-//! What the local CloudFormation hands on differently than AWS's, put right after a deployment; and what the local Step Functions
-//! lack.
+//! Corrects, after a deployment, the properties that the local CloudFormation passes on differently than AWS, and replaces
+//! what the local Step Functions lack.
 
 use super::local_aws::LocalAws;
 use crate::harness::{Value, json};
@@ -37,9 +37,9 @@ pub fn buffer(aws: &LocalAws, stream: &str) {
 }
 
 /// Batches: the local Step Functions run a distributed map and its `ItemReader`, but know neither `ItemBatcher` nor
-/// `ResultWriter`. So the deployed machine gets states in their places that do the same: one reads the items, one cuts them into
-/// batches of the batcher's size, and the map gives each batch, with the batcher's input, to the deployed processor. What the
-/// batches answer is what the execution puts out, in place of the writer's files. Returns the machine's ARN.
+/// `ResultWriter`. So the deployed machine gets states in their places that do the same: one reads the items, one cuts them
+/// into batches of the batcher's size, and the map gives each batch, with the batcher's input, to the deployed processor.
+/// The execution's output is the batches' answers, in place of the writer's files. Returns the machine's ARN.
 pub fn batches(aws: &LocalAws, name: &str) -> String {
     let machines = aws.call("AWSStepFunctions.ListStateMachines", &json!({}));
     let mut machines = machines["stateMachines"].as_array().unwrap().iter();

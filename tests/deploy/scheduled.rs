@@ -8,7 +8,7 @@ use crate::harness::{Value, click, json};
 const LOG: &str = "/weir/weir/publisher";
 const TABLE: &str = "scheduled_clicks";
 
-/// What EventBridge sends for a schedule
+/// The event that EventBridge sends for a schedule
 /// (<https://docs.aws.amazon.com/eventbridge/latest/userguide/event-reference.html>).
 fn scheduled(rule: &str) -> Value {
     json!({
@@ -61,7 +61,7 @@ fn publish(weir: &Stack, files: &Path) {
     assert!(printed.starts_with("due: 1 row, ") && printed.contains("\nfresh: 1 row, "), "{printed}");
 }
 
-/// Lets an hour pass since an answer was published: its pointer says so.
+/// Lets an answer look as if it was published an hour ago, by changing its pointer.
 fn let_an_hour_pass(weir: &Stack, answer: &str) {
     let (bucket, key) = (weir.output("LakeBucket"), format!("answers/{answer}/current"));
     let mut pointer: Value = serde_json::from_slice(&weir.aws.object(bucket, &key)).unwrap();
@@ -76,7 +76,7 @@ fn clicks(weir: &Stack, answer: &str) -> Value {
     weir.request("GET", None, &format!("/answers/public/{answer}"), &[], b"").json()[0]["clicks"].take()
 }
 
-/// How often the publisher has said that it published an answer.
+/// Returns how often the publisher has logged that it published an answer.
 fn publications(weir: &Stack, answer: &str) -> usize {
     let lines = weir.aws.function_log(LOG);
     let lines = lines.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());

@@ -100,7 +100,7 @@ impl Stack {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// Runs `weir` where it must fail; answers with what it printed, and what it said.
+    /// Runs a `weir` command that must fail. Returns its output, and its messages.
     pub fn fails(&self, arguments: &str) -> (String, String) {
         let output = self.run(arguments);
         assert_eq!(output.status.code(), Some(1), "weir {arguments}");

@@ -12,7 +12,7 @@ use super::{PATIENCE, Value, Weir, basic};
 /// An item of a stream.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Item {
-    /// Its name; empty for a sign of life.
+    /// Its name; empty for a heartbeat.
     pub name: String,
     pub id: String,
     pub data: Value,
@@ -25,11 +25,11 @@ pub struct Followed {
 }
 
 impl Followed {
-    /// Opens a stream, which must be granted.
+    /// Opens a stream, which must succeed.
     pub fn open(weir: &Weir, who: &str, query: &str, behind: Option<&str>) -> Self {
         let mut stream = TcpStream::connect(weir.url().strip_prefix("http://").unwrap()).unwrap();
         let behind = behind.map(|id| format!("last-event-id: {id}\r\n")).unwrap_or_default();
-        // HTTP/1.0: the answer is not cut into chunks, and ends with the connection.
+        // In HTTP/1.0, the answer is not chunked, and ends with the connection.
         let head = format!(
             "GET /events/stream{query} HTTP/1.0\r\nhost: weir\r\nauthorization: {}\r\n{behind}\r\n",
             basic(who)
@@ -64,7 +64,7 @@ impl Followed {
         Self { items, stream }
     }
 
-    /// The next item, signs of life among them; none at the end.
+    /// The next item, heartbeats included; `None` at the end.
     pub fn item(&self) -> Option<Item> {
         match self.items.recv_timeout(PATIENCE) {
             Ok(item) => Some(item),
@@ -73,12 +73,12 @@ impl Followed {
         }
     }
 
-    /// The next item that is no sign of life; none at the end.
+    /// The next item that is not a heartbeat; `None` at the end.
     pub fn next(&self) -> Option<Item> {
         std::iter::from_fn(|| self.item()).find(|item| !item.name.is_empty())
     }
 
-    /// The next items until one is so.
+    /// The next items, up to the first for which `is_last` holds.
     pub fn until(&self, is_last: impl Fn(&Item) -> bool) -> Vec<Item> {
         let mut found = Vec::new();
         loop {
@@ -91,7 +91,7 @@ impl Followed {
         }
     }
 
-    /// The items that have come, without waiting for more than a moment.
+    /// The items that come within a moment.
     pub fn come(&self) -> Vec<Item> {
         let came = std::iter::from_fn(|| self.items.recv_timeout(Duration::from_millis(1)).ok());
         came.filter(|item| !item.name.is_empty()).collect()

@@ -14,7 +14,7 @@ pub fn mapped(name: &str) -> String {
     format!("arn:aws:lambda:us-east-1:{ACCOUNT}:function:weir-map-{name}")
 }
 
-/// Makes such a Lambda of a program in Python. It reads and writes the S3 of the same local AWS.
+/// Makes such a Lambda from a program in Python. It reads and writes the S3 of the same local AWS.
 pub fn make_mapped(endpoint: &str, name: &str, program: &str) {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("function.py"), program).unwrap();

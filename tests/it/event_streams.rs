@@ -37,7 +37,7 @@ fn listed(weir: &Weir) -> Vec<String> {
     found
 }
 
-/// The stream is given up after some events again and again, and the server is killed in the middle.
+/// The client closes the stream and reconnects again and again, and the server is killed in the middle.
 #[test]
 fn every_event_that_is_sent_after_a_stream_was_opened_comes_once_and_in_order_over_reconnects_too() {
     let mut weir = Weir::start_with(&["--flush-every", "100ms"]);
@@ -57,7 +57,7 @@ fn every_event_that_is_sent_after_a_stream_was_opened_comes_once_and_in_order_ov
                             let name = format!("{round}-{sender}-{number}");
                             let events = match number % 4 {
                                 0 => json!([with_id(&name), with_id(&format!("{name}-too"))]),
-                                // A rejected event, and a repeat, which is no event of its own.
+                                // A rejected event, and a repeat, which does not come again.
                                 1 => json!([{"event_type": "button_click", "n": number}, with_id(&format!("{round}-{sender}-0"))]),
                                 _ => json!([with_id(&name)]),
                             };
@@ -78,7 +78,7 @@ fn every_event_that_is_sent_after_a_stream_was_opened_comes_once_and_in_order_ov
                 assert!(["accepted", "rejected"].contains(&item.name.as_str()), "{item:?}");
                 last.clone_from(&item.id);
                 came.push(id(&item));
-                // It may begin with what was just acknowledged.
+                // The stream may begin with an event that was just acknowledged.
                 came.retain(|id| id != "before");
                 if came.last() == Some(&end) {
                     break;
@@ -89,7 +89,7 @@ fn every_event_that_is_sent_after_a_stream_was_opened_comes_once_and_in_order_ov
                 }
             }
         });
-        // 45 events of one, 15 of two and 15 that were rejected with a repeat, of each sender, and the end.
+        // Of each sender: 15 requests with two events, 30 with one, and 15 with a rejected event and a repeat. And the end.
         sent += 3 * (30 + 30 + 15) + 1;
         assert_eq!(came, listed(&weir)[1..]);
         if round == 0 {
@@ -100,7 +100,7 @@ fn every_event_that_is_sent_after_a_stream_was_opened_comes_once_and_in_order_ov
         }
     }
     assert_eq!(came.len() + 1, sent);
-    // From any position, the rest comes: of what is filed, too.
+    // From any position, all later events come, filed ones too.
     weir.wait_until_filed();
     stream = Followed::open(&weir, &weir.credentials, "", Some("1"));
     let again: Vec<String> = stream.until(|item| id(item) == "end-1").iter().map(id).collect();
@@ -138,7 +138,7 @@ fn a_stream_has_the_users_own_events_of_the_wanted_type_as_the_list_has_them() {
     assert_eq!(of_other.next().unwrap().data["event"]["username"], "other");
     assert_eq!((all.come(), rejected.come(), of_other.come()), (vec![], vec![], vec![]));
 
-    // It is no receipt of an event called `stream`, which has one elsewhere.
+    // The path is not the receipt of an event called `stream`, which is elsewhere.
     assert_eq!(weir.post("/events", with_id("stream").to_string()).status, 200);
     assert_eq!(weir.get("/events/%73tream").json()["event_id"], "stream");
     let mut command = weir.command();
@@ -146,7 +146,7 @@ fn a_stream_has_the_users_own_events_of_the_wanted_type_as_the_list_has_them() {
     let printed = String::from_utf8(command.output().unwrap().stdout).unwrap();
     assert!(printed.contains("button_click"), "{printed}");
 
-    // It is for those who may read.
+    // Only an access key that may read opens a stream.
     assert_eq!(weir.request("GET", None, "/events/stream", &[], b"").status, 401);
     let writer = weir.output(&["user", "add", "pages", "--scope", "write"]);
     weir.get_as(writer.trim_end(), "/events/stream").problem(403, "out-of-scope");
@@ -198,13 +198,13 @@ fn more_streams_than_a_user_may_have_are_503_until_one_of_them_ends() {
     let other = weir.user("other");
     assert!(Followed::open(&weir, &other, "", None).item().is_some());
     open.pop().unwrap().close();
-    // It is noticed when the server next says something.
+    // The server notices it at its next heartbeat.
     crate::harness::eventually("there is room again", || {
         weir.request("HEAD", Some(&weir.credentials), "/events/stream", &[], b"").status == 200
     });
 }
 
-/// Few connections are no reason for streams to keep all others out.
+/// Even if there are few connections, streams leave some to other requests.
 #[test]
 fn streams_take_a_part_of_the_connections_at_the_most() {
     let weir = Weir::start_with(&["--flush-every", "100ms", "--connections", "8"]);
@@ -234,7 +234,7 @@ fn clients_that_read_too_slowly_are_cut_off_cost_no_memory_and_go_on_behind_what
         stream
     };
     let large = |number: usize| json!({"event_type": "button_click", "event_id": format!("e-{number}"), "session_id": "x".repeat(200_000), "button_id": "b"});
-    // Bodies in flight take memory, too: what they take is in the peak already.
+    // Bodies in flight take memory, too. The peak before has it already.
     let post = |numbers: std::ops::Range<usize>| {
         let events: Vec<Value> = numbers.map(large).collect();
         assert_eq!(weir.post("/events", json!(events).to_string()).json()["stored"], events.len());
@@ -246,7 +246,7 @@ fn clients_that_read_too_slowly_are_cut_off_cost_no_memory_and_go_on_behind_what
     (10..60).for_each(|round| post(round * 10..round * 10 + 10));
     let more = peak_in_mib(&weir).saturating_sub(before);
     assert!(more < 100, "{more} MiB more for six streams that are a hundred MiB behind");
-    // They may make the server wait for five seconds.
+    // The server waits five seconds for a slow client.
     std::thread::sleep(Duration::from_secs(6).saturating_sub(begun.elapsed()));
     let mut text = String::new();
     slow.pop().unwrap().read_to_string(&mut text).unwrap();

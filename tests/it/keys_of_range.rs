@@ -17,7 +17,7 @@ fn counted(answer: &Value) -> Vec<(&str, u64)> {
     keys.map(|one| (one["key"].as_str().unwrap(), one["count"].as_u64().unwrap())).collect()
 }
 
-/// Events of today, of a sealed day and, late, of that day again; of two users.
+/// Two users have events of today, of a sealed day, and late ones of the sealed day.
 #[test]
 fn the_keys_of_a_range_are_those_of_the_users_filed_events_in_it_sealed_or_not() {
     let weir = Weir::start_with(&["--queries", "1", "--flush-every", "100ms", "--seal-after", "never"]);
@@ -63,7 +63,7 @@ fn the_keys_of_a_range_are_those_of_the_users_filed_events_in_it_sealed_or_not()
         (counted(&answer), &answer["more"], &answer["events"]),
         (vec![("a", 4)], &json!(true), &json!(12))
     );
-    // Of all time, they are the live counts.
+    // Over all time, the keys' counts are the live counts.
     assert_eq!(counted(&keys(&weir, demo, &format!("from={day}"))), counted(&live));
     assert_eq!(counted(&keys(&weir, demo, "from=2026-01-01T00&to=2026-01-01T05")), []);
 

@@ -34,7 +34,7 @@ fn an_acknowledged_event_is_counted_in_its_minute_at_once_and_after_a_kill() {
         for time in 0..times {
             let one = event(100 * id + time, past(minutes));
             assert_eq!(weir.post("/events", one.to_string()).status, 200);
-            // A repeat counts once, in whatever company it comes.
+            // A repeat counts once, whether it comes alone or with others.
             let long_ago = event(10_000 + 100 * id + time, past(3000));
             assert_eq!(weir.post("/events", json!([one, long_ago]).to_string()).json()["duplicates"], 1);
         }
@@ -43,7 +43,7 @@ fn an_acknowledged_event_is_counted_in_its_minute_at_once_and_after_a_kill() {
         }
         assert_eq!(minutes_of_past(&weir, &demo, begun), expected);
     }
-    // Rejected ones by their arrival, and another user's apart.
+    // Rejected events count in the minute of their arrival, and another user's apart.
     assert_eq!(weir.post("/button/click", "{}").status, 422);
     assert_eq!(weir.post_as(&other, "/button/click", click("s", "b"), &[]).status, 200);
     let sum = |of: &BTreeMap<String, u64>| of.values().sum::<u64>();
@@ -51,7 +51,7 @@ fn an_acknowledged_event_is_counted_in_its_minute_at_once_and_after_a_kill() {
     assert_eq!(sum(&minutes(&weir, &other, "button_click")), 1);
     assert!(minutes(&weir, &demo, "page_view").is_empty());
 
-    // A start reads them again, from the journal and from raw.
+    // A start counts the events again, from the journal and from raw.
     for signal in ["", "-TERM"] {
         if signal.is_empty() {
             weir.kill();
@@ -67,21 +67,21 @@ fn an_acknowledged_event_is_counted_in_its_minute_at_once_and_after_a_kill() {
         assert_eq!(sum(&minutes(&weir, &other, "button_click")), 1);
         assert_eq!(sum(&minutes(&weir, &demo, "rejected")), 1);
     }
-    // Counts of an hour that is filed are the same, minute by minute.
+    // The count of a filed hour is the sum of its minutes.
     weir.wait_until_filed();
     let hours = weir.get("/counts/button_click/hours").json();
     for hour in hours["hours"].as_array().unwrap() {
         let name = hour["hour"].as_str().unwrap();
         let by_minute: u64 =
             expected.iter().filter(|(minute, _)| minute.starts_with(name)).map(|(_, count)| count).sum();
-        // But for an hour with the events that are older than those minutes.
+        // Except for an hour with events that are older than the counted minutes.
         if !at(past(90)).starts_with(name) && !at(past(3000)).starts_with(name) {
             assert_eq!(hour["count"], by_minute, "{name}");
         }
     }
 }
 
-/// The counts by minute, but for minutes that may have left the hour since.
+/// The counts by minute, without minutes that may no longer be in the last hour.
 fn minutes_of_past(weir: &Weir, who: &str, begun: u64) -> BTreeMap<String, u64> {
     let mut found = minutes(weir, who, "button_click");
     found.retain(|minute, _| *minute >= at(begun - 58 * MINUTE));

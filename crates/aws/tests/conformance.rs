@@ -287,7 +287,7 @@ async fn one_sealing_runs_at_a_time_and_one_that_lost_its_turn_changes_nothing()
     let [(Some(_), first)] = &turns[..] else { panic!("{} have the turn", turns.len()) };
     assert_eq!(first.manifest().await.unwrap(), Manifest::default());
     first.swap(&of(9)).await.unwrap();
-    // It is killed, or stands still for too long: its turn is over at its time, and another one seals.
+    // The sealing is killed, or stands still for too long. Its turn ends at its time, and another sealing begins.
     let second = emulator.aws().sealed_days(LAKE);
     assert!(second.turn("second", now.plus_millis(minute - 1), later).await.unwrap().is_none());
     let turn = second.turn("second", later, later.plus_millis(minute)).await.unwrap().unwrap();
@@ -331,7 +331,7 @@ async fn an_object_that_is_put_for_a_day_that_may_be_sealed_is_noted_and_no_othe
     assert_eq!(put(today.minus(2)).await, (false, "2 GET, 1 PUT".to_owned()), "it is not to be sealed yet");
     assert_eq!(put(today.minus(3)).await, (true, "1 GET, 2 PUT".to_owned()));
     assert_eq!(put(today.minus(300)).await, (true, "1 GET, 2 PUT".to_owned()));
-    // What is a day of today is an old one later.
+    // Today is an old day later.
     clock.advance(3 * 24 * 3_600_000);
     days.announce(today.next()).await.unwrap();
     assert_eq!(put(today).await, (true, "1 GET, 2 PUT".to_owned()));
@@ -365,7 +365,7 @@ async fn the_settled_counts_of_a_day_are_those_of_its_settled_batches() {
     assert_eq!(found.counts.len(), 121);
     let ann = ("ann".parse().unwrap(), "a".parse().unwrap());
     assert_eq!(found.counts[&ann], 5);
-    // A batch is settled with its last chunk, and not before.
+    // A batch is settled once its last chunk is.
     emulator.remove(COUNTS, &format!("batch#{settled}"), "chunk#2").await;
     let found = counts.settled_day(&users, day, &batches).await.unwrap();
     assert_eq!(found.batches, [small.as_str().to_owned()].into());

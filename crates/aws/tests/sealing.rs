@@ -26,10 +26,10 @@ use weir_core::{
 /// The time that a run has: that of a function on Lambda.
 const LEFT: Duration = Duration::from_mins(15);
 
-/// How long the turn of a run that died lasts, at the longest.
+/// The longest time for which the turn of a run that died lasts.
 const TURN_MILLIS: u64 = 17 * 60_000;
 
-/// How many calls more each run gets than the one before it.
+/// The number of calls that each run gets in addition to those of the run before.
 const STRIDE: u64 = 5;
 
 const DAY_MILLIS: u64 = 24 * 3_600_000;
@@ -47,7 +47,7 @@ struct Weir {
 struct Click {
     user: &'static str,
     id: &'static str,
-    /// How many days ago it happened, and in which hour.
+    /// The number of days since it happened, and the hour of that day.
     days_ago: u64,
     hour: u64,
     button: &'static str,
@@ -114,7 +114,7 @@ impl Weir {
         self.days().manifest().await.unwrap()
     }
 
-    /// Files a batch of clicks, and of what else there is.
+    /// Files a batch of clicks and of other lines.
     async fn file(&mut self, clicks: &[Click], others: &[String]) {
         self.batches += 1;
         let lines = clicks.iter().map(|click| self.line(click)).chain(others.iter().cloned());
@@ -193,7 +193,7 @@ const CLICKS: [Click; 6] = [
     click("bob", "b3", 0, 0, "buy"),
 ];
 
-/// A repeat of the first click in a later batch: it says something else, and is left out.
+/// A repeat of the first click in a later batch. Its content differs, and it is left out.
 const REPEAT: Click = click("ann", "a1", 4, 0, "never");
 
 #[tokio::test(flavor = "multi_thread")]
@@ -219,7 +219,7 @@ async fn days_that_are_over_become_parquet_and_each_event_is_seen_once() {
     let year = weir.today().first_hour().parts()[0];
     assert_eq!(weir.rows(pages).await, [format!("p1 {time} true https://a/?b=ü {year}")]);
 
-    // The files: without what was left out, by user and time, with the whole line; and the repeats beside them.
+    // The files have the whole lines, by user and time, without repeats. Repeats are in files of their own.
     let manifest = weir.manifest().await;
     let day = weir.today().minus(4);
     let types = &manifest.days[&day].types;
@@ -262,7 +262,7 @@ async fn what_comes_late_is_taken_in_by_the_next_run_and_replaced_files_go_after
     weir.run().await.unwrap().unwrap();
     let late = [click("ann", "a0", 4, 1, "late"), click("bob", "b0", 9, 1, "later")];
     weir.file(&late, &[]).await;
-    // A repeat of what is sealed stays one, although it has the same time of arrival.
+    // A repeat of a sealed event stays a repeat, although it has the same time of arrival.
     weir.batches = 0;
     weir.file(&[REPEAT], &[]).await;
     let before = weir.days().generations().await.unwrap();
@@ -303,7 +303,7 @@ async fn a_day_whose_rows_are_not_those_that_were_settled_is_not_sealed() {
     assert_eq!(weir.manifest().await, Manifest::default());
     let rest: Vec<Click> = CLICKS.iter().filter(|click| click.id != "b1").cloned().collect();
     assert_eq!(weir.seen().await, as_seen(&rest));
-    // Once it is back, the next run goes on.
+    // Once the object is back, the next run goes on.
     weir.emulator.s3().put_object().bucket(LAKE).key(lost).body(kept.into()).send().await.unwrap();
     assert_eq!(weir.run().await.unwrap().unwrap().sealed, 2);
     assert_eq!(weir.seen().await, as_seen(&CLICKS));
@@ -314,7 +314,7 @@ async fn a_run_that_dies_anywhere_is_begun_again_and_changes_nothing_that_is_rea
     let mut weir = Weir::start().await;
     weir.file(&CLICKS, &[]).await;
     weir.file(&[REPEAT], &[]).await;
-    // The views are there from the first run on, which has no time to seal.
+    // The first run makes the views, and has no time to seal.
     let error = weir.seal_of(None, catalog()).run(Duration::from_mins(2)).await.unwrap_err();
     assert!(matches!(error, RunError::NoTime), "{error}");
     let mut seen = weir.seen().await;
@@ -322,14 +322,14 @@ async fn a_run_that_dies_anywhere_is_begun_again_and_changes_nothing_that_is_rea
     let repeat = &as_seen(&[REPEAT])[0];
     let (mut all, mut calls) = (CLICKS.to_vec(), 1);
     loop {
-        // It comes late for a day that is sealed, once it is: each run has all steps to do.
+        // The event comes late once its day is sealed, so each run has all steps to do.
         let id = Box::leak(format!("x{calls:03}").into_boxed_str());
         let late = click("ann", id, 4, 3, "late");
         weir.file(std::slice::from_ref(&late), &[]).await;
         all.push(late);
         let dying = Dying::after(calls);
         let run = weir.seal_of(Some(dying.client()), catalog()).run(LEFT).await;
-        // Its turn is over then.
+        // By then its turn is over.
         weir.clock.advance(TURN_MILLIS);
         let now = weir.seen().await;
         let known = as_seen_with_repeat(&all);

@@ -304,7 +304,7 @@ async fn each_event_has_its_own_outcome_when_the_stream_refuses_some() {
     assert_eq!(*script.taken.lock().unwrap(), [expected]);
 }
 
-/// As on AWS.
+/// The script has no such ports, as on AWS.
 #[tokio::test]
 async fn where_events_cannot_be_followed_the_answer_says_what_to_do_instead() {
     let script = Arc::new(Script::default());

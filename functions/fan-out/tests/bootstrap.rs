@@ -41,7 +41,7 @@ fn zipped(text: &str) -> Vec<u8> {
     gzip.finish().unwrap()
 }
 
-/// What S3 answers for an object that is not there, such as the list of sealed days where none is.
+/// S3's answer for a missing object, such as `sealed/noted_until` where no day was ever sealed.
 fn no_such_key() -> (u16, Vec<u8>) {
     let text = b"<Error><Code>NoSuchKey</Code><Message>The specified key does not exist.</Message></Error>";
     (404, text.to_vec())

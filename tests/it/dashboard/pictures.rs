@@ -63,7 +63,7 @@ fn event(dice: &mut Dice) -> Value {
     }
 }
 
-/// Packs a picture, which has few colours.
+/// Compresses a picture, as it has few colours.
 fn packed(picture: &[u8]) -> Vec<u8> {
     let mut pngquant = Command::new("pngquant")
         .args(["--strip", "--speed", "1", "--quality", "85-100", "256", "-"])
@@ -71,14 +71,15 @@ fn packed(picture: &[u8]) -> Vec<u8> {
         .stdout(Stdio::piped())
         .spawn()
         .expect("pngquant is installed");
-    // It reads all before it writes.
+    // pngquant reads all of its input before it writes.
     pngquant.stdin.take().unwrap().write_all(picture).unwrap();
     let output = pngquant.wait_with_output().unwrap();
     assert!(output.status.success(), "{}", output.status);
     output.stdout
 }
 
-/// Needs `faketime` and `pngquant` (`apt-get install faketime pngquant`): the events of three months are sent to servers whose clock is set back.
+/// Needs `faketime` and `pngquant` (`apt-get install faketime pngquant`): the events of three months are sent to servers
+/// whose clock is set back.
 #[test]
 #[ignore = "makes the pictures of the README"]
 fn screenshots() {

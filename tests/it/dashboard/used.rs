@@ -160,7 +160,7 @@ fn the_top_keys_are_those_of_the_chosen_range_where_queries_are_answered() {
     no_errors_but(&browser, &[]);
 }
 
-/// The page is told of each event, and reads no list for it.
+/// The stream brings each event, and the page reads no list for it.
 #[test]
 fn new_events_come_to_the_top_of_the_list_by_a_stream_and_go_on_after_a_pause() {
     let weir = Weir::start();
@@ -168,7 +168,7 @@ fn new_events_come_to_the_top_of_the_list_by_a_stream_and_go_on_after_a_pause() 
     let browser = signed_in(&weir);
     browser.until_contains("#live-list", "b0");
     let streams = "return performance.getEntriesByType('resource').filter(({ name }) => name.includes('/events?')).length";
-    // From the time on when the list is followed, it is not read.
+    // Once the page follows the stream, it does not read the list.
     eventually("the list was read for what was before the stream", || {
         weir.metric("weir_event_streams") == 1 && browser.run(streams, &json!([])).as_u64() > Some(0)
     });

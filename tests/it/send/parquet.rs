@@ -16,7 +16,7 @@ fn write(files: &Files, name: &str, rows: &str) {
     assert!(output.status.success(), "{}", said(&output));
 }
 
-/// `weir send` where DuckDB is on the path.
+/// Runs `weir send` with DuckDB on the path.
 fn sent(weir: &Weir, files: &Files, arguments: &[&str]) -> Output {
     command(files, &weir.url(), &weir.credentials, arguments).env("PATH", path_with_venv()).output().unwrap()
 }
@@ -26,7 +26,7 @@ fn of_clicks(name: &str) -> [&str; 3] {
     [name, TYPE[0], TYPE[1]]
 }
 
-/// Runs a command that must fail; returns what it says.
+/// Runs a command that must fail. Returns its messages.
 fn failed(weir: &Weir, files: &Files, arguments: &[&str]) -> String {
     let output = sent(weir, files, arguments);
     assert_eq!(output.status.code(), Some(1), "{}{}", printed(&output), said(&output));
@@ -65,10 +65,10 @@ fn columns_become_fields_of_the_types_kind_and_each_row_counts_once() {
     assert_eq!(count(&weir), 0);
 
     assert_ended(&sent(&weir, &files, &arguments), 0, "events.parquet: 2 sent, 0 duplicates");
-    // Known by what it begins with, too; and the same content has the same ids.
+    // Parquet is also recognised by its first bytes. The same content has the same ids.
     fs::copy(files.path("events.parquet"), files.path("moved")).unwrap();
     assert_ended(&sent(&weir, &files, &[&["moved"][..], &TYPE].concat()), 0, "moved: 0 sent, 2 duplicates");
-    // What a name means to SQL does not matter, and neither do folders that look like columns.
+    // The file's name has no meaning in SQL, and folders that look like columns do not become any.
     let folder = files.path("year=2026");
     fs::create_dir(&folder).unwrap();
     fs::copy(files.path("events.parquet"), folder.join("it's *.parquet")).unwrap();
@@ -109,7 +109,7 @@ fn each_row_may_have_its_own_type_and_a_row_that_no_event_can_hold_is_rejected_b
     assert!(why(2).starts_with("5: ") && why(2).contains("is not UTF-8; the row was not sent"), "{}", why(2));
     assert!(why(3).starts_with("6: ") && why(3).contains("such as a NaN in a list"), "{}", why(3));
     assert!(why(4).starts_with("7: ") && why(4).contains("a row has at most"), "{}", why(4));
-    // The limit of rejected rows is that of other files.
+    // `--max-rejected` counts rejected rows, as it counts lines of other files.
     let stopped = sent(&weir, &files, &["mixed.parquet", "--map", "kind=event_type", "--max-rejected", "2"]);
     assert_eq!(stopped.status.code(), Some(1));
     assert!(said(&stopped).contains("more than --max-rejected 2"), "{}", said(&stopped));
@@ -160,7 +160,7 @@ fn a_file_that_is_not_parquet_or_cannot_be_rows_of_the_type_is_refused_before_an
     is_refused("short.parquet", b"PAR1PAR1", "DuckDB cannot read it: ");
     is_refused("packed.parquet.gz", &super::gzip(&good), "unpack the file from gzip first");
     is_refused("named.csv", &good, "it looks like Parquet, which --format parquet reads");
-    // Its length stands before the last four bytes.
+    // The footer's length stands before the last four bytes.
     let end = good.len() - 8;
     let footer = end - u32::from_le_bytes(good[end..end + 4].try_into().unwrap()) as usize;
     let damaged = [&good[..footer], &[0xff; 40], &good[footer + 40..]].concat();
@@ -179,7 +179,7 @@ fn a_file_that_is_not_parquet_or_cannot_be_rows_of_the_type_is_refused_before_an
             .contains("--delimiter is for CSV")
     );
     assert!(said_of(&["--format", "parquet", "-"]).contains("from a file, and not from a pipe"));
-    // A value that DuckDB has no memory for.
+    // A value that is too large for DuckDB's memory.
     write(&files, "huge.parquet", "SELECT 's' AS session_id, repeat('x', 400000000) AS button_id");
     assert!(failed(&weir, &files, &of_clicks("huge.parquet")).contains("a row or a page of it is too large"));
     // Names that SQL cannot tell apart: DuckDB would rename one of them.
@@ -190,14 +190,14 @@ fn a_file_that_is_not_parquet_or_cannot_be_rows_of_the_type_is_refused_before_an
     assert!(python.status().unwrap().success());
     let said_of_twice = failed(&weir, &files, &of_clicks("twice.parquet"));
     assert!(said_of_twice.contains("two columns named \"Button_Id\""), "{said_of_twice}");
-    // Without DuckDB, it is said how to get it.
+    // Without DuckDB, the message says how to get it.
     let mut without = command(&files, &weir.url(), &weir.credentials, &of_clicks("good.parquet"));
     let output = without.env("WEIR_DUCKDB", "/nowhere/duckdb").output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(said(&output).contains("pip install duckdb-cli"), "{}", said(&output));
     assert_eq!(count(&weir), 0);
 
-    // Damaged in the middle: what stands before is sent, and why the rest is not is said.
+    // Damaged in the middle: the rows before are sent, and the message says why the others are not.
     let middle = good.len() / 2;
     files.write("middle.parquet", [&good[..middle], &[0xff; 2000], &good[middle + 2000..]].concat());
     let said_of_middle = failed(&weir, &files, &of_clicks("middle.parquet"));

@@ -203,7 +203,7 @@ fn days_are_sealed_each_night_only_if_the_operator_says_so_and_never_in_buckets_
     assert_eq!(rule["RuleCondition"], json!({"Fn::Equals": [{"Ref": "WithSealing"}, "true"]}));
     let one = json!({"Fn::Equals": [{"Ref": "BucketPerUser"}, "false"]});
     assert_eq!(rule["Assertions"][0]["Assert"], one);
-    // A run each day: three days with an error each are three runs that moved no watermark.
+    // One run a day: three days with an error are three runs that did not move the watermark.
     let alarm = template.properties("SealingStoppedAlarm");
     assert_eq!((number(&alarm["Period"]), number(&alarm["EvaluationPeriods"])), (86_400, 3));
     assert_eq!(number(&alarm["DatapointsToAlarm"]), 3);

@@ -74,7 +74,7 @@ fn a_function_gets_pointers_in_batches_and_nothing_that_it_answers_goes_through_
     assert!(map.get("ToleratedFailurePercentage").is_none() && map.get("ToleratedFailureCount").is_none());
 }
 
-/// Whether each of these definitions is one, as the validator of Amazon States Language says.
+/// Returns, for each definition, whether it is valid Amazon States Language, by `asl-validator`.
 fn are_valid(definitions: &[Value]) -> Vec<bool> {
     let validator =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("target/browser/node_modules/.bin/asl-validator");
@@ -96,8 +96,8 @@ fn are_valid(definitions: &[Value]) -> Vec<bool> {
     (0..definitions.len()).map(of).collect()
 }
 
-/// The states, the paths and the intrinsic functions are checked; of `ItemBatcher` and `ReaderConfig` only the kinds of the members
-/// that the validator knows. Their names are those of the test above.
+/// The validator checks states, paths and intrinsic functions. Of `ItemBatcher` and `ReaderConfig` it checks only the types
+/// of the members that it knows; the test above checks their names.
 #[test]
 fn the_definition_is_amazon_states_language_and_a_mistake_in_it_would_be_found() {
     let template = Template::read();

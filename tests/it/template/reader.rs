@@ -117,7 +117,7 @@ pub fn text(value: &Value) -> String {
     format!("${{{}}}", reference.as_str().unwrap())
 }
 
-/// A value with these names in the places of the template's references.
+/// Returns a value in which names replace the template's references.
 pub fn with_names(value: &Value, names: &[(&str, &str)]) -> Value {
     match value {
         Value::Object(members) if members.contains_key("Ref") || members.contains_key("Fn::Sub") => {

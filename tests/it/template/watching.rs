@@ -9,7 +9,8 @@ use crate::harness::{Value, json};
 fn alarms_and_dashboard_are_no_more_than_an_account_has_for_nothing() {
     let template = Template::read();
     let alarms = template.all("AWS::CloudWatch::Alarm");
-    // The publisher's is made where there is a publisher, and docs/ANSWERS.md says what it costs; so it is with sealing.
+    // The alarms of the publisher and of sealing exist only with them. docs/ANSWERS.md and docs/SEALING.md say what they
+    // cost.
     let always = alarms.values().filter(|alarm| alarm.get("Condition").is_none()).count();
     assert!(always <= 10 && alarms.len() <= 12, "{always} of {} alarms", alarms.len());
     for (name, alarm) in alarms {

@@ -18,8 +18,8 @@ use crate::{ledger::Ledger, operations::Who, operator::USERS, weir::Weir, world:
 
 const CHECK: &str = "receipts";
 
-/// How many events are asked for at a moment, one moment in [`ALL_IN`] excepted, in which all of them are. Which ones differs from
-/// run to run.
+/// The number of receipts that are checked at a moment, except for one moment in [`ALL_IN`], at which all are. The chosen
+/// ones differ from run to run.
 const SOME: usize = 24;
 const ALL_IN: u64 = 4;
 
@@ -29,8 +29,8 @@ type Id = (String, String);
 /// Where an event is in the lake, as what, and since when.
 type Places = BTreeMap<Id, Vec<(String, Value)>>;
 
-/// The lake at some moment, and how many lines were delivered with an id: more than one of a repeat, or of another event to which
-/// a client gave an id that Weir had made.
+/// The lake at some moment, and how many lines were delivered with each id. There are several if an event has a repeat, or
+/// if a client gave an id that Weir had made to another event.
 struct Seen {
     version: (u64, usize),
     places: Places,
@@ -57,7 +57,7 @@ impl Seen {
         (world.objects.lock().unwrap().version, world.stream.lock().unwrap().batches.len())
     }
 
-    /// Returns what is there now: the same, if nothing has changed.
+    /// Returns the current state. Returns this one if nothing has changed.
     fn now(self: &Rc<Self>, world: &World) -> Rc<Self> {
         if self.version == Self::version(world) { Rc::clone(self) } else { Self::of(world) }
     }
@@ -80,11 +80,11 @@ pub(crate) fn sent_ids(ledger: &Ledger) -> BTreeSet<Id> {
     ids.filter_map(|id| id.split_once('/').map(|(user, id)| (user.to_owned(), id.to_owned()))).collect()
 }
 
-/// Whether all events are asked for in every run.
+/// Whether all receipts are checked at each moment.
 static ASKS_FOR_ALL: LazyLock<bool> =
     LazyLock::new(|| std::env::var_os("WEIR_SIM_RECEIPTS").is_some_and(|which| which == "all"));
 
-/// Returns those of so many events that are asked for: from the first of them on, and the distance to the next.
+/// Chooses the events whose receipts are checked: returns the first one, and the distance from one to the next.
 fn chosen(world: &World, events: usize) -> (usize, usize) {
     let dice = world.clock.millis();
     if *ASKS_FOR_ALL || dice.is_multiple_of(ALL_IN) {
@@ -94,7 +94,7 @@ fn chosen(world: &World, events: usize) -> (usize, usize) {
     (usize::try_from(dice).unwrap() % step, step)
 }
 
-/// Checks the receipts of some events, or of all of them: of those to which clients gave these ids, and those in the lake.
+/// Checks the receipts of some or all events: those to which clients gave these ids, and those in the lake.
 pub(crate) async fn right(world: &Arc<World>, weir: &Weir, sent: &BTreeSet<Id>, broken: &mut Broken) {
     let remembered = remembered(world);
     let mut seen = Seen::of(world);

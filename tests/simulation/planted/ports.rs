@@ -206,7 +206,7 @@ impl RecentRejected for Buggy<dyn RecentRejected> {
     }
 }
 
-/// Whether an id is one of a few that are spread evenly.
+/// Returns whether an id is in a 64th of all ids, spread evenly.
 fn is_one_in_64(event_id: &EventId) -> bool {
     event_id.as_str().bytes().fold(7u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into())) % 64 == 0
 }

@@ -1,11 +1,11 @@
-"""Stands in for Athena, over a local S3. Prints its port, and serves until its standard input ends. Calls of other services are
-passed on to the local AWS.
+"""Stands in for Athena, over a local S3. Prints its port, and serves until its standard input ends. Passes calls of other services
+on to the local AWS.
 
-Statements are read by a parser of Athena's grammar (sqlglot), written as DuckDB's, and run there. As AWS documents it:
+A parser of Athena's grammar (sqlglot) reads the statements and translates them for DuckDB, which runs them. As AWS documents it:
 
 - UNLOAD refuses a folder that is not empty, writes several files under names of its own, each sorted, and none for no rows;
-- a table with an injected column wants to know its values from WHERE;
-- the types of a Parquet file are those of its table, or it cannot be read;
+- a query of a table with an injected column must name the column's values in WHERE;
+- a Parquet file whose types are not those of its table cannot be read;
 - CREATE TABLE IF NOT EXISTS leaves a table as it is, and CREATE OR REPLACE VIEW changes a view in one step.
 
 Usage: stand_in.py ENDPOINT BUCKET TEMPLATE DUCKDB
@@ -27,7 +27,7 @@ FOLDERS = [("username", "string"), ("year", "int"), ("month", "int"), ("day", "i
 
 
 class Failed(Exception):
-    """A query that Athena would let fail."""
+    """A query that would fail in Athena."""
 
 
 # ---- S3 ----
@@ -95,7 +95,7 @@ def create_view(sql):
 
 
 def says(select, column):
-    """Whether a condition of a SELECT names the values of a column."""
+    """Returns whether a condition of a SELECT names the values of a column."""
     where = select.args.get("where")
     is_named = lambda node: node.this.name == column
     return where is not None and any(
@@ -104,7 +104,7 @@ def says(select, column):
 
 
 def expanded(query):
-    """Puts the texts of views in their places."""
+    """Replaces views by their texts."""
     def put(node):
         if isinstance(node, exp.Table) and node.name in VIEWS:
             return VIEWS[node.name].copy().subquery(node.alias or node.name)
@@ -118,7 +118,7 @@ class Loaded:
     def __init__(self, folder, query):
         self.folder, self.setup, self.names = folder, [], {}
         self.texts = {node.this for node in query.find_all(exp.Literal) if node.is_string}
-        # What the conditions on each table name.
+        # The values that the conditions on each table name.
         self.named = {}
         for node in query.find_all(exp.Table):
             where = node.find_ancestor(exp.Select).args.get("where")
@@ -188,7 +188,7 @@ class Loaded:
 
 
 def as_openx(value, kind):
-    """What OpenX's SerDe makes of a value: a text of what is no text, and null of what does not fit."""
+    """Converts a value as OpenX's SerDe does: for a text column to its JSON, and to null where the type does not fit."""
     if value is None:
         return None
     if kind == "string":

@@ -1,4 +1,4 @@
-//! An HTTP client for the SDK that answers so many calls, and then none any more: to AWS, its process has died.
+//! An HTTP client for the SDK that stops after a number of calls. To AWS, it looks as if the process had died.
 
 #![allow(unreachable_pub, clippy::unwrap_used, reason = "it is for tests")]
 
@@ -29,7 +29,7 @@ pub struct Dying {
 }
 
 impl Dying {
-    /// Dies after so many calls.
+    /// Makes a client that dies after this many calls.
     pub fn after(calls: u64) -> Self {
         let inner = aws_smithy_http_client::Builder::new().build_http();
         Self { inner, left: Arc::new(calls.into()), has_died: Arc::default() }
@@ -64,7 +64,7 @@ struct Connector {
 impl HttpConnector for Connector {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let left = &self.dying.left;
-        // Asking how a query is doing is done more or less often, as the machine is slower or faster.
+        // Calls for a query's state are not counted: their number depends on the machine's speed.
         let counts =
             !request.headers().get("x-amz-target").is_some_and(|it| it.ends_with("GetQueryExecution"));
         let taken = left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
