@@ -127,10 +127,10 @@ pub(super) fn open(
     let kind = kind(origin, format, delimiter, &head)?;
     if kind == Content::Parquet {
         if is_gzip {
-            bail!("Parquet is compressed within: unpack the file from gzip first");
+            bail!("Parquet is already compressed inside: unpack the file from gzip first");
         }
         if opened.is_none() {
-            bail!("Parquet is read from a file, and not from a pipe: what it has is listed at its end");
+            bail!("Parquet is read from a file, and not from a pipe: the list of its contents is at its end");
         }
         if !head.starts_with(parquet::MAGIC) {
             bail!("it does not begin as a Parquet file does");

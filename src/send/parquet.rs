@@ -70,7 +70,7 @@ impl Parquet {
             bail!("it is encrypted");
         }
         if end != MAGIC {
-            bail!("it does not end as a Parquet file does: it was cut off, or is not written to its end");
+            bail!("it does not end as a Parquet file does: it was cut off, or not written completely");
         }
         let duckdb = DuckDb::find();
         let Schema { columns, rows } = schema::read(Reading::start(&duckdb, &file, &schema::query())?)?;

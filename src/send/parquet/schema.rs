@@ -86,7 +86,7 @@ fn refuse_unless_distinct(names: &[&str]) -> Result<()> {
     let mut seen = BTreeSet::new();
     match names.iter().find(|name| !seen.insert(name.to_lowercase())) {
         Some(name) => {
-            bail!("it has two columns named {name:?}, in whatever case, which SQL cannot tell apart")
+            bail!("it has two columns named {name:?}, ignoring case: SQL cannot tell them apart")
         }
         None => Ok(()),
     }
