@@ -15,7 +15,7 @@ pub struct Published {
 }
 
 impl Published {
-    /// Nothing is published yet, and the lake is this test's.
+    /// Begins without published answers, and keeps other tests from the lake.
     pub fn nothing(weir: &'static Stack) -> Self {
         Self { weir, _lake: Stack::whole_lake() }
     }

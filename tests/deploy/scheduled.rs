@@ -88,7 +88,7 @@ fn the_schedule_publishes_a_due_answer_again_once_and_leaves_others_alone() {
     let weir = Stack::shared();
     let _published = Published::nothing(weir);
     let rule = rule(weir);
-    // Until the test itself lets it fire.
+    // The rule must not fire before the test enables it.
     weir.aws.call("AWSEvents.DisableRule", &json!({"Name": rule}));
     let ann = weir.user("schedule-ann");
     let one_more = |filed: usize| {
@@ -101,7 +101,7 @@ fn the_schedule_publishes_a_due_answer_again_once_and_leaves_others_alone() {
     publish(weir, files.path());
     assert_eq!((clicks(weir, "due"), clicks(weir, "fresh")), (json!(1), json!(1)));
 
-    // By its event, twice at the same time.
+    // Two invocations at the same time, with the event of the schedule.
     one_more(2);
     let_an_hour_pass(weir, "due");
     let invoke = || {
@@ -116,7 +116,7 @@ fn the_schedule_publishes_a_due_answer_again_once_and_leaves_others_alone() {
     assert_eq!((clicks(weir, "due"), clicks(weir, "fresh")), (json!(2), json!(1)));
     assert_eq!(invoke(), 0, "nothing is due any more");
 
-    // By its rule, which the local AWS fires; each minute instead of each five.
+    // An invocation by the rule, which the local AWS fires: every minute instead of every five.
     one_more(3);
     let_an_hour_pass(weir, "due");
     let each_minute = json!({"Name": rule, "ScheduleExpression": "rate(1 minute)", "State": "ENABLED"});

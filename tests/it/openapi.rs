@@ -34,7 +34,7 @@ fn every_answer_is_one_that_the_description_has() {
     // All of them but the description itself, which it has read.
     let paths = document["paths"].as_object().unwrap().iter().filter(|(path, _)| *path != "/openapi.json");
     let operations: usize = paths.map(|(_, path)| path.as_object().unwrap().len()).sum();
-    // A stream has no end, for which this waits: `event_streams` has that route.
+    // All but the stream, which has no end to wait for: `event_streams` tests it.
     let all = format!("{} selected / {operations} total", operations - 1);
     assert!(said.contains(&all) && said.contains("No issues found"), "{said}");
     assert!(!weir.log().contains("ERROR"), "{}", weir.log());
@@ -76,7 +76,7 @@ fn every_described_route_is_served_within_its_limits_and_no_other_method_of_its_
         if allowed.contains("GET") {
             allowed.insert("HEAD".to_owned());
         }
-        // A stream has no end: its head is asked for, which is made in the same way.
+        // A stream has no end, so only its head is requested.
         let get = if path == "/events/stream" { "HEAD" } else { "GET" };
         for method in [get, "POST", "PUT", "PATCH", "DELETE"] {
             let answer = ask(method, required, &example);

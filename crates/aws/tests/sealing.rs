@@ -383,7 +383,7 @@ async fn sealed_days_are_read_with_the_columns_of_the_catalog_of_now() {
     earlier["x-weir"].as_object_mut().unwrap().remove("count_by");
     let earlier = earlier.to_string();
     let earlier = Catalog::read([("button_click.json", earlier.as_str())]).unwrap();
-    // Its table in the template has another column than this catalog, so its view cannot be made; its days are sealed.
+    // Seals with an earlier catalog, in which `session_id` is a number and `button_id` is missing.
     let sealed = weir.seal_of(None, earlier).run(LEFT).await.unwrap().unwrap();
     assert_eq!(sealed.sealed, 2);
     weir.run().await.unwrap().unwrap();

@@ -5,7 +5,8 @@
 //! - `publish`: stores a generation, and the pages of a CDN (`pages`);
 //! - `schedule`: which answers are due.
 //!
-//! `bin/publisher` is the program on Lambda, which publishes again what is due, or seals days; `weir publish` uses the same parts.
+//! `bin/publisher` is the program on Lambda, which publishes due answers again, or seals days; `weir publish` uses the same
+//! parts.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod error;

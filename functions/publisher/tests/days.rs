@@ -70,7 +70,7 @@ fn a_missing_variable_and_an_unknown_task_are_named() {
     let mut function = Function::start(PROGRAM, &[("WEIR_TASK", "tidy")]);
     let Outcome::CannotStart(told) = function.outcome() else { panic!("{}", function.told()) };
     let told = told["errorMessage"].as_str().unwrap();
-    assert!(told.contains("WEIR_TASK") && told.contains("there are publish and seal"), "{told}");
+    assert!(told.contains("WEIR_TASK") && told.contains("use publish or seal"), "{told}");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use weir_core::{
 /// The column of the whole stored line.
 pub(crate) const LINE: &str = "weir_line";
 
-/// Fields with this beginning of their names get no column. They are in the stored line.
+/// Fields whose names begin so get no column. They are in the stored line.
 const OWN: &str = "weir_";
 
 /// Athena's type of a column.

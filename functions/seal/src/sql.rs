@@ -7,7 +7,7 @@ use weir_core::{
 
 use crate::columns::{Column, Columns, LINE, of_folders, scalar};
 
-/// The table over the lines of objects of JSON, and the one over those of sealed days. `views` makes both.
+/// The tables over the lines of JSON objects, and over the lines of sealed days. `views` makes both.
 pub(crate) const JSON_LINES: &str = "weir_json_lines";
 pub(crate) const SEALED_LINES: &str = "weir_sealed_lines";
 
@@ -23,7 +23,7 @@ pub(crate) struct Rows<'a> {
     pub(crate) columns: &'a Columns,
     /// The folder of the new generation.
     pub(crate) folder: &'a str,
-    /// The name of the folder there that lists the objects of JSON, if any are read.
+    /// The name of the folder in it with the list of JSON objects, if any are read.
     pub(crate) added: Option<&'a str>,
     /// The folder of the generation before, if it has rows.
     pub(crate) before: Option<&'a str>,

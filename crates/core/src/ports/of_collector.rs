@@ -12,7 +12,7 @@ use super::{
 pub struct Ports {
     /// The stream that stores events.
     pub stream: Arc<dyn Stream>,
-    /// The counts that rise at once.
+    /// The live counts.
     pub live: Arc<dyn LiveCounts>,
     /// The live counts of the last hour by minute.
     pub minutes: Arc<dyn CountsByMinute>,

@@ -1,4 +1,4 @@
-//! Publishes again what is due.
+//! Publishes due answers again.
 //!
 //! An answer that fails waits for its usual time, as one machine does; the invocation fails, which an alarm watches. Lambda then
 //! tries the invocation again, which finds nothing due: each answer was claimed before it was computed.
