@@ -150,8 +150,12 @@ pub(super) struct Printed {
 }
 
 impl Printed {
-    /// Reads the output of the scripts of several types, in their order. After an error, the last one belongs to the type
-    /// that failed.
+    /// Returns how many types were begun. After an error, the last of them is the one that failed.
+    pub(super) fn begun(output: &str) -> usize {
+        output.lines().filter(|line| *line == BEGUN).count()
+    }
+
+    /// Reads what the scripts of several types printed, in their order.
     pub(super) fn read(output: &str) -> Result<Vec<Self>> {
         let mut types: Vec<Self> = Vec::new();
         for line in output.lines() {
@@ -190,6 +194,8 @@ mod tests {
             users.iter().map(|(user, events)| (user.parse().unwrap(), *events)).collect()
         };
         let first = Printed { read: read(&[("ada", 2), ("ben", 3)]), rows: Some(4), repeats: Some(1) };
+        // The output of a process that was killed can end anywhere.
+        assert_eq!(Printed::begun(&printed[..printed.len() - 3]), 2);
         assert_eq!(types, [first, Printed { read: read(&[("ada", 7)]), rows: None, repeats: None }]);
     }
 

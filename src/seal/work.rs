@@ -169,13 +169,13 @@ impl DuckDbWork {
         let asked = self.ask_for(&script, |mut stdout| {
             stdout.read_to_string(&mut output).context("DuckDB's answer cannot be read").map(drop)
         });
-        let printed = Printed::read(&output)?;
         if let Err(error) = asked {
-            let failed = types.get(printed.len().saturating_sub(1));
+            let failed = types.get(Printed::begun(&output).saturating_sub(1));
             let failed = failed.map_or("", |of_type| of_type.event_type.as_str());
             return Err(error.context(format!("{failed} of {day}")));
         }
         remove_folder(&work)?;
+        let printed = Printed::read(&output)?;
         if printed.len() != types.len() {
             bail!("DuckDB wrote {} of {} types of {day}", printed.len(), types.len());
         }

@@ -33,10 +33,11 @@ pub(super) enum SealingBug {
     RemovedWatermarkLost,
     BatchNotStripped,
     RemovedIsRead,
+    NothingWritten,
 }
 
 /// All of them.
-const ALL: [(SealingBug, &str); 11] = [
+const ALL: [(SealingBug, &str); 12] = [
     (SealingBug::WatermarkBeforeFiles, "each event is seen"),
     (SealingBug::LateObjectNotNoted, "each event is seen"),
     (SealingBug::NotedOnlyBefore, "each event is seen"),
@@ -48,6 +49,8 @@ const ALL: [(SealingBug, &str); 11] = [
     (SealingBug::RemovedWatermarkLost, "each event is seen"),
     (SealingBug::BatchNotStripped, "removed events are nowhere"),
     (SealingBug::RemovedIsRead, "removed events are not read"),
+    // The day is refused, and stays as it was.
+    (SealingBug::NothingWritten, "sealing goes on"),
 ];
 
 /// How many seeds are tried at the most until a planted bug is found.

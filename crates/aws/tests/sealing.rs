@@ -309,6 +309,49 @@ async fn a_day_whose_rows_are_not_those_that_were_settled_is_not_sealed() {
     assert_eq!(weir.seen().await, as_seen(&CLICKS));
 }
 
+/// The views before the sealing cannot be made, and those after it can.
+#[tokio::test(flavor = "multi_thread")]
+async fn more_late_objects_than_a_view_can_name_are_sealed_all_the_same() {
+    let mut weir = Weir::start().await;
+    weir.file(&CLICKS, &[]).await;
+    let run =
+        async |weir: &Weir, longest| weir.seal_of(None, catalog()).with_longest_view(longest).run(LEFT).await;
+    let error = run(&weir, 0).await.unwrap_err();
+    let RunError::TooLong { bytes, late: 0, .. } = error else { panic!("{error}") };
+    let ids: Vec<String> = (0..24).map(|hour| format!("late-{hour}")).collect();
+    let late: Vec<Click> =
+        (0..).zip(&*ids.leak()).map(|(hour, id)| click("ann", id, 4, hour, "late")).collect();
+    weir.file(&late, &[]).await;
+    // Each late object has more than a hundred bytes.
+    let ran = run(&weir, bytes + 1_000).await.unwrap().unwrap();
+    assert_eq!((ran.sealed, ran.is_whole), (1, true));
+    let all: Vec<Click> = CLICKS.iter().chain(&late).cloned().collect();
+    assert_eq!(weir.seen().await, as_seen(&all));
+}
+
+/// A late day that differs holds up no open day, and the run fails.
+#[tokio::test(flavor = "multi_thread")]
+async fn open_days_are_sealed_although_a_late_one_cannot_be_sealed_again() {
+    let mut weir = Weir::start().await;
+    weir.file(&CLICKS[..3], &[]).await;
+    weir.run().await.unwrap().unwrap();
+    weir.file(&[click("ann", "late", 4, 1, "late"), click("bob", "lost", 4, 2, "late")], &[]).await;
+    let lost = emulator_keys(&weir).await.into_iter();
+    let lost: Vec<String> =
+        lost.filter(|key| key.starts_with("username=bob/") && key.contains("hour=2/")).collect();
+    let [lost] = &lost[..] else { panic!("{lost:?}") };
+    weir.emulator.s3().delete_object().bucket(LAKE).key(lost).send().await.unwrap();
+    weir.clock.advance(3 * DAY_MILLIS);
+    let open =
+        [click("ann", "o1", 5, 3, "buy"), click("ann", "o2", 4, 3, "buy"), click("ann", "o3", 3, 3, "buy")];
+    weir.file(&open, &[]).await;
+    let error = weir.run().await.unwrap_err();
+    assert!(matches!(&error, RunError::Day(SealError::Differs { found: 0, settled: 1, .. })), "{error}");
+    let manifest = weir.manifest().await;
+    assert_eq!(manifest.sealed_until, weir.today().minus(2));
+    assert_eq!(manifest.days.len(), 4, "{manifest:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_dies_anywhere_is_begun_again_and_changes_nothing_that_is_read() {
     let mut weir = Weir::start().await;

@@ -5,7 +5,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -26,8 +29,10 @@ use weir_core::{
     SeededRandom, Timestamp, Username,
     answers::Published,
     counts::{KeyCount, KeysRequest, SettledTotals},
+    following::{FollowRequest, FollowedPage, Page},
+    forgotten::ForgottenEvents,
     latest::LatestValue,
-    newest::{NewestPage, NewestRequest},
+    newest::{NewestPage, NewestRequest, Position},
     ports::{
         Answers, Appended, CountsByMinute, FollowEvents, Generation, Health, LatestValues, LiveCounts,
         NewestEvents, PortError, Ports, ReadLatest, Receipts, RecentRejected, SettledCounts, Stream,
@@ -51,6 +56,9 @@ struct Script {
     cannot_raise: &'static [&'static str],
     cannot_note: bool,
     unwell: bool,
+    follows: bool,
+    /// Whether the caller's access key was removed.
+    is_removed: AtomicBool,
     stored: Mutex<Vec<String>>,
     raised: Mutex<Vec<Increment>>,
     noted: Mutex<Vec<RejectedEvent>>,
@@ -146,7 +154,26 @@ impl NewestEvents for Script {
     }
 }
 
-impl FollowEvents for Script {}
+/// The newest event is the thousandth: a stream that goes on after an earlier one gets all others in a page.
+#[async_trait]
+impl FollowEvents for Script {
+    fn last(&self) -> Option<Position> {
+        self.follows.then(|| "1000".parse().unwrap())
+    }
+
+    async fn behind(&self, username: &Username, request: &FollowRequest) -> Result<FollowedPage, PortError> {
+        let gone = ForgottenEvents::default();
+        let mut page = Page::of(username, None, &gone);
+        for number in request.behind.number + 1..=1000 {
+            let line = format!(
+                r#"{{"time":1,"event_id":"e-{number}","username":"{username}","event_type":"page_view","received_at":1}}"#
+            );
+            page.take(number, line.as_bytes());
+        }
+        let up_to = "1000".parse().unwrap();
+        Ok(FollowedPage { events: page.into_events(), up_to, has_gap: false, has_more: false })
+    }
+}
 
 impl CountsByMinute for Script {}
 
@@ -239,11 +266,15 @@ const CATALOG: [(&str, &str); 3] = [
 /// Lets every request in as one user, or cannot say who it is.
 struct Door {
     stuck: bool,
+    script: Arc<Script>,
 }
 
 #[async_trait]
 impl Authenticate for Door {
     async fn caller(&self, _: &Parts) -> Result<Caller, NotAuthenticated> {
+        if self.script.is_removed.load(Ordering::Relaxed) {
+            return Err(NotAuthenticated::Refused);
+        }
         if self.stuck {
             return Err(NotAuthenticated::Unavailable(down()));
         }
@@ -253,7 +284,7 @@ impl Authenticate for Door {
 
 fn api(script: &Arc<Script>, stuck: bool) -> Router {
     let host = Host {
-        authenticate: Arc::new(Door { stuck }),
+        authenticate: Arc::new(Door { stuck, script: script.clone() }),
         observe: script.clone(),
         clock: Arc::new(ManualClock::at(Timestamp::saturating(1_795_179_605_007))),
         random: Arc::new(SeededRandom::new(1)),
@@ -315,6 +346,27 @@ async fn where_events_cannot_be_followed_the_answer_says_what_to_do_instead() {
     let answer = ask(&script, "GET", "/counts/button_click/minutes", Body::empty()).await;
     assert_eq!(answer.status, StatusCode::NOT_FOUND);
     assert_eq!(answer.body["type"], "urn:weir:problem:no-minutes-here");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_ends_when_its_key_is_removed_although_events_wait_for_a_slow_client() {
+    let script = Arc::new(Script { follows: true, ..Script::default() });
+    let request = Request::builder().uri("/events/stream").header("last-event-id", "0");
+    let answer = api(&script, false).oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
+    let mut body = answer.into_body();
+    let mut next = async || {
+        let frame = body.frame().await?.unwrap().into_data().unwrap();
+        Some(String::from_utf8(frame.to_vec()).unwrap())
+    };
+    assert!(next().await.unwrap().contains("id: 0"), "the position at the beginning");
+    for number in 1..=3 {
+        assert!(next().await.unwrap().contains(&format!("\"e-{number}\"")));
+        tokio::time::advance(Duration::from_secs(2)).await;
+    }
+    script.is_removed.store(true, Ordering::Relaxed);
+    assert!(next().await.unwrap().contains(r#"{"reason":"signed-out"}"#));
+    assert_eq!(next().await, None);
 }
 
 #[tokio::test]

@@ -13,13 +13,19 @@ use tokio::time::Instant;
 use weir_aws::{Aws, DynamoCounts, S3Lake, S3SealedDays, SEALED_AFTER_MILLIS, athena::Athena};
 use weir_core::{
     Catalog, Clock, Day, Random, Timestamp,
-    sealing::{self, Sealed, SealedDays, Sealing},
+    sealing::{self, SealError, Sealed, SealedDays, Sealing},
 };
 
 use crate::{error::RunError, views::Views, work::AthenaWork};
 
 /// The time that is kept for stopping queries and for logging what happened.
 const ENDING: Duration = Duration::from_secs(30);
+
+/// The most bytes that Athena takes as a statement. (<https://docs.aws.amazon.com/athena/latest/ug/service-limits.html>)
+const LONGEST_VIEW: usize = 262_144;
+
+/// The time that is kept for making the views at the end.
+const FOR_VIEWS: Duration = Duration::from_secs(90);
 
 /// How much longer than a run its turn lasts, in milliseconds, as clocks differ.
 const TURN_BEHIND_MILLIS: u64 = 60_000;
@@ -35,6 +41,7 @@ pub struct Seal {
     catalog: Catalog,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
+    longest_view: usize,
 }
 
 /// The result of a run.
@@ -82,7 +89,15 @@ impl Seal {
             catalog,
             clock,
             random,
+            longest_view: LONGEST_VIEW,
         }
+    }
+
+    /// Bounds the text of a view to fewer bytes than Athena takes.
+    #[must_use]
+    pub fn with_longest_view(mut self, bytes: usize) -> Self {
+        self.longest_view = bytes;
+        self
     }
 
     /// Uses another client of Athena.
@@ -115,16 +130,26 @@ impl Seal {
             database: &self.database,
             bucket: &self.bucket,
             catalog: &self.catalog,
+            longest: self.longest_view,
             ends,
         };
         views.make_tables().await?;
-        // A run that died before it made its views has left views over replaced generations.
-        views.make_views().await?;
-        sealing::tidy(&self.days, now).await?;
-        let ran = self.seal(now, ends).await;
+        // A run that died before it made its views has left views over replaced generations, which are removed only behind new
+        // ones. A view that cannot be made can have too many late objects: to seal them is the remedy.
+        match views.make_views().await {
+            Ok(()) => sealing::tidy(&self.days, now).await?,
+            Err(error) => tracing::warn!(%error, "the views stay as they are until days are sealed"),
+        }
+        let ran = self.seal(now, ends.checked_sub(FOR_VIEWS).unwrap_or(ends)).await;
         // Even if a day cannot be sealed, as others may have been.
-        views.make_views().await?;
-        ran
+        match (ran, views.make_views().await) {
+            (ran, Ok(())) => ran,
+            (Ok(_), Err(error)) => Err(error),
+            (Err(ran), Err(error)) => {
+                tracing::warn!(%error, "the views stay as they are");
+                Err(ran)
+            }
+        }
     }
 
     async fn seal(&self, now: Timestamp, ends: Instant) -> Result<Ran, RunError> {
@@ -147,14 +172,20 @@ impl Seal {
             ends,
             users,
             open: open.clone(),
-            is_late: AtomicBool::new(false),
+            ran_out_of_time: AtomicBool::new(false),
         };
         let sealing =
             Sealing { days: &self.days, work: &work, clock: &*self.clock, accept_differences: false };
         let mut sealed = 0;
         let done = self.each_day(&sealing, &work, (open, until), &mut sealed).await;
         let sealed_until = self.days.manifest().await?.sealed_until;
-        if work.is_late.into_inner() {
+        if work.ran_out_of_time.into_inner() {
+            // A day that can never be sealed is not to be taken for one that needs more time.
+            if let Err(RunError::Day(error)) = done
+                && !matches!(error, SealError::Port(_))
+            {
+                return Err(error.into());
+            }
             let moved = sealed > 0 || sealed_until > before;
             return if moved {
                 Ok(Ran { sealed, sealed_until, is_whole: false })
@@ -179,14 +210,19 @@ impl Seal {
             let Sealed { day, generation, rows, repeats, objects, bytes } = sealed;
             tracing::info!(%day, generation, rows, repeats, objects, bytes, "sealed");
         };
-        for day in open {
+        let mut opened = Ok(());
+        for until in open.iter().map(|day| day.next()).chain([until]) {
             if !work.has_time() {
-                work.is_late.store(true, Ordering::Relaxed);
+                work.ran_out_of_time.store(true, Ordering::Relaxed);
                 return Ok(());
             }
-            sealing::seal(sealing, day.next(), &mut done).await?;
+            opened = sealing::seal_open(sealing, until, &mut done).await;
+            if opened.is_err() {
+                break;
+            }
         }
-        sealing::seal(sealing, until, &mut done).await?;
-        Ok(())
+        // Once, and even if an open day cannot be sealed. A late one that cannot be sealed again holds up no open day.
+        let late = sealing::seal_late(sealing, &mut done).await;
+        Ok(opened.and(late)?)
     }
 }

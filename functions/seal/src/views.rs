@@ -37,6 +37,8 @@ pub(crate) struct Views<'a> {
     pub(crate) database: &'a str,
     pub(crate) bucket: &'a str,
     pub(crate) catalog: &'a Catalog,
+    /// The most bytes of a view's text.
+    pub(crate) longest: usize,
     pub(crate) ends: Instant,
 }
 
@@ -54,25 +56,17 @@ impl Views<'_> {
         Ok(())
     }
 
-    /// Makes the views for the current manifest and notes.
+    /// Makes the views for the current manifest and notes. If one cannot be made, it goes on with the others; it returns the first
+    /// error at the end.
     pub(crate) async fn make_views(&self) -> Result<(), RunError> {
+        let mut made = Ok(());
         for _ in 0..TRIES {
+            made = Ok(());
             let reads = Reads::now(self.days).await?;
             let known = self.catalog.iter().map(|definition| definition.event_type().clone());
             for event_type in known.chain([EventType::rejected()]) {
-                let of_type = OfType::new(&reads, &event_type, self);
-                for Group { columns, .. } in &of_type.sealed {
-                    let name = table_name(&event_type, columns);
-                    let folder = format!("${{{PART}}}/{event_type}");
-                    let table = self.table(&name, &of_files(columns), &[PART], "STORED AS PARQUET", &folder);
-                    self.make(&name, &table).await?;
-                }
-                let (name, view) = (view_name(&event_type), of_type.view());
-                if view.len() > LONGEST {
-                    let (bytes, late) = (view.len(), of_type.late.len());
-                    return Err(RunError::TooLong { name, bytes, most: LONGEST, late });
-                }
-                self.make(&name, &view).await?;
+                let this = self.make_view(&reads, &event_type).await;
+                made = made.and(this);
             }
             // An object that was put for a sealed day meanwhile may have been read by the view before, and must be in the
             // new one.
@@ -80,7 +74,24 @@ impl Views<'_> {
                 break;
             }
         }
-        Ok(())
+        made
+    }
+
+    /// Makes the view of a type, and the tables below it.
+    async fn make_view(&self, reads: &Reads, event_type: &EventType) -> Result<(), RunError> {
+        let of_type = OfType::new(reads, event_type, self);
+        for Group { columns, .. } in &of_type.sealed {
+            let name = table_name(event_type, columns);
+            let folder = format!("${{{PART}}}/{event_type}");
+            let table = self.table(&name, &of_files(columns), &[PART], "STORED AS PARQUET", &folder);
+            self.make(&name, &table).await?;
+        }
+        let (name, view) = (view_name(event_type), of_type.view());
+        if view.len() > self.longest {
+            let (bytes, late) = (view.len(), of_type.late.len());
+            return Err(RunError::TooLong { name, bytes, most: self.longest, late });
+        }
+        self.make(&name, &view).await
     }
 
     async fn make(&self, name: &str, sql: &str) -> Result<(), RunError> {

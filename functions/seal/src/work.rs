@@ -54,7 +54,7 @@ pub(crate) struct AthenaWork<'a> {
     /// The days that are not sealed yet and have objects.
     pub(crate) open: BTreeSet<Day>,
     /// Whether a day was left for the next run, for lack of time.
-    pub(crate) is_late: AtomicBool,
+    pub(crate) ran_out_of_time: AtomicBool,
 }
 
 impl AthenaWork<'_> {
@@ -231,9 +231,14 @@ impl Work for AthenaWork<'_> {
 
     async fn write(&self, to_write: ToWrite<'_>) -> Result<Written, PortError> {
         if !self.has_time() {
-            self.is_late.store(true, Ordering::Relaxed);
+            self.ran_out_of_time.store(true, Ordering::Relaxed);
             return Err(PortError::unavailable(WRITING, "no time is left: the next run goes on"));
         }
-        self.generation(&to_write).await
+        let written = self.generation(&to_write).await;
+        // The day took longer than the run had left.
+        if written.is_err() && Instant::now() >= self.ends {
+            self.ran_out_of_time.store(true, Ordering::Relaxed);
+        }
+        written
     }
 }

@@ -27,12 +27,14 @@ const PATTERNS: [(&str, &str); 10] = [
     ("arn:${AWS::Partition}:glue:${AWS::Region}:${AWS::AccountId}:catalog", "the account has one"),
     (GLUE_DATABASE, "a database has a name and no ARN to refer to"),
     (GLUE_TABLES, "its tables"),
+    (GLUE_DEFAULT, "Athena looks for it"),
 ];
 
 const WORKGROUP: &str =
     "arn:${AWS::Partition}:athena:${AWS::Region}:${AWS::AccountId}:workgroup/${Workgroup}";
 const GLUE_DATABASE: &str =
     "arn:${AWS::Partition}:glue:${AWS::Region}:${AWS::AccountId}:database/${Database}";
+const GLUE_DEFAULT: &str = "arn:${AWS::Partition}:glue:${AWS::Region}:${AWS::AccountId}:database/default";
 const GLUE_TABLES: &str = "arn:${AWS::Partition}:glue:${AWS::Region}:${AWS::AccountId}:table/${Database}/*";
 
 const MAP_MACHINE: &str =
@@ -145,8 +147,12 @@ fn each_role_may_do_what_its_work_needs_and_no_more() {
                 ("athena:StopQueryExecution", WORKGROUP),
                 ("dynamodb:Scan", "${UsersTable.Arn}"),
                 ("glue:GetDatabase", PATTERNS[7].0),
+                ("glue:GetDatabase", PATTERNS[7].0),
                 ("glue:GetDatabase", GLUE_DATABASE),
+                ("glue:GetDatabase", GLUE_DEFAULT),
                 ("glue:GetDatabase", GLUE_TABLES),
+                ("glue:GetDatabases", PATTERNS[7].0),
+                ("glue:GetDatabases", GLUE_DEFAULT),
                 ("glue:GetTable", PATTERNS[7].0),
                 ("glue:GetTable", GLUE_DATABASE),
                 ("glue:GetTable", GLUE_TABLES),
@@ -186,8 +192,12 @@ fn each_role_may_do_what_its_work_needs_and_no_more() {
                 ("glue:CreateTable", GLUE_DATABASE),
                 ("glue:CreateTable", GLUE_TABLES),
                 ("glue:GetDatabase", PATTERNS[7].0),
+                ("glue:GetDatabase", PATTERNS[7].0),
                 ("glue:GetDatabase", GLUE_DATABASE),
+                ("glue:GetDatabase", GLUE_DEFAULT),
                 ("glue:GetDatabase", GLUE_TABLES),
+                ("glue:GetDatabases", PATTERNS[7].0),
+                ("glue:GetDatabases", GLUE_DEFAULT),
                 ("glue:GetTable", PATTERNS[7].0),
                 ("glue:GetTable", GLUE_DATABASE),
                 ("glue:GetTable", GLUE_TABLES),

@@ -198,9 +198,18 @@ pub struct Sealing<'a> {
     pub accept_differences: bool,
 }
 
-/// Seals all days before `until` that are not sealed yet, and seals days with late objects again. Calls `done` for each. Goes on
-/// with other days if a sealed one cannot be sealed again; returns the first such error at the end.
+/// Seals all days before `until` that are not sealed yet, and seals days with late objects again. Calls `done` for each.
 pub async fn seal(
+    sealing: &Sealing<'_>,
+    until: Day,
+    done: &mut (dyn FnMut(Sealed) + Send),
+) -> Result<(), SealError> {
+    seal_open(sealing, until, done).await?;
+    seal_late(sealing, done).await
+}
+
+/// Seals all days before `until` that are not sealed yet, in their order. Calls `done` for each.
+pub async fn seal_open(
     sealing: &Sealing<'_>,
     until: Day,
     done: &mut (dyn FnMut(Sealed) + Send),
@@ -221,7 +230,17 @@ pub async fn seal(
         manifest.sealed_until = until;
         days.swap(&manifest).await?;
     }
-    let late: BTreeSet<Day> = Reads::now(days).await?.late.iter().filter_map(|path| day_of(path)).collect();
+    Ok(())
+}
+
+/// Seals the days with late objects again. Calls `done` for each. Goes on with other days if one cannot be sealed again; returns the
+/// first such error at the end.
+pub async fn seal_late(
+    sealing: &Sealing<'_>,
+    done: &mut (dyn FnMut(Sealed) + Send),
+) -> Result<(), SealError> {
+    let late: BTreeSet<Day> =
+        Reads::now(sealing.days).await?.late.iter().filter_map(|path| day_of(path)).collect();
     let mut failed = None;
     for day in late {
         match sealing.day(day).await {
@@ -309,8 +328,10 @@ impl Sealing<'_> {
         read: &RowsByType,
         settled: &RowsByType,
     ) -> Result<(), SealError> {
-        for (event_type, sealed) in types {
-            let (rows, repeats) = (sealed.rows, sealed.repeats);
+        // Also the types of which nothing was written.
+        let all: BTreeSet<&EventType> = types.keys().chain(read.keys().map(|(_, its)| its)).collect();
+        for event_type in all {
+            let (rows, repeats) = types.get(event_type).map_or((0, 0), |it| (it.rows, it.repeats));
             let of_type = read.iter().filter(|((_, its), _)| its == event_type).map(|(_, count)| *count);
             let read = of_type.sum();
             if rows + repeats != read {

@@ -186,6 +186,7 @@ impl Open {
             self.end(End::TooSlow);
         }
         loop {
+            self.end_if_due().await;
             if let Some(waiting) = self.waiting.pop_front() {
                 return Some(self.give(waiting));
             }
@@ -200,25 +201,26 @@ impl Open {
         }
     }
 
-    /// Reads a page, or waits until there is something to do.
-    async fn step(&mut self) {
+    /// Ends the stream if the host stops, or if the access key may not read any more: also while events wait for a slow client.
+    async fn end_if_due(&mut self) {
+        if let Some(Waiting::End(_)) = self.waiting.front() {
+            return;
+        }
         if *self.ending.borrow_and_update() {
             return self.end(End::Stopping);
         }
         let now = Instant::now();
         if now >= self.checked + CHECKED_EVERY {
             self.checked = now;
-            match self.reader.still(&self.parts, &self.collector).await {
-                Ok(()) => {}
-                Err(problem) => {
-                    return self.end(if is_unavailable(&problem) {
-                        End::Unavailable
-                    } else {
-                        End::SignedOut
-                    });
-                }
+            if let Err(problem) = self.reader.still(&self.parts, &self.collector).await {
+                self.end(if is_unavailable(&problem) { End::Unavailable } else { End::SignedOut });
             }
         }
+    }
+
+    /// Reads a page, or waits until there is something to do.
+    async fn step(&mut self) {
+        let now = Instant::now();
         let may_look = self.looked.map_or(now, |looked| looked + LOOKS_EVERY);
         if self.has_more && now >= may_look {
             return self.look(now).await;
