@@ -24,9 +24,6 @@ use crate::{
     work::folder_of,
 };
 
-/// The most bytes that a statement for Athena may have. (<https://docs.aws.amazon.com/athena/latest/ug/service-limits.html>)
-const LONGEST: usize = 262_144;
-
 /// How often views are made again because objects came late meanwhile.
 const TRIES: usize = 3;
 
