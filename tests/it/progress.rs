@@ -2,6 +2,8 @@
 
 use std::process::{Command, Output, Stdio};
 
+use serde_json::Value;
+
 use crate::harness::{self, Weir, json, path_with_venv};
 
 /// Runs a command on a terminal of its own; what it prints and says comes together on standard output.

@@ -24,7 +24,7 @@ mod upkeep;
 pub use manifest::{Generation, Manifest, NotAManifest, Replaced, SealedColumn, SealedType};
 pub use protocol::{
     IsRemoved, Removal, RowsByType, SealError, Sealed, SealedDays, Sealing, SettledDay, ToWrite, Work,
-    Written, put, seal,
+    Written, put, seal, seal_late, seal_open,
 };
 pub use reads::{Reads, day_of};
 pub use retention::{Removed, retain};

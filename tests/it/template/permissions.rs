@@ -4,7 +4,7 @@ use super::reader::{Template, list, text};
 use crate::harness::json;
 
 /// Patterns of names where no name can be known, with the reason.
-const PATTERNS: [(&str, &str); 10] = [
+const PATTERNS: [(&str, &str); 11] = [
     (
         "arn:${AWS::Partition}:s3:::*-raw-events/username=*",
         "buckets of users are made after the stack; never outside the account, which a condition says",
