@@ -27,35 +27,45 @@ impl<R: BufRead + Send> Lines<R> {
     pub(super) fn new(content: R, stamper: Stamper, mapping: Mapping) -> Self {
         Self { content, stamper, mapping, number: 0 }
     }
+}
 
-    /// Reads to the end of a line. Returns whether there was a line, and whether it was too long.
-    fn read_line(&mut self, line: &mut Vec<u8>) -> std::io::Result<(bool, bool)> {
-        let (mut any, mut cut) = (false, false);
-        loop {
-            let piece = self.content.fill_buf()?;
-            if piece.is_empty() {
-                return Ok((any, cut));
-            }
-            any = true;
-            let end = memchr::memchr(b'\n', piece);
-            let text = &piece[..end.unwrap_or(piece.len())];
-            let fits = text.len().min(LONGEST - line.len());
-            line.extend_from_slice(&text[..fits]);
-            cut |= fits < text.len();
-            let used = end.map_or(piece.len(), |end| end + 1);
-            self.content.consume(used);
-            if end.is_some() {
-                return Ok((true, cut));
-            }
+/// What was read of a line.
+pub(super) struct LineRead {
+    /// Whether there was anything, if only the end of the line.
+    pub(super) any: bool,
+    /// Whether more than [`LONGEST`] bytes were there; the rest was left out.
+    pub(super) cut: bool,
+    /// Whether the line has its end. The last line of a file may have none.
+    pub(super) ended: bool,
+}
+
+/// Reads to the end of a line, which is left out.
+pub(super) fn read_line(from: &mut impl BufRead, line: &mut Vec<u8>) -> std::io::Result<LineRead> {
+    let mut read = LineRead { any: false, cut: false, ended: false };
+    while !read.ended {
+        let piece = from.fill_buf()?;
+        if piece.is_empty() {
+            break;
         }
+        read.any = true;
+        let end = memchr::memchr(b'\n', piece);
+        let text = &piece[..end.unwrap_or(piece.len())];
+        let fits = text.len().min(LONGEST - line.len());
+        line.extend_from_slice(&text[..fits]);
+        read.cut |= fits < text.len();
+        let used = end.map_or(piece.len(), |end| end + 1);
+        from.consume(used);
+        read.ended = end.is_some();
     }
+    Ok(read)
 }
 
 impl<R: BufRead + Send> Source for Lines<R> {
     fn next(&mut self) -> Result<Option<Item>> {
         loop {
             let mut line = Vec::new();
-            let (any, cut) = self.read_line(&mut line).context("the rest cannot be read")?;
+            let LineRead { any, cut, .. } =
+                read_line(&mut self.content, &mut line).context("the rest cannot be read")?;
             if !any {
                 return Ok(None);
             }

@@ -11,7 +11,7 @@ mod schema;
 use std::{
     collections::BTreeMap,
     fs::File,
-    io::{self, BufRead, BufReader, Read, Seek, SeekFrom},
+    io::{BufReader, Read, Seek, SeekFrom},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -26,7 +26,7 @@ use weir_core::{EventType, Violation};
 use super::{
     columns::{Cell, Columns},
     event_ids::Stamper,
-    lines::LONGEST,
+    lines::{LONGEST, LineRead, read_line},
     mapping::Mapping,
     source::{Item, Source},
 };
@@ -114,27 +114,6 @@ pub(super) struct Events {
 }
 
 impl Events {
-    /// Reads to the end of a line; returns whether it fits. `None` at the end.
-    fn line(&mut self, line: &mut Vec<u8>) -> io::Result<Option<bool>> {
-        let mut cut = false;
-        loop {
-            let piece = self.rows.fill_buf()?;
-            if piece.is_empty() {
-                return Ok(None);
-            }
-            let end = memchr::memchr(b'\n', piece);
-            let text = &piece[..end.unwrap_or(piece.len())];
-            let fits = text.len().min(LONGEST - line.len());
-            line.extend_from_slice(&text[..fits]);
-            cut |= fits < text.len();
-            let used = end.map_or(piece.len(), |end| end + 1);
-            self.rows.consume(used);
-            if end.is_some() {
-                return Ok(Some(!cut));
-            }
-        }
-    }
-
     /// Returns the row as JSON, with the columns' names, and its event.
     fn event(&self, line: &[u8]) -> Result<(Vec<u8>, Vec<u8>), Violation> {
         let unreadable = || {
@@ -168,16 +147,19 @@ impl Events {
 impl Source for Events {
     fn next(&mut self) -> Result<Option<Item>> {
         let mut line = Vec::new();
-        let Some(fits) = self.line(&mut line).context("the rest cannot be read")? else {
+        let LineRead { cut, ended, .. } =
+            read_line(&mut self.rows, &mut line).context("the rest cannot be read")?;
+        // Of a DuckDB that died, the last row may be cut off.
+        if !ended {
             self.rows.get_mut().end().context("the rest cannot be read")?;
             return Ok(None);
-        };
+        }
         self.number += 1;
         let number = self.number;
         let Progress { read, bytes, rows } = &self.file.progress;
         let done = u128::from(*bytes) * u128::from(number) / u128::from((*rows).max(number));
         read.store(u64::try_from(done).unwrap_or(*bytes), Ordering::Relaxed);
-        let event = if fits {
+        let event = if !cut {
             self.event(&line)
         } else {
             let longest = ByteSize(LONGEST as u64);
@@ -185,7 +167,7 @@ impl Source for Events {
         };
         Ok(Some(match event {
             Ok((original, event)) => Item { number, original, event: Ok(event), cut: false },
-            Err(why) => Item { number, original: line, event: Err(why), cut: !fits },
+            Err(why) => Item { number, original: line, event: Err(why), cut },
         }))
     }
 }

@@ -246,7 +246,7 @@ fn clients_that_read_too_slowly_are_cut_off_cost_no_memory_and_go_on_behind_what
     (10..60).for_each(|round| post(round * 10..round * 10 + 10));
     let more = peak_in_mib(&weir).saturating_sub(before);
     assert!(more < 100, "{more} MiB more for six streams that are a hundred MiB behind");
-    // The server waits five seconds for a slow client.
+    // The client takes nothing for longer than the five seconds that the server waits. No event tells when they are over.
     std::thread::sleep(Duration::from_secs(6).saturating_sub(begun.elapsed()));
     let mut text = String::new();
     slow.pop().unwrap().read_to_string(&mut text).unwrap();

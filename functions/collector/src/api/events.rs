@@ -21,7 +21,7 @@ use crate::{
         caller::Reader,
         parameters::{self, invalid},
         problem::Problem,
-        read::{Pairs, known, not_in_range, pairs},
+        read::{Pairs, known, limit, pairs},
     },
 };
 
@@ -83,10 +83,7 @@ fn asked(collector: &Collector, pairs: Vec<(String, String)>) -> Result<NewestRe
     let mut request = NewestRequest { event_type: None, after: None, limit: LISTED };
     for (name, value) in pairs {
         match name.as_str() {
-            "limit" => {
-                let read = value.parse().ok().filter(|limit| (1..=MAX_EVENTS).contains(limit));
-                request.limit = read.ok_or_else(|| not_in_range(MAX_EVENTS))?;
-            }
+            "limit" => request.limit = limit(&value, MAX_EVENTS)?,
             "event_type" => request.event_type = Some(known(collector, value)?),
             "after" => {
                 let position = value.parse::<Position>();

@@ -14,16 +14,16 @@ use crate::{
     Collector, KeysOfRange,
     api::{
         caller::Reader,
-        history::{HOURS, check},
+        history::{HOURS, MAX_DAYS, check},
         parameters::{self, invalid},
         problem::Problem,
         query::not_answered,
-        read::{MAX_PAGE, PAGE, Pairs, known, not_in_range, pairs},
+        read::{self, MAX_PAGE, PAGE, Pairs, known, pairs},
     },
 };
 
-/// The most hours of a range: the greatest age at which an event is accepted, and a month.
-pub(crate) const MAX_HOURS: u64 = 431 * 24;
+/// The most hours of a range: those of as many days as have counts in one answer.
+const MAX_HOURS: u64 = 24 * MAX_DAYS;
 
 /// `GET /counts/{event_type}/keys`.
 pub(crate) async fn keys(
@@ -39,10 +39,7 @@ pub(crate) async fn keys(
         match name.as_str() {
             "from" => from = Some(hour()?),
             "to" => to = Some(hour()?),
-            "limit" => {
-                let read = value.parse().ok().filter(|limit| (1..=MAX_PAGE).contains(limit));
-                limit = read.ok_or_else(|| not_in_range(MAX_PAGE))?;
-            }
+            "limit" => limit = read::limit(&value, MAX_PAGE)?,
             other => parameters::refuse_near_miss(other, &["from", "to", "limit"])?,
         }
     }

@@ -14,7 +14,7 @@ use crate::{
     api::{
         parameters::{self, invalid},
         problem::Problem,
-        read::{OF_EVERY_EVENT, Pairs, not_in_range, pairs},
+        read::{self, OF_EVERY_EVENT, Pairs, pairs},
     },
 };
 
@@ -82,10 +82,7 @@ fn asked(pairs: Vec<(String, String)>, field: &str, definition: &Definition) -> 
                     keys.push(key);
                 }
             }
-            "limit" => {
-                let read = value.parse().ok().filter(|limit| (1..=MAX_PAGE).contains(limit));
-                limit = Some(read.ok_or_else(|| not_in_range(MAX_PAGE))?);
-            }
+            "limit" => limit = Some(read::limit(&value, MAX_PAGE)?),
             "after" => after = Some(LatestKey::of(&value)),
             other => {
                 parameters::refuse_near_miss(other, &[field, "limit", "after"])?;

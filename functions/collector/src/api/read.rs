@@ -233,8 +233,7 @@ fn keys_request(pairs: Vec<(String, String)>) -> Result<KeysRequest, Problem> {
     for (name, value) in pairs {
         match name.as_str() {
             "limit" => {
-                let limit = value.parse().ok().filter(|limit| (1..=MAX_PAGE).contains(limit));
-                request.limit = limit.ok_or_else(|| not_in_range(MAX_PAGE))?;
+                request.limit = limit(&value, MAX_PAGE)?;
             }
             "after" => {
                 let after =
@@ -259,6 +258,12 @@ fn read_cursor(text: &str) -> Option<KeyCount> {
 
 pub(crate) fn pairs(query: Pairs) -> Result<Vec<(String, String)>, Problem> {
     query.map(|Query(pairs)| pairs).map_err(|error| invalid(error.body_text()))
+}
+
+/// Reads the `limit` of a query.
+pub(crate) fn limit(value: &str, most: usize) -> Result<usize, Problem> {
+    let limit = value.parse().ok().filter(|limit| (1..=most).contains(limit));
+    limit.ok_or_else(|| not_in_range(most))
 }
 
 /// Returns the error of a `limit` that is no number up to `most`.

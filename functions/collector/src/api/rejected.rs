@@ -16,7 +16,7 @@ use crate::{
         caller::Reader,
         parameters,
         problem::Problem,
-        read::{Pairs, not_in_range, pairs},
+        read::{Pairs, limit, pairs},
     },
 };
 
@@ -28,16 +28,15 @@ pub(crate) async fn latest(
     Reader(username): Reader,
     query: Pairs,
 ) -> Result<Response, Problem> {
-    let mut limit = LISTED;
+    let mut most = LISTED;
     for (name, value) in pairs(query)? {
         if name != "limit" {
             parameters::refuse_near_miss(&name, &["limit"])?;
             continue;
         }
-        let read = value.parse().ok().filter(|limit| (1..=MAX_SHOWN).contains(limit));
-        limit = read.ok_or_else(|| not_in_range(MAX_SHOWN))?;
+        most = limit(&value, MAX_SHOWN)?;
     }
-    let latest = collector.ports.rejected.latest(&username, limit).await;
+    let latest = collector.ports.rejected.latest(&username, most).await;
     let mut latest = latest.map_err(|error| Problem::of_engine(&error))?;
     for event in &mut latest {
         // A client's name for a type outside the catalog is no type here.
