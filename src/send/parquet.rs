@@ -159,11 +159,11 @@ impl Source for Events {
         let Progress { read, bytes, rows } = &self.file.progress;
         let done = u128::from(*bytes) * u128::from(number) / u128::from((*rows).max(number));
         read.store(u64::try_from(done).unwrap_or(*bytes), Ordering::Relaxed);
-        let event = if !cut {
-            self.event(&line)
-        } else {
+        let event = if cut {
             let longest = ByteSize(LONGEST as u64);
             Err(Violation::whole(format!("a row has at most {longest} as JSON; this one was not sent")))
+        } else {
+            self.event(&line)
         };
         Ok(Some(match event {
             Ok((original, event)) => Item { number, original, event: Ok(event), cut: false },
