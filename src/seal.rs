@@ -1,8 +1,7 @@
 //! `weir seal`: days that are over become Parquet.
 //!
 //! `weir_core::sealing` decides what is sealed and in which steps; `work` reads the lake's objects and has DuckDB write the files,
-//! by the SQL of `sql`. `rows` takes forgotten events out of sealed days, and
-//! `retention` removes what is not kept any longer.
+//! by the SQL of `sql`. `rows` takes forgotten events out of sealed days, and `retention` removes what is not kept any longer.
 
 mod retention;
 mod rows;

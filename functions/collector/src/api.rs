@@ -2,8 +2,8 @@
 //!
 //! - `routes`: the list of routes; `router`: the middleware around them; `reserved`: the routes that no event type may have;
 //! - `authentication` and `caller`: who sends a request, and what they may do; `origins` and `csrf`: whose pages may;
-//! - `post`: the steps of a request that stores events; `outcomes`: its answer; `read`: counts; `history`: the same by hour
-//!   and day; `rejected`: the latest rejected events; `events`: the newest events and receipts; `stream`: the stream of
+//! - `post`: the steps of a request that stores events; `outcomes`: its answer; `read`: counts; `history`: the same by
+//!   minute, hour and day; `rejected`: the latest rejected events; `events`: the newest events and receipts; `stream`: the stream of
 //!   events; `latest`: latest values; `answers`: answers that were computed beforehand; `map`: runs of functions; `query`:
 //!   SQL; `keys`: the keys of a range, by SQL;
 //! - `problem`: all errors, and the only place that knows HTTP statuses; `reason`: why nothing was stored or read;
