@@ -63,6 +63,9 @@ struct Pointer {
     /// When a schedule began to compute it again, unless it was published since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     tried_at: Option<Timestamp>,
+    /// The publisher that did, by a name that is used once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tried_by: Option<String>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

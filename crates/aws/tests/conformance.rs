@@ -8,6 +8,7 @@ mod sealed;
 use std::{sync::Arc, time::Duration};
 
 use emulator::{COUNTS, Emulator, IDS, LAKE, LATEST, RAW, STREAM, USERS, shards};
+use futures_util::future::join_all;
 use weir_aws::Aws;
 use weir_core::{
     Clock, SystemClock, SystemRandom, Timestamp,
@@ -141,20 +142,22 @@ async fn an_answer_is_computed_again_by_one_and_never_replaces_what_was_publishe
     // Of those who see it at the same time, one computes it.
     let seen = standing().await;
     assert_eq!((seen.published.published_at, seen.tried_at), (at(0), None));
-    let claims =
-        futures_util::future::join_all((60..68).map(|minutes| answers.claim(&seen, at(minutes)))).await;
-    assert_eq!(claims.into_iter().filter(|claim| *claim.as_ref().unwrap()).count(), 1);
+    // With a connection each, all have read the pointer before the first one swaps it.
+    join_all((0..8).map(|_| answers.standing())).await;
+    let owners = ["a", "b", "c", "d", "e", "f", "g", "h"];
+    let claims = join_all(owners.map(|owner| answers.claim(&seen, owner, at(60)))).await;
+    assert_eq!(claims.into_iter().filter(|claim| *claim.as_ref().unwrap()).count(), 1, "in one millisecond");
     let tried = standing().await;
     assert!(tried.last() >= at(60) && tried.published.published_at == at(0), "{tried:?}");
     assert_eq!(again("SELECT 1", 70).await, Publication::Current);
     assert_eq!((standing().await.last(), standing().await.tried_at), (at(70), None));
     // Other SQL that was published meanwhile stays, although this was computed later.
     let seen = standing().await;
-    assert!(answers.claim(&seen, at(130)).await.unwrap());
+    assert!(answers.claim(&seen, "i", at(130)).await.unwrap());
     assert_eq!(by_hand("SELECT 2", 129).await, Publication::Current);
     assert_eq!(again("SELECT 1", 130).await, Publication::Outdated);
     assert_eq!(standing().await.published.sql, "SELECT 2");
-    assert!(!answers.claim(&seen, at(131)).await.unwrap(), "it was published since");
+    assert!(!answers.claim(&seen, "j", at(131)).await.unwrap(), "it was published since");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -282,7 +285,7 @@ async fn one_sealing_runs_at_a_time_and_one_that_lost_its_turn_changes_nothing()
     let owners: Vec<String> = (0..8).map(|n| format!("owner-{n}")).collect();
     let turns =
         machines.iter().zip(&owners).map(|(days, owner)| days.turn(owner, now, now.plus_millis(minute)));
-    let turns = futures_util::future::join_all(turns).await.into_iter().map(Result::unwrap);
+    let turns = join_all(turns).await.into_iter().map(Result::unwrap);
     let turns: Vec<_> = turns.zip(&machines).filter(|(turn, _)| turn.is_some()).collect();
     let [(Some(_), first)] = &turns[..] else { panic!("{} have the turn", turns.len()) };
     assert_eq!(first.manifest().await.unwrap(), Manifest::default());

@@ -165,8 +165,8 @@ impl S3AnswersAdmin {
                 upload::put(&self.client, &[&self.bucket], &key(name, &own), length, content).await?;
             }
             let (kept, over) = replaced(before, &object, now);
-            let pointer =
-                Pointer { published: published.clone(), object, length, replaced: kept, tried_at: None };
+            let (published, tried_at, tried_by) = (published.clone(), None, None);
+            let pointer = Pointer { published, object, length, replaced: kept, tried_at, tried_by };
             // A call whose answer was lost is repeated by the SDK, and fails then, though it took effect: the next turn finds
             // its own pointer, and swaps it for itself.
             if !self.put_pointer(&pointer, tag.as_deref()).await? {

@@ -37,20 +37,21 @@ impl S3AnswersAdmin {
         Ok(pointers.map(|Pointer { published, tried_at, .. }| Standing { published, tried_at }).collect())
     }
 
-    /// Notes that an answer is computed again from `now` on. Returns false if another publisher was first, or the answer was
-    /// published or withdrawn meanwhile.
-    pub async fn claim(&self, answer: &Standing, now: Timestamp) -> Result<bool, PortError> {
+    /// Notes that `owner` computes an answer again from `now` on. Returns false if another publisher was first, or the answer
+    /// was published or withdrawn meanwhile. `owner` must be a name that is used once: two may claim in the same millisecond.
+    pub async fn claim(&self, answer: &Standing, owner: &str, now: Timestamp) -> Result<bool, PortError> {
         let name = &answer.published.name;
         let Some((mut pointer, tag)) = self.tagged(name).await?.filter(|(pointer, _)| answer.is(pointer))
         else {
             return Ok(false);
         };
         pointer.tried_at = Some(now);
+        pointer.tried_by = Some(owner.to_owned());
         if self.put_pointer(&pointer, Some(&tag)).await? {
             return Ok(true);
         }
         // A call whose answer was lost is repeated by the SDK, and fails then, though it took effect.
-        Ok(self.tagged(name).await?.is_some_and(|(pointer, _)| pointer.tried_at == Some(now)))
+        Ok(self.tagged(name).await?.is_some_and(|(pointer, _)| pointer.tried_by.as_deref() == Some(owner)))
     }
 
     /// Publishes an answer that was computed again; outdated if it was withdrawn, or published from other SQL, meanwhile.

@@ -12,7 +12,7 @@ use publisher::{
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use weir_aws::{Aws, DynamoUsers, S3AnswersAdmin, athena::Athena};
-use weir_core::{Catalog, Clock, SystemClock, answers::Definition, ports::PortError};
+use weir_core::{Catalog, Clock, Random, SystemClock, SystemRandom, answers::Definition, ports::PortError};
 use weir_lambda::{Environment, StartError};
 
 /// How much time is left to stop a query and to say what happened.
@@ -88,7 +88,9 @@ impl Publisher {
     /// Computes an answer again, and publishes it; returns false if it is not this one's to compute.
     async fn again(&self, Due { answer, definition }: &Due, ends: Instant) -> Result<bool, AnswerError> {
         let now = SystemClock.now();
-        if !self.store.claim(answer, now).await? {
+        let mut owner = [0; 16];
+        SystemRandom.fill(&mut owner);
+        if !self.store.claim(answer, &format!("{:032x}", u128::from_be_bytes(owner)), now).await? {
             return Ok(false);
         }
         let sql = &answer.published.sql;
