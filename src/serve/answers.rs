@@ -67,6 +67,8 @@ impl Schedule {
         };
         let runtime = Builder::new_current_thread().build()?;
         thread::Builder::new().name("weir-answers".to_owned()).spawn(move || {
+            // DuckDB inherits it.
+            weir_embedded::give_way_to_requests();
             let mut pause = Duration::ZERO;
             while stopped.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) && !work.running.is_stopped()
             {

@@ -6,7 +6,7 @@ use std::{io, sync::Arc, thread, time::Duration};
 use fan_out::{Damage, FanOut, FanOutError};
 use tokio::{runtime::Builder, sync::oneshot};
 use weir_core::BatchKey;
-use weir_embedded::{Deliveries, Embedded};
+use weir_embedded::{Deliveries, Embedded, give_way_to_requests};
 
 use super::metrics::FilingMetrics;
 
@@ -33,6 +33,7 @@ impl Filing {
         // A runtime of its own: the server's is shut down at the end, and retries continue after that.
         let runtime = Builder::new_current_thread().enable_time().build()?;
         thread::Builder::new().name("weir-filing".to_owned()).spawn(move || {
+            give_way_to_requests();
             let all = runtime.block_on(async {
                 let mut all = true;
                 while let Some(batch) = deliveries.next().await {

@@ -37,6 +37,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod answers;
+mod background;
 mod backup;
 mod counts;
 mod dedup;
@@ -61,6 +62,7 @@ mod store;
 mod users;
 
 pub use answers::AnswersFolder;
+pub use background::give_way_to_requests;
 pub use backup::{BackupError, Manifest, Size, Watch, back_up, restore};
 pub use counts::books::{BooksOnDisk, open_books};
 pub use engine::Embedded;
