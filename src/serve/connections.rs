@@ -4,7 +4,7 @@
 //! a 503 asking it to retry. So neither idle nor slow clients keep others out, as long as there are fewer requests in
 //! flight than connections allowed.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{future::poll_fn, io, net::SocketAddr, sync::Arc, task::Poll, time::Duration};
 
 use axum::{Router, body::Body, extract::ConnectInfo, http::Request};
 use collector::{TellOnlyLeftover, Unreadable};
@@ -223,12 +223,16 @@ async fn one(
             request.extensions_mut().insert(ConnectInfo(peer));
             request.extensions_mut().insert(tell);
             collector::tidy(request.uri_mut());
-            let answering = tokio::spawn(async move {
+            let mut answering = Box::pin(async move {
                 let answer = app.oneshot(request).await;
                 drop(place);
                 answer.map(|answer| answer.map(|body| Answer::new(body, connection)))
             });
-            Ok(answering.await??)
+            // A task of its own would cost the wake-up of another thread, so only requests that have to wait get one.
+            match poll_fn(|context| Poll::Ready(answering.as_mut().poll(context))).await {
+                Poll::Ready(answer) => Ok(answer?),
+                Poll::Pending => Ok(tokio::spawn(answering).await??),
+            }
         }
     });
     let served = builder().serve_connection(TokioIo::new(io), service);
