@@ -12,7 +12,7 @@ use std::{
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::{
-    folder::gzip,
+    folder::{gzip, lines::is_empty},
     objects::batches::{self, Hours},
     store::{self, StoreError, at},
 };
@@ -216,6 +216,8 @@ impl Sequence {
             line.clear();
             match lines.read_until(b'\n', &mut line) {
                 Ok(1..) if number < self.next => {}
+                // Its event was forgotten, or was kept for fewer days than others.
+                Ok(1..) if is_empty(&line) => self.next = number + 1,
                 Ok(1..) => {
                     let text = line.strip_suffix(b"\n").unwrap_or(&line);
                     take(number, Followed::Line(text)).map_err(FollowError::Taker)?;
