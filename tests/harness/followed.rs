@@ -41,7 +41,7 @@ impl Followed {
         assert!(status.contains(" 200 "), "{status}");
         let head: Vec<String> = lines.by_ref().take_while(|line| !line.is_empty()).collect();
         assert!(head.iter().any(|line| line == "content-type: text/event-stream"), "{head:?}");
-        assert!(head.iter().any(|line| line == "cache-control: private, no-cache"), "{head:?}");
+        assert!(head.iter().any(|line| line == "cache-control: private, no-cache, no-transform"), "{head:?}");
         let (send, items) = channel();
         std::thread::spawn(move || {
             let mut item = Item::default();

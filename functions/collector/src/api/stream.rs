@@ -122,7 +122,8 @@ pub(crate) async fn stream(
         Some((Ok::<_, Infallible>(event), open))
     });
     let headers = [
-        (header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache")),
+        // A proxy that compresses would hold events back until it has enough of them.
+        (header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache, no-transform")),
         // Without this header, nginx buffers some kilobytes of a response before it passes anything on.
         (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
         (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
