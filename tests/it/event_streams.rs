@@ -221,7 +221,7 @@ fn peak_in_mib(weir: &Weir) -> u64 {
 
 /// Clients open streams and read nothing while a hundred megabytes of events come in.
 #[test]
-fn clients_that_read_too_slowly_are_cut_off_cost_no_memory_and_go_on_behind_what_they_have() {
+fn clients_that_read_too_slowly_are_cut_off_cost_no_memory_and_go_on_after_what_they_have() {
     let weir = Weir::start_with(&["--flush-every", "1s", "--client-timeout", "5min"]);
     let open = || {
         let mut stream = TcpStream::connect(weir.url().strip_prefix("http://").unwrap()).unwrap();

@@ -29,7 +29,7 @@ const WHAT: &str = "looking for an event";
 /// stored.
 const SLACK: u64 = 60_000;
 
-/// The most hours with batches that are looked through behind an id's own: a batch is cut and written within minutes, or when the
+/// The most hours with batches that are looked through after an id's own: a batch is cut and written within minutes, or when the
 /// server starts again.
 const HOURS: usize = 3;
 
@@ -101,7 +101,7 @@ impl Search {
     /// Looks through raw; returns the event with its batch, or the batch that has it and cannot be read.
     fn in_raw(&self, inner: &Inner) -> io::Result<Option<(Option<Found>, String)>> {
         if let Some(number) = self.remembered.number() {
-            let found = batches::behind(inner.raw.path(), number.saturating_sub(1), batches::Hours::Latest)?
+            let found = batches::after(inner.raw.path(), number.saturating_sub(1), batches::Hours::Latest)?
                 .into_iter()
                 .next();
             let Some((_, _, batch)) = found.filter(|(first, ..)| *first <= number) else { return Ok(None) };
@@ -117,7 +117,7 @@ impl Search {
         let usual = until(at.millis());
         let (from, to) =
             (until(at.millis().saturating_sub(SLACK)).saturating_sub(1), until(at.millis() + SLACK));
-        // The batch that should have it, then those behind it, then those before it.
+        // The batch that should have it, then those after it, then those before it.
         let usual = usual.saturating_sub(1).max(from);
         let mut read = 0;
         for batch in (usual..to).chain((from..usual).rev()).filter_map(|index| batches.get(index)) {

@@ -122,16 +122,16 @@ fn forget(folder: &Path) -> u64 {
 /// Returns the numbers of the events after a position, as a stream brings them, and whether it says that some cannot be read.
 async fn followed(engine: &Embedded, ids: &BTreeMap<u64, String>, after: u64) -> (Vec<u64>, bool) {
     let position = Position { number: after, event_id: None };
-    let mut request = FollowRequest { event_type: None, behind: position };
+    let mut request = FollowRequest { event_type: None, after: position };
     let (mut found, mut has_gap) = (Vec::new(), false);
     loop {
-        let page = engine.behind(&user(), &request).await.unwrap();
+        let page = engine.page(&user(), &request).await.unwrap();
         for (position, event) in &page.events {
             assert_eq!(ids[&position.number], event.event_id.as_str(), "an event is at its own position");
             found.push(position.number);
         }
         has_gap |= page.has_gap;
-        request.behind = page.up_to;
+        request.after = page.up_to;
         if !page.has_more {
             return (found, has_gap);
         }
