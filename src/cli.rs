@@ -1,5 +1,5 @@
 //! The command line. Each command's own options are in a file below, those that several commands share in `options`, and the
-//! values that options take in `values`; `order` moves words that stand before their command behind it, and `groups` lists the
+//! values that options take in `values`; `order` moves words that stand before their command after it, and `groups` lists the
 //! commands by what they are for.
 
 mod audit;
@@ -145,7 +145,7 @@ pub(crate) fn command() -> clap::Command {
 
 /// Parses the command line and returns the command; ends the process if the command line is not understood.
 pub(crate) fn parse() -> Command {
-    let words = order::behind_their_command(std::env::args_os().collect(), &Cli::command());
+    let words = order::after_their_command(std::env::args_os().collect(), &Cli::command());
     let matches = groups::in_groups(Cli::command()).get_matches_from(words);
     let Cli { command, serve } = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     command.unwrap_or(Command::Serve(serve))
@@ -169,7 +169,7 @@ mod tests {
         let weir = command();
         let refused = |option: &str| {
             let words = ["weir", option, "user", "list"].map(OsString::from).to_vec();
-            let error = weir.clone().try_get_matches_from(order::behind_their_command(words, &weir)).err()?;
+            let error = weir.clone().try_get_matches_from(order::after_their_command(words, &weir)).err()?;
             Some(error.kind())
         };
         let mut count = 0;

@@ -146,7 +146,7 @@ fn report(args: &ForgetArgs, amounts: &Amounts) {
             counted(amounts.sealed, "day", "days")
         );
     }
-    println!("  raw         {}", rewritten(amounts.raw, "batch", "batches"));
+    println!("  raw         {} rewritten", counted(amounts.raw, "batch", "batches"));
     println!("  quarantine  {}", rewritten(amounts.quarantine, "object", "objects"));
     println!(
         "  events.db   counts lowered; {}, {} and {} removed; rewritten without free pages",

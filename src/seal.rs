@@ -87,7 +87,7 @@ pub(crate) async fn run(args: &SealArgs) -> Result<ExitCode> {
     let sealed = all(&sealing, &work, until, args, now).await;
     if running.is_stopped() {
         eprintln!(
-            "weir: stopped; the days that were printed are sealed, and the next sealing goes on behind them"
+            "weir: stopped; the days that were printed are sealed, and the next sealing goes on after them"
         );
         return Ok(ExitCode::from(ended.await.unwrap_or(1)));
     }

@@ -204,7 +204,7 @@ impl Sending {
             }
         }
         let how_on = |path: &PathBuf| {
-            format!("the same command goes on behind what is done, as {} says", path.display())
+            format!("the same command goes on after what is done, as {} says", path.display())
         };
         match ended {
             Ok(Ended::Whole) => Ok(Outcome::Sent { rejected: report.rejected > 0 }),

@@ -66,7 +66,7 @@ async fn measure(report: &mut Report, keys: usize, reads: u32) -> anyhow::Result
     let first = engine.keys(&username, &event_type, &request).await?;
     let page = median(reads, async || engine.keys(&username, &event_type, &request).await.map(drop)).await?;
     report.add(&subject, "the first 100, largest first", page, "ms", None);
-    // A page that begins behind the middle of all.
+    // A page that begins after the middle of all.
     let middle = KeysRequest {
         limit: PAGE,
         after: first.last().cloned().map(|mut last| {

@@ -128,9 +128,9 @@ impl Recounter {
         let mut after = None;
         while let Some(path) = self.lake.list(after.as_deref(), 1).await?.pop() {
             after = Some(if let Some(user) = Partition::user_of(&path) {
-                let behind = behind(&Partition::folder_of_user(&user));
+                let after = after_all_of(&Partition::folder_of_user(&user));
                 users.insert(user);
-                behind
+                after
             } else {
                 strays.push(BadObject { path: path.clone(), fault: None });
                 path
@@ -148,9 +148,9 @@ impl Recounter {
         let mut after = None;
         while let Some(path) = self.lake.list_of(user, after.as_deref(), 1).await?.pop() {
             after = Some(if let Some(event_type) = Partition::type_of(&path) {
-                let behind = behind(&Partition::folder_of_type(user, &event_type));
+                let after = after_all_of(&Partition::folder_of_type(user, &event_type));
                 types.insert(event_type);
-                behind
+                after
             } else {
                 strays.push(BadObject { path: path.clone(), fault: None });
                 path
@@ -347,7 +347,7 @@ impl Recounter {
 }
 
 /// Returns a path that sorts after everything in a folder, and before everything later.
-fn behind(folder: &str) -> String {
+fn after_all_of(folder: &str) -> String {
     // In ASCII, 0 follows the slash.
     format!("{folder}0")
 }

@@ -1,4 +1,4 @@
-//! What can be typed behind `weir audit`.
+//! What can be typed after `weir audit`.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What can be typed behind `weir backup` and `weir restore`.
+//! What can be typed after `weir backup` and `weir restore`.
 
 use std::path::PathBuf;
 

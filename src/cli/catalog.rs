@@ -1,4 +1,4 @@
-//! What can be typed behind `weir catalog`.
+//! What can be typed after `weir catalog`.
 
 use std::path::PathBuf;
 

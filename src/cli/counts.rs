@@ -1,4 +1,4 @@
-//! What can be typed behind `weir counts`.
+//! What can be typed after `weir counts`.
 
 use clap::Args;
 use weir_core::{EventType, Username};

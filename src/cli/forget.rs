@@ -1,4 +1,4 @@
-//! What can be typed behind `weir forget`.
+//! What can be typed after `weir forget`.
 
 use clap::Args;
 use weir_core::{EventType, Username};

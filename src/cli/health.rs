@@ -1,4 +1,4 @@
-//! What can be typed behind `weir health`.
+//! What can be typed after `weir health`.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What can be typed behind `weir latest`.
+//! What can be typed after `weir latest`.
 
 use clap::Args;
 use weir_core::{EventType, Username};

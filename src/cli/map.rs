@@ -1,4 +1,4 @@
-//! What can be typed behind `weir function` and `weir map`.
+//! What can be typed after `weir function` and `weir map`.
 
 use std::{fmt, str::FromStr, time::Duration};
 

@@ -5,8 +5,8 @@ use std::ffi::OsString;
 
 use clap::{Arg, Command};
 
-/// Puts options that stand before a command behind it.
-pub(super) fn behind_their_command(words: Vec<OsString>, weir: &Command) -> Vec<OsString> {
+/// Puts options that stand before a command after it.
+pub(super) fn after_their_command(words: Vec<OsString>, weir: &Command) -> Vec<OsString> {
     let mut rest = words.iter().skip(1).cloned().peekable();
     let (mut path, mut options, mut command) = (Vec::new(), Vec::new(), weir);
     while let Some(word) = rest.peek() {
@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn options_before_a_command_are_put_behind_it_and_nothing_else_is_moved() {
+    fn options_before_a_command_are_put_after_it_and_nothing_else_is_moved() {
         let weir = super::super::command();
         for (typed, read) in [
             ("weir --data x user list", "weir user list --data x"),
@@ -57,7 +57,7 @@ mod tests {
         ] {
             let words = typed.split(' ').map(OsString::from).collect();
             let read: Vec<OsString> = read.split(' ').map(OsString::from).collect();
-            assert_eq!(behind_their_command(words, &weir), read, "{typed}");
+            assert_eq!(after_their_command(words, &weir), read, "{typed}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What can be typed behind `weir publish`.
+//! What can be typed after `weir publish`.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What can be typed behind `weir query`.
+//! What can be typed after `weir query`.
 
 use std::time::Duration;
 

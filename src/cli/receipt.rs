@@ -1,4 +1,4 @@
-//! What can be typed behind `weir receipt`.
+//! What can be typed after `weir receipt`.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! What can be typed behind `weir replay`.
+//! What can be typed after `weir replay`.
 
 use clap::Args;
 

@@ -1,4 +1,4 @@
-//! What can be typed behind `weir seal`.
+//! What can be typed after `weir seal`.
 
 use std::time::Duration;
 
@@ -44,7 +44,7 @@ pub(crate) struct SealSettings {
     /// How long to keep the JSON of sealed days [default: for ever].
     #[arg(long, help_heading = "Sealing", env = "WEIR_KEEP_JSON", value_name = "TIME", value_parser = duration)]
     pub(crate) keep_json: Option<Duration>,
-    /// How many days to keep events behind the end of their day, of types that do not say so themselves (keep_days) [default: for
+    /// How many days to keep events after the end of their day, of types that do not say so themselves (keep_days) [default: for
     /// ever].
     #[arg(long, help_heading = "Sealing", env = "WEIR_KEEP_DAYS", value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) keep_days: Option<u32>,

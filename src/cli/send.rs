@@ -1,4 +1,4 @@
-//! What can be typed behind `weir send`.
+//! What can be typed after `weir send`.
 
 use std::{path::PathBuf, time::Duration};
 

@@ -1,4 +1,4 @@
-//! What can be typed behind `weir serve`, and behind `weir` alone.
+//! What can be typed after `weir serve`, and after `weir` alone.
 
 use std::{net::SocketAddr, str::FromStr, time::Duration};
 

@@ -1,4 +1,4 @@
-//! What can be typed behind `weir tail`.
+//! What can be typed after `weir tail`.
 
 use clap::{Args, ValueEnum};
 use weir_core::{EventType, Username};

@@ -1,4 +1,4 @@
-//! What can be typed behind `weir user`.
+//! What can be typed after `weir user`.
 
 use std::{str::FromStr, time::Duration};
 

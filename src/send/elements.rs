@@ -44,7 +44,7 @@ impl<R: BufRead + Send> Elements<R> {
         bail!("it does not begin with [, as a JSON array does")
     }
 
-    /// Reads to the comma or bracket behind an element. Returns the byte, and whether the element was too long.
+    /// Reads to the comma or bracket after an element. Returns the byte, and whether the element was too long.
     fn element(&mut self, text: &mut Vec<u8>) -> Result<(u8, bool)> {
         let (mut depth, mut in_string, mut escaped, mut cut) = (0_usize, false, false, false);
         while let Some(byte) = self.next_byte()? {
@@ -64,14 +64,14 @@ impl<R: BufRead + Send> Elements<R> {
                 cut = true;
             }
         }
-        bail!("the array is not closed behind its element {}", self.number)
+        bail!("the array is not closed after its element {}", self.number)
     }
 
-    /// Refuses anything but blanks behind the array.
+    /// Refuses anything but blanks after the array.
     fn close(&mut self) -> Result<()> {
         while let Some(byte) = self.next_byte()? {
             if !byte.is_ascii_whitespace() {
-                bail!("there is more behind the array, which was sent");
+                bail!("there is more after the array, which was sent");
             }
         }
         Ok(())
@@ -102,7 +102,7 @@ impl<R: BufRead + Send> Source for Elements<R> {
             let longest = bytesize::ByteSize(LONGEST as u64);
             Err(Violation::whole(format!("an element has at most {longest}; this one was not sent")))
         } else if original.is_empty() {
-            Err(Violation::whole("there is no element between two commas, or behind the last one"))
+            Err(Violation::whole("there is no element between two commas, or after the last one"))
         } else {
             let mapped = self.mapping.event(original);
             // A request has one event a line.
@@ -141,7 +141,7 @@ mod tests {
         let items: Vec<bool> = read(&long).unwrap().into_iter().map(|(_, _, is_whole)| is_whole).collect();
         assert_eq!(items, [false, true]);
         for (broken, why) in
-            [("[1", "not closed"), ("{}", "does not begin"), ("[1] x", "more behind"), ("", "not begin")]
+            [("[1", "not closed"), ("{}", "does not begin"), ("[1] x", "more after"), ("", "not begin")]
         {
             assert!(read(broken).unwrap_err().to_string().contains(why), "{broken}");
         }

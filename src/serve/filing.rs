@@ -88,7 +88,9 @@ async fn file(fan_out: &FanOut, engine: &Embedded, batch: &BatchKey, metrics: &F
                 if lines > 0 {
                     tracing::error!(%batch, lines, "a part could not be filed: see quarantine");
                 }
-                tell_of_damage(batch, filed.events + filed.repeats + filed.forgotten + lines, None);
+                // An event that was forgotten is left out, or leaves a blank line.
+                let left_out = filed.repeats + filed.forgotten + filed.blank;
+                tell_of_damage(batch, filed.events + left_out + lines, None);
                 tracing::debug!(%batch, events = filed.events, partitions = filed.partitions, "filed");
                 return true;
             }

@@ -127,7 +127,7 @@ mod tests {
                 Some(Ok(frame)) => bytes += frame.data_ref().map_or(0, Bytes::len),
                 Some(Err(error)) => {
                     assert!(error.is::<BodyTooSlow>());
-                    assert!(body.frame().await.is_none(), "there is nothing behind it");
+                    assert!(body.frame().await.is_none(), "there is nothing after it");
                     return (bytes, start.elapsed().as_secs());
                 }
                 None => panic!("it ended"),

@@ -26,12 +26,12 @@ pub struct Followed {
 
 impl Followed {
     /// Opens a stream, which must succeed.
-    pub fn open(weir: &Weir, who: &str, query: &str, behind: Option<&str>) -> Self {
+    pub fn open(weir: &Weir, who: &str, query: &str, after: Option<&str>) -> Self {
         let mut stream = TcpStream::connect(weir.url().strip_prefix("http://").unwrap()).unwrap();
-        let behind = behind.map(|id| format!("last-event-id: {id}\r\n")).unwrap_or_default();
+        let after = after.map(|id| format!("last-event-id: {id}\r\n")).unwrap_or_default();
         // In HTTP/1.0, the answer is not chunked, and ends with the connection.
         let head = format!(
-            "GET /events/stream{query} HTTP/1.0\r\nhost: weir\r\nauthorization: {}\r\n{behind}\r\n",
+            "GET /events/stream{query} HTTP/1.0\r\nhost: weir\r\nauthorization: {}\r\n{after}\r\n",
             basic(who)
         );
         stream.write_all(head.as_bytes()).unwrap();
@@ -41,7 +41,7 @@ impl Followed {
         assert!(status.contains(" 200 "), "{status}");
         let head: Vec<String> = lines.by_ref().take_while(|line| !line.is_empty()).collect();
         assert!(head.iter().any(|line| line == "content-type: text/event-stream"), "{head:?}");
-        assert!(head.iter().any(|line| line == "cache-control: private, no-cache"), "{head:?}");
+        assert!(head.iter().any(|line| line == "cache-control: private, no-cache, no-transform"), "{head:?}");
         let (send, items) = channel();
         std::thread::spawn(move || {
             let mut item = Item::default();

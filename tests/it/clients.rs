@@ -210,7 +210,7 @@ fn the_script_sends_again_what_got_no_answer_and_it_counts_once() {
         &json!([]),
     );
     eventually("three answers were lost", || between.forgotten() == 3);
-    // What comes after them is sent behind them.
+    // What comes after them is sent after them.
     browser.click("button");
     eventually("all are counted", || clicks(&weir, &read) >= 51);
     assert_eq!(clicks(&weir, &read), 51);

@@ -137,7 +137,7 @@ fn each_command_lists_and_takes_the_options_that_it_uses_and_no_others() {
 }
 
 #[test]
-fn an_option_before_its_command_means_what_it_means_behind_it() {
+fn an_option_before_its_command_means_what_it_means_after_it() {
     let place = tempfile::tempdir().unwrap();
     let typo = place.path().join("typo");
     let typo = typo.to_str().unwrap();

@@ -221,7 +221,7 @@ fn peak_in_mib(weir: &Weir) -> u64 {
 
 /// Clients open streams and read nothing while a hundred megabytes of events come in.
 #[test]
-fn clients_that_read_too_slowly_are_cut_off_cost_no_memory_and_go_on_behind_what_they_have() {
+fn clients_that_read_too_slowly_are_cut_off_cost_no_memory_and_go_on_after_what_they_have() {
     let weir = Weir::start_with(&["--flush-every", "1s", "--client-timeout", "5min"]);
     let open = || {
         let mut stream = TcpStream::connect(weir.url().strip_prefix("http://").unwrap()).unwrap();
@@ -263,4 +263,50 @@ fn clients_that_read_too_slowly_are_cut_off_cost_no_memory_and_go_on_behind_what
     let rest = rest.until(|item| id(item) == "e-599");
     let expected: Vec<String> = (100 + came..600).map(|number| format!("e-{number}")).collect();
     assert_eq!(rest.iter().map(id).collect::<Vec<_>>(), expected);
+}
+
+/// A position is a number that counts from the first line of a batch.
+#[test]
+fn a_stream_goes_on_with_every_later_event_once_after_others_of_its_batch_were_forgotten() {
+    let mut weir = Weir::start_with(&["--flush-every", "1h"]);
+    let person = |number: usize| if number % 3 == 1 { "stays" } else { "goes" };
+    let event = |number: usize| json!({"event_type": "button_click", "event_id": format!("e-{number}"), "session_id": person(number), "button_id": "b"});
+    let all: Vec<Value> = (0..12).map(event).collect();
+    assert_eq!(weir.post("/events", json!(all).to_string()).status, 200);
+    let stream = Followed::open(&weir, &weir.credentials, "", Some("0"));
+    let came = stream.until(|item| id(item) == "e-11");
+    stream.close();
+    assert_eq!(weir.stop("-TERM"), Some(0));
+    weir.output(&["forget", "--user", "demo", "--where", "session_id=goes"]);
+    assert_eq!(weir.files("raw").len(), 1);
+    weir.restart();
+    weir.post("/events", with_id("end").to_string());
+    let stay = |numbers: std::ops::Range<usize>| {
+        numbers.filter(|number| person(*number) == "stays").map(|number| format!("e-{number}"))
+    };
+    for had in [0, 1, 5, 10, 11] {
+        let stream = Followed::open(&weir, &weir.credentials, "", Some(&came[had].id));
+        let rest = stream.until(|item| item.name != "accepted" || id(item) == "end");
+        stream.close();
+        let expected: Vec<String> = stay(had + 1..12).chain(["end".to_owned()]).collect();
+        assert_eq!(rest.iter().map(id).collect::<Vec<_>>(), expected, "after e-{had}");
+        let older = weir.get(&format!("/events?after={}", came[had].id)).json();
+        let older: Vec<&Value> =
+            older["events"].as_array().unwrap().iter().map(|event| &event["event_id"]).collect();
+        assert_eq!(
+            older,
+            stay(0..had).collect::<Vec<_>>().iter().rev().collect::<Vec<_>>(),
+            "before e-{had}"
+        );
+    }
+
+    // Filed again without the store, the batch is not taken for a damaged one.
+    assert_eq!(weir.stop("-TERM"), Some(0));
+    for name in ["events.db", "events.db-wal", "events.db-shm"] {
+        let _ = std::fs::remove_file(weir.data().join(name));
+    }
+    weir.restart();
+    weir.wait_until_filed();
+    assert_eq!(weir.lines("lake").len(), 5);
+    assert!(!weir.log().contains("damaged"), "{}", weir.log());
 }

@@ -10,6 +10,8 @@ use std::{
 
 use crate::harness::{self, Weir, eventually};
 
+mod streams;
+
 /// The name that the page gives the server.
 const NAME: &str = "events.example.com";
 
@@ -17,9 +19,13 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
+fn page() -> String {
+    fs::read_to_string(root().join("docs/HOST.md")).unwrap()
+}
+
 /// The page's only block in this language.
 fn block(language: &str) -> String {
-    let page = fs::read_to_string(root().join("docs/HOST.md")).unwrap();
+    let page = page();
     let begin = format!("```{language}\n");
     let mut blocks = page.split(&begin).skip(1);
     let (block, more) = (blocks.next().unwrap(), blocks.next());
@@ -64,6 +70,11 @@ impl Drop for Proxy {
 impl Proxy {
     /// Caddy or nginx, configured as the page has it, in front of this port.
     fn start(name: &str, in_front_of: u16) -> Self {
+        Self::start_with(name, in_front_of, "")
+    }
+
+    /// The same, with more lines: before Caddy's proxy, or in the configuration around nginx's server.
+    fn start_with(name: &str, in_front_of: u16, more: &str) -> Self {
         let (folder, port) = (tempfile::tempdir().unwrap(), free_port());
         certificate(folder.path());
         let at = |name: &str| folder.path().join(name).display().to_string();
@@ -89,6 +100,7 @@ impl Proxy {
                 at("key.pem")
             );
             let text = with(&text, &[(&format!("{NAME} {{\n"), &head), ("127.0.0.1:8080", &to)]);
+            let text = with(&text, &[("\treverse_proxy", &format!("{more}\treverse_proxy"))]);
             fs::write(&file, format!("{{\n\tadmin off\n\tauto_https off\n}}\n{text}")).unwrap();
             (program(&valid), program(&["run", "--adapter", "caddyfile", "--config", &file]))
         } else {
@@ -107,7 +119,7 @@ impl Proxy {
                 .join("\n");
             let user = if rustix::process::geteuid().is_root() { "user root;" } else { "" };
             let around = format!(
-                "{user} daemon off; pid {}; error_log {} warn;\nevents {{}}\nhttp {{\n{temporary}\n{text}}}\n",
+                "{user} daemon off; pid {}; error_log {} warn;\nevents {{}}\nhttp {{\n{temporary}\n{more}\n{text}}}\n",
                 at("pid"),
                 at("error.log")
             );
@@ -235,10 +247,6 @@ fn events_come_by_https_through_caddy_as_the_page_configures_it_and_a_read_waits
     let proxy = Proxy::start("caddy", port);
     serves_behind(&proxy, credentials);
 
-    let stop = |server: &mut Child| {
-        assert!(Command::new("kill").arg(server.id().to_string()).status().unwrap().success());
-        assert!(server.wait().unwrap().success());
-    };
     stop(&mut server);
     let mut held = proxy.curl("/health", &[]).spawn().unwrap();
     // It is under way, and has no answer yet.
@@ -249,6 +257,11 @@ fn events_come_by_https_through_caddy_as_the_page_configures_it_and_a_read_waits
     let answered = String::from_utf8_lossy(&answered.stdout);
     assert!(answered.ends_with(" 200"), "{answered}");
     stop(&mut server);
+}
+
+fn stop(server: &mut Child) {
+    assert!(Command::new("kill").arg(server.id().to_string()).status().unwrap().success());
+    assert!(server.wait().unwrap().success());
 }
 
 /// How many connections to a port of this machine there are.

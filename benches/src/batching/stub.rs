@@ -46,7 +46,7 @@ pub(super) fn operation(call: &Call) -> &str {
     call.target.rsplit('.').next().unwrap_or_default()
 }
 
-/// How many calls of an operation there were behind the first ones.
-pub(super) fn calls(aws: &StubAws, behind: usize, wanted: &str) -> usize {
-    aws.calls()[behind..].iter().filter(|call| operation(call) == wanted).count()
+/// How many calls of an operation there were after the first ones.
+pub(super) fn calls(aws: &StubAws, first: usize, wanted: &str) -> usize {
+    aws.calls()[first..].iter().filter(|call| operation(call) == wanted).count()
 }

@@ -135,7 +135,7 @@ impl S3Answers {
                 names.extend(found);
                 return Ok(names);
             };
-            // Zero is the character after the slash: this is behind all of the last folder.
+            // Zero is the character after the slash: this is after all of the last folder.
             after = Some(format!("{PREFIX}{last}0"));
             names.extend(found);
         }

@@ -209,7 +209,7 @@ pub struct Rows {
 }
 
 impl Rows {
-    /// Returns the next rows; `None` behind the last ones. The columns are known then.
+    /// Returns the next rows; `None` after the last ones. The columns are known then.
     pub async fn next(&mut self) -> Result<Option<Vec<Row>>, AthenaError> {
         let Some(page) = self.pages.next().await else {
             let any = self.columns.is_some();

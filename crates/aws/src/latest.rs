@@ -231,16 +231,16 @@ impl ReadLatest for DynamoLatest {
     ) -> Result<Vec<LatestValue>, PortError> {
         let (mut values, mut start) = (Vec::new(), None);
         // No key sorts before the bare prefix.
-        let behind = after.map_or_else(|| "key".to_owned(), sort_key);
+        let last_key = after.map_or_else(|| "key".to_owned(), sort_key);
         while values.len() < limit {
             let page = self
                 .client
                 .query()
                 .table_name(&self.table)
                 .consistent_read(true)
-                .key_condition_expression("pk = :pk AND sk > :behind")
+                .key_condition_expression("pk = :pk AND sk > :last")
                 .expression_attribute_values(":pk", AttributeValue::S(partition_key(username, event_type)))
-                .expression_attribute_values(":behind", AttributeValue::S(behind.clone()))
+                .expression_attribute_values(":last", AttributeValue::S(last_key.clone()))
                 .limit(i32::try_from(limit - values.len()).unwrap_or(i32::MAX))
                 .set_exclusive_start_key(start)
                 .send()

@@ -73,7 +73,7 @@ impl Call {
         Self::new("GET", &format!("?list-type=2&prefix={prefix}"))
     }
 
-    /// Lists the folders below a prefix, behind the key `after` if there is one.
+    /// Lists the folders below a prefix, after the key `after` if there is one.
     pub(crate) fn list_folders(prefix: &str, after: Option<&str>) -> Self {
         let escaped = |key: &str| key.replace('/', "%2F");
         let mut query = format!("?delimiter=%2F&list-type=2&prefix={}", escaped(prefix));

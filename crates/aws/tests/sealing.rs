@@ -14,7 +14,7 @@ use dying::Dying;
 use emulator::{COUNTS, Emulator, LAKE, RAW, shards};
 use fan_out::FanOut;
 use flate2::{Compression, write::GzEncoder};
-use seal::{Names, Ran, RunError, Seal};
+use seal::{Names, RunError, RunSummary, Seal};
 use serde_json::json;
 use tokio::time::Instant;
 use weir_aws::{Aws, S3SealedDays, athena::Athena};
@@ -102,7 +102,7 @@ impl Weir {
         seal.asking(self.athena(client))
     }
 
-    async fn run(&self) -> Result<Option<Ran>, RunError> {
+    async fn run(&self) -> Result<Option<RunSummary>, RunError> {
         self.seal_of(None, catalog()).run(LEFT).await
     }
 
@@ -213,7 +213,7 @@ async fn days_that_are_over_become_parquet_and_each_event_is_seen_once() {
 
     let ran = weir.run().await.unwrap().unwrap();
     let until = weir.today().minus(2);
-    assert_eq!(ran, Ran { sealed: 2, sealed_until: until, is_whole: true });
+    assert_eq!(ran, RunSummary { sealed: 2, sealed_until: until, is_whole: true });
     assert_eq!(weir.seen().await, as_seen(&CLICKS), "a repeat is left out, and nothing else");
     let pages = "SELECT event_id, \"time\", bot, url, \"year\" FROM weir_page_view WHERE username = 'ann'";
     let year = weir.today().first_hour().parts()[0];

@@ -74,7 +74,7 @@ pub struct SettledTotals {
 /// A request for a page of a type's counts by key, largest first.
 #[derive(Debug, Clone, Default)]
 pub struct KeysRequest {
-    /// The count to go on behind.
+    /// The count to go on after.
     pub after: Option<KeyCount>,
     /// The most counts to return.
     pub limit: usize,
@@ -84,8 +84,8 @@ impl KeysRequest {
     /// Returns the page of these counts, which are in any order.
     #[must_use]
     pub fn page(&self, counts: impl IntoIterator<Item = KeyCount>) -> Vec<KeyCount> {
-        let is_behind = |count: &KeyCount| self.after.as_ref().is_none_or(|after| after.precedes(count));
-        let mut page: Vec<KeyCount> = counts.into_iter().filter(is_behind).collect();
+        let is_after = |count: &KeyCount| self.after.as_ref().is_none_or(|after| after.precedes(count));
+        let mut page: Vec<KeyCount> = counts.into_iter().filter(is_after).collect();
         page.sort_by(|a, b| a.place().cmp(&b.place()));
         page.truncate(self.limit);
         page
@@ -119,7 +119,7 @@ mod tests {
     use crate::{Event, Timestamp, record::Stamp};
 
     #[test]
-    fn a_page_is_largest_first_and_goes_on_behind_the_last_one() {
+    fn a_page_is_largest_first_and_goes_on_after_the_last_one() {
         let count = |key: &str, count| KeyCount { key: key.parse().unwrap(), count };
         let all = || [count("b", 1), count("a", 1), count("c", 2), count("d", 9)];
         let first = KeysRequest { after: None, limit: 3 }.page(all());

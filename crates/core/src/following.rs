@@ -18,7 +18,7 @@ pub struct FollowRequest {
     /// The type of the wanted events, if not all are: accepted events of it, and rejected ones that were sent as it.
     pub event_type: Option<EventType>,
     /// The position after which the page begins.
-    pub behind: Position,
+    pub after: Position,
 }
 
 /// The next events of a user, the earliest first.

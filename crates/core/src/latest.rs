@@ -128,8 +128,8 @@ impl Newest {
         self.0.iter().map(value)
     }
 
-    /// Returns the values of a user and type whose keys are behind `after` (`None`: all), in the order of the keys.
-    pub fn behind<'a>(
+    /// Returns the values of a user and type whose keys are after `after` (`None`: all), in the order of the keys.
+    pub fn after<'a>(
         &'a self,
         username: &'a Username,
         event_type: &'a EventType,
@@ -138,10 +138,10 @@ impl Newest {
         let key = after.cloned().unwrap_or_else(|| LatestKey::of(""));
         let from = Resource { username: username.clone(), event_type: event_type.clone(), key };
         let from = if after.is_some() { Bound::Excluded(from) } else { Bound::Included(from) };
-        let behind = self.0.range((from, Bound::Unbounded));
-        let behind = behind
+        let later = self.0.range((from, Bound::Unbounded));
+        let later = later
             .take_while(|(resource, _)| resource.username == *username && resource.event_type == *event_type);
-        behind.map(value)
+        later.map(value)
     }
 
     /// Turns into all values, in the order of the resources.

@@ -23,14 +23,14 @@ pub const MAX_BYTES: usize = 2 << 20;
 pub struct NewestRequest {
     /// The only type whose events are wanted, if there is one: accepted events of it, and rejected ones that were sent as it.
     pub event_type: Option<EventType>,
-    /// The position to go on behind; `None` for the newest events.
+    /// The position to go on after; `None` for the newest events.
     pub after: Option<Position>,
     /// The most events, [`MAX_EVENTS`] at most.
     pub limit: usize,
 }
 
 impl NewestRequest {
-    /// Returns whether an event is behind the position, by its time of arrival and its id, and of the type that is wanted.
+    /// Returns whether an event is after the position, by its time of arrival and its id, and of the type that is wanted.
     #[must_use]
     pub fn wants(&self, event: &NewestEvent) -> bool {
         self.is_of_wanted_type(event)
@@ -44,7 +44,7 @@ impl NewestRequest {
     }
 }
 
-/// A position in the list: events behind it are older. Its text is a cursor for clients, who do not look into it.
+/// A position in the list: events after it are older. Its text is a cursor for clients, who do not look into it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
     /// A number that falls from the newest event to the oldest: the event's number on one machine, its time of arrival on AWS.
@@ -79,7 +79,7 @@ impl FromStr for Position {
 pub struct NewestPage {
     /// The events.
     pub events: Vec<NewestEvent>,
-    /// The position to go on behind; `None` if there are no older events that this list can show.
+    /// The position to go on after; `None` if there are no older events that this list can show.
     pub next: Option<Position>,
     /// Whether accepted events are listed as soon as they are acknowledged, and not only once they are filed.
     pub live: bool,
@@ -252,7 +252,7 @@ impl<'a> Gathering<'a> {
         }
     }
 
-    /// Begins to gather from one of several parts, all of which may have the newest events: what is behind the request's
+    /// Begins to gather from one of several parts, all of which may have the newest events: what is after the request's
     /// position, by time of arrival and id.
     #[must_use]
     pub fn of_a_part(username: &'a Username, request: &'a NewestRequest, gone: &'a ForgottenEvents) -> Self {

@@ -192,7 +192,7 @@ pub trait RecentRejected: Send + Sync {
 pub trait NewestEvents: Send + Sync {
     /// Returns a page of a user's events, newest first: at most as many as are asked for, and at most
     /// [`MAX_BYTES`](crate::newest::MAX_BYTES) of them, one at least. The work is bounded: a page may have fewer events, even
-    /// none, and still a position to go on behind. Forgotten events are in no page.
+    /// none, and still a position to go on after. Forgotten events are in no page.
     async fn newest(&self, username: &Username, request: &NewestRequest) -> Result<NewestPage, PortError>;
 }
 
@@ -282,7 +282,7 @@ pub trait Raw: Send + Sync {
 /// Batches, and the list of them.
 #[async_trait]
 pub trait RawObjects: Raw {
-    /// Returns the keys of batches behind `after` (`None`: from the first), in the order of their bytes: at most `limit`.
+    /// Returns the keys of batches after `after` (`None`: from the first), in the order of their bytes: at most `limit`.
     async fn list(&self, after: Option<&BatchKey>, limit: usize) -> Result<Vec<BatchKey>, PortError>;
 }
 
@@ -303,10 +303,10 @@ pub trait Lake: Send + Sync {
 /// The lake's objects as they are, including files that Weir did not put there.
 #[async_trait]
 pub trait LakeObjects: Send + Sync {
-    /// Returns the paths of objects behind `after` (`None`: from the first), in the order of their bytes: at most `limit`.
+    /// Returns the paths of objects after `after` (`None`: from the first), in the order of their bytes: at most `limit`.
     async fn list(&self, after: Option<&str>, limit: usize) -> Result<Vec<String>, PortError>;
 
-    /// Returns the paths of one user's objects behind `after` (`None`: from the first), wherever the user's events are filed,
+    /// Returns the paths of one user's objects after `after` (`None`: from the first), wherever the user's events are filed,
     /// in the order of their bytes: at most `limit`.
     async fn list_of(
         &self,

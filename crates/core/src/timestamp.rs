@@ -29,7 +29,7 @@ impl Timestamp {
         if millis <= Self::MAX_MILLIS { Ok(Self(millis)) } else { Err(NOT_A_TIME) }
     }
 
-    /// Works like [`Self::from_millis`], but returns the last possible time for everything behind it.
+    /// Works like [`Self::from_millis`], but returns the last possible time for everything after it.
     #[must_use]
     pub fn saturating(millis: u64) -> Self {
         Self(millis.min(Self::MAX_MILLIS))
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn times_behind_the_year_9999_are_refused() {
+    fn times_after_the_year_9999_are_refused() {
         assert!(Timestamp::from_millis(Timestamp::MAX_MILLIS).is_ok());
         assert_eq!(Timestamp::from_millis(Timestamp::MAX_MILLIS + 1), Err(NOT_A_TIME));
         assert_eq!(Timestamp::saturating(u64::MAX).hour().parts(), [9999, 12, 30, 22]);

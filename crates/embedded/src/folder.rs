@@ -158,7 +158,7 @@ impl Folder {
         if file.metadata()?.is_dir() { Err(io::ErrorKind::NotFound.into()) } else { Ok(file) }
     }
 
-    /// Lists names of files below the folder behind `after`, in the order of their bytes; at most `limit`.
+    /// Lists names of files below the folder after `after`, in the order of their bytes; at most `limit`.
     pub(crate) fn list(&self, after: Option<&str>, limit: usize) -> io::Result<Vec<String>> {
         let mut found = Vec::new();
         if self.path.exists() {

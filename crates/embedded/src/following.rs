@@ -30,7 +30,7 @@ impl FollowEvents for Embedded {
         Some(position(*self.inner.journal.stored.borrow()))
     }
 
-    async fn stored_behind(&self, position: &Position) {
+    async fn stored_after(&self, position: &Position) {
         let mut stored = self.inner.journal.stored.clone();
         if stored.wait_for(|last| *last > position.number).await.is_err() {
             // The journal has ended: nothing more is stored.
@@ -38,14 +38,14 @@ impl FollowEvents for Embedded {
         }
     }
 
-    async fn behind(&self, username: &Username, request: &FollowRequest) -> Result<FollowedPage, PortError> {
+    async fn page(&self, username: &Username, request: &FollowRequest) -> Result<FollowedPage, PortError> {
         let _turn = self.inner.followers.acquire().await;
-        let behind = request.behind.number;
-        let next = behind.saturating_add(1);
+        let after = request.after.number;
+        let next = after.saturating_add(1);
         let look = self.inner.readers.read(WHAT, move |db| look(db, next, true, ROWS)).await?;
         if look.is_at_the_end(next) {
             // A position after the end was given before the store was restored from a backup.
-            let (up_to, has_gap) = (look.end(), behind > look.end());
+            let (up_to, has_gap) = (look.end(), after > look.end());
             let up_to = position(up_to);
             return Ok(FollowedPage { events: Vec::new(), up_to, has_gap, has_more: false });
         }

@@ -4,8 +4,8 @@
 //! 2. `plan`: raw, lake and quarantine are read, and what is meant is found. Nothing is changed if a file cannot be read.
 //! 3. `commit`: *one* transaction adds the tombstones, takes the events out of all counts, ids, latest values and recent rejected
 //!    events, and notes that files are left. From here on it is decided; before it, nothing has happened.
-//! 4. `rewrite`: each file with such an event is replaced by one without, and so is each sealed day (`sealed`). Results that were
-//!    computed from events are removed.
+//! 4. `rewrite`: each file with such an event is replaced by one without, and so is each sealed day (`sealed`). A batch in raw keeps an
+//!    empty line in its place. Results that were computed from events are removed.
 //! 5. The database is rewritten (VACUUM) and its log truncated, and the note is taken away.
 //!
 //! Steps 4 and 5 follow from the tombstones alone, which hold no data of the events. So a process that died anywhere is finished
@@ -47,7 +47,7 @@ pub struct Amounts {
     pub events: Vec<(EventType, u64)>,
     /// Objects of the lake that were rewritten or removed.
     pub lake: u64,
-    /// Batches in raw that were rewritten or removed.
+    /// Batches in raw that were rewritten.
     pub raw: u64,
     /// Objects of quarantine that were rewritten or removed.
     pub quarantine: u64,

@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn work_behind_one_that_met_a_full_disk_takes_no_effect_and_fails() {
+    async fn work_after_one_that_met_a_full_disk_takes_no_effect_and_fails() {
         let folder = tempfile::tempdir().unwrap();
         let flush = Flush { every: Duration::from_hours(1), size: u64::MAX };
         let (engine, _deliveries) =

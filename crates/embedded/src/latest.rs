@@ -99,8 +99,8 @@ impl ReadLatest for BooksOnDisk {
                 return Ok(Vec::new());
             }
             let newest = latest::in_journal(db)?;
-            let behind = newest.behind(&page.username, &page.event_type, page.after.as_ref());
-            page.read(db, behind.map(|value| (value.resource.key.clone(), value)).collect())
+            let later = newest.after(&page.username, &page.event_type, page.after.as_ref());
+            page.read(db, later.map(|value| (value.resource.key.clone(), value)).collect())
         };
         self.0.read(READING, list).await
     }
@@ -167,7 +167,7 @@ impl Page {
         Self { username, event_type, after: after.cloned(), limit }
     }
 
-    /// Reads the stored values, and adds those in the journal that are behind `after` (`moving`).
+    /// Reads the stored values, and adds those in the journal that are after `after` (`moving`).
     fn read(
         &self,
         db: &Connection,

@@ -201,7 +201,7 @@ mod tests {
             engine.append(vec![event(&ann, &format!("e-{part}"), "")]).await;
             engine.flush().await.unwrap();
         }
-        let batches = batches::behind(&folder.path().join("raw"), 0, batches::Hours::All).unwrap();
+        let batches = batches::after(&folder.path().join("raw"), 0, batches::Hours::All).unwrap();
         std::fs::remove_file(folder.path().join("raw").join(&batches[1].2)).unwrap();
         std::fs::write(folder.path().join("raw").join(&batches[2].2), "no gzip").unwrap();
         let first = page(&engine, "ann", None).await;

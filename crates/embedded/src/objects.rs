@@ -123,7 +123,7 @@ impl LakeObjects for LakeFolder {
         let after = match after {
             Some(after) if after > prefix.as_str() => match after.strip_prefix(&prefix) {
                 Some(below) => Some(below),
-                // `after` is behind all of the user's objects.
+                // `after` is after all of the user's objects.
                 None => return Ok(Vec::new()),
             },
             _ => None,

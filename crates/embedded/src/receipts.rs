@@ -19,7 +19,7 @@ use weir_core::{
 
 use crate::{
     engine::{Embedded, Inner},
-    folder::gzip,
+    folder::{gzip, lines},
     objects::batches,
 };
 
@@ -29,7 +29,7 @@ const WHAT: &str = "looking for an event";
 /// stored.
 const SLACK: u64 = 60_000;
 
-/// The most hours with batches that are looked through behind an id's own: a batch is cut and written within minutes, or when the
+/// The most hours with batches that are looked through after an id's own: a batch is cut and written within minutes, or when the
 /// server starts again.
 const HOURS: usize = 3;
 
@@ -101,7 +101,7 @@ impl Search {
     /// Looks through raw; returns the event with its batch, or the batch that has it and cannot be read.
     fn in_raw(&self, inner: &Inner) -> io::Result<Option<(Option<Found>, String)>> {
         if let Some(number) = self.remembered.number() {
-            let found = batches::behind(inner.raw.path(), number.saturating_sub(1), batches::Hours::Latest)?
+            let found = batches::after(inner.raw.path(), number.saturating_sub(1), batches::Hours::Latest)?
                 .into_iter()
                 .next();
             let Some((_, _, batch)) = found.filter(|(first, ..)| *first <= number) else { return Ok(None) };
@@ -110,12 +110,14 @@ impl Search {
         }
         let Some(at) = self.event_id.generated_at() else { return Ok(None) };
         let batches = batches::of_hours(inner.raw.path(), at.hour(), inner.clock.now().hour(), HOURS)?;
-        let begins = |batch: &String| first_time(inner, batch).map_or(0, Timestamp::millis);
-        let until = |millis: u64| batches.partition_point(|batch| begins(batch) <= millis);
+        // A batch without events counts as begun with the next one that has some, so that the times are in order.
+        let begins = |at: usize| first_time(inner, &batches[at..]).map_or(u64::MAX, Timestamp::millis);
+        let indices: Vec<usize> = (0..batches.len()).collect();
+        let until = |millis: u64| indices.partition_point(|&at| begins(at) <= millis);
         let usual = until(at.millis());
         let (from, to) =
             (until(at.millis().saturating_sub(SLACK)).saturating_sub(1), until(at.millis() + SLACK));
-        // The batch that should have it, then those behind it, then those before it.
+        // The batch that should have it, then those after it, then those before it.
         let usual = usual.saturating_sub(1).max(from);
         let mut read = 0;
         for batch in (usual..to).chain((from..usual).rev()).filter_map(|index| batches.get(index)) {
@@ -145,11 +147,12 @@ impl Search {
     }
 }
 
-/// Returns the time of arrival of a batch's first event.
-fn first_time(inner: &Inner, batch: &str) -> Option<Timestamp> {
-    let mut line = Vec::new();
-    gzip::lines_of(inner.raw.file(batch).ok()?).read_until(b'\n', &mut line).ok()?;
-    RecordHead::read(&line).ok().map(|head| head.received_at)
+/// Returns the time of arrival of the first event in these batches.
+fn first_time(inner: &Inner, batches: &[String]) -> Option<Timestamp> {
+    batches.iter().find_map(|batch| {
+        let mut batch = gzip::lines_of(inner.raw.file(batch).ok()?);
+        RecordHead::read(&lines::first(&mut batch).ok()??).ok().map(|head| head.received_at)
+    })
 }
 
 #[async_trait]

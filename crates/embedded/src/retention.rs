@@ -13,7 +13,7 @@ use weir_core::{BatchKey, Day, EventType, Format, RecordHead, Timestamp, sealing
 use crate::{
     folder::{
         Folder,
-        lines::{has_any, without},
+        lines::{InItsPlace, has_any, without},
     },
     forget::quarantined_line,
     store::{self, StoreError},
@@ -22,7 +22,8 @@ use crate::{
 /// How many names are listed at a time.
 const PAGE: usize = 1000;
 
-/// Takes the lines of removed events out of batches, in raw and in quarantine; returns how many changed or were removed.
+/// Takes the lines of removed events out of batches, in raw and in quarantine; returns how many changed or were removed. A batch in raw
+/// keeps an empty line in the place of each, until no event is left.
 /// What was put into quarantine before `quarantined_before` goes with them, as it has no time of its own.
 pub fn strip_batches(
     data: &Path,
@@ -45,7 +46,7 @@ pub fn strip_batches(
             return Ok(());
         }
         let is_gone = |line: &[u8]| is_event(line) || (is_old && RecordHead::read(line).is_err());
-        changed += strip(&raw, name, &is_gone)?;
+        changed += strip(&raw, name, &is_gone, InItsPlace::EmptyLineBesideOthers)?;
         Ok(())
     })?;
     each_name(&quarantine, &mut |name| {
@@ -55,7 +56,7 @@ pub fn strip_batches(
             changed += 1;
         } else if batches.contains(batch) {
             let is_gone = |entry: &[u8]| quarantined_line(entry).is_some_and(|line| is_event(&line));
-            changed += strip(&quarantine, name, &is_gone)?;
+            changed += strip(&quarantine, name, &is_gone, InItsPlace::Nothing)?;
         }
         Ok(())
     })?;
@@ -100,11 +101,16 @@ fn old_files(quarantine: &Folder, before: Option<Timestamp>) -> io::Result<BTree
     Ok(found)
 }
 
-fn strip(folder: &Folder, name: &str, is_gone: &dyn Fn(&[u8]) -> bool) -> io::Result<u64> {
+fn strip(
+    folder: &Folder,
+    name: &str,
+    is_gone: &dyn Fn(&[u8]) -> bool,
+    in_its_place: InItsPlace,
+) -> io::Result<u64> {
     if !has_any(&folder.path.join(name), is_gone)? {
         return Ok(0);
     }
-    without(folder, name, is_gone).map(|()| 1)
+    without(folder, name, is_gone, in_its_place).map(|()| 1)
 }
 
 fn each_name(folder: &Folder, take: &mut dyn FnMut(&str) -> io::Result<()>) -> io::Result<()> {

@@ -185,7 +185,7 @@ async fn a_folder_that_cannot_be_used_is_named_in_the_error() {
 async fn a_store_put_back_from_a_copy_under_an_earlier_clock_replaces_no_batch_and_takes_new_numbers() {
     let (first, put_back) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let mut folder = first.path();
-    // The clock is set back behind the first batch; the copy knows of that one only.
+    // The clock is set back to before the first batch; the copy knows of that one only.
     for (round, hours_back) in [(0, 0), (1, 2), (2, 2)] {
         let now = Timestamp::saturating(1_795_179_605_007 - hours_back * 3_600_000);
         let clock = Arc::new(ManualClock::at(now));
@@ -221,7 +221,7 @@ async fn events_that_a_copys_journal_and_a_batch_in_raw_have_are_delivered_once_
     let db = rusqlite::Connection::open(&store).unwrap();
     db.execute("VACUUM INTO ?1", [copy.to_str().unwrap()]).unwrap();
     drop(db);
-    // The batch begins in the copy's journal and ends behind it.
+    // The batch begins in the copy's journal and ends after it.
     append(&engine, 3..6).await;
     engine.stop().await.unwrap();
     drop((engine, deliveries));

@@ -170,7 +170,7 @@ mod tests {
         }
 
         #[test]
-        fn anything_behind_the_scheme_is_read_or_refused(token in "[A-Za-z0-9+/= ]{0,120}") {
+        fn anything_after_the_scheme_is_read_or_refused(token in "[A-Za-z0-9+/= ]{0,120}") {
             if let Ok(credentials) = Credentials::read(&format!("Basic {token}")) {
                 prop_assert!(!credentials.secret.reveal().contains(char::is_control));
             }

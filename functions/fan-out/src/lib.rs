@@ -85,6 +85,8 @@ pub struct Filed {
     pub repeats: u64,
     /// The lines that were dropped, because their events were forgotten.
     pub forgotten: u64,
+    /// The blank lines. On one machine, each is in the place of an event that was taken out of the batch.
+    pub blank: u64,
     /// The batch's lines in quarantine.
     pub quarantined_lines: u64,
     /// The bytes of the batch's object.
@@ -146,7 +148,8 @@ impl FanOut {
             Err(FanOutError::Damaged { damage, .. }) => return self.quarantine_object(batch, damage).await,
             other => other?,
         };
-        let Split { partitions, bots, quarantine, spool, quarantined_lines, repeats, forgotten } = split;
+        let Split { partitions, bots, quarantine, spool, quarantined_lines, repeats, forgotten, blank } =
+            split;
         if repeats > 0 {
             tracing::debug!(%batch, repeats, "lines that came again were dropped");
         }
@@ -192,7 +195,16 @@ impl FanOut {
                 .transpose()
                 .map_err(|source| FanOutError::Settle { batch: batch.clone(), source })?,
         };
-        Ok(Filed { events, partitions: objects, repeats, forgotten, quarantined_lines, bytes_read, settled })
+        Ok(Filed {
+            events,
+            partitions: objects,
+            repeats,
+            forgotten,
+            blank,
+            quarantined_lines,
+            bytes_read,
+            settled,
+        })
     }
 
     /// Reads a batch and splits it. Returns its size in bytes, too.

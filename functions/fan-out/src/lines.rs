@@ -22,6 +22,9 @@ pub(crate) trait Sink {
 
     /// Takes a line that is too long, or a part of it.
     fn bad_line(&mut self, line: &BadLine<'_>) -> io::Result<()>;
+
+    /// Notes a blank line.
+    fn blank_line(&mut self) {}
 }
 
 /// Cuts text into lines.
@@ -110,9 +113,10 @@ fn too_long() -> String {
     format!("not a record: longer than {MAX_LINE_BYTES} bytes")
 }
 
-/// Hands a whole line over, unless it is blank.
+/// Hands a whole line over; a blank one is only noted.
 fn hand_over(number: u64, line: &[u8], sink: &mut impl Sink) -> io::Result<()> {
     if is_blank(line) {
+        sink.blank_line();
         return Ok(());
     }
     let line = line.strip_suffix(b"\r").unwrap_or(line);

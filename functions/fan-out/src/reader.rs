@@ -153,7 +153,7 @@ impl Reader {
 
     /// Decompresses bytes, a slice of text at a time.
     fn inflate(&mut self, mut bytes: &[u8], sink: &mut impl Sink) -> Result<(), ReadError> {
-        // A full slice may have more text behind it, without any more bytes.
+        // A full slice may have more text after it, without any more bytes.
         let mut is_full = false;
         while !bytes.is_empty() || is_full {
             let Form::Gzip { start, inflate } = &mut self.form else { return Ok(()) };
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn text_behind_a_full_slice_is_read_although_no_more_bytes_come() {
+    fn text_after_a_full_slice_is_read_although_no_more_bytes_come() {
         for lines in [65, 66, 131, 132, 656] {
             let text = format!("{}\n", "a".repeat(999)).repeat(lines);
             assert_eq!(read_pieces(gzip(text.as_bytes()).chunks(7)).unwrap().0.len(), lines);
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_behind_a_gzip_member_that_are_not_another_one_are_damage() {
+    fn bytes_after_a_gzip_member_that_are_not_another_one_are_damage() {
         let member = gzip(b"a\n");
         for garbage in [&b"\x1f\x00"[..], b"abc", b"\n\n", b"{\"a\":1}\n"] {
             let damage = read(&[&member[..], garbage].concat()).unwrap_err();

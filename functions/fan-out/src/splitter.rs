@@ -41,6 +41,7 @@ pub(crate) struct Splitter {
     quarantine: Draft,
     repeats: Repeats,
     dropped: u64,
+    blank: u64,
     /// Events that must not come back; `None` if there are none.
     gone: Option<Arc<ForgottenEvents>>,
     forgotten: u64,
@@ -67,6 +68,8 @@ pub(crate) struct Split {
     pub(crate) repeats: u64,
     /// The number of lines that were dropped, as their events were forgotten.
     pub(crate) forgotten: u64,
+    /// The number of blank lines.
+    pub(crate) blank: u64,
 }
 
 impl Splitter {
@@ -80,6 +83,7 @@ impl Splitter {
             quarantine: Draft::default(),
             repeats: Repeats::of(batch),
             dropped: 0,
+            blank: 0,
             gone: None,
             forgotten: 0,
             buffered: 0,
@@ -106,6 +110,7 @@ impl Splitter {
             quarantined_lines: self.quarantined_lines,
             repeats: self.dropped,
             forgotten: self.forgotten,
+            blank: self.blank,
         })
     }
 
@@ -184,6 +189,10 @@ impl Sink for Splitter {
         let draft = &mut self.quarantine;
         self.buffered = add(draft, &self.entry, self.buffered, self.limits.segment, &mut self.compressor)?;
         self.keep_to_budget()
+    }
+
+    fn blank_line(&mut self) {
+        self.blank += 1;
     }
 }
 

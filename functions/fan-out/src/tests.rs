@@ -86,6 +86,7 @@ fn a_batch_becomes_one_object_per_user_type_and_hour() {
         partitions: 5,
         repeats: 0,
         forgotten: 0,
+        blank: 0,
         quarantined_lines: 0,
         bytes_read: object.len() as u64,
         settled: Some(Settled::Now),

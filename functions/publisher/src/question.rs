@@ -105,7 +105,7 @@ impl Question<'_> {
     }
 }
 
-/// Returns a statement without the semicolon at its end and the comments behind it. A second statement is an error.
+/// Returns a statement without the semicolon at its end and the comments after it. A second statement is an error.
 fn without_end(sql: &str) -> Result<&str> {
     let (mut rest, mut end, mut ended) = (sql, 0, false);
     while let Some(first) = rest.chars().next() {
@@ -121,7 +121,7 @@ fn without_end(sql: &str) -> Result<&str> {
             ended = true;
         } else if !is_comment && !first.is_whitespace() {
             if ended {
-                return Err(wrong("an answer is one SELECT: there is something behind its semicolon"));
+                return Err(wrong("an answer is one SELECT: there is something after its semicolon"));
             }
             end = sql.len() - rest.len() + length;
         }

@@ -15,4 +15,4 @@ mod views;
 mod work;
 
 pub use error::RunError;
-pub use run::{Names, Ran, Seal};
+pub use run::{Names, RunSummary, Seal};

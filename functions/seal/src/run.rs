@@ -28,7 +28,7 @@ const LONGEST_VIEW: usize = 262_144;
 const FOR_VIEWS: Duration = Duration::from_secs(90);
 
 /// How much longer than a run its turn lasts, in milliseconds, as clocks differ.
-const TURN_BEHIND_MILLIS: u64 = 60_000;
+const TURN_MARGIN_MILLIS: u64 = 60_000;
 
 /// The clients and settings that all runs share.
 pub struct Seal {
@@ -46,7 +46,7 @@ pub struct Seal {
 
 /// The result of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ran {
+pub struct RunSummary {
     /// How many generations it made.
     pub sealed: u64,
     /// The watermark.
@@ -108,12 +108,12 @@ impl Seal {
     }
 
     /// Seals the days that are due, in the time that is left; `None` if another run has the turn.
-    pub async fn run(&self, left: Duration) -> Result<Option<Ran>, RunError> {
+    pub async fn run(&self, left: Duration) -> Result<Option<RunSummary>, RunError> {
         let now = self.clock.now();
         let ends = Instant::now() + left.saturating_sub(ENDING);
         let turn_ends = now
             .plus_millis(u64::try_from(left.as_millis()).unwrap_or(u64::MAX))
-            .plus_millis(TURN_BEHIND_MILLIS);
+            .plus_millis(TURN_MARGIN_MILLIS);
         let mut owner = [0; 16];
         self.random.fill(&mut owner);
         let owner: String = owner.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -123,7 +123,7 @@ impl Seal {
         ran.map(Some)
     }
 
-    async fn with_turn(&self, now: Timestamp, ends: Instant) -> Result<Ran, RunError> {
+    async fn with_turn(&self, now: Timestamp, ends: Instant) -> Result<RunSummary, RunError> {
         let views = Views {
             days: &self.days,
             athena: &self.athena,
@@ -134,7 +134,7 @@ impl Seal {
             ends,
         };
         views.make_tables().await?;
-        // A run that died before it made its views has left views over replaced generations, which are removed only behind new
+        // A run that died before it made its views has left views over replaced generations, which are removed only after new
         // ones. A view that cannot be made can have too many late objects: to seal them is the remedy.
         match views.make_views().await {
             Ok(()) => sealing::tidy(&self.days, now).await?,
@@ -152,7 +152,7 @@ impl Seal {
         }
     }
 
-    async fn seal(&self, now: Timestamp, ends: Instant) -> Result<Ran, RunError> {
+    async fn seal(&self, now: Timestamp, ends: Instant) -> Result<RunSummary, RunError> {
         let until = Day::of(Timestamp::saturating(now.millis().saturating_sub(SEALED_AFTER_MILLIS)).hour());
         // Announced before users and types are listed: objects of others that are put from here on are noted.
         if self.days.noted_until().await? < until {
@@ -188,13 +188,13 @@ impl Seal {
             }
             let moved = sealed > 0 || sealed_until > before;
             return if moved {
-                Ok(Ran { sealed, sealed_until, is_whole: false })
+                Ok(RunSummary { sealed, sealed_until, is_whole: false })
             } else {
                 Err(RunError::NoTime)
             };
         }
         done?;
-        Ok(Ran { sealed, sealed_until, is_whole: true })
+        Ok(RunSummary { sealed, sealed_until, is_whole: true })
     }
 
     /// Seals day by day, so that a run without time for all of them has sealed some.

@@ -116,7 +116,7 @@ fn each_row_may_have_its_own_type_and_a_row_that_no_event_can_hold_is_rejected_b
 }
 
 #[test]
-fn an_interrupted_run_goes_on_behind_the_rows_that_are_done() {
+fn an_interrupted_run_goes_on_after_the_rows_that_are_done() {
     let (weir, files) = (Weir::start(), Files::new());
     write(&files, "many.parquet", "SELECT 's' AS session_id, 'b' AS button_id, range AS n FROM range(60000)");
     let state = files.path("many.parquet.weir-sent");

@@ -153,7 +153,7 @@ fn it_gives_up_where_no_answer_comes_and_says_how_to_go_on() {
     assert_eq!(sent.status.code(), Some(1));
     assert!(printed(&sent).starts_with("four.ndjson: 2 sent"), "{}", printed(&sent));
     let message = said(&sent);
-    assert!(message.contains("weir: the same command goes on behind what is done"), "{message}");
+    assert!(message.contains("weir: the same command goes on after what is done"), "{message}");
     assert!(
         message.contains("weir: four.ndjson: gave up after trying for ") && message.contains("503 Not now"),
         "{message}"
@@ -242,7 +242,7 @@ fn what_cannot_work_is_said_at_once_and_clearly() {
         let summary = String::from_utf8_lossy(&sent.stdout).into_owned();
         assert!(!summary.contains(": 0 sent, 0 duplicates, 0 rejected"), "{arguments:?}: {summary}");
     }
-    // The folder came behind a file that could be sent, and was looked at before.
+    // The folder came after a file that could be sent, and was looked at before.
     assert_eq!(stored(&weir), once([]));
     assert!(!files.names().iter().any(|name| name.contains("weir-sent")), "{:?}", files.names());
 }

@@ -93,12 +93,12 @@ impl Tables {
         let start = call["ExclusiveStartKey"].is_object().then(|| key(table, &call["ExclusiveStartKey"]));
         let condition = if operation == "Query" { "KeyConditionExpression" } else { "FilterExpression" };
         let forward = call["ScanIndexForward"] != false;
-        let behind = |at: &Vec<String>| {
+        let is_after = |at: &Vec<String>| {
             start.as_ref().is_none_or(|start| if forward { at > start } else { at < start })
         };
         let limit = call["Limit"].as_u64().map_or(PAGE, |limit| PAGE.min(usize::try_from(limit).unwrap()));
         let items = self.table(call);
-        let found = items.iter().filter(|(at, item)| behind(at) && meets(call, condition, item));
+        let found = items.iter().filter(|(at, item)| is_after(at) && meets(call, condition, item));
         let mut found: Box<dyn Iterator<Item = _>> =
             if forward { Box::new(found) } else { Box::new(found.rev()) };
         let page: Vec<_> = found.by_ref().take(limit).collect();

@@ -32,7 +32,7 @@ const OF_A_RESOURCE: u32 = 4;
 /// The most keys that a call reads: as many as DynamoDB returns at once.
 const MOST: usize = 100;
 
-/// The user, the type, the key to go on behind, and the limit.
+/// The user, the type, the key to go on after, and the limit.
 type List = (Username, EventType, Option<LatestKey>, usize);
 
 type Found = Result<Vec<Option<LatestValue>>, PortError>;

@@ -15,7 +15,7 @@ use super::{increments::Increments, reads::Reads, settings::Settings, single_fli
 const COUNTS: &str = "reading counts";
 const REJECTED: &str = "reading rejected events";
 
-/// The user, the type, the key to go on behind, and the limit.
+/// The user, the type, the key to go on after, and the limit.
 type KeysRead = (Username, EventType, Option<(CountedValue, u64)>, usize);
 
 /// Live counts that share reads and increments.

@@ -164,7 +164,7 @@ impl Definition {
         &self.redact
     }
 
-    /// Returns how many days its events are kept behind the end of their day; `None` if the type does not say.
+    /// Returns how many days its events are kept after the end of their day; `None` if the type does not say.
     #[must_use]
     pub fn keep_days(&self) -> Option<u32> {
         self.keep_days

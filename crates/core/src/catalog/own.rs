@@ -25,7 +25,7 @@ pub(super) struct Own {
     pub(super) fill: Vec<Fill>,
     /// The fields whose values are redacted before they are stored.
     pub(super) redact: Redact,
-    /// How many days events are kept behind the end of their day; `None` for what is kept for all types.
+    /// How many days events are kept after the end of their day; `None` for what is kept for all types.
     pub(super) keep_days: Option<u32>,
 }
 

@@ -71,13 +71,13 @@ pub async fn of_concurrent_repeats_one_is_stored(stream: &dyn Stream, raw: &dyn 
     let user = a_user();
     let records: Vec<Record> = (0..10).map(|n| event(&user, &format!("e-{n}"), "")).collect();
     let answers: Vec<String> = join_all((0..8).map(|n| {
-        let (before, behind) = records.split_at(n);
+        let (before, after) = records.split_at(n);
         // Each append has another order.
-        let records = [behind, before].concat();
+        let records = [after, before].concat();
         async move {
             let told = told(&stream.append(records).await);
-            let (behind, before) = told.split_at(told.len() - n);
-            format!("{before}{behind}")
+            let (after, before) = told.split_at(told.len() - n);
+            format!("{before}{after}")
         }
     }))
     .await;

@@ -17,17 +17,17 @@ fn last(follow: &dyn FollowEvents) -> Position {
 }
 
 /// Reads all events after a position. Returns their numbers, and the position of the end.
-async fn all(follow: &dyn FollowEvents, username: &Username, behind: Position) -> (Vec<usize>, Position) {
-    let mut request = FollowRequest { event_type: None, behind };
+async fn all(follow: &dyn FollowEvents, username: &Username, after: Position) -> (Vec<usize>, Position) {
+    let mut request = FollowRequest { event_type: None, after };
     let mut found = Vec::new();
     loop {
-        let page = follow.behind(username, &request).await.unwrap();
+        let page = follow.page(username, &request).await.unwrap();
         assert!(page.events.len() <= MAX_EVENTS && !page.has_gap);
         assert!(page.events.windows(2).all(|two| two[0].0 < two[1].0), "positions rise from event to event");
         found.extend(page.events.iter().map(|(_, event)| number(event).0));
-        request.behind = page.up_to;
+        request.after = page.up_to;
         if !page.has_more {
-            return (found, request.behind);
+            return (found, request.after);
         }
     }
 }
@@ -52,7 +52,7 @@ pub async fn events_come_once_and_in_order_from_any_position(
         send(stream, (first..first + 3).map(event).collect()).await;
         send(stream, vec![accepted(&other, "a", first)]).await;
         // The reported end soon includes all that was stored.
-        follow.stored_behind(&live).await;
+        follow.stored_after(&live).await;
         if first % 4 == 0 {
             deliver().await;
         }
@@ -66,20 +66,20 @@ pub async fn events_come_once_and_in_order_from_any_position(
     let numbers: Vec<usize> = (0..60).collect();
     assert_eq!(came, numbers);
     assert_eq!(all(follow, &user, begin.clone()).await.0, numbers);
-    let request = FollowRequest { event_type: None, behind: begin };
-    let page = follow.behind(&user, &request).await.unwrap();
+    let request = FollowRequest { event_type: None, after: begin };
+    let page = follow.page(&user, &request).await.unwrap();
     for (position, event) in &page.events {
         let rest = all(follow, &user, position.clone()).await.0;
         assert_eq!(rest, numbers[number(event).0 + 1..]);
     }
     for (name, is) in [("rejected", 0), ("b", 0)] {
         let request = FollowRequest { event_type: Some(event_type(name)), ..request.clone() };
-        let mut behind = request.clone();
+        let mut next = request.clone();
         let mut found = Vec::new();
         loop {
-            let page = follow.behind(&user, &behind).await.unwrap();
+            let page = follow.page(&user, &next).await.unwrap();
             found.extend(page.events.iter().map(|(_, event)| number(event).0));
-            behind.behind = page.up_to;
+            next.after = page.up_to;
             if !page.has_more {
                 break;
             }
@@ -112,12 +112,12 @@ pub async fn pages_of_many_events_are_bounded(stream: &dyn Stream, follow: &dyn 
         let event = Record::accepted(&Event::read(&text).unwrap(), &event_type("a"), None, stamp);
         send(stream, vec![event]).await;
     }
-    let mut request = FollowRequest { event_type: None, behind: begin.clone() };
+    let mut request = FollowRequest { event_type: None, after: begin.clone() };
     loop {
-        let page = follow.behind(&user, &request).await.unwrap();
+        let page = follow.page(&user, &request).await.unwrap();
         let bytes: usize = page.events.iter().map(|(_, event)| event.bytes()).sum();
         assert!(bytes < MAX_BYTES + 300_000 && page.events.len() <= MAX_EVENTS);
-        request.behind = page.up_to;
+        request.after = page.up_to;
         if !page.has_more {
             break;
         }

@@ -169,7 +169,7 @@ pub async fn any_text_is_a_key_and_keys_are_listed_in_order(latest: &dyn LatestV
         }
         assert_eq!(found, texts, "in pages of {limit}");
     }
-    // A key that was never raised is a place to go on behind, too.
+    // A key that was never raised is a place to go on after, too.
     assert_eq!(keys(latest, &user, Some("aaa"), 2).await, ["ab", "é"]);
 }
 

@@ -16,7 +16,7 @@ pub trait ReadLatest: Send + Sync {
         keys: &[LatestKey],
     ) -> Result<Vec<Option<LatestValue>>, PortError>;
 
-    /// Returns the latest values of a user and type whose keys are behind `after` (`None`: from the first), in the order of
+    /// Returns the latest values of a user and type whose keys are after `after` (`None`: from the first), in the order of
     /// the keys' bytes: at most `limit`, and fewer only at the end.
     async fn list(
         &self,

@@ -21,13 +21,13 @@ pub trait FollowEvents: Send + Sync {
     }
 
     /// Waits until an event of any user is stored after a position.
-    async fn stored_behind(&self, _: &Position) {
+    async fn stored_after(&self, _: &Position) {
         std::future::pending::<()>().await;
     }
 
     /// Returns a page of a user's events after a position, each exactly once and in the order in which they were stored. The
     /// work is bounded: a page may be empty although there are more events. Forgotten events are in no page.
-    async fn behind(&self, _: &Username, _: &FollowRequest) -> Result<FollowedPage, PortError> {
+    async fn page(&self, _: &Username, _: &FollowRequest) -> Result<FollowedPage, PortError> {
         Err(PortError::unavailable("following events", "this engine's events cannot be followed"))
     }
 }

@@ -1,7 +1,7 @@
 //! Retention: removes the events of days that are older than their type is kept.
 //!
 //! The manifest has a watermark for each type. It moves in one step, and from then on no reader reads the type's events of earlier
-//! days, wherever they still are. They are removed behind it, from the batches that they came in first, and from what names these
+//! days, wherever they still are. They are removed after it, from the batches that they came in first, and from what names these
 //! batches last. So whatever dies in between, the next retention finds what is left, as it finds events that came late for such a day.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -54,7 +54,7 @@ pub fn back_up(
     // Batches that are in raw before the snapshot, and that the snapshot does not know, are strays. They belong to the backup.
     let raw = data.join("raw");
     let known = moment::known(&store).map_err(store::at(&store))?;
-    let strays = batches::behind(&raw, known, batches::Hours::All).map_err(at(&raw))?;
+    let strays = batches::after(&raw, known, batches::Hours::All).map_err(at(&raw))?;
     let events = staging.path().join("events.db");
     snapshot(&store, &events)?;
     let moment =

@@ -190,7 +190,7 @@ fn latest_in_stream(
     username: &Username,
     event_type: &EventType,
 ) -> rusqlite::Result<Vec<LatestValue>> {
-    Ok(latest::in_journal(db)?.behind(username, event_type, None).collect())
+    Ok(latest::in_journal(db)?.after(username, event_type, None).collect())
 }
 
 fn each_journal_row(db: &Connection, mut take: impl FnMut(u64, Vec<Increment>)) -> rusqlite::Result<()> {

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::folder::{
     Folder,
-    lines::{has_any, without},
+    lines::{InItsPlace, has_any, without},
 };
 
 pub(super) fn rewrite(
@@ -28,10 +28,10 @@ pub(super) fn rewrite(
     let is_event = |line: &[u8]| is_gone(gone, line);
     let is_entry = |entry: &[u8]| quarantined_line(entry).is_some_and(|line| is_event(&line));
     let whose = format!("lake/{}", Partition::folder_of_user(user));
-    amounts.lake += part(folder, path, &whose, &is_event, watch)?;
+    amounts.lake += part(folder, (path, &whose), &is_event, InItsPlace::Nothing, watch)?;
     amounts.sealed += removal.remove(watch)?;
-    amounts.quarantine += part(folder, path, "quarantine", &is_entry, watch)?;
-    amounts.raw += part(folder, path, "raw", &is_event, watch)?;
+    amounts.quarantine += part(folder, (path, "quarantine"), &is_entry, InItsPlace::Nothing, watch)?;
+    amounts.raw += part(folder, (path, "raw"), &is_event, InItsPlace::EmptyLine, watch)?;
     step(watch, "answers")?;
     amounts.computed += remove_all(&path.join("answers"))?;
     step(watch, "runs")?;
@@ -44,9 +44,9 @@ pub(super) fn rewrite(
 /// Rewrites the files of a part of the data folder; returns how many changed.
 fn part(
     folder: &Folder,
-    path: &Path,
-    name: &str,
+    (path, name): (&Path, &str),
     is_gone: &dyn Fn(&[u8]) -> bool,
+    in_its_place: InItsPlace,
     watch: &mut dyn FnMut(&str) -> ControlFlow<()>,
 ) -> Result<u64, ForgetError> {
     let (root, below) = (path.join(name), folder.sub(name));
@@ -59,7 +59,7 @@ fn part(
         let unreadable = |source| ForgetError::Unreadable { path: file.clone(), source };
         if has_any(&file, is_gone).map_err(unreadable)? {
             step(watch, "rewrite")?;
-            without(&below, &name, is_gone).map_err(unreadable)?;
+            without(&below, &name, is_gone, in_its_place).map_err(unreadable)?;
             changed += 1;
         }
     }

@@ -5,7 +5,7 @@
 //! - Where a sealed day is the only copy of its events, its next generation is **written** from the one before, without the events
 //!   ([`SealedRows`]).
 //!
-//! In both, the manifest changes in one step, before it the day is read as it was, and behind it without the events.
+//! In both, the manifest changes in one step, before it the day is read as it was, and after it without the events.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -12,7 +12,7 @@ use std::{
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::{
-    folder::gzip,
+    folder::{gzip, lines::is_empty},
     objects::batches::{self, Hours},
     store::{self, StoreError, at},
 };
@@ -70,12 +70,12 @@ pub(crate) struct Look {
     end: u64,
     /// Rows that continue at the position: the first and the last of their events, and their lines.
     rows: Vec<(u64, u64, Vec<u8>)>,
-    /// The first event of the journal, if it is behind that position.
+    /// The first event of the journal, if it is after that position.
     journal: Option<u64>,
 }
 
 impl Follower {
-    /// Opens a data folder, served or not, behind its last event.
+    /// Opens a data folder, served or not, after its last event.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let database = path.join("events.db");
         store::check_format(&database)?;
@@ -180,11 +180,11 @@ impl Sequence {
         Ok(())
     }
 
-    /// Passes on events from the batch that has the next one, or from the first batch behind it; none of them is behind
+    /// Passes on events from the batch that has the next one, or from the first batch after it; none of them is after
     /// `until`.
     fn read_batch(&mut self, until: u64, take: &mut Take<'_>) -> Result<(), FollowError> {
         let earliest = |hours| -> Result<_, FollowError> {
-            let batches = batches::behind(&self.raw, self.next - 1, hours);
+            let batches = batches::after(&self.raw, self.next - 1, hours);
             let batches = batches.map_err(|source| FollowError::Raw { path: self.raw.clone(), source })?;
             Ok(batches.into_iter().next().filter(|(first, ..)| *first <= until))
         };
@@ -216,6 +216,8 @@ impl Sequence {
             line.clear();
             match lines.read_until(b'\n', &mut line) {
                 Ok(1..) if number < self.next => {}
+                // Its event was forgotten, or was kept for fewer days than others.
+                Ok(1..) if is_empty(&line) => self.next = number + 1,
                 Ok(1..) => {
                     let text = line.strip_suffix(b"\n").unwrap_or(&line);
                     take(number, Followed::Line(text)).map_err(FollowError::Taker)?;
@@ -319,6 +321,6 @@ mod tests {
     }
 
     fn batch(folder: &Path, index: usize) -> String {
-        batches::behind(&folder.join("raw"), 0, Hours::Latest).unwrap().remove(index).2
+        batches::after(&folder.join("raw"), 0, Hours::Latest).unwrap().remove(index).2
     }
 }

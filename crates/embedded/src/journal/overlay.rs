@@ -192,7 +192,7 @@ impl Snapshot {
         values.max_by(|one, other| one.version.cmp(&other.version))
     }
 
-    /// Returns the newest values of a type whose keys are behind `after`.
+    /// Returns the newest values of a type whose keys are after `after`.
     pub(crate) fn latest_of(
         &self,
         username: &Username,
@@ -201,8 +201,8 @@ impl Snapshot {
     ) -> BTreeMap<LatestKey, LatestValue> {
         let mut newest = Newest::default();
         for content in self.beyond(0) {
-            let behind = content.latest.behind(username, event_type, after);
-            newest.extend(behind);
+            let later = content.latest.after(username, event_type, after);
+            newest.extend(later);
         }
         newest.into_values().map(|value| (value.resource.key.clone(), value)).collect()
     }
@@ -251,7 +251,7 @@ mod tests {
         overlay.close();
         raise(&overlay, 5, 2);
         overlay.close();
-        assert!(overlay.earliest_up_to(2).is_none(), "it goes on behind 2");
+        assert!(overlay.earliest_up_to(2).is_none(), "it goes on after 2");
         let slice = overlay.earliest_up_to(5).unwrap();
         assert_eq!((slice.last, slice.sums[0].by, slice.sums.len()), (3, 3, 2));
         overlay.drop_applied(3);

@@ -52,7 +52,7 @@ pub(crate) fn recover(
             None => Vec::new(),
         };
         // Each batch's rows are a slice of their own, so that they are applied with that batch. A batch that was found in raw
-        // may go on behind its last row in a store that was restored from a copy.
+        // may go on after its last row in a store that was restored from a copy.
         let batch = unfinished.partition_point(|batch| batch.first <= first).checked_sub(1);
         let batch = batch.map(|at| unfinished[at].last).filter(|end| last <= *end);
         if batch != batch_before {
@@ -74,7 +74,7 @@ pub(crate) fn recover(
     Ok((overlay, Recovered { next: next.max(cut.max(in_raw) + 1), open_bytes, unfinished, gone }))
 }
 
-/// Returns the first event behind the last batch.
+/// Returns the first event after the last batch.
 pub(crate) fn first_open(db: &Connection, cut: u64) -> rusqlite::Result<u64> {
     db.query_row("SELECT min(first) FROM journal WHERE first > ?1", [cut], |row| row.get(0))
 }

@@ -18,10 +18,10 @@ use weir_core::Timestamp;
 use crate::{
     dedup::returning,
     folder::gzip,
-    objects::batches::{Hours, behind, folder_of, raw_key},
+    objects::batches::{Hours, after, folder_of, raw_key},
 };
 
-/// Takes up the batches in raw behind everything that the store knows, and given-up batches that are back.
+/// Takes up the batches in raw after everything that the store knows, and given-up batches that are back.
 pub(crate) fn take_up(db: &mut Connection, raw: &Path, now: Timestamp) -> Result<(), TakeUpError> {
     let db = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     take_up_given_up(&db, raw)?;
@@ -31,7 +31,7 @@ pub(crate) fn take_up(db: &mut Connection, raw: &Path, now: Timestamp) -> Result
         |row| row.get(0),
     )?;
     let strays =
-        behind(raw, known, Hours::All).map_err(|source| TakeUpError::Raw { path: raw.to_owned(), source })?;
+        after(raw, known, Hours::All).map_err(|source| TakeUpError::Raw { path: raw.to_owned(), source })?;
     let (Some(last), count) = (strays.iter().map(|(_, last, _)| *last).max(), strays.len()) else {
         return Ok(db.commit()?);
     };
@@ -42,10 +42,10 @@ pub(crate) fn take_up(db: &mut Connection, raw: &Path, now: Timestamp) -> Result
         "raw has batches that events.db does not know: it was lost, or put back from a copy, or its log was cut. They are \
          filed again; once they are, `weir audit` tells whether live counts are missing, and --repair adds them"
     );
-    let mut behind_all = known;
+    let mut end = known;
     for (first, last, raw_key) in &strays {
-        cut_before(&db, behind_all, *first, raw_key)?;
-        behind_all = behind_all.max(*last);
+        cut_before(&db, end, *first, raw_key)?;
+        end = end.max(*last);
         // An event that is in the journal as well goes on with the batch. A file that only overlaps, or has other events, is
         // not Weir's.
         let overlaps = *first <= known

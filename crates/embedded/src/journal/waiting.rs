@@ -1,6 +1,6 @@
 //! The events that wait to be filed: their number, and the time of the oldest.
 
-use std::{io::BufRead, path::Path};
+use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::Deserialize;
@@ -8,7 +8,7 @@ use weir_core::{MAX_RECORD_BYTES, Timestamp, ports::PortError};
 
 use crate::{
     engine::Embedded,
-    folder::gzip,
+    folder::{gzip, lines},
     store::{self, StoreError},
 };
 
@@ -83,9 +83,7 @@ impl Embedded {
             Ok(in_journal.or_else(|| {
                 // A batch's rows are gone from the journal once it is in raw. Filing reports a file that is damaged or gone.
                 let file = raw.file(&batch?.1).ok()?;
-                let mut line = Vec::new();
-                gzip::lines_of(file).read_until(b'\n', &mut line).ok()?;
-                received(&line)
+                received(&lines::first(&mut gzip::lines_of(file)).ok()??)
             }))
         };
         self.inner.readers.read("looking for events that are not filed", look).await

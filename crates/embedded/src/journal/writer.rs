@@ -317,7 +317,7 @@ impl Writer {
         }
     }
 
-    /// Returns whether a failed commit took effect all the same. SQLite reports a failure even if only the checkpoint behind
+    /// Returns whether a failed commit took effect all the same. SQLite reports a failure even if only the checkpoint after
     /// it failed, for example; if stored events were refused, they would be sent, and counted, twice. A row with this range and
     /// other content is another process's.
     fn is_in_store(&self, round: &Round, done: &Committed) -> bool {

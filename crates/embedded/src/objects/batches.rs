@@ -69,8 +69,8 @@ pub(crate) enum Hours {
     Latest,
 }
 
-/// Returns the batches in raw that have events behind `known`, in order.
-pub(crate) fn behind(raw: &Path, known: u64, hours: Hours) -> io::Result<Vec<(u64, u64, String)>> {
+/// Returns the batches in raw that have events after `known`, in order.
+pub(crate) fn after(raw: &Path, known: u64, hours: Hours) -> io::Result<Vec<(u64, u64, String)>> {
     let mut found = Vec::new();
     look(raw, "", 4, known, hours, &mut found)?;
     found.sort_unstable();
@@ -192,7 +192,7 @@ mod tests {
             fs::write(raw.path().join(name), "").unwrap();
         }
         let found = |known| {
-            let found = behind(raw.path(), known, Hours::All).unwrap();
+            let found = after(raw.path(), known, Hours::All).unwrap();
             found.into_iter().map(|(.., name)| name).collect::<Vec<_>>()
         };
         for (index, known) in [0, 20, 40, 60].into_iter().enumerate() {

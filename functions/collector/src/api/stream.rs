@@ -96,14 +96,14 @@ pub(crate) async fn stream(
         }
     }
     let last = collector.ports.follow.last().ok_or(Problem::Live(LiveProblem::NoStream))?;
-    let behind = came_to(&parts.headers)?.unwrap_or(last);
+    let after = came_to(&parts.headers)?.unwrap_or(last);
     let place =
         collector.limits.streams().place(&reader.0).ok_or(Problem::Live(LiveProblem::TooManyStreams))?;
     let ending = collector.limits.streams().ending();
     let now = Instant::now();
     let open = Open {
-        request: FollowRequest { event_type, behind: behind.clone() },
-        given: behind,
+        request: FollowRequest { event_type, after: after.clone() },
+        given: after,
         waiting: VecDeque::from([Waiting::Begin]),
         given_at: None,
         has_more: true,
@@ -122,7 +122,8 @@ pub(crate) async fn stream(
         Some((Ok::<_, Infallible>(event), open))
     });
     let headers = [
-        (header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache")),
+        // A proxy that compresses would hold events back until it has enough of them.
+        (header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache, no-transform")),
         // Without this header, nginx buffers some kilobytes of a response before it passes anything on.
         (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
         (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
@@ -194,7 +195,7 @@ impl Open {
             if self.waiting.is_empty() && self.beaten.elapsed() >= HEARTBEAT {
                 // A heartbeat also has the position up to which events were searched. After a reconnect they are not
                 // searched again.
-                self.given = self.request.behind.clone();
+                self.given = self.request.after.clone();
                 self.beaten = Instant::now();
                 return Some(Event::default().comment("").id(self.given.to_string()));
             }
@@ -231,7 +232,7 @@ impl Open {
         }
         let follow = &*self.collector.ports.follow;
         tokio::select! {
-            () = follow.stored_behind(&self.request.behind), if !self.has_more => self.has_more = true,
+            () = follow.stored_after(&self.request.after), if !self.has_more => self.has_more = true,
             _ = self.ending.changed() => {}
             () = sleep_until(wake) => {}
         }
@@ -239,7 +240,7 @@ impl Open {
 
     async fn look(&mut self, now: Instant) {
         self.looked = Some(now);
-        let page = self.collector.ports.follow.behind(&self.reader.0, &self.request).await;
+        let page = self.collector.ports.follow.page(&self.reader.0, &self.request).await;
         let FollowedPage { events, up_to, has_gap, has_more } = match page {
             Ok(page) => page,
             Err(error) => {
@@ -251,7 +252,7 @@ impl Open {
             // The stream catches up without a pause, at the pace of its client.
             self.looked = None;
         }
-        (self.request.behind, self.has_more) = (up_to, has_more);
+        (self.request.after, self.has_more) = (up_to, has_more);
         if has_gap {
             self.waiting.push_back(Waiting::Gap);
         }

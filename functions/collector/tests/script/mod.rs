@@ -160,10 +160,10 @@ impl FollowEvents for Script {
         self.follows.then(|| "1000".parse().unwrap())
     }
 
-    async fn behind(&self, username: &Username, request: &FollowRequest) -> Result<FollowedPage, PortError> {
+    async fn page(&self, username: &Username, request: &FollowRequest) -> Result<FollowedPage, PortError> {
         let gone = ForgottenEvents::default();
         let mut page = Page::of(username, None, &gone);
-        for number in request.behind.number + 1..=1000 {
+        for number in request.after.number + 1..=1000 {
             let line = format!(
                 r#"{{"time":1,"event_id":"e-{number}","username":"{username}","event_type":"page_view","received_at":1}}"#
             );

@@ -9,7 +9,7 @@
   const bytes = (text) => new Blob([text]).size;
   const warn = (...said) => console.warn("weir", ...said);
 
-  // After a failure it begins with one event: what fails by itself goes behind the others, and holds up none of them.
+  // After a failure it begins with one event: what fails by itself goes after the others, and holds up none of them.
   const send = async (limit = most) => {
     clearTimeout(timer);
     timer = 0;

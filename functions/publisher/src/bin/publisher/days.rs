@@ -5,7 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use seal::{Names, Ran, RunError, Seal};
+use seal::{Names, RunError, RunSummary, Seal};
 use serde_json::{Value, json};
 use weir_aws::Aws;
 use weir_core::{Catalog, SystemClock, SystemRandom};
@@ -28,7 +28,7 @@ impl Sealer {
 
     pub(crate) async fn answer(&self, left: Duration) -> Result<Value, RunError> {
         match self.0.run(left).await {
-            Ok(Some(Ran { sealed, sealed_until, is_whole })) => {
+            Ok(Some(RunSummary { sealed, sealed_until, is_whole })) => {
                 let until = sealed_until.to_string();
                 tracing::info!(sealed, until, is_whole, "days are sealed");
                 Ok(json!({"sealed": sealed, "sealed_until": until, "is_whole": is_whole}))
