@@ -6,6 +6,7 @@ use std::{
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::Stdio,
+    sync::Arc,
 };
 
 use anyhow::{Context, Result, bail};
@@ -21,6 +22,22 @@ use crate::{
     stderr::Stderr,
 };
 
+/// The sealed days of the lake.
+pub(super) enum Sealed {
+    /// Those of a data folder, which are recounted from Parquet.
+    Folder(Arc<SealedDays>),
+    /// Those on AWS, which are recounted from JSON as long as it is there.
+    Bucket(Arc<dyn weir_core::sealing::SealedDays>),
+    /// No days are sealed there.
+    Nothing,
+}
+
+impl Sealed {
+    pub(super) fn of(data: &Path) -> Result<Self> {
+        Ok(Self::Folder(Arc::new(SealedDays::of(data)?)))
+    }
+}
+
 /// The sealed days of a data folder.
 pub(super) struct SealedDays {
     folder: SealedFolder,
@@ -29,7 +46,7 @@ pub(super) struct SealedDays {
 }
 
 impl SealedDays {
-    pub(super) fn of(data: &Path) -> Result<Self> {
+    fn of(data: &Path) -> Result<Self> {
         let lake = std::path::absolute(data.join("lake")).context("the data folder has no path")?;
         Ok(Self { folder: SealedFolder::of(data), lake })
     }
