@@ -8,14 +8,15 @@ use std::{
 };
 
 use rusqlite::params;
-use weir_core::{BatchKey, Day, EventType, Format, RecordHead, Timestamp, sealing::IsRemoved};
+use weir_core::{
+    BatchKey, Day, EventType, Format, RecordHead, Timestamp, quarantined_line, sealing::IsRemoved,
+};
 
 use crate::{
     folder::{
         Folder,
         lines::{has_any, without},
     },
-    forget::quarantined_line,
     store::{self, StoreError},
 };
 
