@@ -239,7 +239,6 @@ async fn a_type_that_says_how_long_it_is_kept_loses_its_old_events_and_other_typ
     let mut weir = Weir::start().await;
     let mut view: serde_json::Value = serde_json::from_str(&file("page_view")).unwrap();
     view["x-weir"]["keep_days"] = json!(10);
-    weir.types[1].1 = view.to_string();
     let page = |days: u64, url: &str| {
         let time = weir.time(days, 7);
         json!({"username": "ann", "event_type": "page_view", "event_id": format!("p{days}"), "received_at": time, "url": url})
@@ -248,9 +247,16 @@ async fn a_type_that_says_how_long_it_is_kept_loses_its_old_events_and_other_typ
     let pages = [page(20, OLD), page(4, "new")];
     let clicks: Vec<Click> = CLICKS.into_iter().chain([click("ann", "c20", 20, 7, "kept")]).collect();
     weir.file(&clicks, &pages).await;
+    assert_eq!(weir.run().await.unwrap().unwrap().sealed, 3);
+    weir.types[1].1 = view.to_string();
     let ran = weir.run().await.unwrap().unwrap();
     assert_eq!((ran.removed.days, ran.removed.batches), (1, 1), "{ran:?}");
     assert_eq!(with_old(&weir, &[]).await, BTreeSet::new());
+    let sealed = format!("sealed/{}.", weir.today().minus(20));
+    let parquet = versions(&weir, LAKE).await.into_iter().map(|(key, _)| key);
+    let parquet: Vec<String> = parquet.filter(|key| key.starts_with(&sealed)).collect();
+    assert!(!parquet.iter().any(|key| key.contains("/page_view")), "{parquet:?}");
+    assert!(parquet.iter().any(|key| key.contains("/button_click/")), "{parquet:?}");
     let urls = "SELECT url FROM weir_page_view WHERE username = 'ann'";
     assert_eq!(weir.rows(urls).await, ["new"]);
     assert_eq!(weir.seen().await, as_seen(&clicks));
