@@ -23,7 +23,7 @@ use serde_json::json;
 use weir_core::{
     BatchKey, Day, Event, LatestKey, Record, Stamp, Timestamp,
     latest::LatestValue,
-    ports::{LatestValues, ReadLatest, SettledCounts},
+    ports::{LatestValues, ReadLatest, RecentRejected, SettledCounts},
     sealing::{Removed, day_of},
 };
 
@@ -279,6 +279,27 @@ async fn a_type_that_says_how_long_it_is_kept_loses_its_old_events_and_other_typ
     let again = weir.run().await.unwrap().unwrap();
     assert_eq!((again.removed, again.sealed), (Removed::default(), 0));
     assert_eq!(weir.seen().await, as_seen(&clicks));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rejected_events_that_are_shown_go_with_the_others() {
+    let mut weir = Weir::start().await;
+    weir.kept = Kept { json: None, events: Some(3) };
+    let counts = weir.emulator.aws().counts(COUNTS, shards(1));
+    let mut lines = Vec::new();
+    for (days, value) in [(5, OLD), (1, "new")] {
+        let (event_id, received_at) = (value.parse().unwrap(), Timestamp::saturating(weir.time(days, 1)));
+        let stamp = Stamp { username: "ann".parse().unwrap(), event_id, received_at };
+        let record = Record::rejected(format!("{value} is no JSON").as_bytes(), None, &[], stamp);
+        lines.push(String::from_utf8(record.line().to_vec()).unwrap());
+        counts.note(&[record]).await.unwrap();
+    }
+    weir.file(&[], &lines).await;
+    assert_eq!(counts.latest(&"ann".parse().unwrap(), 10).await.unwrap().len(), 2);
+    weir.run().await.unwrap().unwrap();
+    let left = counts.latest(&"ann".parse().unwrap(), 10).await.unwrap();
+    assert_eq!(left.iter().map(|event| event.event_id.as_str()).collect::<Vec<_>>(), ["new"]);
+    assert_eq!(with_old(&weir, &[]).await, BTreeSet::new());
 }
 
 #[tokio::test(flavor = "multi_thread")]

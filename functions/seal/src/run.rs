@@ -15,7 +15,7 @@ use weir_aws::{
     athena::Athena,
 };
 use weir_core::{
-    Catalog, Clock, Day, Random, Timestamp,
+    Catalog, Clock, Day, EventType, Random, Timestamp,
     ports::PortError,
     sealing::{self, Removed, SealError, Sealed, SealedDays, Sealing},
 };
@@ -285,6 +285,12 @@ impl Seal {
             };
             gone.removed = sealing::remove_earlier(&self.days, &old, &old).await?;
             self.latest.remove(&manifest.removed, now).await?;
+            let rejected = manifest.first_day(&EventType::rejected()).first_hour().start();
+            if rejected > DynamoCounts::rejected_expired_before(now) {
+                for username in users.keys() {
+                    self.counts.remove_rejected(username, rejected).await?;
+                }
+            }
         }
         let viewed = viewed.filter(|at| at.plus_millis(VIEWED_MILLIS) <= now);
         if let Some((days, viewed)) = self.kept.json.zip(viewed) {
