@@ -17,6 +17,7 @@ use std::{
 use dying::Dying;
 use emulator::{COUNTS, LAKE, LATEST, RAW, shards};
 use flate2::read::MultiGzDecoder;
+use futures_util::future::join_all;
 use seal::{Kept, RunError};
 use sealed_lake::{CLICKS, Click, DAY_MILLIS, LEFT, TURN_MILLIS, Weir, as_seen, catalog, click, file};
 use serde_json::json;
@@ -315,6 +316,28 @@ async fn views_show_nothing_from_before_the_watermark_even_of_days_that_are_not_
     weir.file(&[LATE], &[]).await;
     assert!(json_days(&weir).await.contains(&weir.today().minus(LATE.days_ago)));
     assert_eq!(weir.seen().await, as_seen(&CLICKS));
+}
+
+/// S3 lists and removes a thousand at a time.
+#[tokio::test(flavor = "multi_thread")]
+async fn all_versions_of_objects_are_removed_however_many_there_are_and_no_other_object() {
+    let weir = Weir::start().await;
+    let s3 = weir.emulator.s3();
+    let folder = "username=ann/button_click/year=2026/month=1/day=2";
+    let keys: Vec<String> = (0..520).map(|n| format!("{folder}/hour=3/b-{n:04}.json.gz")).collect();
+    for _ in 0..2 {
+        let puts =
+            keys.iter().map(|key| s3.put_object().bucket(LAKE).key(key).body(b"x".to_vec().into()).send());
+        join_all(puts).await.into_iter().for_each(|put| drop(put.unwrap()));
+    }
+    let removals = keys.iter().step_by(2).map(|key| s3.delete_object().bucket(LAKE).key(key).send());
+    join_all(removals).await.into_iter().for_each(|removed| drop(removed.unwrap()));
+    let (other, removed) = keys.split_last().unwrap();
+    let removed: BTreeSet<String> = removed.iter().cloned().collect();
+    weir.emulator.aws().lake(LAKE, false).remove_versions(&removed).await.unwrap();
+    let left = s3.list_object_versions().bucket(LAKE).prefix("username=").send().await.unwrap();
+    assert!(left.versions().iter().all(|version| version.key() == Some(other)), "{left:?}");
+    assert_eq!((left.versions().len(), left.delete_markers().len()), (2, 0), "{left:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
