@@ -295,7 +295,7 @@ impl SealedDays for S3SealedDays {
 
     async fn remove_notes(&self, day: Day, objects: &BTreeSet<String>) -> Result<(), PortError> {
         let notes: Vec<_> = objects.iter().map(|object| (format!("{NOTES}{day}/{object}"), None)).collect();
-        remove(&self.client, &self.bucket, &notes).await
+        remove(&self.client, &self.bucket, notes).await
     }
 
     async fn covered(&self, day: Day, generation: u64) -> Result<BTreeSet<String>, PortError> {

@@ -15,7 +15,7 @@ impl JsonRemoval for S3Lake {
     /// Removes objects of the shared bucket. It keeps them as earlier versions for a while.
     async fn remove(&self, objects: &BTreeSet<String>) -> Result<(), PortError> {
         let objects: Vec<_> = objects.iter().map(|object| (object.clone(), None)).collect();
-        remove(&self.client, &self.bucket, &objects).await
+        remove(&self.client, &self.bucket, objects).await
     }
 }
 

@@ -3,11 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use aws_sdk_s3::{
-    Client,
-    types::{Delete, ObjectIdentifier},
-};
+use aws_sdk_s3::Client;
 use aws_smithy_types::DateTime;
+use futures_util::{StreamExt, TryStreamExt, stream};
 use weir_core::{Timestamp, ports::PortError};
 
 use crate::errors::{malformed, port_error};
@@ -15,8 +13,8 @@ use crate::errors::{malformed, port_error};
 const LISTING: &str = "listing versions of objects";
 const REMOVING: &str = "removing objects";
 
-/// The most objects that a call removes.
-const MOST: usize = 1000;
+/// How many objects are removed at the same time.
+const CONCURRENT: usize = 32;
 
 /// All versions of an object.
 #[derive(Debug, Clone, Default)]
@@ -95,34 +93,21 @@ pub(crate) async fn remove_all(
         current.extend(versions.current.map(|current| (key.clone(), Some(current.id))));
         earlier.extend(versions.earlier.into_iter().map(|id| (key.clone(), Some(id))));
     }
-    remove(client, bucket, &earlier).await?;
-    remove(client, bucket, &current).await
+    remove(client, bucket, earlier).await?;
+    remove(client, bucket, current).await
 }
 
 /// Removes objects, each by its key and a version. Without the version, earlier ones stay for as long as the bucket keeps them.
+///
+/// The call that removes a thousand objects at once would not fit the publisher's package.
 pub(crate) async fn remove(
     client: &Client,
     bucket: &str,
-    objects: &[(String, Option<String>)],
+    objects: Vec<(String, Option<String>)>,
 ) -> Result<(), PortError> {
-    for some in objects.chunks(MOST) {
-        let objects = some.iter().map(|(key, id)| {
-            let object = ObjectIdentifier::builder().key(key).set_version_id(id.clone());
-            object.build().map_err(|error| malformed(REMOVING, error.to_string()))
-        });
-        let objects: Vec<ObjectIdentifier> = objects.collect::<Result<_, _>>()?;
-        let all = Delete::builder().set_objects(Some(objects)).quiet(true).build();
-        let all = all.map_err(|error| malformed(REMOVING, error.to_string()))?;
-        let removed = client.delete_objects().bucket(bucket).delete(all).send().await;
-        let removed = removed.map_err(|error| port_error(REMOVING, &error))?;
-        if let Some(error) = removed.errors().first() {
-            let what = format!(
-                "{}: {}",
-                error.key().unwrap_or_default(),
-                error.message().or(error.code()).unwrap_or("no reason is said")
-            );
-            return Err(PortError::unavailable(REMOVING, what));
-        }
-    }
-    Ok(())
+    let removals = objects.into_iter().map(|(key, id)| async move {
+        let removed = client.delete_object().bucket(bucket).key(key).set_version_id(id).send().await;
+        removed.map(drop).map_err(|error| port_error(REMOVING, &error))
+    });
+    stream::iter(removals).buffer_unordered(CONCURRENT).try_collect().await
 }
