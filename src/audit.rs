@@ -84,7 +84,8 @@ pub(crate) async fn run(args: &AuditArgs) -> Result<ExitCode> {
             let has_latest = catalog.iter().any(|definition| definition.latest_by().is_some());
             let latest = if has_latest { Some(Arc::new(crate::aws::latest().await?)) } else { None };
             let sealed = crate::aws::sealed_days().await?;
-            let sealed = sealed.map_or(Sealed::Nothing, |days| Sealed::Bucket(Arc::new(days)));
+            let bucket = sealed.map(|days| Arc::new(days) as Arc<dyn weir_core::sealing::SealedDays>);
+            let sealed = Sealed { folder: None, bucket };
             let recounter = Recounter::new(Arc::new(lake), Arc::new(raw), catalog, sealed);
             let read = latest.clone().map(|latest| latest as Arc<dyn ReadLatest>);
             let audit = Audit::new(counts.clone(), read, recounter, args, args.wait);

@@ -103,16 +103,20 @@ impl Recounter {
 
     /// Returns the manifest of sealed days.
     pub(super) async fn manifest(&self) -> Result<Manifest> {
-        Ok(match &self.sealed {
-            Sealed::Folder(sealed) => sealed.reads().await?.manifest,
-            Sealed::Bucket(days) => days.manifest().await?,
-            Sealed::Nothing => Manifest::default(),
-        })
+        if let Some(folder) = &self.sealed.folder {
+            return Ok(folder.reads().await?.manifest);
+        }
+        match &self.sealed.bucket {
+            Some(days) => Ok(days.manifest().await?),
+            None => Ok(Manifest::default()),
+        }
     }
 
     /// Returns the days of which a type's events are in Parquet that is not recounted.
     pub(super) fn only_in_parquet(&self, manifest: &Manifest, event_type: &EventType) -> BTreeSet<Day> {
-        let Sealed::Bucket(_) = self.sealed else { return BTreeSet::new() };
+        if self.sealed.bucket.is_none() {
+            return BTreeSet::new();
+        }
         let has_some = |generation: &Generation| {
             generation.json_expired && (event_type.is_bots() || generation.types.contains_key(event_type))
         };
@@ -211,9 +215,9 @@ impl Recounter {
         let folder = format!("{}/", Partition::folder_of_type(user, event_type));
         let but: BTreeSet<String> = but.iter().map(|batch| batch.id().to_string()).collect();
         let mut found = Found::default();
-        let reads = match &self.sealed {
-            Sealed::Folder(sealed) => sealed.reads().await?,
-            Sealed::Bucket(_) | Sealed::Nothing => Reads::default(),
+        let reads = match &self.sealed.folder {
+            Some(sealed) => sealed.reads().await?,
+            None => Reads::default(),
         };
         let mut reading: JoinSet<Result<(String, Hour, Recounted)>> = JoinSet::new();
         let mut after = folder.clone();
@@ -249,10 +253,7 @@ impl Recounter {
         while let Some(done) = reading.join_next().await {
             self.add(&mut found, done??);
         }
-        if let Sealed::Folder(sealed) = &self.sealed
-            && !reads.manifest.days.is_empty()
-        {
-            let sealed = Arc::clone(sealed);
+        if let Some(sealed) = self.sealed.folder.clone().filter(|_| !reads.manifest.days.is_empty()) {
             let place = Arc::clone(&self.places).acquire_owned().await?;
             let (user, event_type, catalog) = (user.clone(), event_type.clone(), Arc::clone(&self.catalog));
             let recounted = tokio::task::spawn_blocking(move || {

@@ -22,19 +22,17 @@ use crate::{
     stderr::Stderr,
 };
 
-/// The sealed days of the lake.
-pub(super) enum Sealed {
-    /// Those of a data folder, which are recounted from Parquet.
-    Folder(Arc<SealedDays>),
-    /// Those on AWS, which are recounted from JSON as long as it is there.
-    Bucket(Arc<dyn weir_core::sealing::SealedDays>),
-    /// No days are sealed there.
-    Nothing,
+/// The sealed days of the lake: those of a data folder, those on AWS, or none.
+pub(super) struct Sealed {
+    /// Recounted from Parquet.
+    pub(super) folder: Option<Arc<SealedDays>>,
+    /// Recounted from JSON, as long as it is there.
+    pub(super) bucket: Option<Arc<dyn weir_core::sealing::SealedDays>>,
 }
 
 impl Sealed {
     pub(super) fn of(data: &Path) -> Result<Self> {
-        Ok(Self::Folder(Arc::new(SealedDays::of(data)?)))
+        Ok(Self { folder: Some(Arc::new(SealedDays::of(data)?)), bucket: None })
     }
 }
 
