@@ -10,7 +10,7 @@ pub enum RunError {
     #[error(transparent)]
     Port(#[from] PortError),
     /// JSON or events that are due cannot be removed. Days were sealed all the same.
-    #[error("what is due cannot be removed: {0}")]
+    #[error("JSON or events that are due cannot be removed: {0}")]
     Removal(PortError),
     /// A day cannot be sealed.
     #[error(transparent)]

@@ -1,5 +1,5 @@
-//! Removes what is due on AWS: JSON of sealed days, and events that are not kept any longer. `weir_core::sealing` decides what
-//! is due, and in which steps it goes.
+//! Removes JSON of sealed days, and events that are not kept any longer. `weir_core::sealing` decides which of them are due, and
+//! in which steps they go.
 //!
 //! Both buckets keep replaced and removed objects as earlier versions for a while. JSON of sealed days can be had back so. Of
 //! events that are not kept any longer, all versions go.

@@ -1,4 +1,4 @@
-//! One run: takes the turn, removes what is due, seals the days that are due, and makes the views over them.
+//! One run: takes the turn, removes JSON and events that are due, seals the days that are due, and makes the views over them.
 
 use std::{
     collections::BTreeSet,
@@ -230,7 +230,7 @@ impl Seal {
             (Ok(_), Err(error)) => Err(RunError::Removal(error)),
             (Err(ran), gone) => {
                 if let Err(error) = gone {
-                    tracing::warn!(%error, "what is due cannot be removed");
+                    tracing::warn!(%error, "JSON or events that are due cannot be removed");
                 }
                 Err(ran)
             }

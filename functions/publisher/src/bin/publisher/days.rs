@@ -60,7 +60,7 @@ impl Sealer {
             }
             Err(error) => {
                 if let RunError::Removal(_) = error {
-                    tracing::error!(%error, "days are sealed; what was to be removed is still stored");
+                    tracing::error!(%error, "days are sealed; JSON or events that are due could not be removed");
                 } else {
                     tracing::error!(%error, "days cannot be sealed; queries read what they read before");
                 }
