@@ -32,7 +32,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use weir_core::{
-    EventType, SystemClock, Username,
+    Day, EventType, Hour, SystemClock, Username,
     books::{Breakdown, Correction},
     latest::Newest,
     ports::{Books, BooksAdmin, LatestValuesAdmin, ReadLatest},
@@ -53,7 +53,7 @@ use hours::Hours;
 use lake::{BadObject, InBatches, Recounter};
 use progress::described;
 use quiet::Quiet;
-use sealed::SealedDays;
+use sealed::Sealed;
 use summary::Summary;
 
 /// The exit code if something differs. 1 means that there was no audit, as everywhere.
@@ -83,7 +83,10 @@ pub(crate) async fn run(args: &AuditArgs) -> Result<ExitCode> {
             let catalog = Arc::new(catalog::read(catalog_folder)?);
             let has_latest = catalog.iter().any(|definition| definition.latest_by().is_some());
             let latest = if has_latest { Some(Arc::new(crate::aws::latest().await?)) } else { None };
-            let recounter = Recounter::new(Arc::new(lake), Arc::new(raw), catalog, None);
+            let sealed = crate::aws::sealed_days().await?;
+            let bucket = sealed.map(|days| Arc::new(days) as Arc<dyn weir_core::sealing::SealedDays>);
+            let sealed = Sealed { folder: None, bucket };
+            let recounter = Recounter::new(Arc::new(lake), Arc::new(raw), catalog, sealed);
             let read = latest.clone().map(|latest| latest as Arc<dyn ReadLatest>);
             let audit = Audit::new(counts.clone(), read, recounter, args, args.wait);
             let latest = latest.as_deref().map(|latest| latest as &dyn LatestValuesAdmin);
@@ -121,7 +124,7 @@ async fn embedded(asked: Selection<'_>, args: &AuditArgs) -> Result<ExitCode> {
         }
         let catalog = Arc::new(catalog::with_stored(named, data)?);
         let (raw, lake, _) = engine.folders();
-        let recounter = Recounter::new(Arc::new(lake), Arc::new(raw), catalog, Some(SealedDays::of(data)?));
+        let recounter = Recounter::new(Arc::new(lake), Arc::new(raw), catalog, Sealed::of(data)?);
         let books = Arc::new(engine.clone());
         let audit = Audit::new(books.clone(), Some(books), recounter, args, Duration::ZERO);
         let admin = Admin { counts: &engine, latest: Some(&engine) };
@@ -132,7 +135,7 @@ async fn embedded(asked: Selection<'_>, args: &AuditArgs) -> Result<ExitCode> {
     let catalog = Arc::new(catalog::with_stored(named, data)?);
     let (books, raw, lake) = weir_embedded::open_books(data)?;
     let wait = if weir_embedded::is_served(data) { args.wait } else { Duration::ZERO };
-    let recounter = Recounter::new(Arc::new(lake), Arc::new(raw), catalog, Some(SealedDays::of(data)?));
+    let recounter = Recounter::new(Arc::new(lake), Arc::new(raw), catalog, Sealed::of(data)?);
     let books = Arc::new(books);
     let audit = Audit::new(books.clone(), Some(books), recounter, args, wait);
     let audited = audit.run(None, None, args, asked).await?;
@@ -233,6 +236,8 @@ impl Audit {
             }
         }
         let removed: u64 = audited.iter().filter(|it| !it.whose.1.is_bots()).map(|it| it.removed).sum();
+        let of_types = audited.iter().filter(|it| !it.whose.1.is_bots());
+        let not_recounted: u64 = of_types.map(|it| it.not_recounted).sum();
         let in_doubt = |it: &&Audited| it.has_wrong_live_counts() && corrections(it).is_none();
         let in_doubt = audited.iter().filter(in_doubt).count();
         let no_ones = strays.into_iter().chain(bad_batches).map(|bad| Finding::of_object(None, bad));
@@ -244,6 +249,7 @@ impl Audit {
         let progress = &self.recounter.progress;
         eprintln!("weir: {}; {} in {:.1} s", summary.differences(), described(progress), took.as_secs_f64());
         summary::removed(removed);
+        summary::not_recounted(not_recounted);
         summary.explain(self.hours, admin.is_some());
         if in_doubt > 0 && admin.is_some() {
             eprintln!(
@@ -311,14 +317,20 @@ impl Audit {
             (after, _) = self.reading(whose).await?;
         }
         // Read last, so that it is as far as it was for any of the others.
-        let first = self.recounter.first_hour(event_type).await?;
+        let manifest = self.recounter.manifest().await?;
+        let first = manifest.first_day(event_type).first_hour();
         let mut before = before;
-        let removed = retention::leave_out(first, &mut found.in_lake, [&mut before, &mut after]);
-        let keys = self.recounter.has_keys(event_type) && removed == 0;
+        let is_kept = |hour: &Hour| *hour >= first;
+        let removed = retention::leave_out(&is_kept, &mut found.in_lake, [&mut before, &mut after]);
+        let in_parquet = self.recounter.only_in_parquet(&manifest, event_type);
+        let is_in_json = |hour: &Hour| !in_parquet.contains(&Day::of(*hour));
+        let not_recounted = retention::leave_out(&is_in_json, &mut found.in_lake, [&mut before, &mut after]);
+        let keys = self.recounter.has_keys(event_type) && removed == 0 && in_parquet.is_empty();
         let terms = Terms { all_hours: self.hours.all(), keys, still };
         let differences = compare::compare(&found.in_lake, &before, &after, terms);
         let wrong_values = match (values_before, self.kept(whose).await?) {
-            (Some(mut values_before), Some(mut values)) => {
+            // The newest event of a resource may be in a day that is not recounted.
+            (Some(mut values_before), Some(mut values)) if in_parquet.is_empty() => {
                 // Values of removed events go with the next retention.
                 for values in [&mut values_before, &mut values] {
                     values.retain(|_, value| value.version.time >= first.start());
@@ -331,7 +343,8 @@ impl Audit {
             }
             _ => Vec::new(),
         };
-        Ok(Audited { whose: whose.clone(), differences, wrong_values, bad: found.bad, removed })
+        let whose = whose.clone();
+        Ok(Audited { whose, differences, wrong_values, bad: found.bad, removed, not_recounted })
     }
 
     /// Returns the latest values of a user's type; `None` if they are not compared: there are none, or only some hours are

@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, env, num::NonZeroU16, time::Duration};
 use anyhow::{Context, Result, bail};
 use weir_aws::{
     Aws, Batching, Calls, DynamoCounts, DynamoLatest, DynamoUsers, Names, S3AnswersAdmin, S3Files, S3Lake,
-    S3Quarantine, S3Raw, athena::Athena,
+    S3Quarantine, S3Raw, S3SealedDays, athena::Athena,
 };
 use weir_core::{InstallationSecret, ports::Ports};
 
@@ -119,6 +119,15 @@ pub(crate) async fn filing() -> Result<(S3Raw, S3Lake, S3Quarantine, DynamoCount
     let per_user = truth("WEIR_BUCKET_PER_USER")?;
     let aws = Aws::from_env().await;
     Ok((aws.raw(&raw), aws.lake(&lake, per_user), aws.quarantine(&raw), aws.counts(&counts, shards()?)))
+}
+
+/// Returns the sealed days of the lake; `None` where users have buckets of their own, as no days are sealed there.
+pub(crate) async fn sealed_days() -> Result<Option<S3SealedDays>> {
+    let bucket = name("WEIR_LAKE_BUCKET")?;
+    if truth("WEIR_BUCKET_PER_USER")? {
+        return Ok(None);
+    }
+    Ok(Some(Aws::from_env().await.sealed_days(&bucket)))
 }
 
 /// Returns Athena, with the stack's workgroup and database.

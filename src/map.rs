@@ -25,7 +25,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use tokio::runtime::Handle;
-use weir_core::ports::LakeObjects;
+use weir_core::{ports::LakeObjects, sealing::Manifest};
 
 use crate::{
     child::{Environment, Running},
@@ -138,7 +138,8 @@ pub(crate) async fn run(args: MapArgs) -> Result<ExitCode> {
     let (_books, _raw, lake) = weir_embedded::open_books(&data)?;
     let lake: Arc<dyn LakeObjects> = Arc::new(lake);
     let chosen = Chosen { event_type: args.event_type, user: args.user, from: args.from, to: args.to };
-    warn_of_expired(&data, &chosen).await?;
+    let manifest = weir_embedded::SealedFolder::of(&data).reads().await?.manifest;
+    warn_of_expired(&manifest, "--keep-json", &chosen);
     let objects = chosen.objects(&*lake).await?;
     let workers = match args.workers {
         Some(number) => number.into(),
@@ -192,9 +193,8 @@ fn print(result: &[u8]) -> io::Result<()> {
     terminal::copy_lines(&*lines, &mut out)
 }
 
-/// Warns of days whose JSON was removed once they were sealed: functions get JSON only.
-async fn warn_of_expired(data: &std::path::Path, chosen: &Chosen) -> Result<()> {
-    let manifest = weir_embedded::SealedFolder::of(data).reads().await?.manifest;
+/// Warns of days whose JSON was removed once they were sealed, by a setting: functions get JSON only.
+fn warn_of_expired(manifest: &Manifest, setting: &str, chosen: &Chosen) {
     let is_chosen = |day: weir_core::Day| {
         chosen.from.is_none_or(|from| day.last_hour() >= from)
             && chosen.to.is_none_or(|to| day.first_hour() < to)
@@ -207,9 +207,8 @@ async fn warn_of_expired(data: &std::path::Path, chosen: &Chosen) -> Result<()> 
     let expired = expired.count() as u64;
     if expired > 0 {
         eprintln!(
-            "weir: the JSON of {} was removed (--keep-json); their events are only in Parquet, and are not mapped",
+            "weir: the JSON of {} was removed ({setting}); their events are only in Parquet, and are not mapped",
             counted(expired, "day", "days")
         );
     }
-    Ok(())
 }

@@ -16,7 +16,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use weir_core::{
     Clock, Day, SystemClock, Timestamp,
     ports::PortError,
-    sealing::{self, Sealed, Sealing},
+    sealing::{self, Sealed, SealedDays, Sealing},
 };
 use weir_embedded::{SealedFolder, SealingTurn};
 
@@ -109,12 +109,7 @@ pub(crate) fn work(path: &Path, turn: &Arc<SealingTurn>) -> Result<DuckDbWork> {
 
 /// Returns the first day that is not over for this long.
 pub(crate) fn over(now: Timestamp, after: Duration) -> Day {
-    Day::of(earlier(now, after).hour())
-}
-
-fn earlier(now: Timestamp, by: Duration) -> Timestamp {
-    let by = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
-    Timestamp::saturating(now.millis().saturating_sub(by))
+    sealing::over(now, u64::try_from(after.as_millis()).unwrap_or(u64::MAX))
 }
 
 async fn all(
@@ -124,7 +119,7 @@ async fn all(
     args: &SealArgs,
     now: Timestamp,
 ) -> Result<()> {
-    retention::run(sealing, work, args, now).await?;
+    retention::run(sealing.days, work, args, now).await?;
     let duckdb = DuckDb::find();
     if !duckdb.is_there() {
         return Err(duckdb.missing(std::io::ErrorKind::NotFound.into()));
@@ -144,7 +139,7 @@ async fn all(
     let sealed = sealing::seal(sealing, until, &mut done).await;
     bar.finish_and_clear();
     sealed?;
-    let expired = expire(sealing, work, args, now).await?;
+    let expired = expire(sealing.days, work, args, now).await?;
     if expired > 0 {
         println!("the JSON of {} was removed (--keep-json)", counted(expired, "day", "days"));
     }
@@ -153,13 +148,13 @@ async fn all(
 }
 
 async fn expire(
-    sealing: &Sealing<'_>,
+    days: &dyn SealedDays,
     work: &DuckDbWork,
     args: &SealArgs,
     now: Timestamp,
 ) -> Result<u64, PortError> {
     match args.settings.keep_json {
-        Some(keep) => sealing::expire_json(sealing, work, over(now, keep)).await,
+        Some(keep) => sealing::expire_json(days, work, over(now, keep), now, now).await,
         None => Ok(0),
     }
 }

@@ -18,6 +18,8 @@ pub(super) struct Audited {
     pub(super) bad: Vec<BadObject>,
     /// How many events retention removed.
     pub(super) removed: u64,
+    /// How many events are only in the Parquet of sealed days on AWS.
+    pub(super) not_recounted: u64,
 }
 
 impl Audited {

@@ -18,7 +18,7 @@ use weir_core::{
     books::Breakdown,
     latest::Newest,
     ports::{LakeObjects, PortError, Raw},
-    sealing::Reads,
+    sealing::{Generation, Manifest, Reads},
 };
 
 use super::{
@@ -26,7 +26,7 @@ use super::{
     hours::Hours,
     objects::{Fault, FaultKind, Recounted, read_lines, recount, value_of},
     progress::Progress,
-    sealed::SealedDays,
+    sealed::Sealed,
 };
 
 /// The number of objects that are read concurrently: enough to hide S3's latency, at one or two hundred kilobytes each.
@@ -73,8 +73,7 @@ pub(super) struct Recounter {
     pub(super) lake: Arc<dyn LakeObjects>,
     raw: Arc<dyn Raw>,
     catalog: Arc<Catalog>,
-    /// `None` on AWS, where no days are sealed.
-    sealed: Option<Arc<SealedDays>>,
+    sealed: Sealed,
     pub(super) progress: Arc<Progress>,
     places: Arc<Semaphore>,
     /// The contents of unsettled batches: there are few of them, and each is read once.
@@ -88,13 +87,13 @@ impl Recounter {
         lake: Arc<dyn LakeObjects>,
         raw: Arc<dyn Raw>,
         catalog: Arc<Catalog>,
-        sealed: Option<SealedDays>,
+        sealed: Sealed,
     ) -> Self {
         Self {
             lake,
             raw,
             catalog,
-            sealed: sealed.map(Arc::new),
+            sealed,
             progress: Arc::default(),
             places: Arc::new(Semaphore::new(AT_ONCE)),
             unsettled: AsyncMutex::default(),
@@ -102,13 +101,26 @@ impl Recounter {
         }
     }
 
-    /// Returns the first hour of a type's events that retention leaves.
-    pub(super) async fn first_hour(&self, event_type: &EventType) -> Result<Hour> {
-        let first = match &self.sealed {
-            Some(sealed) => sealed.reads().await?.manifest.first_day(event_type),
-            None => Day::FIRST,
+    /// Returns the manifest of sealed days.
+    pub(super) async fn manifest(&self) -> Result<Manifest> {
+        if let Some(folder) = &self.sealed.folder {
+            return Ok(folder.reads().await?.manifest);
+        }
+        match &self.sealed.bucket {
+            Some(days) => Ok(days.manifest().await?),
+            None => Ok(Manifest::default()),
+        }
+    }
+
+    /// Returns the days of which a type's events are in Parquet that is not recounted.
+    pub(super) fn only_in_parquet(&self, manifest: &Manifest, event_type: &EventType) -> BTreeSet<Day> {
+        if self.sealed.bucket.is_none() {
+            return BTreeSet::new();
+        }
+        let has_some = |generation: &Generation| {
+            generation.json_expired && (event_type.is_bots() || generation.types.contains_key(event_type))
         };
-        Ok(first.first_hour())
+        manifest.days.iter().filter(|(_, it)| has_some(it)).map(|(day, _)| *day).collect()
     }
 
     /// Returns whether the catalog counts events of a type by a key.
@@ -203,7 +215,7 @@ impl Recounter {
         let folder = format!("{}/", Partition::folder_of_type(user, event_type));
         let but: BTreeSet<String> = but.iter().map(|batch| batch.id().to_string()).collect();
         let mut found = Found::default();
-        let reads = match &self.sealed {
+        let reads = match &self.sealed.folder {
             Some(sealed) => sealed.reads().await?,
             None => Reads::default(),
         };
@@ -241,7 +253,7 @@ impl Recounter {
         while let Some(done) = reading.join_next().await {
             self.add(&mut found, done??);
         }
-        if let Some(sealed) = self.sealed.clone().filter(|_| !reads.manifest.days.is_empty()) {
+        if let Some(sealed) = self.sealed.folder.clone().filter(|_| !reads.manifest.days.is_empty()) {
             let place = Arc::clone(&self.places).acquire_owned().await?;
             let (user, event_type, catalog) = (user.clone(), event_type.clone(), Arc::clone(&self.catalog));
             let recounted = tokio::task::spawn_blocking(move || {

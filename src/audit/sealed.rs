@@ -6,6 +6,7 @@ use std::{
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::Stdio,
+    sync::Arc,
 };
 
 use anyhow::{Context, Result, bail};
@@ -21,6 +22,20 @@ use crate::{
     stderr::Stderr,
 };
 
+/// The sealed days of the lake: those of a data folder, those on AWS, or none.
+pub(super) struct Sealed {
+    /// Recounted from Parquet.
+    pub(super) folder: Option<Arc<SealedDays>>,
+    /// Recounted from JSON, as long as it is there.
+    pub(super) bucket: Option<Arc<dyn weir_core::sealing::SealedDays>>,
+}
+
+impl Sealed {
+    pub(super) fn of(data: &Path) -> Result<Self> {
+        Ok(Self { folder: Some(Arc::new(SealedDays::of(data)?)), bucket: None })
+    }
+}
+
 /// The sealed days of a data folder.
 pub(super) struct SealedDays {
     folder: SealedFolder,
@@ -29,7 +44,7 @@ pub(super) struct SealedDays {
 }
 
 impl SealedDays {
-    pub(super) fn of(data: &Path) -> Result<Self> {
+    fn of(data: &Path) -> Result<Self> {
         let lake = std::path::absolute(data.join("lake")).context("the data folder has no path")?;
         Ok(Self { folder: SealedFolder::of(data), lake })
     }

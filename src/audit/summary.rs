@@ -71,6 +71,17 @@ pub(super) fn removed(events: u64) {
     }
 }
 
+/// Prints how many events are in sealed days whose JSON was removed, on AWS.
+pub(super) fn not_recounted(events: u64) {
+    if events > 0 {
+        eprintln!(
+            "weir: {} not recounted: the JSON of their days was removed (LakeJsonRetentionDays). Counts by key and latest values of \
+             these types are not compared",
+            counted(events, "event was", "events were")
+        );
+    }
+}
+
 /// Prints how many of the events were forgotten: they are in no count and in no object.
 pub(super) fn forgotten(args: &AuditArgs) -> Result<()> {
     let counts = weir_embedded::forgotten_counts(&args.place.data)?;

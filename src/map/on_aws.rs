@@ -14,7 +14,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use weir_aws::{Put, S3Files};
-use weir_core::{Clock, EventId, SystemClock, SystemRandom};
+use weir_core::{Clock, EventId, SystemClock, SystemRandom, sealing::SealedDays};
 
 use super::mapping::{self, Chosen};
 use crate::{
@@ -143,6 +143,9 @@ pub(super) async fn map(args: MapArgs, print: impl Fn(&[u8]) -> io::Result<()>) 
     let data = &args.place.data;
     Selection { engine: EngineName::Aws, data, catalog: None, user, event_type }.check().await?;
     let chosen = Chosen { event_type: args.event_type, user: args.user, from: args.from, to: args.to };
+    if let Some(days) = crate::aws::sealed_days().await? {
+        super::warn_of_expired(&days.manifest().await?, "LakeJsonRetentionDays", &chosen);
+    }
     let objects = chosen.objects(&lake).await?;
     let run = EventId::generate(SystemClock.now(), &SystemRandom).as_str().to_owned();
     let at_once = args.workers.unwrap_or(AT_ONCE);

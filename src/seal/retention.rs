@@ -1,11 +1,11 @@
 //! Retention: how long events of each type are kept, and their removal.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use anyhow::Result;
 use weir_core::{
-    Day, EventType, Timestamp,
-    sealing::{self, Sealing},
+    Timestamp,
+    sealing::{self, SealedDays},
 };
 
 use super::{over, work::DuckDbWork};
@@ -13,30 +13,18 @@ use crate::{cli::SealArgs, counted::counted};
 
 const DAY: Duration = Duration::from_hours(24);
 
-impl DuckDbWork {
-    /// Returns the first day of each type whose events are kept, of the types that are not kept for ever.
-    fn first_days(&self, of_all: Option<u32>, now: Timestamp) -> Result<BTreeMap<EventType, Day>> {
-        let own = self.catalog.iter().map(|definition| definition.event_type().clone());
-        let types = self.lake.types()?.into_iter().chain(own);
-        let first = types.filter_map(|event_type| {
-            let of_type = self.catalog.get(&event_type).and_then(weir_core::catalog::Definition::keep_days);
-            let first = over(now, DAY * of_type.or(of_all)?);
-            Some((event_type, first))
-        });
-        Ok(first.collect())
-    }
-}
-
 /// Removes the events that are older than their types are kept, and says so.
 pub(super) async fn run(
-    sealing: &Sealing<'_>,
+    days: &dyn SealedDays,
     work: &DuckDbWork,
     args: &SealArgs,
     now: Timestamp,
 ) -> Result<()> {
-    let first_days = work.first_days(args.settings.keep_days, now)?;
-    let removed = sealing::retain(sealing, work, &first_days).await?;
-    let moved = sealing.days.manifest().await?.removed;
+    let manifest = days.manifest().await?;
+    let keep_days = args.settings.keep_days;
+    let first_days = sealing::first_days(work.lake.types()?, &manifest, &work.catalog, keep_days, now);
+    let removed = sealing::retain(days, work, work, &first_days).await?;
+    let moved = days.manifest().await?.removed;
     weir_embedded::remove_values(&args.place.data, &moved)?;
     if removed.days > 0 {
         println!(

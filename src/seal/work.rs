@@ -14,7 +14,10 @@ use async_trait::async_trait;
 use weir_core::{
     Catalog, Day, EventType, Partition, Timestamp, Username,
     ports::PortError,
-    sealing::{IsRemoved, Removal, SealedColumn, SealedType, SettledDay, ToWrite, Work, Written},
+    sealing::{
+        DayObjects, IsRemoved, JsonRemoval, Removal, SealedColumn, SealedType, SettledDay, ToWrite, Work,
+        Written,
+    },
 };
 use weir_embedded::{BooksOnDisk, LakeFolder, SealedFolder, SealingTurn};
 
@@ -321,7 +324,7 @@ fn failed(what: &'static str) -> impl Fn(io::Error) -> PortError {
 }
 
 #[async_trait]
-impl Work for DuckDbWork {
+impl DayObjects for DuckDbWork {
     async fn days(&self, until: Day) -> Result<BTreeSet<Day>, PortError> {
         self.lake.days(until).map_err(failed("listing the lake's days"))
     }
@@ -333,7 +336,10 @@ impl Work for DuckDbWork {
     async fn settled(&self, day: Day, batches: &BTreeSet<String>) -> Result<SettledDay, PortError> {
         self.books.settled_day(day, batches).await
     }
+}
 
+#[async_trait]
+impl Work for DuckDbWork {
     async fn write(&self, to_write: ToWrite<'_>) -> Result<Written, PortError> {
         let written = self.generation(&to_write);
         written.map_err(|error| PortError::broken("writing a sealed day", format!("{error:#}")))
@@ -341,11 +347,14 @@ impl Work for DuckDbWork {
 }
 
 #[async_trait]
-impl Removal for DuckDbWork {
+impl JsonRemoval for DuckDbWork {
     async fn remove(&self, objects: &BTreeSet<String>) -> Result<(), PortError> {
         self.lake.remove(objects).map_err(failed("removing the JSON of a sealed day"))
     }
+}
 
+#[async_trait]
+impl Removal for DuckDbWork {
     async fn strip(&self, batches: &BTreeSet<String>, is_removed: IsRemoved<'_>) -> Result<u64, PortError> {
         let stripped = weir_embedded::strip_batches(&self.data, batches, self.quarantined_before, is_removed);
         stripped.map_err(failed("removing events from batches"))

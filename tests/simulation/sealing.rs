@@ -34,10 +34,11 @@ pub(super) enum SealingBug {
     BatchNotStripped,
     RemovedIsRead,
     NothingWritten,
+    JsonPutBackStays,
 }
 
 /// All of them.
-const ALL: [(SealingBug, &str); 12] = [
+const ALL: [(SealingBug, &str); 13] = [
     (SealingBug::WatermarkBeforeFiles, "each event is seen"),
     (SealingBug::LateObjectNotNoted, "each event is seen"),
     (SealingBug::NotedOnlyBefore, "each event is seen"),
@@ -51,6 +52,7 @@ const ALL: [(SealingBug, &str); 12] = [
     (SealingBug::RemovedIsRead, "removed events are not read"),
     // The day is refused, and stays as it was.
     (SealingBug::NothingWritten, "sealing goes on"),
+    (SealingBug::JsonPutBackStays, "JSON of sealed days goes"),
 ];
 
 /// How many seeds are tried at the most until a planted bug is found.

@@ -14,6 +14,7 @@
 //! of its own item has lost. A reader that finds no object reads the item again.
 
 mod objects;
+mod retention;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -39,6 +40,7 @@ use crate::{
     errors::{malformed, port_error},
 };
 use objects::Objects;
+pub use retention::OldLatestValues;
 
 const RAISING: &str = "raising latest values";
 const READING: &str = "reading latest values";

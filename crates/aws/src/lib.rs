@@ -60,10 +60,10 @@ pub use counts::table::DynamoCounts;
 pub use dedup::RecentIds;
 pub use errors::explained;
 pub use health::AwsHealth;
-pub use latest::DynamoLatest;
+pub use latest::{DynamoLatest, OldLatestValues};
 pub use objects::{
-    Put, QUARANTINE_PREFIX, RAW_PREFIX, S3Files, S3Lake, S3Quarantine, S3Raw, SEALED_AFTER_MILLIS,
-    UsersAndTypes,
+    Put, QUARANTINE_PREFIX, RAW_PREFIX, S3Batches, S3Files, S3Lake, S3Quarantine, S3Raw, SEALED_AFTER_MILLIS,
+    StoredBatch, UsersAndTypes,
 };
 pub use sealed::{S3SealedDays, SealedFile, SealingTurn};
 pub use stream::{
@@ -224,6 +224,12 @@ impl Aws {
         DynamoLatest::new(&self.config, table, bucket, self.random.clone())
     }
 
+    /// Returns the same table and bucket, as retention removes old values.
+    #[must_use]
+    pub fn old_latest(&self, table: &str, bucket: &str) -> OldLatestValues {
+        OldLatestValues::new(aws_sdk_dynamodb::Client::new(&self.config), table, self.s3(), bucket)
+    }
+
     /// Returns the answers that are published in a bucket.
     #[must_use]
     pub fn answers(&self, bucket: &str) -> S3Answers {
@@ -278,6 +284,12 @@ impl Aws {
     #[must_use]
     pub fn quarantine(&self, bucket: &str) -> S3Quarantine {
         S3Quarantine::new(self.s3(), bucket)
+    }
+
+    /// Returns the batches of a bucket and what is in quarantine there, as retention takes lines out of them.
+    #[must_use]
+    pub fn batches(&self, bucket: &str) -> [S3Batches; 2] {
+        [S3Batches::raw(self.s3(), bucket), S3Batches::quarantine(self.s3(), bucket)]
     }
 
     /// Returns the health check of a stream and a table of counts.

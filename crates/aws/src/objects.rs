@@ -1,8 +1,11 @@
 //! [`Raw`], [`Lake`] and [`Quarantine`] on S3.
 
+mod batches;
 mod days;
 mod files;
+mod removal;
 pub(crate) mod upload;
+pub(crate) mod versions;
 
 use std::{io, sync::Arc};
 
@@ -17,6 +20,7 @@ use weir_core::{
 
 use crate::{errors::port_error, sealed::S3SealedDays};
 
+pub use batches::{S3Batches, StoredBatch};
 pub use days::UsersAndTypes;
 pub use files::{Put, S3Files};
 
@@ -126,7 +130,7 @@ impl Lake for S3Lake {
         let own = self.own_bucket(&partition.username);
         let buckets: Vec<&str> = own.as_deref().into_iter().chain([self.bucket.as_str()]).collect();
         let path = partition.object(batch);
-        let putting = upload::put(&self.client, &buckets, &path, length, content);
+        let putting = upload::put(&self.client, &buckets, &path, length, content, None);
         if self.may_be_sealed(Day::of(partition.hour)) {
             return Box::pin(sealing::put(&self.sealed, &path, putting)).await;
         }
@@ -172,7 +176,7 @@ impl LakeObjects for S3Lake {
 #[async_trait]
 impl Quarantine for S3Quarantine {
     async fn put(&self, batch: &BatchId, length: u64, content: Content) -> Result<(), PortError> {
-        upload::put(&self.client, &[&self.bucket], &quarantine_key(batch), length, content).await
+        upload::put(&self.client, &[&self.bucket], &quarantine_key(batch), length, content, None).await
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use aws_sdk_dynamodb::types::AttributeValue;
 use weir_core::{
-    Record, Username,
+    Record, Timestamp, Username,
     ports::{PortError, RecentRejected},
     rejected::{MAX_SHOWN, RejectedEvent},
 };
@@ -20,6 +20,7 @@ use crate::{
 
 const NOTING: &str = "noting rejected events";
 const READING: &str = "reading rejected events";
+const REMOVING: &str = "removing rejected events";
 
 /// The most events of one request that are noted.
 const OF_A_REQUEST: usize = 10;
@@ -97,6 +98,47 @@ impl RecentRejected for DynamoCounts {
     }
 }
 
+impl DynamoCounts {
+    /// Removes what was noted of requests that came before a time, and returns how many there were. What is older than a week
+    /// expires by itself.
+    pub async fn remove_rejected(&self, username: &Username, before: Timestamp) -> Result<u64, PortError> {
+        let expires = AttributeValue::N((before.millis() / 1000 + KEPT).to_string());
+        let (mut removed, mut start) = (0, None);
+        loop {
+            let page = self
+                .client
+                .query()
+                .table_name(&self.table)
+                .consistent_read(true)
+                .key_condition_expression("pk = :pk")
+                .filter_expression("#expires < :expires")
+                .projection_expression("pk, sk")
+                .expression_attribute_names("#expires", "expires")
+                .expression_attribute_values(":pk", AttributeValue::S(format!("{REJECTED}{username}")))
+                .expression_attribute_values(":expires", expires.clone())
+                .set_exclusive_start_key(start)
+                .send()
+                .await
+                .map_err(|error| port_error(READING, &error))?;
+            start = page.last_evaluated_key;
+            for item_key in page.items.unwrap_or_default() {
+                let removing = self.client.delete_item().table_name(&self.table).set_key(Some(item_key));
+                removing.send().await.map_err(|error| port_error(REMOVING, &error))?;
+                removed += 1;
+            }
+            if start.is_none() {
+                return Ok(removed);
+            }
+        }
+    }
+
+    /// Returns the time before which requests with rejected events have expired.
+    #[must_use]
+    pub fn rejected_expired_before(now: Timestamp) -> Timestamp {
+        Timestamp::saturating(now.millis().saturating_sub(KEPT * 1000))
+    }
+}
+
 /// Returns the first events as a JSON array: as many as fit an item.
 fn as_json(events: &[RejectedEvent]) -> String {
     let mut text = String::from("[");
@@ -123,7 +165,7 @@ fn read(item: &Item) -> Result<(u64, Vec<RejectedEvent>), PortError> {
 
 #[cfg(test)]
 mod tests {
-    use weir_core::{Timestamp, Violation, rejected::MAX_TEXT};
+    use weir_core::{Violation, rejected::MAX_TEXT};
 
     use super::*;
 

@@ -8,6 +8,7 @@
 //! | `sealed/2026-11-20.3.objects.gz` | the paths that the third generation of a day covers, one a line |
 //! | `sealed/2026-11-20.3.ATTEMPT/TYPE/…` | that generation's files; an attempt that died left a folder that no other attempt reads |
 //! | `sealed/turn` | the owner of the turn to seal, and its end |
+//! | `sealed/viewed` | when views were last made of all sealed days, in milliseconds |
 //!
 //! One sealing runs at a time, the one that has the turn. The manifest is put on the condition that the object there is
 //! still the one that this sealing read or put last. So a sealing that lost its turn can change nothing.
@@ -27,15 +28,17 @@ use aws_sdk_s3::{
 };
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use flate2::{Compression, read::MultiGzDecoder, write::GzEncoder};
-use futures_util::{StreamExt, TryStreamExt, stream};
 use parking_lot::Mutex;
 use weir_core::{
-    Day, EventType,
+    Day, EventType, Timestamp,
     ports::PortError,
     sealing::{Manifest, SealedDays},
 };
 
-use crate::errors::{malformed, port_error};
+use crate::{
+    errors::{malformed, port_error},
+    objects::versions::{remove, remove_all, versions},
+};
 
 pub use turn::SealingTurn;
 
@@ -44,6 +47,7 @@ pub(crate) const PREFIX: &str = "sealed/";
 
 const MANIFEST: &str = "sealed/manifest.json";
 const NOTED_UNTIL: &str = "sealed/noted_until";
+const VIEWED: &str = "sealed/viewed";
 const NOTES: &str = "sealed/notes/";
 
 /// The end of the key of the list of covered objects.
@@ -53,15 +57,11 @@ const OBJECTS: &str = "objects.gz";
 const REPEATS: &str = ".repeats";
 const ADDED: &str = ".added";
 
-/// How many objects are removed or put at the same time.
-const CONCURRENT: usize = 16;
-
 /// S3's error codes for a conditional put where another object is there, or none.
 const SWAPPED: [&str; 3] = ["PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey"];
 
 const READING: &str = "reading the sealed days";
 const WRITING: &str = "writing the sealed days";
-const REMOVING: &str = "removing files of sealed days";
 
 /// The sealed days of a lake.
 #[derive(Clone)]
@@ -141,6 +141,20 @@ impl S3SealedDays {
         Ok(files)
     }
 
+    /// Returns the time since which readers read the sealed days by views: those of generations that were made before. `None` if
+    /// no views were made yet.
+    pub async fn viewed(&self) -> Result<Option<Timestamp>, PortError> {
+        let Some((text, _)) = self.get(VIEWED).await? else { return Ok(None) };
+        let at = String::from_utf8_lossy(&text).trim().parse().ok();
+        let at = at.and_then(|at| Timestamp::from_millis(at).ok());
+        at.map(Some).ok_or_else(|| malformed(READING, "sealed/viewed is not a time"))
+    }
+
+    /// Notes that all views have been made since a time.
+    pub async fn note_viewed(&self, at: Timestamp) -> Result<(), PortError> {
+        self.put(VIEWED, format!("{}\n", at.millis()).into_bytes()).await
+    }
+
     /// Reads an object and its tag.
     async fn get(&self, key: &str) -> Result<Option<(Vec<u8>, String)>, PortError> {
         let object = match self.client.get_object().bucket(&self.bucket).key(key).send().await {
@@ -197,14 +211,6 @@ impl S3SealedDays {
             found.push(page.map_err(|error| port_error(READING, &error))?);
         }
         Ok(found)
-    }
-
-    async fn remove(&self, keys: Vec<String>) -> Result<(), PortError> {
-        let removals = keys.into_iter().map(|key| async move {
-            let removed = self.client.delete_object().bucket(&self.bucket).key(key).send().await;
-            removed.map(drop).map_err(|error| port_error(REMOVING, &error))
-        });
-        stream::iter(removals).buffer_unordered(CONCURRENT).try_collect().await
     }
 
     async fn keys(&self, prefix: &str) -> Result<Vec<String>, PortError> {
@@ -288,7 +294,8 @@ impl SealedDays for S3SealedDays {
     }
 
     async fn remove_notes(&self, day: Day, objects: &BTreeSet<String>) -> Result<(), PortError> {
-        self.remove(objects.iter().map(|object| format!("{NOTES}{day}/{object}")).collect()).await
+        let notes: Vec<_> = objects.iter().map(|object| (format!("{NOTES}{day}/{object}"), None)).collect();
+        remove(&self.client, &self.bucket, notes).await
     }
 
     async fn covered(&self, day: Day, generation: u64) -> Result<BTreeSet<String>, PortError> {
@@ -300,12 +307,14 @@ impl SealedDays for S3SealedDays {
         lines.collect::<Result<_, _>>().map_err(|error| PortError::broken(READING, error))
     }
 
+    /// Removes all versions of its files: nothing is to be had back of events that retention removed.
     async fn remove_generation(&self, day: Day, number: u64) -> Result<(), PortError> {
-        let keys = self.keys(&format!("{PREFIX}{}", generation(day, number))).await?;
+        let prefix = format!("{PREFIX}{}", generation(day, number));
+        let found = versions(&self.client, &self.bucket, &prefix, &|_| true).await?;
         // The list is removed last: as long as it exists, the generation is found again.
-        let (list, files) = keys.into_iter().partition(|key| *key == covered_key(day, number));
-        self.remove(files).await?;
-        self.remove(list).await
+        let (list, files) = found.into_iter().partition(|(key, _)| *key == covered_key(day, number));
+        remove_all(&self.client, &self.bucket, files).await?;
+        remove_all(&self.client, &self.bucket, list).await
     }
 
     async fn generations(&self) -> Result<BTreeSet<(Day, u64)>, PortError> {
@@ -326,9 +335,11 @@ impl SealedDays for S3SealedDays {
 
     async fn remove_type(&self, day: Day, number: u64, event_type: &EventType) -> Result<(), PortError> {
         let folders = [event_type.to_string(), Self::repeats(event_type), Self::added(event_type)];
-        let mut keys = self.keys(&format!("{PREFIX}{}", generation(day, number))).await?;
-        keys.retain(|key| key.split('/').nth(2).is_some_and(|folder| folders.iter().any(|of| of == folder)));
-        self.remove(keys).await
+        let prefix = format!("{PREFIX}{}", generation(day, number));
+        let is_of_type =
+            |key: &str| key.split('/').nth(2).is_some_and(|folder| folders.iter().any(|of| of == folder));
+        let found = versions(&self.client, &self.bucket, &prefix, &is_of_type).await?;
+        remove_all(&self.client, &self.bucket, found).await
     }
 }
 

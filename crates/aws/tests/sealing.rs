@@ -5,193 +5,22 @@
 mod athena;
 mod dying;
 mod emulator;
+mod sealed_lake;
 
-use std::{collections::BTreeMap, io::Write, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
-use athena::StandIn;
-use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use dying::Dying;
-use emulator::{COUNTS, Emulator, LAKE, RAW, shards};
-use fan_out::FanOut;
-use flate2::{Compression, write::GzEncoder};
-use seal::{Names, RunError, RunSummary, Seal};
+use emulator::LAKE;
+use seal::{RunError, RunSummary};
+use sealed_lake::{CLICKS, Click, DAY_MILLIS, LEFT, TURN_MILLIS, Weir, as_seen, catalog, click, file};
 use serde_json::json;
-use tokio::time::Instant;
-use weir_aws::{Aws, S3SealedDays, athena::Athena};
 use weir_core::{
-    BatchKey, Catalog, Clock, Day, ManualClock, SystemClock, SystemRandom,
-    sealing::{Manifest, SealError, SealedDays},
+    Catalog, Clock,
+    sealing::{Manifest, Removed, SealError, SealedDays},
 };
-
-/// The time that a run has: that of a function on Lambda.
-const LEFT: Duration = Duration::from_mins(15);
-
-/// The longest time for which the turn of a run that died lasts.
-const TURN_MILLIS: u64 = 17 * 60_000;
 
 /// The number of calls that each run gets in addition to those of the run before.
 const STRIDE: u64 = 5;
-
-const DAY_MILLIS: u64 = 24 * 3_600_000;
-
-/// A lake on a local AWS, and an Athena over it.
-struct Weir {
-    emulator: Emulator,
-    athena: StandIn,
-    clock: Arc<ManualClock>,
-    batches: u64,
-}
-
-/// An event of a click.
-#[derive(Clone)]
-struct Click {
-    user: &'static str,
-    id: &'static str,
-    /// The number of days since it happened, and the hour of that day.
-    days_ago: u64,
-    hour: u64,
-    button: &'static str,
-}
-
-const fn click(
-    user: &'static str,
-    id: &'static str,
-    days_ago: u64,
-    hour: u64,
-    button: &'static str,
-) -> Click {
-    Click { user, id, days_ago, hour, button }
-}
-
-impl Weir {
-    async fn start() -> Self {
-        let emulator = Emulator::start().await;
-        let endpoint = emulator.config(None).endpoint_url().unwrap().to_owned();
-        let athena = tokio::task::spawn_blocking(move || StandIn::start(&endpoint, LAKE)).await.unwrap();
-        Self { emulator, athena, clock: Arc::new(ManualClock::at(SystemClock.now())), batches: 0 }
-    }
-
-    fn today(&self) -> Day {
-        Day::of(self.clock.now().hour())
-    }
-
-    fn aws(&self, client: Option<SharedHttpClient>) -> Aws {
-        let is_dying = client.is_some();
-        let mut config = self.emulator.config(client);
-        if is_dying {
-            let once = aws_config::retry::RetryConfig::disabled();
-            config = config.to_builder().retry_config(once).build();
-        }
-        Aws::new(config, Arc::new(SystemRandom), self.clock.clone())
-    }
-
-    fn athena(&self, client: Option<SharedHttpClient>) -> Athena {
-        let config = self.aws(client).config().to_builder().endpoint_url(&self.athena.endpoint).build();
-        Aws::new(config, Arc::new(SystemRandom), self.clock.clone()).athena("weir", "weir")
-    }
-
-    fn seal_of(&self, client: Option<SharedHttpClient>, catalog: Catalog) -> Seal {
-        let names = Names {
-            lake: LAKE.to_owned(),
-            counts: COUNTS.to_owned(),
-            workgroup: "weir".to_owned(),
-            database: "weir".to_owned(),
-        };
-        let clock: Arc<dyn Clock> = self.clock.clone();
-        let seal = Seal::new(&self.aws(client.clone()), &names, catalog, clock, Arc::new(SystemRandom));
-        seal.asking(self.athena(client))
-    }
-
-    async fn run(&self) -> Result<Option<RunSummary>, RunError> {
-        self.seal_of(None, catalog()).run(LEFT).await
-    }
-
-    fn days(&self) -> S3SealedDays {
-        self.emulator.aws().sealed_days(LAKE)
-    }
-
-    async fn manifest(&self) -> Manifest {
-        self.days().manifest().await.unwrap()
-    }
-
-    /// Files a batch of clicks and of other lines.
-    async fn file(&mut self, clicks: &[Click], others: &[String]) {
-        self.batches += 1;
-        let lines = clicks.iter().map(|click| self.line(click)).chain(others.iter().cloned());
-        let text: String = lines.map(|line| format!("{line}\n")).collect();
-        let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
-        gzip.write_all(text.as_bytes()).unwrap();
-        let key = BatchKey::new(format!("raw/2026/11/20/12/weir-{}.json.gz", self.batches));
-        let put = self.emulator.s3().put_object().bucket(RAW).key(key.as_str());
-        put.body(gzip.finish().unwrap().into()).send().await.unwrap();
-        let aws = self.aws(None);
-        let fan_out = FanOut::new(
-            Arc::new(aws.raw(RAW)),
-            Arc::new(aws.lake(LAKE, false)),
-            Arc::new(aws.quarantine(RAW)),
-            Arc::new(aws.counts(COUNTS, shards(1))),
-        );
-        assert_eq!(fan_out.file(&key).await.unwrap().quarantined_lines, 0);
-    }
-
-    fn line(&self, click: &Click) -> String {
-        let Click { user, id, days_ago, hour, button } = *click;
-        let time = self.time(days_ago, hour);
-        json!({
-            "username": user, "event_type": "button_click", "event_id": id, "received_at": time + self.batches,
-            "time": time, "occurred_at": time, "session_id": "s\"1'", "button_id": button, "more": {"a": [1, "ü"]},
-        })
-        .to_string()
-    }
-
-    fn time(&self, days_ago: u64, hour: u64) -> u64 {
-        self.today().minus(days_ago).first_hour().plus(hour).start().millis() + 7
-    }
-
-    async fn rows(&self, sql: &str) -> Vec<String> {
-        let rows = self.athena(None).rows_until(sql, Instant::now() + LEFT).await.unwrap();
-        let text = |row: Vec<Option<String>>| {
-            row.into_iter().map(|cell| cell.unwrap_or("-".to_owned())).collect::<Vec<_>>().join(" ")
-        };
-        rows.into_iter().map(text).collect()
-    }
-
-    /// The clicks that Athena's view has, of both users.
-    async fn seen(&self) -> Vec<String> {
-        self.rows(
-            "SELECT username, event_id, \"hour\", button_id, session_id FROM weir_button_click WHERE username IN \
-             ('ann', 'bob') ORDER BY username, event_id",
-        )
-        .await
-    }
-}
-
-fn as_seen(clicks: &[Click]) -> Vec<String> {
-    let row = |click: &Click| format!("{} {} {} {} s\"1'", click.user, click.id, click.hour, click.button);
-    let mut rows: Vec<String> = clicks.iter().map(row).collect();
-    rows.sort();
-    rows
-}
-
-/// Two types of the built-in catalog: a view is made for each.
-fn catalog() -> Catalog {
-    let [click, view] = ["button_click", "page_view"].map(file);
-    Catalog::read([("button_click.json", click.as_str()), ("page_view.json", view.as_str())]).unwrap()
-}
-
-fn file(name: &str) -> String {
-    let path = format!("{}/../../catalog/{name}.json", env!("CARGO_MANIFEST_DIR"));
-    std::fs::read_to_string(path).unwrap()
-}
-
-const CLICKS: [Click; 6] = [
-    click("ann", "a1", 4, 0, "buy"),
-    click("ann", "a2", 4, 23, "sell"),
-    click("bob", "b1", 4, 9, "buy"),
-    click("ann", "a3", 3, 5, "buy"),
-    click("bob", "b2", 1, 11, "sell"),
-    click("bob", "b3", 0, 0, "buy"),
-];
 
 /// A repeat of the first click in a later batch. Its content differs, and it is left out.
 const REPEAT: Click = click("ann", "a1", 4, 0, "never");
@@ -213,7 +42,8 @@ async fn days_that_are_over_become_parquet_and_each_event_is_seen_once() {
 
     let ran = weir.run().await.unwrap().unwrap();
     let until = weir.today().minus(2);
-    assert_eq!(ran, RunSummary { sealed: 2, sealed_until: until, is_whole: true });
+    let removed = Removed::default();
+    assert_eq!(ran, RunSummary { sealed: 2, sealed_until: until, is_whole: true, json_expired: 0, removed });
     assert_eq!(weir.seen().await, as_seen(&CLICKS), "a repeat is left out, and nothing else");
     let pages = "SELECT event_id, \"time\", bot, url, \"year\" FROM weir_page_view WHERE username = 'ann'";
     let year = weir.today().first_hour().parts()[0];

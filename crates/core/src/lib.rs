@@ -49,6 +49,7 @@ pub mod newest;
 mod occurred;
 mod partition;
 pub mod ports;
+mod quarantined;
 mod random;
 pub mod receipt;
 mod record;
@@ -72,6 +73,7 @@ pub use names::{
 };
 pub use near::{alike, nearest};
 pub use partition::{LakeObject, Partition};
+pub use quarantined::quarantined_line;
 pub use random::{Random, SeededRandom, SystemRandom};
 pub use record::{MAX_RECORD_BYTES, Record, RecordHead, RecordHeadError, Stamp};
 pub use redaction::{InstallationSecret, Redaction};

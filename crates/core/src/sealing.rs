@@ -11,8 +11,9 @@
 //!   ([`Manifest::replace_at_once`]).
 //! - Retention moves a watermark of each type ([`retain`]): its earlier events are not read from that step on, and are removed then.
 //!
-//! The engine stores manifest and notes ([`SealedDays`]), and an SQL engine reads the objects and writes the rows
-//! ([`Work`]). An engine that removes events does so by [`Removal`]. All decisions are made here.
+//! The engine stores manifest and notes ([`SealedDays`]) and lists objects ([`DayObjects`]), and an SQL engine reads the
+//! objects and writes the rows ([`Work`]). An engine removes JSON by [`JsonRemoval`], and events by [`Removal`]. All decisions
+//! are made here.
 
 mod manifest;
 mod protocol;
@@ -23,10 +24,10 @@ mod upkeep;
 
 pub use manifest::{Generation, Manifest, NotAManifest, Replaced, SealedColumn, SealedType};
 pub use protocol::{
-    IsRemoved, Removal, RowsByType, SealError, Sealed, SealedDays, Sealing, SettledDay, ToWrite, Work,
-    Written, put, seal, seal_late, seal_open,
+    DayObjects, IsRemoved, JsonRemoval, Removal, RowsByType, SealError, Sealed, SealedDays, Sealing,
+    SettledDay, ToWrite, Work, Written, over, put, seal, seal_late, seal_open,
 };
 pub use reads::{Reads, day_of};
-pub use retention::{Removed, retain};
+pub use retention::{Removed, first_days, remove_earlier, retain, set_first_days};
 pub use rows::SealedRows;
 pub use upkeep::{KEPT_MILLIS, expire_json, tidy};

@@ -37,7 +37,6 @@ use crate::{
     store::{self, StoreError, name},
 };
 pub use matching::{ForgetRequest, Which};
-pub(crate) use plan::quarantined_line;
 use sealed::{Removal, SealedDays};
 
 /// What was taken away, by place.

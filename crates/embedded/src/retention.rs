@@ -8,14 +8,15 @@ use std::{
 };
 
 use rusqlite::params;
-use weir_core::{BatchKey, Day, EventType, Format, RecordHead, Timestamp, sealing::IsRemoved};
+use weir_core::{
+    BatchKey, Day, EventType, Format, RecordHead, Timestamp, quarantined_line, sealing::IsRemoved,
+};
 
 use crate::{
     folder::{
         Folder,
         lines::{InItsPlace, has_any, without},
     },
-    forget::quarantined_line,
     store::{self, StoreError},
 };
 
@@ -24,7 +25,8 @@ const PAGE: usize = 1000;
 
 /// Takes the lines of removed events out of batches, in raw and in quarantine; returns how many changed or were removed. A batch in raw
 /// keeps an empty line in the place of each, until no event is left.
-/// What was put into quarantine before `quarantined_before` goes with them, as it has no time of its own.
+/// What was put into quarantine before `quarantined_before` goes with them, as it has no time of its own. A damaged batch stays,
+/// with its entry in quarantine.
 pub fn strip_batches(
     data: &Path,
     batches: &BTreeSet<String>,
@@ -38,7 +40,7 @@ pub fn strip_batches(
     if batches.is_empty() && quarantined.is_empty() {
         return Ok(0);
     }
-    let mut changed = 0;
+    let (mut changed, mut damaged) = (0, BTreeSet::new());
     each_name(&raw, &mut |name| {
         let id = BatchKey::new(name).id();
         let is_old = quarantined.contains(id.as_str());
@@ -46,12 +48,20 @@ pub fn strip_batches(
             return Ok(());
         }
         let is_gone = |line: &[u8]| is_event(line) || (is_old && RecordHead::read(line).is_err());
-        changed += strip(&raw, name, &is_gone, InItsPlace::EmptyLineBesideOthers)?;
+        match strip(&raw, name, &is_gone, InItsPlace::EmptyLineBesideOthers) {
+            Err(error) if is_damage(&error) => {
+                tracing::warn!(batch = name, %error, "a damaged batch stays in raw although its events may be older than they are kept");
+                damaged.insert(id.as_str().to_owned());
+            }
+            stripped => changed += stripped?,
+        }
         Ok(())
     })?;
     each_name(&quarantine, &mut |name| {
         let Some((batch, _)) = Format::of_file(name) else { return Ok(()) };
-        if quarantined.contains(batch) {
+        if damaged.contains(batch) {
+            // It says why its batch is not filed.
+        } else if quarantined.contains(batch) {
             fs::remove_file(quarantine.path.join(name))?;
             changed += 1;
         } else if batches.contains(batch) {
@@ -113,6 +123,13 @@ fn strip(
     without(folder, name, is_gone, in_its_place).map(|()| 1)
 }
 
+/// Returns whether an error is one of the file's content.
+fn is_damage(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
+
+    matches!(error.kind(), InvalidData | InvalidInput | UnexpectedEof)
+}
+
 fn each_name(folder: &Folder, take: &mut dyn FnMut(&str) -> io::Result<()>) -> io::Result<()> {
     let mut after: Option<String> = None;
     loop {
@@ -122,5 +139,44 @@ fn each_name(folder: &Folder, take: &mut dyn FnMut(&str) -> io::Result<()>) -> i
             Some(last) => after = Some(last),
             None => return Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use flate2::{Compression, write::GzEncoder};
+
+    use super::*;
+
+    fn gzip(text: &str) -> Vec<u8> {
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+        gzip.write_all(text.as_bytes()).unwrap();
+        gzip.finish().unwrap()
+    }
+
+    #[test]
+    fn a_damaged_batch_in_quarantine_stays_with_its_reason_and_holds_up_nothing() {
+        let data = tempfile::tempdir().unwrap();
+        let (raw, quarantine) = (data.path().join("raw"), data.path().join("quarantine"));
+        let name = |batch: &str| format!("{batch}.json.gz");
+        for folder in [&raw, &quarantine] {
+            fs::create_dir(folder).unwrap();
+        }
+        let files = |folder: &Path| -> BTreeSet<String> {
+            fs::read_dir(folder).unwrap().map(|it| it.unwrap().file_name().into_string().unwrap()).collect()
+        };
+        let sound = gzip("no record\n");
+        for (batch, content) in [("damaged", &sound[..sound.len() - 3]), ("sound", &sound)] {
+            fs::write(raw.join(name(batch)), content).unwrap();
+            let id = BatchKey::new(name(batch)).id();
+            fs::write(quarantine.join(name(id.as_str())), gzip(r#"{"batch":"b","reason":"r"}"#)).unwrap();
+        }
+        let changed =
+            strip_batches(data.path(), &BTreeSet::new(), Some(Timestamp::saturating(u64::MAX)), &|_| false);
+        assert_eq!(changed.unwrap(), 2, "the sound one, and what is in quarantine of it");
+        assert_eq!(files(&raw), [name("damaged")].into());
+        assert_eq!(files(&quarantine), [name(BatchKey::new(name("damaged")).id().as_str())].into());
     }
 }

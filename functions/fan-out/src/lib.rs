@@ -11,7 +11,7 @@
 //!
 //! Read in this order: `reader` decompresses an object, and `lines` finds the lines in its text; `splitter` sorts them into
 //! partitions in bounded memory, without those that `dedup` has seen; `object` and `spool` compress them; `quarantined` writes
-//! the entries of quarantine. `notification` finds the batches in the events that Lambda gets from the queue, and `messages`
+//! the entries of quarantine. `without` takes lines out of a batch, for retention. `notification` finds the batches in the events that Lambda gets from the queue, and `messages`
 //! files them in time.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -29,6 +29,7 @@ mod splitter;
 mod spool;
 #[cfg(test)]
 mod tests;
+mod without;
 
 use std::{collections::BTreeMap, future::ready, sync::Arc};
 
@@ -49,6 +50,7 @@ pub use reader::{Damage, Flaw};
 use reader::{ReadError, Reader};
 use splitter::{Limits, Split, Splitter};
 use spool::Compressor;
+pub use without::{Without, WithoutError, batch_without, quarantined_without};
 
 /// The most puts under way at once: permits of a semaphore. A put to S3 takes about 100 ms however small the object is, and a
 /// batch may have tens of thousands of partitions.

@@ -40,7 +40,15 @@ impl Draft {
     /// Adds a line and a line break. Carriage returns are left out: in JSON they can only be white space between tokens, and
     /// Hadoop's reader, which Athena uses, takes a lone one for the end of a line.
     pub(crate) fn add(&mut self, line: &[u8]) {
-        // The buffer's capacity is the memory that it takes, so the growth is decided here and not by the vector.
+        self.add_part(line);
+        self.waiting.push(b'\n');
+        self.lines += 1;
+    }
+
+    /// Adds a part of a line, whose end follows.
+    pub(crate) fn add_part(&mut self, line: &[u8]) {
+        // The buffer's capacity is the memory that it takes, so the growth is decided here and not by the vector. There is room
+        // for a line break.
         let needed = self.waiting.len() + line.len() + 1;
         if needed > self.memory {
             self.memory = needed.next_power_of_two().max(SMALLEST);
@@ -51,8 +59,6 @@ impl Draft {
         } else {
             self.waiting.extend_from_slice(line);
         }
-        self.waiting.push(b'\n');
-        self.lines += 1;
     }
 
     /// Returns the bytes that wait for their segment.

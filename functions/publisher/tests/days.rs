@@ -10,7 +10,7 @@ mod emulator;
 use std::{io::Write, time::Duration};
 
 use athena::StandIn;
-use emulator::{COUNTS, LAKE, Process};
+use emulator::{COUNTS, LAKE, LATEST, Process, RAW};
 use flate2::{Compression, write::GzEncoder};
 use serde_json::{Value, json};
 use weir_core::{BatchKey, Clock, Day, Partition, SystemClock};
@@ -18,10 +18,12 @@ use weir_lambda::testing::{Function, Outcome};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_publisher");
 
-const VARIABLES: [(&str, &str); 6] = [
+const VARIABLES: [(&str, &str); 8] = [
     ("WEIR_TASK", "seal"),
     ("WEIR_LAKE_BUCKET", LAKE),
+    ("WEIR_RAW_BUCKET", RAW),
     ("WEIR_COUNTS_TABLE", COUNTS),
+    ("WEIR_LATEST_TABLE", LATEST),
     ("WEIR_WORKGROUP", "weir"),
     ("WEIR_GLUE_DATABASE", "weir"),
     ("WEIR_LOG", "info"),
@@ -61,7 +63,7 @@ fn function(athena: &StandIn) -> Function {
 
 #[test]
 fn a_missing_variable_and_an_unknown_task_are_named() {
-    for (name, _) in &VARIABLES[1..5] {
+    for (name, _) in &VARIABLES[1..7] {
         let others: Vec<_> = VARIABLES.into_iter().filter(|(other, _)| other != name).collect();
         let mut function = Function::start(PROGRAM, &others);
         let Outcome::CannotStart(told) = function.outcome() else { panic!("{}", function.told()) };
@@ -90,11 +92,36 @@ fn a_day_that_is_over_is_sealed_at_night_and_one_that_cannot_be_is_an_error() {
 
     file(&aws, today.minus(4), 1);
     let until = today.minus(2).to_string();
-    let sealed =
-        |days: u64| Outcome::Answer(json!({"sealed": days, "sealed_until": until, "is_whole": true}));
+    let sealed = |days: u64| {
+        Outcome::Answer(
+            json!({"sealed": days, "sealed_until": until, "is_whole": true, "json_expired_days": 0, "removed_days": 0}),
+        )
+    };
     assert_eq!(night(&mut function), sealed(1));
     assert_eq!(night(&mut function), sealed(0));
     let manifest = ureq::get(format!("{}/{LAKE}/sealed/manifest.json", aws.endpoint)).call().unwrap();
     let manifest: Value = serde_json::from_slice(&manifest.into_body().read_to_vec().unwrap()).unwrap();
     assert_eq!(manifest["days"][today.minus(4).to_string()]["types"]["button_click"]["rows"], 1);
+}
+
+#[test]
+fn events_that_are_not_kept_any_longer_are_removed_at_night() {
+    let aws = Process::start();
+    let athena = StandIn::start(&aws.endpoint, LAKE);
+    let today = Day::of(SystemClock.now().hour());
+    file(&aws, today.minus(4), 1);
+    let more = [("AWS_ENDPOINT_URL", athena.endpoint.as_str()), ("WEIR_KEEP_DAYS", "3")];
+    let variables: Vec<_> = VARIABLES.into_iter().chain(more).collect();
+    let mut function = Function::start(PROGRAM, &variables);
+    let removed = json!({"sealed": 0, "sealed_until": today.minus(2).to_string(), "is_whole": true,
+        "json_expired_days": 0, "removed_days": 1});
+    assert_eq!(night(&mut function), Outcome::Answer(removed));
+    assert!(function.told().contains("events were removed, as their types are not kept for longer"));
+    for name in ["WEIR_KEEP_DAYS", "WEIR_LAKE_JSON_RETENTION_DAYS"] {
+        let variables: Vec<_> = VARIABLES.into_iter().chain([(name, "a year")]).collect();
+        let Outcome::CannotStart(told) = Function::start(PROGRAM, &variables).outcome() else {
+            panic!("{name}")
+        };
+        assert!(told["errorMessage"].as_str().unwrap().contains(name), "{told}");
+    }
 }

@@ -9,6 +9,9 @@ pub enum RunError {
     /// The engine failed.
     #[error(transparent)]
     Port(#[from] PortError),
+    /// JSON or events that are due cannot be removed. Days were sealed all the same.
+    #[error("JSON or events that are due cannot be removed: {0}")]
+    Removal(PortError),
     /// A day cannot be sealed.
     #[error(transparent)]
     Day(#[from] SealError),

@@ -1,4 +1,4 @@
-//! One run: takes the turn, seals the days that are due, and makes the views over them.
+//! One run: takes the turn, removes JSON and events that are due, seals the days that are due, and makes the views over them.
 
 use std::{
     collections::BTreeSet,
@@ -10,13 +10,22 @@ use std::{
 };
 
 use tokio::time::Instant;
-use weir_aws::{Aws, DynamoCounts, S3Lake, S3SealedDays, SEALED_AFTER_MILLIS, athena::Athena};
+use weir_aws::{
+    Aws, DynamoCounts, OldLatestValues, S3Batches, S3Lake, S3SealedDays, SEALED_AFTER_MILLIS, UsersAndTypes,
+    athena::Athena,
+};
 use weir_core::{
-    Catalog, Clock, Day, Random, Timestamp,
-    sealing::{self, SealError, Sealed, SealedDays, Sealing},
+    Catalog, Clock, Day, EventType, Random, Timestamp,
+    ports::PortError,
+    sealing::{self, Removed, SealError, Sealed, SealedDays, Sealing},
 };
 
-use crate::{error::RunError, views::Views, work::AthenaWork};
+use crate::{
+    error::RunError,
+    removal::{OldEvents, SealedJson, Time},
+    views::Views,
+    work::AthenaWork,
+};
 
 /// The time that is kept for stopping queries and for logging what happened.
 const ENDING: Duration = Duration::from_secs(30);
@@ -30,11 +39,20 @@ const FOR_VIEWS: Duration = Duration::from_secs(90);
 /// How much longer than a run its turn lasts, in milliseconds, as clocks differ.
 const TURN_MARGIN_MILLIS: u64 = 60_000;
 
+/// How long views must have been made until JSON goes that they do not read any more. A query that began before them has ended
+/// by then: Athena stops queries after 30 minutes (<https://docs.aws.amazon.com/athena/latest/ug/service-limits.html>).
+const VIEWED_MILLIS: u64 = 3_600_000;
+
+const DAY_MILLIS: u64 = 24 * 3_600_000;
+
 /// The clients and settings that all runs share.
 pub struct Seal {
     days: S3SealedDays,
     lake: S3Lake,
+    raw: S3Batches,
+    quarantine: S3Batches,
     counts: DynamoCounts,
+    latest: OldLatestValues,
     athena: Athena,
     database: String,
     bucket: String,
@@ -42,6 +60,16 @@ pub struct Seal {
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     longest_view: usize,
+    kept: Kept,
+}
+
+/// How long things are kept, in days; for ever where nothing is said.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// The JSON of sealed days.
+    pub json: Option<u32>,
+    /// Events of types that do not say so themselves.
+    pub events: Option<u32>,
 }
 
 /// The result of a run.
@@ -51,8 +79,21 @@ pub struct RunSummary {
     pub sealed: u64,
     /// The watermark.
     pub sealed_until: Day,
-    /// Whether all days that are due are sealed. Otherwise there was no time left, and the next run goes on.
+    /// Whether all days that are due are sealed, and all is removed that is due. Otherwise there was no time left, and the next
+    /// run goes on.
     pub is_whole: bool,
+    /// How many sealed days lost their JSON.
+    pub json_expired: u64,
+    /// What was removed of events that are not kept any longer.
+    pub removed: Removed,
+}
+
+/// What a run removed.
+#[derive(Default)]
+struct Gone {
+    json_expired: u64,
+    removed: Removed,
+    has_more: bool,
 }
 
 /// The names of the AWS resources that sealing uses.
@@ -60,8 +101,12 @@ pub struct RunSummary {
 pub struct Names {
     /// The bucket of the lake.
     pub lake: String,
+    /// The bucket of batches.
+    pub raw: String,
     /// The table of counts.
     pub counts: String,
+    /// The table of latest values.
+    pub latest: String,
     /// Athena's workgroup.
     pub workgroup: String,
     /// The database of the tables.
@@ -78,9 +123,13 @@ impl Seal {
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
     ) -> Self {
+        let [raw, quarantine] = aws.batches(&names.raw);
         Self {
             days: aws.sealed_days(&names.lake),
             lake: aws.lake(&names.lake, false),
+            raw,
+            quarantine,
+            latest: aws.old_latest(&names.latest, &names.lake),
             // Only live counts have shards.
             counts: aws.counts(&names.counts, std::num::NonZeroU16::MIN),
             athena: aws.athena(&names.workgroup, &names.database),
@@ -90,7 +139,14 @@ impl Seal {
             clock,
             random,
             longest_view: LONGEST_VIEW,
+            kept: Kept::default(),
         }
+    }
+
+    /// Keeps JSON and events only so long.
+    #[must_use]
+    pub fn keeping(self, kept: Kept) -> Self {
+        Self { kept, ..self }
     }
 
     /// Bounds the text of a view to fewer bytes than Athena takes.
@@ -134,32 +190,119 @@ impl Seal {
             ends,
         };
         views.make_tables().await?;
-        // A run that died before it made its views has left views over replaced generations, which are removed only after new
-        // ones. A view that cannot be made can have too many late objects: to seal them is the remedy.
+        let until = sealing::over(now, SEALED_AFTER_MILLIS);
+        // Announced before users and types are listed: objects of others that are put from here on are noted.
+        if self.days.noted_until().await? < until {
+            self.days.announce(until).await?;
+        }
+        let users = self.lake.users_and_types().await?;
+        self.move_watermarks(&users, now).await?;
+        let viewed = self.days.viewed().await?;
+        let mut gone = Ok(Gone::default());
+        // A run that died before it made its views has left views over replaced generations, which are removed only behind new
+        // ones; so are events that are not kept any longer. A view that cannot be made can have too many late objects: to seal
+        // them is the remedy.
         match views.make_views().await {
-            Ok(()) => sealing::tidy(&self.days, now).await?,
+            Ok(()) => {
+                gone = self.remove(&users, viewed, now, ends).await;
+                sealing::tidy(&self.days, now).await?;
+            }
             Err(error) => tracing::warn!(%error, "the views stay as they are until days are sealed"),
         }
-        let ran = self.seal(now, ends.checked_sub(FOR_VIEWS).unwrap_or(ends)).await;
+        let ran = self.seal(users, until, ends.checked_sub(FOR_VIEWS).unwrap_or(ends)).await;
         // Even if a day cannot be sealed, as others may have been.
-        match (ran, views.make_views().await) {
-            (ran, Ok(())) => ran,
+        let viewed = self.clock.now();
+        let ran = match (ran, views.make_views().await) {
+            (ran, Ok(())) => {
+                self.days.note_viewed(viewed).await?;
+                ran
+            }
             (Ok(_), Err(error)) => Err(error),
             (Err(ran), Err(error)) => {
                 tracing::warn!(%error, "the views stay as they are");
                 Err(ran)
             }
+        };
+        match (ran, gone) {
+            (Ok(ran), Ok(Gone { json_expired, removed, has_more })) => {
+                Ok(RunSummary { json_expired, removed, is_whole: ran.is_whole && !has_more, ..ran })
+            }
+            (Ok(_), Err(error)) => Err(RunError::Removal(error)),
+            (Err(ran), gone) => {
+                if let Err(error) = gone {
+                    tracing::warn!(%error, "JSON or events that are due cannot be removed");
+                }
+                Err(ran)
+            }
         }
     }
 
-    async fn seal(&self, now: Timestamp, ends: Instant) -> Result<RunSummary, RunError> {
-        let until = Day::of(Timestamp::saturating(now.millis().saturating_sub(SEALED_AFTER_MILLIS)).hour());
-        // Announced before users and types are listed: objects of others that are put from here on are noted.
-        if self.days.noted_until().await? < until {
-            self.days.announce(until).await?;
+    /// Moves the watermarks of types whose events are not kept for ever.
+    async fn move_watermarks(&self, users: &UsersAndTypes, now: Timestamp) -> Result<(), PortError> {
+        let in_lake = users.values().flatten().cloned();
+        let manifest = self.days.manifest().await?;
+        let first_days = sealing::first_days(in_lake, &manifest, &self.catalog, self.kept.events, now);
+        sealing::set_first_days(&self.days, &first_days).await
+    }
+
+    /// Removes what is due: JSON of sealed days, and events that are not kept any longer. Takes half of the time at most, so that
+    /// days are sealed, too.
+    async fn remove(
+        &self,
+        users: &UsersAndTypes,
+        viewed: Option<Timestamp>,
+        now: Timestamp,
+        ends: Instant,
+    ) -> Result<Gone, PortError> {
+        let half = ends.saturating_duration_since(Instant::now()) / 2;
+        let time = Time { ends: Instant::now() + half, is_over: AtomicBool::new(false) };
+        let mut gone = Gone::default();
+        let removed = self.remove_in_time(users, viewed, now, &time, &mut gone).await;
+        gone.has_more = time.is_over.into_inner();
+        if gone.has_more { Ok(gone) } else { removed.map(|()| gone) }
+    }
+
+    async fn remove_in_time(
+        &self,
+        users: &UsersAndTypes,
+        viewed: Option<Timestamp>,
+        now: Timestamp,
+        time: &Time,
+        gone: &mut Gone,
+    ) -> Result<(), PortError> {
+        let manifest = self.days.manifest().await?;
+        if !manifest.removed.is_empty() {
+            let quarantined_before = self.kept.events.map(|days| over_days(now, days).first_hour().start());
+            let old = OldEvents {
+                lake: &self.lake,
+                counts: &self.counts,
+                raw: &self.raw,
+                quarantine: &self.quarantine,
+                users,
+                manifest: &manifest,
+                quarantined_before,
+                time,
+            };
+            gone.removed = sealing::remove_earlier(&self.days, &old, &old).await?;
+            self.latest.remove(&manifest.removed, now).await?;
+            let rejected = manifest.first_day(&EventType::rejected()).first_hour().start();
+            if rejected > DynamoCounts::rejected_expired_before(now) {
+                for username in users.keys() {
+                    self.counts.remove_rejected(username, rejected).await?;
+                }
+            }
         }
+        let viewed = viewed.filter(|at| at.plus_millis(VIEWED_MILLIS) <= now);
+        if let Some((days, viewed)) = self.kept.json.zip(viewed) {
+            let json = SealedJson { lake: &self.lake, time };
+            let before = over_days(now, days);
+            gone.json_expired = sealing::expire_json(&self.days, &json, before, viewed, now).await?;
+        }
+        Ok(())
+    }
+
+    async fn seal(&self, users: UsersAndTypes, until: Day, ends: Instant) -> Result<RunSummary, RunError> {
         let before = self.days.manifest().await?.sealed_until;
-        let users = self.lake.users_and_types().await?;
         let open = self.lake.days(&users, before, until).await?;
         let work = AthenaWork {
             days: &self.days,
@@ -179,6 +322,13 @@ impl Seal {
         let mut sealed = 0;
         let done = self.each_day(&sealing, &work, (open, until), &mut sealed).await;
         let sealed_until = self.days.manifest().await?.sealed_until;
+        let ran = |is_whole| RunSummary {
+            sealed,
+            sealed_until,
+            is_whole,
+            json_expired: 0,
+            removed: Removed::default(),
+        };
         if work.ran_out_of_time.into_inner() {
             // A day that can never be sealed is not to be taken for one that needs more time.
             if let Err(RunError::Day(error)) = done
@@ -187,14 +337,10 @@ impl Seal {
                 return Err(error.into());
             }
             let moved = sealed > 0 || sealed_until > before;
-            return if moved {
-                Ok(RunSummary { sealed, sealed_until, is_whole: false })
-            } else {
-                Err(RunError::NoTime)
-            };
+            return if moved { Ok(ran(false)) } else { Err(RunError::NoTime) };
         }
         done?;
-        Ok(RunSummary { sealed, sealed_until, is_whole: true })
+        Ok(ran(true))
     }
 
     /// Seals day by day, so that a run without time for all of them has sealed some.
@@ -225,4 +371,9 @@ impl Seal {
         let late = sealing::seal_late(sealing, &mut done).await;
         Ok(opened.and(late)?)
     }
+}
+
+/// Returns the first day that ended less than so many days ago.
+fn over_days(now: Timestamp, days: u32) -> Day {
+    sealing::over(now, u64::from(days).saturating_mul(DAY_MILLIS))
 }

@@ -2,8 +2,8 @@
 //!
 //! The text of a view has the watermark, the current generations and the late objects. So a view changes in one step, and at
 //! every moment it has each of its events once. Views are made again when the watermark has moved. Until then they read
-//! replaced generations, which stay for a day, and JSON, which stays for ever. So views are made before replaced generations
-//! are removed.
+//! replaced generations, which stay for a day, and JSON. So views are made before replaced generations, JSON of sealed days or
+//! events that are not kept any longer are removed.
 //!
 //! Tables over files are made here too. Files with other columns are in a table of another name, so no table ever changes.
 
@@ -158,7 +158,9 @@ impl<'a> OfType<'a> {
         let is_of_type = |path: &&str| Partition::type_of(path).as_ref() == Some(event_type);
         let late = reads.late.iter().map(String::as_str).filter(is_of_type).collect();
         let columns = Columns::of(event_type, views.catalog);
-        Self { views, event_type, columns, until: reads.manifest.sealed_until, sealed, late }
+        // What retention removed is not read from JSON, even if its day is not sealed.
+        let until = reads.manifest.sealed_until.max(reads.manifest.first_day(event_type));
+        Self { views, event_type, columns, until, sealed, late }
     }
 
     fn view(&self) -> String {

@@ -20,7 +20,7 @@ use weir_aws::{
 use weir_core::{
     Catalog, Day, EventType, Partition, Random, Username,
     ports::PortError,
-    sealing::{SealedDays, SealedType, SettledDay, ToWrite, Work, Written},
+    sealing::{DayObjects, SealedDays, SealedType, SettledDay, ToWrite, Work, Written},
     sql::Row,
 };
 
@@ -214,7 +214,7 @@ fn number(text: &str) -> Result<u64, WriteError> {
 }
 
 #[async_trait]
-impl Work for AthenaWork<'_> {
+impl DayObjects for AthenaWork<'_> {
     /// Returns the days that were not sealed when the run began.
     async fn days(&self, until: Day) -> Result<BTreeSet<Day>, PortError> {
         Ok(self.open.range(..until).copied().collect())
@@ -228,7 +228,10 @@ impl Work for AthenaWork<'_> {
         let users = self.users.keys().cloned().collect();
         self.counts.settled_day(&users, day, batches).await
     }
+}
 
+#[async_trait]
+impl Work for AthenaWork<'_> {
     async fn write(&self, to_write: ToWrite<'_>) -> Result<Written, PortError> {
         if !self.has_time() {
             self.ran_out_of_time.store(true, Ordering::Relaxed);

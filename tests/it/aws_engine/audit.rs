@@ -1,5 +1,9 @@
 //! `weir audit --engine aws`: counts in a table, changed behind its back, and a lake in a bucket.
 
+use std::collections::BTreeSet;
+
+use weir_core::{Day, sealing::day_of};
+
 use super::{
     emulator::{COUNTS, LAKE, RAW},
     on_aws::{OnAws, on_a_terminal, said},
@@ -186,4 +190,38 @@ fn a_shard_that_would_not_be_read_and_a_bucket_that_is_not_there_are_reported() 
     assert_eq!(answer.code, Some(1), "{}", answer.said);
     assert!(answer.said.contains("WEIR_COUNTER_SHARDS is 2"), "{}", answer.said);
     assert!(aws.objects(RAW, "raw/").len() >= 3);
+}
+
+/// What the sealing function leaves: the JSON of a day is gone, and the manifest says so.
+#[test]
+fn days_of_which_only_parquet_is_left_and_removed_events_are_no_differences() {
+    let aws = OnAws::start();
+    filed(&aws);
+    let paths: Vec<String> = aws.objects(LAKE, "username").into_keys().collect();
+    let days: BTreeSet<Day> = paths.iter().filter_map(|path| day_of(path)).collect();
+    for path in paths {
+        let url = format!("{}/{LAKE}/{}", aws.emulator.endpoint, path.replace('=', "%3D"));
+        ureq::delete(&url).call().unwrap();
+    }
+    let lost = audit(&aws, &[]);
+    assert_eq!(lost.code, Some(3), "{}", lost.said);
+
+    let of_type = json!({"line": "weir_line", "columns": [], "files": [], "repeat_files": [], "rows": 30, "repeats": 0, "bytes": 1});
+    let generation = json!({"number": 1, "sealed_at": 1, "objects": 1, "json_expired": true, "json_left": false,
+        "types": {"button_click": of_type}});
+    let next = days.last().unwrap().next().to_string();
+    let days: serde_json::Map<String, Value> =
+        days.iter().map(|day| (day.to_string(), generation.clone())).collect();
+    let mut manifest = json!({"weir_sealed": 1, "sealed_until": next, "days": days, "replaced": []});
+    aws.put(LAKE, "sealed/manifest.json", manifest.to_string().as_bytes());
+    let without_json = audit(&aws, &[]);
+    assert_clean(&without_json);
+    assert!(without_json.said.contains("30 events were not recounted"), "{}", without_json.said);
+
+    manifest["days"] = json!({});
+    manifest["removed"] = json!({"button_click": next});
+    aws.put(LAKE, "sealed/manifest.json", manifest.to_string().as_bytes());
+    let removed = audit(&aws, &[]);
+    assert_clean(&removed);
+    assert!(removed.said.contains("30 events were removed"), "{}", removed.said);
 }

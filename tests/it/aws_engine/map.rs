@@ -98,6 +98,17 @@ fn results_are_printed_in_the_order_of_the_objects_and_an_object_that_fails_is_n
         first.as_array().unwrap().iter().map(|item| item["key"].as_str().unwrap()).collect();
     assert_eq!(pointers, objects.iter().map(|(key, _)| key).collect::<Vec<_>>());
 
+    // Of days without JSON nothing is mapped, and that is said.
+    let of_type = json!({"line": "weir_line", "columns": [], "files": [], "repeat_files": [], "rows": 1, "repeats": 0, "bytes": 1});
+    let generation = json!({"number": 1, "sealed_at": 1, "objects": 1, "json_expired": true, "json_left": false,
+        "types": {"button_click": of_type}});
+    let manifest = json!({"weir_sealed": 1, "sealed_until": "2020-01-02", "days": {"2020-01-01": generation}, "replaced": []});
+    aws.put(LAKE, "sealed/manifest.json", manifest.to_string().as_bytes());
+    let of_the_rest = map(&aws, &["buttons"]);
+    assert_eq!(printed(&of_the_rest), all);
+    let told = said(&of_the_rest);
+    assert!(told.contains("the JSON of 1 day was removed (LakeJsonRetentionDays)"), "{told}");
+
     // The results, as one input to another Lambda, which prints what the same function prints on one machine.
     let tally = guides().replace(
         "result = \"\".join(json.loads(line)[\"button_id\"] + \"\\n\" for line in lines)",

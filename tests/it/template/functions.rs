@@ -60,9 +60,13 @@ fn each_function_gets_the_variables_that_it_reads() {
         "Seal": {
             "WEIR_TASK": "seal",
             "WEIR_LAKE_BUCKET": "${LakeBucket}",
+            "WEIR_RAW_BUCKET": "${RawBucket}",
             "WEIR_COUNTS_TABLE": "${CountsTable}",
+            "WEIR_LATEST_TABLE": "${LatestTable}",
             "WEIR_WORKGROUP": "${Workgroup}",
             "WEIR_GLUE_DATABASE": "${Database}",
+            "WEIR_LAKE_JSON_RETENTION_DAYS": "${LakeJsonRetentionDays}",
+            "WEIR_KEEP_DAYS": "${KeepDays}",
         },
     });
     let variables = |function: &Value| -> Value {
@@ -207,6 +211,23 @@ fn days_are_sealed_each_night_only_if_the_operator_says_so_and_never_in_buckets_
     let alarm = template.properties("SealingStoppedAlarm");
     assert_eq!((number(&alarm["Period"]), number(&alarm["EvaluationPeriods"])), (86_400, 3));
     assert_eq!(number(&alarm["DatapointsToAlarm"]), 3);
+}
+
+#[test]
+fn json_and_events_are_kept_for_ever_by_default_and_removed_by_sealing_alone() {
+    let template = Template::read();
+    for name in ["LakeJsonRetentionDays", "KeepDays"] {
+        assert_eq!(template.0["Parameters"][name]["Default"], 0, "{name}");
+    }
+    let zero = |name: &str| json!({"Fn::Equals": [{"Ref": name}, "0"]});
+    let rule = &template.0["Rules"]["RetentionIsOfSealing"];
+    let both = json!({"Fn::And": [zero("LakeJsonRetentionDays"), zero("KeepDays")]});
+    assert_eq!(rule["RuleCondition"], json!({"Fn::Not": [both]}));
+    let sealing = json!({"Fn::Equals": [{"Ref": "WithSealing"}, "true"]});
+    assert_eq!(rule["Assertions"][0]["Assert"], sealing);
+    // A lifecycle rule would remove events that are not sealed.
+    let rules = &template.properties("LakeBucket")["LifecycleConfiguration"];
+    assert!(!rules.to_string().contains("ExpirationInDays"), "{rules}");
 }
 
 #[test]

@@ -186,7 +186,10 @@ fn each_role_may_do_what_its_work_needs_and_no_more() {
                 ("athena:StartQueryExecution", WORKGROUP),
                 ("athena:StopQueryExecution", WORKGROUP),
                 ("dynamodb:BatchGetItem", "${CountsTable.Arn}"),
+                ("dynamodb:DeleteItem", "${CountsTable.Arn}"),
+                ("dynamodb:DeleteItem", "${LatestTable.Arn}"),
                 ("dynamodb:Query", "${CountsTable.Arn}"),
+                ("dynamodb:Scan", "${LatestTable.Arn}"),
                 ("glue:CreateTable", PATTERNS[7].0),
                 ("glue:CreateTable", GLUE_DATABASE),
                 ("glue:CreateTable", GLUE_TABLES),
@@ -204,18 +207,32 @@ fn each_role_may_do_what_its_work_needs_and_no_more() {
                 ("glue:UpdateTable", GLUE_TABLES),
                 ("s3:AbortMultipartUpload", "${LakeBucket.Arn}/sealed/*"),
                 ("s3:AbortMultipartUpload", "${RawBucket.Arn}/athena-results/*"),
+                ("s3:AbortMultipartUpload", "${RawBucket.Arn}/quarantine/*"),
+                ("s3:AbortMultipartUpload", "${RawBucket.Arn}/raw/*"),
                 ("s3:DeleteObject", "${LakeBucket.Arn}/sealed/*"),
+                ("s3:DeleteObject", "${LakeBucket.Arn}/username=*"),
+                ("s3:DeleteObjectVersion", "${LakeBucket.Arn}/latest/*"),
+                ("s3:DeleteObjectVersion", "${LakeBucket.Arn}/sealed/*"),
+                ("s3:DeleteObjectVersion", "${LakeBucket.Arn}/username=*"),
+                ("s3:DeleteObjectVersion", "${RawBucket.Arn}/quarantine/*"),
+                ("s3:DeleteObjectVersion", "${RawBucket.Arn}/raw/*"),
                 ("s3:GetBucketLocation", "${LakeBucket.Arn}"),
                 ("s3:GetBucketLocation", "${RawBucket.Arn}"),
                 ("s3:GetObject", "${LakeBucket.Arn}/sealed/*"),
                 ("s3:GetObject", "${LakeBucket.Arn}/username=*"),
                 ("s3:GetObject", "${RawBucket.Arn}/athena-results/*"),
+                ("s3:GetObject", "${RawBucket.Arn}/quarantine/*"),
+                ("s3:GetObject", "${RawBucket.Arn}/raw/*"),
                 ("s3:ListBucket", "${LakeBucket.Arn}"),
                 ("s3:ListBucket", "${RawBucket.Arn}"),
+                ("s3:ListBucketVersions", "${LakeBucket.Arn}"),
+                ("s3:ListBucketVersions", "${RawBucket.Arn}"),
                 ("s3:ListMultipartUploadParts", "${LakeBucket.Arn}/sealed/*"),
                 ("s3:ListMultipartUploadParts", "${RawBucket.Arn}/athena-results/*"),
                 ("s3:PutObject", "${LakeBucket.Arn}/sealed/*"),
                 ("s3:PutObject", "${RawBucket.Arn}/athena-results/*"),
+                ("s3:PutObject", "${RawBucket.Arn}/quarantine/*"),
+                ("s3:PutObject", "${RawBucket.Arn}/raw/*"),
             ],
         ),
         (
@@ -256,6 +273,25 @@ fn the_publisher_reads_names_of_users_and_no_secrets() {
         "StringEquals": {"dynamodb:Select": "SPECIFIC_ATTRIBUTES"},
     });
     assert_eq!(scan["Condition"], condition);
+}
+
+#[test]
+fn sealing_removes_shown_rejected_events_and_no_counts_and_lists_batches_and_quarantine_only() {
+    let template = Template::read();
+    let statements = &template.properties("SealRole")["Policies"][0]["PolicyDocument"]["Statement"];
+    let condition_of = |action: &str, on: &str| {
+        let of = |statement: &&crate::harness::Value| {
+            let has = |member: &str, wanted: &str| {
+                list(&statement[member]).into_iter().any(|value| text(value) == wanted)
+            };
+            has("Action", action) && has("Resource", on)
+        };
+        list(statements).into_iter().find(of).unwrap()["Condition"].clone()
+    };
+    let rejected = json!({"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["rejected#*"]}});
+    assert_eq!(condition_of("dynamodb:DeleteItem", "${CountsTable.Arn}"), rejected);
+    let batches = json!({"StringLike": {"s3:prefix": ["raw/*", "quarantine/*"]}});
+    assert_eq!(condition_of("s3:ListBucketVersions", "${RawBucket.Arn}"), batches);
 }
 
 #[test]

@@ -11,7 +11,9 @@ use async_trait::async_trait;
 use weir_core::{
     Day, EventType, Partition, RecordHead, Username,
     ports::PortError,
-    sealing::{Generation, IsRemoved, Removal, SealedRows, SealedType, SettledDay, ToWrite, Work, Written},
+    sealing::{
+        DayObjects, Generation, JsonRemoval, SealedRows, SealedType, SettledDay, ToWrite, Work, Written,
+    },
 };
 use weir_embedded::{BooksOnDisk, LakeFolder, SealedFolder};
 
@@ -89,7 +91,7 @@ impl PlainRows {
 }
 
 #[async_trait]
-impl Work for PlainRows {
+impl DayObjects for PlainRows {
     async fn days(&self, until: Day) -> Result<BTreeSet<Day>, PortError> {
         Ok(self.lake.days(until).unwrap())
     }
@@ -101,7 +103,10 @@ impl Work for PlainRows {
     async fn settled(&self, day: Day, batches: &BTreeSet<String>) -> Result<SettledDay, PortError> {
         self.books.settled_day(day, batches).await
     }
+}
 
+#[async_trait]
+impl Work for PlainRows {
     async fn write(&self, to_write: ToWrite<'_>) -> Result<Written, PortError> {
         let ToWrite { day, number, before, added, covered } = to_write;
         let mut lines: BTreeMap<EventType, Vec<String>> = BTreeMap::new();
@@ -125,14 +130,10 @@ impl Work for PlainRows {
 }
 
 #[async_trait]
-impl Removal for PlainRows {
+impl JsonRemoval for PlainRows {
     async fn remove(&self, objects: &BTreeSet<String>) -> Result<(), PortError> {
         self.lake.remove(objects).unwrap();
         Ok(())
-    }
-
-    async fn strip(&self, _: &BTreeSet<String>, _: IsRemoved<'_>) -> Result<u64, PortError> {
-        unreachable!("nothing is removed by its age here")
     }
 }
 

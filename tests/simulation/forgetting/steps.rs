@@ -245,7 +245,8 @@ impl World {
         }
         if self.dice.chance(500) {
             self.later.advance(25 * 3_600_000);
-            sealing::expire_json(&sealing, &work, until.minus(1)).await.unwrap();
+            let now = self.later.now();
+            sealing::expire_json(&folder, &work, until.minus(1), now, now).await.unwrap();
         }
     }
 

@@ -95,7 +95,9 @@ async fn seal(store: Store) {
     }
     if store.dice.chance(50) {
         let first = if store.dice.chance(500) { first_day().next() } else { first_day().next().next() };
-        sealing::retain(&sealing, &store, &BTreeMap::from([(TYPE.parse().unwrap(), first)])).await.unwrap();
+        sealing::retain(&store, &store, &store, &BTreeMap::from([(TYPE.parse().unwrap(), first)]))
+            .await
+            .unwrap();
     }
     let mut until = first_day();
     for _ in 0..store.dice.range(0..4) {
@@ -106,7 +108,7 @@ async fn seal(store: Store) {
         Err(error) => store.broke("sealing goes on", error.to_string()),
     }
     if store.dice.chance(200) {
-        sealing::expire_json(&sealing, &store, until).await.unwrap();
+        sealing::expire_json(&store, &store, until, store.clock.now(), store.clock.now()).await.unwrap();
     }
 }
 
@@ -211,7 +213,7 @@ pub(super) async fn check_end(store: Store) {
     let sealing = Sealing { days: &store, work: &store, clock: &*store.clock, accept_differences: false };
     let until = first_day().next().next().next().next();
     // What came late for removed days goes with the next retention, which is as far as the last one.
-    sealing::retain(&sealing, &store, &BTreeMap::new()).await.unwrap();
+    sealing::retain(&store, &store, &store, &BTreeMap::new()).await.unwrap();
     for _ in 0..2 {
         if let Err(error) = sealing::seal(&sealing, until, &mut |_| ()).await {
             store.broke("sealing goes on", error.to_string());
@@ -246,6 +248,23 @@ pub(super) async fn check_end(store: Store) {
         }
         if found != ids || rows.events.len() + rows.repeats.len() != count {
             store.broke("each event is seen", format!("{day} at the end"));
+        }
+    }
+    // JSON goes, and once more where batches are filed again. An object whose filer dies once it has noted it comes after that.
+    for is_again in [false, true] {
+        store.clock.advance(sealing::KEPT_MILLIS);
+        let now = store.clock.now();
+        sealing::expire_json(&store, &store, until, now, now).await.unwrap();
+        let left = store.state().lake.keys().next().cloned();
+        if let Some(left) = left.filter(|_| is_again) {
+            store.broke("JSON of sealed days goes", left);
+        }
+        let settled: Vec<_> = store.state().settled.keys().cloned().collect();
+        for name in settled {
+            let as_kept = store.state().raw.get(&name).cloned().unwrap_or_default();
+            for (path, lines) in &as_kept {
+                sealing::put(&store, path, store.put(path, lines)).await.unwrap();
+            }
         }
     }
 }

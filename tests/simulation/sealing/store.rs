@@ -12,8 +12,8 @@ use weir_core::{
     BatchKey, Day, EventType, LakeObject, ManualClock, Partition, Timestamp,
     ports::PortError,
     sealing::{
-        IsRemoved, Manifest, Reads, Removal, SealedDays, SealedType, SettledDay, ToWrite, Work, Written,
-        day_of,
+        DayObjects, IsRemoved, JsonRemoval, Manifest, Reads, Removal, SealedDays, SealedType, SettledDay,
+        ToWrite, Work, Written, day_of,
     },
 };
 
@@ -58,6 +58,8 @@ pub(super) struct State {
     /// Batches that were cut and are not settled.
     pub(super) unsettled: Vec<Batch>,
     pub(super) lines: u64,
+    /// The objects that were removed at some time.
+    removed: BTreeSet<String>,
     broken: Vec<(&'static str, String)>,
     turn: bool,
 }
@@ -279,7 +281,7 @@ impl SealedDays for Store {
 }
 
 #[async_trait]
-impl Work for Store {
+impl DayObjects for Store {
     async fn days(&self, until: Day) -> Result<BTreeSet<Day>, PortError> {
         self.step().await;
         Ok(self.state().lake.keys().filter_map(|path| day_of(path)).filter(|day| *day < until).collect())
@@ -303,7 +305,10 @@ impl Work for Store {
         };
         Ok(SettledDay { counts, batches: batches.iter().filter(is_settled).cloned().collect() })
     }
+}
 
+#[async_trait]
+impl Work for Store {
     async fn write(&self, to_write: ToWrite<'_>) -> Result<Written, PortError> {
         self.step().await;
         let written = self.write_rows(&to_write);
@@ -313,14 +318,26 @@ impl Work for Store {
 }
 
 #[async_trait]
-impl Removal for Store {
+impl JsonRemoval for Store {
     async fn remove(&self, objects: &BTreeSet<String>) -> Result<(), PortError> {
         self.step().await;
-        self.state().lake.retain(|path, _| !objects.contains(path));
+        {
+            let mut state = self.state();
+            let is_kept = |path: &String| {
+                !objects.contains(path)
+                    || self.has(SealingBug::JsonPutBackStays) && state.removed.contains(path)
+            };
+            let kept: BTreeSet<String> = state.lake.keys().filter(|path| is_kept(path)).cloned().collect();
+            state.lake.retain(|path, _| kept.contains(path));
+            state.removed.extend(objects.iter().cloned());
+        }
         self.step().await;
         Ok(())
     }
+}
 
+#[async_trait]
+impl Removal for Store {
     async fn strip(&self, batches: &BTreeSet<String>, is_removed: IsRemoved<'_>) -> Result<u64, PortError> {
         self.step().await;
         if self.has(SealingBug::BatchNotStripped) {

@@ -162,7 +162,7 @@ impl S3AnswersAdmin {
             if object == own
                 && let Some(content) = content.take()
             {
-                upload::put(&self.client, &[&self.bucket], &key(name, &own), length, content).await?;
+                upload::put(&self.client, &[&self.bucket], &key(name, &own), length, content, None).await?;
             }
             let (kept, over) = replaced(before, &object, now);
             let (published, tried_at, tried_by) = (published.clone(), None, None);

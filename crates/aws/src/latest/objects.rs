@@ -19,7 +19,7 @@ const PUTTING: &str = "putting a large latest value";
 const READING: &str = "reading a large latest value";
 
 /// The prefix of all objects. The events of the lake are elsewhere, so no query and no audit meets these.
-const PREFIX: &str = "latest/";
+pub(super) const PREFIX: &str = "latest/";
 
 /// The bucket, as far as large latest values are in it.
 #[derive(Clone)]

@@ -55,12 +55,13 @@ impl S3Lake {
         let mut days = BTreeSet::new();
         let [in_year, in_month, in_day, _] = Partition::HOUR_FOLDERS;
         let [first_year, first_month, ..] = from.first_hour().parts();
+        let [last_year, last_month, ..] = until.first_hour().parts();
         for (year, folder) in self.numbered(&format!("{folder}/"), in_year).await? {
-            if year < first_year {
+            if !(first_year..=last_year).contains(&year) {
                 continue;
             }
             for (month, folder) in self.numbered(&folder, in_month).await? {
-                if (year, month) < (first_year, first_month) {
+                if !((first_year, first_month)..=(last_year, last_month)).contains(&(year, month)) {
                     continue;
                 }
                 for (date, _) in self.numbered(&folder, in_day).await? {

@@ -18,13 +18,15 @@ const WHAT: &str = "putting an object";
 /// a part and at most 10,000 parts (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html>).
 const PART: usize = 8 << 20;
 
-/// Puts `length` bytes of content into the first of these buckets that exists; whole or not at all.
+/// Puts `length` bytes of content into the first of these buckets that exists; whole or not at all. With a tag, only in place of
+/// the object with this tag.
 pub(crate) async fn put(
     client: &Client,
     buckets: &[&str],
     key: &str,
     length: u64,
     content: Content,
+    tag: Option<&str>,
 ) -> Result<(), PortError> {
     let mut parts = Parts { content, length, given: 0 };
     if length <= PART as u64 {
@@ -36,6 +38,7 @@ pub(crate) async fn put(
                 .put_object()
                 .bucket(*bucket)
                 .key(key)
+                .set_if_match(tag.map(str::to_owned))
                 .body(ByteStream::from(whole.clone()))
                 .send()
                 .await
@@ -51,7 +54,7 @@ pub(crate) async fn put(
             Ok(upload) => {
                 let id =
                     upload.upload_id().ok_or_else(|| malformed(WHAT, "an upload without an identity"))?;
-                return put_all_parts(client, bucket, key, id, &mut parts).await;
+                return put_all_parts(client, bucket, (key, tag), id, &mut parts).await;
             }
             Err(error) => instead(bucket, others.as_slice(), error.code(), port_error(WHAT, &error))?,
         }
@@ -84,11 +87,11 @@ fn instead(bucket: &str, others: &[&str], code: Option<&str>, error: PortError) 
 async fn put_all_parts(
     client: &Client,
     bucket: &str,
-    key: &str,
+    (key, tag): (&str, Option<&str>),
     id: &str,
     parts: &mut Parts,
 ) -> Result<(), PortError> {
-    let put = put_parts(client, bucket, key, id, parts).await;
+    let put = put_parts(client, bucket, (key, tag), id, parts).await;
     if put.is_err() {
         // An upload that cannot be aborted now is aborted later by the bucket's lifecycle.
         let aborted = client.abort_multipart_upload().bucket(bucket).key(key).upload_id(id).send().await;
@@ -102,7 +105,7 @@ async fn put_all_parts(
 async fn put_parts(
     client: &Client,
     bucket: &str,
-    key: &str,
+    (key, tag): (&str, Option<&str>),
     id: &str,
     parts: &mut Parts,
 ) -> Result<(), PortError> {
@@ -117,6 +120,7 @@ async fn put_parts(
     }
     parts.end().await?;
     let complete = client.complete_multipart_upload().bucket(bucket).key(key).upload_id(id);
+    let complete = complete.set_if_match(tag.map(str::to_owned));
     let complete = complete.multipart_upload(completed.build()).send().await;
     complete.map_err(|error| port_error(WHAT, &error))?;
     Ok(())

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use async_trait::async_trait;
 
 use super::{Generation, Manifest, Reads, SealedType, day_of};
-use crate::{Clock, Day, EventType, LakeObject, Partition, Username, ports::PortError};
+use crate::{Clock, Day, EventType, LakeObject, Partition, Timestamp, Username, ports::PortError};
 
 /// How often the list of settled batches is read again if batches are settled meanwhile.
 const TRIES: u32 = 20;
@@ -79,24 +79,34 @@ pub struct Written {
     pub read: RowsByType,
 }
 
-/// Reads the objects of a day, and writes the rows of a generation.
+/// Lists the objects of days, and says which of their batches are settled.
 #[async_trait]
-pub trait Work: Send + Sync {
+pub trait DayObjects: Send + Sync {
     /// Returns the days before `until` that have objects.
     async fn days(&self, until: Day) -> Result<BTreeSet<Day>, PortError>;
     /// Returns the paths of a day's objects.
     async fn objects(&self, day: Day) -> Result<BTreeSet<String>, PortError>;
     /// Returns the settled counts of a day, and which of these batches are settled, both of one moment.
     async fn settled(&self, day: Day, batches: &BTreeSet<String>) -> Result<SettledDay, PortError>;
+}
+
+/// Reads the objects of a day, and writes the rows of a generation.
+#[async_trait]
+pub trait Work: DayObjects {
     /// Writes a generation. Its files are durable when this returns.
     async fn write(&self, to_write: ToWrite<'_>) -> Result<Written, PortError>;
 }
 
-/// Removes JSON that sealing no longer needs, and events whose retention is over.
+/// Removes JSON that sealing no longer needs.
 #[async_trait]
-pub trait Removal: Send + Sync {
+pub trait JsonRemoval: Send + Sync {
     /// Removes objects, which may be gone.
     async fn remove(&self, objects: &BTreeSet<String>) -> Result<(), PortError>;
+}
+
+/// Removes events whose retention is over.
+#[async_trait]
+pub trait Removal: JsonRemoval {
     /// Removes the lines of removed events from batches, wherever they are kept as they came; returns how many batches changed.
     async fn strip(&self, batches: &BTreeSet<String>, is_removed: IsRemoved<'_>) -> Result<u64, PortError>;
 }
@@ -184,6 +194,12 @@ pub async fn put(
         days.note(day, path).await?;
     }
     Ok(())
+}
+
+/// Returns the first day that is not over for this long.
+#[must_use]
+pub fn over(now: Timestamp, millis: u64) -> Day {
+    Day::of(Timestamp::saturating(now.millis().saturating_sub(millis)).hour())
 }
 
 /// A sealing.
@@ -372,6 +388,6 @@ impl Sealing<'_> {
 }
 
 /// Returns the batches of objects.
-pub(super) fn batches(objects: &BTreeSet<String>) -> BTreeSet<String> {
-    objects.iter().filter_map(|path| Some(LakeObject::at(path)?.batch.to_owned())).collect()
+pub(super) fn batches<'a>(objects: impl IntoIterator<Item = &'a String>) -> BTreeSet<String> {
+    objects.into_iter().filter_map(|path| Some(LakeObject::at(path)?.batch.to_owned())).collect()
 }

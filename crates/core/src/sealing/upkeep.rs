@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Generation, Removal, SealedDays, Sealing};
+use super::{Generation, JsonRemoval, SealedDays};
 use crate::{Day, Timestamp, ports::PortError};
 
 /// How long a replaced generation stays, for queries that began before.
@@ -28,7 +28,8 @@ pub async fn tidy(days: &dyn SealedDays, now: Timestamp) -> Result<(), PortError
         }
     }
     for (day, noted) in days.notes().await? {
-        if let Some(current) = manifest.days.get(&day).filter(|current| is_old(current.sealed_at)) {
+        let is_done = |current: &&Generation| is_old(current.sealed_at) && !has_no_json(current);
+        if let Some(current) = manifest.days.get(&day).filter(is_done) {
             let covered = days.covered(day, current.number).await?;
             let done: BTreeSet<String> = noted.intersection(&covered).cloned().collect();
             if !done.is_empty() {
@@ -39,16 +40,27 @@ pub async fn tidy(days: &dyn SealedDays, now: Timestamp) -> Result<(), PortError
     Ok(())
 }
 
+/// Returns whether all JSON that a generation covers was removed. An object that it covers and that is noted was put back, and
+/// [`expire_json`] removes it with its note.
+fn has_no_json(generation: &Generation) -> bool {
+    generation.json_expired && !generation.json_left
+}
+
 /// Removes the JSON of days before `before` that was sealed more than a day ago; returns how many days.
+///
+/// Only generations that were made until `read_since` count as sealed: a reader may still read JSON of days that were sealed
+/// later. A batch that is filed again puts its objects back, and they are removed again, as their notes tell.
 pub async fn expire_json(
-    sealing: &Sealing<'_>,
-    removal: &dyn Removal,
+    days: &dyn SealedDays,
+    removal: &dyn JsonRemoval,
     before: Day,
+    read_since: Timestamp,
+    now: Timestamp,
 ) -> Result<u64, PortError> {
-    let Sealing { days, clock, .. } = *sealing;
     let mut manifest = days.manifest().await?;
     let is_due = |generation: &Generation| {
-        generation.json_left && generation.sealed_at.plus_millis(KEPT_MILLIS) <= clock.now()
+        let is_read = generation.sealed_at <= read_since;
+        generation.json_left && is_read && generation.sealed_at.plus_millis(KEPT_MILLIS) <= now
     };
     let due: Vec<Day> =
         manifest.days.range(..before).filter(|(_, it)| is_due(it)).map(|(day, _)| *day).collect();
@@ -64,6 +76,16 @@ pub async fn expire_json(
             generation.json_left = false;
         }
         days.swap(&manifest).await?;
+    }
+    for (day, noted) in days.notes().await? {
+        if let Some(current) = manifest.days.get(&day).filter(|it| has_no_json(it)) {
+            let covered = days.covered(day, current.number).await?;
+            let back: BTreeSet<String> = noted.intersection(&covered).cloned().collect();
+            if !back.is_empty() {
+                removal.remove(&back).await?;
+                days.remove_notes(day, &back).await?;
+            }
+        }
     }
     Ok(due.len() as u64)
 }

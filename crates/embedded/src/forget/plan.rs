@@ -7,16 +7,15 @@ use std::{
     path::Path,
 };
 
-use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use rusqlite::{Connection, params};
-use serde::Deserialize;
 use weir_core::{
     Catalog, CountedValue, Day, EventType, Format, InstallationSecret, Partition, RecordHead,
     catalog::Definition,
     dedup::{Identity, IdentityDigest},
     forgotten::{self, ForgottenEvents, Tombstone},
     latest::{LatestValue, Newest, Resource},
+    quarantined_line,
     rejected::RejectedEvent,
     sealing::SealedRows,
 };
@@ -54,22 +53,6 @@ pub(super) struct Plan {
     pub(super) counted_by: BTreeMap<EventType, String>,
     /// The sealed days of which events go, and whether all JSON of the day is there.
     pub(super) days: BTreeMap<Day, bool>,
-}
-
-/// The quarantined text of a line.
-#[derive(Deserialize)]
-struct Entry {
-    text: Option<String>,
-    base64: Option<String>,
-}
-
-/// Returns the bytes of the line that an entry of quarantine is about.
-pub(crate) fn quarantined_line(entry: &[u8]) -> Option<Vec<u8>> {
-    let Entry { text, base64 } = serde_json::from_slice(entry).ok()?;
-    match (text, base64) {
-        (Some(text), _) => Some(text.into_bytes()),
-        (None, encoded) => BASE64_STANDARD.decode(encoded?).ok(),
-    }
 }
 
 struct Planner<'a> {

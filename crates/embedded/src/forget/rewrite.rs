@@ -5,11 +5,11 @@
 
 use std::{fs, io, ops::ControlFlow, path::Path};
 
-use weir_core::{Format, Partition};
+use weir_core::{Format, Partition, quarantined_line};
 
 use super::{
     Amounts, ForgetError,
-    plan::{is_gone, names, quarantined_line},
+    plan::{is_gone, names},
     sealed::Removal,
     step,
 };

@@ -38,8 +38,8 @@ impl FromStr for Task {
 }
 
 enum Function {
-    Publisher(Publisher),
-    Sealer(Sealer),
+    Publisher(Box<Publisher>),
+    Sealer(Box<Sealer>),
 }
 
 /// Why an invocation failed. The reason is logged already.
@@ -66,8 +66,8 @@ async fn main() -> ExitCode {
 impl Function {
     fn new(environment: &Environment) -> Result<Self, StartError> {
         Ok(match environment.or("WEIR_TASK", Task::Publish)? {
-            Task::Publish => Self::Publisher(Publisher::new(environment)?),
-            Task::Seal => Self::Sealer(Sealer::new(environment)?),
+            Task::Publish => Self::Publisher(Box::new(Publisher::new(environment)?)),
+            Task::Seal => Self::Sealer(Box::new(Sealer::new(environment)?)),
         })
     }
 
