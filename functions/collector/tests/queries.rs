@@ -14,9 +14,43 @@ use emulator::{COUNTS, IDS, LAKE, LATEST, Process, RAW, STREAM, USERS};
 use flate2::{Compression, write::GzEncoder};
 use serde_json::{Value, json};
 use weir_core::{BatchKey, Clock, Hour, Partition, SystemClock};
-use weir_lambda::testing::{Function, Outcome};
+use weir_lambda::testing::{Call, Function, Outcome, StubAws};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_collector");
+
+const WORKGROUP: &str = "weir-queries";
+
+/// The variables of a collector with queries, whose calls go to an endpoint.
+fn variables(endpoint: &str) -> [(&str, &str); 11] {
+    [
+        ("WEIR_STREAM", STREAM),
+        ("WEIR_COUNTS_TABLE", COUNTS),
+        ("WEIR_IDS_TABLE", IDS),
+        ("WEIR_LATEST_TABLE", LATEST),
+        ("WEIR_USERS_TABLE", USERS),
+        ("WEIR_RAW_BUCKET", RAW),
+        ("WEIR_LAKE_BUCKET", LAKE),
+        ("WEIR_QUERY_WORKGROUP", WORKGROUP),
+        ("WEIR_GLUE_DATABASE", "weir"),
+        ("AWS_ENDPOINT_URL", endpoint),
+        ("WEIR_LOG", "info"),
+    ]
+}
+
+/// A request as API Gateway sends it.
+fn event(user: &str, scope: &str, method: &str, path: &str, accept: &str, body: &str) -> Value {
+    let (path, query) = path.split_once('?').unwrap_or((path, ""));
+    json!({
+        "version": "2.0", "routeKey": "$default", "rawPath": path, "rawQueryString": query,
+        "headers": {"content-type": "text/plain", "accept": accept, "authorization": "Basic c2VjcmV0OnNlY3JldA=="},
+        "requestContext": {
+            "accountId": "123456789012", "stage": "$default",
+            "http": {"method": method, "path": path, "protocol": "HTTP/1.1", "sourceIp": "192.0.2.1"},
+            "authorizer": {"lambda": {"username": user, "scope": scope, "access_key": "desk"}},
+        },
+        "body": body, "isBase64Encoded": false,
+    })
+}
 
 /// What must never reach another user: a text in each of eve's events.
 const OF_EVE: &str = "eves-own-words";
@@ -31,19 +65,7 @@ impl Weir {
     fn start() -> Self {
         let aws = Process::start();
         let athena = StandIn::start(&aws.endpoint, LAKE);
-        let variables = [
-            ("WEIR_STREAM", STREAM),
-            ("WEIR_COUNTS_TABLE", COUNTS),
-            ("WEIR_IDS_TABLE", IDS),
-            ("WEIR_LATEST_TABLE", LATEST),
-            ("WEIR_USERS_TABLE", USERS),
-            ("WEIR_RAW_BUCKET", RAW),
-            ("WEIR_LAKE_BUCKET", LAKE),
-            ("WEIR_QUERY_WORKGROUP", "weir-queries"),
-            ("WEIR_GLUE_DATABASE", "weir"),
-            ("AWS_ENDPOINT_URL", athena.endpoint.as_str()),
-        ];
-        let function = Function::start(PROGRAM, &variables);
+        let function = Function::start(PROGRAM, &variables(&athena.endpoint));
         Self { function, aws, athena }
     }
 
@@ -65,18 +87,7 @@ impl Weir {
 
     /// Asks as API Gateway does.
     fn ask(&mut self, user: &str, method: &str, path: &str, accept: &str, body: &str) -> Value {
-        let (path, query) = path.split_once('?').unwrap_or((path, ""));
-        let event = json!({
-            "version": "2.0", "routeKey": "$default", "rawPath": path, "rawQueryString": query,
-            "headers": {"content-type": "text/plain", "accept": accept, "authorization": "Basic c2VjcmV0OnNlY3JldA=="},
-            "requestContext": {
-                "accountId": "123456789012", "stage": "$default",
-                "http": {"method": method, "path": path, "protocol": "HTTP/1.1", "sourceIp": "192.0.2.1"},
-                "authorizer": {"lambda": {"username": user, "scope": "read", "access_key": "desk"}},
-            },
-            "body": body, "isBase64Encoded": false,
-        });
-        match self.function.invoke(event) {
+        match self.function.invoke(event(user, "read", method, path, accept, body)) {
             Outcome::Answer(answer) => answer,
             other => panic!("{other:?}: {}", self.function.told()),
         }
@@ -258,6 +269,90 @@ fn what_is_wrong_with_a_query_is_said_with_its_reason() {
     is_problem(&weir.answer("ann", "/query", wide, "*/*"), 413, "answer-too-large");
     is_problem(&weir.ask("ann", "GET", "/counts/button_click/keys", "*/*", ""), 404, "no-queries-here");
     assert!(!weir.function.told().contains("ERROR"), "{}", weir.function.told());
+}
+
+#[test]
+fn each_end_of_a_query_has_its_answer_and_one_that_takes_too_long_is_stopped() {
+    // Its id says how the query is doing.
+    let id = |of: &str| format!("{of}-{}", "0".repeat(35 - of.len()));
+    let aws = StubAws::start(|call: &Call| {
+        let asked = call.json();
+        let of = asked["QueryExecutionId"].as_str().unwrap_or_default().split('-').next().unwrap_or_default();
+        let error = |kind: &str| {
+            (400, json!({"__type": kind, "Message": "User: x, table s3://y"}).to_string().into_bytes())
+        };
+        let (state, reason) = match (call.target.as_str(), of) {
+            ("AmazonAthena.StartQueryExecution", _) if asked["QueryString"].to_string().contains("many") => {
+                return error("TooManyRequestsException");
+            }
+            ("AmazonAthena.StartQueryExecution", _) => return error("InvalidRequestException"),
+            ("AmazonAthena.GetQueryExecution", "dead") => {
+                return error("com.amazonaws#AccessDeniedException");
+            }
+            ("AmazonAthena.GetQueryExecution", "a" | "b") => ("RUNNING", ""),
+            ("AmazonAthena.GetQueryExecution", "c") => {
+                ("CANCELLED", "Query cancelled! : Bytes scanned limit was exceeded")
+            }
+            ("AmazonAthena.GetQueryExecution", "d") => {
+                ("FAILED", "DIVISION_BY_ZERO: Division by zero\nThis query ran against")
+            }
+            ("AmazonAthena.GetQueryExecution", _) => {
+                ("FAILED", "Access Denied (Service: Amazon S3; s3://weir/username=ann)")
+            }
+            _ => return (200, b"{}".to_vec()),
+        };
+        let at = SystemClock.now().millis() / 1000 - if of == "a" { 301 } else { 200 };
+        let execution = json!({"QueryExecution": {
+            "Query": "WITH \"~ owner\" AS (SELECT 'ann' AS username),\nx", "WorkGroup": WORKGROUP,
+            "Status": {"State": state, "StateChangeReason": reason, "SubmissionDateTime": at},
+        }});
+        (200, execution.to_string().into_bytes())
+    });
+    let mut function = Function::start(PROGRAM, &variables(&aws.url()));
+    let mut ask =
+        |method: &str, path: &str, sql: &str| function.answer(event("ann", "read", method, path, "*/*", sql));
+    let mut get = |of: &str| ask("GET", &format!("/query/{}", id(of)), "");
+    assert_eq!(get("b")["statusCode"], 202);
+    is_problem(&get("a"), 409, "query-stopped");
+    let stopped: Vec<Value> = aws
+        .calls()
+        .iter()
+        .filter(|call| call.target.ends_with("StopQueryExecution"))
+        .map(Call::json)
+        .collect();
+    assert_eq!(stopped, [json!({"QueryExecutionId": id("a")})]);
+    is_problem(&get("c"), 413, "too-many-rows");
+    assert_eq!(is_problem(&get("d"), 400, "sql-error")["detail"], "DIVISION_BY_ZERO: Division by zero");
+    is_problem(&get("dead"), 404, "no-such-query");
+    let refused = is_problem(&ask("POST", "/query", "SELECT 1"), 400, "sql-error");
+    assert_eq!(refused["detail"], "User: x, table");
+    is_problem(&ask("POST", "/query", "SELECT 'many'"), 429, "too-many-queries");
+    // What the operator has to mend is told to the operator.
+    let missing = ask("GET", &format!("/query/{}", id("e")), "");
+    assert!(!is_problem(&missing, 503, "unavailable").to_string().contains("s3://"), "{missing}");
+    let write = function.answer(event("ann", "write", "POST", "/query", "*/*", "SELECT 1"));
+    is_problem(&write, 403, "out-of-scope");
+    let error = function.logged(|line| line["message"] == "the engine failed");
+    assert!(error["error"].as_str().unwrap().contains("Access Denied"), "{error}");
+}
+
+#[test]
+fn without_a_workgroup_no_query_is_answered_and_a_missing_database_is_named() {
+    let mut all = variables("http://127.0.0.1:9");
+    let without_database: Vec<_> =
+        all.into_iter().filter(|(name, _)| *name != "WEIR_GLUE_DATABASE").collect();
+    let mut function = Function::start(PROGRAM, &without_database);
+    let Outcome::CannotStart(told) = function.outcome() else { panic!("{}", function.told()) };
+    assert_eq!(told["errorMessage"], "the environment variable WEIR_GLUE_DATABASE is not set");
+    all[7].1 = "";
+    let mut function = Function::start(PROGRAM, &all);
+    let id = "2f1c9a52-7f0e-4f0a-9c1b-5f0e6a2d4b88";
+    for (method, path) in
+        [("POST", "/query"), ("GET", &format!("/query/{id}")), ("DELETE", &format!("/query/{id}"))]
+    {
+        let answer = function.answer(event("ann", "read", method, path, "*/*", "SELECT 1"));
+        is_problem(&answer, 404, "no-queries-here");
+    }
 }
 
 /// Over what a hostile user has to send to make the database itself answer with another's rows: each text comes as it is, within a
