@@ -13,7 +13,7 @@ A parser of Athena's grammar (sqlglot) reads the statements and translates them 
 Usage: stand_in.py ENDPOINT BUCKET TEMPLATE DUCKDB
 """
 
-import gzip, http.client, json, re, subprocess, sys, tempfile, threading, time, urllib.parse, urllib.request, uuid
+import gzip, http.client, json, os, re, signal, subprocess, sys, tempfile, threading, time, urllib.parse, urllib.request, uuid
 import xml.etree.ElementTree as ET
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -70,6 +70,8 @@ def of_template():
 
 JSON = of_template()
 FILES, VIEWS = {}, {}
+# The process of the statement that runs, of which there is one at once.
+RUNNING = []
 LOCK = threading.Lock()
 
 
@@ -233,9 +235,13 @@ def run(query, is_view=False, database="weir"):
             node.replace(exp.to_table(loaded.table(name), alias=exp.to_identifier(node.alias or name, quoted=True)))
         text = query.sql("duckdb")
         script = "\n".join(["SET TimeZone = 'UTC';", *loaded.setup, f"COPY ({text}) TO '{folder}/out.parquet' (FORMAT parquet);"])
-        done = subprocess.run([DUCKDB, "-batch", "-bail"], input=script, text=True, capture_output=True)
-        if done.returncode != 0 or done.stderr:
-            raise Failed(f"{done.stderr}\n{text}")
+        # The command starts another process.
+        ran = subprocess.Popen([DUCKDB, "-batch", "-bail"], stdin=-1, stdout=-1, stderr=-1, text=True, start_new_session=True)
+        RUNNING.append(ran.pid)
+        _, said = ran.communicate(script)
+        RUNNING.remove(ran.pid)
+        if ran.returncode != 0 or said:
+            raise Failed(f"{said}\n{text}")
         return pq.read_table(f"{folder}/out.parquet")
 
 
@@ -328,6 +334,8 @@ def stop(body):
     query = QUERIES[body["QueryExecutionId"]]
     if query["state"] == "RUNNING":
         query["state"], query["reason"] = "CANCELLED", "Query cancelled by user"
+        for process in RUNNING[:]:
+            os.killpg(process, signal.SIGKILL)
     return {}
 
 
