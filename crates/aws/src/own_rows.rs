@@ -7,8 +7,8 @@
 //! none of them, and none of the query's own, the query is refused.
 //!
 //! A parser for all dialects of SQL was not used. `sqlparser` 0.64 prints the text `\'` with its quote as it is, so that a text of the
-//! client's would end for Athena where the client likes; it does not know Trino's lambdas; and it would be a tenth of the collector's
-//! package. It is the judge in the tests instead.
+//! client's would end for Athena where the client likes; and the collector's package has no room for it. It is the judge in the
+//! tests instead.
 
 mod reader;
 mod rows;
@@ -105,8 +105,7 @@ impl OwnRows<'_> {
             return Err(Refused::TooManyFolders(folders));
         }
         let mut question = beginning(self.username);
-        for at in read.tables {
-            let table = &tables[at];
+        for (table, _) in tables.iter().zip(&read.names).filter(|(_, is_named)| **is_named) {
             let name = quoted(&format!("{OWN}{}", table.name));
             question += &format!(",\n{name} AS ({})", table.rows(self));
         }

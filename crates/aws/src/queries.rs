@@ -7,14 +7,11 @@ use std::sync::Arc;
 
 use aws_config::SdkConfig;
 use aws_runtime::auth::SigningOptions;
-use aws_smithy_runtime_api::{
-    box_error::BoxError,
-    client::{
-        orchestrator::{HttpRequest, HttpResponse, OrchestratorError},
-        result::SdkError,
-    },
+use aws_smithy_runtime_api::client::{
+    orchestrator::{HttpResponse, OrchestratorError},
+    result::SdkError,
 };
-use aws_smithy_types::{body::SdkBody, error::ErrorMetadata};
+use aws_smithy_types::error::ErrorMetadata;
 use bytes::Bytes;
 use serde_json::{Value, json};
 use weir_core::{
@@ -25,7 +22,7 @@ use weir_core::{
 
 use crate::{
     errors::{malformed, port_error},
-    signed_calls::{Calls, Service, domain},
+    signed_calls::{Calls, Request, Service, domain},
 };
 
 /// The most rows on a page of an answer.
@@ -88,16 +85,9 @@ pub struct Page {
 /// A workgroup for queries of clients.
 #[derive(Clone)]
 pub struct ClientQueries {
-    calls: Calls<Call>,
+    calls: Calls,
     workgroup: String,
     random: Arc<dyn Random>,
-}
-
-/// A call of Athena.
-#[derive(Debug)]
-struct Call {
-    operation: &'static str,
-    request: Value,
 }
 
 type Failed = SdkError<ErrorMetadata, HttpResponse>;
@@ -112,7 +102,7 @@ impl ClientQueries {
             endpoint: config.endpoint_url().unwrap_or(&own),
             options: SigningOptions::default(),
         };
-        Self { calls: service.calls(config, request, content), workgroup: workgroup.to_owned(), random }
+        Self { calls: service.calls(config, content), workgroup: workgroup.to_owned(), random }
     }
 
     /// Starts a query; returns its id. A retry of the call has the same token, so that the query runs once (idempotent).
@@ -197,7 +187,14 @@ impl ClientQueries {
     }
 
     async fn call(&self, operation: &'static str, request: Value) -> Result<Value, Failed> {
-        let content = self.calls.invoke(Call { operation, request }).await?;
+        let request = request.to_string();
+        let headers = vec![
+            ("content-length", request.len().to_string()),
+            ("content-type", "application/x-amz-json-1.1".to_owned()),
+            ("x-amz-target", format!("AmazonAthena.{operation}")),
+        ];
+        let request = Request { method: "POST", target: "/".to_owned(), headers, content: request.into() };
+        let content = self.calls.invoke(request).await?;
         Ok(serde_json::from_slice(&content).unwrap_or_default())
     }
 }
@@ -229,18 +226,6 @@ fn code(error: &Failed) -> &str {
         SdkError::ServiceError(answer) => answer.err().code().unwrap_or_default(),
         _ => "",
     }
-}
-
-fn request(Call { operation, request }: Call) -> Result<HttpRequest, BoxError> {
-    let content = request.to_string();
-    let length = content.len();
-    let mut request = HttpRequest::new(SdkBody::from(content));
-    request.set_method("POST")?;
-    request.set_uri("/")?;
-    request.headers_mut().insert("content-length", length.to_string());
-    request.headers_mut().insert("content-type", "application/x-amz-json-1.1");
-    request.headers_mut().insert("x-amz-target", format!("AmazonAthena.{operation}"));
-    Ok(request)
 }
 
 /// Returns the content of an answer, or the code and the message of an error.

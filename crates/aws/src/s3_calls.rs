@@ -6,20 +6,17 @@ use std::ops::Range;
 
 use aws_config::SdkConfig;
 use aws_runtime::auth::SigningOptions;
-use aws_smithy_runtime_api::{
-    box_error::BoxError,
-    client::{
-        orchestrator::{HttpRequest, HttpResponse, OrchestratorError},
-        result::SdkError,
-    },
+use aws_smithy_runtime_api::client::{
+    orchestrator::{HttpResponse, OrchestratorError},
+    result::SdkError,
 };
-use aws_smithy_types::{body::SdkBody, error::ErrorMetadata};
+use aws_smithy_types::error::ErrorMetadata;
 use bytes::Bytes;
 use weir_core::ports::PortError;
 
 use crate::{
     errors::port_error,
-    signed_calls::{Calls, Service, domain},
+    signed_calls::{Calls, Request, Service, domain},
 };
 
 /// A call of S3.
@@ -63,6 +60,19 @@ impl Call {
         Self::new("GET", &format!("?list-type=2&prefix={prefix}"))
     }
 
+    fn request(self, folder: &str) -> Request {
+        let Self { method, target, range, content } = self;
+        let mut headers = Vec::new();
+        if method == "PUT" {
+            headers.push(("content-length", content.len().to_string()));
+            headers.push(("content-type", "application/json".to_owned()));
+        }
+        if let Some(Range { start, end }) = range {
+            headers.push(("range", format!("bytes={start}-{}", end.saturating_sub(1))));
+        }
+        Request { method, target: format!("{folder}/{target}"), headers, content }
+    }
+
     /// Lists the folders below a prefix, behind the key `after` if there is one.
     pub(crate) fn list_folders(prefix: &str, after: Option<&str>) -> Self {
         let escaped = |key: &str| key.replace('/', "%2F");
@@ -76,7 +86,11 @@ impl Call {
 
 /// A bucket.
 #[derive(Clone)]
-pub(crate) struct S3Calls(Calls<Call>);
+pub(crate) struct S3Calls {
+    calls: Calls,
+    /// The path of the bucket, where its name is not in the host's.
+    folder: String,
+}
 
 impl S3Calls {
     pub(crate) fn new(config: &SdkConfig, bucket: &str) -> Self {
@@ -90,12 +104,12 @@ impl S3Calls {
         options.content_sha256_header = true;
         options.normalize_uri_path = false;
         let service = Service { name: "S3", signed_as: "s3", endpoint: &endpoint, options };
-        Self(service.calls(config, move |call: Call| request(&folder, call), content))
+        Self { calls: service.calls(config, content), folder }
     }
 
     /// Makes a call; returns the content of its answer.
     pub(crate) async fn invoke(&self, call: Call) -> Result<Bytes, SdkError<ErrorMetadata, HttpResponse>> {
-        self.0.invoke(call).await
+        self.calls.invoke(call.request(&self.folder)).await
     }
 
     /// Reads an object, or a part of it; `None` if the object does not exist.
@@ -138,21 +152,6 @@ impl S3Calls {
             Err(error) => Err(port_error(what, &error)),
         }
     }
-}
-
-fn request(folder: &str, Call { method, target, range, content }: Call) -> Result<HttpRequest, BoxError> {
-    let length = content.len();
-    let mut request = HttpRequest::new(SdkBody::from(content));
-    request.set_method(method)?;
-    request.set_uri(format!("{folder}/{target}"))?;
-    if method == "PUT" {
-        request.headers_mut().insert("content-length", length.to_string());
-        request.headers_mut().insert("content-type", "application/json");
-    }
-    if let Some(Range { start, end }) = range {
-        request.headers_mut().insert("range", format!("bytes={start}-{}", end.saturating_sub(1)));
-    }
-    Ok(request)
 }
 
 /// Returns the content of an answer, or the code of an error.

@@ -21,11 +21,24 @@ use aws_smithy_runtime_api::{
         runtime_plugin::StaticRuntimePlugin,
     },
 };
-use aws_smithy_types::{config_bag::Layer, error::ErrorMetadata, timeout::TimeoutConfig};
+use aws_smithy_types::{body::SdkBody, config_bag::Layer, error::ErrorMetadata, timeout::TimeoutConfig};
 use bytes::Bytes;
 
-/// The calls of a service: they take an `I` each, and return the content of the answer.
-pub(crate) type Calls<I> = Operation<I, Bytes, ErrorMetadata>;
+/// The calls of a service, which return the content of the answer.
+pub(crate) type Calls = Operation<Request, Bytes, ErrorMetadata>;
+
+/// How the answer of a call is read.
+pub(crate) type Content = fn(&HttpResponse) -> Result<Bytes, OrchestratorError<ErrorMetadata>>;
+
+/// A request of a call. It is one type for all services, as each further one would be compiled with all that is below it.
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub(crate) method: &'static str,
+    /// Path and query.
+    pub(crate) target: String,
+    pub(crate) headers: Vec<(&'static str, String)>,
+    pub(crate) content: Bytes,
+}
 
 /// A service: its name in errors and in signatures, its endpoint, and how its calls are signed.
 pub(crate) struct Service<'a> {
@@ -36,13 +49,8 @@ pub(crate) struct Service<'a> {
 }
 
 impl Service<'_> {
-    /// Returns its calls: `request` makes the request of one, and `content` reads its answer.
-    pub(crate) fn calls<I: Send + Sync + std::fmt::Debug + 'static>(
-        self,
-        config: &SdkConfig,
-        request: impl Fn(I) -> Result<HttpRequest, BoxError> + Send + Sync + 'static,
-        content: impl Fn(&HttpResponse) -> Result<Bytes, OrchestratorError<ErrorMetadata>> + Send + Sync + 'static,
-    ) -> Calls<I> {
+    /// Returns its calls.
+    pub(crate) fn calls(self, config: &SdkConfig, content: Content) -> Calls {
         let mut calls = Operation::builder()
             .service_name(self.name)
             .operation_name("Call")
@@ -65,8 +73,19 @@ impl Service<'_> {
         if let Some(time) = config.time_source() {
             calls = calls.time_source(time);
         }
-        calls.serializer(request).deserializer(content).build()
+        calls.serializer(sent as fn(Request) -> _).deserializer(content).build()
     }
+}
+
+fn sent(request: Request) -> Result<HttpRequest, BoxError> {
+    let Request { method, target, headers, content } = request;
+    let mut request = HttpRequest::new(SdkBody::from(content));
+    request.set_method(method)?;
+    request.set_uri(target)?;
+    for (name, value) in headers {
+        request.headers_mut().insert(name, value);
+    }
+    Ok(request)
 }
 
 /// Returns the domain of AWS's services in a region.

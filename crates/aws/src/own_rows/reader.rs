@@ -11,8 +11,6 @@ mod expressions;
 mod queries;
 mod relations;
 
-use std::collections::BTreeSet;
-
 use weir_core::sql::{literal, quoted};
 
 use super::{Refused, tokens::Token};
@@ -38,8 +36,8 @@ pub(super) struct Read {
     pub(super) named: String,
     /// The query behind them.
     pub(super) body: String,
-    /// The known tables that it names, by their numbers.
-    pub(super) tables: BTreeSet<usize>,
+    /// Whether it names each known table, by its number.
+    pub(super) names: Vec<bool>,
     /// How often it reads each known table, by its number.
     pub(super) reads: Vec<u64>,
 }
@@ -53,7 +51,7 @@ pub(super) fn read(tokens: &[Token], known: &[String]) -> Result<Read, Refused> 
         known,
         own: Vec::new(),
         made: 0,
-        tables: BTreeSet::new(),
+        names: vec![false; known.len()],
         cost: Cost { references: 0, reads: vec![0; known.len()] },
         depth: 0,
     };
@@ -70,7 +68,7 @@ pub(super) fn read(tokens: &[Token], known: &[String]) -> Result<Read, Refused> 
         return Err(reader.unexpected());
     }
     reader.bounded()?;
-    Ok(Read { named, body: reader.out, tables: reader.tables, reads: reader.cost.reads })
+    Ok(Read { named, body: reader.out, names: reader.names, reads: reader.cost.reads })
 }
 
 /// What Athena does for a query: it reads a common table expression anew wherever it is named.
@@ -113,7 +111,7 @@ struct Reader<'a> {
     own: Vec<Own>,
     /// The number of common table expressions so far.
     made: usize,
-    tables: BTreeSet<usize>,
+    names: Vec<bool>,
     cost: Cost,
     depth: usize,
 }

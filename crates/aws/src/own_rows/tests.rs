@@ -143,6 +143,15 @@ fn each_name_of_a_table_gets_the_one_that_it_means() {
     }
 }
 
+/// Why the text is not printed by the judge: for Trino, the text that it prints has no end, or ends in what is SQL.
+#[test]
+fn a_text_that_ends_in_a_backslash_and_a_quote_keeps_its_quote_doubled() {
+    let sql = r"SELECT '\'''";
+    let printed = Parser::parse_sql(&GenericDialect {}, sql).unwrap()[0].to_string();
+    assert_eq!(printed, r"SELECT '\''");
+    assert_eq!(query(sql), sql);
+}
+
 /// Queries that would read something else, or do something else than read: all are refused.
 const HOSTILE: [&str; 97] = [
     // Other tables and databases.

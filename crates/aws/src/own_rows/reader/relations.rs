@@ -171,7 +171,7 @@ impl Reader<'_> {
             }
         } else if let Some(at) = self.known.iter().position(|known| *known == name) {
             self.put(&quoted(&format!("{OWN}{name}")));
-            self.tables.insert(at);
+            self.names[at] = true;
             self.cost.references = self.cost.references.saturating_add(1);
             self.cost.reads[at] = self.cost.reads[at].saturating_add(1);
         } else {
