@@ -131,5 +131,4 @@ pub fn is_of(question: &str, username: &Username) -> bool {
 }
 
 #[cfg(test)]
-#[path = "own_rows/tests.rs"]
 mod tests;

@@ -3,8 +3,8 @@
 //! In Trino's grammar a table is named behind FROM, JOIN, TABLE, and a comma of a FROM clause, and nowhere else; a query begins
 //! with SELECT, WITH, VALUES or TABLE, or with a parenthesis in its place. Those places are read here as the grammar has them
 //! (<https://github.com/trinodb/trino/blob/422/core/trino-parser/src/main/antlr4/io/trino/sql/parser/SqlBase.g4>). All between
-//! them is expressions, which are passed on token by token: Athena itself reads them. What is read as a table gets a name that no
-//! table of a database has: [`OWN`] and the name. So if Athena took such a name for a table where this module saw none of the
+//! them is expressions, which are passed on token by token: Athena itself reads them. What is read as a table gets a name that
+//! Athena allows no table: [`OWN`] and the name. So if Athena took such a name for a table where this module saw none of the
 //! query's own, it would find nothing.
 
 mod expressions;
@@ -15,7 +15,8 @@ use weir_core::sql::{literal, quoted};
 
 use super::{Refused, tokens::Token};
 
-/// The beginning of the names of tables in the question. No table of a Glue database can have it.
+/// The beginning of the names of tables in the question. Athena allows only underscores beside letters and digits in a table's name
+/// (<https://docs.aws.amazon.com/athena/latest/ug/tables-databases-columns-names.html>).
 pub(super) const OWN: char = '~';
 
 /// The most queries and parentheses in each other.
