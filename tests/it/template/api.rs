@@ -151,6 +151,8 @@ fn every_route_without_credentials_has_a_limit_of_its_own_and_is_there_before_it
         number(&settings["POST /query"]["ThrottlingBurstLimit"]) <= 10 && waited_for.contains("PostQuery")
     );
     assert_eq!(text(&template.properties("PostQuery")["RouteKey"]), "POST /query");
+    // The collector knows by this name that a request came past the limit.
+    assert_eq!(text(&template.properties("PostAnything")["RouteKey"]), "POST /{proxy+}");
     assert!(open.insert("POST /query".to_owned()), "it is not open");
     assert_eq!(settings.keys().cloned().collect::<BTreeSet<_>>(), open, "limits of routes that are not open");
     let default = |name: &str| number(&template.0["Parameters"][name]["Default"]);
