@@ -278,5 +278,5 @@ fn where_queries_are_not_turned_on_none_is_answered() {
     let weir = Weir::start();
     let problem = ask(&weir, &weir.credentials, "SELECT 1").problem(404, "no-queries-here");
     let detail = problem["detail"].as_str().unwrap();
-    assert!(detail.contains("--queries") && detail.contains("Athena"), "{detail}");
+    assert!(detail.contains("--queries") && detail.contains("WithQueries"), "{detail}");
 }

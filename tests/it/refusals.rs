@@ -366,6 +366,8 @@ fn a_page_that_may_not_call_the_api_stores_nothing_whatever_credentials_the_brow
             let answer = listed.post_with(path, &body, headers);
             answer.problem(403, "origin-not-allowed");
             assert_eq!(answer.header("access-control-allow-origin"), None);
+            let answer = listed.request("DELETE", Some(&listed.credentials), "/query/x", headers, b"");
+            answer.problem(403, "origin-not-allowed");
         }
     }
     assert_eq!(listed.get("/counts/button_click").json()["total"], 0);

@@ -17,9 +17,12 @@ use aws_smithy_async::future::pagination_stream::PaginationStream;
 use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use tokio::time::Instant;
-use weir_core::sql::{Column, Kind, Row};
+use weir_core::sql::{Column, Row};
 
-use crate::errors::explained;
+use crate::{
+    errors::explained,
+    queries::{SCAN_LIMIT, kind},
+};
 
 /// The first and the longest polling interval.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -27,9 +30,6 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// How long a page of the answer may take: a thousand rows, of any width.
 const PAGE: Duration = Duration::from_mins(2);
-
-/// Athena's message for a query that would scan more than the workgroup allows.
-const LIMIT: &str = "Bytes scanned limit was exceeded";
 
 /// Why Athena gives no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -135,7 +135,7 @@ impl Athena {
             let (state, ended) = match execution.status().and_then(QueryExecutionStatus::state) {
                 Some(QueryExecutionState::Succeeded) => (QueryState::Running, Some(Ok(()))),
                 Some(QueryExecutionState::Failed | QueryExecutionState::Cancelled)
-                    if reason.contains(LIMIT) =>
+                    if reason.contains(SCAN_LIMIT) =>
                 {
                     (QueryState::Running, Some(Err(AthenaError::TooMuch(self.workgroup.clone()))))
                 }
@@ -266,14 +266,7 @@ fn is_header(row: &Row, columns: &[ColumnInfo]) -> bool {
 }
 
 fn column(info: &ColumnInfo) -> Column {
-    let kind = match info.r#type() {
-        "tinyint" | "smallint" | "integer" | "int" | "bigint" | "float" | "real" | "double" | "boolean" => {
-            Kind::Number
-        }
-        "json" => Kind::Json,
-        _ => Kind::Text,
-    };
-    Column { name: info.name().to_owned(), kind }
+    Column { name: info.name().to_owned(), kind: kind(info.r#type()) }
 }
 
 fn failed<E>(what: &'static str, error: &SdkError<E, HttpResponse>) -> AthenaError

@@ -16,7 +16,8 @@
 //! | `Stream`, `LiveCounts`, `SettledCounts`, `RecentRejected`, `LatestValues` | [`Batching`] | callers at the same time share calls |
 //! | `Health` | [`AwsHealth`] | asks both services, now and then |
 //!
-//! `athena` queries the lake, with the feature `athena`.
+//! `athena` queries the lake, with the feature `athena`. `own_rows` and `queries` are for queries of clients: the one makes questions
+//! of their SQL, the other asks Athena.
 //!
 //! [`Aws`] makes them all from one configuration; make it once, before the first invocation.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -35,10 +36,13 @@ mod health;
 mod latest;
 mod newest;
 mod objects;
+pub mod own_rows;
+pub mod queries;
 mod receipts;
 mod recent_rejected;
 mod s3_calls;
 mod sealed;
+mod signed_calls;
 mod stream;
 mod users;
 
@@ -247,6 +251,12 @@ impl Aws {
     #[must_use]
     pub fn athena(&self, workgroup: &str, database: &str) -> athena::Athena {
         athena::Athena::new(&self.config, workgroup, database)
+    }
+
+    /// Returns the workgroup for queries of clients.
+    #[must_use]
+    pub fn client_queries(&self, workgroup: &str) -> queries::ClientQueries {
+        queries::ClientQueries::new(&self.config, workgroup, self.random.clone())
     }
 
     /// Returns a table of users.

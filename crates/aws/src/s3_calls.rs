@@ -1,36 +1,23 @@
 //! Calls of S3 for the objects of one bucket, without the SDK's client for S3.
 //!
-//! That client would not fit the collector's package (4 MB). So the calls are made of the parts that the SDK's clients are made
-//! of: its signer, its retries, its time limits and its HTTP client. The keys of objects are of characters that need no escape
-//! in a URL.
+//! `signed_calls` says why. The keys of objects are of characters that need no escape in a URL.
 
 use std::ops::Range;
 
-use aws_config::{BehaviorVersion, SdkConfig, retry::RetryConfig};
-use aws_runtime::auth::{
-    SigV4OperationSigningConfig, SigningOptions,
-    sigv4::{SCHEME_ID, SigV4AuthScheme},
+use aws_config::SdkConfig;
+use aws_runtime::auth::SigningOptions;
+use aws_smithy_runtime_api::client::{
+    orchestrator::{HttpResponse, OrchestratorError},
+    result::SdkError,
 };
-use aws_smithy_runtime::client::{
-    orchestrator::operation::Operation,
-    retries::classifiers::{HttpStatusCodeClassifier, TransientErrorClassifier},
-};
-use aws_smithy_runtime_api::{
-    box_error::BoxError,
-    client::{
-        auth::{AuthSchemeOptionResolverParams, static_resolver::StaticAuthSchemeOptionResolver},
-        identity::SharedIdentityResolver,
-        orchestrator::{HttpRequest, HttpResponse, OrchestratorError},
-        result::SdkError,
-        runtime_components::RuntimeComponentsBuilder,
-        runtime_plugin::StaticRuntimePlugin,
-    },
-};
-use aws_smithy_types::{body::SdkBody, config_bag::Layer, error::ErrorMetadata, timeout::TimeoutConfig};
+use aws_smithy_types::error::ErrorMetadata;
 use bytes::Bytes;
 use weir_core::ports::PortError;
 
-use crate::errors::port_error;
+use crate::{
+    errors::port_error,
+    signed_calls::{Calls, Request, Service, domain},
+};
 
 /// A call of S3.
 #[derive(Debug)]
@@ -73,6 +60,19 @@ impl Call {
         Self::new("GET", &format!("?list-type=2&prefix={prefix}"))
     }
 
+    fn request(self, folder: &str) -> Request {
+        let Self { method, target, range, content } = self;
+        let mut headers = Vec::new();
+        if method == "PUT" {
+            headers.push(("content-length", content.len().to_string()));
+            headers.push(("content-type", "application/json".to_owned()));
+        }
+        if let Some(Range { start, end }) = range {
+            headers.push(("range", format!("bytes={start}-{}", end.saturating_sub(1))));
+        }
+        Request { method, target: format!("{folder}/{target}"), headers, content }
+    }
+
     /// Lists the folders below a prefix, after the key `after` if there is one.
     pub(crate) fn list_folders(prefix: &str, after: Option<&str>) -> Self {
         let escaped = |key: &str| key.replace('/', "%2F");
@@ -86,47 +86,30 @@ impl Call {
 
 /// A bucket.
 #[derive(Clone)]
-pub(crate) struct S3Calls(Operation<Call, Bytes, ErrorMetadata>);
+pub(crate) struct S3Calls {
+    calls: Calls,
+    /// The path of the bucket, where its name is not in the host's.
+    folder: String,
+}
 
 impl S3Calls {
     pub(crate) fn new(config: &SdkConfig, bucket: &str) -> Self {
         // An endpoint other than S3's own has no host name for each bucket.
         let (endpoint, folder) = match (config.endpoint_url(), config.region().map_or("", |it| it.as_ref())) {
             (Some(endpoint), _) => (endpoint.trim_end_matches('/').to_owned(), format!("/{bucket}")),
-            (None, region) => {
-                let domain = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
-                (format!("https://{bucket}.s3.{region}.{domain}"), String::new())
-            }
+            (None, region) => (format!("https://{bucket}.s3.{region}.{}", domain(region)), String::new()),
         };
-        let mut calls = Operation::builder()
-            .service_name("S3")
-            .operation_name("Object")
-            .behavior_version(config.behavior_version().unwrap_or_else(BehaviorVersion::latest))
-            .endpoint_url(&endpoint)
-            .standard_retry(&config.retry_config().cloned().unwrap_or_else(RetryConfig::standard))
-            .retry_classifier(TransientErrorClassifier::<ErrorMetadata>::new())
-            .retry_classifier(HttpStatusCodeClassifier::default())
-            .timeout_config(
-                config.timeout_config().cloned().unwrap_or_else(|| TimeoutConfig::builder().build()),
-            )
-            .with_connection_poisoning()
-            .runtime_plugin(signing(config));
-        if let Some(client) = config.http_client() {
-            calls = calls.http_client(client);
-        }
-        if let Some(sleep) = config.sleep_impl() {
-            calls = calls.sleep_impl(sleep);
-        }
-        if let Some(time) = config.time_source() {
-            calls = calls.time_source(time);
-        }
-        let calls = calls.serializer(move |call: Call| request(&folder, call)).deserializer(content).build();
-        Self(calls)
+        let mut options = SigningOptions::default();
+        options.double_uri_encode = false;
+        options.content_sha256_header = true;
+        options.normalize_uri_path = false;
+        let service = Service { name: "S3", signed_as: "s3", endpoint: &endpoint, options };
+        Self { calls: service.calls(config, content), folder }
     }
 
     /// Makes a call; returns the content of its answer.
     pub(crate) async fn invoke(&self, call: Call) -> Result<Bytes, SdkError<ErrorMetadata, HttpResponse>> {
-        self.0.invoke(call).await
+        self.calls.invoke(call.request(&self.folder)).await
     }
 
     /// Reads an object, or a part of it; `None` if the object does not exist.
@@ -169,45 +152,6 @@ impl S3Calls {
             Err(error) => Err(port_error(what, &error)),
         }
     }
-}
-
-/// Signs calls as S3 wants it.
-fn signing(config: &SdkConfig) -> StaticRuntimePlugin {
-    let mut signing_options = SigningOptions::default();
-    signing_options.double_uri_encode = false;
-    signing_options.content_sha256_header = true;
-    signing_options.normalize_uri_path = false;
-    let signing = SigV4OperationSigningConfig {
-        region: config.region().cloned().map(Into::into),
-        region_set: None,
-        name: Some("s3".into()),
-        signing_options,
-    };
-    let mut layer = Layer::new("signing");
-    layer.store_put(signing);
-    layer.store_put(AuthSchemeOptionResolverParams::new(()));
-    let mut components = RuntimeComponentsBuilder::new("signing")
-        .with_auth_scheme(SigV4AuthScheme::new())
-        .with_auth_scheme_option_resolver(Some(StaticAuthSchemeOptionResolver::new(vec![SCHEME_ID])));
-    if let Some(credentials) = config.credentials_provider() {
-        components.set_identity_resolver(SCHEME_ID, SharedIdentityResolver::new(credentials));
-    }
-    StaticRuntimePlugin::new().with_config(layer.freeze()).with_runtime_components(components)
-}
-
-fn request(folder: &str, Call { method, target, range, content }: Call) -> Result<HttpRequest, BoxError> {
-    let length = content.len();
-    let mut request = HttpRequest::new(SdkBody::from(content));
-    request.set_method(method)?;
-    request.set_uri(format!("{folder}/{target}"))?;
-    if method == "PUT" {
-        request.headers_mut().insert("content-length", length.to_string());
-        request.headers_mut().insert("content-type", "application/json");
-    }
-    if let Some(Range { start, end }) = range {
-        request.headers_mut().insert("range", format!("bytes={start}-{}", end.saturating_sub(1)));
-    }
-    Ok(request)
 }
 
 /// Returns the content of an answer, or the code of an error.

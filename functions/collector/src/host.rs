@@ -5,8 +5,11 @@
 //! - `leftover`: drains unread bodies; `unreadable`: answers to requests that are not HTTP;
 //! - `observe`: what is measured, for the host's metrics;
 //! - `runs`: runs of functions, and `queries`: queries in SQL, where the host has any;
+//! - `athena`: queries on AWS;
 //! - `streams`: the open streams of events.
 
+#[cfg(feature = "lambda")]
+pub(crate) mod athena;
 #[cfg(feature = "lambda")]
 pub(crate) mod gateway;
 pub(crate) mod leftover;

@@ -29,11 +29,15 @@ pub use api::{
     routes::client_routes,
 };
 #[cfg(feature = "lambda")]
+pub use host::athena::AthenaQueries;
+#[cfg(feature = "lambda")]
 pub use host::gateway::{Gateway, GatewayAuthentication, GatewayError};
 pub use host::{
     leftover::{OnlyLeftover, TellOnlyLeftover},
     observe::{Drift, Observe, Taken},
-    queries::{KeysOfRange, NotAnswered, Queries, QueryAnswer, QueryFormat, RangeKeys},
+    queries::{
+        KeysOfRange, NotAnswered, Queries, QueryAnswer, QueryAsked, QueryFormat, QueryProgress, RangeKeys,
+    },
     request_id::RequestId,
     runs::{NotStarted, Run, RunResult, RunState, Runs, Wanted},
     streams::Streams,

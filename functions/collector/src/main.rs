@@ -3,7 +3,10 @@
 use std::{num::NonZeroU16, process::ExitCode, sync::Arc, time::Duration};
 
 use authorizer::Authorizer;
-use collector::{Collector, Drift, Gateway, GatewayAuthentication, Host, Limits, Observe, Origins, Taken};
+use collector::{
+    AthenaQueries, Collector, Drift, Gateway, GatewayAuthentication, Host, Limits, Observe, Origins, Queries,
+    Taken,
+};
 use mimalloc::MiMalloc;
 use parking_lot::Mutex;
 use weir_aws::{Aws, Batching, BatchingStats, Names, Retries};
@@ -74,22 +77,39 @@ fn gateway(environment: &Environment) -> Result<(Gateway, Option<Arc<Sharing>>),
         let (metrics, clock) = (metrics.clone(), clock.clone());
         Arc::new(Sharing { metrics, batching, clock, last_report: Mutex::new(Timestamp::saturating(0)) })
     });
+    let catalog = Catalog::built_in()?;
+    let secret = if catalog.needs_secret() { Some(environment.required("WEIR_SECRET")?) } else { None };
+    let catalog = Arc::new(catalog.with_secret(secret));
+    collector::check_routes(&catalog)?;
+    let queries = queries(environment, &aws, &catalog, &clock)?;
     let host = Host {
         authenticate: Arc::new(GatewayAuthentication::new(clock.clone()).checking_keys(authorizer)),
         observe: Arc::new(Measure { metrics, retries }),
         clock,
         random: Arc::new(SystemRandom),
         runs: Arc::new(()),
-        queries: Arc::new(()),
+        queries,
         counted_within: Some(COUNTED_WITHIN),
     };
-    let catalog = Catalog::built_in()?;
-    let secret = if catalog.needs_secret() { Some(environment.required("WEIR_SECRET")?) } else { None };
-    let catalog = Arc::new(catalog.with_secret(secret));
-    collector::check_routes(&catalog)?;
     let collector = Collector { catalog, ports, host, limits: Limits::default() };
     // API Gateway answers preflight requests by the same list. Posts that need no preflight are checked here.
     Ok((Gateway::new(collector::router(collector, &origins)), sharing))
+}
+
+/// Returns the answers to queries: where there is a workgroup for them, Athena's.
+fn queries(
+    environment: &Environment,
+    aws: &Aws,
+    catalog: &Arc<Catalog>,
+    clock: &Arc<SystemClock>,
+) -> Result<Arc<dyn Queries>, StartError> {
+    let workgroup: String = environment.or("WEIR_QUERY_WORKGROUP", String::new())?;
+    if workgroup.is_empty() {
+        return Ok(Arc::new(()));
+    }
+    let database = environment.text("WEIR_GLUE_DATABASE")?;
+    let calls = aws.client_queries(&workgroup);
+    Ok(Arc::new(AthenaQueries::new(calls, database, catalog.clone(), clock.clone())))
 }
 
 /// Emits metrics of the outcomes of events, and of the difference between live and settled counts.

@@ -24,7 +24,8 @@ fn every_operation_has_a_route_and_only_open_ones_need_no_credentials() {
     let mut open = BTreeSet::new();
     for (key, route) in &routes {
         // Any other would take preflight requests away from API Gateway, and ask them for credentials.
-        assert!(key.starts_with("GET /") || key.starts_with("POST /"), "{key}");
+        let is_known = ["GET /", "POST /", "DELETE /query/"].iter().any(|begin| key.starts_with(begin));
+        assert!(is_known, "{key}");
         match route["AuthorizationType"].as_str() {
             Some("CUSTOM") => assert_eq!(route["AuthorizerId"], json!({"Ref": "ApiAuthorizer"}), "{key}"),
             Some("NONE") => assert!(open.insert(key.as_str())),
@@ -144,9 +145,19 @@ fn every_route_without_credentials_has_a_limit_of_its_own_and_is_there_before_it
             open.insert(key);
         }
     }
+    // Beside them, the one route each of whose requests can cost cents.
+    assert_eq!(settings["POST /query"]["ThrottlingRateLimit"], json!({"Ref": "QueriesPerSecond"}));
+    assert!(
+        number(&settings["POST /query"]["ThrottlingBurstLimit"]) <= 10 && waited_for.contains("PostQuery")
+    );
+    assert_eq!(text(&template.properties("PostQuery")["RouteKey"]), "POST /query");
+    // The collector knows by this name that a request came past the limit.
+    assert_eq!(text(&template.properties("PostAnything")["RouteKey"]), "POST /{proxy+}");
+    assert!(open.insert("POST /query".to_owned()), "it is not open");
     assert_eq!(settings.keys().cloned().collect::<BTreeSet<_>>(), open, "limits of routes that are not open");
     let default = |name: &str| number(&template.0["Parameters"][name]["Default"]);
     assert!(default("OpenRequestsPerSecond") <= 20 && default("ClientRequestsPerSecond") <= 100);
+    assert_eq!(default("QueriesPerSecond"), 1);
 }
 
 #[test]

@@ -43,6 +43,8 @@ fn each_function_gets_the_variables_that_it_reads() {
             "WEIR_USERS_TABLE": "${UsersTable}",
             "WEIR_SECRET": "${InstallationSecret}",
             "WEIR_ALLOW_ORIGINS": "${AllowedOrigins}",
+            "WEIR_QUERY_WORKGROUP": "${QueryWorkgroup}",
+            "WEIR_GLUE_DATABASE": "${Database}",
         },
         "FanOut": {
             "WEIR_RAW_BUCKET": "${RawBucket}",
@@ -71,7 +73,13 @@ fn each_function_gets_the_variables_that_it_reads() {
     });
     let variables = |function: &Value| -> Value {
         let variables = function["Properties"]["Environment"]["Variables"].as_object().unwrap();
-        variables.iter().map(|(name, value)| (name.clone(), json!(text(value)))).collect::<Map<_, _>>().into()
+        // Of those that depend on a parameter, the value where it is set.
+        let chosen = |value: &Value| text(value.get("Fn::If").map_or(value, |choice| &choice[1]));
+        variables
+            .iter()
+            .map(|(name, value)| (name.clone(), json!(chosen(value))))
+            .collect::<Map<_, _>>()
+            .into()
     };
     let found: Map<String, Value> =
         template.functions().into_iter().map(|(name, f)| (name.to_owned(), variables(f))).collect();

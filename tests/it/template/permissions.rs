@@ -4,7 +4,7 @@ use super::reader::{Template, list, text};
 use crate::harness::json;
 
 /// Patterns of names where no name can be known, with the reason.
-const PATTERNS: [(&str, &str); 11] = [
+const PATTERNS: [(&str, &str); 12] = [
     (
         "arn:${AWS::Partition}:s3:::*-raw-events/username=*",
         "buckets of users are made after the stack; never outside the account, which a condition says",
@@ -23,8 +23,9 @@ const PATTERNS: [(&str, &str); 11] = [
         "those that its distributed map starts",
     ),
     ("arn:${AWS::Partition}:s3:::*-raw-events", "as the first, for lists of a user's newest objects"),
+    (QUERY_WORKGROUP, "as the next"),
     (WORKGROUP, "a workgroup has a name and no ARN to refer to"),
-    ("arn:${AWS::Partition}:glue:${AWS::Region}:${AWS::AccountId}:catalog", "the account has one"),
+    (GLUE_CATALOG, "the account has one"),
     (GLUE_DATABASE, "a database has a name and no ARN to refer to"),
     (GLUE_TABLES, "its tables"),
     (GLUE_DEFAULT, "Athena looks for it"),
@@ -32,6 +33,9 @@ const PATTERNS: [(&str, &str); 11] = [
 
 const WORKGROUP: &str =
     "arn:${AWS::Partition}:athena:${AWS::Region}:${AWS::AccountId}:workgroup/${Workgroup}";
+const QUERY_WORKGROUP: &str =
+    "arn:${AWS::Partition}:athena:${AWS::Region}:${AWS::AccountId}:workgroup/${QueryWorkgroup}";
+const GLUE_CATALOG: &str = "arn:${AWS::Partition}:glue:${AWS::Region}:${AWS::AccountId}:catalog";
 const GLUE_DATABASE: &str =
     "arn:${AWS::Partition}:glue:${AWS::Region}:${AWS::AccountId}:database/${Database}";
 const GLUE_DEFAULT: &str = "arn:${AWS::Partition}:glue:${AWS::Region}:${AWS::AccountId}:database/default";
@@ -43,7 +47,8 @@ const MAP_MACHINE: &str =
 #[test]
 fn no_permission_is_on_everything_or_for_everything() {
     let template = Template::read();
-    for role in template.all("AWS::IAM::Role").into_keys() {
+    let policies = template.all("AWS::IAM::Policy").into_keys();
+    for role in template.all("AWS::IAM::Role").into_keys().chain(policies) {
         for (action, on) in template.permissions(role) {
             assert!(!action.contains('*'), "{role} may {action}");
             // Its own, by ARN, and perhaps a part of it.
@@ -146,13 +151,13 @@ fn each_role_may_do_what_its_work_needs_and_no_more() {
                 ("athena:StartQueryExecution", WORKGROUP),
                 ("athena:StopQueryExecution", WORKGROUP),
                 ("dynamodb:Scan", "${UsersTable.Arn}"),
-                ("glue:GetDatabase", PATTERNS[7].0),
+                ("glue:GetDatabase", GLUE_CATALOG),
                 ("glue:GetDatabase", GLUE_DATABASE),
                 ("glue:GetDatabase", GLUE_DEFAULT),
                 ("glue:GetDatabase", GLUE_TABLES),
-                ("glue:GetDatabases", PATTERNS[7].0),
+                ("glue:GetDatabases", GLUE_CATALOG),
                 ("glue:GetDatabases", GLUE_DEFAULT),
-                ("glue:GetTable", PATTERNS[7].0),
+                ("glue:GetTable", GLUE_CATALOG),
                 ("glue:GetTable", GLUE_DATABASE),
                 ("glue:GetTable", GLUE_TABLES),
                 ("s3:AbortMultipartUpload", "${LakeBucket.Arn}/answers/*"),
@@ -190,19 +195,19 @@ fn each_role_may_do_what_its_work_needs_and_no_more() {
                 ("dynamodb:DeleteItem", "${LatestTable.Arn}"),
                 ("dynamodb:Query", "${CountsTable.Arn}"),
                 ("dynamodb:Scan", "${LatestTable.Arn}"),
-                ("glue:CreateTable", PATTERNS[7].0),
+                ("glue:CreateTable", GLUE_CATALOG),
                 ("glue:CreateTable", GLUE_DATABASE),
                 ("glue:CreateTable", GLUE_TABLES),
-                ("glue:GetDatabase", PATTERNS[7].0),
+                ("glue:GetDatabase", GLUE_CATALOG),
                 ("glue:GetDatabase", GLUE_DATABASE),
                 ("glue:GetDatabase", GLUE_DEFAULT),
                 ("glue:GetDatabase", GLUE_TABLES),
-                ("glue:GetDatabases", PATTERNS[7].0),
+                ("glue:GetDatabases", GLUE_CATALOG),
                 ("glue:GetDatabases", GLUE_DEFAULT),
-                ("glue:GetTable", PATTERNS[7].0),
+                ("glue:GetTable", GLUE_CATALOG),
                 ("glue:GetTable", GLUE_DATABASE),
                 ("glue:GetTable", GLUE_TABLES),
-                ("glue:UpdateTable", PATTERNS[7].0),
+                ("glue:UpdateTable", GLUE_CATALOG),
                 ("glue:UpdateTable", GLUE_DATABASE),
                 ("glue:UpdateTable", GLUE_TABLES),
                 ("s3:AbortMultipartUpload", "${LakeBucket.Arn}/sealed/*"),
@@ -261,6 +266,50 @@ fn each_role_may_do_what_its_work_needs_and_no_more() {
         let others: Vec<_> = others.iter().map(|(action, on)| (action.as_str(), on.as_str())).collect();
         assert_eq!(others, permissions, "{role}");
     }
+}
+
+#[test]
+fn the_collector_queries_only_if_the_operator_says_so_and_reads_no_query_of_the_operators() {
+    let template = Template::read();
+    assert_eq!(template.0["Parameters"]["WithQueries"]["Default"], "false");
+    assert_eq!(
+        template.0["Conditions"]["HasQueries"],
+        json!({"Fn::Equals": [{"Ref": "WithQueries"}, "true"]})
+    );
+    for name in ["QueryPolicy", "QueryWorkgroup"] {
+        assert_eq!(template.0["Resources"][name]["Condition"], "HasQueries", "{name}");
+    }
+    let workgroup = &template.properties("Collector")["Environment"]["Variables"]["WEIR_QUERY_WORKGROUP"];
+    assert_eq!(*workgroup, json!({"Fn::If": ["HasQueries", {"Ref": "QueryWorkgroup"}, ""]}));
+    assert_eq!(template.all("AWS::IAM::Policy").into_keys().collect::<Vec<_>>(), ["QueryPolicy"]);
+    let policy = template.properties("QueryPolicy");
+    assert_eq!(policy["Roles"], json!([{"Ref": "CollectorRole"}]));
+    let found = template.permissions("QueryPolicy");
+    let found: Vec<_> = found.iter().map(|(action, on)| (action.as_str(), on.as_str())).collect();
+    let expected = [
+        ("athena:GetQueryExecution", QUERY_WORKGROUP),
+        ("athena:GetQueryResults", QUERY_WORKGROUP),
+        ("athena:StartQueryExecution", QUERY_WORKGROUP),
+        ("athena:StopQueryExecution", QUERY_WORKGROUP),
+        ("glue:GetDatabase", GLUE_CATALOG),
+        ("glue:GetDatabase", GLUE_DATABASE),
+        ("glue:GetDatabase", GLUE_DEFAULT),
+        ("glue:GetDatabase", GLUE_TABLES),
+        ("glue:GetDatabases", GLUE_CATALOG),
+        ("glue:GetDatabases", GLUE_DEFAULT),
+        ("glue:GetTable", GLUE_CATALOG),
+        ("glue:GetTable", GLUE_DATABASE),
+        ("glue:GetTable", GLUE_TABLES),
+        ("s3:AbortMultipartUpload", "${RawBucket.Arn}/athena-results/queries/*"),
+        ("s3:GetBucketLocation", "${LakeBucket.Arn}"),
+        ("s3:GetBucketLocation", "${RawBucket.Arn}"),
+        ("s3:GetBucketLocation", PATTERNS[5].0),
+        ("s3:GetObject", "${RawBucket.Arn}/athena-results/queries/*"),
+        ("s3:ListBucket", "${RawBucket.Arn}"),
+        ("s3:ListMultipartUploadParts", "${RawBucket.Arn}/athena-results/queries/*"),
+        ("s3:PutObject", "${RawBucket.Arn}/athena-results/queries/*"),
+    ];
+    assert_eq!(found, expected);
 }
 
 #[test]

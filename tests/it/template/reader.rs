@@ -40,12 +40,13 @@ impl Template {
         properties
     }
 
-    /// What a role allows: the action, and on what.
-    pub fn permissions(&self, role: &str) -> BTreeSet<(String, String)> {
+    /// What a role allows by itself, or a policy allows to a role: the action, and on what.
+    pub fn permissions(&self, name: &str) -> BTreeSet<(String, String)> {
         let mut found = BTreeSet::new();
-        for policy in list(&self.properties(role)["Policies"]) {
+        let properties = self.properties(name);
+        for policy in properties.get("Policies").map_or(vec![properties], list) {
             for statement in list(&policy["PolicyDocument"]["Statement"]) {
-                assert_eq!(statement["Effect"], "Allow", "{role}");
+                assert_eq!(statement["Effect"], "Allow", "{name}");
                 for action in list(&statement["Action"]) {
                     for resource in list(&statement["Resource"]) {
                         found.insert((text(action), text(resource)));

@@ -151,13 +151,17 @@ fn tables_read_the_lake_where_the_fan_out_writes_it() {
 #[test]
 fn a_query_has_a_limit_that_no_client_can_lift_and_its_results_go_after_a_while() {
     let template = Template::read();
-    let configuration = &template.properties("Workgroup")["WorkGroupConfiguration"];
-    assert_eq!(configuration["EnforceWorkGroupConfiguration"], true);
-    assert_eq!(text(&configuration["BytesScannedCutoffPerQuery"]), "${ScanLimitMB}000000");
-    assert!(number(&template.0["Parameters"]["ScanLimitMB"]["MinValue"]) >= 10, "Athena takes no less");
-    let results = &configuration["ResultConfiguration"];
-    assert_eq!(text(&results["OutputLocation"]), "s3://${RawBucket}/athena-results/");
-    assert_eq!(results["EncryptionConfiguration"]["EncryptionOption"], "SSE_S3");
+    for (name, limit, folder) in
+        [("Workgroup", "ScanLimitMB", ""), ("QueryWorkgroup", "QueryScanLimitMB", "queries/")]
+    {
+        let configuration = &template.properties(name)["WorkGroupConfiguration"];
+        assert_eq!(configuration["EnforceWorkGroupConfiguration"], true);
+        assert_eq!(text(&configuration["BytesScannedCutoffPerQuery"]), format!("${{{limit}}}000000"));
+        assert!(number(&template.0["Parameters"][limit]["MinValue"]) >= 10, "Athena takes no less");
+        let results = &configuration["ResultConfiguration"];
+        assert_eq!(text(&results["OutputLocation"]), format!("s3://${{RawBucket}}/athena-results/{folder}"));
+        assert_eq!(results["EncryptionConfiguration"]["EncryptionOption"], "SSE_S3");
+    }
     // The local AWS of the tests does not know saved queries.
     for (name, query) in template.all("AWS::Athena::NamedQuery") {
         assert_eq!(query["Condition"], "HasNamedQueries", "{name}");

@@ -5,13 +5,15 @@ A parser of Athena's grammar (sqlglot) reads the statements and translates them 
 
 - UNLOAD refuses a folder that is not empty, writes several files under names of its own, each sorted, and none for no rows;
 - a query of a table with an injected column must name the column's values in WHERE;
+- a table without a database is one of the question's own, or of the database that the question came with;
+- a query can be looked at with its text, and stopped;
 - a Parquet file whose types are not those of its table cannot be read;
 - CREATE TABLE IF NOT EXISTS leaves a table as it is, and CREATE OR REPLACE VIEW changes a view in one step.
 
 Usage: stand_in.py ENDPOINT BUCKET TEMPLATE DUCKDB
 """
 
-import gzip, http.client, json, re, subprocess, sys, tempfile, threading, urllib.parse, urllib.request, uuid
+import gzip, http.client, json, os, re, signal, subprocess, sys, tempfile, threading, time, urllib.parse, urllib.request, uuid
 import xml.etree.ElementTree as ET
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -68,6 +70,8 @@ def of_template():
 
 JSON = of_template()
 FILES, VIEWS = {}, {}
+# The process of the statement that runs, of which there is one at once.
+RUNNING = []
 LOCK = threading.Lock()
 
 
@@ -112,6 +116,17 @@ def expanded(query):
     return query.copy().transform(put)
 
 
+def is_own(table):
+    """Returns whether a table is a common table expression of its query."""
+    node = table.parent
+    while node is not None and not table.db:
+        named = node.args.get("with") or node.args.get("with_")
+        if named is not None and any(one.alias.lower() == table.name.lower() for one in named.expressions):
+            return True
+        node = node.parent
+    return False
+
+
 class Loaded:
     """The tables of a query, as files and statements of DuckDB."""
 
@@ -121,7 +136,8 @@ class Loaded:
         # The values that the conditions on each table name.
         self.named = {}
         for node in query.find_all(exp.Table):
-            where = node.find_ancestor(exp.Select).args.get("where")
+            select = node.find_ancestor(exp.Select)
+            where = select and select.args.get("where")
             literals = where.find_all(exp.Literal) if where else []
             self.named.setdefault(node.name, set()).update(it.this for it in literals if it.is_string)
 
@@ -197,13 +213,18 @@ def as_openx(value, kind):
     return value if isinstance(value, fits) and (kind == "boolean" or not isinstance(value, bool)) else None
 
 
-def run(query, is_view=False):
+def run(query, is_view=False, database="weir"):
     """Runs a SELECT of Athena's grammar; returns an Arrow table."""
     query = expanded(query)
+    own = {id(node) for node in query.find_all(exp.Table) if is_own(node)}
     with tempfile.TemporaryDirectory() as folder:
         loaded = Loaded(folder, query)
         for node in list(query.find_all(exp.Table)):
             name, select = node.name, node.find_ancestor(exp.Select)
+            if id(node) in own:
+                continue
+            if not (node.db or database):
+                raise Failed(f"TABLE_NOT_FOUND: line 1:1: Table 'awsdatacatalog.default.{name}' does not exist")
             if name not in JSON and name not in FILES:
                 raise Failed(f"TABLE_NOT_FOUND: {name}")
             for key in FILES[name]["keys"] if name in FILES else []:
@@ -214,9 +235,13 @@ def run(query, is_view=False):
             node.replace(exp.to_table(loaded.table(name), alias=exp.to_identifier(node.alias or name, quoted=True)))
         text = query.sql("duckdb")
         script = "\n".join(["SET TimeZone = 'UTC';", *loaded.setup, f"COPY ({text}) TO '{folder}/out.parquet' (FORMAT parquet);"])
-        done = subprocess.run([DUCKDB, "-batch", "-bail"], input=script, text=True, capture_output=True)
-        if done.returncode != 0 or done.stderr:
-            raise Failed(f"{done.stderr}\n{text}")
+        # The command starts another process.
+        ran = subprocess.Popen([DUCKDB, "-batch", "-bail"], stdin=-1, stdout=-1, stderr=-1, text=True, start_new_session=True)
+        RUNNING.append(ran.pid)
+        _, said = ran.communicate(script)
+        RUNNING.remove(ran.pid)
+        if ran.returncode != 0 or said:
+            raise Failed(f"{said}\n{text}")
         return pq.read_table(f"{folder}/out.parquet")
 
 
@@ -238,7 +263,7 @@ def parsed(sql):
     return sqlglot.parse_one(sql, read="athena", error_level=sqlglot.ErrorLevel.RAISE)
 
 
-def answer(sql):
+def answer(sql, database):
     """Runs a statement; returns the answer's columns and rows."""
     with LOCK:
         if sql.startswith("CREATE EXTERNAL TABLE "):
@@ -247,7 +272,7 @@ def answer(sql):
             return create_view(sql)
         if sql.startswith("UNLOAD "):
             return unload(sql)
-        return run(parsed(sql))
+        return run(parsed(sql), database=database)
 
 
 # ---- The service ----
@@ -260,15 +285,16 @@ def start(body):
     if token in TOKENS:
         return {"QueryExecutionId": TOKENS[token]}
     name = str(uuid.uuid4())
-    query = QUERIES[name] = {"state": "RUNNING", "reason": "", "rows": None}
+    query = QUERIES[name] = {"state": "RUNNING", "reason": "", "rows": None, "body": body, "at": time.time()}
     TOKENS[token] = name
 
     def work():
         try:
-            query["rows"] = answer(body["QueryString"])
-            query["state"] = "SUCCEEDED"
+            query["rows"] = answer(body["QueryString"], body.get("QueryExecutionContext", {}).get("Database"))
+            query["state"] = "SUCCEEDED" if query["state"] == "RUNNING" else query["state"]
         except Exception as error:
-            query["reason"], query["state"] = f"{type(error).__name__}: {error}", "FAILED"
+            if query["state"] == "RUNNING":
+                query["reason"], query["state"] = f"{type(error).__name__}: {error}", "FAILED"
 
     threading.Thread(target=work, daemon=True).start()
     return {"QueryExecutionId": name}
@@ -280,19 +306,37 @@ def text(value):
     return {"VarCharValue": {True: "true", False: "false"}[value] if isinstance(value, bool) else str(value)}
 
 
+def kind(of):
+    """Returns Athena's name of a type."""
+    numbers = pa.types.is_integer(of) and "bigint" or pa.types.is_floating(of) and "double" or pa.types.is_boolean(of) and "boolean"
+    return numbers or "varchar"
+
+
 def results(body):
     rows = QUERIES[body["QueryExecutionId"]]["rows"]
     names = rows.column_names
     data = [{"Data": [{"VarCharValue": name} for name in names]}]
+    first, most = int(body.get("NextToken", 0)), body.get("MaxResults", 1000)
     data += [{"Data": [text(row[name]) for name in names]} for row in rows.to_pylist()]
-    columns = [{"Name": name, "Type": "varchar"} for name in names]
-    return {"ResultSet": {"Rows": data, "ResultSetMetadata": {"ColumnInfo": columns}}}
+    columns = [{"Name": field.name, "Type": kind(field.type)} for field in rows.schema]
+    more = {"NextToken": str(first + most)} if first + most < len(data) else {}
+    return {"ResultSet": {"Rows": data[first : first + most], "ResultSetMetadata": {"ColumnInfo": columns}}, **more}
 
 
 def execution(body):
     query = QUERIES[body["QueryExecutionId"]]
-    status = {"State": query["state"], "StateChangeReason": query["reason"]}
-    return {"QueryExecution": {"QueryExecutionId": body["QueryExecutionId"], "Status": status, "Statistics": {"DataScannedInBytes": 0}}}
+    status = {"State": query["state"], "StateChangeReason": query["reason"], "SubmissionDateTime": query["at"]}
+    asked = {"Query": query["body"]["QueryString"], "WorkGroup": query["body"].get("WorkGroup", "primary")}
+    return {"QueryExecution": {"QueryExecutionId": body["QueryExecutionId"], **asked, "Status": status, "Statistics": {"DataScannedInBytes": 0}}}
+
+
+def stop(body):
+    query = QUERIES[body["QueryExecutionId"]]
+    if query["state"] == "RUNNING":
+        query["state"], query["reason"] = "CANCELLED", "Query cancelled by user"
+        for process in RUNNING[:]:
+            os.killpg(process, signal.SIGKILL)
+    return {}
 
 
 class Service(BaseHTTPRequestHandler):
@@ -302,8 +346,12 @@ class Service(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["content-length"] or 0))
         target = self.headers["x-amz-target"] or ""
         if target.startswith("AmazonAthena."):
-            operations = {"StartQueryExecution": start, "GetQueryExecution": execution, "GetQueryResults": results, "StopQueryExecution": lambda _: {}}
-            answered = json.dumps(operations[target.removeprefix("AmazonAthena.")](json.loads(body))).encode()
+            operations = {"StartQueryExecution": start, "GetQueryExecution": execution, "GetQueryResults": results, "StopQueryExecution": stop}
+            asked = json.loads(body)
+            if asked.get("QueryExecutionId", "") not in {"", *QUERIES}:
+                error = {"__type": "InvalidRequestException", "Message": f"QueryExecution {asked['QueryExecutionId']} was not found"}
+                return self.send(400, [("content-type", "application/x-amz-json-1.1")], json.dumps(error).encode())
+            answered = json.dumps(operations[target.removeprefix("AmazonAthena.")](asked)).encode()
             return self.send(200, [("content-type", "application/x-amz-json-1.1")], answered)
         headers = {name: value for name, value in self.headers.items() if name.lower() not in ("host", "connection")}
         passed = http.client.HTTPConnection(urllib.parse.urlsplit(ENDPOINT).netloc, timeout=60)

@@ -2,7 +2,7 @@
 //!
 //! A browser that knows a username and a secret, because a person once typed them into its own prompt, sends them along
 //! with the requests of every page: cross-site request forgery. Two rules keep that from storing an event. A browser never
-//! gets the `Basic` challenge, so it has no credentials to send along. And a `POST` from a page is refused, before its
+//! gets the `Basic` challenge, so it has no credentials to send along. And a `POST` or a `DELETE` from a page is refused, before its
 //! credentials are checked, unless the page may call the API.
 
 use std::sync::Arc;
@@ -26,7 +26,7 @@ const WITHOUT_PROMPT: HeaderValue = HeaderValue::from_static("xBasic realm=\"wei
 pub(crate) async fn keep_out(State(origins): State<Arc<Origins>>, request: Request, next: Next) -> Response {
     let headers = request.headers();
     let browser = is_from_a_browser(headers);
-    let posts = browser && *request.method() == Method::POST;
+    let posts = browser && [Method::POST, Method::DELETE].contains(request.method());
     let brings_a_key = posts && key::is_in_url(request.uri());
     let may =
         !posts || if brings_a_key { may_bring_a_key(headers, &origins) } else { may_post(headers, &origins) };

@@ -43,6 +43,8 @@ pub(crate) enum Of {
     Runs,
     /// The route that takes SQL.
     Sql,
+    /// A route of a query that is answered later.
+    Query,
     /// A route that takes an event of one type.
     OneEvent,
     /// The route that takes many events.
@@ -64,6 +66,7 @@ impl Of {
                 | Self::Starting
                 | Self::Runs
                 | Self::Sql
+                | Self::Query
         )
     }
 }
@@ -126,7 +129,24 @@ pub(crate) fn examples(of: Of, status: u16) -> Map<String, Value> {
                 ]
                 .map(Problem::Query),
             );
+            all.push(Problem::InvalidQuery {
+                detail: "from (2026-11-21T13) is later than to (2026-11-20T13).".to_owned(),
+            });
         }
+        Of::Query => all.extend(
+            [
+                QueryProblem::NoSuchQuery,
+                QueryProblem::NotHere,
+                QueryProblem::Sql {
+                    message: "COLUMN_NOT_FOUND: Column 'buton_id' cannot be resolved".to_owned(),
+                },
+                QueryProblem::Stopped,
+                QueryProblem::TooLarge { limit: 4 << 20 },
+                QueryProblem::TooManyRows,
+                QueryProblem::NotAcceptable,
+            ]
+            .map(Problem::Query),
+        ),
         Of::OneEvent => {
             all.extend(bodies());
             all.extend([

@@ -117,7 +117,9 @@ async fn settled(
 }
 
 /// Returns the start and the end in a query.
-fn asked<T: FromStr<Err: Display>>(pairs: Vec<(String, String)>) -> Result<(Option<T>, Option<T>), Problem> {
+pub(crate) fn asked<T: FromStr<Err: Display>>(
+    pairs: Vec<(String, String)>,
+) -> Result<(Option<T>, Option<T>), Problem> {
     let (mut from, mut to) = (None, None);
     for (name, value) in pairs {
         let read = || value.parse().map(Some).map_err(|error| invalid(format!("{name}: {error}.")));

@@ -1,19 +1,25 @@
-//! `POST /query`: SQL over the caller's own rows, where the host answers it.
+//! `/query`: SQL over the caller's own rows, where the host answers it, at once or later.
 
 use std::sync::Arc;
 
 use axum::{
+    Json,
     body::Body,
-    extract::{Request, State},
-    http::{HeaderMap, HeaderValue, header},
+    extract::{Path, Request, State},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use serde_json::{Value, json};
+use weir_core::Hour;
 
 use crate::{
-    Collector, NotAnswered, QueryFormat,
+    Collector, NotAnswered, QueryAnswer, QueryAsked, QueryFormat, QueryProgress,
     api::{
         caller::Reader,
+        history::{asked as hours, check},
+        parameters::invalid,
         problem::{Problem, QueryProblem},
+        read::{Pairs, pairs},
     },
     intake::body,
 };
@@ -21,14 +27,23 @@ use crate::{
 /// The longest SQL, in bytes.
 pub(crate) const MAX_SQL: usize = 64 << 10;
 
+/// The number of hours in the range of a query: the default, and the most. 31 days, and a year.
+pub(crate) const HOURS: u64 = 744;
+pub(crate) const MAX_HOURS: u64 = 8784;
+
+/// The number of seconds after which a client should ask again for an answer.
+const ASK_AGAIN_AFTER: HeaderValue = HeaderValue::from_static("1");
+
 /// `POST /query`.
 pub(crate) async fn query(
     State(collector): State<Arc<Collector>>,
     reader: Reader,
+    parameters: Pairs,
     request: Request,
 ) -> Result<Response, Problem> {
     let (head, body) = request.into_parts();
-    let format = accepted(&head.headers).ok_or(Problem::Query(QueryProblem::NotAcceptable))?;
+    let format = format(&head.headers)?;
+    let [from, to] = range(&collector, pairs(parameters)?)?;
     let (sent, room) = body::read(&collector.limits, &head.headers, body).await?;
     let sql = sent.decode()?;
     if sql.len() > MAX_SQL {
@@ -41,8 +56,69 @@ pub(crate) async fn query(
     }
     reader.still(&head, &collector).await?;
     drop(room);
-    let answer = collector.host.queries.answer(&reader.0, sql, format).await;
-    let answer = answer.map_err(not_answered)?;
+    let queries = &collector.host.queries;
+    if queries.are_answered_later() {
+        let id = queries.start(&reader.0, QueryAsked { sql, from, to }).await.map_err(not_answered)?;
+        let range = json!({"from": from.to_string(), "to": to.to_string()});
+        return running(&id, range);
+    }
+    let answer = queries.answer(&reader.0, sql, format).await.map_err(not_answered)?;
+    Ok(answered(answer, format))
+}
+
+/// `GET /query/{query}`: the answer of a query, or that it has none yet.
+pub(crate) async fn read(
+    State(collector): State<Arc<Collector>>,
+    Reader(username): Reader,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let format = format(&headers)?;
+    match collector.host.queries.find(&username, &id, format).await.map_err(not_answered)? {
+        QueryProgress::Running => running(&id, json!({})),
+        QueryProgress::Answered(answer) => Ok(answered(answer, format)),
+    }
+}
+
+/// `DELETE /query/{query}`: stops a query.
+pub(crate) async fn stop(
+    State(collector): State<Arc<Collector>>,
+    Reader(username): Reader,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Problem> {
+    collector.host.queries.stop(&username, &id).await.map_err(not_answered)?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Returns the range of hours that a query names. Only where queries are answered later it can name one.
+fn range(collector: &Collector, pairs: Vec<(String, String)>) -> Result<[Hour; 2], Problem> {
+    let (from, to) = hours(pairs)?;
+    if (from.is_some() || to.is_some()) && !collector.host.queries.are_answered_later() {
+        return Err(invalid("There is no range here: put a condition on date into WHERE.".to_owned()));
+    }
+    let to = to.unwrap_or_else(|| collector.host.clock.now().hour());
+    let from = from.unwrap_or_else(|| to.minus(HOURS - 1));
+    check([from, to], [from, to].map(Hour::since_epoch), MAX_HOURS, "hours")?;
+    Ok([from, to])
+}
+
+/// Returns the answer about a query that goes on, with where to ask and these members.
+fn running(id: &str, members: Value) -> Result<Response, Problem> {
+    let path = format!("/query/{id}");
+    let location = HeaderValue::try_from(&path).map_err(|_| Problem::Internal)?;
+    let mut body = json!({"query": id, "state": "running", "answer": path});
+    if let (Some(body), Value::Object(members)) = (body.as_object_mut(), members) {
+        body.extend(members);
+    }
+    let headers = [
+        (header::LOCATION, location),
+        (header::RETRY_AFTER, ASK_AGAIN_AFTER),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    ];
+    Ok((StatusCode::ACCEPTED, headers, Json(body)).into_response())
+}
+
+fn answered(answer: QueryAnswer, format: QueryFormat) -> Response {
     let content_type = match format {
         QueryFormat::Json => "application/json",
         QueryFormat::Csv => "text/csv; charset=utf-8",
@@ -54,7 +130,11 @@ pub(crate) async fn query(
         // A value may be what a client sent: no browser takes it for a page.
         (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     ];
-    Ok((headers, Body::from_stream(answer.content)).into_response())
+    (headers, Body::from_stream(answer.content)).into_response()
+}
+
+fn format(headers: &HeaderMap) -> Result<QueryFormat, Problem> {
+    accepted(headers).ok_or(Problem::Query(QueryProblem::NotAcceptable))
 }
 
 /// Returns the problem that tells clients why there is no answer.
@@ -63,8 +143,11 @@ pub(crate) fn not_answered(why: NotAnswered) -> Problem {
         NotAnswered::NotHere => Problem::Query(QueryProblem::NotHere),
         NotAnswered::TooMany => Problem::Query(QueryProblem::TooMany),
         NotAnswered::Sql(message) => Problem::Query(QueryProblem::Sql { message }),
+        NotAnswered::NoSuchQuery => Problem::Query(QueryProblem::NoSuchQuery),
+        NotAnswered::Stopped => Problem::Query(QueryProblem::Stopped),
         NotAnswered::TooSlow(limit) => Problem::Query(QueryProblem::TooSlow { limit }),
         NotAnswered::TooLarge(limit) => Problem::Query(QueryProblem::TooLarge { limit }),
+        NotAnswered::TooLong(limit) => Problem::Query(QueryProblem::TooLong { limit }),
         NotAnswered::TooManyRows => Problem::Query(QueryProblem::TooManyRows),
         NotAnswered::Failed(error) => Problem::of_engine(&error),
     }

@@ -127,7 +127,7 @@ fn offers(collector: &Collector, username: &Username) -> Vec<&'static str> {
     let offers = [
         ("stream", collector.ports.follow.last().is_some()),
         ("minutes", has_minutes),
-        ("keys", collector.host.queries.are_answered()),
+        ("keys", collector.host.queries.count_keys()),
     ];
     offers.into_iter().filter_map(|(name, is_there)| is_there.then_some(name)).collect()
 }

@@ -100,7 +100,7 @@ fn cors(origins: &Origins) -> CorsLayer {
     };
     CorsLayer::new()
         .allow_origin(origin)
-        .allow_methods([Method::GET, Method::POST])
+        .allow_methods([Method::GET, Method::POST, Method::DELETE])
         // Tracing and error libraries of a page add headers to each of its requests, and a header that is not allowed stops
         // the request. Weir uses none of them, so all are allowed: only `Authorization` grants anything here, and the page
         // has to know its value.

@@ -7,7 +7,7 @@ use axum::{
     extract::{Request, State},
     http::{HeaderMap, header},
     response::IntoResponse,
-    routing::{MethodRouter, get, post},
+    routing::{MethodRouter, delete, get, post},
 };
 use bytes::Bytes;
 use serde_json::Value;
@@ -47,6 +47,7 @@ pub(crate) struct Route<Of: 'static> {
 pub(crate) enum Method {
     Get,
     Post,
+    Delete,
 }
 
 /// The callers that a route is for.
@@ -59,10 +60,10 @@ pub(crate) enum Access {
 }
 
 use Access::{Open, Users};
-use Method::{Get, Post};
+use Method::{Delete, Get, Post};
 
 /// The routes that do not depend on the catalog.
-pub(crate) const FIXED: [Route<Catalog>; 27] = [
+pub(crate) const FIXED: [Route<Catalog>; 29] = [
     route(Post, "/events", Users, |_| post(post::events), Some(openapi::post::post_events)),
     route(Get, "/events", Users, |_| get(events::newest), Some(seen::get_events)),
     route(Get, "/events/stream", Users, |_| get(stream::stream), Some(seen::get_stream)),
@@ -102,6 +103,8 @@ pub(crate) const FIXED: [Route<Catalog>; 27] = [
     route(Get, "/map/runs/{run}", Users, |_| get(map::read), Some(runs::get_run)),
     route(Get, "/map/runs/{run}/result", Users, |_| get(map::result), Some(runs::get_result)),
     route(Post, "/query", Users, |_| post(query::query), Some(in_sql::post_query)),
+    route(Get, "/query/{query}", Users, |_| get(query::read), Some(in_sql::get_query)),
+    route(Delete, "/query/{query}", Users, |_| delete(query::stop), Some(in_sql::delete_query)),
     route(Get, "/", Open, |_| get(page::dashboard), Some(open::get_dashboard)),
     route(Get, "/health", Open, |_| get(read::health), Some(open::get_health)),
     route(Get, "/openapi.json", Open, |_| openapi_json(), Some(open::get_openapi)),
@@ -171,6 +174,7 @@ impl Method {
         match self {
             Get => "get",
             Post => "post",
+            Delete => "delete",
         }
     }
 }
@@ -230,7 +234,7 @@ pub(crate) fn foreign(router: Router<Arc<Collector>>) -> Router<Arc<Collector>> 
                 };
                 router = match method {
                     Get => router.route(&path, get(take)),
-                    Post => router.route(&path, post(take)),
+                    Post | Delete => router.route(&path, post(take)),
                 };
             }
         }

@@ -162,6 +162,11 @@ fn normalise(mut event: Value) -> Result<(LambdaRequest, Request<Body>), Gateway
     Ok((taken, aside))
 }
 
+/// A route of API Gateway's that has a limit of its own, as each request is paid for, and the one that takes all other paths. By a
+/// path with a slash too many a client would come past the limit: such a path is none.
+const QUERY_ROUTE: &str = "/query";
+const ANY_POST: &str = "POST /{proxy+}";
+
 /// The characters of a path that are escaped for a URI. A percent sign is not: AWS does not document whether API Gateway
 /// decodes the path, and no path of the API needs one.
 const PATH: &AsciiSet =
@@ -193,6 +198,9 @@ fn uri(event: &Value, is_v2: bool) -> Result<Uri, GatewayError> {
     let text = PathAndQuery::try_from(text).map_err(|_| GatewayError::NotARequest("its path is no path"))?;
     let mut uri = Uri::from(text);
     tidy(&mut uri);
+    if uri.path() == QUERY_ROUTE && event["routeKey"] == ANY_POST {
+        return Ok(Uri::from_static("/query/"));
+    }
     Ok(uri)
 }
 
@@ -441,6 +449,25 @@ mod tests {
             event["rawPath"] = json!(raw);
             event["rawQueryString"] = json!(query);
             assert_eq!(path(&event), expected);
+        }
+    }
+
+    #[test]
+    fn no_path_leads_past_the_limit_of_queries() {
+        let mut event = v2();
+        for (key, raw, expected) in [
+            ("POST /query", "/query", "/query"),
+            ("$default", "//query/", "/query"),
+            (ANY_POST, "/query/", "/query/"),
+            (ANY_POST, "//query", "/query/"),
+            (ANY_POST, "/query", "/query/"),
+            (ANY_POST, "/events/", "/events"),
+            ("GET /{proxy+}", "/query/x/", "/query/x"),
+        ] {
+            event["routeKey"] = json!(key);
+            event["rawPath"] = json!(raw);
+            event["rawQueryString"] = json!("");
+            assert_eq!(path(&event), expected, "{key} {raw}");
         }
     }
 

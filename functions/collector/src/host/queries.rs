@@ -26,6 +26,25 @@ pub struct QueryAnswer {
     pub content: Content,
 }
 
+/// A query that is answered later.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueryAsked {
+    /// The SQL, which is untrusted.
+    pub sql: String,
+    /// The first hour of event time.
+    pub from: Hour,
+    /// The last hour.
+    pub to: Hour,
+}
+
+/// How far a query has come that is answered later.
+pub enum QueryProgress {
+    /// It has no answer yet.
+    Running,
+    /// It has one.
+    Answered(QueryAnswer),
+}
+
 /// A request for the largest keys of a range of hours.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeysOfRange {
@@ -64,12 +83,21 @@ pub enum NotAnswered {
     /// The SQL is wrong, or asks for what a query may not do.
     #[error("{0}")]
     Sql(String),
+    /// No query of the user's has this id.
+    #[error("there is no such query")]
+    NoSuchQuery,
+    /// It was stopped.
+    #[error("the query was stopped")]
+    Stopped,
     /// It took longer than it may.
     #[error("it took longer than {0:?}")]
     TooSlow(Duration),
     /// Its answer has more bytes than it may have.
     #[error("the answer has more than {0} bytes")]
     TooLarge(u64),
+    /// Its answer has more rows than it may have.
+    #[error("the answer has more than {0} rows")]
+    TooLong(usize),
     /// The tables that it names have more rows of the user's than one query may read.
     #[error("the tables have too many rows")]
     TooManyRows,
@@ -78,22 +106,41 @@ pub enum NotAnswered {
     Failed(#[from] PortError),
 }
 
-/// Answers queries over the rows of one user.
+/// Answers queries over the rows of one user. No query may see a row of another user, or anything else of the host, whatever its
+/// SQL says.
+///
+/// A host answers either at once, by [`Self::answer`], or later: [`Self::start`] returns an id, and [`Self::find`] the answer.
 #[async_trait]
 pub trait Queries: Send + Sync {
-    /// Returns whether this host answers queries.
-    fn are_answered(&self) -> bool {
+    /// Returns whether queries are answered later.
+    fn are_answered_later(&self) -> bool {
+        false
+    }
+
+    /// Returns whether the keys of a range are counted.
+    fn count_keys(&self) -> bool {
         true
     }
 
-    /// Answers a query, whose SQL is untrusted: it must see no row of another user, and nothing else of this machine. Dropping
-    /// the future ends the query.
-    async fn answer(
-        &self,
-        username: &Username,
-        sql: String,
-        format: QueryFormat,
-    ) -> Result<QueryAnswer, NotAnswered>;
+    /// Answers a query, whose SQL is untrusted. Dropping the future ends the query.
+    async fn answer(&self, _: &Username, _: String, _: QueryFormat) -> Result<QueryAnswer, NotAnswered> {
+        Err(NotAnswered::NotHere)
+    }
+
+    /// Starts a query; returns its id, which has letters, digits and hyphens.
+    async fn start(&self, _: &Username, _: QueryAsked) -> Result<String, NotAnswered> {
+        Err(NotAnswered::NotHere)
+    }
+
+    /// Returns the answer of a query that this user started, if there is one yet. The id is untrusted.
+    async fn find(&self, _: &Username, _: &str, _: QueryFormat) -> Result<QueryProgress, NotAnswered> {
+        Err(NotAnswered::NoSuchQuery)
+    }
+
+    /// Stops a query that this user started. One that has ended stays as it is.
+    async fn stop(&self, _: &Username, _: &str) -> Result<(), NotAnswered> {
+        Err(NotAnswered::NoSuchQuery)
+    }
 
     /// Counts the user's filed events of a range by key. The names in the request must be from the catalog.
     async fn keys(&self, _: &Username, _: KeysOfRange) -> Result<RangeKeys, NotAnswered> {
@@ -104,11 +151,15 @@ pub trait Queries: Send + Sync {
 /// A host without queries.
 #[async_trait]
 impl Queries for () {
-    fn are_answered(&self) -> bool {
+    fn count_keys(&self) -> bool {
         false
     }
 
-    async fn answer(&self, _: &Username, _: String, _: QueryFormat) -> Result<QueryAnswer, NotAnswered> {
+    async fn find(&self, _: &Username, _: &str, _: QueryFormat) -> Result<QueryProgress, NotAnswered> {
+        Err(NotAnswered::NotHere)
+    }
+
+    async fn stop(&self, _: &Username, _: &str) -> Result<(), NotAnswered> {
         Err(NotAnswered::NotHere)
     }
 }

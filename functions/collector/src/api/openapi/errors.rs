@@ -55,6 +55,7 @@ pub(super) fn errors(route: Of, statuses: &[u16]) -> Value {
             | Of::Starting
             | Of::Runs,
         ) => "The request is not valid HTTP.",
+        (400, Of::Query) => "The SQL cannot be answered, or the request is not valid HTTP.",
         (400, Of::Sql) => "The SQL is wrong, the body did not come whole, or the request is not valid HTTP.",
         (400, _) => "The body did not come whole, or the request is not valid HTTP.",
         (401, _) => "There are no usable credentials.",
@@ -67,7 +68,8 @@ pub(super) fn errors(route: Of, statuses: &[u16]) -> Value {
             | Of::Stream
             | Of::Answers
             | Of::Latest
-            | Of::Runs,
+            | Of::Runs
+            | Of::Query,
         ) => "The access key does not have the scope.",
         (403, _) => "The access key does not have the scope, or the page that posts may not call the API.",
         (404, Of::Any) => "There is no such path.",
@@ -79,13 +81,16 @@ pub(super) fn errors(route: Of, statuses: &[u16]) -> Value {
         (404, Of::Stream) => "Events cannot be streamed here, or there is no such event type.",
         (404, Of::Latest) => "None of the keys has a latest value.",
         (404, Of::Answers) => "There is no such answer, or it has no such path or slot.",
+        (404, Of::Query) => "No query of the caller's has this id, or queries are not answered here.",
         (404, Of::Sql) => "Queries are not answered here.",
         (404, _) => "There is no such event type.",
         (405, _) => "The path does not have this method. Allow names those that it has.",
+        (409, Of::Query) => "The query was stopped.",
         (409, _) => "The run has no result, or not yet.",
         (406, _) => "The answer has no format that the client accepts.",
         (408, _) => "The body came too slowly.",
         (413, Of::Keys) => "The range has too many keys.",
+        (413, Of::Query) => "The answer is too large, or the tables have too many rows.",
         (413, Of::Sql) => "The body or the answer is too large, or the tables have too many rows.",
         (413, _) => "The body is too large, or has too many events.",
         (415, _) => "The content encoding is not known.",

@@ -13,10 +13,16 @@ pub(crate) enum QueryProblem {
     TooMany,
     /// The SQL is wrong.
     Sql { message: String },
+    /// The caller has no such query.
+    NoSuchQuery,
+    /// The query was stopped.
+    Stopped,
     /// It took too long.
     TooSlow { limit: Duration },
     /// The answer is too large.
     TooLarge { limit: u64 },
+    /// The answer has too many rows.
+    TooLong { limit: usize },
     /// The tables have too many rows.
     TooManyRows,
     /// The client takes none of the formats.
@@ -31,10 +37,12 @@ impl QueryProblem {
             Self::NotHere => (StatusCode::NOT_FOUND, "no-queries-here", "No queries here"),
             Self::TooMany => (StatusCode::TOO_MANY_REQUESTS, "too-many-queries", "Too many queries at once"),
             Self::Sql { .. } => (StatusCode::BAD_REQUEST, "sql-error", "The SQL cannot be answered"),
+            Self::NoSuchQuery => (StatusCode::NOT_FOUND, "no-such-query", "No such query"),
+            Self::Stopped => (StatusCode::CONFLICT, "query-stopped", "The query was stopped"),
             Self::TooSlow { .. } => {
                 (StatusCode::GATEWAY_TIMEOUT, "query-too-slow", "The query took too long")
             }
-            Self::TooLarge { .. } => {
+            Self::TooLarge { .. } | Self::TooLong { .. } => {
                 (StatusCode::PAYLOAD_TOO_LARGE, "answer-too-large", "The answer is too large")
             }
             Self::TooManyRows => {
@@ -46,18 +54,23 @@ impl QueryProblem {
 
     pub(super) fn detail(&self) -> String {
         match self {
-            Self::NotHere => "The operator of one machine allows queries with weir serve --queries. On AWS, query the tables \
-                              in Athena's console or with weir query --engine aws."
+            Self::NotHere => "The operator allows queries: on one machine with weir serve --queries, on AWS with the stack's \
+                              parameter WithQueries, but for the keys of a range."
                 .to_owned(),
             Self::TooMany => "As many queries as this user, or as all users may have at once are under way. Retry-After says \
                               when to try again."
                 .to_owned(),
             Self::Sql { message } => message.clone(),
+            Self::NoSuchQuery => "No query of yours has this id. POST /query starts one where it does not answer at once.".to_owned(),
+            Self::Stopped => "The query was stopped: by its user, or as it took longer than it may. Start another one.".to_owned(),
             Self::TooSlow { limit } => {
                 format!("A query may take {} seconds. Ask for less.", limit.as_secs())
             }
             Self::TooLarge { limit } => {
                 format!("An answer has at most {limit} bytes. Aggregate, or end the SELECT with a LIMIT.")
+            }
+            Self::TooLong { limit } => {
+                format!("An answer has at most {limit} rows. Aggregate, or end the SELECT with a LIMIT.")
             }
             Self::TooManyRows => "The tables that the query names have more rows of yours than one query may read.".to_owned(),
             Self::NotAcceptable => "An answer is JSON (application/json) or CSV (text/csv). There is no Arrow.".to_owned(),
