@@ -18,7 +18,7 @@ const ARCHITECTURE: &str =
     if cfg!(target_arch = "aarch64") { "Architecture=arm64" } else { "Architecture=x86_64" };
 
 /// The template's parameters for the local AWS; all others are the defaults.
-const PARAMETERS: [&str; 7] = [
+const PARAMETERS: [&str; 9] = [
     ARCHITECTURE,
     // AWS knows saved queries; here they are refused.
     "WithNamedQueries=false",
@@ -30,6 +30,8 @@ const PARAMETERS: [&str; 7] = [
     // What is off unless it is asked for.
     "WithMap=true",
     "WithPublisher=true",
+    "WithSealing=true",
+    "WithQueries=true",
 ];
 
 /// The first deployment, by the one command of the guide: it builds, deploys, adds a user and sends an event. Returns what it
