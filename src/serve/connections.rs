@@ -164,13 +164,11 @@ impl Connections {
         let connection = Connection::new(Arc::clone(&self.idle));
         let io = Watched::new(stream, Arc::clone(&connection), self.unreadable.clone());
         let (app, patience, stop) = (self.app.clone(), self.patience, self.stop.subscribe());
-        let open = self.metrics.now.clone();
-        open.inc();
+        let open = Open::of(Arc::clone(&connection), &self.metrics);
         tokio::spawn(async move {
             let place = Arc::new(place);
             one(io, peer, app, &connection, &place, patience, stop).await;
-            connection.ended();
-            open.dec();
+            drop(open);
         });
     }
 
@@ -192,6 +190,26 @@ impl Connections {
             let _ = timeout(TURNED_AWAY_WITHIN, told).await;
             drop(turn);
         });
+    }
+}
+
+/// An open connection; dropping it notes its end, also after a panic.
+struct Open {
+    connection: Arc<Connection>,
+    metrics: ConnectionMetrics,
+}
+
+impl Open {
+    fn of(connection: Arc<Connection>, metrics: &ConnectionMetrics) -> Self {
+        metrics.now.inc();
+        Self { connection, metrics: metrics.clone() }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.connection.ended();
+        self.metrics.now.dec();
     }
 }
 

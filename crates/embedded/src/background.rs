@@ -1,7 +1,7 @@
 //! The priority of threads that no request waits for.
 
-/// How much less urgent than a request's such a thread is, as nice(1) counts. On a busy machine it still gets a tenth of a
-/// core's time.
+/// How much less urgent than a request's such a thread is, as nice(1) counts. Beside one thread that never waits, it gets a
+/// tenth of a core's time. The thread that drains the journal keeps its priority, so that the journal stays small.
 #[cfg(target_os = "linux")]
 const NICE: i32 = 10;
 

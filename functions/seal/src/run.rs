@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use weir_aws::{
     Aws, DynamoCounts, OldLatestValues, S3Batches, S3Lake, S3SealedDays, SEALED_AFTER_MILLIS, UsersAndTypes,
     athena::Athena,
@@ -257,9 +257,13 @@ impl Seal {
         let half = ends.saturating_duration_since(Instant::now()) / 2;
         let time = Time { ends: Instant::now() + half, is_over: AtomicBool::new(false) };
         let mut gone = Gone::default();
-        let removed = self.remove_in_time(users, viewed, now, &time, &mut gone).await;
-        gone.has_more = time.is_over.into_inner();
-        if gone.has_more { Ok(gone) } else { removed.map(|()| gone) }
+        // A removal may end anywhere: the next run goes on with it.
+        let removed = timeout_at(time.ends, self.remove_in_time(users, viewed, now, &time, &mut gone)).await;
+        gone.has_more = time.is_over.load(Ordering::Relaxed) || removed.is_err();
+        match removed {
+            Ok(removed) if !gone.has_more => removed.map(|()| gone),
+            _ => Ok(gone),
+        }
     }
 
     async fn remove_in_time(

@@ -233,6 +233,12 @@ fn json_and_events_are_kept_for_ever_by_default_and_removed_by_sealing_alone() {
     assert_eq!(rule["RuleCondition"], json!({"Fn::Not": [both]}));
     let sealing = json!({"Fn::Equals": [{"Ref": "WithSealing"}, "true"]});
     assert_eq!(rule["Assertions"][0]["Assert"], sealing);
+    // They read no Parquet: without the JSON of old days, each would answer less without an error.
+    let rule = &template.0["Rules"]["JsonIsReadByAnswersAndQueries"];
+    assert_eq!(rule["RuleCondition"], json!({"Fn::Not": [zero("LakeJsonRetentionDays")]}));
+    let off = |name: &str| json!({"Fn::Equals": [{"Ref": name}, "false"]});
+    let neither = json!({"Fn::And": [off("WithPublisher"), off("WithQueries")]});
+    assert_eq!(rule["Assertions"][0]["Assert"], neither);
     // A lifecycle rule would remove events that are not sealed.
     let rules = &template.properties("LakeBucket")["LifecycleConfiguration"];
     assert!(!rules.to_string().contains("ExpirationInDays"), "{rules}");

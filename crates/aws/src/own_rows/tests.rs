@@ -26,6 +26,7 @@ fn query(sql: &str) -> String {
         let is_table = name.is_some_and(|name| name.starts_with(|c: char| c.is_ascii_alphabetic()));
         is_table || line.starts_with("WITH \"~ owner\"") || line.starts_with("UNION ALL SELECT")
     };
+    let (question, _limit) = question.rsplit_once("\nLIMIT ").unwrap();
     question.lines().filter(|line| !is_of_weir(line)).collect::<Vec<_>>().join("\n")
 }
 
@@ -64,7 +65,7 @@ fn a_query_is_printed_over_the_rows_of_its_user() {
          \"weir\".\"button_click\" WHERE \"username\" = 'ann' AND \"year\" BETWEEN 2026 AND 2026 AND \"month\" BETWEEN 10 AND 11 AND \
          (\"year\" > 2026 OR (\"year\" = 2026 AND (\"month\" > 10 OR (\"month\" = 10 AND (\"day\" > 30 OR (\"day\" = 30 AND \"hour\" >= \
          22)))))) AND (\"year\" < 2026 OR (\"year\" = 2026 AND (\"month\" < 11 OR (\"month\" = 11 AND (\"day\" < 20 OR (\"day\" = 20 AND \
-         \"hour\" <= 13)))))))\nselect Button_Id , count ( * ) FROM \"~button_click\" AS \"b\" GROUP BY 1"
+         \"hour\" <= 13)))))))\nselect Button_Id , count ( * ) FROM \"~button_click\" AS \"b\" GROUP BY 1\nLIMIT 10001"
     );
     assert!(is_of(&text, &"ann".parse().unwrap()));
     for other in ["an", "anna", "eve"] {
@@ -83,7 +84,7 @@ fn each_name_of_a_table_gets_the_one_that_it_means() {
     for (sql, printed) in [
         ("SELECT 1", "SELECT 1"),
         ("VALUES (1, 'a'), (2, 'b')", "VALUES ( 1 , 'a' ) , ( 2 , 'b' )"),
-        ("TABLE outcome LIMIT 5", "TABLE \"~outcome\" LIMIT 5"),
+        ("TABLE outcome LIMIT 5", "TABLE \"~outcome\""),
         ("SELECT outcome.label FROM outcome", "SELECT outcome.\"label\" FROM \"~outcome\" AS \"outcome\""),
         ("SELECT * FROM \"OUTCOME\" AS o (a, b)", "SELECT * FROM \"~outcome\" AS \"o\" ( \"a\" , \"b\" )"),
         (
@@ -128,8 +129,7 @@ fn each_name_of_a_table_gets_the_one_that_it_means() {
         ),
         (
             "SELECT * FROM outcome CROSS JOIN LATERAL (SELECT * FROM prediction) OFFSET 1 LIMIT ALL",
-            "SELECT * FROM \"~outcome\" AS \"outcome\" CROSS JOIN LATERAL ( SELECT * FROM \"~prediction\" AS \"prediction\" ) OFFSET 1 LIMIT \
-             ALL",
+            "SELECT * FROM \"~outcome\" AS \"outcome\" CROSS JOIN LATERAL ( SELECT * FROM \"~prediction\" AS \"prediction\" ) OFFSET 1",
         ),
         // No text and no name ends earlier than it did.
         (r"SELECT '\' || ''' FROM eve --' /* ; */", r"SELECT '\' || ''' FROM eve --'"),

@@ -128,10 +128,11 @@ async fn removed(
     let mut found = BTreeMap::new();
     let Some(until) = manifest.removed.values().copied().max() else { return Ok(found) };
     let sealed = manifest.days.range(..until).map(|(day, _)| *day);
-    let all: BTreeSet<Day> = objects.days(until).await?.into_iter().chain(sealed).collect();
+    let with_objects = objects.days(until).await?;
+    let all: BTreeSet<Day> = with_objects.iter().copied().chain(sealed).collect();
     for day in all {
         let mut of_day = OfDay::default();
-        let mut put = objects.objects(day).await?;
+        let mut put = if with_objects.contains(&day) { objects.objects(day).await? } else { BTreeSet::new() };
         put.retain(|object| manifest.is_object_removed(object));
         if !put.is_empty() {
             // A batch on its way is filed as it is, so that its counts are those of its events; the next retention has them.

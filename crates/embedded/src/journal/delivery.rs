@@ -18,9 +18,7 @@ use super::{
     commands::WriterHandle,
     overlay::{Overlay, Slice},
 };
-use crate::{
-    background::give_way_to_requests, counts::stored, error::OpenError, latest, objects::RawFolder, store,
-};
+use crate::{counts::stored, error::OpenError, latest, objects::RawFolder, store};
 
 /// The batches that are in raw and not in the lake yet: those that an earlier process left, then new ones.
 pub struct Deliveries(async_mpsc::UnboundedReceiver<BatchKey>);
@@ -56,7 +54,6 @@ pub(crate) fn start(
     thread::Builder::new()
         .name("weir-delivery".to_owned())
         .spawn(move || {
-            give_way_to_requests();
             let unfinished = unfinished.into_iter().map(Delivery::Batch);
             for delivery in unfinished.chain(inbox) {
                 match delivery {

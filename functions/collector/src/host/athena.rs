@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use axum::body::Bytes;
 use futures_util::stream;
 use weir_aws::{
-    own_rows::{self, OwnRows},
+    own_rows::{self, MOST_ROWS, OwnRows},
     queries::{ClientQueries, Execution, NotStarted, State},
 };
 use weir_core::{
@@ -24,7 +24,6 @@ use super::queries::{NotAnswered, Queries, QueryAnswer, QueryAsked, QueryFormat,
 const LONGEST: Duration = Duration::from_mins(5);
 
 /// The most of an answer. API Gateway takes 6 MB from a function, in a JSON text: there, a quote or a line's end takes two bytes.
-const MOST_ROWS: usize = 10_000;
 const MOST_BYTES: usize = 4 << 20;
 
 /// The time limit for reading an answer: the function has 15 seconds.
@@ -135,8 +134,20 @@ impl Queries for AthenaQueries {
 
 /// Returns why a query failed. A fault of the operator's, or of Athena's, is no fault of the SQL.
 fn failed(reason: &str) -> NotAnswered {
-    let is_of_operator = ["Access Denied", "not authorized to perform", "Insufficient permissions"];
-    if is_of_operator.iter().any(|text| reason.contains(text)) {
+    // Reasons with these codes quote what the client wrote or stored.
+    let of_sql = [
+        "INVALID_",
+        "SYNTAX_ERROR",
+        "TYPE_MISMATCH",
+        "DIVISION_BY_ZERO",
+        "NUMERIC_VALUE_OUT_OF_RANGE",
+        "FUNCTION_",
+        "COLUMN_",
+    ];
+    let is_of_sql = of_sql.iter().any(|code| reason.starts_with(code));
+    let is_of_operator = ["access denied", "not authorized to perform", "insufficient permissions"];
+    let small = reason.to_lowercase();
+    if !is_of_sql && is_of_operator.iter().any(|text| small.contains(text)) {
         return PortError::broken("a query in Athena", reason.to_owned()).into();
     }
     if reason.starts_with("GENERIC_INTERNAL_ERROR") {
@@ -242,6 +253,10 @@ mod tests {
                 "COLUMN_NOT_FOUND: Column 'x' cannot be resolved or requester is not authorized to access requested resources.",
             ),
             ("line 1:2: mismatched input 'a'", "mismatched input 'a'"),
+            (
+                "INVALID_CAST_ARGUMENT: Cannot cast 'Access Denied' to BIGINT",
+                "INVALID_CAST_ARGUMENT: Cannot cast 'Access Denied' to BIGINT",
+            ),
             ("HIVE_BAD_DATA: Error in s3://weir/username=eve/x", "HIVE_BAD_DATA: Error in"),
             ("the line was 3 long", "the line was 3 long"),
             ("", "Athena cannot answer this query."),
