@@ -127,7 +127,7 @@ impl RecentIds {
 
     /// Claims the ids of records. Records that cannot be claimed in time are refused, so that the others go on.
     pub(crate) async fn claim(&self, records: &[Record], deadline: Instant) -> Claims {
-        let token = self.token();
+        let token = self.random.token();
         let late = || Claim::Refused(PortError::unavailable(WHAT, "it took too long"));
         let (mut claims, mut first, mut claiming) = (Vec::new(), HashMap::new(), Vec::new());
         for (index, record) in records.iter().enumerate() {
@@ -302,12 +302,6 @@ impl RecentIds {
         if let Err(error) = released {
             tracing::debug!(error = explained(&error), "an event's id stays claimed for a while");
         }
-    }
-
-    fn token(&self) -> String {
-        let mut bytes = [0; 16];
-        self.random.fill(&mut bytes);
-        format!("{:032x}", u128::from_be_bytes(bytes))
     }
 }
 

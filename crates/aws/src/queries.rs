@@ -107,9 +107,7 @@ impl ClientQueries {
 
     /// Starts a query; returns its id. A retry of the call has the same token, so that the query runs once (idempotent).
     pub async fn start(&self, sql: &str) -> Result<String, NotStarted> {
-        let mut token = [0; 32];
-        self.random.fill(&mut token);
-        let token: String = token.iter().map(|byte| format!("{byte:02x}")).collect();
+        let token = self.random.token();
         let request = json!({"QueryString": sql, "WorkGroup": self.workgroup, "ClientRequestToken": token});
         let started = match self.call("StartQueryExecution", request).await {
             Ok(started) => started,

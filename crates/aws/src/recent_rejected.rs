@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_dynamodb::{operation::query::builders::QueryFluentBuilder, types::AttributeValue};
 use weir_core::{
     Record, Timestamp, Username,
     ports::{PortError, RecentRejected},
@@ -68,12 +68,7 @@ impl RecentRejected for DynamoCounts {
         let (mut found, mut start) = (Vec::new(), None);
         while found.len() < limit {
             let page = self
-                .client
-                .query()
-                .table_name(&self.table)
-                .consistent_read(true)
-                .key_condition_expression("pk = :pk")
-                .expression_attribute_values(":pk", AttributeValue::S(format!("{REJECTED}{username}")))
+                .noted(username)
                 // The ids that Weir makes sort by time.
                 .scan_index_forward(false)
                 // Each item has at least one event.
@@ -99,6 +94,16 @@ impl RecentRejected for DynamoCounts {
 }
 
 impl DynamoCounts {
+    /// Returns the query for what was noted of a user.
+    fn noted(&self, username: &Username) -> QueryFluentBuilder {
+        self.client
+            .query()
+            .table_name(&self.table)
+            .consistent_read(true)
+            .key_condition_expression("pk = :pk")
+            .expression_attribute_values(":pk", AttributeValue::S(format!("{REJECTED}{username}")))
+    }
+
     /// Removes what was noted of requests that came before a time, and returns how many there were. What is older than a week
     /// expires by itself.
     pub async fn remove_rejected(&self, username: &Username, before: Timestamp) -> Result<u64, PortError> {
@@ -106,15 +111,10 @@ impl DynamoCounts {
         let (mut removed, mut start) = (0, None);
         loop {
             let page = self
-                .client
-                .query()
-                .table_name(&self.table)
-                .consistent_read(true)
-                .key_condition_expression("pk = :pk")
+                .noted(username)
                 .filter_expression("#expires < :expires")
                 .projection_expression("pk, sk")
                 .expression_attribute_names("#expires", "expires")
-                .expression_attribute_values(":pk", AttributeValue::S(format!("{REJECTED}{username}")))
                 .expression_attribute_values(":expires", expires.clone())
                 .set_exclusive_start_key(start)
                 .send()

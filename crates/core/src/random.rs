@@ -6,6 +6,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub trait Random: Send + Sync {
     /// Fills `bytes` with randomness.
     fn fill(&self, bytes: &mut [u8]);
+
+    /// Returns 128 random bits as 32 hexadecimal digits: a name that is used once.
+    fn token(&self) -> String {
+        let mut bytes = [0; 16];
+        self.fill(&mut bytes);
+        format!("{:032x}", u128::from_be_bytes(bytes))
+    }
 }
 
 /// The operating system's randomness, fit for secrets.

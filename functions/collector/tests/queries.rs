@@ -327,7 +327,7 @@ fn each_end_of_a_query_has_its_answer_and_one_that_takes_too_long_is_stopped() {
     let refused = is_problem(&ask("POST", "/query", "SELECT 1"), 400, "sql-error");
     assert_eq!(refused["detail"], "User: x, table");
     is_problem(&ask("POST", "/query", "SELECT 'many'"), 429, "too-many-queries");
-    // What the operator has to mend is told to the operator.
+    // A fault that the operator has to mend is logged, and the client gets no detail of it.
     let missing = ask("GET", &format!("/query/{}", id("e")), "");
     assert!(!is_problem(&missing, 503, "unavailable").to_string().contains("s3://"), "{missing}");
     let write = function.answer(event("ann", "write", "POST", "/query", "*/*", "SELECT 1"));

@@ -170,10 +170,7 @@ impl Seal {
         let turn_ends = now
             .plus_millis(u64::try_from(left.as_millis()).unwrap_or(u64::MAX))
             .plus_millis(TURN_MARGIN_MILLIS);
-        let mut owner = [0; 16];
-        self.random.fill(&mut owner);
-        let owner: String = owner.iter().map(|byte| format!("{byte:02x}")).collect();
-        let Some(turn) = self.days.turn(&owner, now, turn_ends).await? else { return Ok(None) };
+        let Some(turn) = self.days.turn(&self.random.token(), now, turn_ends).await? else { return Ok(None) };
         let ran = self.with_turn(now, ends).await;
         turn.end().await;
         ran.map(Some)
@@ -257,13 +254,9 @@ impl Seal {
         let half = ends.saturating_duration_since(Instant::now()) / 2;
         let time = Time { ends: Instant::now() + half, is_over: AtomicBool::new(false) };
         let mut gone = Gone::default();
-        // A removal may end anywhere: the next run goes on with it.
-        let removed = timeout_at(time.ends, self.remove_in_time(users, viewed, now, &time, &mut gone)).await;
-        gone.has_more = time.is_over.load(Ordering::Relaxed) || removed.is_err();
-        match removed {
-            Ok(removed) if !gone.has_more => removed.map(|()| gone),
-            _ => Ok(gone),
-        }
+        let removed = self.remove_in_time(users, viewed, now, &time, &mut gone);
+        gone.has_more = has_more(&time, removed).await?;
+        Ok(gone)
     }
 
     async fn remove_in_time(
@@ -377,7 +370,36 @@ impl Seal {
     }
 }
 
+/// Waits for a removal until its time is over; returns whether it has more to do. A removal may end anywhere: the next run goes on
+/// with it.
+async fn has_more(
+    time: &Time,
+    removal: impl Future<Output = Result<(), PortError>>,
+) -> Result<bool, PortError> {
+    match timeout_at(time.ends, removal).await {
+        Ok(removed) if !time.is_over.load(Ordering::Relaxed) => removed.map(|()| false),
+        _ => Ok(true),
+    }
+}
+
 /// Returns the first day that ended less than so many days ago.
 fn over_days(now: Timestamp, days: u32) -> Day {
     sealing::over(now, u64::from(days).saturating_mul(DAY_MILLIS))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_removal_ends_at_its_time_and_an_error_before_is_one() {
+        let time = Time { ends: Instant::now() + Duration::from_mins(7), is_over: AtomicBool::new(false) };
+        assert!(!has_more(&time, ready(Ok(()))).await.unwrap());
+        assert!(has_more(&time, ready(Err(PortError::unavailable("a list", "it broke")))).await.is_err());
+        assert!(has_more(&time, pending()).await.unwrap());
+        // The clock stands still but for what is waited for, in milliseconds.
+        assert!(Instant::now() <= time.ends + Duration::from_millis(1));
+    }
 }

@@ -24,7 +24,7 @@ pub(crate) enum InItsPlace {
     EmptyLineBesideOthers,
 }
 
-/// Returns whether a file has a line that is gone. An empty line is none.
+/// Returns whether a file has a line that is gone. Empty lines do not count.
 pub(crate) fn has_any(file: &Path, is_gone: &dyn Fn(&[u8]) -> bool) -> io::Result<bool> {
     let (mut lines, mut line) = (gzip::lines(file)?, Vec::new());
     loop {
@@ -78,7 +78,7 @@ pub(crate) fn is_empty(line: &[u8]) -> bool {
     matches!(line, b"\n" | b"")
 }
 
-/// Returns the first line that was not taken out; `None` if there is none.
+/// Returns the first line that was not taken out; `None` if all were.
 pub(crate) fn first(lines: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
     let mut line = Vec::new();
     while lines.read_until(b'\n', &mut line)? > 0 {

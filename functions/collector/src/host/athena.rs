@@ -23,7 +23,7 @@ use super::queries::{NotAnswered, Queries, QueryAnswer, QueryAsked, QueryFormat,
 /// The time limit of a query, which ends once its client asks for the answer after it.
 const LONGEST: Duration = Duration::from_mins(5);
 
-/// The most of an answer. API Gateway takes 6 MB from a function, in a JSON text: there, a quote or a line's end takes two bytes.
+/// The most bytes of an answer. API Gateway takes 6 MB from a function, in a JSON text: there, a quote or a line's end takes two bytes.
 const MOST_BYTES: usize = 4 << 20;
 
 /// The time limit for reading an answer: the function has 15 seconds.

@@ -162,8 +162,8 @@ fn normalise(mut event: Value) -> Result<(LambdaRequest, Request<Body>), Gateway
     Ok((taken, aside))
 }
 
-/// A route of API Gateway's that has a limit of its own, as each request is paid for, and the one that takes all other paths. By a
-/// path with a slash too many a client would come past the limit: such a path is none.
+/// A route of API Gateway's that has a limit of its own, as each request is paid for, and the one that takes all other paths. A
+/// path with a slash too many would bypass the limit, so it is not found.
 const QUERY_ROUTE: &str = "/query";
 const ANY_POST: &str = "POST /{proxy+}";
 

@@ -133,7 +133,7 @@ pub(crate) fn get_keys(catalog: &Catalog) -> Value {
     json!({
         "summary": "Read the largest keys of a range",
         "description": "The keys of filed events, by their event time, in UTC hours, both ends included. This is a query over the \
-            lake: on one machine the operator turns queries on, and on AWS there are none.",
+            lake: on one machine the operator turns queries on; on AWS keys are not counted.",
         "operationId": "keysOfRange",
         "parameters": [
             {"name": "event_type", "in": "path", "required": true, "schema": {"type": "string", "examples": names}},

@@ -88,9 +88,7 @@ impl Publisher {
     /// Computes an answer again, and publishes it; returns false if it is not this one's to compute.
     async fn again(&self, Due { answer, definition }: &Due, ends: Instant) -> Result<bool, AnswerError> {
         let now = SystemClock.now();
-        let mut owner = [0; 16];
-        SystemRandom.fill(&mut owner);
-        if !self.store.claim(answer, &format!("{:032x}", u128::from_be_bytes(owner)), now).await? {
+        if !self.store.claim(answer, &SystemRandom.token(), now).await? {
             return Ok(false);
         }
         let sql = &answer.published.sql;
