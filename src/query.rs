@@ -1,12 +1,13 @@
 //! `weir query`: SQL over the lake.
 //!
-//! - `duckdb`: on one machine, the DuckDB command line over the lake's files; `tables` defines its views; `one_select` refuses other
-//!   statements; `waiting` shows progress;
+//! - `duckdb`: on one machine, the DuckDB command line over the lake's files; `tables` defines its views, `named` says which
+//!   of them a query may read; `one_select` refuses other statements; `waiting` shows progress;
 //! - `athena`: on AWS, the stack's workgroup and tables; `rows` prints the answer as DuckDB would.
 
 #[cfg(feature = "aws")]
 pub(crate) mod athena;
 mod duckdb;
+mod named;
 mod one_select;
 pub(crate) mod rows;
 pub(crate) mod tables;

@@ -9,11 +9,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use weir_core::Catalog;
 
 use super::{
-    one_select,
+    named::Defined,
+    one_select::{self, Said},
     rows::{Column, Kind, Printer},
     tables,
     waiting::Waiting,
@@ -48,15 +49,24 @@ pub(super) async fn answer(sql: &str, args: &QueryArgs) -> Result<ExitCode> {
     if weir_embedded::not_filed_yet(data)?.events > 0 {
         duckdb.refuse_unless_select(sql)?;
     }
-    let (lake, script) = tables_of(named, args, &waiting).await?;
-    duckdb.ask(&lake, script.path(), sql, args.format, &waiting)
+    let lake = lake_of(named, args, &waiting).await?;
+    for defined in [Defined::by(sql), Defined::All] {
+        let script = lake.script(&defined)?;
+        if let Some(ended) =
+            duckdb.ask(&lake.folder, (&defined, script.path()), sql, args.format, &waiting)?
+        {
+            return Ok(ended);
+        }
+    }
+    bail!("DuckDB misses a table, although all of them were defined")
 }
 
 /// Opens DuckDB's own shell on the tables, which has the same limits as a query: it can read the lake, and nothing else.
 pub(super) async fn shell(args: &QueryArgs) -> Result<ExitCode> {
     let (duckdb, waiting) = (DuckDb::find(), Waiting::start());
     let named = args.catalog.folder().map(|folder| catalog::read(Some(folder))).transpose()?;
-    let (lake, script) = tables_of(named, args, &waiting).await?;
+    let lake = lake_of(named, args, &waiting).await?;
+    let script = lake.script(&Defined::All)?;
     waiting.clear();
     let mode: &[&str] = match args.format {
         Format::Table => &[],
@@ -65,7 +75,11 @@ pub(super) async fn shell(args: &QueryArgs) -> Result<ExitCode> {
     };
     let mut command = Command::new(&duckdb.program);
     command.env_clear().envs(environment::few()).envs(environment::of_terminals());
-    command.current_dir(lake).arg("-no-init").args(mode).args(["-cmd", &DuckDb::read_script(script.path())]);
+    command
+        .current_dir(&lake.folder)
+        .arg("-no-init")
+        .args(mode)
+        .args(["-cmd", &DuckDb::read_script(script.path())]);
     eprintln!(
         "weir: DuckDB's shell, over what was filed until now. SHOW TABLES; lists the tables, and Ctrl-D ends it"
     );
@@ -76,12 +90,27 @@ pub(super) async fn shell(args: &QueryArgs) -> Result<ExitCode> {
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Waits for filing, and writes the script that makes the tables; returns the lake's folder, in which it runs, and the script.
-async fn tables_of(
-    named: Option<Catalog>,
-    args: &QueryArgs,
-    waiting: &Waiting,
-) -> Result<(PathBuf, tempfile::NamedTempFile)> {
+/// The lake that a query reads.
+struct QueriedLake {
+    catalog: Catalog,
+    /// Its folder, absolute: DuckDB runs in it.
+    folder: PathBuf,
+    of: tables::Lake,
+}
+
+impl QueriedLake {
+    /// Writes the script that defines tables. It is a file, as a command line has a length limit and a catalog has none.
+    fn script(&self, defined: &Defined) -> Result<tempfile::NamedTempFile> {
+        let setup = tables::setup(&self.catalog, &self.folder, &self.of, |name| defined.has(name));
+        let mut script = tempfile::NamedTempFile::new().context("cannot make a temporary file")?;
+        let written = script.write_all(setup.context("cannot read the lake")?.as_bytes());
+        written.context("cannot write a temporary file")?;
+        Ok(script)
+    }
+}
+
+/// Waits for filing, and returns the lake.
+async fn lake_of(named: Option<Catalog>, args: &QueryArgs, waiting: &Waiting) -> Result<QueriedLake> {
     let data = args.place.data.as_path();
     data::must_have_events(data)?;
     let catalog = catalog::with_stored(named, data)?;
@@ -89,13 +118,9 @@ async fn tables_of(
 
     let lake = data.join("lake");
     fs::create_dir_all(&lake).with_context(|| format!("cannot use {}", lake.display()))?;
-    let lake = lake.canonicalize().with_context(|| format!("cannot use {}", lake.display()))?;
-    let of = tables::Lake::now(data, &lake).await?;
-    let setup = tables::setup(&catalog, &lake, &of).context("cannot read the lake")?;
-    // Uses a file, as a command line has a length limit and a catalog has none.
-    let mut script = tempfile::NamedTempFile::new().context("cannot make a temporary file")?;
-    script.write_all(setup.as_bytes()).context("cannot write a temporary file")?;
-    Ok((lake, script))
+    let folder = lake.canonicalize().with_context(|| format!("cannot use {}", lake.display()))?;
+    let of = tables::Lake::now(data, &folder).await?;
+    Ok(QueriedLake { catalog, folder, of })
 }
 
 /// Waits until everything acknowledged before is in the lake; warns if that does not happen.
@@ -213,14 +238,15 @@ impl DuckDb {
         }))
     }
 
+    /// Asks in the lake's folder, with tables that a script defines; `None` if the query needs others, and has printed nothing.
     fn ask(
         &self,
         lake: &Path,
-        setup: &Path,
+        (defined, script): (&Defined, &Path),
         sql: &str,
         format: Format,
         waiting: &Waiting,
-    ) -> Result<ExitCode> {
+    ) -> Result<Option<ExitCode>> {
         waiting.doing("DuckDB answers");
         let width = table::terminal_width().filter(|_| format == Format::Table);
         let mode = match format {
@@ -231,7 +257,7 @@ impl DuckDb {
             Format::Csv => "-csv",
         };
         let mut command = self.command();
-        let read_setup = Self::read_script(setup);
+        let read_script = Self::read_script(script);
         command.current_dir(lake).args([
             mode,
             "-nullvalue",
@@ -239,14 +265,18 @@ impl DuckDb {
             "-c",
             &one_select::check(sql),
             "-c",
-            &read_setup,
+            &read_script,
             "-c",
             sql,
         ]);
-        let output = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().and_then(|mut child| {
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let output = thread::scope(|scope| {
+            let mut child = child?;
             // An error may quote a value, which is untrusted.
             let errors = child.stderr.take();
-            let errors = errors.map(|errors| thread::spawn(move || one_select::copy_errors(errors)));
+            let errors = errors.map(|errors| {
+                scope.spawn(|| one_select::copy_errors(errors, |first| defined.misses_a_table(first)))
+            });
             // DuckDB prints nothing for an empty answer in JSON; a program that reads it expects an array.
             let (mut anything, mut seen_enough) = (false, false);
             if width.is_some() {
@@ -276,13 +306,17 @@ impl DuckDb {
             }
             let status = child.wait()?;
             // If standard error is closed, the messages are lost.
-            let broken = errors.and_then(|errors| errors.join().ok()).and_then(Result::ok).flatten();
-            Ok((status, anything, seen_enough, broken))
+            let said = errors.and_then(|errors| errors.join().ok()).and_then(Result::ok);
+            Ok((status, anything, seen_enough, said.unwrap_or(Said::Copied)))
         });
-        let (status, anything, seen_enough, broken) = output.map_err(|error| self.missing(error))?;
-        waiting.clear();
-        if let Some(broken) = broken {
-            return Err(broken);
+        let (status, anything, seen_enough, said) = output.map_err(|error| self.missing(error))?;
+        match said {
+            Said::AskAgain => return Ok(None),
+            Said::Broken(error) => {
+                waiting.clear();
+                return Err(error);
+            }
+            Said::Copied => waiting.clear(),
         }
         if status.success() && !anything && format == Format::Json {
             println!("[]");
@@ -290,7 +324,7 @@ impl DuckDb {
         if status.success() {
             waiting.summary();
         }
-        Ok(if status.success() || seen_enough { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        Ok(Some(if status.success() || seen_enough { ExitCode::SUCCESS } else { ExitCode::FAILURE }))
     }
 }
 

@@ -22,18 +22,33 @@ pub(super) fn check(sql: &str) -> String {
     )
 }
 
-/// Copies DuckDB's errors to standard error as they arrive. If the rule is broken, copies nothing and returns the reason.
-pub(super) fn copy_errors(from: impl Read) -> io::Result<Option<anyhow::Error>> {
+/// What DuckDB said on standard error.
+pub(super) enum Said {
+    /// Nothing, or what was copied to Weir's own standard error as it arrived.
+    Copied,
+    /// That the rule is broken; nothing was copied.
+    Broken(anyhow::Error),
+    /// That the query has to be asked again; nothing was copied.
+    AskAgain,
+}
+
+/// Copies DuckDB's errors to standard error as they arrive, unless the first line says that the rule is broken or that the query
+/// has to be asked again.
+pub(super) fn copy_errors(from: impl Read, asks_again: impl Fn(&[u8]) -> bool) -> io::Result<Said> {
     let mut from = BufReader::new(from);
     let mut first = Vec::new();
     from.read_until(b'\n', &mut first)?;
     if let Some(broken) = broken(&first) {
         let mut message = broken.to_owned();
         from.read_to_string(&mut message)?;
-        return Ok(Some(refusal(message.trim())));
+        return Ok(Said::Broken(refusal(message.trim())));
+    }
+    if asks_again(&first) {
+        io::copy(&mut from, &mut io::sink())?;
+        return Ok(Said::AskAgain);
     }
     terminal::copy_lines(BufReader::new(first.chain(from)), io::stderr())?;
-    Ok(None)
+    Ok(Said::Copied)
 }
 
 /// Returns how the rule is broken, if DuckDB says so on standard error.

@@ -46,11 +46,16 @@ impl Lake {
     }
 }
 
-/// Returns the SQL that creates all tables, and then removes access to everything but the lake. It runs in the lake's
-/// folder.
-pub(crate) fn setup(catalog: &Catalog, lake: &Path, of: &Lake) -> io::Result<String> {
-    let views = views(catalog, lake, of)?;
-    let mut sql: String = views.into_iter().map(|(_, sql)| sql).collect();
+/// Returns the SQL that creates the tables that are wanted by their names, and then removes access to everything but the lake. It
+/// runs in the lake's folder.
+pub(crate) fn setup(
+    catalog: &Catalog,
+    lake: &Path,
+    of: &Lake,
+    is_wanted: impl Fn(&str) -> bool,
+) -> io::Result<String> {
+    let views = views(catalog, lake, of)?.into_iter();
+    let mut sql: String = views.filter(|(name, _)| is_wanted(name)).map(|(_, sql)| sql).collect();
     let has_sealed = !sealed::groups(&of.reads.manifest).is_empty();
     let sealed = if has_sealed { format!(", {}", literal(&of.sealed)) } else { String::new() };
     // DuckDB would spill to a folder that queries may read, so there is no such folder.

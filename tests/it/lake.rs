@@ -73,6 +73,28 @@ fn every_type_is_a_table_with_its_partition_as_columns() {
 }
 
 #[test]
+fn a_query_that_does_not_spell_out_its_tables_has_all_of_them() {
+    let weir = Weir::start();
+    weir.post("/button/click", click("s", "b"));
+    let rows = weir.query("SELECT count(*) AS n FROM query_table('button' || '_' || 'click')");
+    assert_eq!(rows, [json!({"n": 1})]);
+    for sql in [
+        "SELECT count(*) AS n FROM information_schema.tables WHERE table_name LIKE 'outco%'",
+        "SELECT count(*) AS n FROM (SHOW TABLES) WHERE name LIKE 'outco%'",
+        "SELECT count(*) AS n FROM DUCKDB_VIEWS() WHERE view_name LIKE 'outco%'",
+    ] {
+        assert_eq!(weir.query(sql), [json!({"n": 1})], "{sql}");
+    }
+    // A misspelt name is compared with all tables, too, and the message comes once.
+    let output = weir.run(&["query", "SELECT 1 FROM button_click, outcom"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        !output.status.success() && said.contains("\"outcome\"") && said.matches("Error").count() == 1,
+        "{said}"
+    );
+}
+
+#[test]
 fn a_query_prints_tables_json_and_csv() {
     let weir = Weir::start();
     weir.post("/button/click", click("s", "a,\"b\""));
