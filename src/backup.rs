@@ -17,6 +17,7 @@ use weir_embedded::{BackupError, Manifest, Watch};
 use crate::{
     cli::{BackupArgs, EngineName, RestoreArgs},
     counted::counted,
+    printed,
     signals::Signals,
 };
 
@@ -90,7 +91,7 @@ async fn watched(
     bar.finish_and_clear();
     match (outcome?, code) {
         (Ok(made), _) => {
-            println!("{}", told(&made));
+            printed::line(told(&made));
             Ok(ExitCode::SUCCESS)
         }
         (Err(error @ BackupError::Stopped), Some(code)) => {

@@ -1,8 +1,10 @@
 //! Child processes: one with limits of time, memory and output, for a run of a function or a client's query; and one whose
-//! output is read as it comes.
+//! output is read as it comes. `sandbox` keeps one from the rest of the machine.
 //!
 //! Each child leads a process group of its own. Whatever ends it, its time, its output or a signal, ends the whole group, so
 //! that nothing that it started stays behind.
+
+mod sandbox;
 
 use std::{
     collections::HashSet,
@@ -18,6 +20,8 @@ use std::{
 use bytesize::ByteSize;
 use parking_lot::Mutex;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+
+pub(crate) use sandbox::Sandbox;
 
 use crate::{environment, stderr::Stderr};
 
@@ -40,6 +44,8 @@ pub(crate) struct Program<'a> {
     pub(crate) output_limit: u64,
     /// The bytes that a file which it writes may have.
     pub(crate) file_limit: Option<u64>,
+    /// What of the machine it may touch; `None` for all that this process may.
+    pub(crate) sandbox: Option<Sandbox<'a>>,
 }
 
 /// Which variables of this process a child gets.
@@ -234,7 +240,13 @@ pub(crate) fn run(
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0);
-    let mut started = running.start(&mut command)?;
+    let mut start = || running.start(&mut command);
+    let mut started = match program.sandbox {
+        Some(sandbox) => sandbox
+            .inside(start)
+            .map_err(|reason| Failure::CannotRun { program: format!("{name}, in a sandbox,"), reason })??,
+        None => start()?,
+    };
     limit(started.group, program.memory_limit, program.file_limit);
     let pipes = (started.child.stdin.take(), started.child.stdout.take(), started.child.stderr.take());
     let (Some(stdin), Some(output), Some(errors)) = pipes else { return Err(Failure::Stopped) };

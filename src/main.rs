@@ -25,7 +25,7 @@
 //! - `catalog`: the event types, compiled in or from a folder, and the command that checks and lists them;
 //! - `names`: checks that the users and types a command names exist;
 //! - `table`: lays out rows of text for a terminal;
-//! - `terminal`: escapes untrusted text for a terminal;
+//! - `printed`: prints on standard output; `terminal`: escapes untrusted text for a terminal;
 //! - `color`: decides when output is coloured;
 //! - `logs`: the log on standard error; `traces`: spans for OpenTelemetry.
 
@@ -52,6 +52,7 @@ mod logs;
 #[cfg(unix)]
 mod map;
 mod names;
+mod printed;
 #[cfg(unix)]
 mod queries;
 mod query;

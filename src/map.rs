@@ -33,7 +33,7 @@ use crate::{
     counted::counted,
     data,
     names::Selection,
-    query,
+    printed, query,
     signals::Signals,
     table, terminal,
 };
@@ -82,7 +82,7 @@ pub(crate) async fn function(command: FunctionCommand) -> Result<ExitCode> {
                     terminal::on_one_line(&function.command.join(" ")),
                 ]);
             }
-            print!("{}", table::aligned(&rows, table::terminal_width()));
+            printed::print(&table::aligned(&rows, table::terminal_width()));
         }
         FunctionCommand::Remove { name, place: _ } => {
             functions.remove(&name)?;
@@ -104,7 +104,7 @@ async fn function_on_aws(command: FunctionCommand) -> Result<ExitCode> {
             rows.extend(
                 listed.into_iter().map(|(name, lambda)| [name.to_string(), terminal::on_one_line(&lambda)]),
             );
-            print!("{}", table::aligned(&rows, table::terminal_width()));
+            printed::print(&table::aligned(&rows, table::terminal_width()));
         }
         FunctionCommand::Remove { name, .. } => on_aws::remove(&name).await?,
     }

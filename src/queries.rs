@@ -10,6 +10,8 @@
 //!
 //! `keyed` counts the keys of a range by SQL of Weir's own, on the files of the lake.
 //!
+//! The kernel keeps each of them in a sandbox, as far as it can.
+//!
 //! The SQL comes as base64 inside an SQL literal, so no character of it reaches the parser of DuckDB's command line.
 
 mod answered;
@@ -32,14 +34,15 @@ use axum::body::Bytes;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use collector::{KeysOfRange, NotAnswered, Queries, QueryAnswer, QueryFormat, RangeKeys};
 use futures_util::stream;
+use tracing::warn;
 use weir_core::{
-    Catalog, Username,
+    Catalog, Partition, Username,
     ports::{Content, PortError},
     sealing::Reads,
 };
 
 use crate::{
-    child::{self, Environment, Failure, Program, Running},
+    child::{self, Environment, Failure, Program, Running, Sandbox},
     query::{DuckDb, tables},
 };
 use places::{Place, Places};
@@ -65,6 +68,8 @@ struct Inner {
     /// The folder for the databases of queries.
     scratch: PathBuf,
     duckdb: String,
+    /// Whether the kernel keeps the children from the rest of the machine.
+    is_sandboxed: bool,
     catalog: Arc<Catalog>,
     places: Arc<Places>,
     /// The places for counting the keys of a range, in addition to those of clients' queries.
@@ -89,11 +94,11 @@ impl OwnRows {
     /// Prepares queries, at most so many at once, and tries one: so that a DuckDB that cannot be locked is noticed here.
     pub(crate) fn start(
         data: &Path,
+        duckdb: &DuckDb,
         catalog: Arc<Catalog>,
         most: usize,
         room: impl Fn() -> u64 + Send + Sync + 'static,
     ) -> Result<Self> {
-        let duckdb = DuckDb::find();
         if !duckdb.is_there() {
             bail!("queries need the DuckDB command line (pip install duckdb-cli)");
         }
@@ -110,15 +115,38 @@ impl OwnRows {
         let (lake, scratch) = (lake.canonicalize()?, scratch.canonicalize()?);
         let (data, places, counting) =
             (data.to_owned(), Arc::new(Places::new(most)), Arc::new(Places::new(most)));
-        let inner = Inner { data, lake, scratch, duckdb, catalog, places, counting, room: Box::new(room) };
-        let queries = Self(Arc::new(inner));
+        let is_sandboxed = Sandbox::is_enforced();
+        let room = Box::new(room);
+        let mut inner = Inner { data, lake, scratch, duckdb, is_sandboxed, catalog, places, counting, room };
+        if !is_sandboxed {
+            warn!(
+                "clients' queries run without a sandbox of the system, as this kernel has no Landlock: DuckDB's own locks remain"
+            );
+        }
+        let mut queries = Self(Arc::new(inner));
+        if is_sandboxed && let Err(reason) = queries.probe() {
+            // As where the program is a script, whose interpreter would need half of the machine.
+            warn!(
+                reason = format!("{reason:#}"),
+                "clients' queries run without a sandbox of the system, as this DuckDB does not run in one"
+            );
+            inner = Arc::into_inner(queries.0).context("a probe is over")?;
+            inner.is_sandboxed = false;
+            queries = Self(Arc::new(inner));
+        }
+        queries.probe()?;
+        Ok(queries)
+    }
+
+    /// Tries a query that reads nothing.
+    fn probe(&self) -> Result<()> {
         let of = tables::Lake { reads: Reads::default(), sealed: String::new(), only: None };
-        let probe = queries.query(of, "SELECT 1 AS works".to_owned(), QueryFormat::Json, Arc::default())?;
+        let probe = self.query(of, "SELECT 1 AS works".to_owned(), QueryFormat::Json, Arc::default())?;
         let answer = probe.run().context("DuckDB cannot be locked: version 1.5 or later is needed")?;
         if answer.trim_ascii() != b"[{\"works\":1}]" {
             bail!("DuckDB does not answer as expected: version 1.5 or later is needed");
         }
-        Ok(queries)
+        Ok(())
     }
 
     fn query(
@@ -213,6 +241,11 @@ impl Query {
         let command = command.chain(["-no-init", "-batch", "-bail", "-no-stdin", "-c"]);
         let read = DuckDb::read_script(&path);
         let command: Vec<String> = command.chain([read.as_str()]).map(str::to_owned).collect();
+        let reads: Vec<&Path> = how.reads.iter().map(PathBuf::as_path).chain([self.folder.path()]).collect();
+        let runs = [Path::new(&self.inner.duckdb)];
+        let writes = [self.folder.path()];
+        let writes = if how.file_limit > 0 { &writes[..] } else { &[] };
+        let sandbox = Sandbox { runs: &runs, reads: &reads, writes };
         let program = Program {
             command: &command,
             directory: how.directory,
@@ -221,8 +254,19 @@ impl Query {
             memory_limit: MEMORY_OF_PROCESS,
             output_limit: MOST_ANSWERED,
             file_limit: Some(how.file_limit),
+            sandbox: self.inner.is_sandboxed.then_some(sandbox),
         };
         child::run(&program, &[], |_| Ok(()), &self.running)
+    }
+
+    /// Returns the folders with the rows of the query's user: sealed days have those of other users, too.
+    fn rows_in(&self) -> Vec<PathBuf> {
+        let Inner { lake, .. } = &*self.inner;
+        let json = match &self.of.only {
+            Some(user) => lake.join(format!("{}{user}", Partition::PREFIX)),
+            None => lake.clone(),
+        };
+        vec![json, lake.join(&self.of.sealed)]
     }
 
     /// Returns the SQL that keeps DuckDB within its limits.
@@ -250,7 +294,9 @@ impl Query {
 struct How<'a> {
     arguments: &'a [&'a str],
     directory: &'a Path,
-    /// The bytes that a file which it writes may have.
+    /// What it reads, besides the query's folder.
+    reads: &'a [PathBuf],
+    /// The bytes that a file which it writes into the query's folder may have.
     file_limit: u64,
 }
 
@@ -262,3 +308,6 @@ fn not_answered(failure: Failure) -> NotAnswered {
         failure => PortError::unavailable("answering a query", failure).into(),
     }
 }
+
+#[cfg(test)]
+mod tests;

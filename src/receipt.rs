@@ -8,6 +8,7 @@ use weir_core::Timestamp;
 
 use crate::{
     cli::{ReceiptArgs, ReceiptFormat},
+    printed,
     send::client::{Client, Credentials},
     terminal::on_one_line,
 };
@@ -35,7 +36,7 @@ fn ask(args: &ReceiptArgs) -> Result<ExitCode> {
         bail!("{} ({status})", on_one_line(said.trim_end_matches('.')));
     }
     match args.format {
-        ReceiptFormat::Json => println!("{receipt}"),
+        ReceiptFormat::Json => printed::line(receipt),
         ReceiptFormat::Table => {
             for (title, name) in [
                 ("status", "status"),
@@ -52,7 +53,7 @@ fn ask(args: &ReceiptArgs) -> Result<ExitCode> {
                     Value::String(text) => on_one_line(text),
                     other => other.to_string(),
                 };
-                println!("{title:<12} {shown}");
+                printed::line(format_args!("{title:<12} {shown}"));
             }
         }
     }

@@ -14,7 +14,7 @@ use weir_embedded::{Embedded, Flush};
 use crate::{
     cli::{EngineName, ReplayArgs},
     counted::counted,
-    data, forget,
+    data, forget, printed,
 };
 
 /// How many keys are listed per page.
@@ -79,13 +79,13 @@ async fn replay(raw: &dyn RawObjects, fan_out: &FanOut, args: &ReplayArgs, prefi
         bar.set_message(format!("{:.0}/s", bar.per_sec()));
     }
     bar.finish_and_clear();
-    println!(
+    printed::line(format_args!(
         "{} filed again with {}; {newly} had not been settled before; {} in quarantine; {} failed",
         counted(batches.len() as u64 - failed, "batch", "batches"),
         counted(events, "event", "events"),
         counted(quarantined, "line is", "lines are"),
         counted(failed, "batch", "batches")
-    );
+    ));
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

@@ -25,7 +25,7 @@ use crate::{
     catalog,
     cli::{EngineName, SealArgs},
     counted::counted,
-    data,
+    data, printed,
     query::DuckDb,
     signals::Signals,
 };
@@ -134,16 +134,20 @@ async fn all(
     bar.enable_steady_tick(Duration::from_millis(200));
     let mut done = |sealed: Sealed| {
         bar.inc(1);
-        bar.suspend(|| println!("{}", described(&sealed)));
+        bar.suspend(|| printed::line(described(&sealed)));
     };
     let sealed = sealing::seal(sealing, until, &mut done).await;
     bar.finish_and_clear();
     sealed?;
     let expired = expire(sealing.days, work, args, now).await?;
     if expired > 0 {
-        println!("the JSON of {} was removed (--keep-json)", counted(expired, "day", "days"));
+        printed::line(format_args!(
+            "the JSON of {} was removed (--keep-json)",
+            counted(expired, "day", "days")
+        ));
     }
-    println!("all days before {} are sealed", sealing.days.manifest().await?.sealed_until);
+    let sealed_until = sealing.days.manifest().await?.sealed_until;
+    printed::line(format_args!("all days before {sealed_until} are sealed"));
     Ok(())
 }
 

@@ -34,7 +34,7 @@ use weir_embedded::{Embedded, Flush};
 use crate::{
     catalog,
     cli::{EngineName, ServeArgs},
-    data, forget,
+    data, forget, printed,
     signals::Signals,
     traces::{self, Traces},
 };
@@ -190,8 +190,8 @@ fn queries(
 ) -> Result<Arc<crate::queries::OwnRows>> {
     let (engine, kept_free) = (engine.clone(), args.keep_free);
     let room = move || engine.free_space().map_or(u64::MAX, |free| free.saturating_sub(kept_free));
-    let queries =
-        crate::queries::OwnRows::start(&args.place.data, catalog.clone(), args.queries.into(), room);
+    let (data, duckdb) = (&args.place.data, crate::query::DuckDb::find());
+    let queries = crate::queries::OwnRows::start(data, &duckdb, catalog.clone(), args.queries.into(), room);
     Ok(Arc::new(queries.context("--queries cannot be used")?))
 }
 
@@ -213,7 +213,7 @@ async fn on_aws(catalog: Catalog, args: ServeArgs) -> Result<ExitCode> {
     let address = listener.local_addr()?;
     let listening = format!("Weir is listening on http://{address} and keeps everything on AWS\n");
     // In one piece: a program that starts this one may read a line and close the pipe.
-    print!("{}", listening + welcome::OF_BUILD);
+    printed::print(&(listening + welcome::OF_BUILD));
     let host = host(Arc::new(users), &args, &metrics, clock);
     let collector = Collector { catalog, ports, host, limits };
     let stopping = "stopping: answering the last requests; once more ends at once and cuts them off";

@@ -16,7 +16,7 @@ use weir_embedded::UserStore;
 
 use crate::{
     cli::{EngineName, Format, UserCommand},
-    data, names,
+    data, names, printed,
     query::rows::{Column, Kind, Printer},
     table,
 };
@@ -177,7 +177,7 @@ fn print(users: &[User], format: Format) -> Result<()> {
             cells
         };
         let rows: Vec<_> = std::iter::once(head).chain(rows.into_iter().map(none)).collect();
-        print!("{}", table::aligned(&rows, table::terminal_width()));
+        printed::print(&table::aligned(&rows, table::terminal_width()));
         return Ok(());
     }
     let columns = names.map(|name| Column { name: name.to_owned(), kind: Kind::Text });

@@ -16,6 +16,7 @@ use super::{
 use crate::{
     aws, catalog,
     cli::PublishArgs,
+    printed,
     query::athena::{self, Sink},
 };
 
@@ -48,7 +49,7 @@ pub(super) async fn run(args: &PublishArgs) -> Result<ExitCode> {
             Ok(publisher::publish(&store, of, &spooled?, published_at, has_cdn, false).await?)
         };
         match published.await {
-            Ok(stored) => println!("{name}: {}", told(&stored)),
+            Ok(stored) => printed::line(format_args!("{name}: {}", told(&stored))),
             // The others are published all the same.
             Err(error) => {
                 failed = true;

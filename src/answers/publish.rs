@@ -18,7 +18,7 @@ use crate::{
     catalog,
     cli::{EngineName, PublishArgs},
     counted::counted,
-    data,
+    data, printed,
     query::{DuckDb, tables},
 };
 
@@ -48,7 +48,7 @@ async fn here(args: &PublishArgs) -> Result<ExitCode> {
     for answer in &answers {
         let name = &answer.definition.name;
         match publisher.publish(&duckdb, &catalog, answer, &running, &SystemClock).await {
-            Ok(told) => println!("{name}: {told}"),
+            Ok(told) => printed::line(format_args!("{name}: {told}")),
             // The others are published all the same.
             Err(error) => {
                 failed = true;

@@ -59,6 +59,7 @@ impl Function {
             memory_limit: self.memory_limit,
             output_limit: self.output_limit,
             file_limit: None,
+            sandbox: None,
         }
     }
 }

@@ -15,7 +15,7 @@ pub(super) fn answer(query: &Query, has_tables: bool) -> Result<Vec<u8>, NotAnsw
     let arguments = ["-readonly", DATABASE, mode, "-nullvalue", ""];
     let arguments = if has_tables { &arguments[..] } else { &arguments[2..] };
     // The script is a file of the query's folder, and nothing is written.
-    let how = How { arguments, directory: query.folder.path(), file_limit: 0 };
+    let how = How { arguments, directory: query.folder.path(), reads: &[], file_limit: 0 };
     let answer = query.duckdb(&script, &how).map_err(why)?;
     Ok(as_sent(query.format, answer))
 }

@@ -47,7 +47,8 @@ pub(super) fn copy<'a>(
         script += view;
         script += &format!("CREATE TABLE weir_rows.{name} AS SELECT * FROM {name};\n");
     }
-    let how = How { arguments: &[], directory: &query.inner.lake, file_limit };
+    let reads = query.rows_in();
+    let how = How { arguments: &[], directory: &query.inner.lake, reads: &reads, file_limit };
     query.duckdb(&script, &how).map(drop).map_err(|failure| {
         let size = std::fs::metadata(folder.join(DATABASE)).map_or(0, |file| file.len());
         let is_full = size.saturating_add(LEAST_ROOM / 4) >= file_limit;

@@ -31,7 +31,8 @@ pub(super) fn keys(query: &Query, request: &KeysOfRange) -> Result<RangeKeys, No
     let view = views.iter().find(|(of, _)| of == name).map(|(_, view)| view.as_str()).unwrap_or_default();
     let script = format!("{}{}{view}{}", Query::limits(), access(query), select(request));
     // DuckDB writes no file.
-    let how = How { arguments: &["-json"], directory: &inner.lake, file_limit: 0 };
+    let reads = query.rows_in();
+    let how = How { arguments: &["-json"], directory: &inner.lake, reads: &reads, file_limit: 0 };
     let answer = query.duckdb(&script, &how).map_err(|failure| match failure {
         Failure::Ended { said, .. } if said.contains("Out of Memory Error") => NotAnswered::TooManyRows,
         failure => not_answered(failure),

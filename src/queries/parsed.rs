@@ -39,7 +39,8 @@ pub(super) fn tables(query: &Query, known: &[&str]) -> Result<BTreeSet<String>, 
          SELECT json_serialize_sql(getvariable('weir_sql'));\n",
         query.lock()
     );
-    let how = How { arguments: &["-list", "-noheader"], directory: query.folder.path(), file_limit: 0 };
+    let how =
+        How { arguments: &["-list", "-noheader"], directory: query.folder.path(), reads: &[], file_limit: 0 };
     let printed = query.duckdb(&script, &how).map_err(answered::why)?;
     let printed = String::from_utf8_lossy(&printed);
     let (functions, tree) = printed.trim_end().rsplit_once('\n').unwrap_or_default();

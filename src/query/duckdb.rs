@@ -23,7 +23,7 @@ use crate::{
     catalog,
     cli::{Format, QueryArgs},
     counted::counted,
-    data, environment, table, terminal,
+    data, environment, printed, table, terminal,
 };
 
 /// The variable that names another DuckDB than the one on the path.
@@ -174,7 +174,15 @@ impl DuckDb {
                 .find(|file| file.is_file())
         };
         let program = found.and_then(|found| std::path::absolute(found).ok());
+        let program = program.map(|found| launched_by(&found).unwrap_or(found));
         Self { program: program.unwrap_or(named) }
+    }
+
+    /// Returns the one that the tests of other programs use, too.
+    #[cfg(test)]
+    pub(crate) fn of_tests() -> Self {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/venv/bin/duckdb");
+        Self { program: launched_by(&script).unwrap_or(script) }
     }
 
     /// Returns whether there is such a program.
@@ -319,13 +327,34 @@ impl DuckDb {
             Said::Copied => waiting.clear(),
         }
         if status.success() && !anything && format == Format::Json {
-            println!("[]");
+            printed::line("[]");
         }
         if status.success() {
             waiting.summary();
         }
         Ok(Some(if status.success() || seen_enough { ExitCode::SUCCESS } else { ExitCode::FAILURE }))
     }
+}
+
+/// Returns the program that a script of Python launches: `pip install duckdb-cli` makes such a script, which takes longer to start
+/// than DuckDB, and which would need Python in a sandbox. Besides, it names a folder of extensions, which queries may not load.
+/// `None` for any other file.
+fn launched_by(script: &Path) -> Option<PathBuf> {
+    let mut begin = [0; 2];
+    fs::File::open(script).and_then(|mut file| file.read_exact(&mut begin)).ok()?;
+    if &begin != b"#!" {
+        return None;
+    }
+    // The script can be a link, and so can its folder: pipx makes such.
+    let script = script.canonicalize().ok()?;
+    let packages = fs::read_dir(script.parent()?.parent()?.join("lib")).ok()?.filter_map(Result::ok);
+    let packages = packages.filter(|entry| entry.file_name().to_string_lossy().starts_with("python3"));
+    let programs = packages.flat_map(|python| {
+        ["site-packages", "dist-packages"].map(|folder| python.path().join(folder).join("duckdb_cli/duckdb"))
+    });
+    let mut programs = programs.filter(|program| program.is_file());
+    // With two versions of Python, the script knows which.
+    programs.next().filter(|_| programs.next().is_none())
 }
 
 /// Prints DuckDB's CSV as a table of this width. All of it is read first, as column widths depend on all rows.
@@ -360,4 +389,34 @@ fn print_fitted(answer: impl Read, width: Option<usize>, waiting: &Waiting) -> i
 /// Quotes a text for one of the DuckDB shell's own commands.
 fn argument(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_program_of_pips_package_is_found_through_its_script_and_any_other_file_is_taken_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |path: &str, text: &str| {
+            let path = folder.path().canonicalize().unwrap().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, text).unwrap();
+            path
+        };
+        let script = write("bin/duckdb", "#!/usr/bin/python3\nfrom duckdb_cli.__main__ import main\n");
+        assert_eq!(launched_by(&script), None);
+        let program = write("lib/python3.13/dist-packages/duckdb_cli/duckdb", "\x7fELF");
+        assert_eq!(launched_by(&script), Some(program.clone()));
+        assert_eq!(launched_by(&program), None);
+        #[cfg(unix)]
+        {
+            let link = folder.path().join("link");
+            std::os::unix::fs::symlink(&script, &link).unwrap();
+            assert_eq!(launched_by(&link), Some(program));
+        }
+        write("lib/python3.14/site-packages/duckdb_cli/duckdb", "\x7fELF");
+        assert_eq!(launched_by(&script), None);
+        assert_eq!(launched_by(&folder.path().join("none")), None);
+    }
 }

@@ -9,7 +9,7 @@ use weir_core::{
 };
 
 use super::{over, work::DuckDbWork};
-use crate::{cli::SealArgs, counted::counted};
+use crate::{cli::SealArgs, counted::counted, printed};
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -27,12 +27,12 @@ pub(super) async fn run(
     let moved = days.manifest().await?.removed;
     weir_embedded::remove_values(&args.place.data, &moved)?;
     if removed.days > 0 {
-        println!(
+        printed::line(format_args!(
             "events of {} were removed, as their types are not kept for longer: {} of JSON removed, {} written without them",
             counted(removed.days, "day", "days"),
             counted(removed.objects, "object", "objects"),
             counted(removed.batches, "batch", "batches")
-        );
+        ));
     }
     Ok(())
 }

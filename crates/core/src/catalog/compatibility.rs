@@ -1,7 +1,10 @@
 //! Checks that a changed catalog still fits the stored events.
 //!
 //! Stored events are never rewritten, so SQL over them, counts and clients rely on a field keeping its type, on the route
-//! staying and on counts being broken down as before. Adding types and optional fields is always safe.
+//! staying and on counts being broken down as before. What removes stored events, or stores values that were redacted before, must
+//! not come unnoticed either. Adding types and optional fields is always safe. `narrowed` says which values are refused from now on.
+
+mod narrowed;
 
 use std::fmt;
 
@@ -67,11 +70,40 @@ pub(super) fn breakages(earlier: &Catalog, later: &Catalog) -> Vec<Breakage> {
                  the table events has them as they are, as event->>'{name}'"
             ));
         }
+        for (name, schema) in old.fields() {
+            let limits = field(new, name).map(|now| narrowed::limits(schema, now)).unwrap_or_default();
+            if !limits.is_empty() {
+                say(format!(
+                    "the field {} takes fewer values now ({}): events of clients that send others are refused",
+                    name.escape_debug(),
+                    limits.join(", ")
+                ));
+            }
+        }
+        if narrowed::is_closed(new.schema()) && !narrowed::is_closed(old.schema()) {
+            say("only the fields that it names are taken now (additionalProperties): events of clients that send others \
+                 are refused"
+                .to_owned());
+        }
         for name in required(new).filter(|name| !required(old).any(|other| other == *name)) {
             say(format!(
                 "the field {} is now required: events of clients that do not send it yet are refused",
                 name.escape_debug()
             ));
+        }
+        if let Some(days) = new.keep_days().filter(|days| old.keep_days().is_none_or(|before| *days < before))
+        {
+            let before = old.keep_days().map_or("for ever".to_owned(), |days| format!("for {days} days"));
+            say(format!(
+                "events are kept for {days} days now, and were kept {before}: the next sealing removes older ones for good"
+            ));
+        }
+        for (name, _) in old.redact().iter().filter(|(name, rule)| new.redact().of(name) != Some(*rule)) {
+            let how = match new.redact().of(name) {
+                Some(_) => "is redacted in another way now: values to come do not equal stored ones",
+                None => "is not redacted any more: values to come are stored as they are sent",
+            };
+            say(format!("the field {} {how}", name.escape_debug()));
         }
     }
     found
@@ -191,6 +223,46 @@ mod tests {
             ]
         );
         assert_eq!(Catalog::read([]).unwrap().breakages(&old).len(), 1);
+    }
+
+    #[test]
+    fn what_removes_stored_events_or_uncovers_values_or_refuses_some_cannot_change_unnoticed() {
+        let of = |fields: &str, weir: &str| catalog(fields, "", &format!(r#""route":"/t"{weir}"#));
+        let text = r#""a":{"type":"string"},"b":{"type":"integer"}"#;
+        let said = |old: &Catalog, new: &Catalog| {
+            let found: Vec<_> = new.breakages(old).iter().map(ToString::to_string).collect();
+            found
+        };
+        let (kept, long, short) =
+            (of(text, ""), of(text, r#","keep_days":90"#), of(text, r#","keep_days":5"#));
+        for (old, new, before) in [(&kept, &short, "for ever"), (&long, &short, "for 90 days")] {
+            let expected = format!(
+                "t: events are kept for 5 days now, and were kept {before}: the next sealing removes older ones for good"
+            );
+            assert_eq!(said(old, new), [expected]);
+        }
+        assert_eq!(said(&short, &long).len() + said(&short, &kept).len(), 0);
+
+        let [hash, truncate] =
+            ["hash", "truncate"].map(|rule| of(text, &format!(r#","redact":{{"a":"{rule}"}}"#)));
+        assert_eq!(
+            said(&hash, &kept),
+            ["t: the field a is not redacted any more: values to come are stored as they are sent"]
+        );
+        assert_eq!(
+            said(&hash, &truncate),
+            ["t: the field a is redacted in another way now: values to come do not equal stored ones"]
+        );
+        assert_eq!(said(&kept, &hash).len() + said(&hash, &hash).len(), 0);
+
+        let narrow = of(r#""a":{"type":"string","maxLength":3,"enum":["x","y"]},"b":{"type":"integer"}"#, "");
+        let narrower = of(r#""a":{"type":"string","maxLength":2,"enum":["y"]},"b":{"type":"integer"}"#, "");
+        let expected = [
+            "t: the field a takes fewer values now (enum, maxLength): events of clients that send others are refused",
+        ];
+        assert_eq!(said(&kept, &narrow), expected);
+        assert_eq!(said(&narrow, &narrower), expected);
+        assert_eq!(said(&narrower, &narrow).len() + said(&narrow, &kept).len(), 0);
     }
 
     #[test]
