@@ -91,7 +91,9 @@ pub(crate) async fn run(args: &AuditArgs) -> Result<ExitCode> {
             let audit = Audit::new(counts.clone(), read, recounter, args, args.wait);
             let latest = latest.as_deref().map(|latest| latest as &dyn LatestValuesAdmin);
             let admin = args.repair.then_some(Admin { counts: &*counts, latest });
-            audit.run(quiet, admin, args, asked).await
+            let audited = audit.run(quiet, admin, args, asked).await?;
+            summary::forgotten(args, &counts.all_forgotten().await?);
+            Ok(audited)
         }
         #[cfg(not(feature = "aws"))]
         EngineName::Aws => Err(crate::cli::without_aws()),
@@ -129,7 +131,7 @@ async fn embedded(asked: Selection<'_>, args: &AuditArgs) -> Result<ExitCode> {
         let audit = Audit::new(books.clone(), Some(books), recounter, args, Duration::ZERO);
         let admin = Admin { counts: &engine, latest: Some(&engine) };
         let audited = audit.run(None, Some(admin), args, asked).await?;
-        summary::forgotten(args)?;
+        summary::forgotten(args, &weir_embedded::forgotten_counts(data)?);
         return Ok(audited);
     }
     let catalog = Arc::new(catalog::with_stored(named, data)?);
@@ -139,7 +141,7 @@ async fn embedded(asked: Selection<'_>, args: &AuditArgs) -> Result<ExitCode> {
     let books = Arc::new(books);
     let audit = Audit::new(books.clone(), Some(books), recounter, args, wait);
     let audited = audit.run(None, None, args, asked).await?;
-    summary::forgotten(args)?;
+    summary::forgotten(args, &weir_embedded::forgotten_counts(data)?);
     Ok(audited)
 }
 

@@ -5,14 +5,18 @@ mod cached_grants;
 mod executions;
 mod signed;
 
-use std::{collections::BTreeMap, env, num::NonZeroU16, time::Duration};
+use std::{collections::BTreeMap, env, num::NonZeroU16, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail};
+use seal::{Forget, Places};
 use weir_aws::{
     Aws, Batching, Calls, DynamoCounts, DynamoLatest, DynamoUsers, Names, S3AnswersAdmin, S3Files, S3Lake,
     S3Quarantine, S3Raw, S3SealedDays, athena::Athena,
 };
-use weir_core::{InstallationSecret, ports::Ports};
+use weir_core::{
+    Catalog, Clock, InstallationSecret, Random,
+    ports::{Forgotten, Ports},
+};
 
 pub(crate) use cached_grants::CachedGrants;
 pub(crate) use executions::{Execution, Executions};
@@ -119,6 +123,29 @@ pub(crate) async fn filing() -> Result<(S3Raw, S3Lake, S3Quarantine, DynamoCount
     let per_user = truth("WEIR_BUCKET_PER_USER")?;
     let aws = Aws::from_env().await;
     Ok((aws.raw(&raw), aws.lake(&lake, per_user), aws.quarantine(&raw), aws.counts(&counts, shards()?)))
+}
+
+/// Returns what was forgotten.
+pub(crate) async fn forgotten() -> Result<Arc<dyn Forgotten>> {
+    let lake = name("WEIR_LAKE_BUCKET")?;
+    Ok(Arc::new(Aws::from_env().await.forgotten(&lake)))
+}
+
+/// Returns what forgets events.
+pub(crate) async fn forget(
+    catalog: Catalog,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+) -> Result<Forget> {
+    let places = Places {
+        raw: name("WEIR_RAW_BUCKET")?,
+        lake: name("WEIR_LAKE_BUCKET")?,
+        bucket_per_user: truth("WEIR_BUCKET_PER_USER")?,
+        counts: (name("WEIR_COUNTS_TABLE")?, shards()?),
+        recent_ids: name("WEIR_IDS_TABLE")?,
+        latest: name("WEIR_LATEST_TABLE")?,
+    };
+    Ok(Forget::new(&Aws::from_env().await, &places, catalog, clock, random))
 }
 
 /// Returns the sealed days of the lake; `None` where users have buckets of their own, as no days are sealed there.

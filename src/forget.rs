@@ -1,13 +1,18 @@
-//! `weir forget`: takes events out of a data folder so that nothing of them is left, and says what it did where.
+//! `weir forget`: takes events out of a data folder, or out of AWS (`on_aws`), so that nothing of them is left, and says what it did
+//! where.
+
+#[cfg(feature = "aws")]
+mod on_aws;
 
 use std::{ops::ControlFlow, path::Path, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use fan_out::{FanOut, FanOutError};
-use weir_core::{Redaction, SystemClock, SystemRandom};
-use weir_embedded::{
-    Amounts, Embedded, Flush, ForgetError, ForgetRequest, OpenError, SealedFolder, SealingTurn, Which,
+use weir_core::{
+    Catalog, EventType, Redaction, SystemClock, SystemRandom,
+    forgotten::{ForgetRequest, Which},
 };
+use weir_embedded::{Amounts, Embedded, Flush, ForgetError, OpenError, SealedFolder, SealingTurn};
 
 use crate::{
     catalog,
@@ -24,12 +29,20 @@ const PAUSE: Duration = Duration::from_millis(25);
 
 /// Runs the command.
 pub(crate) async fn run(args: &ForgetArgs) -> Result<ExitCode> {
-    if args.folder.engine == EngineName::Aws {
-        bail!("weir forget works on a data folder; on AWS there is no such command yet");
+    match args.place.engine {
+        EngineName::Embedded => in_folder(args).await,
+        #[cfg(feature = "aws")]
+        EngineName::Aws => on_aws::run(args).await,
+        #[cfg(not(feature = "aws"))]
+        EngineName::Aws => Err(crate::cli::without_aws()),
     }
-    let data = args.folder.data.as_path();
+}
+
+async fn in_folder(args: &ForgetArgs) -> Result<ExitCode> {
+    let data = args.place.data.as_path();
     data::must_have_events(data)?;
-    let request = request(args)?;
+    let secret = weir_embedded::secret_of(data)?;
+    let request = request(args, &catalog::with_stored(None, data)?.with_secret(secret));
     let amounts = forget(args, &request).await?;
     if amounts.events.is_empty() && amounts.lake + amounts.raw + amounts.quarantine == 0 {
         let (user, event_type) = (Some(&args.user), args.event_type.as_ref());
@@ -41,12 +54,10 @@ pub(crate) async fn run(args: &ForgetArgs) -> Result<ExitCode> {
 }
 
 /// Returns the events that are meant. A value is meant in the form in which a redacted field has it, too.
-fn request(args: &ForgetArgs) -> Result<ForgetRequest> {
+fn request(args: &ForgetArgs, catalog: &Catalog) -> ForgetRequest {
     let which = match &args.condition {
         None => Which::All,
         Some(condition) => {
-            let secret = weir_embedded::secret_of(&args.folder.data)?;
-            let catalog = catalog::with_stored(None, &args.folder.data)?.with_secret(secret);
             let mut values = vec![condition.value.clone()];
             for definition in catalog.iter() {
                 // A truncated address is that of many.
@@ -58,7 +69,7 @@ fn request(args: &ForgetArgs) -> Result<ForgetRequest> {
             Which::Where { field: condition.field.clone(), values }
         }
     };
-    Ok(ForgetRequest { username: args.user.clone(), event_type: args.event_type.clone(), which })
+    ForgetRequest { username: args.user.clone(), event_type: args.event_type.clone(), which }
 }
 
 /// Forgets, once everything acknowledged is filed.
@@ -66,7 +77,7 @@ async fn forget(args: &ForgetArgs, request: &ForgetRequest) -> Result<Amounts> {
     let mut has_filed = false;
     for _ in 0..TRIES {
         let go_on = &mut |_: &str| ControlFlow::Continue(());
-        let data = args.folder.data.as_path();
+        let data = args.place.data.as_path();
         let with = Sealing::of(data)?;
         match weir_embedded::forget(data, request, &SystemRandom, (&with.turn, &with.work), go_on) {
             Err(ForgetError::NotFiled) => {
@@ -113,7 +124,7 @@ impl Sealing {
 /// Files what an earlier server left.
 async fn file_all(args: &ForgetArgs) -> Result<()> {
     let flush = Flush { every: Duration::MAX, size: u64::MAX };
-    let (engine, mut deliveries) = Embedded::open(&args.folder.data, flush, Arc::new(SystemClock))
+    let (engine, mut deliveries) = Embedded::open(&args.place.data, flush, Arc::new(SystemClock))
         .map_err(|error| data::in_use(error, "stop it first"))?;
     let (raw, lake, quarantine) = engine.folders();
     let shared = Arc::new(engine.clone());
@@ -132,12 +143,17 @@ async fn file_all(args: &ForgetArgs) -> Result<()> {
     Ok(())
 }
 
-fn report(args: &ForgetArgs, amounts: &Amounts) {
-    let events: u64 = amounts.events.iter().map(|(_, count)| count).sum();
+/// Prints how many events were forgotten, by type.
+fn report_events(args: &ForgetArgs, by_type: &[(EventType, u64)]) {
+    let events: u64 = by_type.iter().map(|(_, count)| count).sum();
     let types: Vec<String> =
-        amounts.events.iter().map(|(event_type, count)| format!("{count} {event_type}")).collect();
+        by_type.iter().map(|(event_type, count)| format!("{count} {event_type}")).collect();
     let types = if types.is_empty() { String::new() } else { format!(" ({})", types.join(", ")) };
     println!("forgotten: {} of {}{types}", counted(events, "event", "events"), args.user);
+}
+
+fn report(args: &ForgetArgs, amounts: &Amounts) {
+    report_events(args, &amounts.events);
     let rewritten = |number, one, many| format!("{} rewritten or removed", counted(number, one, many));
     println!("  lake        {}", rewritten(amounts.lake, "object", "objects"));
     if amounts.sealed > 0 {

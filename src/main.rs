@@ -6,7 +6,7 @@
 //! - `query`: SQL over the lake; `queries`: the same over HTTP, over a user's own rows; `answers`: answers to queries, computed beforehand and published;
 //! - `replay`: files batches again;
 //! - `audit`: recounts the lake and compares it with the counts;
-//! - `forget`: takes events out of a data folder, without a trace;
+//! - `forget`: takes events out of a data folder or out of AWS, without a trace;
 //! - `seal`: makes Parquet of days that are over;
 //! - `backup`: snapshots a data folder, and restores it;
 //! - `send`: imports files over HTTP;

@@ -42,7 +42,8 @@ pub(crate) async fn run(args: &ReplayArgs) -> Result<ExitCode> {
         EngineName::Aws => {
             let (raw, lake, quarantine, counts) = crate::aws::filing().await?;
             let raw = Arc::new(raw);
-            let fan_out = FanOut::new(raw.clone(), Arc::new(lake), Arc::new(quarantine), Arc::new(counts));
+            let fan_out = FanOut::new(raw.clone(), Arc::new(lake), Arc::new(quarantine), Arc::new(counts))
+                .without(crate::aws::forgotten().await?);
             replay(&*raw, &fan_out, args, weir_aws::RAW_PREFIX).await
         }
         #[cfg(not(feature = "aws"))]

@@ -142,6 +142,9 @@ pub(crate) fn collector() -> Workload {
             "isBase64Encoded": false,
         }),
         answer: Arc::new(|call| {
+            if call.method == "GET" {
+                return nothing_forgotten();
+            }
             let answer = if call.target.ends_with("PutRecordBatch") {
                 let records = call.json()["Records"].as_array().map_or(0, Vec::len);
                 json!({"FailedPutCount": 0, "RequestResponses": vec![json!({"RecordId": "1"}); records]})
@@ -198,7 +201,8 @@ pub(crate) fn fan_out_of(batch: Vec<u8>) -> Workload {
             "body": notification.to_string(),
         }]}),
         answer: Arc::new(move |call| match call.method.as_str() {
-            "GET" => (200, batch.clone()),
+            "GET" if call.path.starts_with("/weir-raw/") => (200, batch.clone()),
+            "GET" => nothing_forgotten(),
             "PUT" => (200, Vec::new()),
             _ => (200, b"{}".to_vec()),
         }),
@@ -219,4 +223,9 @@ pub(crate) fn fan_out_of(batch: Vec<u8>) -> Workload {
 pub(crate) fn is_ok(answer: &Value) -> anyhow::Result<()> {
     anyhow::ensure!(answer["statusCode"] == 200, "not status 200");
     Ok(())
+}
+
+/// S3's answer where nothing was ever forgotten: there is no such object.
+fn nothing_forgotten() -> (u16, Vec<u8>) {
+    (404, b"<Error><Code>NoSuchKey</Code></Error>".to_vec())
 }

@@ -1,6 +1,6 @@
 //! The remarks that an audit prints beside its findings.
 
-use anyhow::Result;
+use std::collections::BTreeMap;
 
 use super::{Whose, findings::Finding, hours::Hours};
 use crate::{cli::AuditArgs, counted::counted};
@@ -83,8 +83,7 @@ pub(super) fn not_recounted(events: u64) {
 }
 
 /// Prints how many of the events were forgotten: they are in no count and in no object.
-pub(super) fn forgotten(args: &AuditArgs) -> Result<()> {
-    let counts = weir_embedded::forgotten_counts(&args.place.data)?;
+pub(super) fn forgotten(args: &AuditArgs, counts: &BTreeMap<Whose, u64>) {
     let is_asked = |(user, event_type): &Whose| {
         args.user.as_ref().is_none_or(|wanted| wanted == user)
             && args.event_type.as_ref().is_none_or(|wanted| wanted == event_type)
@@ -93,5 +92,4 @@ pub(super) fn forgotten(args: &AuditArgs) -> Result<()> {
     if events > 0 {
         eprintln!("weir: {} forgotten (`weir forget`)", counted(events, "event was", "events were"));
     }
-    Ok(())
 }

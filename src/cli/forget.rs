@@ -1,13 +1,19 @@
 //! What can be typed after `weir forget`.
 
+use std::time::Duration;
+
 use clap::Args;
 use weir_core::{EventType, Username};
 
-use super::backup::Folder;
+use super::{
+    options::{CatalogArgs, Place},
+    values::duration,
+};
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "The server must be stopped. Backups are not changed: remove those from before.\n\nExamples:\n  weir forget --user \
+    after_help = "On one machine, the server must be stopped; on AWS, events may go on to come. Backups are not changed: remove those from \
+    before.\n\nExamples:\n  weir forget --user \
     ethan --where session_id=s1\n  weir forget --user ethan --type signup --where email=ann@example.com\n  weir forget --user \
     ethan --all"
 )]
@@ -25,8 +31,14 @@ pub(crate) struct ForgetArgs {
     /// All events of the user.
     #[arg(long, conflicts_with = "condition")]
     pub(crate) all: bool,
+    /// On AWS: how long to wait for events that the stream still holds, and once more until all filing that began before has
+    /// ended. Less is right only if no events come meanwhile.
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "16m")]
+    pub(crate) wait: Duration,
     #[command(flatten)]
-    pub(crate) folder: Folder,
+    pub(crate) place: Place,
+    #[command(flatten)]
+    pub(crate) catalog: CatalogArgs,
 }
 
 /// A field and its value.

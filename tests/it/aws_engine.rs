@@ -9,6 +9,7 @@ mod cdn;
 mod counts;
 #[path = "../../crates/aws/tests/emulator/process.rs"]
 mod emulator;
+mod forget;
 mod latest;
 mod map;
 mod nodes;

@@ -89,7 +89,7 @@ fn each_command_lists_and_takes_the_options_that_it_uses_and_no_others() {
         (&["seal"], &["data", "engine", "catalog", "memory", "keep-json", "keep-days"]),
         (&["health"], &[]),
         (&["audit"], &["data", "engine", "catalog", "color"]),
-        (&["forget"], &["data"]),
+        (&["forget"], &["data", "engine", "catalog"]),
         (&["backup"], &["data"]),
         (&["restore"], &["data"]),
         (&["send"], &["catalog"]),

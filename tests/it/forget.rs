@@ -7,12 +7,13 @@ use std::{
     path::Path,
 };
 
+use weir_core::forgotten::{ForgetRequest, Which};
 use weir_core::{
     Clock, Day, EventType, Partition, SeededRandom, SystemClock, Username,
     ports::PortError,
     sealing::{Generation, SealedRows, SealedType, ToWrite},
 };
-use weir_embedded::{Amounts, ForgetError, ForgetRequest, SealedFolder, SealingTurn, Which};
+use weir_embedded::{Amounts, ForgetError, SealedFolder, SealingTurn};
 
 use crate::harness::{Value, Weir, files_that_hold, gzip, json};
 

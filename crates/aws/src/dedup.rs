@@ -16,6 +16,7 @@
 //! Claims of several processes are compared, so they go by DynamoDB's clock (`service_clock`). A process that has had no
 //! answer yet reads before it claims: the answer carries the time.
 
+mod forgetting;
 pub(crate) mod service_clock;
 mod stored_value;
 
@@ -32,7 +33,7 @@ use weir_core::{
     EventId, Random, Record, Timestamp, Username,
     dedup::Identity,
     latest::LatestValue,
-    ports::{Appended, PortError},
+    ports::{Appended, Forgotten, PortError},
 };
 
 use crate::errors::{explained, port_error};
@@ -61,6 +62,7 @@ pub struct RecentIds {
     random: Arc<dyn Random>,
     marking: Duration,
     lease: Duration,
+    forgotten: Option<Arc<dyn Forgotten>>,
 }
 
 /// The decision about one record of a request.
@@ -89,7 +91,21 @@ pub(crate) struct Claims {
 impl RecentIds {
     /// Makes a table of recent ids. The answers to `client` set `clock`.
     pub(crate) fn new(client: Client, table: &str, clock: ServiceClock, random: Arc<dyn Random>) -> Self {
-        Self { client, table: table.to_owned(), clock, random, marking: MARKING, lease: LEASE }
+        Self {
+            client,
+            table: table.to_owned(),
+            clock,
+            random,
+            marking: MARKING,
+            lease: LEASE,
+            forgotten: None,
+        }
+    }
+
+    /// Returns the same table, to which a retry of a forgotten event is one of an event that is stored.
+    #[must_use]
+    pub fn without(self, forgotten: Arc<dyn Forgotten>) -> Self {
+        Self { forgotten: Some(forgotten), ..self }
     }
 
     /// Sets the time limit for marking stored ids and releasing the others.
@@ -128,6 +144,15 @@ impl RecentIds {
     /// Claims the ids of records. Records that cannot be claimed in time are refused, so that the others go on.
     pub(crate) async fn claim(&self, records: &[Record], deadline: Instant) -> Claims {
         let token = self.random.token();
+        let gone = match self.gone(records, deadline).await {
+            Ok(gone) => gone,
+            Err(error) => {
+                let refused = |record: &Record| {
+                    if record.identity().is_given() { Claim::Refused(error.clone()) } else { Claim::Free }
+                };
+                return Claims { claims: records.iter().map(refused).collect(), token };
+            }
+        };
         let late = || Claim::Refused(PortError::unavailable(WHAT, "it took too long"));
         let (mut claims, mut first, mut claiming) = (Vec::new(), HashMap::new(), Vec::new());
         for (index, record) in records.iter().enumerate() {
@@ -135,6 +160,10 @@ impl RecentIds {
                 claims.push(Claim::Free);
                 continue;
             };
+            if gone.has_id(&record.identity().digest()) {
+                claims.push(Claim::Stored(None));
+                continue;
+            }
             if let Some(earlier) = first.get(&id) {
                 let value = LatestValue::of(&records[*earlier]);
                 claims.push(Claim::SameAs(*earlier, value.map(Box::new)));

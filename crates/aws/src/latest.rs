@@ -13,6 +13,7 @@
 //! An object is put before the item that refers to it, and removed after another item has taken its place, or after the write
 //! of its own item has lost. A reader that finds no object reads the item again.
 
+mod forgetting;
 mod objects;
 mod retention;
 

@@ -12,6 +12,7 @@
 //! | `Users`, `UserAdmin` | [`DynamoUsers`] | one item per user, saved if its version is the one that was read |
 //! | `Raw`, `Lake`, `Quarantine` | [`S3Raw`], [`S3Lake`], [`S3Quarantine`] | streamed both ways |
 //! | `Answers`, `AnswersAdmin` | [`S3Answers`], [`S3AnswersAdmin`] | generations as objects, read by ranges; the pointer swapped on a condition |
+//! | `Forgotten` | `S3Forgotten` | a list of tombstones as an object, believed for a minute |
 //! | `SealedDays` | [`S3SealedDays`] | objects; the manifest swapped on a condition |
 //! | `Stream`, `LiveCounts`, `SettledCounts`, `RecentRejected`, `LatestValues` | [`Batching`] | callers at the same time share calls |
 //! | `Health` | [`AwsHealth`] | asks both services, now and then |
@@ -32,6 +33,7 @@ mod calls;
 mod counts;
 mod dedup;
 mod errors;
+mod forgotten;
 mod health;
 mod latest;
 mod newest;
@@ -55,14 +57,19 @@ use aws_config::{
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_smithy_http_client::tls;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
-use weir_core::{Clock, Random, SystemClock, SystemRandom, ports::Ports};
+use weir_core::{
+    Clock, Random, SystemClock, SystemRandom,
+    ports::{Forgotten, Ports},
+};
 
 pub use answers::{Page, Pages, S3Answers, S3AnswersAdmin, Standing};
 pub use batching::{Batched, Batching, BatchingStats, GATHERING};
 pub use calls::Calls;
+pub use counts::forgetting::{CountsToLower, Lowered, LoweredCount};
 pub use counts::table::DynamoCounts;
 pub use dedup::RecentIds;
 pub use errors::explained;
+pub use forgotten::{BELIEVED, ForgottenAdmin, PendingForgetting};
 pub use health::AwsHealth;
 pub use latest::{DynamoLatest, OldLatestValues};
 pub use objects::{
@@ -77,6 +84,7 @@ pub use stream::{
 pub use users::DynamoUsers;
 
 use dedup::service_clock::ServiceClock;
+use forgotten::S3Forgotten;
 use newest::S3Newest;
 use receipts::S3Receipts;
 use s3_calls::S3Calls;
@@ -193,8 +201,10 @@ impl Aws {
     /// Returns the collector's ports, and the retries of its stream, which gives up storing after `give_up_after`.
     #[must_use]
     pub fn ports(&self, names: &Names, give_up_after: Duration) -> (Ports, Retries) {
-        let stream =
-            self.stream(&names.stream, give_up_after).remembering(self.recent_ids(&names.recent_ids));
+        let of_lake = S3Calls::new(&self.config, &names.lake);
+        let forgotten: Arc<dyn Forgotten> = Arc::new(S3Forgotten::new(of_lake, self.clock.clone()));
+        let ids = self.recent_ids(&names.recent_ids).without(forgotten.clone());
+        let stream = self.stream(&names.stream, give_up_after).remembering(ids.clone());
         let retries = stream.retries();
         let counts = Arc::new(self.counts(&names.counts, names.shards));
         let newest = Arc::new(S3Newest::new(
@@ -205,7 +215,7 @@ impl Aws {
             self.clock.clone(),
         ));
         let raw = S3Calls::new(&self.config, &names.raw);
-        let receipts = S3Receipts::new(raw, newest.clone(), self.recent_ids(&names.recent_ids));
+        let receipts = S3Receipts::new(raw, newest.clone(), ids, forgotten);
         let ports = Ports {
             stream: Arc::new(stream),
             live: counts.clone(),
@@ -282,6 +292,24 @@ impl Aws {
     #[must_use]
     pub fn sealed_days(&self, bucket: &str) -> S3SealedDays {
         S3SealedDays::new(self.s3(), bucket)
+    }
+
+    /// Returns what was forgotten, for the fan-out. It is in the lake's bucket.
+    #[must_use]
+    pub fn forgotten(&self, lake: &str) -> impl Forgotten + use<> {
+        S3Forgotten::new(self.files(lake), self.clock.clone())
+    }
+
+    /// Returns what was forgotten, to add to it.
+    #[must_use]
+    pub fn forgotten_admin(&self, lake: &str) -> ForgottenAdmin {
+        ForgottenAdmin::new(self.files(lake), self.sealed_days(lake), self.random.clone())
+    }
+
+    /// Returns the objects below a prefix of a bucket.
+    #[must_use]
+    pub fn objects_below(&self, bucket: &str, prefix: &str) -> S3Batches {
+        S3Batches::below(self.s3(), bucket, prefix)
     }
 
     /// Returns the files of tools in a bucket.

@@ -14,8 +14,8 @@ use flate2::bufread::MultiGzDecoder;
 use weir_core::{
     BatchKey, EventId, EventType, Hour, Timestamp, Username,
     forgotten::ForgottenEvents,
-    ports::{PortError, Receipts},
-    receipt::{Found, Receipt, ReceiptStatus},
+    ports::{Forgotten, PortError, Receipts},
+    receipt::{Found, Receipt, ReceiptStatus, is_forgotten},
 };
 
 use crate::{
@@ -41,11 +41,17 @@ pub(crate) struct S3Receipts {
     raw: S3Calls,
     lake: Arc<S3Newest>,
     ids: RecentIds,
+    forgotten: Arc<dyn Forgotten>,
 }
 
 impl S3Receipts {
-    pub(crate) fn new(raw: S3Calls, lake: Arc<S3Newest>, ids: RecentIds) -> Self {
-        Self { raw, lake, ids }
+    pub(crate) fn new(
+        raw: S3Calls,
+        lake: Arc<S3Newest>,
+        ids: RecentIds,
+        forgotten: Arc<dyn Forgotten>,
+    ) -> Self {
+        Self { raw, lake, ids, forgotten }
     }
 
     /// Returns the batches that may have an event of this time, the likeliest first.
@@ -87,12 +93,11 @@ fn named_time(key: &str, hour: Hour) -> u64 {
 }
 
 /// Looks for the event in a batch. The lines before a damaged part count.
-fn look(username: &Username, event_id: &EventId, batch: &Bytes) -> Option<Found> {
-    let nothing_gone = ForgottenEvents::default();
+fn look(username: &Username, event_id: &EventId, batch: &Bytes, gone: &ForgottenEvents) -> Option<Found> {
     let mut lines = BufReader::new(MultiGzDecoder::new(&batch[..]));
     let mut line = Vec::new();
     while let Ok(1..) = lines.read_until(b'\n', &mut line) {
-        if let Some(found) = Found::in_line(username, event_id, &line, &nothing_gone) {
+        if let Some(found) = Found::in_line(username, event_id, &line, gone) {
             return Some(found);
         }
         line.clear();
@@ -106,8 +111,12 @@ impl Receipts for S3Receipts {
         &self,
         username: &Username,
         event_id: &EventId,
-        _: &[EventType],
+        types: &[EventType],
     ) -> Result<Option<Receipt>, PortError> {
+        let gone = self.forgotten.forgotten().await?;
+        if is_forgotten(&gone, username, event_id, types.iter().chain([&EventType::rejected()])) {
+            return Ok(Some(Receipt::without_line(event_id, ReceiptStatus::Forgotten, None)));
+        }
         let remembered = self.ids.stored_at(username, event_id).await?;
         let Some(at) = remembered.or_else(|| event_id.generated_at()) else { return Ok(None) };
         let mut left = MOST_BYTES;
@@ -115,7 +124,7 @@ impl Receipts for S3Receipts {
             let Some(content) = self.raw.find(Call::get(&escaped(&batch.key)), READING).await? else {
                 continue;
             };
-            if let Some(found) = look(username, event_id, &content) {
+            if let Some(found) = look(username, event_id, &content, &gone) {
                 let object = found.object(&BatchKey::new(batch.key));
                 let is_filed = self.lake.has(username, &object).await?;
                 return Ok(Some(found.receipt(is_filed, is_filed.then_some(object))));

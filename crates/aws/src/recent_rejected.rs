@@ -132,6 +132,37 @@ impl DynamoCounts {
         }
     }
 
+    /// Takes events that are gone out of what was noted of a user, and returns how many there were.
+    pub async fn forget_rejected(
+        &self,
+        username: &Username,
+        is_gone: &(dyn Fn(&RejectedEvent) -> bool + Sync),
+    ) -> Result<u64, PortError> {
+        let mut removed = 0;
+        for (sk, item) in self.items(READING, format!("{REJECTED}{username}"), None).await? {
+            let (_, events) = read(&item)?;
+            let (gone, left): (Vec<_>, Vec<_>) = events.into_iter().partition(is_gone);
+            if gone.is_empty() {
+                continue;
+            }
+            let item_key = ItemKey { pk: format!("{REJECTED}{username}"), sk }.key();
+            // An item is written once, so none changes meanwhile.
+            if left.is_empty() {
+                let removing = self.client.delete_item().table_name(&self.table).set_key(Some(item_key));
+                removing.send().await.map_err(|error| port_error(REMOVING, &error))?;
+            } else {
+                let update = self.client.update_item().table_name(&self.table).set_key(Some(item_key));
+                let update = update.update_expression("SET #events = :events");
+                let update = update.expression_attribute_names("#events", "events");
+                let events = AttributeValue::S(as_json(&left));
+                let update = update.expression_attribute_values(":events", events).send().await;
+                update.map_err(|error| port_error(REMOVING, &error))?;
+            }
+            removed += gone.len() as u64;
+        }
+        Ok(removed)
+    }
+
     /// Returns the time before which requests with rejected events have expired.
     #[must_use]
     pub fn rejected_expired_before(now: Timestamp) -> Timestamp {

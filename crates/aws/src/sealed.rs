@@ -37,7 +37,10 @@ use weir_core::{
 
 use crate::{
     errors::{malformed, port_error},
-    objects::versions::{remove, remove_all, versions},
+    objects::{
+        upload::SWAPPED,
+        versions::{remove, remove_all, versions},
+    },
 };
 
 pub use turn::SealingTurn;
@@ -56,9 +59,6 @@ const OBJECTS: &str = "objects.gz";
 /// The end of the name of a folder with a type's repeats, and of one with the list of objects that are read for a type.
 const REPEATS: &str = ".repeats";
 const ADDED: &str = ".added";
-
-/// S3's error codes for a conditional put where another object is there, or none.
-const SWAPPED: [&str; 3] = ["PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey"];
 
 const READING: &str = "reading the sealed days";
 const WRITING: &str = "writing the sealed days";
@@ -156,7 +156,7 @@ impl S3SealedDays {
     }
 
     /// Reads an object and its tag.
-    async fn get(&self, key: &str) -> Result<Option<(Vec<u8>, String)>, PortError> {
+    pub(crate) async fn get(&self, key: &str) -> Result<Option<(Vec<u8>, String)>, PortError> {
         let object = match self.client.get_object().bucket(&self.bucket).key(key).send().await {
             Ok(object) => object,
             Err(error) if matches!(error.as_service_error(), Some(GetObjectError::NoSuchKey(_))) => {
@@ -176,7 +176,7 @@ impl S3SealedDays {
 
     /// Puts an object in place of the one with this tag; without a tag, where no object is. Returns its tag, or `None` if
     /// another object is there.
-    async fn put_in_place(
+    pub(crate) async fn put_in_place(
         &self,
         key: &str,
         content: Vec<u8>,
@@ -196,6 +196,12 @@ impl S3SealedDays {
             }
             Err(error) => Err(port_error(WRITING, &error)),
         }
+    }
+
+    /// Removes all versions of an object.
+    pub(crate) async fn remove_versions(&self, key: &str) -> Result<(), PortError> {
+        let found = versions(&self.client, &self.bucket, key, &|it| it == key).await?;
+        remove_all(&self.client, &self.bucket, found).await
     }
 
     /// Lists all objects below a prefix; with a delimiter, its folders and the objects beside them.

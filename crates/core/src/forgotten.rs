@@ -3,7 +3,11 @@
 //! A forgotten event leaves a tombstone: a digest of its identity, keyed with the secret of the installation. So nothing of the
 //! event is left, and without the secret no id can be looked up, as an id may be made of an address.
 
+mod request;
+
 use std::collections::HashSet;
+
+pub use request::{ForgetRequest, Which};
 
 use crate::{
     EventType, InstallationSecret, RecordHead, Timestamp,
@@ -79,6 +83,23 @@ impl ForgottenEvents {
     #[must_use]
     pub fn has_line(&self, line: &[u8]) -> bool {
         self.has_one(|secret| tombstone_of_line(secret, line))
+    }
+
+    /// Returns whether a line of a file was forgotten, also if no event can be read from it.
+    #[must_use]
+    pub fn has_stored(&self, line: &[u8]) -> bool {
+        // A line that ends a file may lack its line break.
+        let line = line.strip_suffix(b"\n").unwrap_or(line);
+        match RecordHead::read(line) {
+            Ok(head) => self.has(&head),
+            Err(_) => self.has_line(line),
+        }
+    }
+
+    /// Returns the secret and the tombstones; `None` if nothing was ever forgotten.
+    #[must_use]
+    pub fn parts(&self) -> Option<(&InstallationSecret, &HashSet<Tombstone>)> {
+        self.0.as_ref().map(|(secret, tombstones)| (secret, tombstones))
     }
 
     fn has_one(&self, tombstone: impl FnOnce(&InstallationSecret) -> Tombstone) -> bool {

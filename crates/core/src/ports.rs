@@ -16,7 +16,7 @@
 //! | [`ReadLatest`] | collector; `weir latest`, `weir audit` | the same | DynamoDB |
 //! | [`LatestValuesAdmin`] | `weir audit --repair` | `events.db` | DynamoDB |
 //! | [`Users`], [`UserAdmin`] | authorizer; `weir user` | `users.db` | DynamoDB |
-//! | [`Forgotten`] | fan-out | `events.db` | (not yet) |
+//! | [`Forgotten`] | fan-out | `events.db` | S3 |
 //! | [`Raw`] | fan-out; `weir audit` | a folder | S3 |
 //! | [`RawObjects`] | `weir replay`, `weir tail` on AWS | a folder | S3 |
 //! | [`Lake`], [`Quarantine`] | fan-out | folders | S3 |

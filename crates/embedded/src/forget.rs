@@ -13,7 +13,6 @@
 //! the only copy of its events, that takes the SQL engine that the caller has ([`finish_forgetting`]).
 
 mod commit;
-mod matching;
 mod plan;
 mod rewrite;
 mod sealed;
@@ -26,7 +25,7 @@ use std::{
 };
 
 use rusqlite::{Connection, OptionalExtension};
-use weir_core::{Day, EventType, Random, ports::PortError, sealing::SealedRows};
+use weir_core::{Day, EventType, Random, forgotten::ForgetRequest, ports::PortError, sealing::SealedRows};
 
 use crate::{
     error::OpenError,
@@ -36,7 +35,6 @@ use crate::{
     secret,
     store::{self, StoreError, name},
 };
-pub use matching::{ForgetRequest, Which};
 use sealed::{Removal, SealedDays};
 
 /// What was taken away, by place.

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use weir_core::forgotten::{ForgetRequest, Which};
 use weir_core::{
     Clock, Event, EventType, ManualClock, Partition, Record, SeededRandom, Stamp, Timestamp, Username,
     following::FollowRequest,
@@ -18,10 +19,7 @@ use weir_core::{
     receipt::ReceiptStatus,
     sealing::{Generation, SealedRows, SealedType, ToWrite},
 };
-use weir_embedded::{
-    Deliveries, Embedded, Flush, Followed, Follower, ForgetError, ForgetRequest, OpenError, SealedFolder,
-    Which,
-};
+use weir_embedded::{Deliveries, Embedded, Flush, Followed, Follower, ForgetError, OpenError, SealedFolder};
 
 /// The first event of each batch, and the end. Events go from the beginning of all but the third, of which none goes. From the
 /// second, all go.

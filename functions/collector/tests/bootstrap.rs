@@ -34,6 +34,10 @@ fn setup() -> Setup {
     let (fails, status) = (stream_fails.clone(), counting.clone());
     let aws = StubAws::start(move |call: &Call| {
         let answer = match call.target.as_str() {
+            // Nothing was forgotten.
+            "" if call.path == "/weir-lake/forgotten/current" => {
+                return (404, b"<Error><Code>NoSuchKey</Code></Error>".to_vec());
+            }
             "Firehose_20150804.PutRecordBatch" => {
                 if fails.load(Ordering::SeqCst) == NEVER_AGAIN {
                     return (400, br#"{"__type":"ResourceNotFoundException"}"#.to_vec());
@@ -277,7 +281,8 @@ fn an_id_of_the_clients_is_claimed_before_its_event_is_stored_and_marked_before_
         .iter()
         .map(|call| {
             let operation = call.target.rsplit('.').next().unwrap().to_owned();
-            (operation, call.json()["TableName"].as_str().unwrap_or_default().to_owned())
+            let json = if operation.is_empty() { Value::Null } else { call.json() };
+            (operation, json["TableName"].as_str().unwrap_or_default().to_owned())
         })
         .collect();
     let calls: Vec<(&str, &str)> = calls.iter().map(|(operation, on)| (&operation[..], &on[..])).collect();
@@ -289,8 +294,9 @@ fn an_id_of_the_clients_is_claimed_before_its_event_is_stored_and_marked_before_
         ("UpdateItem", counts),
         ("UpdateItem", counts),
     ];
-    // The first request of a process asks for the time that claims go by.
-    assert_eq!(calls, [&[("GetItem", ids)], &each[..], &each[..]].concat());
+    // The first request of a process asks what was forgotten, which the next ones believe, and for the time that claims go by.
+    assert_eq!(calls, [&[("", ""), ("GetItem", ids)], &each[..], &each[..]].concat());
+    assert_eq!(aws.calls()[0].path, "/weir-lake/forgotten/current");
 }
 
 #[test]

@@ -11,7 +11,7 @@
 //!
 //! Read in this order: `reader` decompresses an object, and `lines` finds the lines in its text; `splitter` sorts them into
 //! partitions in bounded memory, without those that `dedup` has seen; `object` and `spool` compress them; `quarantined` writes
-//! the entries of quarantine. `without` takes lines out of a batch, for retention. `notification` finds the batches in the events that Lambda gets from the queue, and `messages`
+//! the entries of quarantine. `without` takes lines out of a batch, for retention, and `whole` where events are forgotten. `notification` finds the batches in the events that Lambda gets from the queue, and `messages`
 //! files them in time.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -29,6 +29,7 @@ mod splitter;
 mod spool;
 #[cfg(test)]
 mod tests;
+mod whole;
 mod without;
 
 use std::{collections::BTreeMap, future::ready, sync::Arc};
@@ -50,6 +51,7 @@ pub use reader::{Damage, Flaw};
 use reader::{ReadError, Reader};
 use splitter::{Limits, Split, Splitter};
 use spool::Compressor;
+pub use whole::{each_line, lines_without};
 pub use without::{Without, WithoutError, batch_without, quarantined_without};
 
 /// The most puts under way at once: permits of a semaphore. A put to S3 takes about 100 ms however small the object is, and a
@@ -87,7 +89,7 @@ pub struct Filed {
     pub repeats: u64,
     /// The lines that were dropped, because their events were forgotten.
     pub forgotten: u64,
-    /// The blank lines. On one machine, each is in the place of an event that was taken out of the batch.
+    /// The blank lines. Each may be in the place of an event that was taken out of the batch.
     pub blank: u64,
     /// The batch's lines in quarantine.
     pub quarantined_lines: u64,

@@ -45,7 +45,8 @@ impl Function {
             Arc::new(aws.quarantine(&raw)),
             // Only live counts have shards.
             Arc::new(aws.counts(&counts, NonZeroU16::MIN)),
-        );
+        )
+        .without(Arc::new(aws.forgotten(&lake)));
         Ok(Self { fan_out, raw: RawPlace { bucket: raw, prefix: RAW_PREFIX }, metrics })
     }
 

@@ -161,7 +161,8 @@ fn each_message_of_a_queue_is_answered_for() {
 fn a_users_bucket_that_is_a_strangers_or_elsewhere_stops_nothing_and_their_events_go_into_the_lake() {
     for (status, code) in [(404, "NoSuchBucket"), (403, "AccessDenied"), (301, "PermanentRedirect")] {
         let aws = StubAws::start(move |call: &Call| match (call.method.as_str(), call.path.as_str()) {
-            ("GET", _) => (200, batch()),
+            ("GET", path) if path.starts_with("/weir-raw/") => (200, batch()),
+            ("GET", _) => no_such_key(),
             ("PUT", path) if path.starts_with("/ethan-raw-events/") => {
                 (status, format!("<Error><Code>{code}</Code><Message>No.</Message></Error>").into_bytes())
             }
@@ -207,7 +208,8 @@ fn a_batch_of_thousands_of_users_is_filed_in_a_part_of_the_functions_time() {
 #[test]
 fn a_damaged_batch_is_quarantined_alarms_and_is_not_tried_again() {
     let aws = StubAws::start(|call: &Call| match call.method.as_str() {
-        "GET" => (200, batch()[..100].to_vec()),
+        "GET" if call.path.starts_with("/weir-raw/") => (200, batch()[..100].to_vec()),
+        "GET" => no_such_key(),
         _ => (200, b"{}".to_vec()),
     });
     let mut function = function(&aws);

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fs, ops::ControlFlow, path::PathBuf, sync::Arc, thread, time::Duration};
 
 use fan_out::FanOut;
+use weir_core::forgotten::{ForgetRequest, Which};
 use weir_core::{
     Catalog, Clock, Day, Event, EventId, EventType, ManualClock, Record, RecordHead, SeededRandom, Stamp,
     Username,
@@ -10,9 +11,7 @@ use weir_core::{
     ports::{Appended, RawObjects, Stream},
     sealing::{self, SealedRows, Sealing},
 };
-use weir_embedded::{
-    Deliveries, Embedded, Flush, ForgetError, ForgetRequest, OpenError, SealedFolder, Which,
-};
+use weir_embedded::{Deliveries, Embedded, Flush, ForgetError, OpenError, SealedFolder};
 
 use super::{ForgettingBug, parquet::PlainRows};
 use crate::dice::Dice;

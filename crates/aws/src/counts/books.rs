@@ -12,7 +12,7 @@ use weir_core::{
     ports::{Books, BooksAdmin, LiveCounts, PortError, SettledCounts},
 };
 
-use super::table::{DynamoCounts, Item, ItemKey, REJECTED};
+use super::table::{DynamoCounts, FORGOTTEN, Item, ItemKey, REJECTED};
 use crate::errors::{malformed, port_error};
 
 const READING: &str = "reading the counts";
@@ -23,7 +23,7 @@ const TRIES: u32 = 10;
 
 #[async_trait]
 impl Books for DynamoCounts {
-    /// Reads the keys of the whole table, except those of batch markers and rejected events: there is no list of users who
+    /// Reads the keys of the whole table, except those of batch markers, rejected events and what was forgotten: there is no list of users who
     /// have counts.
     async fn counted(&self) -> Result<BTreeSet<(Username, EventType)>, PortError> {
         let mut counted = BTreeSet::new();
@@ -35,7 +35,10 @@ impl Books for DynamoCounts {
                 .table_name(&self.table)
                 .consistent_read(true)
                 .projection_expression("pk, sk")
-                .filter_expression("NOT begins_with(pk, :batch) AND NOT begins_with(pk, :rejected)")
+                .filter_expression(
+                    "NOT begins_with(pk, :batch) AND NOT begins_with(pk, :rejected) AND NOT begins_with(pk, :forgotten)",
+                )
+                .expression_attribute_values(":forgotten", AttributeValue::S(FORGOTTEN.to_owned()))
                 .expression_attribute_values(":batch", AttributeValue::S("batch#".to_owned()))
                 .expression_attribute_values(":rejected", AttributeValue::S(REJECTED.to_owned()))
                 .set_exclusive_start_key(start)

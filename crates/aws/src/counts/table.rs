@@ -7,6 +7,7 @@
 //! | a type's settled total | `settled#USER` | `type#TYPE` | `n`, and `settled_at`: when it was raised last (ms) |
 //! | an hour's settled count | `settled#USER#TYPE` | `hour#0000498661` (hours since 1970) | `n` |
 //! | a batch's marker | `batch#BATCH` | `chunk#N` | `chunks`: how many the batch has; earlier versions did not note it |
+//! | how many events were forgotten | `forgotten#USER` | `type#TYPE` | `n` (`forgetting`) |
 //! | a request's rejected events | `rejected#USER` | the newest one's id | `events`, `expires` |
 //!
 //! Names of users and types hold no `#`, so no two of these keys can be confused. Markers have no time to live: a batch that
@@ -23,6 +24,9 @@ use crate::errors::{malformed, port_error};
 
 /// The prefix of the partition keys of rejected events.
 pub(crate) const REJECTED: &str = "rejected#";
+
+/// The prefix of the partition keys of what was forgotten (`forgetting`).
+pub(crate) const FORGOTTEN: &str = "forgotten#";
 
 /// The attribute of a marker that says how many chunks its batch has.
 pub(crate) const CHUNKS: &str = "chunks";

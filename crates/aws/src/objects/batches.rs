@@ -1,27 +1,28 @@
-//! Batches in raw and objects of quarantine, as retention takes lines out of them: with all their versions.
+//! Batches in raw, objects of quarantine and others, as retention and forgetting take lines out of them: with all their versions.
 
 use std::collections::BTreeMap;
 
 use aws_sdk_s3::Client;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use weir_core::{
     Timestamp,
     ports::{Content, PortError},
 };
 
 use super::{
-    QUARANTINE_PREFIX, RAW_PREFIX, pieces, upload,
+    QUARANTINE_PREFIX, RAW_PREFIX, list, pieces, upload,
     versions::{Versions, remove_all, versions},
 };
 use crate::errors::{malformed, port_error};
 
 const OPENING: &str = "opening a batch";
 
-/// The objects below a prefix of the raw bucket.
+/// The objects below a prefix of a bucket.
 #[derive(Clone)]
 pub struct S3Batches {
     client: Client,
     bucket: String,
-    prefix: &'static str,
+    prefix: String,
 }
 
 /// An object with all its versions, as it was listed.
@@ -38,15 +39,32 @@ impl StoredBatch {
     pub fn put_at(&self) -> Option<Timestamp> {
         self.versions.current.as_ref().map(|current| current.put_at)
     }
+
+    /// Returns the version that is read, by its id and the tag of its content; `None` if the object was removed.
+    #[must_use]
+    pub fn current(&self) -> Option<String> {
+        let current = self.versions.current.as_ref()?;
+        Some(format!("{} {}", current.id, current.tag.as_deref().unwrap_or_default()))
+    }
+
+    /// Returns the ids of the earlier versions, without the markers of removals.
+    #[must_use]
+    pub fn earlier(&self) -> &[String] {
+        &self.versions.earlier
+    }
 }
 
 impl S3Batches {
     pub(crate) fn raw(client: Client, bucket: &str) -> Self {
-        Self { client, bucket: bucket.to_owned(), prefix: RAW_PREFIX }
+        Self::below(client, bucket, RAW_PREFIX)
     }
 
     pub(crate) fn quarantine(client: Client, bucket: &str) -> Self {
-        Self { client, bucket: bucket.to_owned(), prefix: QUARANTINE_PREFIX }
+        Self::below(client, bucket, QUARANTINE_PREFIX)
+    }
+
+    pub(crate) fn below(client: Client, bucket: &str, prefix: &str) -> Self {
+        Self { client, bucket: bucket.to_owned(), prefix: prefix.to_owned() }
     }
 
     /// Lists the objects whose keys are wanted, those included of which only earlier versions are left.
@@ -54,18 +72,45 @@ impl S3Batches {
         &self,
         is_wanted: &(dyn Fn(&str) -> bool + Sync),
     ) -> Result<Vec<StoredBatch>, PortError> {
-        let found = versions(&self.client, &self.bucket, self.prefix, is_wanted).await?;
+        let found = versions(&self.client, &self.bucket, &self.prefix, is_wanted).await?;
         Ok(found.into_iter().map(|(key, versions)| StoredBatch { key, versions }).collect())
     }
 
-    /// Opens the version that was listed. Fails if another one took its place meanwhile.
+    /// Returns whether the bucket exists.
+    pub async fn exists(&self) -> Result<bool, PortError> {
+        match list(&self.client, &self.bucket, &self.prefix, None, 1).await {
+            Ok(_) => Ok(true),
+            Err(PortError::NotFound { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Lists an object with all its versions; `None` if there are none.
+    pub async fn stored_at(&self, key: &str) -> Result<Option<StoredBatch>, PortError> {
+        let found = versions(&self.client, &self.bucket, key, &|it| it == key).await?;
+        Ok(found.into_iter().next().map(|(key, versions)| StoredBatch { key, versions }))
+    }
+
+    /// Opens the version that was listed. It is not found if another one took its place meanwhile.
     pub async fn open(&self, batch: &StoredBatch) -> Result<Content, PortError> {
         let opening = self.client.get_object().bucket(&self.bucket).key(&batch.key).if_match(tag(batch)?);
+        match opening.send().await {
+            Ok(opened) => Ok(pieces(opened.body)),
+            Err(error) if error.code().is_some_and(|code| upload::SWAPPED.contains(&code)) => {
+                Err(PortError::NotFound { what: batch.key.clone() })
+            }
+            Err(error) => Err(port_error(OPENING, &error)),
+        }
+    }
+
+    /// Opens an earlier version.
+    pub async fn open_earlier(&self, batch: &StoredBatch, id: &str) -> Result<Content, PortError> {
+        let opening = self.client.get_object().bucket(&self.bucket).key(&batch.key).version_id(id);
         let opened = opening.send().await.map_err(|error| port_error(OPENING, &error))?;
         Ok(pieces(opened.body))
     }
 
-    /// Replaces an object, and removes the versions that were listed. Fails if another one took its place meanwhile.
+    /// Replaces an object, and removes all other versions. It is not found if another one took its place meanwhile.
     pub async fn replace(&self, batch: &StoredBatch, length: u64, content: Content) -> Result<(), PortError> {
         let (bucket, tag) = (self.bucket.as_str(), tag(batch)?);
         upload::put(&self.client, &[bucket], &batch.key, length, content, Some(tag)).await?;
@@ -79,8 +124,16 @@ impl S3Batches {
 
     /// Removes the earlier versions of an object.
     pub async fn remove_earlier(&self, batch: &StoredBatch) -> Result<(), PortError> {
-        let earlier = Versions { current: None, earlier: batch.versions.earlier.clone() };
+        let earlier = Versions { current: None, ..batch.versions.clone() };
         remove_all(&self.client, &self.bucket, BTreeMap::from([(batch.key.clone(), earlier)])).await
+    }
+
+    /// Removes some of the earlier versions of an object. With the last version of a removed object, the markers of its removal go.
+    pub async fn remove_some(&self, batch: &StoredBatch, ids: Vec<String>) -> Result<(), PortError> {
+        let is_last = batch.versions.current.is_none() && ids.len() == batch.versions.earlier.len();
+        let markers = if is_last { batch.versions.markers.clone() } else { Vec::new() };
+        let some = Versions { current: None, earlier: ids, markers };
+        remove_all(&self.client, &self.bucket, BTreeMap::from([(batch.key.clone(), some)])).await
     }
 
     /// Removes all versions that were listed.

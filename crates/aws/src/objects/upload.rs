@@ -18,8 +18,11 @@ const WHAT: &str = "putting an object";
 /// a part and at most 10,000 parts (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html>).
 const PART: usize = 8 << 20;
 
+/// S3's error codes for a conditional call where another object is there, or none.
+pub(crate) const SWAPPED: [&str; 3] = ["PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey"];
+
 /// Puts `length` bytes of content into the first of these buckets that exists; whole or not at all. With a tag, only in place of
-/// the object with this tag.
+/// the object with this tag: it is not found if another one is there.
 pub(crate) async fn put(
     client: &Client,
     buckets: &[&str],
@@ -44,6 +47,7 @@ pub(crate) async fn put(
                 .await
             {
                 Ok(_) => return Ok(()),
+                Err(error) if is_swapped(tag, error.code()) => return Err(not_found(key)),
                 Err(error) => instead(bucket, others.as_slice(), error.code(), port_error(WHAT, &error))?,
             }
         }
@@ -122,8 +126,19 @@ async fn put_parts(
     let complete = client.complete_multipart_upload().bucket(bucket).key(key).upload_id(id);
     let complete = complete.set_if_match(tag.map(str::to_owned));
     let complete = complete.multipart_upload(completed.build()).send().await;
-    complete.map_err(|error| port_error(WHAT, &error))?;
-    Ok(())
+    match complete {
+        Ok(_) => Ok(()),
+        Err(error) if is_swapped(tag, error.code()) => Err(not_found(key)),
+        Err(error) => Err(port_error(WHAT, &error)),
+    }
+}
+
+fn is_swapped(tag: Option<&str>, code: Option<&str>) -> bool {
+    tag.is_some() && code.is_some_and(|code| SWAPPED.contains(&code))
+}
+
+fn not_found(key: &str) -> PortError {
+    PortError::NotFound { what: key.to_owned() }
 }
 
 /// The content in parts of [`PART`] bytes; the last may be smaller.

@@ -21,8 +21,10 @@ const CONCURRENT: usize = 32;
 pub(crate) struct Versions {
     /// The current version, if the object exists.
     pub(crate) current: Option<Current>,
-    /// The earlier versions, and the markers of removals.
+    /// The earlier versions.
     pub(crate) earlier: Vec<String>,
+    /// The markers of removals.
+    pub(crate) markers: Vec<String>,
 }
 
 /// The version of an object that is read.
@@ -66,7 +68,7 @@ pub(crate) async fn versions(
         for marker in page.delete_markers() {
             let Some(key) = marker.key().filter(|key| is_wanted(key)) else { continue };
             let id = marker.version_id().ok_or_else(|| malformed(LISTING, "a marker without an id"))?;
-            found.entry(key.to_owned()).or_default().earlier.push(id.to_owned());
+            found.entry(key.to_owned()).or_default().markers.push(id.to_owned());
         }
         if page.is_truncated() != Some(true) {
             return Ok(found);
@@ -91,7 +93,8 @@ pub(crate) async fn remove_all(
     let (mut earlier, mut current) = (Vec::new(), Vec::new());
     for (key, versions) in of {
         current.extend(versions.current.map(|current| (key.clone(), Some(current.id))));
-        earlier.extend(versions.earlier.into_iter().map(|id| (key.clone(), Some(id))));
+        let others = versions.earlier.into_iter().chain(versions.markers);
+        earlier.extend(others.map(|id| (key.clone(), Some(id))));
     }
     remove(client, bucket, earlier).await?;
     remove(client, bucket, current).await

@@ -60,6 +60,14 @@ impl S3SealedDays {
 }
 
 impl SealingTurn {
+    /// Makes the turn last until a later time; returns whether it did. Otherwise the turn was over, and another sealing has it.
+    pub async fn prolong(&mut self, owner: &str, until: Timestamp) -> Result<bool, PortError> {
+        let put = self.days.put_turn(owner, until, Some(&self.tag)).await?;
+        let has_it = put.is_some();
+        self.tag = put.unwrap_or_default();
+        Ok(has_it)
+    }
+
     /// Gives the turn back. If that fails, it ends at its time.
     pub async fn end(self) {
         match self.days.put_turn("", Timestamp::saturating(0), Some(&self.tag)).await {

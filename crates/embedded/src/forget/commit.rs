@@ -1,13 +1,13 @@
 //! The transaction that decides: from here on the events are gone from the store, and files of them are only left.
 
 use rusqlite::{Connection, TransactionBehavior, params};
-use weir_core::{CountedValue, EventType, LatestKey, latest::Resource};
-
-use super::{
-    Amounts,
-    matching::{ForgetRequest, Which},
-    plan::Plan,
+use weir_core::{
+    CountedValue, EventType, LatestKey,
+    forgotten::{ForgetRequest, Which},
+    latest::Resource,
 };
+
+use super::{Amounts, plan::Plan};
 use crate::latest;
 
 pub(super) fn commit(db: &mut Connection, request: &ForgetRequest, plan: &Plan) -> rusqlite::Result<Amounts> {

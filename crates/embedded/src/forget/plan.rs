@@ -13,14 +13,14 @@ use weir_core::{
     Catalog, CountedValue, Day, EventType, Format, InstallationSecret, Partition, RecordHead,
     catalog::Definition,
     dedup::{Identity, IdentityDigest},
-    forgotten::{self, ForgottenEvents, Tombstone},
+    forgotten::{self, ForgetRequest, Tombstone},
     latest::{LatestValue, Newest, Resource},
     quarantined_line,
     rejected::RejectedEvent,
     sealing::SealedRows,
 };
 
-use super::{ForgetError, matching::ForgetRequest, sealed::SealedDays};
+use super::{ForgetError, sealed::SealedDays};
 use crate::{
     folder::{Folder, gzip},
     served_types::stored_catalog,
@@ -257,16 +257,6 @@ fn latest_key(definition: &Definition, line: &[u8]) -> Option<weir_core::LatestK
 fn key_of(head: &RecordHead, key: weir_core::LatestKey) -> Resource {
     let Partition { username, event_type, .. } = &head.partition;
     Resource { username: username.clone(), event_type: event_type.clone(), key }
-}
-
-/// Returns whether a line was forgotten, also if no event can be read from it.
-pub(super) fn is_gone(gone: &ForgottenEvents, line: &[u8]) -> bool {
-    // A line that ends a file may lack its line break.
-    let line = line.strip_suffix(b"\n").unwrap_or(line);
-    match RecordHead::read(line) {
-        Ok(head) => gone.has(&head),
-        Err(_) => gone.has_line(line),
-    }
 }
 
 /// Passes on each line of the gzip files below a folder, with the file's name. A file that cannot be read to its end is an error.

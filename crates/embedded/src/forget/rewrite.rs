@@ -7,12 +7,7 @@ use std::{fs, io, ops::ControlFlow, path::Path};
 
 use weir_core::{Format, Partition, quarantined_line};
 
-use super::{
-    Amounts, ForgetError,
-    plan::{is_gone, names},
-    sealed::Removal,
-    step,
-};
+use super::{Amounts, ForgetError, plan::names, sealed::Removal, step};
 use crate::folder::{
     Folder,
     lines::{InItsPlace, has_any, without},
@@ -25,7 +20,7 @@ pub(super) fn rewrite(
     watch: &mut dyn FnMut(&str) -> ControlFlow<()>,
 ) -> Result<(), ForgetError> {
     let Removal { path, user, gone, .. } = *removal;
-    let is_event = |line: &[u8]| is_gone(gone, line);
+    let is_event = |line: &[u8]| gone.has_stored(line);
     let is_entry = |entry: &[u8]| quarantined_line(entry).is_some_and(|line| is_event(&line));
     let whose = format!("lake/{}", Partition::folder_of_user(user));
     amounts.lake += part(folder, (path, &whose), &is_event, InItsPlace::Nothing, watch)?;

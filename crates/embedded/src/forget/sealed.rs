@@ -19,7 +19,7 @@ use weir_core::{
     sealing::{Generation, Manifest, SealedRows, ToWrite},
 };
 
-use super::{ForgetError, Watched, plan::is_gone, rewrite::remove_all, step};
+use super::{ForgetError, Watched, rewrite::remove_all, step};
 use crate::{folder::Folder, objects::LakeFolder, sealed::SealedFolder};
 
 /// The sealed days of a folder, while it is looked for events to forget.
@@ -141,7 +141,7 @@ impl Removal<'_> {
         let covered = sealed.read_covered(day, before.number).map_err(failed)?;
         let (number, added) = (manifest.next(day), BTreeSet::new());
         let to_write = ToWrite { day, number, before: Some(&before), added: &added, covered: &covered };
-        let written = rows.write_without(to_write, self.user, &mut |line| is_gone(self.gone, line))?;
+        let written = rows.write_without(to_write, self.user, &mut |line| self.gone.has_stored(line))?;
         let has_changed = written.is_some();
         let current = match written {
             Some(types) => Generation { number, types, ..before },

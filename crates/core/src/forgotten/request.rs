@@ -1,10 +1,10 @@
-//! Which events are meant.
+//! What `weir forget` is asked for: which events of a user are meant.
 
 use std::borrow::Cow;
 
+use crate::{EventType, RecordHead, Username, json};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::Value;
-use weir_core::{EventType, RecordHead, Username, json};
 
 /// The events to forget: of one user.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,7 +33,8 @@ pub enum Which {
 
 impl ForgetRequest {
     /// Returns whether a stored event is meant.
-    pub(super) fn means(&self, head: &RecordHead, line: &[u8]) -> bool {
+    #[must_use]
+    pub fn means(&self, head: &RecordHead, line: &[u8]) -> bool {
         if head.partition.username != self.username {
             return false;
         }
@@ -49,7 +50,9 @@ impl ForgetRequest {
             }
     }
 
-    pub(super) fn is_of_type(&self, event_type: &EventType) -> bool {
+    /// Returns whether events of a type are meant.
+    #[must_use]
+    pub fn is_of_type(&self, event_type: &EventType) -> bool {
         self.event_type.as_ref().is_none_or(|wanted| wanted == event_type)
     }
 
@@ -73,7 +76,8 @@ impl ForgetRequest {
     }
 
     /// Returns whether text is meant that was sent by the user for an event that claims this type.
-    pub(super) fn means_sent(&self, claimed: Option<&str>, body: &str) -> bool {
+    #[must_use]
+    pub fn means_sent(&self, claimed: Option<&str>, body: &str) -> bool {
         let of_type =
             self.event_type.as_ref().is_none_or(|wanted| claimed.is_none_or(|it| wanted.as_str() == it));
         of_type
@@ -86,7 +90,8 @@ impl ForgetRequest {
 
     /// Returns whether a line of raw or quarantine is meant that is no event. Whose it is may not be known: it must name the
     /// user.
-    pub(super) fn means_line(&self, line: &[u8]) -> bool {
+    #[must_use]
+    pub fn means_line(&self, line: &[u8]) -> bool {
         let text = String::from_utf8_lossy(line);
         let user = serde_json::from_str::<Value>(&text)
             .ok()

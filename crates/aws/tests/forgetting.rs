@@ -1,0 +1,476 @@
+//! `weir forget` on AWS: nothing of what was forgotten is left, and nothing of it comes back. On a local AWS whose buckets have
+//! versions.
+
+#![allow(clippy::unwrap_used, clippy::large_futures, reason = "it is a test")]
+
+mod athena;
+mod dying;
+mod emulator;
+mod sealed_lake;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::{Read, Write},
+    num::NonZeroU16,
+    sync::Arc,
+    time::Duration,
+};
+
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use dying::Dying;
+use emulator::{COUNTS, IDS, LAKE, LATEST, RAW, STREAM, shards};
+use fan_out::{FanOut, Filed};
+use flate2::{Compression, read::MultiGzDecoder, write::GzEncoder};
+use seal::{Forget, ForgetAmounts, ForgetError, Places};
+use sealed_lake::{Weir, file};
+use serde_json::{Value, json};
+use weir_aws::Names;
+use weir_core::{
+    BatchKey, Catalog, CountedValue, Counter, Event, Increment, LatestKey, Record, Stamp, SystemRandom,
+    Timestamp,
+    forgotten::{ForgetRequest, Which},
+    latest::LatestValue,
+    ports::{Appended, Forgotten, LiveCounts, Ports, ReadLatest, SettledCounts},
+    receipt::ReceiptStatus,
+};
+
+/// What the events hold that are forgotten, and nothing else.
+const MARK: &str = "MARKED";
+
+/// The person whose events are forgotten. Another user has events of the same person.
+const PERSON: &str = "p-1";
+
+/// How long the turn of a forgetting that died lasts, and what was read of forgotten events is believed.
+const OVER_MILLIS: u64 = 11 * 60_000;
+
+/// The number of calls that each run gets in addition to those of the run before.
+const STRIDE: u64 = 3;
+
+fn catalog() -> Catalog {
+    let mut click: Value = serde_json::from_str(&file("button_click")).unwrap();
+    click["x-weir"]["latest_by"] = json!("device");
+    click["properties"]["device"] = json!({"type": "string"});
+    Catalog::read([("button_click.json", click.to_string().as_str())]).unwrap()
+}
+
+fn forget(weir: &Weir, client: Option<SharedHttpClient>) -> Forget {
+    let places = Places {
+        raw: RAW.to_owned(),
+        lake: LAKE.to_owned(),
+        bucket_per_user: false,
+        counts: (COUNTS.to_owned(), shards(2)),
+        recent_ids: IDS.to_owned(),
+        latest: LATEST.to_owned(),
+    };
+    let forget =
+        Forget::new(&weir.aws(client), &places, catalog(), weir.clock.clone(), Arc::new(SystemRandom));
+    forget.waiting(Duration::ZERO, Duration::ZERO)
+}
+
+fn request() -> ForgetRequest {
+    let which = Which::Where { field: "person".to_owned(), values: vec![PERSON.to_owned()] };
+    ForgetRequest { username: "ann".parse().unwrap(), event_type: None, which }
+}
+
+async fn run(weir: &Weir, request: &ForgetRequest) -> Result<ForgetAmounts, ForgetError> {
+    forget(weir, None).run(request, &|_| ()).await
+}
+
+fn ports(weir: &Weir) -> Ports {
+    let names = Names {
+        stream: STREAM.to_owned(),
+        recent_ids: IDS.to_owned(),
+        counts: COUNTS.to_owned(),
+        shards: NonZeroU16::new(2).unwrap(),
+        latest: LATEST.to_owned(),
+        raw: RAW.to_owned(),
+        lake: LAKE.to_owned(),
+        bucket_per_user: false,
+    };
+    weir.aws(None).ports(&names, Duration::from_secs(20)).0
+}
+
+fn fan_out(weir: &Weir) -> FanOut {
+    let aws = weir.aws(None);
+    FanOut::new(
+        Arc::new(aws.raw(RAW)),
+        Arc::new(aws.lake(LAKE, false)),
+        Arc::new(aws.quarantine(RAW)),
+        Arc::new(aws.counts(COUNTS, shards(2))),
+    )
+    .without(Arc::new(aws.forgotten(LAKE)))
+}
+
+async fn file_batch(weir: &Weir, key: &BatchKey) -> Filed {
+    fan_out(weir).file(key).await.unwrap()
+}
+
+/// A click of a user. Those of the person have the mark, also in what they are counted by.
+fn click(user: &str, id: &str, at: Timestamp, (person, device): (&str, &str), fill: usize) -> Record {
+    let is_meant = user == "ann" && person == PERSON;
+    let (note, button) = if is_meant { (MARK, "MARKED-button") } else { ("stays", "buy") };
+    let text = json!({
+        "event_id": id, "session_id": "s", "button_id": button, "person": person, "device": device,
+        "note": note.to_owned() + &"x".repeat(fill),
+    });
+    let stamp = Stamp { username: user.parse().unwrap(), event_id: id.parse().unwrap(), received_at: at };
+    let click = "button_click".parse().unwrap();
+    let record = Record::accepted(&Event::read(&text.to_string()).unwrap(), &click, None, stamp);
+    record.latest_under(Some(LatestKey::of(device)))
+}
+
+/// All that was sent: of the person by Ann, of another one by Ann, and of the same person by Bob.
+fn clicks(weir: &Weir) -> Vec<Record> {
+    let at = |days, hour| Timestamp::saturating(weir.time(days, hour));
+    vec![
+        click("ann", "MARKED-1", at(0, 1), (PERSON, "d1"), 0),
+        click("ann", "other-1", at(0, 0), ("p-2", "d1"), 0),
+        click("ann", "MARKED-2", at(1, 2), (PERSON, "d2"), 20_000),
+        click("ann", "MARKED-3", at(1, 2), (PERSON, "d2"), 10),
+        click("ann", "other-2", at(1, 2), ("p-2", "d3"), 20_000),
+        click("bob", "bob-1", at(0, 1), (PERSON, "d1"), 0),
+    ]
+}
+
+/// Sends events, as the collector does; returns the batches that they are in.
+async fn send(weir: &Weir, records: Vec<Record>) -> BTreeSet<String> {
+    let before: BTreeSet<String> = weir.emulator.objects(RAW).await.into_iter().collect();
+    let ports = ports(weir);
+    for record in records {
+        let outcomes = ports.stream.append(vec![record.clone()]).await;
+        assert!(matches!(outcomes[..], [Appended::Stored]), "{outcomes:?}");
+        let counter = record.counter();
+        let button = serde_json::from_slice::<Value>(record.line()).unwrap()["button_id"].clone();
+        let key = Some(CountedValue::of(button.as_str().unwrap()));
+        let by_key = Counter { key, ..counter.clone() };
+        let increments = [counter.clone(), by_key].map(|counter| Increment { counter, by: 1 });
+        ports.live.raise(&increments).await.unwrap();
+        for raised in ports.latest.raise(&[LatestValue::of(&record).unwrap()]).await {
+            raised.unwrap();
+        }
+    }
+    let batches: BTreeSet<String> = weir.emulator.objects(RAW).await.into_iter().collect();
+    batches.difference(&before).filter(|key| key.starts_with("raw/")).cloned().collect()
+}
+
+/// Everything that Ann and Bob sent, filed, with a rejected event and a line that is no record, and with versions that nothing lists.
+async fn fill(weir: &Weir) -> BTreeMap<String, Vec<u8>> {
+    let mut batches = send(weir, clicks(weir)).await;
+    let at = Timestamp::saturating(weir.time(0, 3));
+    let stamp =
+        Stamp { username: "ann".parse().unwrap(), event_id: "rejected-1".parse().unwrap(), received_at: at };
+    let rejected =
+        Record::rejected(format!(r#"{{"person":"{PERSON}","x":"{MARK}"}}"#).as_bytes(), None, &[], stamp);
+    ports(weir).rejected.note(std::slice::from_ref(&rejected)).await.unwrap();
+    let bad = format!(r#"{{"username":"ann","person":"{PERSON}","x":"{MARK}""#);
+    let more = [rejected.line().to_vec(), bad.into_bytes(), b"\nno record of anyone\n".to_vec()].concat();
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+    gzip.write_all(&more).unwrap();
+    let s3 = weir.emulator.s3();
+    let key = "raw/2026/11/20/12/weir-rejected.json.gz";
+    s3.put_object().bucket(RAW).key(key).body(gzip.finish().unwrap().into()).send().await.unwrap();
+    batches.insert(key.to_owned());
+    let mut contents = BTreeMap::new();
+    for key in &batches {
+        file_batch(weir, &BatchKey::new(key.as_str())).await;
+        let object = s3.get_object().bucket(RAW).key(key).send().await.unwrap();
+        contents.insert(key.clone(), object.body.collect().await.unwrap().to_vec());
+    }
+    for (key, content) in &contents {
+        s3.put_object().bucket(RAW).key(key).body(content.clone().into()).send().await.unwrap();
+    }
+    // A removed object of the lake, and what a query left.
+    let removed = "username=ann/button_click/year=2026/month=1/day=2/hour=3/removed.json.gz";
+    let lines = contents.values().next().unwrap().clone();
+    for (bucket, key) in [(LAKE, removed), (RAW, "athena-results/queries/rows.csv")] {
+        let content = if bucket == LAKE { lines.clone() } else { MARK.as_bytes().to_vec() };
+        s3.put_object().bucket(bucket).key(key).body(content.into()).send().await.unwrap();
+    }
+    s3.delete_object().bucket(LAKE).key(removed).send().await.unwrap();
+    contents
+}
+
+/// The places that have the mark, in a key or in content: all versions of all objects, markers of removals, and items of all tables.
+async fn marked(weir: &Weir) -> BTreeSet<String> {
+    let (mut found, s3) = (BTreeSet::new(), weir.emulator.s3());
+    for bucket in [RAW, LAKE] {
+        let page = s3.list_object_versions().bucket(bucket).send().await.unwrap();
+        assert_ne!(page.is_truncated(), Some(true), "too many versions for this test");
+        for version in page.versions() {
+            let (key, id) = (version.key().unwrap(), version.version_id().unwrap());
+            let object = s3.get_object().bucket(bucket).key(key).version_id(id).send().await.unwrap();
+            let bytes = object.body.collect().await.unwrap().to_vec();
+            let mut text = Vec::new();
+            if MultiGzDecoder::new(&bytes[..]).read_to_end(&mut text).is_err() {
+                text = bytes;
+            }
+            if [key.as_bytes(), &text].concat().windows(MARK.len()).any(|part| part == MARK.as_bytes()) {
+                found.insert(key.to_owned());
+            }
+        }
+        // Of the object that was removed by hand, not even the marker is left.
+        let markers = page.delete_markers().iter().filter_map(|marker| marker.key());
+        found.extend(markers.filter(|key| key.contains("removed.json")).map(str::to_owned));
+    }
+    let dynamo = aws_sdk_dynamodb::Client::new(&weir.emulator.config(None));
+    for table in [COUNTS, LATEST, IDS] {
+        let page = dynamo.scan().table_name(table).send().await.unwrap();
+        let items = page.items().iter().map(|item| format!("{:?}", item.iter().collect::<BTreeMap<_, _>>()));
+        found.extend(items.filter(|item| item.contains(MARK)).map(|item| format!("{table} {item}")));
+    }
+    found
+}
+
+/// The events in the lake: users and ids.
+async fn filed(weir: &Weir) -> Vec<String> {
+    let (mut found, s3) = (Vec::new(), weir.emulator.s3());
+    for key in weir.emulator.objects(LAKE).await.iter().filter(|key| key.starts_with("username=")) {
+        let object = s3.get_object().bucket(LAKE).key(key).send().await.unwrap();
+        let bytes = object.body.collect().await.unwrap().to_vec();
+        let mut text = String::new();
+        MultiGzDecoder::new(&bytes[..]).read_to_string(&mut text).unwrap();
+        for line in text.lines() {
+            let line: Value = serde_json::from_str(line).unwrap();
+            found.push(format!(
+                "{} {}",
+                line["username"].as_str().unwrap(),
+                line["event_id"].as_str().unwrap()
+            ));
+        }
+    }
+    found.sort();
+    found
+}
+
+/// The counts of a user: settled and live totals, and keys.
+async fn counted(weir: &Weir, user: &str) -> String {
+    let counts = weir.emulator.aws().counts(COUNTS, shards(2));
+    let (user, click) = (user.parse().unwrap(), "button_click".parse().unwrap());
+    let settled = SettledCounts::totals(&counts, &user).await.unwrap().by_type;
+    let live = LiveCounts::totals(&counts, &user).await.unwrap();
+    let all = weir_core::counts::KeysRequest { after: None, limit: 100 };
+    let keys = counts.keys(&user, &click, &all).await.unwrap();
+    let keys: Vec<String> = keys.iter().map(|it| format!("{}={}", it.key, it.count)).collect();
+    let totals = |of: BTreeMap<weir_core::EventType, u64>| {
+        of.iter().map(|(of, count)| format!("{of}={count}")).collect::<Vec<_>>().join(" ")
+    };
+    format!("settled {}; live {}; keys {}", totals(settled), totals(live), keys.join(" "))
+}
+
+/// The ids of the latest values of Ann.
+async fn latest(weir: &Weir) -> Vec<String> {
+    let latest = weir.emulator.aws().latest(LATEST, LAKE);
+    let (user, click) = ("ann".parse().unwrap(), "button_click".parse().unwrap());
+    let values = latest.list(&user, &click, None, 10).await.unwrap();
+    values.iter().map(|it| format!("{}={}", it.resource.key, it.version.event_id)).collect()
+}
+
+/// What is left of everything that was sent.
+async fn assert_only_the_others_are_left(weir: &Weir, when: &str) {
+    assert_eq!(marked(weir).await, BTreeSet::new(), "{when}");
+    assert_eq!(filed(weir).await, ["ann other-1", "ann other-2", "bob bob-1"], "{when}");
+    assert_eq!(
+        counted(weir, "ann").await,
+        "settled button_click=2; live button_click=2; keys buy=2",
+        "{when}"
+    );
+    assert_eq!(
+        counted(weir, "bob").await,
+        "settled button_click=1; live button_click=1; keys buy=1",
+        "{when}"
+    );
+    assert_eq!(latest(weir).await, ["d1=other-1", "d3=other-2"], "{when}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_forgotten_is_in_no_version_and_in_no_table_and_never_comes_back() {
+    let weir = Weir::start().await;
+    let contents = fill(&weir).await;
+    let before = marked(&weir).await;
+    for place in ["raw/", "quarantine/", "username=ann/", "latest/", "athena-results/", IDS, COUNTS, LATEST] {
+        assert!(before.iter().any(|found| found.starts_with(place)), "{place}: {before:?}");
+    }
+    assert!(counted(&weir, "ann").await.contains("settled button_click=5 rejected=1;"));
+
+    let amounts = run(&weir, &request()).await.unwrap();
+    let of = |name: &str| name.parse().unwrap();
+    assert_eq!(amounts.events, [(of("button_click"), 3), (of("rejected"), 1)], "{amounts:?}");
+    assert_eq!((amounts.latest, amounts.ids, amounts.rejected), (2, 3, 1), "{amounts:?}");
+    assert_eq!((amounts.quarantine, amounts.results), (1, 1), "{amounts:?}");
+    assert_only_the_others_are_left(&weir, "after it").await;
+    let counts = weir.emulator.aws().counts(COUNTS, shards(2));
+    let forgotten = counts.all_forgotten().await.unwrap();
+    assert_eq!(forgotten.values().sum::<u64>(), 4, "{forgotten:?}");
+
+    // An empty line is in the place of each event that left a batch with others.
+    let s3 = weir.emulator.s3();
+    let mixed =
+        s3.get_object().bucket(RAW).key("raw/2026/11/20/12/weir-rejected.json.gz").send().await.unwrap();
+    let mut text = String::new();
+    let bytes = mixed.body.collect().await.unwrap().to_vec();
+    MultiGzDecoder::new(&bytes[..]).read_to_string(&mut text).unwrap();
+    assert_eq!(text, "\n\nno record of anyone\n");
+
+    // A late notification, and a replay of copies that are put back, bring nothing of it back.
+    for (key, content) in &contents {
+        s3.put_object().bucket(RAW).key(key).body(content.clone().into()).send().await.unwrap();
+        file_batch(&weir, &BatchKey::new(key.as_str())).await;
+    }
+    let copies = marked(&weir).await;
+    assert!(!copies.is_empty() && copies.iter().all(|place| place.starts_with("raw/")), "{copies:?}");
+
+    // Nor does a client's retry, which is answered as a duplicate; an event under another id is stored.
+    let known: BTreeSet<String> = weir.emulator.objects(RAW).await.into_iter().collect();
+    let ports = ports(&weir);
+    let now = Timestamp::saturating(weir.time(0, 11));
+    let again = click("ann", "MARKED-1", now, (PERSON, "d1"), 0);
+    let outcomes = ports.stream.append(vec![again]).await;
+    assert!(matches!(outcomes[..], [Appended::Duplicate { stored: None }]), "{outcomes:?}");
+    assert_eq!(weir.emulator.objects(RAW).await.into_iter().collect::<BTreeSet<_>>(), known);
+    let receipt = ports.receipts.receipt(&of_user("ann"), &"MARKED-1".parse().unwrap(), &[]).await.unwrap();
+    assert_eq!(receipt.unwrap().status, ReceiptStatus::Forgotten);
+    // Another user's id of the same name is another one.
+    let others = ports.receipts.receipt(&of_user("bob"), &"MARKED-1".parse().unwrap(), &[]).await.unwrap();
+    assert!(others.is_none());
+
+    // Repeating it removes the copies, and changes no count.
+    let again = run(&weir, &request()).await.unwrap();
+    assert_eq!(again.events, []);
+    assert!(again.raw > 0);
+    assert_only_the_others_are_left(&weir, "repeated").await;
+}
+
+fn of_user(name: &str) -> weir_core::Username {
+    name.parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forgetting_that_is_killed_anywhere_is_finished_by_the_next_one_and_lowers_counts_once() {
+    let weir = Weir::start().await;
+    let (mut calls, mut died) = (1, 0);
+    loop {
+        fill_again(&weir, calls).await;
+        let dying = Dying::after(calls);
+        let killed = forget(&weir, Some(dying.client())).run(&request(), &|_| ()).await;
+        weir.clock.advance(OVER_MILLIS);
+        let when = format!("killed after {calls} calls");
+        if let Err(error) = &killed {
+            assert!(dying.has_died(), "{when}: {error}");
+            died += 1;
+            run(&weir, &request()).await.unwrap_or_else(|error| panic!("{when}: {error}"));
+            weir.clock.advance(OVER_MILLIS);
+        }
+        assert_only_the_others_are_left(&weir, &when).await;
+        if !dying.has_died() {
+            break;
+        }
+        calls += STRIDE;
+    }
+    assert!(died > 10, "{calls} calls are a whole forgetting: too few to die in");
+}
+
+/// Fills everything anew.
+async fn fill_again(weir: &Weir, _: u64) {
+    let (s3, dynamo) = (weir.emulator.s3(), aws_sdk_dynamodb::Client::new(&weir.emulator.config(None)));
+    for bucket in [RAW, LAKE] {
+        let page = s3.list_object_versions().bucket(bucket).send().await.unwrap();
+        let versions = page.versions().iter().map(|it| (it.key().unwrap(), it.version_id().unwrap()));
+        let markers = page.delete_markers().iter().map(|it| (it.key().unwrap(), it.version_id().unwrap()));
+        for (key, id) in versions.chain(markers) {
+            s3.delete_object().bucket(bucket).key(key).version_id(id).send().await.unwrap();
+        }
+    }
+    for (table, keys) in [(COUNTS, &["pk", "sk"][..]), (LATEST, &["pk", "sk"]), (IDS, &["id"])] {
+        for item in dynamo.scan().table_name(table).send().await.unwrap().items() {
+            let key = keys.iter().map(|name| ((*name).to_owned(), item[*name].clone())).collect();
+            dynamo.delete_item().table_name(table).set_key(Some(key)).send().await.unwrap();
+        }
+    }
+    fill(weir).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_of_a_user_goes_with_the_counts_and_nothing_of_another_user() {
+    let weir = Weir::start().await;
+    fill(&weir).await;
+    let all = ForgetRequest { which: Which::All, ..request() };
+    let amounts = run(&weir, &all).await.unwrap();
+    assert_eq!(amounts.events.iter().map(|(_, count)| count).sum::<u64>(), 6, "{amounts:?}");
+    assert_eq!(marked(&weir).await, BTreeSet::new());
+    assert_eq!(filed(&weir).await, ["bob bob-1"]);
+    assert_eq!(counted(&weir, "ann").await, "settled ; live ; keys ");
+    assert_eq!(counted(&weir, "bob").await, "settled button_click=1; live button_click=1; keys buy=1");
+    assert_eq!(latest(&weir).await, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_days_were_sealed_or_an_object_cannot_be_read_nothing_is_forgotten() {
+    let mut weir = Weir::start().await;
+    fill(&weir).await;
+    let before = (marked(&weir).await, counted(&weir, "ann").await);
+    let s3 = weir.emulator.s3();
+    let damaged = "raw/2026/11/20/12/weir-damaged.json.gz";
+    s3.put_object().bucket(RAW).key(damaged).body(vec![0x1f, 0x8b, 9].into()).send().await.unwrap();
+    let error = run(&weir, &request()).await.unwrap_err();
+    assert!(matches!(&error, ForgetError::Unreadable { object, .. } if object == damaged), "{error}");
+    assert_eq!((marked(&weir).await, counted(&weir, "ann").await), before);
+    s3.delete_object().bucket(RAW).key(damaged).send().await.unwrap();
+
+    weir.file(&sealed_lake::CLICKS, &[]).await;
+    weir.run().await.unwrap().unwrap();
+    let before = (marked(&weir).await, counted(&weir, "ann").await);
+    let error = run(&weir, &request()).await.unwrap_err();
+    assert!(matches!(error, ForgetError::Sealed), "{error}");
+    assert_eq!((marked(&weir).await, counted(&weir, "ann").await), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_forgetting_is_refused_until_the_one_that_was_stopped_is_finished() {
+    let weir = Weir::start().await;
+    fill(&weir).await;
+    let another = ForgetRequest { event_type: Some("button_click".parse().unwrap()), ..request() };
+    let before = counted(&weir, "ann").await;
+    // Stopped once the counts were lowered.
+    let mut calls = 10;
+    while counted(&weir, "ann").await == before {
+        let dying = Dying::after(calls);
+        forget(&weir, Some(dying.client())).run(&request(), &|_| ()).await.unwrap_err();
+        // It still has the turn.
+        let error = run(&weir, &another).await.unwrap_err();
+        assert!(matches!(error, ForgetError::Turn), "{error}");
+        weir.clock.advance(OVER_MILLIS);
+        calls += 2;
+    }
+    let error = run(&weir, &another).await.unwrap_err();
+    assert!(matches!(error, ForgetError::Unfinished), "{error}");
+    run(&weir, &request()).await.unwrap();
+    assert_only_the_others_are_left(&weir, "finished").await;
+    assert_eq!(run(&weir, &another).await.unwrap(), ForgetAmounts::default());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_forgotten_is_asked_for_once_a_minute_at_most_and_known_after_that_minute() {
+    let weir = Weir::start().await;
+    fill(&weir).await;
+    let (aws, calls) = weir.aws(None).counted();
+    let reader = aws.forgotten(LAKE);
+    for _ in 0..10 {
+        assert!(reader.forgotten().await.unwrap().is_empty());
+    }
+    assert_eq!(calls.take().values().sum::<u64>(), 1, "nothing was forgotten, and that is believed");
+    run(&weir, &request()).await.unwrap();
+    weir.clock.advance(59_999);
+    assert!(reader.forgotten().await.unwrap().is_empty());
+    weir.clock.advance(1);
+    assert!(!reader.forgotten().await.unwrap().is_empty());
+    assert_eq!(calls.take().values().sum::<u64>(), 2, "the pointer, and what it points to");
+    weir.clock.advance(60_000);
+    reader.forgotten().await.unwrap();
+    assert_eq!(calls.take().values().sum::<u64>(), 1, "it has not changed");
+    // A clock that was wrong, and is set back, ends the belief.
+    weir.clock.jump(-3_600_000);
+    reader.forgotten().await.unwrap();
+    assert_eq!(calls.take().values().sum::<u64>(), 1);
+    // A command waits for that long at least, and for the fan-out that began with what it believed.
+    assert!(seal::UNTIL_KNOWN >= Duration::from_mins(16));
+}

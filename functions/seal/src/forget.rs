@@ -1,0 +1,312 @@
+//! Forgetting on AWS: takes events out of everything that is stored, while events go on to come.
+//!
+//! 1. What the stream still holds is waited for. Then raw, quarantine and the lake are read, and what is meant is found (`look`).
+//!    Batches with such events are filed if they are not yet. Nothing is changed if an object cannot be read.
+//! 2. The tombstones are put. From here on it is decided: a batch that is filed, and an event that may be a retry, are compared with
+//!    them. What began before knows them in a quarter of an hour at most, which is waited for.
+//! 3. How many events leave the lake is counted and kept (`decided`). Then the counts are lowered, once.
+//! 4. What follows from the events goes (`rest`): latest values, recent ids, rejected events that are shown. Then the events go from
+//!    quarantine, the lake and, last, raw (`rewrite`), in all versions.
+//!
+//! Each step can be repeated. A forgetting that died is finished by one with the same options, which finds what is left: raw has the
+//! events to the end. Another one is refused until then.
+//!
+//! It takes the turn to seal, so that no day is sealed and no other events are forgotten meanwhile.
+
+mod decided;
+mod lease;
+mod look;
+mod rest;
+mod rewrite;
+
+use std::{num::NonZeroU16, sync::Arc, time::Duration};
+
+use fan_out::{FanOut, FanOutError};
+use weir_aws::{
+    Aws, BELIEVED, CountsToLower, DynamoCounts, DynamoLatest, ForgottenAdmin, RecentIds, S3Batches,
+    S3SealedDays,
+};
+use weir_core::{
+    Catalog, Clock, Day, EventType, Partition, Random, Username,
+    forgotten::{ForgetRequest, ForgottenEvents},
+    ports::PortError,
+    sealing::SealedDays,
+};
+
+use decided::Decided;
+use lease::Lease;
+use look::{By, Found};
+
+/// The longest time for which the stream holds events (`BufferSeconds` is 900 at most), and some more.
+pub const STREAM_HOLDS: Duration = Duration::from_mins(16);
+
+/// The longest time until all know what was forgotten: how long it is believed that nothing was, and the longest that the fan-out may
+/// run, which asks when it begins.
+pub const UNTIL_KNOWN: Duration = Duration::from_secs(BELIEVED.as_secs() + 900);
+
+/// How many objects are read or changed at the same time.
+const CONCURRENT: usize = 8;
+
+/// Forgets events on AWS.
+pub struct Forget {
+    forgotten: ForgottenAdmin,
+    days: S3SealedDays,
+    raw: S3Batches,
+    quarantine: S3Batches,
+    /// The buckets of the lake that a user's events may be in.
+    lake: LakeOf,
+    /// Large latest values; and what queries and functions left, which may be of anything.
+    large: LakeOf,
+    results: Vec<S3Batches>,
+    fan_out: FanOut,
+    counts: DynamoCounts,
+    ids: RecentIds,
+    latest: DynamoLatest,
+    catalog: Catalog,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+    waits: [Duration; 2],
+}
+
+/// Returns the objects of a user.
+type LakeOf = Box<dyn Fn(&Username) -> Vec<S3Batches> + Send + Sync>;
+
+/// The names of the AWS resources that hold events.
+#[derive(Debug, Clone)]
+pub struct Places {
+    /// The bucket of batches.
+    pub raw: String,
+    /// The bucket of the lake.
+    pub lake: String,
+    /// Whether a user's events are in a bucket of the user's own, if there is one.
+    pub bucket_per_user: bool,
+    /// The table of counts, and the number of items that a hot counter is spread over.
+    pub counts: (String, NonZeroU16),
+    /// The table of recent ids.
+    pub recent_ids: String,
+    /// The table of latest values.
+    pub latest: String,
+}
+
+/// What was taken away, by place.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ForgetAmounts {
+    /// Events in the lake, by type.
+    pub events: Vec<(EventType, u64)>,
+    /// Objects of the lake that were rewritten or removed.
+    pub lake: u64,
+    /// Batches in raw that were rewritten or removed.
+    pub raw: u64,
+    /// Objects of quarantine that were rewritten or removed.
+    pub quarantine: u64,
+    /// Latest values that were removed or replaced by the one before.
+    pub latest: u64,
+    /// Ids that were remembered for dedup.
+    pub ids: u64,
+    /// Rejected events that were shown.
+    pub rejected: u64,
+    /// Rows that queries and functions left.
+    pub results: u64,
+}
+
+/// Why events are not forgotten, or not all of them yet.
+#[derive(Debug, thiserror::Error)]
+pub enum ForgetError {
+    /// AWS failed. What was decided before is finished by the next one with the same options.
+    #[error(transparent)]
+    Port(#[from] PortError),
+    /// An object cannot be read, so it is not known what it holds.
+    #[error(
+        "{object} cannot be read: {reason}. Nothing is forgotten, as it may hold such events: mend the object, or remove it, and \
+         try again"
+    )]
+    Unreadable {
+        /// The object.
+        object: String,
+        /// The reason.
+        reason: String,
+    },
+    /// A batch with such events cannot be filed.
+    #[error("{0}. Nothing is forgotten, as its events are not counted yet")]
+    NotFiled(#[from] FanOutError),
+    /// Another process has the turn.
+    #[error(
+        "days are being sealed, or another `weir forget` is under way or was stopped: try again in a quarter of an hour"
+    )]
+    Turn,
+    /// The turn was lost: this process stood still for long.
+    #[error(
+        "this process stood still for so long that another one may have begun: run it again, with the same options"
+    )]
+    TurnLost,
+    /// Another forgetting was stopped before its end.
+    #[error(
+        "a `weir forget` with other options was stopped after it had decided: run that one again first, so that it is finished"
+    )]
+    Unfinished,
+    /// Days were sealed.
+    #[error(
+        "days of this lake are sealed, and `weir forget` cannot take events out of sealed days on AWS yet. Nothing is forgotten. Retention \
+         (KeepDays) removes sealed days"
+    )]
+    Sealed,
+}
+
+impl Forget {
+    /// Makes the clients for the resources of these names.
+    #[must_use]
+    pub fn new(
+        aws: &Aws,
+        places: &Places,
+        catalog: Catalog,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+    ) -> Self {
+        let [raw, quarantine] = aws.batches(&places.raw);
+        let counts = aws.counts(&places.counts.0, places.counts.1);
+        let fan_out = FanOut::new(
+            Arc::new(aws.raw(&places.raw)),
+            Arc::new(aws.lake(&places.lake, places.bucket_per_user)),
+            Arc::new(aws.quarantine(&places.raw)),
+            Arc::new(counts.clone()),
+        );
+        let fan_out = fan_out.without(Arc::new(aws.forgotten(&places.lake)));
+        let (of_aws, bucket, per_user) = (aws.clone(), places.lake.clone(), places.bucket_per_user);
+        let lake: LakeOf = Box::new(move |user| {
+            let own = per_user.then(|| format!("{user}-raw-events"));
+            let prefix = format!("{}/", Partition::folder_of_user(user));
+            own.iter().chain([&bucket]).map(|bucket| of_aws.objects_below(bucket, &prefix)).collect()
+        });
+        let (of_aws, bucket) = (aws.clone(), places.lake.clone());
+        let large: LakeOf =
+            Box::new(move |user| vec![of_aws.objects_below(&bucket, &format!("latest/{user}/"))]);
+        let results =
+            ["athena-results/", "map-results/"].map(|prefix| aws.objects_below(&places.raw, prefix));
+        Self {
+            forgotten: aws.forgotten_admin(&places.lake),
+            days: aws.sealed_days(&places.lake),
+            raw,
+            quarantine,
+            lake,
+            large,
+            results: results.into(),
+            fan_out,
+            counts,
+            ids: aws.recent_ids(&places.recent_ids),
+            latest: aws.latest(&places.latest, &places.lake),
+            catalog,
+            clock,
+            random,
+            waits: [STREAM_HOLDS, UNTIL_KNOWN],
+        }
+    }
+
+    /// Waits otherwise: for what the stream holds, and until all know what was forgotten.
+    #[must_use]
+    pub fn waiting(self, stream: Duration, until_known: Duration) -> Self {
+        Self { waits: [stream, until_known], ..self }
+    }
+
+    /// Forgets events. Calls `say` with each step.
+    pub async fn run(
+        &self,
+        request: &ForgetRequest,
+        say: &(dyn Fn(&str) + Sync),
+    ) -> Result<ForgetAmounts, ForgetError> {
+        let lease = Lease::take(&self.days, &*self.clock, &*self.random).await?;
+        let forgotten = self.with_turn(request, &lease, say).await;
+        lease.end().await;
+        forgotten
+    }
+
+    async fn with_turn(
+        &self,
+        request: &ForgetRequest,
+        lease: &Lease<'_>,
+        say: &(dyn Fn(&str) + Sync),
+    ) -> Result<ForgetAmounts, ForgetError> {
+        if self.has_sealed_days().await? {
+            return Err(ForgetError::Sealed);
+        }
+        let user = &request.username;
+        let mut amounts = ForgetAmounts::default();
+        let mut decided = Decided::read(&self.forgotten, request).await?;
+        if let Some(counts) = decided.counts() {
+            say("finishing what an earlier `weir forget` decided");
+            let gone = self.forgotten.read().await?;
+            let found = self.look(user, By::Tombstones(&gone), lease).await?;
+            self.finish(request, (&gone, &found), Some(&counts), lease, &mut amounts).await?;
+            decided = Decided::read(&self.forgotten, request).await?;
+        }
+        if !self.waits[0].is_zero() {
+            say("waiting for events that the stream still holds");
+            lease.sleep(self.waits[0]).await?;
+        }
+        say("looking for the events");
+        let secret = self.forgotten.secret().await?;
+        let mut found = self.look(user, By::Request(request, &secret), lease).await?;
+        let mut counts = None;
+        let gone = if found.tombstones.is_empty() {
+            self.forgotten.read().await?
+        } else {
+            decided.begin(&self.forgotten, request, &*self.random).await?;
+            let gone = self.forgotten.add(&secret, &found.tombstones).await?;
+            if !self.waits[1].is_zero() {
+                say("waiting until all filing that began before has ended");
+                lease.sleep(self.waits[1]).await?;
+            }
+            self.look_again_at_the_lake(user, &gone, &mut found, lease).await?;
+            counts = Some(decided.set_counts(&self.forgotten, user, self.settled(&found).await?).await?);
+            gone
+        };
+        say("removing them");
+        self.finish(request, (&gone, &found), counts.as_ref(), lease, &mut amounts).await?;
+        Ok(amounts)
+    }
+
+    /// Returns whether days were ever sealed.
+    async fn has_sealed_days(&self) -> Result<bool, PortError> {
+        let manifest = self.days.manifest().await?;
+        let is_sealed = manifest.sealed_until > Day::FIRST || !manifest.days.is_empty();
+        Ok(is_sealed || !self.days.generations().await?.is_empty())
+    }
+
+    /// Does what follows from the tombstones and the counts. It can be repeated.
+    async fn finish(
+        &self,
+        request: &ForgetRequest,
+        (gone, found): (&ForgottenEvents, &Found),
+        counts: Option<&CountsToLower>,
+        lease: &Lease<'_>,
+        amounts: &mut ForgetAmounts,
+    ) -> Result<(), ForgetError> {
+        let user = &request.username;
+        if let Some(counts) = counts {
+            self.counts.lower_by_forgotten(counts).await?;
+            amounts.add_events(counts);
+        }
+        self.remove_keys(request).await?;
+        self.remove_what_follows(request, gone, found, amounts).await?;
+        amounts.quarantine += self.rewrite_quarantine(gone, found, lease).await?;
+        amounts.lake += self.rewrite_lake(user, gone, found, lease).await?;
+        if counts.is_some() || found.has_any() {
+            amounts.results += self.remove_results(request, gone, lease).await?;
+        }
+        // Last: as long as it has the events, what follows from them is found again.
+        amounts.raw += self.rewrite_raw(gone, found, lease).await?;
+        self.forgotten.end().await?;
+        self.counts.remove_markers(user).await?;
+        Ok(())
+    }
+}
+
+impl ForgetAmounts {
+    fn add_events(&mut self, counts: &CountsToLower) {
+        for (event_type, by) in counts.forgotten() {
+            match self.events.iter_mut().find(|(of, _)| of == event_type) {
+                Some((_, count)) => *count += by,
+                None => self.events.push((event_type.clone(), by)),
+            }
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! `weir forget --engine aws`: takes events out of everything that the stack stores.
+
+use std::{process::ExitCode, sync::Arc};
+
+use anyhow::Result;
+use seal::ForgetAmounts;
+use weir_core::{Catalog, Redaction, SystemClock, SystemRandom, ports::Answers};
+
+use crate::{
+    catalog,
+    cli::{EngineName, ForgetArgs},
+    counted::counted,
+    names::Selection,
+};
+
+pub(super) async fn run(args: &ForgetArgs) -> Result<ExitCode> {
+    let catalog = with_secret(catalog::read(args.catalog.folder())?, args)?;
+    let request = super::request(args, &catalog);
+    let forget = crate::aws::forget(catalog, Arc::new(SystemClock), Arc::new(SystemRandom)).await?;
+    let forget = forget.waiting(args.wait, args.wait);
+    let amounts = forget.run(&request, &|step| eprintln!("weir: {step} …")).await?;
+    if amounts == ForgetAmounts::default() {
+        let (user, event_type) = (Some(&args.user), args.event_type.as_ref());
+        let (data, catalog) = (args.place.data.as_path(), args.catalog.folder());
+        let asked = Selection { engine: EngineName::Aws, data, catalog, user, event_type };
+        asked.check().await?;
+    }
+    report(args, &amounts);
+    let answers = crate::aws::answers().await?.list().await?.len() as u64;
+    if answers > 0 {
+        println!(
+            "{} may have results of these events until `weir publish` or the schedule computes them again, and versions of them for two \
+             days more.",
+            counted(answers, "published answer", "published answers")
+        );
+    }
+    println!(
+        "Backups of the tables have the events for 35 days, as have results that `weir map` or `weir query` printed."
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Returns the catalog with the secret of the installation, if the field's values are hashed.
+fn with_secret(catalog: Catalog, args: &ForgetArgs) -> Result<Catalog> {
+    let field = args.condition.as_ref().map(|condition| condition.field.as_str()).unwrap_or_default();
+    let is_hashed = catalog.iter().any(|it| it.redact().of(field) == Some(Redaction::Hash));
+    let secret = is_hashed.then(crate::aws::secret).transpose()?;
+    Ok(catalog.with_secret(secret))
+}
+
+fn report(args: &ForgetArgs, amounts: &ForgetAmounts) {
+    super::report_events(args, &amounts.events);
+    let rewritten = |number, one, many| format!("{} rewritten or removed", counted(number, one, many));
+    println!("  lake        {}", rewritten(amounts.lake, "object", "objects"));
+    println!("  raw         {}", rewritten(amounts.raw, "batch", "batches"));
+    println!("  quarantine  {}", rewritten(amounts.quarantine, "object", "objects"));
+    println!(
+        "  tables      counts lowered; {}, {} and {} removed",
+        counted(amounts.latest, "latest value", "latest values"),
+        counted(amounts.rejected, "recent rejected event", "recent rejected events"),
+        counted(amounts.ids, "remembered id", "remembered ids"),
+    );
+    println!(
+        "  results     {} of queries and functions removed",
+        counted(amounts.results, "object", "objects")
+    );
+}
