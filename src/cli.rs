@@ -83,7 +83,7 @@ pub(crate) enum Command {
     Replay(ReplayArgs),
     /// Ask a running server whether it is well: exit code 0 if it is, 1 otherwise.
     Health(HealthArgs),
-    /// Recount the lake, reading every object, and compare it with the settled and the live counts.
+    /// Recount the lake, reading every object (of sealed days the Parquet), and compare it with the settled and the live counts.
     Audit(AuditArgs),
     /// Take events out of everything that is stored: counts, files and the free pages of the database.
     Forget(ForgetArgs),

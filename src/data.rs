@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Error, Result, anyhow, bail};
+use weir_core::Catalog;
 use weir_embedded::OpenError;
 
 /// Refuses a folder without events, such as a mistyped one.
@@ -13,6 +14,29 @@ pub(crate) fn must_have_events(data: &Path) -> Result<()> {
 /// Refuses a folder in which no server has ever run. The users' database may have been moved away, if it was damaged.
 pub(crate) fn must_be_a_servers(data: &Path) -> Result<()> {
     must_have_one_of(&["events.db", "users.db"], data)
+}
+
+/// Refuses a folder whose secret is lost although values were hashed with it: a new one would be made, hashes to come would not equal
+/// stored ones, and `weir forget` would not find these.
+pub(crate) fn must_have_its_secret(data: &Path) -> Result<()> {
+    if !data.join("events.db").exists() || weir_embedded::secret_of(data)?.is_some() {
+        return Ok(());
+    }
+    let mut served = Catalog::default();
+    for one in weir_embedded::stored_catalog(data)?.iter().filter(|one| one.is_served) {
+        served.add_earlier(&one.event_type, &one.text);
+    }
+    // A first start that was killed has not made the secret, and has stored nothing.
+    let has_events = || data.join("lake").read_dir().is_ok_and(|mut entries| entries.next().is_some());
+    if served.needs_secret() && has_events() {
+        bail!(
+            "{} is gone, with which values were hashed (redact): put it back from a backup. Without one, hashes to come will not equal \
+             stored ones, and `weir forget --where` will not find these; if that is meant, make a new one: \
+             (umask 077; head -c 32 /dev/urandom | base64 > {0})",
+            data.join("secret").display()
+        );
+    }
+    Ok(())
 }
 
 /// Says why a folder cannot be opened, and what to do if a server is using it.

@@ -11,6 +11,7 @@ use fan_out::{FanOut, FanOutError};
 use weir_core::{
     Catalog, EventType, Redaction, SystemClock, SystemRandom,
     forgotten::{ForgetRequest, Which},
+    nearest,
 };
 use weir_embedded::{Amounts, Embedded, Flush, ForgetError, OpenError, SealedFolder, SealingTurn};
 
@@ -20,6 +21,7 @@ use crate::{
     counted::counted,
     data,
     names::Selection,
+    printed,
     seal::{self, DuckDbWork},
 };
 
@@ -42,15 +44,36 @@ async fn in_folder(args: &ForgetArgs) -> Result<ExitCode> {
     let data = args.place.data.as_path();
     data::must_have_events(data)?;
     let secret = weir_embedded::secret_of(data)?;
-    let request = request(args, &catalog::with_stored(None, data)?.with_secret(secret));
+    let catalog = catalog::with_stored(None, data)?.with_secret(secret);
+    let request = request(args, &catalog);
     let amounts = forget(args, &request).await?;
     if amounts.events.is_empty() && amounts.lake + amounts.raw + amounts.quarantine == 0 {
         let (user, event_type) = (Some(&args.user), args.event_type.as_ref());
         let asked = Selection { engine: EngineName::Embedded, data, catalog: None, user, event_type };
         asked.check().await?;
+        must_be_a_field(args, &catalog)?;
     }
     report(args, &amounts);
     Ok(ExitCode::SUCCESS)
+}
+
+/// Refuses a condition that no event met, on a field that no type has: it may be misspelt.
+fn must_be_a_field(args: &ForgetArgs, catalog: &Catalog) -> Result<()> {
+    let Some(condition) = &args.condition else { return Ok(()) };
+    let is_meant = |event_type: &EventType| args.event_type.as_ref().is_none_or(|meant| meant == event_type);
+    let types = catalog.iter().filter(|definition| is_meant(definition.event_type()));
+    let own = types.flat_map(|definition| definition.fields().map(|(name, _)| name));
+    let known: Vec<&str> = own.chain(["event_id"]).collect();
+    let field = condition.field.as_str();
+    if known.contains(&field) {
+        return Ok(());
+    }
+    let meant =
+        nearest(field, known.into_iter()).map(|meant| format!("; did you mean {meant}?")).unwrap_or_default();
+    bail!(
+        "nothing was forgotten: no event of {} has this value, and no event type has a field {field}{meant}",
+        args.user
+    )
 }
 
 /// Returns the events that are meant. A value is meant in the form in which a redacted field has it, too.
@@ -143,38 +166,47 @@ async fn file_all(args: &ForgetArgs) -> Result<()> {
     Ok(())
 }
 
+/// Says that counts were lowered, if they were.
+fn lowered(by_type: &[(EventType, u64)]) -> &'static str {
+    if by_type.is_empty() { "" } else { "counts lowered; " }
+}
+
 /// Prints how many events were forgotten, by type.
 fn report_events(args: &ForgetArgs, by_type: &[(EventType, u64)]) {
     let events: u64 = by_type.iter().map(|(_, count)| count).sum();
     let types: Vec<String> =
         by_type.iter().map(|(event_type, count)| format!("{count} {event_type}")).collect();
     let types = if types.is_empty() { String::new() } else { format!(" ({})", types.join(", ")) };
-    println!("forgotten: {} of {}{types}", counted(events, "event", "events"), args.user);
+    printed::line(format_args!("forgotten: {} of {}{types}", counted(events, "event", "events"), args.user));
 }
 
 fn report(args: &ForgetArgs, amounts: &Amounts) {
     report_events(args, &amounts.events);
     let rewritten = |number, one, many| format!("{} rewritten or removed", counted(number, one, many));
-    println!("  lake        {}", rewritten(amounts.lake, "object", "objects"));
+    printed::line(format_args!("  lake        {}", rewritten(amounts.lake, "object", "objects")));
     if amounts.sealed > 0 {
-        println!(
+        printed::line(format_args!(
             "  sealed      {} without the events; those that have JSON are sealed again by the next sealing",
             counted(amounts.sealed, "day", "days")
-        );
+        ));
     }
-    println!("  raw         {} rewritten", counted(amounts.raw, "batch", "batches"));
-    println!("  quarantine  {}", rewritten(amounts.quarantine, "object", "objects"));
-    println!(
-        "  events.db   counts lowered; {}, {} and {} removed; rewritten without free pages",
+    printed::line(format_args!("  raw         {} rewritten", counted(amounts.raw, "batch", "batches")));
+    printed::line(format_args!("  quarantine  {}", rewritten(amounts.quarantine, "object", "objects")));
+    printed::line(format_args!(
+        "  events.db   {}{}, {} and {} removed; rewritten without free pages",
+        lowered(&amounts.events),
         counted(amounts.latest, "latest value", "latest values"),
         counted(amounts.rejected, "recent rejected event", "recent rejected events"),
         counted(amounts.ids, "remembered id", "remembered ids"),
-    );
-    println!("  answers     {} of answers and runs removed", counted(amounts.computed, "file", "files"));
+    ));
+    printed::line(format_args!(
+        "  answers     {} of answers and runs removed",
+        counted(amounts.computed, "file", "files")
+    ));
     if amounts.computed > 0 {
-        println!("Answers are computed again by the next `weir serve` or `weir publish`.");
+        printed::line(format_args!("Answers are computed again by the next `weir serve` or `weir publish`."));
     }
-    println!(
+    printed::line(format_args!(
         "Backups from before still have the events, as have results that `weir map` or `weir query` printed."
-    );
+    ));
 }

@@ -93,6 +93,9 @@ async fn embedded(catalog: Catalog, args: ServeArgs) -> Result<ExitCode> {
     // Listens first, so that a first start that fails leaves nothing behind.
     let listener = listen(args.listen, "--listen")?;
     let for_metrics = listen_for_metrics(&args)?;
+    // So does a wrong file of an answer.
+    crate::answers::read(args.answers.folder(), &catalog)?;
+    data::must_have_its_secret(data)?;
     forget::finish(data)?;
     let (engine, deliveries, breakages) =
         Embedded::open_with_catalog(data, flush, Arc::new(SystemClock), &catalog)
@@ -112,7 +115,6 @@ async fn embedded(catalog: Catalog, args: ServeArgs) -> Result<ExitCode> {
     // Handles signals before announcing that the server runs and can be stopped.
     let signals = Signals::listen(Some(LIMIT))?;
     let clock = Arc::new(SystemClock);
-    welcome::print(data, args.catalog.folder(), &catalog, listener.local_addr()?, &engine.users()).await?;
     let schedule = Schedule::start(&args, &catalog, Arc::new(SystemClock))?;
     let sealing = sealing::Schedule::start(&args, Arc::new(SystemClock))?;
     let limits = limits(&args);
@@ -129,6 +131,8 @@ async fn embedded(catalog: Catalog, args: ServeArgs) -> Result<ExitCode> {
     if args.queries > 0 {
         host.queries = queries(&engine, &catalog, &args)?;
     }
+    // From here on nothing keeps the server from running.
+    welcome::print(data, args.catalog.folder(), &catalog, listener.local_addr()?, &engine.users()).await?;
     let collector = Collector { catalog, ports: engine.ports(), host, limits };
     let filing = Filing::start(engine.clone(), deliveries, metrics.filing.clone())?;
     let signals = serve(

@@ -11,10 +11,12 @@ use crate::{
     cli::{EngineName, ForgetArgs},
     counted::counted,
     names::Selection,
+    printed,
 };
 
 pub(super) async fn run(args: &ForgetArgs) -> Result<ExitCode> {
     let catalog = with_secret(catalog::read(args.catalog.folder())?, args)?;
+    let known = catalog::read(args.catalog.folder())?;
     let request = super::request(args, &catalog);
     let forget = crate::aws::forget(catalog, Arc::new(SystemClock), Arc::new(SystemRandom)).await?;
     let forget = forget.waiting(args.wait, args.wait);
@@ -24,19 +26,20 @@ pub(super) async fn run(args: &ForgetArgs) -> Result<ExitCode> {
         let (data, catalog) = (args.place.data.as_path(), args.catalog.folder());
         let asked = Selection { engine: EngineName::Aws, data, catalog, user, event_type };
         asked.check().await?;
+        super::must_be_a_field(args, &known)?;
     }
     report(args, &amounts);
     let answers = crate::aws::answers().await?.list().await?.len() as u64;
     if answers > 0 {
-        println!(
+        printed::line(format_args!(
             "{} may have results of these events until `weir publish` or the schedule computes them again, and versions of them for two \
              days more.",
             counted(answers, "published answer", "published answers")
-        );
+        ));
     }
-    println!(
+    printed::line(format_args!(
         "Backups of the tables have the events for 35 days, as have results that `weir map` or `weir query` printed."
-    );
+    ));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -51,17 +54,18 @@ fn with_secret(catalog: Catalog, args: &ForgetArgs) -> Result<Catalog> {
 fn report(args: &ForgetArgs, amounts: &ForgetAmounts) {
     super::report_events(args, &amounts.events);
     let rewritten = |number, one, many| format!("{} rewritten or removed", counted(number, one, many));
-    println!("  lake        {}", rewritten(amounts.lake, "object", "objects"));
-    println!("  raw         {}", rewritten(amounts.raw, "batch", "batches"));
-    println!("  quarantine  {}", rewritten(amounts.quarantine, "object", "objects"));
-    println!(
-        "  tables      counts lowered; {}, {} and {} removed",
+    printed::line(format_args!("  lake        {}", rewritten(amounts.lake, "object", "objects")));
+    printed::line(format_args!("  raw         {}", rewritten(amounts.raw, "batch", "batches")));
+    printed::line(format_args!("  quarantine  {}", rewritten(amounts.quarantine, "object", "objects")));
+    printed::line(format_args!(
+        "  tables      {}{}, {} and {} removed",
+        super::lowered(&amounts.events),
         counted(amounts.latest, "latest value", "latest values"),
         counted(amounts.rejected, "recent rejected event", "recent rejected events"),
         counted(amounts.ids, "remembered id", "remembered ids"),
-    );
-    println!(
+    ));
+    printed::line(format_args!(
         "  results     {} of queries and functions removed",
         counted(amounts.results, "object", "objects")
-    );
+    ));
 }

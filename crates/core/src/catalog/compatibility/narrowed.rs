@@ -21,7 +21,7 @@ pub(super) fn limits(old: &Value, new: &Value) -> Vec<&'static str> {
         "properties",
         "required",
     ];
-    let number = |schema: &Value, keyword| schema.get(keyword).and_then(Value::as_f64);
+    let number = |schema: &Value, keyword: &str| schema.get(keyword).and_then(Value::as_f64);
     let is_tighter = |keyword: &str, than: fn(f64, f64) -> bool| {
         let (was, is) = (number(old, keyword), number(new, keyword));
         is.is_some_and(|is| was.is_none_or(|was| than(is, was)))
