@@ -6,6 +6,8 @@
 mod athena;
 #[path = "../../../crates/aws/tests/emulator/process.rs"]
 mod emulator;
+#[path = "queries/accepted.rs"]
+mod accepted;
 
 use std::{io::Write, thread, time::Duration};
 
@@ -71,14 +73,21 @@ impl Weir {
 
     /// Puts an event into the lake, as the fan-out does.
     fn file(&self, user: &str, event_type: &str, hour: Hour, more: &Value) {
+        self.file_all(user, event_type, hour, std::slice::from_ref(more));
+    }
+
+    /// Puts events into the lake, as one object.
+    fn file_all(&self, user: &str, event_type: &str, hour: Hour, events: &[Value]) {
         let [username, event_type] = [user, event_type];
         let partition =
             Partition { username: username.parse().unwrap(), event_type: event_type.parse().unwrap(), hour };
         let millis = hour.start().millis();
-        let mut event = json!({"username": user, "event_type": event_type, "event_id": "e1", "received_at": millis, "time": millis + 7});
-        event.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
-        writeln!(gzip, "{event}").unwrap();
+        for more in events {
+            let mut event = json!({"username": user, "event_type": event_type, "event_id": "e1", "received_at": millis, "time": millis + 7});
+            event.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            writeln!(gzip, "{event}").unwrap();
+        }
         let object = partition.object(&BatchKey::new("raw/a.json.gz").id()).replace('=', "%3D");
         ureq::put(format!("{}/{LAKE}/{object}", self.aws.endpoint))
             .send(&gzip.finish().unwrap()[..])

@@ -131,6 +131,14 @@ fn each_name_of_a_table_gets_the_one_that_it_means() {
             "SELECT * FROM outcome CROSS JOIN LATERAL (SELECT * FROM prediction) OFFSET 1 LIMIT ALL",
             "SELECT * FROM \"~outcome\" AS \"outcome\" CROSS JOIN LATERAL ( SELECT * FROM \"~prediction\" AS \"prediction\" ) OFFSET 1",
         ),
+        (
+            "SELECT * FROM ((outcome) TABLESAMPLE SYSTEM (5) JOIN ((SELECT 1) t TABLESAMPLE SYSTEM (1_0)) ON true)",
+            "SELECT * FROM ( ( \"~outcome\" AS \"outcome\" ) TABLESAMPLE SYSTEM ( 5 ) JOIN ( ( SELECT 1 ) AS \"t\" TABLESAMPLE SYSTEM ( 10 ) ) \
+             ON true )",
+        ),
+        // Numbers in decimal digits, with a blank behind.
+        ("SELECT 1. FROM outcome o", "SELECT 1. FROM \"~outcome\" AS \"o\""),
+        ("SELECT 1. e1, 0xFF+1_0.5, o . x", "SELECT 1. e1 , 255 + 10.5 , o.\"x\""),
         // No text and no name ends earlier than it did.
         (r"SELECT '\' || ''' FROM eve --' /* ; */", r"SELECT '\' || ''' FROM eve --'"),
         (r#"SELECT 'a\''' AS "b'"" --""#, r#"SELECT 'a\''' AS "b'"" --""#),
