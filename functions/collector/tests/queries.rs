@@ -213,6 +213,36 @@ fn a_query_is_answered_later_over_the_rows_of_its_user_and_of_its_range() {
 }
 
 #[test]
+fn a_query_without_bounds_reads_as_many_hours_as_its_tables_allow_and_says_how_many() {
+    let weir = &mut Weir::start();
+    let now = SystemClock.now().hour();
+    let mut start = |path: &str, sql: &str| {
+        let answer = weir.ask("ann", "POST", path, "*/*", sql);
+        assert_eq!(answer["statusCode"], 202, "{answer}");
+        body(&answer)
+    };
+    let one = start("/query", "SELECT count(*) AS n FROM events");
+    assert_eq!((&one["from"], &one["warnings"]), (&json!(now.minus(743).to_string()), &Value::Null));
+    // All types and rejected events, twice: 22 tables.
+    let sql = "SELECT count(*) AS n FROM events a, events b";
+    let two = start("/query", sql);
+    assert_eq!((&two["from"], &two["to"]), (&json!(now.minus(453).to_string()), &json!(now.to_string())));
+    let warning = two["warnings"][0].as_str().unwrap();
+    assert!(warning.starts_with("The range has the last 454 hours, instead of 744"), "{warning}");
+    let until = start(&format!("/query?to={}", now.minus(10)), sql);
+    assert_eq!(until["from"], now.minus(463).to_string());
+    let path = format!("/query?from={}", now.minus(743));
+    let wrong = weir.ask("ann", "POST", &path, "*/*", sql);
+    assert!(is_problem(&wrong, 400, "sql-error")["detail"].as_str().unwrap().contains("16368 hours"));
+    // The rows are those of the hours that it says.
+    for (id, hour) in [("in", now.minus(453)), ("out", now.minus(454))] {
+        weir.file("ann", "outcome", hour, &json!({"event_id": id}));
+    }
+    assert_eq!(weir.rows("ann", "SELECT a.event_id AS a, b.event_id AS b FROM events a, events b"), json!([{"a": "in", "b": "in"}]));
+    assert_eq!(weir.rows("ann", "SELECT count(*) AS n FROM events"), json!([{"n": 2}]));
+}
+
+#[test]
 fn only_its_user_reads_or_stops_a_query_and_only_one_of_the_workgroup() {
     let (mut weir, _) = with_events();
     let path = weir.start_query("ann", "/query", "SELECT button_id FROM button_click").unwrap();

@@ -18,7 +18,9 @@ use weir_core::{
     sql::{Column, Kind, Row, object},
 };
 
-use super::queries::{NotAnswered, Queries, QueryAnswer, QueryAsked, QueryFormat, QueryProgress};
+use super::queries::{
+    NotAnswered, Queries, QueryAnswer, QueryAsked, QueryFormat, QueryProgress, QueryStarted,
+};
 
 /// The time limit of a query, which ends once its client asks for the answer after it.
 const LONGEST: Duration = Duration::from_mins(5);
@@ -86,15 +88,18 @@ impl Queries for AthenaQueries {
         false
     }
 
-    async fn start(&self, username: &Username, asked: QueryAsked) -> Result<String, NotAnswered> {
-        let QueryAsked { sql, from, to } = asked;
-        let own = OwnRows { catalog: &self.catalog, database: &self.database, username, from, to };
+    async fn start(&self, username: &Username, asked: QueryAsked) -> Result<QueryStarted, NotAnswered> {
+        let QueryAsked { sql, from, to, may_begin_later } = asked;
+        let (catalog, database) = (&*self.catalog, &*self.database);
+        let own = OwnRows { catalog, database, username, from, to, may_begin_later };
         let question = own.question(&sql).map_err(|refused| NotAnswered::Sql(refused.to_string()))?;
-        self.calls.start(&question).await.map_err(|why| match why {
+        let started = self.calls.start(&question.sql).await;
+        let id = started.map_err(|why| match why {
             NotStarted::Refused(message) => failed(&message),
             NotStarted::TooMany => NotAnswered::TooMany,
             NotStarted::Failed(error) => NotAnswered::Failed(error),
-        })
+        })?;
+        Ok(QueryStarted { id, from: question.from })
     }
 
     async fn find(
