@@ -1,5 +1,7 @@
 //! What the question of a query names, whatever the query says. The judge is another parser of SQL.
 
+mod hostile;
+
 use std::ops::ControlFlow;
 
 use proptest::prelude::*;
@@ -316,10 +318,22 @@ fn what_a_query_makes_athena_do_is_bounded() {
 /// The built-in types and so many of the operator's own.
 fn catalog_with(own: usize) -> Catalog {
     let types = (0..own).map(|n| {
-        let schema = r#"{"type": "object", "properties": {"a": {"type": "string"}}, "x-weir": {"route": "/own/N"}}"#;
+        let schema =
+            r#"{"type": "object", "properties": {"a": {"type": "string"}}, "x-weir": {"route": "/own/N"}}"#;
         (format!("own_{n}.json"), schema.replace('N', &n.to_string()))
     });
-    let built_in = ["alias", "button_click", "group", "identify", "outcome", "page", "page_view", "prediction", "screen", "track"];
+    let built_in = [
+        "alias",
+        "button_click",
+        "group",
+        "identify",
+        "outcome",
+        "page",
+        "page_view",
+        "prediction",
+        "screen",
+        "track",
+    ];
     let built_in = built_in.map(|name| {
         let file = format!("{}/../../catalog/{name}.json", env!("CARGO_MANIFEST_DIR"));
         (format!("{name}.json"), std::fs::read_to_string(file).unwrap())
@@ -334,7 +348,8 @@ fn a_query_without_bounds_begins_as_late_as_it_has_to() {
     let asked = |own: usize, sql: &str, hours: u64, may_begin_later: bool| {
         let (catalog, username) = (catalog_with(own), "ann".parse().unwrap());
         let from = to.minus(hours - 1);
-        OwnRows { catalog: &catalog, database: "weir", username: &username, from, to, may_begin_later }.question(sql)
+        OwnRows { catalog: &catalog, database: "weir", username: &username, from, to, may_begin_later }
+            .question(sql)
     };
     let hours = |own: usize, sql: &str| {
         let question = asked(own, sql, 744, true).unwrap();
@@ -365,7 +380,7 @@ fn a_query_without_bounds_begins_as_late_as_it_has_to() {
 }
 
 /// Parts of queries, good and bad.
-const PARTS: [&str; 76] = [
+const PARTS: [&str; 80] = [
     "SELECT",
     "SELECT",
     "SELECT",
@@ -439,6 +454,10 @@ const PARTS: [&str; 76] = [
     "x'",
     "U&",
     "TABLESAMPLE",
+    "TABLESAMPLE SYSTEM (1)",
+    "1.",
+    "0xF",
+    "1_0",
     "FOR",
     "extract(",
     "\\",
