@@ -2,12 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
-#[path = "../../../crates/aws/tests/athena/mod.rs"]
-mod athena;
-#[path = "../../../crates/aws/tests/emulator/process.rs"]
-mod emulator;
 #[path = "queries/accepted.rs"]
 mod accepted;
+#[path = "../../../crates/aws/tests/athena/mod.rs"]
+mod athena;
+#[path = "queries/bounds.rs"]
+mod bounds;
+#[path = "../../../crates/aws/tests/emulator/process.rs"]
+mod emulator;
 
 use std::{io::Write, thread, time::Duration};
 
@@ -238,7 +240,10 @@ fn a_query_without_bounds_reads_as_many_hours_as_its_tables_allow_and_says_how_m
     for (id, hour) in [("in", now.minus(453)), ("out", now.minus(454))] {
         weir.file("ann", "outcome", hour, &json!({"event_id": id}));
     }
-    assert_eq!(weir.rows("ann", "SELECT a.event_id AS a, b.event_id AS b FROM events a, events b"), json!([{"a": "in", "b": "in"}]));
+    assert_eq!(
+        weir.rows("ann", "SELECT a.event_id AS a, b.event_id AS b FROM events a, events b"),
+        json!([{"a": "in", "b": "in"}])
+    );
     assert_eq!(weir.rows("ann", "SELECT count(*) AS n FROM events"), json!([{"n": 2}]));
 }
 
@@ -420,6 +425,16 @@ fn no_query_reads_anything_but_its_own_users_rows_whatever_the_sql_says() {
         let rows = weir.rows("ann", &sql);
         let rows = rows.to_string().replace(of_eve, "").replace("= 'eve'", "");
         assert!(!rows.contains(OF_EVE) && !rows.contains("\"eve\""), "{sql}: {rows}");
+    }
+    // Athena's tables have hidden columns, and the user's rows have none of them.
+    for sql in [
+        "SELECT \"$path\" FROM button_click",
+        "SELECT \"button_click\".\"$path\" FROM button_click",
+        "SELECT max(\"$path\") FROM events",
+    ] {
+        let answer = weir.answer("ann", "/query", sql, "*/*");
+        is_problem(&answer, 400, "sql-error");
+        assert!(!answer.to_string().contains("s3://"), "{sql}: {answer}");
     }
     // Each attempt to name the table of all users itself, where a name can stand.
     let name = "\"weir\".\"button_click\"";

@@ -216,8 +216,26 @@ mod tests {
             assert_eq!(tokens(written).unwrap(), number(decimal), "{written}");
         }
         for wrong in [
-            "1a", "1e", "1__0", "1_", "_1.5_", "1._5", "1_0e3", "1_0.5e3", "0x", "0xg", "0x_", "0x1_", "0b12", "0o8",
-            "0x1ffffffffffffffff", "1.a", "1.e", "1.5.5x", "0_x1", "1é",
+            "1a",
+            "1e",
+            "1__0",
+            "1_",
+            "_1.5_",
+            "1._5",
+            "1_0e3",
+            "1_0.5e3",
+            "0x",
+            "0xg",
+            "0x_",
+            "0x1_",
+            "0b12",
+            "0o8",
+            "0x1ffffffffffffffff",
+            "1.a",
+            "1.e",
+            "1.5.5x",
+            "0_x1",
+            "1é",
         ] {
             assert!(tokens(wrong).is_err(), "{wrong}");
         }

@@ -160,6 +160,7 @@ pub(crate) fn not_answered(why: NotAnswered) -> Problem {
     match why {
         NotAnswered::NotHere => Problem::Query(QueryProblem::NotHere),
         NotAnswered::TooMany => Problem::Query(QueryProblem::TooMany),
+        NotAnswered::TooManyOfUser(limit) => Problem::Query(QueryProblem::TooManyOfUser { limit }),
         NotAnswered::Sql(message) => Problem::Query(QueryProblem::Sql { message }),
         NotAnswered::NoSuchQuery => Problem::Query(QueryProblem::NoSuchQuery),
         NotAnswered::Stopped => Problem::Query(QueryProblem::Stopped),

@@ -91,6 +91,9 @@ pub enum NotAnswered {
     /// As many queries as the user, or as all users may have at once are under way.
     #[error("too many queries are under way")]
     TooMany,
+    /// As many queries as the user may have at once are under way.
+    #[error("{0} queries of the user are under way")]
+    TooManyOfUser(usize),
     /// The SQL is wrong, or asks for what a query may not do.
     #[error("{0}")]
     Sql(String),
