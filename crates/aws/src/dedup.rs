@@ -9,6 +9,8 @@
 //! | `expires` | the time from which DynamoDB may remove the item, in seconds; it does so within days, and until then the id is known |
 //! | others | for types with latest values, the record that is stored (`stored_value`) |
 //!
+//! The table also has the places of users' queries (`queries/places.rs`), under keys that are no event's.
+//!
 //! An id is claimed before its event is stored, on the condition that no other request has claimed it, and marked once the
 //! event is stored. A claim is a lease: it expires, so a request that died does not keep the event from being sent again for
 //! long. All three writes are idempotent: by its token a request recognises its own writes whose answer was lost.

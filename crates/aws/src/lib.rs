@@ -18,7 +18,7 @@
 //! | `Health` | [`AwsHealth`] | asks both services, now and then |
 //!
 //! `athena` queries the lake, with the feature `athena`. `own_rows` and `queries` are for queries of clients: the one makes questions
-//! of their SQL, the other asks Athena.
+//! of their SQL, the other asks Athena, for few of a user's at once.
 //!
 //! [`Aws`] makes them all from one configuration; make it once, before the first invocation.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -263,10 +263,12 @@ impl Aws {
         athena::Athena::new(&self.config, workgroup, database)
     }
 
-    /// Returns the workgroup for queries of clients.
+    /// Returns the workgroup for queries of clients. The table of recent ids has the places of each user's queries; the bucket has the
+    /// answers.
     #[must_use]
-    pub fn client_queries(&self, workgroup: &str) -> queries::ClientQueries {
-        queries::ClientQueries::new(&self.config, workgroup, self.random.clone())
+    pub fn client_queries(&self, workgroup: &str, names: &Names) -> queries::ClientQueries {
+        let names = [workgroup, &names.recent_ids, &names.raw];
+        queries::ClientQueries::new(&self.config, names, self.random.clone(), self.clock.clone())
     }
 
     /// Returns a table of users.

@@ -91,33 +91,58 @@ pub struct OwnRows<'a> {
     pub from: Hour,
     /// The last hour.
     pub to: Hour,
+    /// Whether the range may begin later, if the query would look into too many folders otherwise.
+    pub may_begin_later: bool,
+}
+
+/// What Athena is asked for a client's query.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Question {
+    /// The text.
+    pub sql: String,
+    /// The first hour that it reads.
+    pub from: Hour,
 }
 
 impl OwnRows<'_> {
     /// Returns what Athena is asked for a client's query.
-    pub fn question(&self, sql: &str) -> Result<String, Refused> {
+    pub fn question(&self, sql: &str) -> Result<Question, Refused> {
         let tables = Table::all(self.catalog);
         let names: Vec<String> = tables.iter().map(|table| table.name.clone()).collect();
         let tokens = tokens::tokens(sql)?;
         let (tokens, limit) = limit::split(&tokens)?;
         let read = reader::read(tokens, &names)?;
-        let hours = (self.to.since_epoch() + 1).saturating_sub(self.from.since_epoch());
         let folders =
             tables.iter().zip(&read.reads).map(|(table, reads)| reads.saturating_mul(table.folders()));
-        let folders = folders.fold(0, u64::saturating_add).saturating_mul(hours);
-        if folders > MOST_FOLDERS {
-            return Err(Refused::TooManyFolders(folders));
-        }
+        let own = Self { from: self.first_hour(folders.fold(0, u64::saturating_add))?, ..*self };
         let mut question = beginning(self.username);
         for (table, _) in tables.iter().zip(&read.names).filter(|(_, is_named)| **is_named) {
             let name = quoted(&format!("{OWN}{}", table.name));
-            question += &format!(",\n{name} AS ({})", table.rows(self));
+            question += &format!(",\n{name} AS ({})", table.rows(&own));
         }
         if !read.named.is_empty() {
             question += &format!(",\n{}", read.named);
         }
         question += &format!("\n{}\nLIMIT {limit}", read.body);
-        if question.len() > LONGEST { Err(Refused::TooLong(question.len())) } else { Ok(question) }
+        if question.len() > LONGEST {
+            return Err(Refused::TooLong(question.len()));
+        }
+        Ok(Question { sql: question, from: own.from })
+    }
+
+    /// Returns where the range of a query begins that looks into so many folders in each hour.
+    fn first_hour(&self, folders: u64) -> Result<Hour, Refused> {
+        let hours = (self.to.since_epoch() + 1).saturating_sub(self.from.since_epoch());
+        let all = folders.saturating_mul(hours);
+        if all <= MOST_FOLDERS {
+            return Ok(self.from);
+        }
+        match MOST_FOLDERS / folders {
+            _ if !self.may_begin_later => Err(Refused::TooManyFolders(all)),
+            // Not even one hour.
+            0 => Err(Refused::TooManyFolders(folders)),
+            fitting => Ok(self.to.minus(fitting - 1)),
+        }
     }
 }
 

@@ -1,9 +1,12 @@
 //! Queries of clients in Athena: each is started, and looked at again and again by its id, until it has an answer.
 //!
-//! They run in a workgroup of their own, and without a database of their own, so that Athena would find no table by its name alone.
-//! The calls are made without Athena's SDK (`signed_calls`).
+//! They run in a workgroup of their own, and without a database of their own, so that Athena would find no table by its name alone. A
+//! user has a few at once (`places`). The calls are made without Athena's SDK (`signed_calls`).
 
-use std::sync::Arc;
+mod pages;
+mod places;
+
+use std::{sync::Arc, time::Duration};
 
 use aws_config::SdkConfig;
 use aws_runtime::auth::SigningOptions;
@@ -14,19 +17,25 @@ use aws_smithy_runtime_api::client::{
 use aws_smithy_types::error::ErrorMetadata;
 use bytes::Bytes;
 use serde_json::{Value, json};
-use weir_core::{
-    Random, Timestamp,
-    ports::PortError,
-    sql::{Column, Kind, Row},
-};
+use weir_core::{Clock, Random, Timestamp, Username, ports::PortError};
 
 use crate::{
     errors::{malformed, port_error},
+    s3_calls::{Call, S3Calls},
     signed_calls::{Calls, Request, Service, domain},
 };
 
+pub use pages::Page;
+#[cfg(feature = "athena")]
+pub(crate) use pages::kind;
+pub use places::MOST_OF_USER;
+use places::{Place, Places, Use};
+
 /// The most rows on a page of an answer.
-const PAGE: u64 = 1000;
+pub const PAGE: usize = 1000;
+
+/// The time limit of a query. Athena has a longer one: a query is stopped when it is seen to have run for longer.
+pub const LONGEST: Duration = Duration::from_mins(5);
 
 /// Athena's message for a query that would scan more than the workgroup allows.
 pub(crate) const SCAN_LIMIT: &str = "Bytes scanned limit was exceeded";
@@ -40,6 +49,9 @@ pub enum NotStarted {
     /// As many queries as the account may have are under way.
     #[error("Athena has too many queries")]
     TooMany,
+    /// As many queries as a user may have are under way.
+    #[error("the user has {MOST_OF_USER} queries under way")]
+    TooManyOfUser,
     /// The call failed.
     #[error(transparent)]
     Failed(#[from] PortError),
@@ -54,6 +66,17 @@ pub struct Execution {
     pub state: State,
     /// When it was started.
     pub started_at: Timestamp,
+    /// The place of the answer's file: a URL of S3.
+    pub rows_at: String,
+}
+
+impl Execution {
+    /// Returns whether it still runs though it has had its time.
+    #[must_use]
+    pub fn is_overdue(&self, now: Timestamp) -> bool {
+        let runs = now.millis().saturating_sub(self.started_at.millis());
+        self.state == State::Running && u128::from(runs) > LONGEST.as_millis()
+    }
 }
 
 /// How far a query has come.
@@ -71,29 +94,28 @@ pub enum State {
     Failed(String),
 }
 
-/// A page of an answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Page {
-    /// The columns.
-    pub columns: Vec<Column>,
-    /// Its rows.
-    pub rows: Vec<Row>,
-    /// What the next page is asked for by, if there is one.
-    pub next: Option<String>,
-}
-
 /// A workgroup for queries of clients.
 #[derive(Clone)]
 pub struct ClientQueries {
     calls: Calls,
     workgroup: String,
+    places: Places,
+    /// The bucket of the answers' files, and calls for the sizes of its objects.
+    answers: (String, S3Calls),
     random: Arc<dyn Random>,
+    clock: Arc<dyn Clock>,
 }
 
 type Failed = SdkError<ErrorMetadata, HttpResponse>;
 
 impl ClientQueries {
-    pub(crate) fn new(config: &SdkConfig, workgroup: &str, random: Arc<dyn Random>) -> Self {
+    /// Makes the calls of a workgroup whose answers are in a bucket. A table has the places of each user's queries.
+    pub(crate) fn new(
+        config: &SdkConfig,
+        [workgroup, table, bucket]: [&str; 3],
+        random: Arc<dyn Random>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         let region = config.region().map_or("", |region| region.as_ref());
         let own = format!("https://athena.{region}.{}", domain(region));
         let service = Service {
@@ -102,15 +124,80 @@ impl ClientQueries {
             endpoint: config.endpoint_url().unwrap_or(&own),
             options: SigningOptions::default(),
         };
-        Self { calls: service.calls(config, content), workgroup: workgroup.to_owned(), random }
+        Self {
+            calls: service.calls(config, content),
+            workgroup: workgroup.to_owned(),
+            places: Places::new(aws_sdk_dynamodb::Client::new(config), table, clock.clone()),
+            answers: (format!("s3://{bucket}/"), S3Calls::of_sizes(config, bucket)),
+            random,
+            clock,
+        }
     }
 
-    /// Starts a query; returns its id. A retry of the call has the same token, so that the query runs once (idempotent).
-    pub async fn start(&self, sql: &str) -> Result<String, NotStarted> {
+    /// Starts a query of a user; returns its id.
+    pub async fn start(&self, username: &Username, sql: &str) -> Result<String, NotStarted> {
+        let place = self.place(username).await?;
+        let id = match self.start_in_athena(sql).await {
+            Ok(id) => id,
+            Err(why) => {
+                // After another failure it may run all the same.
+                if matches!(why, NotStarted::Refused(_) | NotStarted::TooMany) {
+                    self.places.leave(username, &place).await;
+                }
+                return Err(why);
+            }
+        };
+        match self.places.fill(username, &place, &id).await {
+            Ok(Some(_)) => Ok(id),
+            // It would run beside those that a user may have.
+            not_noted => {
+                self.stop(&id).await?;
+                not_noted?;
+                Err(PortError::unavailable("starting a query", "it took too long").into())
+            }
+        }
+    }
+
+    /// Takes a place for a query of a user.
+    async fn place(&self, username: &Username) -> Result<Place, NotStarted> {
+        let token = self.random.token();
+        // Where another request is faster, one place fewer is left.
+        for _ in 0..=MOST_OF_USER {
+            let places = self.places.of(username).await?;
+            let now = self.clock.now();
+            let mut free = places.iter().find(|place| place.used(now) == Use::Free);
+            for place in &places {
+                if free.is_none()
+                    && let Use::Query(id) = place.used(now)
+                    && self.has_ended(id).await?
+                {
+                    free = Some(place);
+                }
+            }
+            let Some(place) = free else { break };
+            if let Some(taken) = self.places.take(username, place, &token).await? {
+                return Ok(taken);
+            }
+        }
+        Err(NotStarted::TooManyOfUser)
+    }
+
+    /// Returns whether a query has ended. One that has had its time is stopped.
+    async fn has_ended(&self, id: &str) -> Result<bool, PortError> {
+        let Some(execution) = self.find(id).await? else { return Ok(true) };
+        if execution.is_overdue(self.clock.now()) {
+            self.stop(id).await?;
+            return Ok(true);
+        }
+        Ok(execution.state != State::Running)
+    }
+
+    /// Starts a query. A retry of the call has the same token, so that the query runs once (idempotent).
+    async fn start_in_athena(&self, sql: &str) -> Result<String, NotStarted> {
         let token = self.random.token();
         let request = json!({"QueryString": sql, "WorkGroup": self.workgroup, "ClientRequestToken": token});
         let started = match self.call("StartQueryExecution", request).await {
-            Ok(started) => started,
+            Ok(started) => tree(&started),
             Err(error) => return Err(not_started(&error)),
         };
         let id = started["QueryExecutionId"].as_str().map(str::to_owned);
@@ -121,7 +208,7 @@ impl ClientQueries {
     pub async fn find(&self, id: &str) -> Result<Option<Execution>, PortError> {
         const WHAT: &str = "looking at a query";
         let found = match self.call("GetQueryExecution", json!({"QueryExecutionId": id})).await {
-            Ok(found) => found,
+            Ok(found) => tree(&found),
             // Of a query in another workgroup, Athena says that it may not be read.
             Err(error) if ["InvalidRequestException", "AccessDeniedException"].contains(&code(&error)) => {
                 return Ok(None);
@@ -146,36 +233,36 @@ impl ClientQueries {
         let seconds = status["SubmissionDateTime"].as_f64().unwrap_or_default().max(0.0);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is no less than 0")]
         let started_at = Timestamp::saturating((seconds * 1000.0) as u64);
-        Ok(Some(Execution { sql, state, started_at }))
+        let rows_at = found["ResultConfiguration"]["OutputLocation"].as_str().unwrap_or_default().to_owned();
+        Ok(Some(Execution { sql, state, started_at, rows_at }))
     }
 
-    /// Returns a page of the answer of a query: the first, or the one that the page before names.
-    pub async fn page(&self, id: &str, next: Option<&str>) -> Result<Page, PortError> {
-        let mut request = json!({"QueryExecutionId": id, "MaxResults": PAGE});
+    /// Returns the size in bytes of the file that has the answer of a query; `None` if it is not there. It is CSV with each value
+    /// in quotes.
+    pub async fn size(&self, execution: &Execution) -> Result<Option<u64>, PortError> {
+        const WHAT: &str = "looking at an answer";
+        let (bucket, sizes) = &self.answers;
+        let key = execution.rows_at.strip_prefix(bucket.as_str());
+        let key = key.ok_or_else(|| malformed(WHAT, "its file is not where it should be"))?;
+        let Some(size) = sizes.find_named(Call::head(key), WHAT).await? else { return Ok(None) };
+        let size = std::str::from_utf8(&size).ok().and_then(|size| size.parse().ok());
+        size.ok_or_else(|| malformed(WHAT, "S3 gives no size")).map(Some)
+    }
+
+    /// Returns a page of the answer of a query, with so many rows at the most: the first, or the one that the page before names; `None` if
+    /// its file is gone.
+    pub async fn page(&self, id: &str, next: Option<&str>, rows: usize) -> Result<Option<Page>, PortError> {
+        const WHAT: &str = "reading an answer";
+        let mut request = json!({"QueryExecutionId": id, "MaxResults": rows});
         if let Some(next) = next {
             request["NextToken"] = next.into();
         }
-        let answer = self.call("GetQueryResults", request).await;
-        let answer = answer.map_err(|error| port_error("reading an answer", &error))?;
-        let set = &answer["ResultSet"];
-        let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
-        let column = |info: &Value| {
-            let text = |name: &str| info[name].as_str().unwrap_or_default().to_owned();
-            Column { name: text("Name"), kind: kind(&text("Type")) }
+        let answer = match self.call("GetQueryResults", request).await {
+            Ok(answer) => answer,
+            Err(error) if code(&error) == "InvalidRequestException" => return Ok(None),
+            Err(error) => return Err(port_error(WHAT, &error)),
         };
-        let columns: Vec<Column> = list(&set["ResultSetMetadata"]["ColumnInfo"]).iter().map(column).collect();
-        let cell = |cell: &Value| cell["VarCharValue"].as_str().map(str::to_owned);
-        let row = |row: &Value| -> Row { list(&row["Data"]).iter().map(cell).collect() };
-        let mut rows: Vec<Row> = list(&set["Rows"]).iter().map(row).collect();
-        // The first row of the first page has the names of the columns.
-        let is_header = |row: &Row| {
-            let names = columns.iter().map(|column| Some(column.name.as_str()));
-            row.iter().map(Option::as_deref).eq(names)
-        };
-        if next.is_none() && rows.first().is_some_and(is_header) {
-            rows.remove(0);
-        }
-        Ok(Page { columns, rows, next: answer["NextToken"].as_str().map(str::to_owned) })
+        pages::page(&answer, next.is_none()).map(Some).map_err(|error| malformed(WHAT, error.to_string()))
     }
 
     /// Stops a query, if it has not ended.
@@ -184,7 +271,7 @@ impl ClientQueries {
         stopped.map(drop).map_err(|error| port_error("stopping a query", &error))
     }
 
-    async fn call(&self, operation: &'static str, request: Value) -> Result<Value, Failed> {
+    async fn call(&self, operation: &'static str, request: Value) -> Result<Bytes, Failed> {
         let request = request.to_string();
         let headers = vec![
             ("content-length", request.len().to_string()),
@@ -192,20 +279,13 @@ impl ClientQueries {
             ("x-amz-target", format!("AmazonAthena.{operation}")),
         ];
         let request = Request { method: "POST", target: "/".to_owned(), headers, content: request.into() };
-        let content = self.calls.invoke(request).await?;
-        Ok(serde_json::from_slice(&content).unwrap_or_default())
+        self.calls.invoke(request).await
     }
 }
 
-/// Returns the type of a column's texts by the name of its type in Athena.
-pub(crate) fn kind(name: &str) -> Kind {
-    match name {
-        "tinyint" | "smallint" | "integer" | "int" | "bigint" | "float" | "real" | "double" | "boolean" => {
-            Kind::Number
-        }
-        "json" => Kind::Json,
-        _ => Kind::Text,
-    }
+/// Returns a short answer as a tree.
+fn tree(content: &[u8]) -> Value {
+    serde_json::from_slice(content).unwrap_or_default()
 }
 
 fn not_started(error: &Failed) -> NotStarted {
@@ -232,7 +312,7 @@ fn content(answer: &HttpResponse) -> Result<Bytes, OrchestratorError<ErrorMetada
     if answer.status().is_success() {
         return Ok(Bytes::copy_from_slice(body));
     }
-    let said: Value = serde_json::from_slice(body).unwrap_or_default();
+    let said = tree(body);
     let mut error = ErrorMetadata::builder();
     if let Some(code) = said["__type"].as_str() {
         error = error.code(code.rsplit('#').next().unwrap_or(code));

@@ -16,7 +16,7 @@ use weir_core::ports::PortError;
 
 use crate::{
     errors::port_error,
-    signed_calls::{Calls, Request, Service, domain},
+    signed_calls::{Calls, Content, Request, Service, domain},
 };
 
 /// A call of S3.
@@ -47,6 +47,11 @@ impl Call {
     /// Reads some bytes of an object, one at least.
     pub(crate) fn get_range(key: &str, range: Range<u64>) -> Self {
         Self { range: Some(range), ..Self::new("GET", key) }
+    }
+
+    /// Asks for the size of an object.
+    pub(crate) fn head(key: &str) -> Self {
+        Self::new("HEAD", key)
     }
 
     /// Removes an object.
@@ -94,6 +99,15 @@ pub(crate) struct S3Calls {
 
 impl S3Calls {
     pub(crate) fn new(config: &SdkConfig, bucket: &str) -> Self {
+        Self::with(config, bucket, content)
+    }
+
+    /// Makes calls for the sizes of objects ([`Call::head`]), which are the contents of their answers.
+    pub(crate) fn of_sizes(config: &SdkConfig, bucket: &str) -> Self {
+        Self::with(config, bucket, size)
+    }
+
+    fn with(config: &SdkConfig, bucket: &str, content: Content) -> Self {
         // An endpoint other than S3's own has no host name for each bucket.
         let (endpoint, folder) = match (config.endpoint_url(), config.region().map_or("", |it| it.as_ref())) {
             (Some(endpoint), _) => (endpoint.trim_end_matches('/').to_owned(), format!("/{bucket}")),
@@ -152,6 +166,19 @@ impl S3Calls {
             Err(error) => Err(port_error(what, &error)),
         }
     }
+}
+
+/// Returns the size of an object by the answer's head, or the code of an error, of which the head has the status only.
+fn size(answer: &HttpResponse) -> Result<Bytes, OrchestratorError<ErrorMetadata>> {
+    if answer.status().is_success() {
+        return Ok(Bytes::from(answer.headers().get("content-length").unwrap_or_default().to_owned()));
+    }
+    let code = match answer.status().as_u16() {
+        404 => "NoSuchKey",
+        403 => "AccessDenied",
+        _ => "Unknown",
+    };
+    Err(OrchestratorError::operation(ErrorMetadata::builder().code(code).build()))
 }
 
 /// Returns the content of an answer, or the code of an error.

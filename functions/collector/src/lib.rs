@@ -36,7 +36,8 @@ pub use host::{
     leftover::{OnlyLeftover, TellOnlyLeftover},
     observe::{Drift, Observe, Taken},
     queries::{
-        KeysOfRange, NotAnswered, Queries, QueryAnswer, QueryAsked, QueryFormat, QueryProgress, RangeKeys,
+        KeysOfRange, NotAnswered, Queries, QueryAnswer, QueryAsked, QueryFormat, QueryProgress, QueryStarted,
+        RangeKeys,
     },
     request_id::RequestId,
     runs::{NotStarted, Run, RunResult, RunState, Runs, Wanted},

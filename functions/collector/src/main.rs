@@ -81,7 +81,7 @@ fn gateway(environment: &Environment) -> Result<(Gateway, Option<Arc<Sharing>>),
     let secret = if catalog.needs_secret() { Some(environment.required("WEIR_SECRET")?) } else { None };
     let catalog = Arc::new(catalog.with_secret(secret));
     collector::check_routes(&catalog)?;
-    let queries = queries(environment, &aws, &catalog, &clock)?;
+    let queries = queries(environment, &aws, &names, &catalog, &clock)?;
     let host = Host {
         authenticate: Arc::new(GatewayAuthentication::new(clock.clone()).checking_keys(authorizer)),
         observe: Arc::new(Measure { metrics, retries }),
@@ -100,6 +100,7 @@ fn gateway(environment: &Environment) -> Result<(Gateway, Option<Arc<Sharing>>),
 fn queries(
     environment: &Environment,
     aws: &Aws,
+    names: &Names,
     catalog: &Arc<Catalog>,
     clock: &Arc<SystemClock>,
 ) -> Result<Arc<dyn Queries>, StartError> {
@@ -108,7 +109,7 @@ fn queries(
         return Ok(Arc::new(()));
     }
     let database = environment.text("WEIR_GLUE_DATABASE")?;
-    let calls = aws.client_queries(&workgroup);
+    let calls = aws.client_queries(&workgroup, names);
     Ok(Arc::new(AthenaQueries::new(calls, database, catalog.clone(), clock.clone())))
 }
 

@@ -2,8 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+#[path = "queries/accepted.rs"]
+mod accepted;
 #[path = "../../../crates/aws/tests/athena/mod.rs"]
 mod athena;
+#[path = "queries/bounds.rs"]
+mod bounds;
 #[path = "../../../crates/aws/tests/emulator/process.rs"]
 mod emulator;
 
@@ -71,14 +75,21 @@ impl Weir {
 
     /// Puts an event into the lake, as the fan-out does.
     fn file(&self, user: &str, event_type: &str, hour: Hour, more: &Value) {
+        self.file_all(user, event_type, hour, std::slice::from_ref(more));
+    }
+
+    /// Puts events into the lake, as one object.
+    fn file_all(&self, user: &str, event_type: &str, hour: Hour, events: &[Value]) {
         let [username, event_type] = [user, event_type];
         let partition =
             Partition { username: username.parse().unwrap(), event_type: event_type.parse().unwrap(), hour };
         let millis = hour.start().millis();
-        let mut event = json!({"username": user, "event_type": event_type, "event_id": "e1", "received_at": millis, "time": millis + 7});
-        event.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
-        writeln!(gzip, "{event}").unwrap();
+        for more in events {
+            let mut event = json!({"username": user, "event_type": event_type, "event_id": "e1", "received_at": millis, "time": millis + 7});
+            event.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            writeln!(gzip, "{event}").unwrap();
+        }
         let object = partition.object(&BatchKey::new("raw/a.json.gz").id()).replace('=', "%3D");
         ureq::put(format!("{}/{LAKE}/{object}", self.aws.endpoint))
             .send(&gzip.finish().unwrap()[..])
@@ -201,6 +212,39 @@ fn a_query_is_answered_later_over_the_rows_of_its_user_and_of_its_range() {
     let numbers: Vec<u64> = many.as_array().unwrap().iter().map(|row| row["n"].as_u64().unwrap()).collect();
     assert_eq!(numbers, (1..=2500).collect::<Vec<u64>>());
     assert!(!weir.function.told().contains("ERROR"), "{}", weir.function.told());
+}
+
+#[test]
+fn a_query_without_bounds_reads_as_many_hours_as_its_tables_allow_and_says_how_many() {
+    let weir = &mut Weir::start();
+    let now = SystemClock.now().hour();
+    let mut start = |path: &str, sql: &str| {
+        let answer = weir.ask("ann", "POST", path, "*/*", sql);
+        assert_eq!(answer["statusCode"], 202, "{answer}");
+        body(&answer)
+    };
+    let one = start("/query", "SELECT count(*) AS n FROM events");
+    assert_eq!((&one["from"], &one["warnings"]), (&json!(now.minus(743).to_string()), &Value::Null));
+    // All types and rejected events, twice: 22 tables.
+    let sql = "SELECT count(*) AS n FROM events a, events b";
+    let two = start("/query", sql);
+    assert_eq!((&two["from"], &two["to"]), (&json!(now.minus(453).to_string()), &json!(now.to_string())));
+    let warning = two["warnings"][0].as_str().unwrap();
+    assert!(warning.starts_with("The range has the last 454 hours, instead of 744"), "{warning}");
+    let until = start(&format!("/query?to={}", now.minus(10)), sql);
+    assert_eq!(until["from"], now.minus(463).to_string());
+    let path = format!("/query?from={}", now.minus(743));
+    let wrong = weir.ask("ann", "POST", &path, "*/*", sql);
+    assert!(is_problem(&wrong, 400, "sql-error")["detail"].as_str().unwrap().contains("16368 hours"));
+    // The rows are those of the hours that it says.
+    for (id, hour) in [("in", now.minus(453)), ("out", now.minus(454))] {
+        weir.file("ann", "outcome", hour, &json!({"event_id": id}));
+    }
+    assert_eq!(
+        weir.rows("ann", "SELECT a.event_id AS a, b.event_id AS b FROM events a, events b"),
+        json!([{"a": "in", "b": "in"}])
+    );
+    assert_eq!(weir.rows("ann", "SELECT count(*) AS n FROM events"), json!([{"n": 2}]));
 }
 
 #[test]
@@ -381,6 +425,16 @@ fn no_query_reads_anything_but_its_own_users_rows_whatever_the_sql_says() {
         let rows = weir.rows("ann", &sql);
         let rows = rows.to_string().replace(of_eve, "").replace("= 'eve'", "");
         assert!(!rows.contains(OF_EVE) && !rows.contains("\"eve\""), "{sql}: {rows}");
+    }
+    // Athena's tables have hidden columns, and the user's rows have none of them.
+    for sql in [
+        "SELECT \"$path\" FROM button_click",
+        "SELECT \"button_click\".\"$path\" FROM button_click",
+        "SELECT max(\"$path\") FROM events",
+    ] {
+        let answer = weir.answer("ann", "/query", sql, "*/*");
+        is_problem(&answer, 400, "sql-error");
+        assert!(!answer.to_string().contains("s3://"), "{sql}: {answer}");
     }
     // Each attempt to name the table of all users itself, where a name can stand.
     let name = "\"weir\".\"button_click\"";

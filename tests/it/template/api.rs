@@ -145,19 +145,27 @@ fn every_route_without_credentials_has_a_limit_of_its_own_and_is_there_before_it
             open.insert(key);
         }
     }
-    // Beside them, the one route each of whose requests can cost cents.
-    assert_eq!(settings["POST /query"]["ThrottlingRateLimit"], json!({"Ref": "QueriesPerSecond"}));
-    assert!(
-        number(&settings["POST /query"]["ThrottlingBurstLimit"]) <= 10 && waited_for.contains("PostQuery")
-    );
-    assert_eq!(text(&template.properties("PostQuery")["RouteKey"]), "POST /query");
-    // The collector knows by this name that a request came past the limit.
+    // Beside them, those of queries: the start of one can cost cents, and the others ask Athena.
+    for (key, route, rate, burst) in [
+        ("POST /query", "PostQuery", "QueriesPerSecond", 10),
+        ("GET /query/{query}", "GetQuery", "QueryReadsPerSecond", 50),
+        ("DELETE /query/{query}", "DeleteQuery", "QueryReadsPerSecond", 50),
+    ] {
+        assert_eq!(settings[key]["ThrottlingRateLimit"], json!({"Ref": rate}), "{key}");
+        assert!(
+            number(&settings[key]["ThrottlingBurstLimit"]) <= burst && waited_for.contains(route),
+            "{key}"
+        );
+        assert_eq!(text(&template.properties(route)["RouteKey"]), key);
+        assert!(open.insert(key.to_owned()), "{key} is not open");
+    }
+    // The collector knows by these names that a request came past the limits.
     assert_eq!(text(&template.properties("PostAnything")["RouteKey"]), "POST /{proxy+}");
-    assert!(open.insert("POST /query".to_owned()), "it is not open");
+    assert_eq!(text(&template.properties("GetAnything")["RouteKey"]), "GET /{proxy+}");
     assert_eq!(settings.keys().cloned().collect::<BTreeSet<_>>(), open, "limits of routes that are not open");
     let default = |name: &str| number(&template.0["Parameters"][name]["Default"]);
     assert!(default("OpenRequestsPerSecond") <= 20 && default("ClientRequestsPerSecond") <= 100);
-    assert_eq!(default("QueriesPerSecond"), 1);
+    assert_eq!((default("QueriesPerSecond"), default("QueryReadsPerSecond")), (1, 20));
 }
 
 #[test]

@@ -49,6 +49,7 @@ pub(super) fn read(tokens: &[Token], known: &[String]) -> Result<Read, Refused> 
         tokens,
         at: 0,
         out: String::new(),
+        is_behind_dot: false,
         known,
         own: Vec::new(),
         made: 0,
@@ -107,6 +108,8 @@ struct Reader<'a> {
     tokens: &'a [Token],
     at: usize,
     out: String,
+    /// Whether what was printed last is the dot before a name.
+    is_behind_dot: bool,
     known: &'a [String],
     /// The common table expressions in scope.
     own: Vec<Own>,
@@ -157,9 +160,11 @@ impl Reader<'_> {
 
     /// Prints a text.
     fn put(&mut self, text: &str) {
-        if !self.out.is_empty() && !self.out.ends_with('.') && text != "." {
+        let is_dot = text == ".";
+        if !self.out.is_empty() && !self.is_behind_dot && !is_dot {
             self.out.push(' ');
         }
+        self.is_behind_dot = is_dot;
         self.out += text;
     }
 

@@ -1,5 +1,7 @@
 //! What the question of a query names, whatever the query says. The judge is another parser of SQL.
 
+mod hostile;
+
 use std::ops::ControlFlow;
 
 use proptest::prelude::*;
@@ -15,7 +17,15 @@ use super::*;
 fn question(sql: &str) -> Result<String, Refused> {
     let (catalog, username): (Catalog, Username) = (Catalog::built_in().unwrap(), "ann".parse().unwrap());
     let [from, to] = ["2026-10-30T22", "2026-11-20T13"].map(|hour| hour.parse::<Hour>().unwrap());
-    OwnRows { catalog: &catalog, database: "weir", username: &username, from, to }.question(sql)
+    let own = OwnRows {
+        catalog: &catalog,
+        database: "weir",
+        username: &username,
+        from,
+        to,
+        may_begin_later: false,
+    };
+    own.question(sql).map(|question| question.sql)
 }
 
 /// The client's part of the question.
@@ -131,6 +141,14 @@ fn each_name_of_a_table_gets_the_one_that_it_means() {
             "SELECT * FROM outcome CROSS JOIN LATERAL (SELECT * FROM prediction) OFFSET 1 LIMIT ALL",
             "SELECT * FROM \"~outcome\" AS \"outcome\" CROSS JOIN LATERAL ( SELECT * FROM \"~prediction\" AS \"prediction\" ) OFFSET 1",
         ),
+        (
+            "SELECT * FROM ((outcome) TABLESAMPLE SYSTEM (5) JOIN ((SELECT 1) t TABLESAMPLE SYSTEM (1_0)) ON true)",
+            "SELECT * FROM ( ( \"~outcome\" AS \"outcome\" ) TABLESAMPLE SYSTEM ( 5 ) JOIN ( ( SELECT 1 ) AS \"t\" TABLESAMPLE SYSTEM ( 10 ) ) \
+             ON true )",
+        ),
+        // Numbers in decimal digits, with a blank behind.
+        ("SELECT 1. FROM outcome o", "SELECT 1. FROM \"~outcome\" AS \"o\""),
+        ("SELECT 1. e1, 0xFF+1_0.5, o . x", "SELECT 1. e1 , 255 + 10.5 , o.\"x\""),
         // No text and no name ends earlier than it did.
         (r"SELECT '\' || ''' FROM eve --' /* ; */", r"SELECT '\' || ''' FROM eve --'"),
         (r#"SELECT 'a\''' AS "b'"" --""#, r#"SELECT 'a\''' AS "b'"" --""#),
@@ -297,8 +315,72 @@ fn what_a_query_makes_athena_do_is_bounded() {
     ));
 }
 
+/// The built-in types and so many of the operator's own.
+fn catalog_with(own: usize) -> Catalog {
+    let types = (0..own).map(|n| {
+        let schema =
+            r#"{"type": "object", "properties": {"a": {"type": "string"}}, "x-weir": {"route": "/own/N"}}"#;
+        (format!("own_{n}.json"), schema.replace('N', &n.to_string()))
+    });
+    let built_in = [
+        "alias",
+        "button_click",
+        "group",
+        "identify",
+        "outcome",
+        "page",
+        "page_view",
+        "prediction",
+        "screen",
+        "track",
+    ];
+    let built_in = built_in.map(|name| {
+        let file = format!("{}/../../catalog/{name}.json", env!("CARGO_MANIFEST_DIR"));
+        (format!("{name}.json"), std::fs::read_to_string(file).unwrap())
+    });
+    let files: Vec<(String, String)> = built_in.into_iter().chain(types).collect();
+    Catalog::read(files.iter().map(|(name, text)| (name.as_str(), text.as_str()))).unwrap()
+}
+
+#[test]
+fn a_query_without_bounds_begins_as_late_as_it_has_to() {
+    let to: Hour = "2026-11-20T13".parse().unwrap();
+    let asked = |own: usize, sql: &str, hours: u64, may_begin_later: bool| {
+        let (catalog, username) = (catalog_with(own), "ann".parse().unwrap());
+        let from = to.minus(hours - 1);
+        OwnRows { catalog: &catalog, database: "weir", username: &username, from, to, may_begin_later }
+            .question(sql)
+    };
+    let hours = |own: usize, sql: &str| {
+        let question = asked(own, sql, 744, true).unwrap();
+        // The range is that of the text, too.
+        let [.., hour] = question.from.parts();
+        assert!(question.sql.contains(&format!("\"hour\" >= {hour}")), "{}", question.sql);
+        to.since_epoch() + 1 - question.from.since_epoch()
+    };
+    // The tables are the types, rejected events, and all.
+    for (own, sql, expected) in [
+        (0, "SELECT 1 FROM button_click", 744),
+        (0, "SELECT 1 FROM events", 744),
+        (2, "SELECT 1 FROM events", 744),
+        (3, "SELECT 1 FROM events", 714),
+        (3, "SELECT 1 FROM events a, events b", 357),
+        (20, "WITH a AS (TABLE events) SELECT 1 FROM a, a, page_view", 158),
+        (250, "TABLE events", 38),
+        (0, &format!("SELECT 1 FROM events {}", ", events".repeat(99)), 9),
+    ] {
+        assert_eq!(hours(own, sql), expected, "{own} {sql}");
+    }
+    // A range that was asked for is that range, or refused.
+    assert_eq!(asked(3, "TABLE events", 744, false), Err(Refused::TooManyFolders(744 * 14)));
+    assert!(asked(3, "TABLE events", 714, false).is_ok());
+    // Not even an hour.
+    let sql = format!("WITH a AS (TABLE events) SELECT 1 FROM a {}", ", a".repeat(49));
+    assert_eq!(asked(200, &sql, 744, true), Err(Refused::TooManyFolders(211 * 50)));
+}
+
 /// Parts of queries, good and bad.
-const PARTS: [&str; 76] = [
+const PARTS: [&str; 80] = [
     "SELECT",
     "SELECT",
     "SELECT",
@@ -372,6 +454,10 @@ const PARTS: [&str; 76] = [
     "x'",
     "U&",
     "TABLESAMPLE",
+    "TABLESAMPLE SYSTEM (1)",
+    "1.",
+    "0xF",
+    "1_0",
     "FOR",
     "extract(",
     "\\",

@@ -16,7 +16,7 @@ pub(super) enum Token {
     Text(String),
     /// The hexadecimal digits of binary data.
     Binary(String),
-    /// A number.
+    /// A number: decimal digits, perhaps with a point and an exponent.
     Number(String),
     /// An operator, a bracket, a comma or a dot.
     Sign(&'static str),
@@ -30,6 +30,8 @@ const SIGNS: [&str; 22] = [
 
 /// Returns the tokens of one statement, without the semicolon at its end.
 pub(super) fn tokens(sql: &str) -> Result<Vec<Token>, Refused> {
+    // A byte order mark is what editors put before a file's text.
+    let sql = sql.strip_prefix('\u{feff}').unwrap_or(sql);
     let (mut tokens, mut rest, mut has_ended) = (Vec::new(), sql, false);
     while let Some(first) = rest.chars().next() {
         if first.is_ascii_whitespace() {
@@ -62,12 +64,12 @@ pub(super) fn tokens(sql: &str) -> Result<Vec<Token>, Refused> {
 fn token(first: char, rest: &str) -> Result<(Token, &str), Refused> {
     if let Some(digits) = rest.strip_prefix(['x', 'X']).and_then(|rest| rest.strip_prefix('\'')) {
         let (digits, behind) = digits.split_once('\'').ok_or(Refused::Open("a text"))?;
+        let digits: String = digits.chars().filter(|c| !c.is_ascii_whitespace()).collect();
         if !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) || behind.starts_with('\'') {
             return Err(Refused::Invalid("X'…' has hexadecimal digits only".to_owned()));
         }
-        return Ok((Token::Binary(digits.to_owned()), behind));
+        return Ok((Token::Binary(digits), behind));
     }
-    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
     match first {
         '\'' => in_quotes(rest, '\'', "a text").map(|(text, behind)| (Token::Text(text), behind)),
         '"' => match in_quotes(rest, '"', "a name")? {
@@ -79,11 +81,11 @@ fn token(first: char, rest: &str) -> Result<(Token, &str), Refused> {
             Ok((Token::Word(word.to_owned()), behind))
         }
         _ if first.is_ascii_digit() || is_fraction(rest) => {
-            let (number, behind) = rest.split_at(length_of_number(rest));
-            if number.ends_with('.') || behind.starts_with(is_word) {
+            let (number, behind) = number(rest)?;
+            if behind.starts_with(is_word) {
                 return Err(Refused::Invalid(format!("{number:?} is not followed by a blank")));
             }
-            Ok((Token::Number(number.to_owned()), behind))
+            Ok((Token::Number(number), behind))
         }
         _ => {
             let sign = SIGNS.into_iter().find(|sign| rest.starts_with(sign));
@@ -91,6 +93,10 @@ fn token(first: char, rest: &str) -> Result<(Token, &str), Refused> {
             Ok((Token::Sign(sign), &rest[sign.len()..]))
         }
     }
+}
+
+fn is_word(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == '_'
 }
 
 /// Cuts off a text in quotes, in which a doubled quote is one.
@@ -115,22 +121,45 @@ fn is_fraction(rest: &str) -> bool {
     rest.strip_prefix('.').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
 }
 
-fn length_of_number(rest: &str) -> usize {
-    let bytes = rest.as_bytes();
-    let digits = |from: usize| bytes[from..].iter().take_while(|byte| byte.is_ascii_digit()).count();
-    let mut length = digits(0);
-    if bytes.get(length) == Some(&b'.') {
-        length += 1;
-        length += digits(length);
+/// Cuts off a number, and writes it in decimal digits without underscores: versions of Athena that do not know `1_000` and `0xFF`
+/// would read a name or two tokens.
+fn number(rest: &str) -> Result<(String, &str), Refused> {
+    let prefix = rest.get(..2).map(str::to_ascii_lowercase);
+    let radix = [("0x", 16), ("0o", 8), ("0b", 2)].into_iter().find(|(of, _)| prefix.as_deref() == Some(of));
+    if let Some((_, radix)) = radix {
+        let (digits, behind) = digits(&rest[2..], radix, true);
+        let number = u64::from_str_radix(&digits, radix);
+        let number = number.map_err(|_| Refused::Invalid(format!("{:?} is no number", &rest[..2])))?;
+        return Ok((number.to_string(), behind));
     }
-    if matches!(bytes.get(length), Some(b'e' | b'E')) {
-        let sign = usize::from(matches!(bytes.get(length + 1), Some(b'+' | b'-')));
-        let exponent = bytes.get(length + 1 + sign).map_or(0, |_| digits(length + 1 + sign));
-        if exponent > 0 {
-            length += 1 + sign + exponent;
+    let (mut number, mut behind) = digits(rest, 10, false);
+    if let Some(fraction) = behind.strip_prefix('.') {
+        let (fraction, after) = digits(fraction, 10, false);
+        number = format!("{number}.{fraction}");
+        behind = after;
+    }
+    let has_underscores = rest.len() - behind.len() > number.len();
+    if let Some(exponent) = behind.strip_prefix(['e', 'E']).filter(|_| !has_underscores) {
+        let unsigned = exponent.strip_prefix(['+', '-']).unwrap_or(exponent);
+        let length = unsigned.bytes().take_while(u8::is_ascii_digit).count();
+        if length > 0 {
+            let (exponent, after) = behind.split_at(behind.len() - unsigned.len() + length);
+            return Ok((number + exponent, after));
         }
     }
-    length
+    Ok((number, behind))
+}
+
+/// Cuts off digits, without the underscores between them, of which one may also stand before the first digit.
+fn digits(rest: &str, radix: u32, begins_with_underscore: bool) -> (String, &str) {
+    let (mut digits, mut rest) = (String::new(), rest);
+    loop {
+        let may_have_one = begins_with_underscore || !digits.is_empty();
+        let next = rest.strip_prefix('_').filter(|_| may_have_one).unwrap_or(rest);
+        let Some(digit) = next.chars().next().filter(|c| c.is_digit(radix)) else { return (digits, rest) };
+        digits.push(digit);
+        rest = &next[1..];
+    }
 }
 
 #[cfg(test)]
@@ -159,7 +188,9 @@ mod tests {
         assert_eq!(tokens("'it''s -- /* \"'").unwrap(), text("it's -- /* \""));
         assert_eq!(tokens(r"'\'''").unwrap(), text(r"\'"));
         assert_eq!(tokens("\"a\"\"b'\"").unwrap(), [Token::Quoted("a\"b'".to_owned())]);
-        assert_eq!(tokens("X'0aF'").unwrap(), [Token::Binary("0aF".to_owned())]);
+        for binary in ["X'0aF'", "x' 0a\nF'"] {
+            assert_eq!(tokens(binary).unwrap(), [Token::Binary("0aF".to_owned())]);
+        }
         for wrong in
             ["'a", "\"a", "''' ", "\"\"", "'\0'", "X'g'", "X'00''", "`a`", "a ; b", "\0", "é", "U&'a'"]
         {
@@ -169,12 +200,46 @@ mod tests {
 
     #[test]
     fn numbers_are_those_of_sql() {
-        for number in ["1", "1.5", ".5", "1e10", "1.5E-3", "007"] {
-            assert_eq!(tokens(number).unwrap(), [Token::Number(number.to_owned())]);
+        let number = |number: &str| vec![Token::Number(number.to_owned())];
+        for same in ["1", "1.5", ".5", "1.", "1e10", "1.5E-3", "1.e1", ".5e+2", "007"] {
+            assert_eq!(tokens(same).unwrap(), number(same));
         }
-        for wrong in ["1a", "1.", "1e", "1_000", "0x1f", "1.5.5x"] {
+        for (written, decimal) in [
+            ("1_000", "1000"),
+            ("1_0.2_5", "10.25"),
+            (".1_0", ".10"),
+            ("0x1f", "31"),
+            ("0X_ffff_ffff_FFFF_FFFF", "18446744073709551615"),
+            ("0o1_7", "15"),
+            ("0B101", "5"),
+        ] {
+            assert_eq!(tokens(written).unwrap(), number(decimal), "{written}");
+        }
+        for wrong in [
+            "1a",
+            "1e",
+            "1__0",
+            "1_",
+            "_1.5_",
+            "1._5",
+            "1_0e3",
+            "1_0.5e3",
+            "0x",
+            "0xg",
+            "0x_",
+            "0x1_",
+            "0b12",
+            "0o8",
+            "0x1ffffffffffffffff",
+            "1.a",
+            "1.e",
+            "1.5.5x",
+            "0_x1",
+            "1é",
+        ] {
             assert!(tokens(wrong).is_err(), "{wrong}");
         }
+        assert_eq!(tokens("1..5").unwrap(), [number("1."), number(".5")].concat());
         let signs = tokens("a<>b||c->d=>e").unwrap();
         assert_eq!(signs.iter().filter(|token| matches!(token, Token::Sign(_))).count(), 4);
     }

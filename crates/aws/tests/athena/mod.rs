@@ -7,6 +7,9 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
+/// The bucket of the answers' files, which is raw.
+const ANSWERS: &str = "weir-raw";
+
 /// A running stand-in; dropping it ends it.
 pub struct StandIn {
     child: Child,
@@ -21,7 +24,7 @@ impl StandIn {
         let tools: PathBuf = root.join("target/venv/bin");
         let mut child = Command::new(tools.join("python"))
             .arg(root.join("crates/aws/tests/athena/stand_in.py"))
-            .args([endpoint, bucket])
+            .args([endpoint, bucket, ANSWERS])
             .args([root.join("template.yaml"), tools.join("duckdb")])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -7,10 +7,11 @@ A parser of Athena's grammar (sqlglot) reads the statements and translates them 
 - a query of a table with an injected column must name the column's values in WHERE;
 - a table without a database is one of the question's own, or of the database that the question came with;
 - a query can be looked at with its text, and stopped;
+- an answer is a file of CSV with each value in quotes, too (here, only in a workgroup for queries of clients);
 - a Parquet file whose types are not those of its table cannot be read;
 - CREATE TABLE IF NOT EXISTS leaves a table as it is, and CREATE OR REPLACE VIEW changes a view in one step.
 
-Usage: stand_in.py ENDPOINT BUCKET TEMPLATE DUCKDB
+Usage: stand_in.py ENDPOINT BUCKET ANSWERS TEMPLATE DUCKDB
 """
 
 import gzip, http.client, json, os, re, signal, subprocess, sys, tempfile, threading, time, urllib.parse, urllib.request, uuid
@@ -22,7 +23,7 @@ import pyarrow.parquet as pq
 import sqlglot
 from sqlglot import exp
 
-ENDPOINT, BUCKET, TEMPLATE, DUCKDB = sys.argv[1:]
+ENDPOINT, BUCKET, ANSWERS, TEMPLATE, DUCKDB = sys.argv[1:]
 TYPES = {"string": "VARCHAR", "bigint": "BIGINT", "int": "INTEGER", "double": "DOUBLE", "boolean": "BOOLEAN"}
 ARROW = {"string": "string", "bigint": "int64", "int": "int32", "double": "double", "boolean": "bool"}
 FOLDERS = [("username", "string"), ("year", "int"), ("month", "int"), ("day", "int"), ("hour", "int")]
@@ -35,8 +36,8 @@ class Failed(Exception):
 # ---- S3 ----
 
 
-def call(method, key, query="", body=None):
-    url = f"{ENDPOINT}/{BUCKET}/{urllib.parse.quote(key)}{query}"
+def call(method, key, query="", body=None, bucket=BUCKET):
+    url = f"{ENDPOINT}/{bucket}/{urllib.parse.quote(key)}{query}"
     return urllib.request.urlopen(urllib.request.Request(url, method=method, data=body), timeout=60).read()
 
 
@@ -70,8 +71,8 @@ def of_template():
 
 JSON = of_template()
 FILES, VIEWS = {}, {}
-# The process of the statement that runs, of which there is one at once.
-RUNNING = []
+# The query that runs, of which there is one at once, and its process.
+CURRENT, RUNNING = [], []
 LOCK = threading.Lock()
 
 
@@ -233,6 +234,10 @@ def run(query, is_view=False, database="weir"):
             if name in JSON and not is_view and not any(says(one, "username") for one in query.find_all(exp.Select)):
                 raise Failed("CONSTRAINT_VIOLATION: For the injected projected partition column username …")
             node.replace(exp.to_table(loaded.table(name), alias=exp.to_identifier(node.alias or name, quoted=True)))
+        # DuckDB takes no sample of parentheses: here, each sample is of all.
+        for sample in list(query.find_all(exp.TableSample)):
+            assert sample.args["percent"].this == "100", sample
+            sample.pop()
         text = query.sql("duckdb")
         script = "\n".join(["SET TimeZone = 'UTC';", *loaded.setup, f"COPY ({text}) TO '{folder}/out.parquet' (FORMAT parquet);"])
         # The command starts another process.
@@ -265,14 +270,13 @@ def parsed(sql):
 
 def answer(sql, database):
     """Runs a statement; returns the answer's columns and rows."""
-    with LOCK:
-        if sql.startswith("CREATE EXTERNAL TABLE "):
-            return create_table(sql)
-        if sql.startswith("CREATE OR REPLACE VIEW "):
-            return create_view(sql)
-        if sql.startswith("UNLOAD "):
-            return unload(sql)
-        return run(parsed(sql), database=database)
+    if sql.startswith("CREATE EXTERNAL TABLE "):
+        return create_table(sql)
+    if sql.startswith("CREATE OR REPLACE VIEW "):
+        return create_view(sql)
+    if sql.startswith("UNLOAD "):
+        return unload(sql)
+    return run(parsed(sql), database=database)
 
 
 # ---- The service ----
@@ -290,7 +294,13 @@ def start(body):
 
     def work():
         try:
-            query["rows"] = answer(body["QueryString"], body.get("QueryExecutionContext", {}).get("Database"))
+            with LOCK:
+                if query["state"] != "RUNNING":
+                    return
+                CURRENT[:] = [name]
+                query["rows"] = answer(body["QueryString"], body.get("QueryExecutionContext", {}).get("Database"))
+            if body.get("WorkGroup", "").endswith("-queries"):
+                call("PUT", place(name), body=csv(query["rows"]), bucket=ANSWERS)
             query["state"] = "SUCCEEDED" if query["state"] == "RUNNING" else query["state"]
         except Exception as error:
             if query["state"] == "RUNNING":
@@ -298,6 +308,17 @@ def start(body):
 
     threading.Thread(target=work, daemon=True).start()
     return {"QueryExecutionId": name}
+
+
+def place(name):
+    return f"athena-results/queries/{name}.csv"
+
+
+def csv(rows):
+    """Returns an answer's file: each value is in quotes, and a null is nothing."""
+    quoted = lambda cell: '"' + cell.replace('"', '""') + '"'
+    lines = [rows.column_names] + [[text(value).get("VarCharValue") for value in row.values()] for row in rows.to_pylist()]
+    return "".join(",".join("" if cell is None else quoted(cell) for cell in line) + "\n" for line in lines).encode()
 
 
 def text(value):
@@ -327,6 +348,7 @@ def execution(body):
     query = QUERIES[body["QueryExecutionId"]]
     status = {"State": query["state"], "StateChangeReason": query["reason"], "SubmissionDateTime": query["at"]}
     asked = {"Query": query["body"]["QueryString"], "WorkGroup": query["body"].get("WorkGroup", "primary")}
+    asked["ResultConfiguration"] = {"OutputLocation": f"s3://{ANSWERS}/{place(body['QueryExecutionId'])}"}
     return {"QueryExecution": {"QueryExecutionId": body["QueryExecutionId"], **asked, "Status": status, "Statistics": {"DataScannedInBytes": 0}}}
 
 
@@ -334,7 +356,7 @@ def stop(body):
     query = QUERIES[body["QueryExecutionId"]]
     if query["state"] == "RUNNING":
         query["state"], query["reason"] = "CANCELLED", "Query cancelled by user"
-        for process in RUNNING[:]:
+        for process in RUNNING[:] if CURRENT == [body["QueryExecutionId"]] else []:
             os.killpg(process, signal.SIGKILL)
     return {}
 

@@ -119,6 +119,7 @@ pub(crate) fn examples(of: Of, status: u16) -> Map<String, Value> {
                 [
                     QueryProblem::NotHere,
                     QueryProblem::TooMany,
+                    QueryProblem::TooManyOfUser { limit: 5 },
                     QueryProblem::Sql {
                         message: "Catalog Error: Table with name clicks does not exist!".to_owned(),
                     },

@@ -27,7 +27,8 @@ use crate::{
 /// The longest SQL, in bytes.
 pub(crate) const MAX_SQL: usize = 64 << 10;
 
-/// The number of hours in the range of a query: the default, and the most. 31 days, and a year.
+/// The number of hours in the range of a query: the default, if the query does not read too many tables for it, and the most. 31
+/// days, and a year.
 pub(crate) const HOURS: u64 = 744;
 pub(crate) const MAX_HOURS: u64 = 8784;
 
@@ -43,7 +44,7 @@ pub(crate) async fn query(
 ) -> Result<Response, Problem> {
     let (head, body) = request.into_parts();
     let format = format(&head.headers)?;
-    let [from, to] = range(&collector, pairs(parameters)?)?;
+    let Range { from, to, may_begin_later } = range(&collector, pairs(parameters)?)?;
     let (sent, room) = body::read(&collector.limits, &head.headers, body).await?;
     let sql = sent.decode()?;
     if sql.len() > MAX_SQL {
@@ -58,9 +59,18 @@ pub(crate) async fn query(
     drop(room);
     let queries = &collector.host.queries;
     if queries.are_answered_later() {
-        let id = queries.start(&reader.0, QueryAsked { sql, from, to }).await.map_err(not_answered)?;
-        let range = json!({"from": from.to_string(), "to": to.to_string()});
-        return running(&id, range);
+        let asked = QueryAsked { sql, from, to, may_begin_later };
+        let started = queries.start(&reader.0, asked).await.map_err(not_answered)?;
+        let mut members = json!({"from": started.from.to_string(), "to": to.to_string()});
+        if started.from != from {
+            let hours = to.since_epoch() + 1 - started.from.since_epoch();
+            let warning = format!(
+                "The range has the last {hours} hours, instead of {HOURS}: the query reads too many tables for more. Name fewer tables \
+                 for a longer range."
+            );
+            members["warnings"] = json!([warning]);
+        }
+        return running(&started.id, members);
     }
     let answer = queries.answer(&reader.0, sql, format).await.map_err(not_answered)?;
     Ok(answered(answer, format))
@@ -90,16 +100,24 @@ pub(crate) async fn stop(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// The hours that a query may read.
+struct Range {
+    from: Hour,
+    to: Hour,
+    may_begin_later: bool,
+}
+
 /// Returns the range of hours that a query names. Only where queries are answered later it can name one.
-fn range(collector: &Collector, pairs: Vec<(String, String)>) -> Result<[Hour; 2], Problem> {
+fn range(collector: &Collector, pairs: Vec<(String, String)>) -> Result<Range, Problem> {
     let (from, to) = hours(pairs)?;
     if (from.is_some() || to.is_some()) && !collector.host.queries.are_answered_later() {
         return Err(invalid("There is no range here: put a condition on date into WHERE.".to_owned()));
     }
     let to = to.unwrap_or_else(|| collector.host.clock.now().hour());
+    let may_begin_later = from.is_none();
     let from = from.unwrap_or_else(|| to.minus(HOURS - 1));
     check([from, to], [from, to].map(Hour::since_epoch), MAX_HOURS, "hours")?;
-    Ok([from, to])
+    Ok(Range { from, to, may_begin_later })
 }
 
 /// Returns the answer about a query that goes on, with where to ask and these members.
@@ -142,6 +160,7 @@ pub(crate) fn not_answered(why: NotAnswered) -> Problem {
     match why {
         NotAnswered::NotHere => Problem::Query(QueryProblem::NotHere),
         NotAnswered::TooMany => Problem::Query(QueryProblem::TooMany),
+        NotAnswered::TooManyOfUser(limit) => Problem::Query(QueryProblem::TooManyOfUser { limit }),
         NotAnswered::Sql(message) => Problem::Query(QueryProblem::Sql { message }),
         NotAnswered::NoSuchQuery => Problem::Query(QueryProblem::NoSuchQuery),
         NotAnswered::Stopped => Problem::Query(QueryProblem::Stopped),

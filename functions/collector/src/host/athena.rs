@@ -10,7 +10,7 @@ use axum::body::Bytes;
 use futures_util::stream;
 use weir_aws::{
     own_rows::{self, MOST_ROWS, OwnRows},
-    queries::{ClientQueries, Execution, NotStarted, State},
+    queries::{ClientQueries, Execution, MOST_OF_USER, NotStarted, PAGE, State},
 };
 use weir_core::{
     Catalog, Clock, Username,
@@ -18,13 +18,22 @@ use weir_core::{
     sql::{Column, Kind, Row, object},
 };
 
-use super::queries::{NotAnswered, Queries, QueryAnswer, QueryAsked, QueryFormat, QueryProgress};
-
-/// The time limit of a query, which ends once its client asks for the answer after it.
-const LONGEST: Duration = Duration::from_mins(5);
+use super::queries::{
+    NotAnswered, Queries, QueryAnswer, QueryAsked, QueryFormat, QueryProgress, QueryStarted,
+};
 
 /// The most bytes of an answer. API Gateway takes 6 MB from a function, in a JSON text: there, a quote or a line's end takes two bytes.
 const MOST_BYTES: usize = 4 << 20;
+
+/// The most bytes of an answer's file in S3. It is CSV with each value in quotes, so its size is at most three times that of the answer: an
+/// empty text takes three bytes there, and one here. A larger one is refused before any of it is read.
+const MOST_IN_S3: u64 = 3 * MOST_BYTES as u64;
+
+/// The most values on a page of an answer, each of which takes some 50 bytes of memory beside its text. An answer's columns are known only
+/// from its first page, so of a file that is not small, that page has few rows.
+const CELLS: usize = 200_000;
+const SMALL: u64 = 1 << 20;
+const FIRST: usize = 20;
 
 /// The time limit for reading an answer: the function has 15 seconds.
 const READING: Duration = Duration::from_secs(11);
@@ -55,11 +64,23 @@ impl AthenaQueries {
     }
 
     /// Reads an answer, page by page.
-    async fn read(&self, id: &str, format: QueryFormat) -> Result<QueryAnswer, NotAnswered> {
+    async fn read(
+        &self,
+        id: &str,
+        execution: &Execution,
+        format: QueryFormat,
+    ) -> Result<QueryAnswer, NotAnswered> {
+        let mut rows = match self.calls.size(execution).await? {
+            Some(size) if size > MOST_IN_S3 => return Err(NotAnswered::TooLarge(MOST_BYTES as u64)),
+            Some(size) if size <= SMALL => PAGE,
+            // The local AWS of the tests has a file somewhere else. Where it is gone, after a week, Athena has no page either.
+            Some(_) | None => FIRST,
+        };
         let mut text: Option<Text> = None;
         let mut next = None;
         loop {
-            let page = self.calls.page(id, next.as_deref()).await?;
+            let page = self.calls.page(id, next.as_deref(), rows).await?.ok_or(NotAnswered::NoSuchQuery)?;
+            rows = (CELLS / page.columns.len().max(1)).clamp(1, PAGE);
             let text = text.get_or_insert_with(|| Text::new(format, page.columns));
             for row in page.rows {
                 text.row(row)?;
@@ -86,15 +107,19 @@ impl Queries for AthenaQueries {
         false
     }
 
-    async fn start(&self, username: &Username, asked: QueryAsked) -> Result<String, NotAnswered> {
-        let QueryAsked { sql, from, to } = asked;
-        let own = OwnRows { catalog: &self.catalog, database: &self.database, username, from, to };
+    async fn start(&self, username: &Username, asked: QueryAsked) -> Result<QueryStarted, NotAnswered> {
+        let QueryAsked { sql, from, to, may_begin_later } = asked;
+        let (catalog, database) = (&*self.catalog, &*self.database);
+        let own = OwnRows { catalog, database, username, from, to, may_begin_later };
         let question = own.question(&sql).map_err(|refused| NotAnswered::Sql(refused.to_string()))?;
-        self.calls.start(&question).await.map_err(|why| match why {
+        let started = self.calls.start(username, &question.sql).await;
+        let id = started.map_err(|why| match why {
             NotStarted::Refused(message) => failed(&message),
             NotStarted::TooMany => NotAnswered::TooMany,
+            NotStarted::TooManyOfUser => NotAnswered::TooManyOfUser(MOST_OF_USER),
             NotStarted::Failed(error) => NotAnswered::Failed(error),
-        })
+        })?;
+        Ok(QueryStarted { id, from: question.from })
     }
 
     async fn find(
@@ -105,18 +130,15 @@ impl Queries for AthenaQueries {
     ) -> Result<QueryProgress, NotAnswered> {
         let execution = self.execution(username, id).await?;
         match execution.state {
-            State::Answered => match tokio::time::timeout(READING, self.read(id, format)).await {
+            State::Answered => match tokio::time::timeout(READING, self.read(id, &execution, format)).await {
                 Ok(answer) => answer.map(QueryProgress::Answered),
                 Err(_) => Err(PortError::unavailable("reading an answer", "Athena is slow").into()),
             },
-            State::Running => {
-                let runs = self.clock.now().millis().saturating_sub(execution.started_at.millis());
-                if u128::from(runs) <= LONGEST.as_millis() {
-                    return Ok(QueryProgress::Running);
-                }
+            State::Running if execution.is_overdue(self.clock.now()) => {
                 self.calls.stop(id).await?;
                 Err(NotAnswered::Stopped)
             }
+            State::Running => Ok(QueryProgress::Running),
             State::Stopped => Err(NotAnswered::Stopped),
             State::TooMuch => Err(NotAnswered::TooManyRows),
             State::Failed(reason) => Err(failed(&reason)),

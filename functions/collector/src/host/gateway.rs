@@ -162,18 +162,20 @@ fn normalise(mut event: Value) -> Result<(LambdaRequest, Request<Body>), Gateway
     Ok((taken, aside))
 }
 
-/// A route of API Gateway's that has a limit of its own, as each request is paid for, and the one that takes all other paths. A
-/// path with a slash too many would bypass the limit, so it is not found.
-const QUERY_ROUTE: &str = "/query";
+/// The paths that have limits of their own in API Gateway, as each request is paid for or asks Athena, and the routes that take all other
+/// paths. A path with a slash too many would bypass the limits, so it is not found.
+const QUERY: &str = "/query";
+const OF_QUERY: &str = "/query/";
 const ANY_POST: &str = "POST /{proxy+}";
+const ANY_GET: &str = "GET /{proxy+}";
 
 /// The characters of a path that are escaped for a URI. A percent sign is not: AWS does not document whether API Gateway
 /// decodes the path, and no path of the API needs one.
 const PATH: &AsciiSet =
-    &QUERY.add(b'?').add(b'[').add(b'\\').add(b']').add(b'^').add(b'`').add(b'{').add(b'|').add(b'}');
+    &IN_URI.add(b'?').add(b'[').add(b'\\').add(b']').add(b'^').add(b'`').add(b'{').add(b'|').add(b'}');
 
 /// The same for a query as the client wrote it.
-const QUERY: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<').add(b'>');
+const IN_URI: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<').add(b'>');
 
 /// The characters with a meaning in a query.
 const IN_QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -185,7 +187,7 @@ fn uri(event: &Value, is_v2: bool) -> Result<Uri, GatewayError> {
     let path = below_stage(path, &event["requestContext"]);
     let slash = if path.starts_with('/') { "" } else { "/" };
     let query = if is_v2 {
-        utf8_percent_encode(event["rawQueryString"].as_str().unwrap_or_default(), QUERY).to_string()
+        utf8_percent_encode(event["rawQueryString"].as_str().unwrap_or_default(), IN_URI).to_string()
     } else {
         let parameter = |(name, value)| {
             format!("{}={}", utf8_percent_encode(name, IN_QUERY), utf8_percent_encode(value, IN_QUERY))
@@ -198,8 +200,11 @@ fn uri(event: &Value, is_v2: bool) -> Result<Uri, GatewayError> {
     let text = PathAndQuery::try_from(text).map_err(|_| GatewayError::NotARequest("its path is no path"))?;
     let mut uri = Uri::from(text);
     tidy(&mut uri);
-    if uri.path() == QUERY_ROUTE && event["routeKey"] == ANY_POST {
-        return Ok(Uri::from_static("/query/"));
+    let is_past_limit = |of_any: &str, is_limited: bool| is_limited && event["routeKey"] == of_any;
+    if is_past_limit(ANY_POST, uri.path() == QUERY)
+        || is_past_limit(ANY_GET, uri.path().starts_with(OF_QUERY))
+    {
+        return Ok(Uri::from_static(OF_QUERY));
     }
     Ok(uri)
 }
@@ -453,7 +458,7 @@ mod tests {
     }
 
     #[test]
-    fn no_path_leads_past_the_limit_of_queries() {
+    fn no_path_leads_past_the_limits_of_queries() {
         let mut event = v2();
         for (key, raw, expected) in [
             ("POST /query", "/query", "/query"),
@@ -462,7 +467,14 @@ mod tests {
             (ANY_POST, "//query", "/query/"),
             (ANY_POST, "/query", "/query/"),
             (ANY_POST, "/events/", "/events"),
-            ("GET /{proxy+}", "/query/x/", "/query/x"),
+            (ANY_GET, "/query/x/", "/query/"),
+            (ANY_GET, "//query/x", "/query/"),
+            (ANY_GET, "/query//x", "/query/"),
+            (ANY_GET, "/query/x", "/query/"),
+            (ANY_GET, "/query", "/query"),
+            (ANY_GET, "/counts/", "/counts"),
+            ("GET /query/{query}", "/query/x", "/query/x"),
+            ("DELETE /query/{query}", "/query/x", "/query/x"),
         ] {
             event["routeKey"] = json!(key);
             event["rawPath"] = json!(raw);

@@ -35,6 +35,17 @@ pub struct QueryAsked {
     pub from: Hour,
     /// The last hour.
     pub to: Hour,
+    /// Whether the client did not name the first hour, so that the range may begin later.
+    pub may_begin_later: bool,
+}
+
+/// A query that was started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueryStarted {
+    /// Its id, which has letters, digits and hyphens.
+    pub id: String,
+    /// The first hour that it sees.
+    pub from: Hour,
 }
 
 /// How far a query has come that is answered later.
@@ -80,6 +91,9 @@ pub enum NotAnswered {
     /// As many queries as the user, or as all users may have at once are under way.
     #[error("too many queries are under way")]
     TooMany,
+    /// As many queries as the user may have at once are under way.
+    #[error("{0} queries of the user are under way")]
+    TooManyOfUser(usize),
     /// The SQL is wrong, or asks for what a query may not do.
     #[error("{0}")]
     Sql(String),
@@ -127,8 +141,8 @@ pub trait Queries: Send + Sync {
         Err(NotAnswered::NotHere)
     }
 
-    /// Starts a query; returns its id, which has letters, digits and hyphens.
-    async fn start(&self, _: &Username, _: QueryAsked) -> Result<String, NotAnswered> {
+    /// Starts a query.
+    async fn start(&self, _: &Username, _: QueryAsked) -> Result<QueryStarted, NotAnswered> {
         Err(NotAnswered::NotHere)
     }
 

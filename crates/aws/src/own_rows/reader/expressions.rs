@@ -28,7 +28,7 @@ const REFUSED: [&str; 15] = [
 
 impl Reader<'_> {
     /// Passes expressions, with the queries in them.
-    pub(super) fn expressions(&mut self, end: End) -> Result<(), Refused> {
+    pub(super) fn expressions(&mut self, mut end: End) -> Result<(), Refused> {
         while let Some(token) = self.tokens.get(self.at) {
             match token {
                 Token::Sign(")" | "]") => return Ok(()),
@@ -39,8 +39,13 @@ impl Reader<'_> {
                     if self.is_any(&SETS) || (end == End::Condition && self.ends_condition()) {
                         return Ok(());
                     }
-                    if self.is("FROM") && !self.is_distinct_from() && end != End::WithFrom {
-                        return if end == End::From { Ok(()) } else { Err(self.unexpected()) };
+                    if self.is("FROM") && !self.is_distinct_from() {
+                        match end {
+                            End::From => return Ok(()),
+                            // There is no other.
+                            End::WithFrom => end = End::Bracket,
+                            _ => return Err(self.unexpected()),
+                        }
                     }
                     self.any_word()?;
                 }

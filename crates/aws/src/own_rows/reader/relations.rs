@@ -86,15 +86,20 @@ impl Reader<'_> {
             alias = Some(self.table()?);
         }
         self.alias(alias)?;
-        if self.is("TABLESAMPLE") {
-            self.pass();
-            if !self.is_any(&["BERNOULLI", "SYSTEM"]) || !self.is_sign_at(1, "(") {
-                return Err(self.unexpected());
-            }
-            self.pass();
-            self.deeper(Self::group)?;
+        self.sample()
+    }
+
+    /// `[TABLESAMPLE …]`
+    fn sample(&mut self) -> Result<(), Refused> {
+        if !self.is("TABLESAMPLE") {
+            return Ok(());
         }
-        Ok(())
+        self.pass();
+        if !self.is_any(&["BERNOULLI", "SYSTEM"]) || !self.is_sign_at(1, "(") {
+            return Err(self.unexpected());
+        }
+        self.pass();
+        self.deeper(Self::group)
     }
 
     /// A query or an operand of FROM, in parentheses. `((SELECT …) UNION …)` shows only behind its first part which one it is.
@@ -114,6 +119,7 @@ impl Reader<'_> {
                 return self.expect_sign(")");
             }
             self.alias(None)?;
+            self.sample()?;
             self.joins()?;
         } else {
             self.joined()?;

@@ -25,7 +25,8 @@ pub(crate) fn post_query(_: &Catalog) -> Value {
             whether queries are answered.",
         "operationId": "query",
         "parameters": [
-            bound("from", &format!("On AWS: the first hour; {} before the last if it is missing.", query::HOURS - 1)),
+            bound("from", &format!("On AWS: the first hour. If it is missing, {} before the last, or fewer if the query reads too many \
+                tables for that.", query::HOURS - 1)),
             bound("to", "On AWS: the last hour; the current one if it is missing."),
         ],
         "requestBody": {
@@ -101,6 +102,7 @@ fn running() -> Value {
                 "answer": {"type": "string", "description": "The path of the answer."},
                 "from": {"type": "string", "pattern": HOUR, "description": "The first hour that it sees."},
                 "to": {"type": "string", "pattern": HOUR, "description": "The last one."},
+                "warnings": {"type": "array", "items": {"type": "string"}, "description": "That the range is shorter than usual."},
             },
         }}},
     })

@@ -11,6 +11,8 @@ pub(crate) enum QueryProblem {
     NotHere,
     /// As many queries as are allowed at once are under way.
     TooMany,
+    /// As many queries as the caller may have at once are under way.
+    TooManyOfUser { limit: usize },
     /// The SQL is wrong.
     Sql { message: String },
     /// The caller has no such query.
@@ -35,7 +37,9 @@ impl QueryProblem {
         match self {
             // Not 501: on AWS, an alarm watches the API's own errors.
             Self::NotHere => (StatusCode::NOT_FOUND, "no-queries-here", "No queries here"),
-            Self::TooMany => (StatusCode::TOO_MANY_REQUESTS, "too-many-queries", "Too many queries at once"),
+            Self::TooMany | Self::TooManyOfUser { .. } => {
+                (StatusCode::TOO_MANY_REQUESTS, "too-many-queries", "Too many queries at once")
+            }
             Self::Sql { .. } => (StatusCode::BAD_REQUEST, "sql-error", "The SQL cannot be answered"),
             Self::NoSuchQuery => (StatusCode::NOT_FOUND, "no-such-query", "No such query"),
             Self::Stopped => (StatusCode::CONFLICT, "query-stopped", "The query was stopped"),
@@ -60,6 +64,9 @@ impl QueryProblem {
             Self::TooMany => "As many queries as this user, or as all users may have at once are under way. Retry-After says \
                               when to try again."
                 .to_owned(),
+            Self::TooManyOfUser { limit } => {
+                format!("{limit} queries of yours are under way, and there may be no more. Wait for one, or stop it by DELETE.")
+            }
             Self::Sql { message } => message.clone(),
             Self::NoSuchQuery => "No query of yours has this id. POST /query starts one where it does not answer at once.".to_owned(),
             Self::Stopped => "The query was stopped: by its user, or as it took longer than it may. Start another one.".to_owned(),
@@ -67,7 +74,7 @@ impl QueryProblem {
                 format!("A query may take {} seconds. Ask for less.", limit.as_secs())
             }
             Self::TooLarge { limit } => {
-                format!("An answer has at most {limit} bytes. Aggregate, or end the SELECT with a LIMIT.")
+                format!("An answer has at most {limit} bytes. Aggregate, name fewer columns, or end the SELECT with a LIMIT.")
             }
             Self::TooLong { limit } => {
                 format!("An answer has at most {limit} rows. Aggregate, or end the SELECT with a LIMIT.")
