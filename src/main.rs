@@ -29,6 +29,8 @@
 //! - `color`: decides when output is coloured;
 //! - `logs`: the log on standard error; `traces`: spans for OpenTelemetry.
 
+#![warn(clippy::print_stdout)]
+
 mod address;
 mod answers;
 mod audit;

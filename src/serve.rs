@@ -29,7 +29,7 @@ use axum::middleware;
 use collector::{Collector, Host, Limits};
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 use weir_core::{Catalog, Clock, SystemClock, SystemRandom, ports::Users};
-use weir_embedded::{Embedded, Flush};
+use weir_embedded::{Embedded, Flush, SealedFolder};
 
 use crate::{
     catalog,
@@ -102,6 +102,9 @@ async fn embedded(catalog: Catalog, args: ServeArgs) -> Result<ExitCode> {
             .map_err(|error| data::in_use(error, "stop it first, or name another folder with --data"))?;
     for breakage in breakages {
         tracing::warn!("the catalog changed: {breakage}");
+    }
+    if let Err(error) = SealedFolder::of(data).reads().await {
+        tracing::error!(%error, "the manifest of sealed days cannot be read: queries and sealing fail until it is put back");
     }
     let secret = if catalog.needs_secret() { Some(engine.secret(&SystemRandom)?) } else { None };
     let catalog = Arc::new(catalog.with_secret(secret));

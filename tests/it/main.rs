@@ -54,6 +54,7 @@ mod map;
 mod map_runs;
 mod metrics;
 mod minutes;
+mod mistakes;
 mod openapi;
 mod operate;
 mod progress;

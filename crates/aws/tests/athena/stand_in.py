@@ -14,7 +14,7 @@ A parser of Athena's grammar (sqlglot) reads the statements and translates them 
 Usage: stand_in.py ENDPOINT BUCKET ANSWERS TEMPLATE DUCKDB
 """
 
-import gzip, http.client, json, os, re, signal, subprocess, sys, tempfile, threading, time, urllib.parse, urllib.request, uuid
+import ctypes, gzip, http.client, json, os, pathlib, re, signal, subprocess, sys, tempfile, threading, time, urllib.parse, urllib.request, uuid
 import xml.etree.ElementTree as ET
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -73,6 +73,7 @@ JSON = of_template()
 FILES, VIEWS = {}, {}
 # The query that runs, of which there is one at once, and its process.
 CURRENT, RUNNING = [], []
+PRCTL = ctypes.CDLL(None).prctl
 LOCK = threading.Lock()
 
 
@@ -240,14 +241,19 @@ def run(query, is_view=False, database="weir"):
             sample.pop()
         text = query.sql("duckdb")
         script = "\n".join(["SET TimeZone = 'UTC';", *loaded.setup, f"COPY ({text}) TO '{folder}/out.parquet' (FORMAT parquet);"])
-        # The command starts another process.
-        ran = subprocess.Popen([DUCKDB, "-batch", "-bail"], stdin=-1, stdout=-1, stderr=-1, text=True, start_new_session=True)
+        # It ends with this process, which tests kill.
+        ran = subprocess.Popen([program()[0], "-batch", "-bail"], stdin=-1, stdout=-1, stderr=-1, text=True, start_new_session=True, preexec_fn=lambda: PRCTL(1, signal.SIGKILL))
         RUNNING.append(ran.pid)
         _, said = ran.communicate(script)
         RUNNING.remove(ran.pid)
         if ran.returncode != 0 or said:
             raise Failed(f"{said}\n{text}")
         return pq.read_table(f"{folder}/out.parquet")
+
+
+def program():
+    """The program that pip's command starts as another process, which would outlive the command."""
+    return [*pathlib.Path(DUCKDB).resolve().parent.parent.glob("lib/python3*/site-packages/duckdb_cli/duckdb"), DUCKDB]
 
 
 def unload(sql):

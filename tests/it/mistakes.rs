@@ -1,0 +1,135 @@
+//! What an operator gets wrong, or loses, is said at once and in full, before it costs events.
+
+use std::{
+    fs,
+    process::{Command, Output, Stdio},
+};
+
+use crate::harness::{Weir, click, eventually, json};
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// A catalog of one type, whose field `email` is redacted.
+fn signups() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let signup = json!({
+        "type": "object",
+        "properties": {"email": {"type": "string"}, "plan": {"type": "string"}},
+        "x-weir": {"route": "/signup", "redact": {"email": "hash"}}
+    });
+    fs::write(folder.path().join("signup.json"), signup.to_string()).unwrap();
+    folder
+}
+
+#[test]
+fn a_command_whose_output_is_not_read_does_its_work_and_ends_as_ever() {
+    let mut weir = Weir::start_with(&["--seal-after", "never"]);
+    weir.post("/button/click", click("s", "b"));
+    weir.stop("-TERM");
+    let backup = weir.data().join("../backup");
+    let backup = backup.to_str().unwrap();
+    let commands: [&[&str]; 7] = [
+        &["user", "list"],
+        &["seal"],
+        &["publish"],
+        &["replay"],
+        &["backup", backup],
+        &["function", "list"],
+        &["forget", "--user", "demo", "--all"],
+    ];
+    for arguments in commands {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = weir.command().args(arguments).stdout(writer).stderr(Stdio::piped()).output().unwrap();
+        assert!(
+            output.status.success() && !said(&output).contains("panicked"),
+            "{arguments:?}: {}",
+            said(&output)
+        );
+    }
+    assert!(fs::read_dir(backup).unwrap().next().is_some());
+    assert_eq!(weir.query("SELECT count(*) AS n FROM events"), [json!({"n": 0})]);
+}
+
+#[test]
+fn to_forget_by_a_field_that_no_type_has_is_a_mistake_and_not_a_success() {
+    let catalog = signups();
+    let mut weir = Weir::start_with(&["--catalog", catalog.path().to_str().unwrap()]);
+    assert_eq!(weir.post("/signup", r#"{"email": "ann@example.com"}"#).status, 200);
+    weir.stop("-TERM");
+    let forget = |condition: &str| weir.run(&["forget", "--user", "demo", "--where", condition]);
+    let misspelt = forget("emial=ann@example.com");
+    let why = said(&misspelt);
+    assert!(
+        !misspelt.status.success() && why.contains("no event type has a field emial; did you mean email?"),
+        "{why}"
+    );
+    // Again, and for a value that no event has, there is nothing to do, which is no mistake.
+    for (condition, forgotten) in
+        [("email=bob@example.com", 0), ("email=ann@example.com", 1), ("email=ann@example.com", 0)]
+    {
+        let output = forget(condition);
+        let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(
+            output.status.success() && printed.contains(&format!("forgotten: {forgotten} event")),
+            "{printed}"
+        );
+        assert_eq!(printed.contains("counts lowered"), forgotten > 0, "{printed}");
+    }
+}
+
+#[test]
+fn a_server_whose_secret_is_lost_does_not_start_and_says_how_to_go_on() {
+    let catalog = signups();
+    let catalog = catalog.path().to_str().unwrap();
+    let mut weir = Weir::start_with(&["--catalog", catalog]);
+    assert_eq!(weir.post("/signup", r#"{"email": "ann@example.com"}"#).status, 200);
+    weir.wait_until_filed();
+    weir.stop("-TERM");
+    let secret = weir.data().join("secret");
+    fs::remove_file(&secret).unwrap();
+    let data = weir.data();
+    let serve = || {
+        let mut serve = Command::new(env!("CARGO_BIN_EXE_weir"));
+        serve.args(["--listen", "127.0.0.1:0", "--catalog", catalog, "--data"]).arg(&data);
+        serve
+    };
+    let refused = serve().output().unwrap();
+    let why = said(&refused);
+    assert!(
+        !refused.status.success() && why.contains("put it back from a backup") && !secret.exists(),
+        "{why}"
+    );
+    // The command that the message gives makes one that is taken.
+    let make = why.split_once("make a new one: ").unwrap().1.trim();
+    assert!(Command::new("sh").args(["-c", make]).status().unwrap().success());
+    weir.restart();
+    assert_eq!(weir.post("/signup", r#"{"email": "ann@example.com"}"#).status, 200);
+}
+
+#[test]
+fn a_first_start_with_a_wrong_folder_of_answers_makes_nothing() {
+    let place = tempfile::tempdir().unwrap();
+    let (data, answers) = (place.path().join("data"), place.path().join("answers"));
+    let mut serve = Command::new(env!("CARGO_BIN_EXE_weir"));
+    serve.args(["--listen", "127.0.0.1:0", "--data"]).arg(&data).arg("--answers").arg(&answers);
+    let output = serve.output().unwrap();
+    assert!(!output.status.success() && said(&output).contains("answers"), "{}", said(&output));
+    assert!(output.stdout.is_empty() && !data.exists());
+}
+
+#[test]
+fn a_damaged_manifest_of_sealed_days_is_reported_when_the_server_starts_and_events_are_taken() {
+    let mut weir = Weir::start_with(&["--seal-after", "never"]);
+    assert_eq!(weir.post("/button/click", click("s", "b")).status, 200);
+    weir.stop("-TERM");
+    fs::create_dir_all(weir.data().join("sealed")).unwrap();
+    fs::write(weir.data().join("sealed/manifest.json"), "{").unwrap();
+    weir.restart();
+    eventually("the damage is reported", || {
+        weir.log().contains("the manifest of sealed days cannot be read")
+    });
+    assert_eq!(weir.post("/button/click", click("s", "b")).status, 200);
+}
