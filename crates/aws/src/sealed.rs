@@ -8,6 +8,7 @@
 //! | `sealed/2026-11-20.3.objects.gz` | the paths that the third generation of a day covers, one a line |
 //! | `sealed/2026-11-20.3.ATTEMPT/TYPE/…` | that generation's files; an attempt that died left a folder that no other attempt reads |
 //! | `sealed/turn` | the owner of the turn to seal, and its end |
+//! | `sealed/stalled` | in how many runs in a row nothing was removed of what was due, for lack of time |
 //! | `sealed/viewed` | when views were last made of all sealed days, in milliseconds |
 //!
 //! One sealing runs at a time, the one that has the turn. The manifest is put on the condition that the object there is
@@ -51,6 +52,7 @@ pub(crate) const PREFIX: &str = "sealed/";
 const MANIFEST: &str = "sealed/manifest.json";
 const NOTED_UNTIL: &str = "sealed/noted_until";
 const VIEWED: &str = "sealed/viewed";
+const STALLED: &str = "sealed/stalled";
 const NOTES: &str = "sealed/notes/";
 
 /// The end of the key of the list of covered objects.
@@ -148,6 +150,17 @@ impl S3SealedDays {
         let at = String::from_utf8_lossy(&text).trim().parse().ok();
         let at = at.and_then(|at| Timestamp::from_millis(at).ok());
         at.map(Some).ok_or_else(|| malformed(READING, "sealed/viewed is not a time"))
+    }
+
+    /// Notes whether a run had time to remove anything of what is due; returns how many in a row had none.
+    pub async fn note_stalled(&self, has_stalled: bool) -> Result<u32, PortError> {
+        let before = self.get(STALLED).await?;
+        let runs = before.as_ref().and_then(|(text, _)| String::from_utf8_lossy(text).trim().parse().ok());
+        let runs = if has_stalled { runs.unwrap_or(0_u32).saturating_add(1) } else { 0 };
+        if has_stalled || before.is_some_and(|(text, _)| text != b"0\n") {
+            self.put(STALLED, format!("{runs}\n").into_bytes()).await?;
+        }
+        Ok(runs)
     }
 
     /// Notes that all views have been made since a time.

@@ -411,3 +411,94 @@ async fn a_run_that_dies_anywhere_while_it_removes_is_begun_again_and_changes_no
     assert_eq!(settled(&weir).await, [("ann button_click".to_owned(), 2 * counted)]);
     assert_eq!(weir.seen().await, as_seen(&all));
 }
+
+/// Puts a batch with an old event of Ann's, and what quarantine has of it; returns its key and that of quarantine.
+async fn put_unfiled(weir: &mut Weir, quarantined: &str) -> (BatchKey, String) {
+    weir.batches += 1;
+    let key = weir.key();
+    let in_quarantine = format!("quarantine/{}.json.gz", key.id().as_str());
+    let raw = format!("{}\nno record\n", weir.line(&OLD_CLICKS[0]));
+    let entry = json!({"batch": key.as_str(), "line": 2, "reason": "r", "text": quarantined}).to_string();
+    for (key, text) in [(key.as_str(), raw), (&in_quarantine, entry + "\n")] {
+        weir.emulator.s3().put_object().bucket(RAW).key(key).body(gzip(&text).into()).send().await.unwrap();
+    }
+    (key, in_quarantine)
+}
+
+fn gzip(text: &str) -> Vec<u8> {
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut gzip, text.as_bytes()).unwrap();
+    gzip.finish().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_batch_in_quarantine_keeps_its_events_until_they_are_counted() {
+    let mut weir = Weir::start().await;
+    weir.kept = Kept { json: None, events: Some(10) };
+    // The fan-out died before it had settled the batch.
+    let (key, _) = put_unfiled(&mut weir, "no record").await;
+    weir.clock.advance(12 * DAY_MILLIS);
+    weir.run().await.unwrap().unwrap();
+    let left = versions(&weir, RAW).await;
+    assert_eq!(left.len(), 1, "{left:?}");
+    assert!(left[0].1.contains(OLD) && !left[0].1.contains("no record"), "{left:?}");
+    weir.file_again(&key).await;
+    assert_eq!(settled(&weir).await, [("ann button_click".to_owned(), 1)]);
+    weir.run().await.unwrap().unwrap();
+    assert_eq!(with_old(&weir, &[]).await, BTreeSet::new());
+    assert_eq!(settled(&weir).await, [("ann button_click".to_owned(), 1)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_is_filed_again_while_events_are_removed_holds_up_nothing() {
+    let mut weir = Weir::start().await;
+    weir.kept = Kept { json: None, events: Some(10) };
+    let old = weir.line(&OLD_CLICKS[0]);
+    let (key, in_quarantine) = put_unfiled(&mut weir, &old).await;
+    weir.file_again(&key).await;
+    // What the fan-out puts does not have the event, which was put there by hand.
+    let entry = json!({"batch": key.as_str(), "line": 2, "reason": "r", "text": old}).to_string();
+    let object = gzip(&(entry + "\n" + &json!({"batch": "b", "reason": "other"}).to_string() + "\n"));
+    weir.emulator
+        .s3()
+        .put_object()
+        .bucket(RAW)
+        .key(&in_quarantine)
+        .body(object.clone().into())
+        .send()
+        .await
+        .unwrap();
+    let url = format!("{}/{RAW}/{in_quarantine}", weir.emulator.config(None).endpoint_url().unwrap());
+    let times = std::sync::Arc::new(std::sync::atomic::AtomicU32::new(0));
+    let (counted, file) = (times.clone(), in_quarantine.clone());
+    let meddling = Dying::never_but(move |request| {
+        let is_it = request.method() == "PUT" && request.uri().contains(&file);
+        if is_it && counted.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 0 {
+            let mut other = object.clone();
+            other.extend(gzip("{\"batch\":\"b\",\"reason\":\"another\"}\n"));
+            ureq::put(&url).send(&other[..]).unwrap();
+        }
+    });
+    let ran = weir.seal_of(Some(meddling.client()), catalog()).run(LEFT).await.unwrap().unwrap();
+    assert!(ran.is_whole);
+    assert_eq!(times.load(std::sync::atomic::Ordering::SeqCst), 2, "it was put once more");
+    assert_eq!(with_old(&weir, &[]).await, BTreeSet::new());
+    let left = versions(&weir, RAW).await;
+    assert!(left.iter().any(|(key, text)| *key == in_quarantine && text.contains("another")), "{left:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn runs_that_have_no_time_to_remove_anything_are_counted_until_one_has() {
+    let mut weir = Weir::start().await;
+    weir.kept = Kept { json: None, events: Some(10) };
+    weir.file(&OLD_CLICKS, &[]).await;
+    for runs in 1..=3 {
+        let seal = weir.seal_of(None, catalog()).with_longest_removal(Duration::ZERO);
+        let ran = seal.run(LEFT).await.unwrap().unwrap();
+        assert_eq!((ran.stalled, ran.is_whole), (runs, false), "{ran:?}");
+    }
+    let ran = weir.run().await.unwrap().unwrap();
+    assert_eq!((ran.stalled, ran.removed.days, ran.is_whole), (0, 2, true), "{ran:?}");
+    let seal = weir.seal_of(None, catalog()).with_longest_removal(Duration::ZERO);
+    assert_eq!(seal.run(LEFT).await.unwrap().unwrap().stalled, 1, "it begins anew");
+}

@@ -43,7 +43,10 @@ async fn days_that_are_over_become_parquet_and_each_event_is_seen_once() {
     let ran = weir.run().await.unwrap().unwrap();
     let until = weir.today().minus(2);
     let removed = Removed::default();
-    assert_eq!(ran, RunSummary { sealed: 2, sealed_until: until, is_whole: true, json_expired: 0, removed });
+    assert_eq!(
+        ran,
+        RunSummary { sealed: 2, sealed_until: until, is_whole: true, json_expired: 0, removed, stalled: 0 }
+    );
     assert_eq!(weir.seen().await, as_seen(&CLICKS), "a repeat is left out, and nothing else");
     let pages = "SELECT event_id, \"time\", bot, url, \"year\" FROM weir_page_view WHERE username = 'ann'";
     let year = weir.today().first_hour().parts()[0];

@@ -25,8 +25,9 @@ const PAGE: usize = 1000;
 
 /// Takes the lines of removed events out of batches, in raw and in quarantine; returns how many changed or were removed. A batch in raw
 /// keeps an empty line in the place of each, until no event is left.
-/// What was put into quarantine before `quarantined_before` goes with them, as it has no time of its own. A damaged batch stays,
-/// with its entry in quarantine.
+/// What was put into quarantine before `quarantined_before` goes with them, as it has no time of its own. Of a batch that is not
+/// settled yet, only that goes: its events are counted when it is settled, and go after it. A damaged batch stays, with its entry in
+/// quarantine.
 pub fn strip_batches(
     data: &Path,
     batches: &BTreeSet<String>,
@@ -40,6 +41,7 @@ pub fn strip_batches(
     if batches.is_empty() && quarantined.is_empty() {
         return Ok(0);
     }
+    let settled = settled(data, &quarantined)?;
     let (mut changed, mut damaged) = (0, BTreeSet::new());
     each_name(&raw, &mut |name| {
         let id = BatchKey::new(name).id();
@@ -47,7 +49,11 @@ pub fn strip_batches(
         if !is_old && !batches.contains(id.as_str()) {
             return Ok(());
         }
-        let is_gone = |line: &[u8]| is_event(line) || (is_old && RecordHead::read(line).is_err());
+        let has_counted = batches.contains(id.as_str()) || settled.contains(id.as_str());
+        let is_gone = |line: &[u8]| match RecordHead::read(line) {
+            Ok(head) => has_counted && is_removed(&head.partition),
+            Err(_) => is_old,
+        };
         match strip(&raw, name, &is_gone, InItsPlace::EmptyLineBesideOthers) {
             Err(error) if is_damage(&error) => {
                 tracing::warn!(batch = name, %error, "a damaged batch stays in raw although its events may be older than they are kept");
@@ -111,6 +117,25 @@ fn old_files(quarantine: &Folder, before: Option<Timestamp>) -> io::Result<BTree
     Ok(found)
 }
 
+/// Returns those of these batches that are settled.
+fn settled(data: &Path, batches: &BTreeSet<String>) -> io::Result<BTreeSet<String>> {
+    if batches.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let read = || -> rusqlite::Result<_> {
+        let db = store::open_reader(&data.join("events.db"))?;
+        let mut find = db.prepare("SELECT EXISTS (SELECT 1 FROM settled_batches WHERE batch = ?1)")?;
+        let mut settled = BTreeSet::new();
+        for batch in batches {
+            if find.query_row([batch], |row| row.get(0))? {
+                settled.insert(batch.clone());
+            }
+        }
+        Ok(settled)
+    };
+    read().map_err(io::Error::other)
+}
+
 fn strip(
     folder: &Folder,
     name: &str,
@@ -159,6 +184,7 @@ mod tests {
     #[test]
     fn a_damaged_batch_in_quarantine_stays_with_its_reason_and_holds_up_nothing() {
         let data = tempfile::tempdir().unwrap();
+        store::open(&data.path().join("events.db")).unwrap();
         let (raw, quarantine) = (data.path().join("raw"), data.path().join("quarantine"));
         let name = |batch: &str| format!("{batch}.json.gz");
         for folder in [&raw, &quarantine] {
@@ -178,5 +204,34 @@ mod tests {
         assert_eq!(changed.unwrap(), 2, "the sound one, and what is in quarantine of it");
         assert_eq!(files(&raw), [name("damaged")].into());
         assert_eq!(files(&quarantine), [name(BatchKey::new(name("damaged")).id().as_str())].into());
+    }
+
+    #[test]
+    fn an_old_batch_in_quarantine_keeps_its_events_until_they_are_counted() {
+        let data = tempfile::tempdir().unwrap();
+        let db = store::open(&data.path().join("events.db")).unwrap();
+        let (raw, quarantine) = (data.path().join("raw"), data.path().join("quarantine"));
+        for folder in [&raw, &quarantine] {
+            fs::create_dir(folder).unwrap();
+        }
+        let event = r#"{"username":"ann","event_type":"t","event_id":"e","received_at":7}"#;
+        let batch = raw.join("batch.json.gz");
+        fs::write(&batch, gzip(&format!("{event}\nno record\n"))).unwrap();
+        let id = BatchKey::new("batch.json.gz").id();
+        let strip = || {
+            let entry = gzip(r#"{"batch":"b","reason":"r","text":"no record"}"#);
+            fs::write(quarantine.join(format!("{}.json.gz", id.as_str())), entry).unwrap();
+            let before = Some(Timestamp::saturating(u64::MAX));
+            strip_batches(data.path(), &BTreeSet::new(), before, &|_| true).unwrap();
+            fs::read(&batch).ok().map(|bytes| {
+                let mut text = String::new();
+                io::Read::read_to_string(&mut flate2::read::MultiGzDecoder::new(&bytes[..]), &mut text)
+                    .unwrap();
+                text
+            })
+        };
+        assert_eq!(strip(), Some(format!("{event}\n\n")));
+        db.execute("INSERT INTO settled_batches VALUES (?1)", [id.as_str()]).unwrap();
+        assert_eq!(strip(), None);
     }
 }

@@ -23,6 +23,9 @@ use weir_core::{
 /// How many batches are read at the same time.
 const CONCURRENT: usize = 4;
 
+/// How often an object is stripped that another one takes the place of.
+const TRIES: u32 = 5;
+
 const REMOVING: &str = "removing what is due";
 const STRIPPING: &str = "taking events out of a batch";
 
@@ -31,9 +34,20 @@ pub(crate) struct Time {
     pub(crate) ends: Instant,
     /// Whether something was left for the next run.
     pub(crate) is_over: AtomicBool,
+    /// Whether anything was removed.
+    pub(crate) has_removed: AtomicBool,
 }
 
 impl Time {
+    /// Begins it: it lasts until `ends`.
+    pub(crate) fn until(ends: Instant) -> Self {
+        Self { ends, is_over: AtomicBool::new(false), has_removed: AtomicBool::new(false) }
+    }
+
+    fn note(&self, has_removed: bool) {
+        self.has_removed.fetch_or(has_removed, Ordering::Relaxed);
+    }
+
     fn check(&self) -> Result<(), PortError> {
         if Instant::now() < self.ends {
             return Ok(());
@@ -53,7 +67,9 @@ pub(crate) struct SealedJson<'a> {
 impl JsonRemoval for SealedJson<'_> {
     async fn remove(&self, objects: &BTreeSet<String>) -> Result<(), PortError> {
         self.time.check()?;
-        self.lake.remove(objects).await
+        self.lake.remove(objects).await?;
+        self.time.note(!objects.is_empty());
+        Ok(())
     }
 }
 
@@ -80,18 +96,37 @@ impl OldEvents<'_> {
         own.collect()
     }
 
-    /// Takes the removed events out of a batch; with `bad_too` also the lines that are not records. Returns whether it changed;
-    /// `None` if it cannot be read.
+    /// Takes the removed events out of a batch if they are counted, and with `bad_too` the lines that are not records. Looks again if
+    /// another object took its place meanwhile. Returns whether it changed; `None` if it cannot be read.
     async fn strip_batch(
         &self,
+        mut batch: StoredBatch,
+        which: (bool, bool),
+        is_removed: IsRemoved<'_>,
+    ) -> Result<Option<bool>, PortError> {
+        for _ in 0..TRIES {
+            match self.strip_listed_batch(&batch, which, is_removed).await {
+                Err(PortError::NotFound { .. }) => match self.raw.stored_at(&batch.key).await? {
+                    Some(other) => batch = other,
+                    None => return Ok(Some(false)),
+                },
+                stripped => return stripped,
+            }
+        }
+        Err(replaced(&batch.key))
+    }
+
+    async fn strip_listed_batch(
+        &self,
         batch: &StoredBatch,
-        bad_too: bool,
+        (bad_too, is_counted): (bool, bool),
         is_removed: IsRemoved<'_>,
     ) -> Result<Option<bool>, PortError> {
         self.time.check()?;
         let key = BatchKey::new(batch.key.as_str());
-        let mut is_gone =
-            |head: Option<&RecordHead>| head.map_or(bad_too, |head| is_removed(&head.partition));
+        let mut is_gone = |head: Option<&RecordHead>| {
+            head.map_or(bad_too, |head| is_counted && is_removed(&head.partition))
+        };
         if batch.put_at().is_none() {
             return self.raw.remove(batch).await.map(|()| Some(false));
         }
@@ -104,7 +139,26 @@ impl OldEvents<'_> {
         change(self.raw, batch, without).await.map(Some)
     }
 
+    /// Takes the removed events out of an object of quarantine. Looks again if another one took its place meanwhile, as its batch was
+    /// filed again.
     async fn strip_quarantined(
+        &self,
+        mut object: StoredBatch,
+        is_removed: IsRemoved<'_>,
+    ) -> Result<bool, PortError> {
+        for _ in 0..TRIES {
+            match self.strip_listed_quarantined(&object, is_removed).await {
+                Err(PortError::NotFound { .. }) => match self.quarantine.stored_at(&object.key).await? {
+                    Some(other) => object = other,
+                    None => return Ok(false),
+                },
+                stripped => return stripped,
+            }
+        }
+        Err(replaced(&object.key))
+    }
+
+    async fn strip_listed_quarantined(
         &self,
         object: &StoredBatch,
         is_removed: IsRemoved<'_>,
@@ -118,6 +172,11 @@ impl OldEvents<'_> {
         let without = quarantined_without(content, &mut is_gone).await;
         change(self.quarantine, object, without).await
     }
+}
+
+/// The error for an object that another one took the place of again and again.
+fn replaced(key: &str) -> PortError {
+    PortError::unavailable(STRIPPING, format!("{key} is replaced all the time: the next run goes on"))
 }
 
 /// Stores what an object became; returns whether it changed.
@@ -168,7 +227,9 @@ impl DayObjects for OldEvents<'_> {
 impl JsonRemoval for OldEvents<'_> {
     async fn remove(&self, objects: &BTreeSet<String>) -> Result<(), PortError> {
         self.time.check()?;
-        self.lake.remove_versions(objects).await
+        let removed = self.lake.remove_versions(objects).await?;
+        self.time.note(removed > 0);
+        Ok(())
     }
 }
 
@@ -186,17 +247,23 @@ impl Removal for OldEvents<'_> {
             let put_at = quarantined.get(batch).and_then(StoredBatch::put_at);
             self.quarantined_before.zip(put_at).is_some_and(|(before, at)| at < before)
         };
-        let has_old = quarantined.keys().any(|batch| is_old(batch));
-        if batches.is_empty() && !has_old {
+        let old: BTreeSet<String> = quarantined.keys().filter(|batch| is_old(batch)).cloned().collect();
+        if batches.is_empty() && old.is_empty() {
             return Ok(0);
         }
+        // Events of others are counted when their batch is settled, and go after it.
+        let settled = self.counts.settled_day(&BTreeSet::new(), Day::FIRST, &old).await?.batches;
+        let (settled, is_old) = (&settled, &is_old);
         let is_wanted = |key: &str| {
             let id = BatchKey::new(key).id();
             batches.contains(id.as_str()) || is_old(id.as_str())
         };
         let stripping = self.raw.stored(&is_wanted).await?.into_iter().map(|batch| async move {
             let id = BatchKey::new(batch.key.as_str()).id();
-            let stripped = self.strip_batch(&batch, is_old(id.as_str()), is_removed).await?;
+            let is_counted = batches.contains(id.as_str()) || settled.contains(id.as_str());
+            let which = (is_old(id.as_str()), is_counted);
+            let stripped = self.strip_batch(batch, which, is_removed).await?;
+            self.time.note(stripped == Some(true));
             Ok::<_, PortError>((id, stripped))
         });
         let stripped: Vec<_> = stream::iter(stripping).buffer_unordered(CONCURRENT).try_collect().await?;
@@ -212,7 +279,7 @@ impl Removal for OldEvents<'_> {
                 self.quarantine.remove(object).await?;
                 changed += 1;
             } else if batches.contains(batch) {
-                changed += u64::from(self.strip_quarantined(object, is_removed).await?);
+                changed += u64::from(self.strip_quarantined(object.clone(), is_removed).await?);
             }
         }
         Ok(changed)

@@ -43,6 +43,9 @@ const TURN_MARGIN_MILLIS: u64 = 60_000;
 /// by then: Athena stops queries after 30 minutes (<https://docs.aws.amazon.com/athena/latest/ug/service-limits.html>).
 const VIEWED_MILLIS: u64 = 3_600_000;
 
+/// After so many runs in a row in which nothing was removed of what is due, an operator must act.
+const STALLED: u32 = 3;
+
 const DAY_MILLIS: u64 = 24 * 3_600_000;
 
 /// The clients and settings that all runs share.
@@ -60,6 +63,7 @@ pub struct Seal {
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     longest_view: usize,
+    longest_removal: Duration,
     kept: Kept,
 }
 
@@ -86,6 +90,8 @@ pub struct RunSummary {
     pub json_expired: u64,
     /// What was removed of events that are not kept any longer.
     pub removed: Removed,
+    /// In how many runs in a row, this one included, the time was over before anything was removed of what is due.
+    pub stalled: u32,
 }
 
 /// What a run removed.
@@ -94,6 +100,7 @@ struct Gone {
     json_expired: u64,
     removed: Removed,
     has_more: bool,
+    stalled: u32,
 }
 
 /// The names of the AWS resources that sealing uses.
@@ -139,6 +146,7 @@ impl Seal {
             clock,
             random,
             longest_view: LONGEST_VIEW,
+            longest_removal: Duration::MAX,
             kept: Kept::default(),
         }
     }
@@ -153,6 +161,13 @@ impl Seal {
     #[must_use]
     pub fn with_longest_view(mut self, bytes: usize) -> Self {
         self.longest_view = bytes;
+        self
+    }
+
+    /// Bounds the time for removal to less than half of a run's.
+    #[must_use]
+    pub fn with_longest_removal(mut self, longest: Duration) -> Self {
+        self.longest_removal = longest;
         self
     }
 
@@ -221,8 +236,9 @@ impl Seal {
             }
         };
         match (ran, gone) {
-            (Ok(ran), Ok(Gone { json_expired, removed, has_more })) => {
-                Ok(RunSummary { json_expired, removed, is_whole: ran.is_whole && !has_more, ..ran })
+            (Ok(ran), Ok(Gone { json_expired, removed, has_more, stalled })) => {
+                let is_whole = ran.is_whole && !has_more;
+                Ok(RunSummary { is_whole, json_expired, removed, stalled, ..ran })
             }
             (Ok(_), Err(error)) => Err(RunError::Removal(error)),
             (Err(ran), gone) => {
@@ -252,10 +268,19 @@ impl Seal {
         ends: Instant,
     ) -> Result<Gone, PortError> {
         let half = ends.saturating_duration_since(Instant::now()) / 2;
-        let time = Time { ends: Instant::now() + half, is_over: AtomicBool::new(false) };
+        let time = Time::until(Instant::now() + half.min(self.longest_removal));
         let mut gone = Gone::default();
         let removed = self.remove_in_time(users, viewed, now, &time, &mut gone);
         gone.has_more = has_more(&time, removed).await?;
+        let has_stalled = gone.has_more && !time.has_removed.load(Ordering::Relaxed);
+        gone.stalled = self.days.note_stalled(has_stalled).await?;
+        if gone.stalled >= STALLED {
+            let runs = gone.stalled;
+            tracing::error!(
+                runs,
+                "nothing is removed any more, run after run: the time of a run is too short for what is due"
+            );
+        }
         Ok(gone)
     }
 
@@ -325,6 +350,7 @@ impl Seal {
             is_whole,
             json_expired: 0,
             removed: Removed::default(),
+            stalled: 0,
         };
         if work.ran_out_of_time.into_inner() {
             // A day that can never be sealed is not to be taken for one that needs more time.
@@ -395,7 +421,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_removal_ends_at_its_time_and_an_error_before_is_one() {
-        let time = Time { ends: Instant::now() + Duration::from_mins(7), is_over: AtomicBool::new(false) };
+        let time = Time::until(Instant::now() + Duration::from_mins(7));
         assert!(!has_more(&time, ready(Ok(()))).await.unwrap());
         assert!(has_more(&time, ready(Err(PortError::unavailable("a list", "it broke")))).await.is_err());
         assert!(has_more(&time, pending()).await.unwrap());

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use aws_sdk_dynamodb::{
     Client, error::SdkError, operation::delete_item::DeleteItemError, types::AttributeValue,
 };
-use weir_core::{Day, EventType, Timestamp, Username, latest::Resource, ports::PortError};
+use weir_core::{Day, EventType, Timestamp, latest::Resource, ports::PortError};
 
 use super::{item_key, object_of, objects::PREFIX, resource_of};
 use crate::{
@@ -103,38 +103,18 @@ impl OldLatestValues {
         kept: &BTreeSet<String>,
         now: Timestamp,
     ) -> Result<(), PortError> {
-        for username in self.users().await? {
-            for event_type in first_days.keys() {
-                let prefix = format!("{PREFIX}{username}/{event_type}/");
-                let mut found = versions(&self.s3, &self.bucket, &prefix, &|key| !kept.contains(key)).await?;
-                found.retain(|_, versions| {
-                    let put_at = versions.current.as_ref().map(|current| current.put_at);
-                    put_at.is_none_or(|at| at.plus_millis(YOUNG_MILLIS) <= now)
-                });
-                remove_all(&self.s3, &self.bucket, found).await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Returns the users with objects, or with versions of objects.
-    async fn users(&self) -> Result<BTreeSet<Username>, PortError> {
-        let (mut users, mut key, mut id) = (BTreeSet::new(), None, None);
-        loop {
-            let page = self.s3.list_object_versions().bucket(&self.bucket).prefix(PREFIX).delimiter("/");
-            let page = page.set_key_marker(key.take()).set_version_id_marker(id.take()).send().await;
-            let page = page.map_err(|error| port_error(READING, &error))?;
-            let folders = page.common_prefixes().iter().filter_map(|folder| folder.prefix());
-            let names = folders.filter_map(|folder| folder.strip_prefix(PREFIX)?.strip_suffix('/'));
-            users.extend(names.filter_map(|name| name.parse::<Username>().ok()));
-            if page.is_truncated() != Some(true) {
-                return Ok(users);
-            }
-            (key, id) = (page.next_key_marker, page.next_version_id_marker);
-            if key.is_none() {
-                return Err(malformed(READING, "a page without its end"));
-            }
-        }
+        let is_wanted = |key: &str| {
+            let event_type = key.strip_prefix(PREFIX).and_then(|path| path.split('/').nth(1)?.parse().ok());
+            event_type.is_some_and(|event_type| first_days.contains_key::<EventType>(&event_type))
+                && !kept.contains(key)
+        };
+        // One list for all: it takes a call for each thousand versions, however many users and types there are.
+        let mut found = versions(&self.s3, &self.bucket, PREFIX, &is_wanted).await?;
+        found.retain(|_, versions| {
+            let put_at = versions.current.as_ref().map(|current| current.put_at);
+            put_at.is_none_or(|at| at.plus_millis(YOUNG_MILLIS) <= now)
+        });
+        remove_all(&self.s3, &self.bucket, found).await
     }
 }
 

@@ -20,17 +20,19 @@ impl JsonRemoval for S3Lake {
 }
 
 impl S3Lake {
-    /// Removes all versions of objects of the shared bucket.
-    pub async fn remove_versions(&self, objects: &BTreeSet<String>) -> Result<(), PortError> {
+    /// Removes all versions of objects of the shared bucket; returns how many of them there were.
+    pub async fn remove_versions(&self, objects: &BTreeSet<String>) -> Result<u64, PortError> {
         let day_of = |object: &String| {
             let (hour, _) = object.rsplit_once('/')?;
             Some(format!("{}/", hour.rsplit_once('/')?.0))
         };
         let days: BTreeSet<String> = objects.iter().filter_map(day_of).collect();
+        let mut removed = 0;
         for day in days {
             let found = versions(&self.client, &self.bucket, &day, &|key| objects.contains(key)).await?;
+            removed += found.len() as u64;
             remove_all(&self.client, &self.bucket, found).await?;
         }
-        Ok(())
+        Ok(removed)
     }
 }

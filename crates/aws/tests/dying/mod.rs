@@ -26,13 +26,30 @@ pub struct Dying {
     inner: SharedHttpClient,
     left: Arc<AtomicU64>,
     has_died: Arc<AtomicBool>,
+    meddle: Option<Meddle>,
+}
+
+/// What happens before a request is sent.
+#[derive(Clone)]
+struct Meddle(Arc<dyn Fn(&HttpRequest) + Send + Sync>);
+
+impl std::fmt::Debug for Meddle {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("Meddle")
+    }
 }
 
 impl Dying {
     /// Makes a client that dies after this many calls.
     pub fn after(calls: u64) -> Self {
         let inner = aws_smithy_http_client::Builder::new().build_http();
-        Self { inner, left: Arc::new(calls.into()), has_died: Arc::default() }
+        Self { inner, left: Arc::new(calls.into()), has_died: Arc::default(), meddle: None }
+    }
+
+    /// Makes a client that lives, and does this before each call.
+    #[allow(dead_code, reason = "each test file uses its part")]
+    pub fn never_but(meddle: impl Fn(&HttpRequest) + Send + Sync + 'static) -> Self {
+        Self { meddle: Some(Meddle(Arc::new(meddle))), ..Self::after(u64::MAX) }
     }
 
     pub fn client(&self) -> SharedHttpClient {
@@ -63,6 +80,9 @@ struct Connector {
 
 impl HttpConnector for Connector {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        if let Some(Meddle(meddle)) = &self.dying.meddle {
+            meddle(&request);
+        }
         let left = &self.dying.left;
         // Calls for a query's state are not counted: their number depends on the machine's speed.
         let counts =

@@ -36,7 +36,7 @@ impl Sealer {
 
     pub(crate) async fn answer(&self, left: Duration) -> Result<Value, RunError> {
         match self.0.run(left).await {
-            Ok(Some(RunSummary { sealed, sealed_until, is_whole, json_expired, removed })) => {
+            Ok(Some(RunSummary { sealed, sealed_until, is_whole, json_expired, removed, .. })) => {
                 let until = sealed_until.to_string();
                 let Removed { days, objects, batches } = removed;
                 if days > 0 || batches > 0 {
