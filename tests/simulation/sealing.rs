@@ -119,6 +119,22 @@ fn the_simulated_store_of_sealed_days_keeps_the_promises_of_the_port() {
 }
 
 #[test]
+fn what_a_sealing_left_that_died_goes_with_the_events_that_are_not_kept() {
+    let store = Store::new(Arc::new(Dice::new(1, "sealing")), None);
+    let [day, kept] = [store::first_day(), store::first_day().next()];
+    for day in [day, kept] {
+        store.state().generations.insert((day, 1), store::Rows::default());
+    }
+    let first_days = BTreeMap::from([(store::TYPE.parse().unwrap(), kept)]);
+    let retained = weir_core::sealing::retain(&store, &store, &store, &first_days);
+    let mut retained: Pin<Box<dyn Future<Output = _> + '_>> = Box::pin(retained);
+    let mut context = Context::from_waker(Waker::noop());
+    while retained.as_mut().poll(&mut context).is_pending() {}
+    drop(retained);
+    assert!(store.state().generations.is_empty());
+}
+
+#[test]
 fn every_planted_bug_of_sealing_is_found() {
     let all: Vec<u64> = (0..ALL.len() as u64).collect();
     let told = super::on_all_cores(&all, |at| {

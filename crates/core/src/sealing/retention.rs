@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{DayObjects, Manifest, Removal, SealedDays, over, protocol::batches};
+use super::{DayObjects, Manifest, Removal, SealedDays, over, protocol::batches, upkeep::remove_unknown};
 use crate::{Catalog, Day, EventType, Partition, Timestamp, catalog::Definition, ports::PortError};
 
 /// The number of batches that are stripped together, unless one day has more. What was removed with them needs not be found again
@@ -92,6 +92,10 @@ pub async fn remove_earlier(
     removal: &dyn Removal,
 ) -> Result<Removed, PortError> {
     let manifest = days.manifest().await?;
+    if !manifest.removed.is_empty() {
+        // They may have such events, and no entry names them.
+        remove_unknown(days, &manifest).await?;
+    }
     let mut found = removed(days, objects, &manifest).await?.into_iter().peekable();
     let mut total = Removed::default();
     let is_removed =

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Generation, JsonRemoval, SealedDays};
+use super::{Generation, JsonRemoval, Manifest, SealedDays};
 use crate::{Day, Timestamp, ports::PortError};
 
 /// How long a replaced generation stays, for queries that began before.
@@ -22,11 +22,7 @@ pub async fn tidy(days: &dyn SealedDays, now: Timestamp) -> Result<(), PortError
     if manifest.replaced.len() < count {
         days.swap(&manifest).await?;
     }
-    for (day, number) in days.generations().await? {
-        if !manifest.keeps(day, number) {
-            days.remove_generation(day, number).await?;
-        }
-    }
+    remove_unknown(days, &manifest).await?;
     for (day, noted) in days.notes().await? {
         let is_done = |current: &&Generation| is_old(current.sealed_at) && !has_no_json(current);
         if let Some(current) = manifest.days.get(&day).filter(is_done) {
@@ -35,6 +31,16 @@ pub async fn tidy(days: &dyn SealedDays, now: Timestamp) -> Result<(), PortError
             if !done.is_empty() {
                 days.remove_notes(day, &done).await?;
             }
+        }
+    }
+    Ok(())
+}
+
+/// Removes the generations that a sealing left which died before the manifest had them.
+pub(super) async fn remove_unknown(days: &dyn SealedDays, manifest: &Manifest) -> Result<(), PortError> {
+    for (day, number) in days.generations().await? {
+        if !manifest.keeps(day, number) {
+            days.remove_generation(day, number).await?;
         }
     }
     Ok(())
