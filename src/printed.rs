@@ -16,7 +16,7 @@ pub(crate) fn print(text: &str) {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            eprintln!("weir: it cannot be printed: {error}")
+            eprintln!("weir: it cannot be printed: {error}");
         }
         _ => {}
     }

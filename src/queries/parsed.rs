@@ -93,7 +93,10 @@ fn named(tree: &str, functions: &BTreeSet<String>, known: &[&str]) -> Result<BTr
                     None if is_own => {}
                     None => {
                         let meant = nearest(&name, known.iter().copied());
-                        let meant = meant.map(|meant| format!(" Did you mean {meant}?")).unwrap_or_default();
+                        let meant = match meant {
+                            Some(meant) => format!(" Did you mean {meant}?"),
+                            None => format!(" The tables are {}.", known.join(", ")),
+                        };
                         return Err(format!("There is no table {value:?}.{meant}"));
                     }
                 }

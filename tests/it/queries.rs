@@ -235,6 +235,8 @@ fn a_query_is_answered_as_the_client_asks_within_limits_and_ends_with_its_client
     assert!(wrong["detail"].as_str().unwrap().contains("\"button_id\""), "{wrong}");
     let wrong = ask(&weir, &demo, "SELECT 1 FROM buton_click").problem(400, "sql-error");
     assert!(wrong["detail"].as_str().unwrap().ends_with("Did you mean button_click?"), "{wrong}");
+    let wrong = ask(&weir, &demo, "SHOW TABLES").problem(400, "sql-error");
+    assert!(wrong["detail"].as_str().unwrap().contains("The tables are button_click, outcome, "), "{wrong}");
     for empty in ["", " \n"] {
         ask(&weir, &demo, empty).problem(400, "sql-error");
     }

@@ -24,6 +24,7 @@ pub(super) fn rewrite(
     let is_entry = |entry: &[u8]| quarantined_line(entry).is_some_and(|line| is_event(&line));
     let whose = format!("lake/{}", Partition::folder_of_user(user));
     amounts.lake += part(folder, (path, &whose), &is_event, InItsPlace::Nothing, watch)?;
+    remove_empty(&path.join(&whose))?;
     amounts.sealed += removal.remove(watch)?;
     amounts.quarantine += part(folder, (path, "quarantine"), &is_entry, InItsPlace::Nothing, watch)?;
     amounts.raw += part(folder, (path, "raw"), &is_event, InItsPlace::EmptyLine, watch)?;
@@ -59,6 +60,24 @@ fn part(
         }
     }
     Ok(changed)
+}
+
+/// Removes the folders without files: their names tell of the types and hours of events. The folder may be gone itself.
+fn remove_empty(folder: &Path) -> Result<(), ForgetError> {
+    let unreadable = |source| ForgetError::Unreadable { path: folder.to_owned(), source };
+    let entries = match fs::read_dir(folder).and_then(Iterator::collect::<io::Result<Vec<_>>>) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(unreadable)?,
+    };
+    for entry in entries {
+        if entry.file_type().map_err(unreadable)?.is_dir() {
+            remove_empty(&entry.path())?;
+        }
+    }
+    match fs::remove_dir(folder) {
+        Err(error) if error.kind() != io::ErrorKind::DirectoryNotEmpty => Err(unreadable(error)),
+        _ => Ok(()),
+    }
 }
 
 /// Removes a folder with everything in it; returns how many files there were.
