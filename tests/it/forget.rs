@@ -224,7 +224,10 @@ fn what_is_forgotten_is_in_no_file_is_counted_nowhere_and_never_comes_back() {
     let said = weir.output(&["forget", "--user", "demo", "--all"]);
     assert!(said.starts_with("forgotten: 21 events of demo (12 rejected, 9 signup)"), "{said}");
     assert_eq!(files_that_hold(&weir.data(), OTHER.as_bytes()), Vec::<std::path::PathBuf>::new());
-    assert!(!weir.data().join("lake/username=demo").exists(), "folders tell of the types and hours of events");
+    assert!(
+        !weir.data().join("lake/username=demo").exists(),
+        "folders tell of the types and hours of events"
+    );
     assert_eq!(weir.run(&["audit"]).status.code(), Some(0));
 }
 
