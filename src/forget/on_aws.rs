@@ -16,7 +16,8 @@ use crate::{
 pub(super) async fn run(args: &ForgetArgs) -> Result<ExitCode> {
     let catalog = with_secret(catalog::read(args.catalog.folder())?, args)?;
     let request = super::request(args, &catalog);
-    let forget = crate::aws::forget(catalog, Arc::new(SystemClock), Arc::new(SystemRandom)).await?;
+    let catalogs = [catalog, catalog::read(args.catalog.folder())?];
+    let forget = crate::aws::forget(catalogs, Arc::new(SystemClock), Arc::new(SystemRandom)).await?;
     let forget = forget.waiting(args.wait, args.wait);
     let amounts = forget.run(&request, &|step| eprintln!("weir: {step} …")).await?;
     if amounts == ForgetAmounts::default() {
@@ -52,6 +53,9 @@ fn report(args: &ForgetArgs, amounts: &ForgetAmounts) {
     super::report_events(args, &amounts.events);
     let rewritten = |number, one, many| format!("{} rewritten or removed", counted(number, one, many));
     println!("  lake        {}", rewritten(amounts.lake, "object", "objects"));
+    if amounts.sealed > 0 {
+        println!("  sealed      {} sealed again without the events", counted(amounts.sealed, "day", "days"));
+    }
     println!("  raw         {}", rewritten(amounts.raw, "batch", "batches"));
     println!("  quarantine  {}", rewritten(amounts.quarantine, "object", "objects"));
     println!(

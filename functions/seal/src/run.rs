@@ -36,6 +36,9 @@ const LONGEST_VIEW: usize = 262_144;
 /// The time that is kept for making the views at the end.
 const FOR_VIEWS: Duration = Duration::from_secs(90);
 
+/// The time for sealing days again that events are forgotten in, which no function's end bounds.
+const SEALING_AGAIN: Duration = Duration::from_hours(6);
+
 /// How much longer than a run its turn lasts, in milliseconds, as clocks differ.
 const TURN_MARGIN_MILLIS: u64 = 60_000;
 
@@ -191,8 +194,29 @@ impl Seal {
         ran.map(Some)
     }
 
-    async fn with_turn(&self, now: Timestamp, ends: Instant) -> Result<RunSummary, RunError> {
-        let views = Views {
+    /// Returns the paths of a day's objects, of all users.
+    pub(crate) async fn objects(&self, day: Day) -> Result<BTreeSet<String>, PortError> {
+        self.lake.of_day(&self.lake.users_and_types().await?, day).await
+    }
+
+    /// Seals days with late objects again, and makes the views. The caller has the turn.
+    pub(crate) async fn seal_late(&self) -> Result<(), RunError> {
+        let ends = Instant::now() + SEALING_AGAIN;
+        let views = self.views(ends);
+        views.make_tables().await?;
+        let work = self.work(self.lake.users_and_types().await?, BTreeSet::new(), ends);
+        let sealing =
+            Sealing { days: &self.days, work: &work, clock: &*self.clock, accept_differences: false };
+        let sealed = sealing::seal_late(&sealing, &mut |_| ()).await;
+        // Even if a day cannot be sealed: it is read from JSON then.
+        let viewed = self.clock.now();
+        views.make_views().await?;
+        self.days.note_viewed(viewed).await?;
+        Ok(sealed?)
+    }
+
+    fn views(&self, ends: Instant) -> Views<'_> {
+        Views {
             days: &self.days,
             athena: &self.athena,
             database: &self.database,
@@ -200,7 +224,27 @@ impl Seal {
             catalog: &self.catalog,
             longest: self.longest_view,
             ends,
-        };
+        }
+    }
+
+    fn work(&self, users: UsersAndTypes, open: BTreeSet<Day>, ends: Instant) -> AthenaWork<'_> {
+        AthenaWork {
+            days: &self.days,
+            lake: &self.lake,
+            counts: &self.counts,
+            athena: &self.athena,
+            database: &self.database,
+            catalog: &self.catalog,
+            random: &*self.random,
+            ends,
+            users,
+            open,
+            ran_out_of_time: AtomicBool::new(false),
+        }
+    }
+
+    async fn with_turn(&self, now: Timestamp, ends: Instant) -> Result<RunSummary, RunError> {
+        let views = self.views(ends);
         views.make_tables().await?;
         let until = sealing::over(now, SEALED_AFTER_MILLIS);
         // Announced before users and types are listed: objects of others that are put from here on are noted.
@@ -326,19 +370,7 @@ impl Seal {
     async fn seal(&self, users: UsersAndTypes, until: Day, ends: Instant) -> Result<RunSummary, RunError> {
         let before = self.days.manifest().await?.sealed_until;
         let open = self.lake.days(&users, before, until).await?;
-        let work = AthenaWork {
-            days: &self.days,
-            lake: &self.lake,
-            counts: &self.counts,
-            athena: &self.athena,
-            database: &self.database,
-            catalog: &self.catalog,
-            random: &*self.random,
-            ends,
-            users,
-            open: open.clone(),
-            ran_out_of_time: AtomicBool::new(false),
-        };
+        let work = self.work(users, open.clone(), ends);
         let sealing =
             Sealing { days: &self.days, work: &work, clock: &*self.clock, accept_differences: false };
         let mut sealed = 0;
