@@ -8,7 +8,7 @@ mod signed;
 use std::{collections::BTreeMap, env, num::NonZeroU16, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail};
-use seal::{Forget, Places};
+use seal::{Forget, Places, Seal};
 use weir_aws::{
     Aws, Batching, Calls, DynamoCounts, DynamoLatest, DynamoUsers, Names, S3AnswersAdmin, S3Files, S3Lake,
     S3Quarantine, S3Raw, S3SealedDays, athena::Athena,
@@ -131,9 +131,9 @@ pub(crate) async fn forgotten() -> Result<Arc<dyn Forgotten>> {
     Ok(Arc::new(Aws::from_env().await.forgotten(&lake)))
 }
 
-/// Returns what forgets events.
+/// Returns what forgets events. `catalogs` are the same, for it and for sealing days again.
 pub(crate) async fn forget(
-    catalog: Catalog,
+    catalogs: [Catalog; 2],
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
 ) -> Result<Forget> {
@@ -145,7 +145,21 @@ pub(crate) async fn forget(
         recent_ids: name("WEIR_IDS_TABLE")?,
         latest: name("WEIR_LATEST_TABLE")?,
     };
-    Ok(Forget::new(&Aws::from_env().await, &places, catalog, clock, random))
+    let aws = Aws::from_env().await;
+    let [catalog, of_sealing] = catalogs;
+    let forget = Forget::new(&aws, &places, catalog, clock.clone(), random.clone());
+    if places.bucket_per_user {
+        return Ok(forget);
+    }
+    let names = seal::Names {
+        lake: places.lake,
+        raw: places.raw,
+        counts: places.counts.0,
+        latest: places.latest,
+        workgroup: name("WEIR_WORKGROUP")?,
+        database: database()?,
+    };
+    Ok(forget.sealing(Seal::new(&aws, &names, of_sealing, clock, random)))
 }
 
 /// Returns the sealed days of the lake; `None` where users have buckets of their own, as no days are sealed there.

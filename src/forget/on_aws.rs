@@ -18,7 +18,8 @@ pub(super) async fn run(args: &ForgetArgs) -> Result<ExitCode> {
     let catalog = with_secret(catalog::read(args.catalog.folder())?, args)?;
     let known = catalog::read(args.catalog.folder())?;
     let request = super::request(args, &catalog);
-    let forget = crate::aws::forget(catalog, Arc::new(SystemClock), Arc::new(SystemRandom)).await?;
+    let catalogs = [catalog, catalog::read(args.catalog.folder())?];
+    let forget = crate::aws::forget(catalogs, Arc::new(SystemClock), Arc::new(SystemRandom)).await?;
     let forget = forget.waiting(args.wait, args.wait);
     let amounts = forget.run(&request, &|step| eprintln!("weir: {step} …")).await?;
     if amounts == ForgetAmounts::default() {
@@ -55,6 +56,10 @@ fn report(args: &ForgetArgs, amounts: &ForgetAmounts) {
     super::report_events(args, &amounts.events);
     let rewritten = |number, one, many| format!("{} rewritten or removed", counted(number, one, many));
     printed::line(format_args!("  lake        {}", rewritten(amounts.lake, "object", "objects")));
+    if amounts.sealed > 0 {
+        let days = counted(amounts.sealed, "day", "days");
+        printed::line(format_args!("  sealed      {days} sealed again without the events"));
+    }
     printed::line(format_args!("  raw         {}", rewritten(amounts.raw, "batch", "batches")));
     printed::line(format_args!("  quarantine  {}", rewritten(amounts.quarantine, "object", "objects")));
     printed::line(format_args!(

@@ -21,12 +21,12 @@ use dying::Dying;
 use emulator::{COUNTS, IDS, LAKE, LATEST, RAW, STREAM, shards};
 use fan_out::{FanOut, Filed};
 use flate2::{Compression, read::MultiGzDecoder, write::GzEncoder};
-use seal::{Forget, ForgetAmounts, ForgetError, Places};
-use sealed_lake::{Weir, file};
+use seal::{Forget, ForgetAmounts, ForgetError, Kept, Places};
+use sealed_lake::{CLICKS, DAY_MILLIS, Weir, as_seen, file};
 use serde_json::{Value, json};
 use weir_aws::Names;
 use weir_core::{
-    BatchKey, Catalog, CountedValue, Counter, Event, Increment, LatestKey, Record, Stamp, SystemRandom,
+    BatchKey, Catalog, CountedValue, Counter, Day, Event, Increment, LatestKey, Record, Stamp, SystemRandom,
     Timestamp,
     forgotten::{ForgetRequest, Which},
     latest::LatestValue,
@@ -404,7 +404,7 @@ async fn all_of_a_user_goes_with_the_counts_and_nothing_of_another_user() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_days_were_sealed_or_an_object_cannot_be_read_nothing_is_forgotten() {
+async fn where_only_parquet_is_left_or_an_object_cannot_be_read_nothing_is_forgotten() {
     let mut weir = Weir::start().await;
     fill(&weir).await;
     let before = (marked(&weir).await, counted(&weir, "ann").await);
@@ -416,12 +416,82 @@ async fn where_days_were_sealed_or_an_object_cannot_be_read_nothing_is_forgotten
     assert_eq!((marked(&weir).await, counted(&weir, "ann").await), before);
     s3.delete_object().bucket(RAW).key(damaged).send().await.unwrap();
 
-    weir.file(&sealed_lake::CLICKS, &[]).await;
+    weir.file(&CLICKS, &[]).await;
+    weir.kept = Kept { json: Some(1), events: None };
     weir.run().await.unwrap().unwrap();
     let before = (marked(&weir).await, counted(&weir, "ann").await);
     let error = run(&weir, &request()).await.unwrap_err();
     assert!(matches!(error, ForgetError::Sealed), "{error}");
+    weir.clock.advance(DAY_MILLIS);
+    assert_eq!(weir.run().await.unwrap().unwrap().json_expired, 2);
+    let error = sealing(&weir, None).run(&request(), &|_| ()).await.unwrap_err();
+    assert!(matches!(error, ForgetError::OnlyParquet(_)), "{error}");
     assert_eq!((marked(&weir).await, counted(&weir, "ann").await), before);
+}
+
+/// A forgetting that can seal days again.
+fn sealing(weir: &Weir, client: Option<SharedHttpClient>) -> Forget {
+    let seal = weir.seal_of(client.clone(), sealed_lake::catalog());
+    forget(weir, client).sealing(seal)
+}
+
+/// The generations of a day of which anything but the list of objects is there, in any version.
+async fn generations(weir: &Weir, day: Day) -> BTreeSet<String> {
+    let prefix = format!("sealed/{day}.");
+    let list = weir.emulator.s3().list_object_versions().bucket(LAKE).prefix(&prefix).send().await.unwrap();
+    let keys = list.versions().iter().map(|version| version.key().unwrap().strip_prefix(&prefix).unwrap());
+    let files = keys.filter(|key| !key.ends_with(".objects.gz"));
+    files.map(|key| key.split('.').next().unwrap().to_owned()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sealed_days_with_such_events_are_sealed_again_without_them_and_no_other_day_changes() {
+    let mut weir = Weir::start().await;
+    let which = Which::Where { field: "button_id".to_owned(), values: vec!["goes".to_owned()] };
+    let gone = ForgetRequest { username: "ann".parse().unwrap(), event_type: None, which };
+    let going = |id: &'static str| {
+        [sealed_lake::click("ann", id, 4, 2, "goes"), sealed_lake::click("bob", id, 4, 2, "goes")]
+    };
+    let [of_ann, of_bob] = going("x0");
+    weir.file(&CLICKS, &[]).await;
+    weir.file(&[of_ann, of_bob.clone()], &[]).await;
+    assert_eq!(weir.run().await.unwrap().unwrap().sealed, 2);
+    let [changed, other] = [4, 3].map(|days| weir.today().minus(days));
+    let before = weir.manifest().await;
+    let amounts = sealing(&weir, None).run(&gone, &|_| ()).await.unwrap();
+    assert_eq!((amounts.sealed, amounts.events.len()), (1, 1), "{amounts:?}");
+    let mut left: Vec<sealed_lake::Click> = CLICKS.into_iter().chain([of_bob]).collect();
+    assert_eq!(weir.seen().await, as_seen(&left));
+    let after = weir.manifest().await;
+    assert_eq!(after.days[&other], before.days[&other]);
+    assert_eq!(generations(&weir, changed).await, [after.days[&changed].number.to_string()].into());
+    assert_eq!(weir.run().await.unwrap().unwrap().sealed, 0, "the day is sealed");
+
+    // Wherever it is killed, the next one finishes it.
+    let mut calls = 20;
+    loop {
+        let [of_ann, of_bob] = going(Box::leak(format!("x{calls}").into_boxed_str()));
+        weir.file(&[of_ann, of_bob.clone()], &[]).await;
+        left.push(of_bob);
+        weir.run().await.unwrap().unwrap();
+        let dying = Dying::after(calls);
+        let killed = sealing(&weir, Some(dying.client())).run(&gone, &|_| ()).await;
+        weir.clock.advance(OVER_MILLIS);
+        let when = format!("killed after {calls} calls");
+        if let Err(error) = killed {
+            assert!(dying.has_died(), "{when}: {error}");
+            let finished = sealing(&weir, None).run(&gone, &|_| ()).await;
+            finished.unwrap_or_else(|error| panic!("{when}: {error}"));
+        }
+        assert_eq!(weir.seen().await, as_seen(&left), "{when}");
+        let current = weir.manifest().await.days[&changed].number.to_string();
+        assert_eq!(generations(&weir, changed).await, [current].into(), "{when}");
+        if !dying.has_died() {
+            break;
+        }
+        calls += 19;
+    }
+    assert!(calls > 100, "{calls} calls are a whole forgetting");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,7 +6,7 @@
 //!    them. What began before knows them in a quarter of an hour at most, which is waited for.
 //! 3. How many events leave the lake is counted and kept (`decided`). Then the counts are lowered, once.
 //! 4. What follows from the events goes (`rest`): latest values, recent ids, rejected events that are shown. Then the events go from
-//!    quarantine, the lake and, last, raw (`rewrite`), in all versions.
+//!    quarantine, the lake, sealed days (`sealed`) and, last, raw (`rewrite`), in all versions.
 //!
 //! Each step can be repeated. A forgetting that died is finished by one with the same options, which finds what is left: raw has the
 //! events to the end. Another one is refused until then.
@@ -18,8 +18,9 @@ mod lease;
 mod look;
 mod rest;
 mod rewrite;
+mod sealed;
 
-use std::{num::NonZeroU16, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, num::NonZeroU16, sync::Arc, time::Duration};
 
 use fan_out::{FanOut, FanOutError};
 use weir_aws::{
@@ -30,9 +31,9 @@ use weir_core::{
     Catalog, Clock, Day, EventType, Partition, Random, Username,
     forgotten::{ForgetRequest, ForgottenEvents},
     ports::PortError,
-    sealing::SealedDays,
 };
 
+use crate::{error::RunError, run::Seal};
 use decided::Decided;
 use lease::Lease;
 use look::{By, Found};
@@ -66,6 +67,8 @@ pub struct Forget {
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     waits: [Duration; 2],
+    /// What seals days again.
+    seal: Option<Seal>,
 }
 
 /// Returns the objects of a user.
@@ -95,6 +98,8 @@ pub struct ForgetAmounts {
     pub events: Vec<(EventType, u64)>,
     /// Objects of the lake that were rewritten or removed.
     pub lake: u64,
+    /// Sealed days that were sealed again.
+    pub sealed: u64,
     /// Batches in raw that were rewritten or removed.
     pub raw: u64,
     /// Objects of quarantine that were rewritten or removed.
@@ -144,12 +149,20 @@ pub enum ForgetError {
         "a `weir forget` with other options was stopped after it had decided: run that one again first, so that it is finished"
     )]
     Unfinished,
-    /// Days were sealed.
+    /// Days were sealed, and there is nothing to seal them again.
     #[error(
-        "days of this lake are sealed, and `weir forget` cannot take events out of sealed days on AWS yet. Nothing is forgotten. Retention \
-         (KeepDays) removes sealed days"
+        "days of this lake are sealed: without Athena, they cannot be sealed again. Nothing is forgotten"
     )]
     Sealed,
+    /// A sealed day is the only copy of its events.
+    #[error(
+        "JSON of {0} was removed (LakeJsonRetentionDays), and no query can take events out of Parquet on AWS. Nothing is forgotten. File \
+         the day's batches again (weir replay) and try again, or let KeepDays remove it"
+    )]
+    OnlyParquet(Day),
+    /// A day cannot be sealed again. Its events are gone from everything else.
+    #[error("{0}. What is forgotten is decided: run it again, with the same options")]
+    NotSealed(#[from] RunError),
 }
 
 impl Forget {
@@ -198,7 +211,14 @@ impl Forget {
             clock,
             random,
             waits: [STREAM_HOLDS, UNTIL_KNOWN],
+            seal: None,
         }
+    }
+
+    /// Seals days again that have such events.
+    #[must_use]
+    pub fn sealing(self, seal: Seal) -> Self {
+        Self { seal: Some(seal), ..self }
     }
 
     /// Waits otherwise: for what the stream holds, and until all know what was forgotten.
@@ -225,17 +245,14 @@ impl Forget {
         lease: &Lease<'_>,
         say: &(dyn Fn(&str) + Sync),
     ) -> Result<ForgetAmounts, ForgetError> {
-        if self.has_sealed_days().await? {
-            return Err(ForgetError::Sealed);
-        }
         let user = &request.username;
         let mut amounts = ForgetAmounts::default();
         let mut decided = Decided::read(&self.forgotten, request).await?;
-        if let Some(counts) = decided.counts() {
+        if let Some((counts, days)) = decided.known() {
             say("finishing what an earlier `weir forget` decided");
             let gone = self.forgotten.read().await?;
             let found = self.look(user, By::Tombstones(&gone), lease).await?;
-            self.finish(request, (&gone, &found), Some(&counts), lease, &mut amounts).await?;
+            self.finish(request, (&gone, &found), Some((&counts, &days)), lease, &mut amounts).await?;
             decided = Decided::read(&self.forgotten, request).await?;
         }
         if !self.waits[0].is_zero() {
@@ -245,7 +262,8 @@ impl Forget {
         say("looking for the events");
         let secret = self.forgotten.secret().await?;
         let mut found = self.look(user, By::Request(request, &secret), lease).await?;
-        let mut counts = None;
+        self.check_sealed_days(user, &found).await?;
+        let mut known = None;
         let gone = if found.tombstones.is_empty() {
             self.forgotten.read().await?
         } else {
@@ -256,19 +274,14 @@ impl Forget {
                 lease.sleep(self.waits[1]).await?;
             }
             self.look_again_at_the_lake(user, &gone, &mut found, lease).await?;
-            counts = Some(decided.set_counts(&self.forgotten, user, self.settled(&found).await?).await?);
+            let (of, days) = (self.settled(&found).await?, self.sealed_days(&found).await?);
+            known = Some(decided.set_known(&self.forgotten, user, of, days).await?);
             gone
         };
         say("removing them");
-        self.finish(request, (&gone, &found), counts.as_ref(), lease, &mut amounts).await?;
+        let known = known.as_ref().map(|(counts, days)| (counts, days));
+        self.finish(request, (&gone, &found), known, lease, &mut amounts).await?;
         Ok(amounts)
-    }
-
-    /// Returns whether days were ever sealed.
-    async fn has_sealed_days(&self) -> Result<bool, PortError> {
-        let manifest = self.days.manifest().await?;
-        let is_sealed = manifest.sealed_until > Day::FIRST || !manifest.days.is_empty();
-        Ok(is_sealed || !self.days.generations().await?.is_empty())
     }
 
     /// Does what follows from the tombstones and the counts. It can be repeated.
@@ -276,20 +289,24 @@ impl Forget {
         &self,
         request: &ForgetRequest,
         (gone, found): (&ForgottenEvents, &Found),
-        counts: Option<&CountsToLower>,
+        known: Option<(&CountsToLower, &BTreeSet<Day>)>,
         lease: &Lease<'_>,
         amounts: &mut ForgetAmounts,
     ) -> Result<(), ForgetError> {
         let user = &request.username;
-        if let Some(counts) = counts {
+        let no_days = BTreeSet::new();
+        let days = known.map_or(&no_days, |(_, days)| days);
+        if let Some((counts, _)) = known {
             self.counts.lower_by_forgotten(counts).await?;
             amounts.add_events(counts);
         }
         self.remove_keys(request).await?;
         self.remove_what_follows(request, gone, found, amounts).await?;
         amounts.quarantine += self.rewrite_quarantine(gone, found, lease).await?;
+        self.read_from_json(days).await?;
         amounts.lake += self.rewrite_lake(user, gone, found, lease).await?;
-        if counts.is_some() || found.has_any() {
+        amounts.sealed += self.seal_again(days, lease).await?;
+        if known.is_some() || found.has_any() {
             amounts.results += self.remove_results(request, gone, lease).await?;
         }
         // Last: as long as it has the events, what follows from them is found again.

@@ -23,6 +23,7 @@ use weir_core::{
 use crate::{
     error::RunError,
     removal::{OldEvents, SealedJson, Time},
+    terms::{Kept, Names, RunSummary},
     views::Views,
     work::AthenaWork,
 };
@@ -35,6 +36,9 @@ const LONGEST_VIEW: usize = 262_144;
 
 /// The time that is kept for making the views at the end.
 const FOR_VIEWS: Duration = Duration::from_secs(90);
+
+/// The time for sealing days again that events are forgotten in, which no function's end bounds.
+const SEALING_AGAIN: Duration = Duration::from_hours(6);
 
 /// How much longer than a run its turn lasts, in milliseconds, as clocks differ.
 const TURN_MARGIN_MILLIS: u64 = 60_000;
@@ -67,33 +71,6 @@ pub struct Seal {
     kept: Kept,
 }
 
-/// How long things are kept, in days; for ever where nothing is said.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Kept {
-    /// The JSON of sealed days.
-    pub json: Option<u32>,
-    /// Events of types that do not say so themselves.
-    pub events: Option<u32>,
-}
-
-/// The result of a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RunSummary {
-    /// How many generations it made.
-    pub sealed: u64,
-    /// The watermark.
-    pub sealed_until: Day,
-    /// Whether all days that are due are sealed, and all is removed that is due. Otherwise there was no time left, and the next
-    /// run goes on.
-    pub is_whole: bool,
-    /// How many sealed days lost their JSON.
-    pub json_expired: u64,
-    /// What was removed of events that are not kept any longer.
-    pub removed: Removed,
-    /// In how many runs in a row, this one included, the time was over before anything was removed of what is due.
-    pub stalled: u32,
-}
-
 /// What a run removed.
 #[derive(Default)]
 struct Gone {
@@ -101,23 +78,6 @@ struct Gone {
     removed: Removed,
     has_more: bool,
     stalled: u32,
-}
-
-/// The names of the AWS resources that sealing uses.
-#[derive(Debug, Clone)]
-pub struct Names {
-    /// The bucket of the lake.
-    pub lake: String,
-    /// The bucket of batches.
-    pub raw: String,
-    /// The table of counts.
-    pub counts: String,
-    /// The table of latest values.
-    pub latest: String,
-    /// Athena's workgroup.
-    pub workgroup: String,
-    /// The database of the tables.
-    pub database: String,
 }
 
 impl Seal {
@@ -191,8 +151,29 @@ impl Seal {
         ran.map(Some)
     }
 
-    async fn with_turn(&self, now: Timestamp, ends: Instant) -> Result<RunSummary, RunError> {
-        let views = Views {
+    /// Returns the paths of a day's objects, of all users.
+    pub(crate) async fn objects(&self, day: Day) -> Result<BTreeSet<String>, PortError> {
+        self.lake.of_day(&self.lake.users_and_types().await?, day).await
+    }
+
+    /// Seals days with late objects again, and makes the views. The caller has the turn.
+    pub(crate) async fn seal_late(&self) -> Result<(), RunError> {
+        let ends = Instant::now() + SEALING_AGAIN;
+        let views = self.views(ends);
+        views.make_tables().await?;
+        let work = self.work(self.lake.users_and_types().await?, BTreeSet::new(), ends);
+        let sealing =
+            Sealing { days: &self.days, work: &work, clock: &*self.clock, accept_differences: false };
+        let sealed = sealing::seal_late(&sealing, &mut |_| ()).await;
+        // Even if a day cannot be sealed: it is read from JSON then.
+        let viewed = self.clock.now();
+        views.make_views().await?;
+        self.days.note_viewed(viewed).await?;
+        Ok(sealed?)
+    }
+
+    fn views(&self, ends: Instant) -> Views<'_> {
+        Views {
             days: &self.days,
             athena: &self.athena,
             database: &self.database,
@@ -200,7 +181,27 @@ impl Seal {
             catalog: &self.catalog,
             longest: self.longest_view,
             ends,
-        };
+        }
+    }
+
+    fn work(&self, users: UsersAndTypes, open: BTreeSet<Day>, ends: Instant) -> AthenaWork<'_> {
+        AthenaWork {
+            days: &self.days,
+            lake: &self.lake,
+            counts: &self.counts,
+            athena: &self.athena,
+            database: &self.database,
+            catalog: &self.catalog,
+            random: &*self.random,
+            ends,
+            users,
+            open,
+            ran_out_of_time: AtomicBool::new(false),
+        }
+    }
+
+    async fn with_turn(&self, now: Timestamp, ends: Instant) -> Result<RunSummary, RunError> {
+        let views = self.views(ends);
         views.make_tables().await?;
         let until = sealing::over(now, SEALED_AFTER_MILLIS);
         // Announced before users and types are listed: objects of others that are put from here on are noted.
@@ -326,19 +327,7 @@ impl Seal {
     async fn seal(&self, users: UsersAndTypes, until: Day, ends: Instant) -> Result<RunSummary, RunError> {
         let before = self.days.manifest().await?.sealed_until;
         let open = self.lake.days(&users, before, until).await?;
-        let work = AthenaWork {
-            days: &self.days,
-            lake: &self.lake,
-            counts: &self.counts,
-            athena: &self.athena,
-            database: &self.database,
-            catalog: &self.catalog,
-            random: &*self.random,
-            ends,
-            users,
-            open: open.clone(),
-            ran_out_of_time: AtomicBool::new(false),
-        };
+        let work = self.work(users, open.clone(), ends);
         let sealing =
             Sealing { days: &self.days, work: &work, clock: &*self.clock, accept_differences: false };
         let mut sealed = 0;

@@ -1,13 +1,13 @@
 //! What a forgetting has decided, as an object that is there until its end: with it, one that died is finished, and counts are lowered
 //! once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use weir_aws::{CountsToLower, ForgottenAdmin, Lowered, LoweredCount, PendingForgetting};
 use weir_core::{
-    EventType, Random, Username,
+    Day, EventType, Random, Username,
     forgotten::{ForgetRequest, Which},
     ports::PortError,
 };
@@ -25,6 +25,9 @@ struct Content {
     asked: String,
     /// The counts that are lowered, once they are known.
     counts: Option<CountsToLower>,
+    /// The sealed days that have such events.
+    #[serde(default)]
+    days: BTreeSet<Day>,
 }
 
 /// What was decided, if anything.
@@ -45,9 +48,10 @@ impl Decided {
         Ok(Self { stored, content })
     }
 
-    /// Returns the counts to lower, if they were known.
-    pub(super) fn counts(&self) -> Option<CountsToLower> {
-        self.content.as_ref()?.counts.clone()
+    /// Returns the counts to lower and the sealed days with such events, if they were known.
+    pub(super) fn known(&self) -> Option<(CountsToLower, BTreeSet<Day>)> {
+        let content = self.content.as_ref()?;
+        Some((content.counts.clone()?, content.days.clone()))
     }
 
     /// Notes that the forgetting has begun to decide.
@@ -59,22 +63,24 @@ impl Decided {
     ) -> Result<(), PortError> {
         let run = random.token();
         let asked = digest(&run, request);
-        self.put(admin, Content { run, asked, counts: None }).await
+        self.put(admin, Content { run, asked, counts: None, days: BTreeSet::new() }).await
     }
 
-    /// Notes the counts to lower, and returns them.
-    pub(super) async fn set_counts(
+    /// Notes the counts to lower and the sealed days, and returns them.
+    pub(super) async fn set_known(
         &mut self,
         admin: &ForgottenAdmin,
         username: &Username,
         of: OfObjects,
-    ) -> Result<CountsToLower, PortError> {
+        days: BTreeSet<Day>,
+    ) -> Result<(CountsToLower, BTreeSet<Day>), PortError> {
         let broken = || PortError::broken(READING, "it has not begun");
         let content = self.content.take().ok_or_else(broken)?;
         let counts =
             CountsToLower { username: username.clone(), run: content.run.clone(), lowered: lowered(&of) };
-        self.put(admin, Content { counts: Some(counts.clone()), ..content }).await?;
-        Ok(counts)
+        let known = (counts.clone(), days.clone());
+        self.put(admin, Content { counts: Some(counts), days, ..content }).await?;
+        Ok(known)
     }
 
     async fn put(&mut self, admin: &ForgottenAdmin, content: Content) -> Result<(), PortError> {

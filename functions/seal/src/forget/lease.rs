@@ -57,6 +57,17 @@ impl<'a> Lease<'a> {
         Ok(())
     }
 
+    /// Waits for work that does not look at the turn itself.
+    pub(super) async fn during<T>(&self, work: impl Future<Output = T>) -> Result<T, ForgetError> {
+        let mut work = std::pin::pin!(work);
+        loop {
+            match tokio::time::timeout(SLICE, &mut work).await {
+                Ok(done) => return Ok(done),
+                Err(_) => self.keep().await?,
+            }
+        }
+    }
+
     pub(super) async fn end(self) {
         self.turn.into_inner().0.end().await;
     }

@@ -63,6 +63,17 @@ impl Found {
         self.clean.contains(&(key.to_owned(), version.to_owned()))
     }
 
+    /// Returns whether the lake has an object.
+    pub(super) fn has_object(&self, path: &str) -> bool {
+        self.lake.contains_key(path)
+    }
+
+    /// Returns the paths of the lake's objects that have such an event.
+    pub(super) fn with_events(&self) -> impl Iterator<Item = &str> {
+        let with = self.lake.iter().filter(|(_, (_, of_object))| !of_object.events.is_empty());
+        with.map(|(path, _)| path.as_str())
+    }
+
     /// Returns whether there is any such event.
     pub(super) fn has_any(&self) -> bool {
         !self.tombstones.is_empty() || !self.ids.is_empty() || !self.latest.is_empty()

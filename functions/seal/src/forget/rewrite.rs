@@ -124,7 +124,8 @@ impl Objects<'_> {
             }
         }
         let has_changed = !going.is_empty();
-        if has_changed {
+        // Of an object without versions, the markers of its removal go: one that died may have left them.
+        if has_changed || (object.current().is_none() && object.earlier().is_empty()) {
             self.place.remove_some(object, going).await?;
         }
         Ok(has_changed)
