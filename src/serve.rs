@@ -34,7 +34,7 @@ use weir_embedded::{Embedded, Flush, SealedFolder};
 use crate::{
     catalog,
     cli::{EngineName, ServeArgs},
-    data, forget, printed,
+    data, forget,
     signals::Signals,
     traces::{self, Traces},
 };
@@ -220,7 +220,7 @@ async fn on_aws(catalog: Catalog, args: ServeArgs) -> Result<ExitCode> {
     let address = listener.local_addr()?;
     let listening = format!("Weir is listening on http://{address} and keeps everything on AWS\n");
     // In one piece: a program that starts this one may read a line and close the pipe.
-    printed::print(&(listening + welcome::OF_BUILD));
+    crate::printed::print(&(listening + welcome::OF_BUILD));
     let host = host(Arc::new(users), &args, &metrics, clock);
     let collector = Collector { catalog, ports, host, limits };
     let stopping = "stopping: answering the last requests; once more ends at once and cuts them off";
