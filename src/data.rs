@@ -22,13 +22,18 @@ pub(crate) fn must_have_its_secret(data: &Path) -> Result<()> {
     if !data.join("events.db").exists() || weir_embedded::secret_of(data)?.is_some() {
         return Ok(());
     }
+    // A store that cannot be read is reported by what opens it.
+    let Ok(stored) = weir_embedded::stored_catalog(data) else { return Ok(()) };
     let mut served = Catalog::default();
-    for one in weir_embedded::stored_catalog(data)?.iter().filter(|one| one.is_served) {
+    for one in stored.iter().filter(|one| one.is_served) {
         served.add_earlier(&one.event_type, &one.text);
     }
     // A first start that was killed has not made the secret, and has stored nothing.
-    let has_events = || data.join("lake").read_dir().is_ok_and(|mut entries| entries.next().is_some());
-    if served.needs_secret() && has_events() {
+    let has_some = |folder| data.join(folder).read_dir().is_ok_and(|mut entries| entries.next().is_some());
+    let has_events = has_some("lake")
+        || has_some("raw")
+        || weir_embedded::not_filed_yet(data).is_ok_and(|left| left.events > 0);
+    if served.needs_secret() && has_events {
         bail!(
             "{} is gone, with which values were hashed (redact): put it back from a backup. Without one, hashes to come will not equal \
              stored ones, and `weir forget --where` will not find these; if that is meant, make a new one: \

@@ -68,12 +68,19 @@ fn must_be_a_field(args: &ForgetArgs, catalog: &Catalog) -> Result<()> {
     if known.contains(&field) {
         return Ok(());
     }
-    let meant =
-        nearest(field, known.into_iter()).map(|meant| format!("; did you mean {meant}?")).unwrap_or_default();
-    bail!(
-        "nothing was forgotten: no event of {} has this value, and no event type has a field {field}{meant}",
-        args.user
-    )
+    let first = field.split('.').next().unwrap_or_default();
+    if known.contains(&first) {
+        return Ok(());
+    }
+    match nearest(field, known.into_iter()) {
+        Some(meant) => bail!(
+            "nothing was forgotten: no event of {} has this value, and no event type has a field {field}; did you mean {meant}?",
+            args.user
+        ),
+        // Types may take fields that they do not name.
+        None => eprintln!("weir: no event type names a field {field}, and no event has this value"),
+    }
+    Ok(())
 }
 
 /// Returns the events that are meant. A value is meant in the form in which a redacted field has it, too.

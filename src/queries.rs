@@ -124,7 +124,9 @@ impl OwnRows {
             );
         }
         let mut queries = Self(Arc::new(inner));
-        if is_sandboxed && let Err(reason) = queries.probe() {
+        // Twice, as a machine may be slow or full for a moment.
+        let probed = if is_sandboxed { queries.probe().or_else(|_| queries.probe()) } else { Ok(()) };
+        if let Err(reason) = probed {
             // As where the program is a script, whose interpreter would need half of the machine.
             warn!(
                 reason = format!("{reason:#}"),

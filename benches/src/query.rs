@@ -46,6 +46,10 @@ pub(crate) struct Options {
     /// Leaves out the queries of JSON, which take minutes.
     #[arg(long)]
     without_json: bool,
+    /// The DuckDB that is asked alone. The script of `pip install duckdb-cli` starts Python first, and `weir query` does not: name the
+    /// program in that package to compare with DuckDB without Python.
+    #[arg(long, value_name = "PROGRAM", default_value = "duckdb")]
+    duckdb: PathBuf,
     /// Measures this program instead of building `weir`.
     #[arg(long, value_name = "PROGRAM")]
     built: Option<PathBuf>,
@@ -127,7 +131,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
         };
         let alone = alone(&sql, &sealed);
         let duckdb =
-            || Asked::of(Command::new("duckdb").args(["-no-init", "-csv", "-noheader", "-c", &alone]));
+            || Asked::of(Command::new(&options.duckdb).args(["-no-init", "-csv", "-noheader", "-c", &alone]));
         let (mut fastest, mut limit) = (weir(&of_weir)?, duckdb()?);
         for _ in 1..options.rounds {
             fastest = fastest.faster(weir(&of_weir)?);

@@ -36,6 +36,8 @@ pub(super) fn bar(progress: &Arc<Progress>, pairs: u64) -> ProgressBar {
     bar.set_style(style.with_key("read", move |_: &ProgressState, out: &mut dyn Write| {
         let _ = out.write_str(&described(&progress));
     }));
+    // Drawn at once, however short the audit is.
+    bar.tick();
     bar
 }
 

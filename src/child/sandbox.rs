@@ -1,4 +1,4 @@
-//! What of the machine a child may touch: some folders, and no network. The kernel enforces it, by Landlock
+//! What of the machine a child may touch: some folders, and no TCP. The kernel enforces it, by Landlock
 //! (<https://docs.kernel.org/userspace-api/landlock.html>), so it holds even for a child that an attacker has taken over.
 //!
 //! A thread restricts itself, and starts the child, which inherits the restrictions. They end with the thread. Of root's
@@ -68,6 +68,15 @@ impl Sandbox<'_> {
             "/nix/store",
             "/gnu/store",
         ];
+        /// What the kernel starts to load a program's libraries.
+        const LOADERS: [&str; 6] = [
+            "/lib64/ld-linux-x86-64.so.2",
+            "/lib/ld-linux-aarch64.so.1",
+            "/lib/ld-musl-x86_64.so.1",
+            "/lib/ld-musl-aarch64.so.1",
+            "/nix/store",
+            "/gnu/store",
+        ];
         /// Where programs find their limits of memory and cores, and the zone. In `/proc`, the kernel keeps the environment, the
         /// memory and the open files of processes outside the sandbox from it.
         const MACHINE: [&str; 4] = ["/proc", "/sys/fs/cgroup", "/sys/devices/system/cpu", "/etc/localtime"];
@@ -80,7 +89,8 @@ impl Sandbox<'_> {
                 .handle_access(AccessNet::from_all(VERSION))?
                 .scope(Scope::from_all(VERSION))?
                 .create()?
-                .add_rules(path_beneath_rules(LIBRARIES, read | AccessFs::Execute))?
+                .add_rules(path_beneath_rules(LIBRARIES, read))?
+                .add_rules(path_beneath_rules(LOADERS, AccessFs::ReadFile | AccessFs::Execute))?
                 .add_rules(path_beneath_rules(MACHINE, AccessFs::ReadFile))?
                 .add_rules(path_beneath_rules(self.runs, AccessFs::ReadFile | AccessFs::Execute))?
                 .add_rules(path_beneath_rules(self.reads, read))?

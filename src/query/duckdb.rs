@@ -340,9 +340,9 @@ impl DuckDb {
 /// than DuckDB, and which would need Python in a sandbox. Besides, it names a folder of extensions, which queries may not load.
 /// `None` for any other file.
 fn launched_by(script: &Path) -> Option<PathBuf> {
-    let mut begin = [0; 2];
-    fs::File::open(script).and_then(|mut file| file.read_exact(&mut begin)).ok()?;
-    if &begin != b"#!" {
+    let mut begin = Vec::new();
+    fs::File::open(script).and_then(|file| file.take(4096).read_to_end(&mut begin)).ok()?;
+    if !begin.starts_with(b"#!") || memchr::memmem::find(&begin, b"duckdb_cli").is_none() {
         return None;
     }
     // The script can be a link, and so can its folder: pipx makes such.
@@ -409,6 +409,7 @@ mod tests {
         let program = write("lib/python3.13/dist-packages/duckdb_cli/duckdb", "\x7fELF");
         assert_eq!(launched_by(&script), Some(program.clone()));
         assert_eq!(launched_by(&program), None);
+        assert_eq!(launched_by(&write("bin/other", "#!/bin/sh\nexec duckdb -cmd 'SET threads = 1'\n")), None);
         #[cfg(unix)]
         {
             let link = folder.path().join("link");

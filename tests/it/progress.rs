@@ -70,7 +70,9 @@ fn send_audit_replay_and_query_show_a_bar_on_a_terminal_and_end_in_a_summary() {
     assert!(without.contains(" 0 rejected in ") && without.trim().lines().count() == 1, "{without:?}");
     weir.wait_until_filed();
     assert_shown(&weir, &url, &["audit"], "users' types", "weir: no differences; ");
-    let asked = on_a_terminal(&weir, &url, &["query", "SELECT 41 + 1 AS n"]);
+    // It takes DuckDB longer than the bar takes to be drawn.
+    let long = "SELECT 41 + 1 AS n WHERE (SELECT count(DISTINCT range % 1000003) FROM range(20000000)) > 1";
+    let asked = on_a_terminal(&weir, &url, &["query", long]);
     assert!(asked.contains("DuckDB answers") && asked.contains("42"), "{asked:?}");
     assert!(asked.trim_end().rsplit('\n').next().unwrap().contains("weir: answered in "), "{asked:?}");
     let output = piped(&weir, &url, &["query", "--format", "csv", "SELECT 41 + 1 AS n"]);

@@ -119,9 +119,15 @@ fn click(user: &str, id: &str, at: Timestamp, (person, device): (&str, &str), fi
     record.latest_under(Some(LatestKey::of(device)))
 }
 
+/// Returns a time that is not of the future, wherever the clock is in its day.
+fn past(weir: &Weir, days: u64, hour: u64) -> Timestamp {
+    let (time, now) = (weir.time(days, hour), weir_core::Clock::now(&*weir.clock).millis());
+    Timestamp::saturating(if time > now { time - DAY_MILLIS } else { time })
+}
+
 /// All that was sent: of the person by Ann, of another one by Ann, and of the same person by Bob.
 fn clicks(weir: &Weir) -> Vec<Record> {
-    let at = |days, hour| Timestamp::saturating(weir.time(days, hour));
+    let at = |days, hour| past(weir, days, hour);
     vec![
         click("ann", "MARKED-1", at(0, 1), (PERSON, "d1"), 0),
         click("ann", "other-1", at(0, 0), ("p-2", "d1"), 0),
@@ -156,7 +162,7 @@ async fn send(weir: &Weir, records: Vec<Record>) -> BTreeSet<String> {
 /// Everything that Ann and Bob sent, filed, with a rejected event and a line that is no record, and with versions that nothing lists.
 async fn fill(weir: &Weir) -> BTreeMap<String, Vec<u8>> {
     let mut batches = send(weir, clicks(weir)).await;
-    let at = Timestamp::saturating(weir.time(0, 3));
+    let at = past(weir, 0, 3);
     let stamp =
         Stamp { username: "ann".parse().unwrap(), event_id: "rejected-1".parse().unwrap(), received_at: at };
     let rejected =
@@ -387,6 +393,50 @@ async fn fill_again(weir: &Weir, _: u64) {
         }
     }
     fill(weir).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_that_come_after_the_command_began_stay_with_what_follows_from_them() {
+    let weir = Weir::start().await;
+    fill(&weir).await;
+    let later = Timestamp::saturating(weir_core::Clock::now(&*weir.clock).millis() + 1);
+    let batches = send(&weir, vec![click("ann", "later-1", later, (PERSON, "d9"), 20_000)]).await;
+    for key in &batches {
+        file_batch(&weir, &BatchKey::new(key.as_str())).await;
+    }
+    let amounts = run(&weir, &request()).await.unwrap();
+    assert_eq!(amounts.events.iter().map(|(_, count)| count).sum::<u64>(), 4, "{amounts:?}");
+    assert!(filed(&weir).await.contains(&"ann later-1".to_owned()), "{:?}", filed(&weir).await);
+    assert!(latest(&weir).await.iter().any(|value| value.contains("d9")), "{:?}", latest(&weir).await);
+    let kept = weir.aws(None).latest(LATEST, LAKE);
+    let listed = kept.list(&of_user("ann"), &"button_click".parse().unwrap(), None, 10).await.unwrap();
+    assert!(listed.iter().any(|value| value.resource.key == LatestKey::of("d9")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn batches_that_are_filed_again_while_it_is_waited_change_no_count() {
+    let weir = Weir::start().await;
+    let batches = fill(&weir).await;
+    // The wait is that for filing which began before; until its end, all batches are filed again.
+    let (begun, mut has_begun) = tokio::sync::mpsc::unbounded_channel();
+    let forget = forget(&weir, None).waiting(Duration::ZERO, Duration::from_secs(5));
+    let say = move |step: &str| {
+        if step.starts_with("waiting until") {
+            begun.send(()).unwrap();
+        }
+    };
+    let request = request();
+    let file_again = async {
+        has_begun.recv().await.unwrap();
+        weir.clock.advance(61_000);
+        for key in batches.keys() {
+            file_batch(&weir, &BatchKey::new(key.as_str())).await;
+        }
+    };
+    let (amounts, ()) = tokio::join!(forget.run(&request, &say), file_again);
+    let amounts = amounts.unwrap();
+    assert_eq!(amounts.events.iter().map(|(_, count)| count).sum::<u64>(), 4, "{amounts:?}");
+    assert_only_the_others_are_left(&weir, "filed again").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -28,7 +28,7 @@ use weir_aws::{
     S3SealedDays,
 };
 use weir_core::{
-    Catalog, Clock, Day, EventType, Partition, Random, Username,
+    Catalog, Clock, Day, EventType, Partition, Random, Timestamp, Username,
     forgotten::{ForgetRequest, ForgottenEvents},
     ports::PortError,
 };
@@ -246,13 +246,18 @@ impl Forget {
         say: &(dyn Fn(&str) + Sync),
     ) -> Result<ForgetAmounts, ForgetError> {
         let user = &request.username;
+        // Events that come from now on are not meant.
+        let began = self.clock.now();
         let mut amounts = ForgetAmounts::default();
         let mut decided = Decided::read(&self.forgotten, request).await?;
         if let Some((counts, days)) = decided.known() {
             say("finishing what an earlier `weir forget` decided");
             let gone = self.forgotten.read().await?;
             let found = self.look(user, By::Tombstones(&gone), lease).await?;
-            self.finish(request, (&gone, &found), Some((&counts, &days)), lease, &mut amounts).await?;
+            // Days may have been sealed since.
+            let days = decided.add_days(&self.forgotten, &days | &self.sealed_days(&found).await?).await?;
+            let known = Some((&counts, &days));
+            self.finish((request, began), (&gone, &found), known, lease, &mut amounts).await?;
             decided = Decided::read(&self.forgotten, request).await?;
         }
         if !self.waits[0].is_zero() {
@@ -261,33 +266,34 @@ impl Forget {
         }
         say("looking for the events");
         let secret = self.forgotten.secret().await?;
-        let mut found = self.look(user, By::Request(request, &secret), lease).await?;
+        let mut found = self.look(user, By::Request(request, began, &secret), lease).await?;
         self.check_sealed_days(user, &found).await?;
         let mut known = None;
         let gone = if found.tombstones.is_empty() {
             self.forgotten.read().await?
         } else {
-            decided.begin(&self.forgotten, request, &*self.random).await?;
+            let (counted, days) = (self.counted(&found).await?, self.sealed_days(&found).await?);
+            decided.begin(&self.forgotten, request, days, &*self.random).await?;
             let gone = self.forgotten.add(&secret, &found.tombstones).await?;
             if !self.waits[1].is_zero() {
                 say("waiting until all filing that began before has ended");
                 lease.sleep(self.waits[1]).await?;
             }
-            self.look_again_at_the_lake(user, &gone, &mut found, lease).await?;
+            self.look_again_at_the_lake(user, &gone, &mut found, counted, lease).await?;
             let (of, days) = (self.settled(&found).await?, self.sealed_days(&found).await?);
             known = Some(decided.set_known(&self.forgotten, user, of, days).await?);
             gone
         };
         say("removing them");
         let known = known.as_ref().map(|(counts, days)| (counts, days));
-        self.finish(request, (&gone, &found), known, lease, &mut amounts).await?;
+        self.finish((request, began), (&gone, &found), known, lease, &mut amounts).await?;
         Ok(amounts)
     }
 
     /// Does what follows from the tombstones and the counts. It can be repeated.
     async fn finish(
         &self,
-        request: &ForgetRequest,
+        (request, began): (&ForgetRequest, Timestamp),
         (gone, found): (&ForgottenEvents, &Found),
         known: Option<(&CountsToLower, &BTreeSet<Day>)>,
         lease: &Lease<'_>,
@@ -301,13 +307,13 @@ impl Forget {
             amounts.add_events(counts);
         }
         self.remove_keys(request).await?;
-        self.remove_what_follows(request, gone, found, amounts).await?;
+        self.remove_what_follows((request, began), gone, found, amounts).await?;
         amounts.quarantine += self.rewrite_quarantine(gone, found, lease).await?;
         self.read_from_json(days).await?;
         amounts.lake += self.rewrite_lake(user, gone, found, lease).await?;
         amounts.sealed += self.seal_again(days, lease).await?;
         if known.is_some() || found.has_any() {
-            amounts.results += self.remove_results(request, gone, lease).await?;
+            amounts.results += self.remove_results((request, began), gone, lease).await?;
         }
         // Last: as long as it has the events, what follows from them is found again.
         amounts.raw += self.rewrite_raw(gone, found, lease).await?;

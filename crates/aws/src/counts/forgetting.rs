@@ -121,6 +121,11 @@ impl DynamoCounts {
     ) -> Result<(), PortError> {
         for _ in 0..TRIES {
             let takes = self.takes(&counts.username, chunk).await?;
+            if takes.len() > MAX_ITEMS - CHUNK {
+                // More shards than a transaction takes: the number is the same in one of them.
+                self.gather(&counts.username, chunk).await?;
+                continue;
+            }
             let marker = marker(counts, number);
             let broken = |error: aws_sdk_dynamodb::error::BuildError| malformed(LOWERING, error.to_string());
             let put = Put::builder().table_name(&self.table).set_item(Some(marker.key()));
@@ -187,7 +192,47 @@ impl DynamoCounts {
             }
         }
         takes.retain(|_, take| *take > 0);
-        Ok(takes.into_iter().take(MAX_ITEMS - CHUNK).collect())
+        Ok(takes)
+    }
+
+    /// Moves the live counts that are lowered into one shard each.
+    async fn gather(&self, username: &Username, chunk: &[Lowered]) -> Result<(), PortError> {
+        for lowered in chunk {
+            let mut items = self.items_of(username, lowered)?;
+            if lowered.count == LoweredCount::Total {
+                items.remove(0);
+            }
+            let found = self.get_many(&items).await?;
+            let Some((first, rest)) = items.split_first() else { continue };
+            for item in rest {
+                let Some(count) = found.get(item).filter(|count| **count > 0) else { continue };
+                self.move_count(item, first, *count).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves a part of a count from one shard to another, unless it is not there any more.
+    async fn move_count(&self, from: &ItemKey, to: &ItemKey, count: u64) -> Result<(), PortError> {
+        let broken = |error: aws_sdk_dynamodb::error::BuildError| malformed(LOWERING, error.to_string());
+        let less = Update::builder().table_name(&self.table).set_key(Some(from.key()));
+        let less = less.update_expression("ADD n :less").condition_expression("n >= :by");
+        let less = less.expression_attribute_values(":less", number_of(&format!("-{count}")));
+        let less =
+            less.expression_attribute_values(":by", number_of(&count.to_string())).build().map_err(broken)?;
+        let more = Update::builder().table_name(&self.table).set_key(Some(to.key()));
+        let more = more.update_expression("ADD n :by");
+        let more =
+            more.expression_attribute_values(":by", number_of(&count.to_string())).build().map_err(broken)?;
+        let updates = [less, more].map(|update| TransactWriteItem::builder().update(update).build());
+        let moved = self.client.transact_write_items().set_transact_items(Some(updates.into())).send().await;
+        match moved {
+            Ok(_) => Ok(()),
+            Err(error) => match error.as_service_error() {
+                Some(TransactWriteItemsError::TransactionCanceledException(_)) => Ok(()),
+                _ => Err(port_error(LOWERING, &error)),
+            },
+        }
     }
 
     async fn remove_zero(&self, item_key: &ItemKey) -> Result<(), PortError> {

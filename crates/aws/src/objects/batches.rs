@@ -103,11 +103,16 @@ impl S3Batches {
         }
     }
 
-    /// Opens an earlier version.
+    /// Opens an earlier version. It is not found if it was removed meanwhile.
     pub async fn open_earlier(&self, batch: &StoredBatch, id: &str) -> Result<Content, PortError> {
         let opening = self.client.get_object().bucket(&self.bucket).key(&batch.key).version_id(id);
-        let opened = opening.send().await.map_err(|error| port_error(OPENING, &error))?;
-        Ok(pieces(opened.body))
+        match opening.send().await {
+            Ok(opened) => Ok(pieces(opened.body)),
+            Err(error) if matches!(error.code(), Some("NoSuchVersion" | "NoSuchKey")) => {
+                Err(PortError::NotFound { what: batch.key.clone() })
+            }
+            Err(error) => Err(port_error(OPENING, &error)),
+        }
     }
 
     /// Replaces an object, and removes all other versions. It is not found if another one took its place meanwhile.

@@ -80,10 +80,12 @@ pub(super) fn breakages(earlier: &Catalog, later: &Catalog) -> Vec<Breakage> {
                 ));
             }
         }
-        if narrowed::is_closed(new.schema()) && !narrowed::is_closed(old.schema()) {
-            say("only the fields that it names are taken now (additionalProperties): events of clients that send others \
-                 are refused"
-                .to_owned());
+        let limits = narrowed::limits_of_types(old.schema(), new.schema());
+        if !limits.is_empty() {
+            say(format!(
+                "it takes fewer events now ({}): clients' events that do not fit are refused",
+                limits.join(", ")
+            ));
         }
         for name in required(new).filter(|name| !required(old).any(|other| other == *name)) {
             say(format!(

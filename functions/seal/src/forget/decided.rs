@@ -54,16 +54,31 @@ impl Decided {
         Some((content.counts.clone()?, content.days.clone()))
     }
 
-    /// Notes that the forgetting has begun to decide.
+    /// Notes that the forgetting has begun to decide, with the sealed days that have such events. Days that an earlier attempt noted
+    /// stay.
     pub(super) async fn begin(
         &mut self,
         admin: &ForgottenAdmin,
         request: &ForgetRequest,
+        days: BTreeSet<Day>,
         random: &dyn Random,
     ) -> Result<(), PortError> {
         let run = random.token();
         let asked = digest(&run, request);
-        self.put(admin, Content { run, asked, counts: None, days: BTreeSet::new() }).await
+        let earlier = self.content.take().map(|content| content.days).unwrap_or_default();
+        self.put(admin, Content { run, asked, counts: None, days: &earlier | &days }).await
+    }
+
+    /// Notes more sealed days with such events, and returns all.
+    pub(super) async fn add_days(
+        &mut self,
+        admin: &ForgottenAdmin,
+        days: BTreeSet<Day>,
+    ) -> Result<BTreeSet<Day>, PortError> {
+        let content = self.content.take().ok_or_else(|| PortError::broken(READING, "it has not begun"))?;
+        let days = &content.days | &days;
+        self.put(admin, Content { days: days.clone(), ..content }).await?;
+        Ok(days)
     }
 
     /// Notes the counts to lower and the sealed days, and returns them.
@@ -78,6 +93,7 @@ impl Decided {
         let content = self.content.take().ok_or_else(broken)?;
         let counts =
             CountsToLower { username: username.clone(), run: content.run.clone(), lowered: lowered(&of) };
+        let days = &content.days | &days;
         let known = (counts.clone(), days.clone());
         self.put(admin, Content { counts: Some(counts), days, ..content }).await?;
         Ok(known)

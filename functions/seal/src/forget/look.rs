@@ -7,7 +7,8 @@ use fan_out::{WithoutError, each_line};
 use futures_util::{StreamExt, stream};
 use weir_aws::{S3Batches, StoredBatch};
 use weir_core::{
-    BatchKey, CountedValue, Day, EventType, InstallationSecret, LakeObject, Partition, RecordHead, Username,
+    BatchKey, CountedValue, Day, EventType, InstallationSecret, LakeObject, Partition, RecordHead, Timestamp,
+    Username,
     forgotten::{self, ForgetRequest, ForgottenEvents, Tombstone},
     latest::{LatestValue, Newest, Resource},
     ports::{Content, PortError, ReadLatest, SettledCounts},
@@ -19,13 +20,16 @@ use super::{CONCURRENT, Forget, ForgetError, Lease};
 /// How many latest values are read at a time.
 const PAGE: usize = 500;
 
+/// How often an object is looked at again that another one took the place of meanwhile.
+pub(super) const TRIES: u32 = 10;
+
 const LOOKING: &str = "looking for events to forget";
 
 /// By what an event is found.
 #[derive(Clone, Copy)]
 pub(super) enum By<'a> {
-    /// A request, and the secret by which tombstones are made.
-    Request(&'a ForgetRequest, &'a InstallationSecret),
+    /// A request, when it came, and the secret by which tombstones are made. Events that came later are not meant.
+    Request(&'a ForgetRequest, Timestamp, &'a InstallationSecret),
     /// Tombstones, where an earlier forgetting is finished.
     Tombstones(&'a ForgottenEvents),
 }
@@ -33,8 +37,10 @@ pub(super) enum By<'a> {
 impl By<'_> {
     fn means(self, head: Option<&RecordHead>, line: &[u8]) -> bool {
         match (self, head) {
-            (Self::Request(request, _), Some(head)) => request.means(head, line),
-            (Self::Request(request, _), None) => request.means_line(line),
+            (Self::Request(request, began, _), Some(head)) => {
+                head.received_at <= began && request.means(head, line)
+            }
+            (Self::Request(request, ..), None) => request.means_line(line),
             (Self::Tombstones(gone), Some(head)) => gone.has(head),
             (Self::Tombstones(gone), None) => gone.has_line(line),
         }
@@ -109,6 +115,9 @@ impl OfObjects {
     }
 }
 
+/// The events of objects in the lake that are in the counts, by the objects' paths.
+pub(super) struct Counted(BTreeMap<String, (String, OfObjects)>);
+
 /// What was found in one object.
 #[derive(Default)]
 struct Notes {
@@ -151,12 +160,14 @@ impl Forget {
         Ok(found)
     }
 
-    /// Looks at objects of the lake that are others than they were: the fan-out may have put them since.
+    /// Looks at objects of the lake that are others than they were: the fan-out may have put them since. One that was counted before is
+    /// not: filed again since, it is without the events, and its counts have them.
     pub(super) async fn look_again_at_the_lake(
         &self,
         username: &Username,
         gone: &ForgottenEvents,
         found: &mut Found,
+        counted: Counted,
         lease: &Lease<'_>,
     ) -> Result<(), ForgetError> {
         let by = By::Tombstones(gone);
@@ -167,7 +178,17 @@ impl Forget {
             let is_new = |key: &str, version: &str| !seen.contains(&(key.to_owned(), version.to_owned()));
             self.look_at(&place, Kind::Lake, by, &affected, lease, &is_new, found).await?;
         }
+        found.lake.extend(counted.0);
         Ok(())
+    }
+
+    /// Returns the events found in the lake that are in the counts already.
+    pub(super) async fn counted(&self, found: &Found) -> Result<Counted, PortError> {
+        let settled = self.settled_of(found).await?;
+        let is_counted =
+            |path: &String| LakeObject::at(path).is_some_and(|object| settled.contains(object.batch));
+        let counted = found.lake.iter().filter(|(path, _)| is_counted(path));
+        Ok(Counted(counted.map(|(path, of_object)| (path.clone(), of_object.clone())).collect()))
     }
 
     /// Returns the places of a user's events in the lake that exist.
@@ -183,16 +204,18 @@ impl Forget {
 
     /// Returns how the events of settled batches are counted that were found in the lake.
     pub(super) async fn settled(&self, found: &Found) -> Result<OfObjects, PortError> {
-        let batch = |path: &String| LakeObject::at(path).map(|object| object.batch.to_owned());
-        let batches = found.lake.keys().filter_map(batch).collect();
-        let settled = self.counts.settled_day(&BTreeSet::new(), Day::FIRST, &batches).await?.batches;
         let mut sum = OfObjects::default();
-        for (path, (_, of_object)) in &found.lake {
-            if batch(path).is_some_and(|batch| settled.contains(&batch)) {
-                sum.add(of_object);
-            }
+        for (_, of_object) in self.counted(found).await?.0.values() {
+            sum.add(of_object);
         }
         Ok(sum)
+    }
+
+    /// Returns the batches of the objects found in the lake that are settled.
+    async fn settled_of(&self, found: &Found) -> Result<BTreeSet<String>, PortError> {
+        let batch = |path: &String| LakeObject::at(path).map(|object| object.batch.to_owned());
+        let batches = found.lake.keys().filter_map(batch).collect();
+        Ok(self.counts.settled_day(&BTreeSet::new(), Day::FIRST, &batches).await?.batches)
     }
 
     /// Files the batches that are not filed yet.
@@ -250,7 +273,20 @@ impl Forget {
         let objects = place.stored(&|_| true).await?;
         let looking = objects.iter().map(|object| async move {
             lease.keep().await?;
-            self.look_at_object(place, object, kind, by, affected, is_wanted).await
+            let mut listed = Some(object.clone());
+            for _ in 0..TRIES {
+                let Some(object) = &listed else {
+                    return Ok(Notes { key: object.key.clone(), ..Notes::default() });
+                };
+                match self.look_at_object(place, object, kind, by, affected, is_wanted).await {
+                    // Another one took its place meanwhile, or a version is gone.
+                    Err(ForgetError::Port(PortError::NotFound { .. })) => {
+                        listed = place.stored_at(&object.key).await?;
+                    }
+                    noted => return noted,
+                }
+            }
+            Err(PortError::unavailable(LOOKING, format!("{} is replaced all the time", object.key)).into())
         });
         let mut looking = stream::iter(looking).buffer_unordered(CONCURRENT);
         let mut with_events = Vec::new();
@@ -325,7 +361,7 @@ impl Forget {
         let head = RecordHead::read(line).ok();
         let is_meant = by.means(head.as_ref(), line);
         let Some(head) = head else {
-            if is_meant && let By::Request(_, secret) = by {
+            if is_meant && let By::Request(.., secret) = by {
                 notes.tombstones.insert(forgotten::tombstone_of_line(secret, line));
             }
             return is_meant;
@@ -337,7 +373,7 @@ impl Forget {
             return false;
         }
         let identity = head.identity();
-        if let By::Request(_, secret) = by {
+        if let By::Request(.., secret) = by {
             let event_type = &head.partition.event_type;
             notes.tombstones.insert(forgotten::tombstone_of_event(
                 secret,

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use weir_aws::{S3Batches, StoredBatch};
 use weir_core::{
-    CountedValue, EventType, Partition, RecordHead,
+    CountedValue, EventType, Partition, RecordHead, Timestamp,
     forgotten::{ForgetRequest, ForgottenEvents, Which},
     ports::{LiveCounts, PortError, SettledCounts},
     rejected::RejectedEvent,
@@ -49,7 +49,7 @@ impl Forget {
     /// Removes latest values, rejected events that are shown, and recent ids.
     pub(super) async fn remove_what_follows(
         &self,
-        request: &ForgetRequest,
+        (request, began): (&ForgetRequest, Timestamp),
         gone: &ForgottenEvents,
         found: &Found,
         amounts: &mut ForgetAmounts,
@@ -65,10 +65,10 @@ impl Forget {
             let event_id = event.event_id.clone();
             let head = RecordHead { partition, event_id, received_at: at, time: at, is_of_a_bot: false };
             let claimed = event.event_type.as_ref().map(EventType::as_str);
-            gone.has(&head) || request.means_sent(claimed, &event.event)
+            gone.has(&head) || (at <= began && request.means_sent(claimed, &event.event))
         };
         amounts.rejected += self.counts.forget_rejected(user, &is_gone).await?;
-        let is_meant = |line: &str| means(request, gone, line.as_bytes());
+        let is_meant = |line: &str| means((request, began), gone, line.as_bytes());
         amounts.ids += self.ids.forget(user, &found.ids, &is_meant).await?;
         Ok(())
     }
@@ -77,7 +77,7 @@ impl Forget {
     /// be of anything. Returns how many objects of rows there were.
     pub(super) async fn remove_results(
         &self,
-        request: &ForgetRequest,
+        (request, began): (&ForgetRequest, Timestamp),
         gone: &ForgottenEvents,
         lease: &Lease<'_>,
     ) -> Result<u64, ForgetError> {
@@ -86,7 +86,7 @@ impl Forget {
                 lease.keep().await?;
                 // All versions of it are the same, as its name is its content's digest.
                 let line = content(&place, &object).await?;
-                if line.is_some_and(|line| means(request, gone, &line)) {
+                if line.is_some_and(|line| means((request, began), gone, &line)) {
                     place.remove(&object).await?;
                 }
             }
@@ -107,19 +107,24 @@ impl Forget {
 }
 
 /// Returns whether a stored line, or a part of one, is meant.
-fn means(request: &ForgetRequest, gone: &ForgottenEvents, line: &[u8]) -> bool {
+fn means((request, began): (&ForgetRequest, Timestamp), gone: &ForgottenEvents, line: &[u8]) -> bool {
     match RecordHead::read(line) {
-        Ok(head) => gone.has(&head) || request.means(&head, line),
+        Ok(head) => gone.has(&head) || (head.received_at <= began && request.means(&head, line)),
         Err(_) => request.means_line(line),
     }
 }
 
 /// Returns the content of an object that may have been removed; `None` if only markers of its removal are left.
 async fn content(place: &S3Batches, object: &StoredBatch) -> Result<Option<Vec<u8>>, PortError> {
-    let mut pieces = match (object.current(), object.earlier().first()) {
-        (Some(_), _) => place.open(object).await?,
-        (None, Some(version)) => place.open_earlier(object, version).await?,
+    let opened = match (object.current(), object.earlier().first()) {
+        (Some(_), _) => place.open(object).await,
+        (None, Some(version)) => place.open_earlier(object, version).await,
         (None, None) => return Ok(None),
+    };
+    let mut pieces = match opened {
+        // The value was raised meanwhile, which removes its earlier object.
+        Err(PortError::NotFound { .. }) => return Ok(None),
+        opened => opened?,
     };
     let mut content = Vec::new();
     while let Some(piece) = pieces.next().await {

@@ -7,11 +7,8 @@ use weir_core::{BatchKey, Username, forgotten::ForgottenEvents, ports::PortError
 
 use super::{
     CONCURRENT, Forget, ForgetError, Lease,
-    look::{Found, unreadable},
+    look::{Found, TRIES, unreadable},
 };
-
-/// How often an object is looked at again that another one took the place of meanwhile.
-const TRIES: u32 = 10;
 
 const REWRITING: &str = "taking events out of an object";
 

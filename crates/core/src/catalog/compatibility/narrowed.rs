@@ -4,53 +4,69 @@ use serde_json::Value;
 
 /// Returns the keywords by which a changed schema may refuse values that were taken before. A keyword whose meaning is not compared
 /// here counts if it is new or has changed.
-pub(super) fn limits(old: &Value, new: &Value) -> Vec<&'static str> {
+pub(super) fn limits(old: &Value, new: &Value) -> Vec<String> {
     const AT_MOST: [&str; 5] = ["exclusiveMaximum", "maxItems", "maxLength", "maxProperties", "maximum"];
     const AT_LEAST: [&str; 5] = ["exclusiveMinimum", "minItems", "minLength", "minProperties", "minimum"];
-    const OTHER: [&str; 12] = [
-        "allOf",
-        "anyOf",
-        "const",
-        "contains",
-        "format",
-        "items",
-        "multipleOf",
-        "not",
-        "oneOf",
-        "pattern",
-        "properties",
-        "required",
+    /// Says nothing about values, or is compared elsewhere.
+    const NO_LIMITS: [&str; 16] = [
+        "$anchor",
+        "$comment",
+        "$defs",
+        "$id",
+        "$schema",
+        "additionalProperties",
+        "default",
+        "definitions",
+        "deprecated",
+        "description",
+        "enum",
+        "examples",
+        "readOnly",
+        "title",
+        "type",
+        "writeOnly",
     ];
     let number = |schema: &Value, keyword: &str| schema.get(keyword).and_then(Value::as_f64);
     let is_tighter = |keyword: &str, than: fn(f64, f64) -> bool| {
         let (was, is) = (number(old, keyword), number(new, keyword));
         is.is_some_and(|is| was.is_none_or(|was| than(is, was)))
     };
-    let mut found: Vec<&'static str> = Vec::new();
-    found.extend(AT_MOST.iter().filter(|keyword| is_tighter(keyword, |is, was| is < was)));
-    found.extend(AT_LEAST.iter().filter(|keyword| is_tighter(keyword, |is, was| is > was)));
-    found.extend(
-        OTHER.iter().filter(|keyword| new.get(keyword).is_some_and(|is| old.get(keyword) != Some(is))),
-    );
+    let mut found: Vec<String> = Vec::new();
+    for (keyword, is) in new.as_object().into_iter().flatten() {
+        let keyword = keyword.as_str();
+        let may_refuse = if AT_MOST.contains(&keyword) {
+            is_tighter(keyword, |is, was| is < was)
+        } else if AT_LEAST.contains(&keyword) {
+            is_tighter(keyword, |is, was| is > was)
+        } else if keyword == "uniqueItems" {
+            *is == Value::Bool(true) && old.get(keyword) != Some(is)
+        } else {
+            !NO_LIMITS.contains(&keyword) && !keyword.starts_with("x-") && old.get(keyword) != Some(is)
+        };
+        if may_refuse {
+            found.push(keyword.to_owned());
+        }
+    }
     if let Some(values) = new.get("enum").and_then(Value::as_array) {
         let before = old.get("enum").and_then(Value::as_array);
         if before.is_none_or(|before| before.iter().any(|value| !values.contains(value))) {
-            found.push("enum");
+            found.push("enum".to_owned());
         }
     }
-    for (keyword, tight) in [("additionalProperties", false), ("uniqueItems", true)] {
-        let has = |schema: &Value| schema.get(keyword) == Some(&Value::Bool(tight));
-        if has(new) && !has(old) {
-            found.push(keyword);
-        }
+    // A schema for other members, or none of them.
+    let others = new.get("additionalProperties").filter(|others| **others != Value::Bool(true));
+    if others.is_some_and(|others| old.get("additionalProperties") != Some(others)) {
+        found.push("additionalProperties".to_owned());
     }
     found.sort_unstable();
     found
 }
 
-/// Returns whether a schema takes no other members than those that it names.
-pub(super) fn is_closed(schema: &Value) -> bool {
-    schema.get("additionalProperties") == Some(&Value::Bool(false))
+/// Returns the same of the schemas of two whole types, of which fields are compared one by one, and required ones are named.
+pub(super) fn limits_of_types(old: &Value, new: &Value) -> Vec<String> {
+    let mut found = limits(old, new);
+    found.retain(|keyword| !["properties", "required"].contains(&keyword.as_str()));
+    found
 }
 
 #[cfg(test)]
@@ -67,6 +83,7 @@ mod tests {
             ("minLength", json!(1), json!(2)),
             ("enum", json!(["a", "b"]), json!(["a"])),
             ("additionalProperties", json!(true), json!(false)),
+            ("additionalProperties", json!(true), json!({"type": "string"})),
             ("uniqueItems", json!(false), json!(true)),
         ];
         for (keyword, wide, tight) in tests {
@@ -79,5 +96,12 @@ mod tests {
         }
         assert_eq!(limits(&json!({"pattern": "a"}), &json!({"pattern": "b"})), ["pattern"]);
         assert_eq!(limits(&json!({"pattern": "a", "title": "x"}), &json!({"title": "y"})), [""; 0]);
+        for keyword in ["$ref", "if", "patternProperties", "minContains", "allOf"] {
+            assert_eq!(
+                limits_of_types(&json!({"properties": {}}), &json!({ keyword: 1, "x-weir": 1 })),
+                [keyword]
+            );
+        }
+        assert_eq!(limits_of_types(&json!({}), &json!({"properties": 1, "required": ["a"]})), [""; 0]);
     }
 }
