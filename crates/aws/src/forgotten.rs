@@ -2,7 +2,7 @@
 //!
 //! | object | |
 //! | --- | --- |
-//! | `forgotten/current` | the name of the object with the tombstones; there is none as long as nothing was forgotten |
+//! | `forgotten/current` | the name of the object with the tombstones; the first forgetting makes it |
 //! | `forgotten/<digest>` | the secret by which tombstones are made, in one line, and the tombstones behind it. It never changes |
 //! | `forgetting/pending` | what a forgetting that is under way has decided ([`ForgottenAdmin`]). No function reads it |
 //!
