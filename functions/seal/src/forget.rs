@@ -2,10 +2,11 @@
 //!
 //! 1. What the stream still holds is waited for. Then raw, quarantine and the lake are read, and what is meant is found (`look`).
 //!    Batches with such events are filed if they are not yet. Nothing is changed if an object cannot be read.
-//! 2. The tombstones are put. From here on it is decided: a batch that is filed, and an event that may be a retry, are compared with
+//! 2. What is meant and counted is noted (`decided`), as a batch that is filed again from now on loses its events, and keeps its counts.
+//! 3. The tombstones are put. From here on it is decided: a batch that is filed, and an event that may be a retry, are compared with
 //!    them. What began before knows them in a quarter of an hour at most, which is waited for.
-//! 3. How many events leave the lake is counted and kept (`decided`). Then the counts are lowered, once.
-//! 4. What follows from the events goes (`rest`): latest values, recent ids, rejected events that are shown. Then the events go from
+//! 4. How many events leave the lake is counted and kept. Then the counts are lowered, once.
+//! 5. What follows from the events goes (`rest`): latest values, recent ids, rejected events that are shown. Then the events go from
 //!    quarantine, the lake, sealed days (`sealed`) and, last, raw (`rewrite`), in all versions.
 //!
 //! Each step can be repeated. A forgetting that died is finished by one with the same options, which finds what is left: raw has the
@@ -34,9 +35,9 @@ use weir_core::{
 };
 
 use crate::{error::RunError, run::Seal};
-use decided::Decided;
+use decided::{Decided, Earlier};
 use lease::Lease;
-use look::{By, Found};
+use look::{By, Counted, Found};
 
 /// The longest time for which the stream holds events (`BufferSeconds` is 900 at most), and some more.
 pub const STREAM_HOLDS: Duration = Duration::from_mins(16);
@@ -160,6 +161,13 @@ pub enum ForgetError {
          the day's batches again (weir replay) and try again, or let KeepDays remove it"
     )]
     OnlyParquet(Day),
+    /// A day was sealed after an earlier attempt had died, and is the only copy of its events by now.
+    #[error(
+        "{0} was sealed after an earlier `weir forget` was stopped, and its JSON was removed since (LakeJsonRetentionDays): its Parquet \
+         has such events. File the day's batches again (weir replay) and run it again after the next sealing, with the same options, or \
+         let KeepDays remove the day"
+    )]
+    SealedSince(Day),
     /// A day cannot be sealed again. Its events are gone from everything else.
     #[error("{0}. What is forgotten is decided: run it again, with the same options")]
     NotSealed(#[from] RunError),
@@ -245,49 +253,75 @@ impl Forget {
         lease: &Lease<'_>,
         say: &(dyn Fn(&str) + Sync),
     ) -> Result<ForgetAmounts, ForgetError> {
-        let user = &request.username;
-        // Events that come from now on are not meant.
-        let began = self.clock.now();
+        let mut request = request.clone();
+        let user = &request.username.clone();
         let mut amounts = ForgetAmounts::default();
-        let mut decided = Decided::read(&self.forgotten, request).await?;
-        if let Some((counts, days)) = decided.known() {
+        let mut decided = Decided::read(&self.forgotten, &mut request).await?;
+        if let Some(earlier) = decided.earlier(user)? {
             say("finishing what an earlier `weir forget` decided");
-            let gone = self.forgotten.read().await?;
-            let found = self.look(user, By::Tombstones(&gone), lease).await?;
-            // Days may have been sealed since.
-            let days = decided.add_days(&self.forgotten, &days | &self.sealed_days(&found).await?).await?;
-            let known = Some((&counts, &days));
-            self.finish((request, began), (&gone, &found), known, lease, &mut amounts).await?;
-            decided = Decided::read(&self.forgotten, request).await?;
+            match earlier {
+                Earlier::Begun { began, counted } => {
+                    let request = (&request, began);
+                    self.decide_and_finish(request, &mut decided, counted, lease, say, &mut amounts).await?;
+                }
+                Earlier::Known(counts, days) => {
+                    let gone = self.forgotten.read().await?;
+                    let found = self.look(user, By::Tombstones(&gone), lease).await?;
+                    let (request, known) = ((&request, self.clock.now()), Some((&counts, &days)));
+                    self.finish(request, (&gone, &found), known, lease, &mut amounts).await?;
+                }
+            }
+            decided = Decided::read(&self.forgotten, &mut request).await?;
         }
-        if !self.waits[0].is_zero() {
+        // Events that come from now on are not meant.
+        let request = (&request, self.clock.now());
+        let nothing = Counted::default();
+        self.decide_and_finish(request, &mut decided, nothing, lease, say, &mut amounts).await?;
+        Ok(amounts)
+    }
+
+    /// Forgets what came before a time. `earlier` has the events that an earlier attempt knew to be in the counts.
+    async fn decide_and_finish(
+        &self,
+        (request, began): (&ForgetRequest, Timestamp),
+        decided: &mut Decided,
+        earlier: Counted,
+        lease: &Lease<'_>,
+        say: &(dyn Fn(&str) + Sync),
+        amounts: &mut ForgetAmounts,
+    ) -> Result<(), ForgetError> {
+        let user = &request.username;
+        let since = Duration::from_millis(self.clock.now().millis().saturating_sub(began.millis()));
+        let stream_holds = self.waits[0].saturating_sub(since);
+        if !stream_holds.is_zero() {
             say("waiting for events that the stream still holds");
-            lease.sleep(self.waits[0]).await?;
+            lease.sleep(stream_holds).await?;
         }
         say("looking for the events");
         let secret = self.forgotten.secret().await?;
         let mut found = self.look(user, By::Request(request, began, &secret), lease).await?;
+        found.add_counted(earlier);
         self.check_sealed_days(user, &found).await?;
         let mut known = None;
-        let gone = if found.tombstones.is_empty() {
+        let gone = if found.tombstones.is_empty() && found.days().is_empty() {
             self.forgotten.read().await?
         } else {
-            let (counted, days) = (self.counted(&found).await?, self.sealed_days(&found).await?);
-            decided.begin(&self.forgotten, request, days, &*self.random).await?;
+            let counted = self.counted(&found).await?;
+            decided.begin(&self.forgotten, (request, began), &counted, &*self.random).await?;
             let gone = self.forgotten.add(&secret, &found.tombstones).await?;
             if !self.waits[1].is_zero() {
                 say("waiting until all filing that began before has ended");
                 lease.sleep(self.waits[1]).await?;
             }
-            self.look_again_at_the_lake(user, &gone, &mut found, counted, lease).await?;
-            let (of, days) = (self.settled(&found).await?, self.sealed_days(&found).await?);
-            known = Some(decided.set_known(&self.forgotten, user, of, days).await?);
+            self.look_again_at_the_lake(user, &gone, &mut found, lease).await?;
+            found.add_counted(counted);
+            let (of, days) = (self.settled(&found).await?, found.days());
+            known = Some((decided.set_known(&self.forgotten, user, of, days.clone()).await?, days));
             gone
         };
         say("removing them");
         let known = known.as_ref().map(|(counts, days)| (counts, days));
-        self.finish((request, began), (&gone, &found), known, lease, &mut amounts).await?;
-        Ok(amounts)
+        self.finish((request, began), (&gone, &found), known, lease, amounts).await
     }
 
     /// Does what follows from the tombstones and the counts. It can be repeated.
@@ -309,9 +343,9 @@ impl Forget {
         self.remove_keys(request).await?;
         self.remove_what_follows((request, began), gone, found, amounts).await?;
         amounts.quarantine += self.rewrite_quarantine(gone, found, lease).await?;
-        self.read_from_json(days).await?;
+        let sealed = self.read_from_json(days).await?;
         amounts.lake += self.rewrite_lake(user, gone, found, lease).await?;
-        amounts.sealed += self.seal_again(days, lease).await?;
+        amounts.sealed += self.seal_again(&sealed, lease).await?;
         if known.is_some() || found.has_any() {
             amounts.results += self.remove_results((request, began), gone, lease).await?;
         }

@@ -7,27 +7,48 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use weir_aws::{CountsToLower, ForgottenAdmin, Lowered, LoweredCount, PendingForgetting};
 use weir_core::{
-    Day, EventType, Random, Username,
+    Day, EventType, Hour, Partition, Random, Timestamp, Username,
     forgotten::{ForgetRequest, Which},
     ports::PortError,
 };
 
-use super::{ForgetError, look::OfObjects};
+use super::{
+    ForgetError,
+    look::{Counted, OfObjects},
+};
 
 const READING: &str = "reading what an earlier `weir forget` decided";
 
 /// The object's content.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 struct Content {
     /// The name of the forgetting.
     run: String,
     /// A digest of the request.
     asked: String,
+    /// When it began, in milliseconds since 1970.
+    #[serde(default)]
+    began: u64,
+    /// The values that are stored in the place of the one that was asked for, as the catalog had it then.
+    #[serde(default)]
+    derived: Vec<String>,
+    /// The events that go and are in the counts, by the paths of their objects, until all counts are known.
+    #[serde(default)]
+    counted: BTreeMap<String, CountedObject>,
     /// The counts that are lowered, once they are known.
     counts: Option<CountsToLower>,
-    /// The sealed days that have such events.
+    /// The days of such events, sealed or not.
     #[serde(default)]
     days: BTreeSet<Day>,
+}
+
+/// The events of an object.
+#[derive(Clone, Serialize, Deserialize)]
+struct CountedObject {
+    /// Types, hours since 1970, and numbers of events.
+    events: Vec<(EventType, u64, u64)>,
+    /// Types, keys, and numbers of events.
+    keys: Vec<(EventType, String, u64)>,
 }
 
 /// What was decided, if anything.
@@ -36,67 +57,85 @@ pub(super) struct Decided {
     content: Option<Content>,
 }
 
+/// How far an earlier attempt came.
+pub(super) enum Earlier {
+    /// It began to decide: its tombstones may be there. A batch that is filed again since is without the events, which are counted
+    /// as they were then.
+    Begun {
+        /// When.
+        began: Timestamp,
+        /// The events that were in the counts then.
+        counted: Counted,
+    },
+    /// The counts to lower are known, and the days of the events.
+    Known(CountsToLower, BTreeSet<Day>),
+}
+
 impl Decided {
-    /// Reads what was decided. It must have been by the same request.
-    pub(super) async fn read(admin: &ForgottenAdmin, request: &ForgetRequest) -> Result<Self, ForgetError> {
+    /// Reads what was decided. It must have been by the same request, which gets the values that were stored in the place of its own
+    /// when it was decided.
+    pub(super) async fn read(
+        admin: &ForgottenAdmin,
+        request: &mut ForgetRequest,
+    ) -> Result<Self, ForgetError> {
         let stored = admin.pending().await?;
         let content = (!stored.text.is_empty()).then(|| serde_json::from_slice::<Content>(&stored.text));
         let content = content.transpose().map_err(|error| PortError::broken(READING, error))?;
         if content.as_ref().is_some_and(|content| content.asked != digest(&content.run, request)) {
             return Err(ForgetError::Unfinished);
         }
+        if let (Some(content), Which::Where { values, .. }) = (&content, &mut request.which) {
+            let new: Vec<_> =
+                content.derived.iter().filter(|value| !values.contains(value)).cloned().collect();
+            values.extend(new);
+        }
         Ok(Self { stored, content })
     }
 
-    /// Returns the counts to lower and the sealed days with such events, if they were known.
-    pub(super) fn known(&self) -> Option<(CountsToLower, BTreeSet<Day>)> {
-        let content = self.content.as_ref()?;
-        Some((content.counts.clone()?, content.days.clone()))
+    /// Returns how far an earlier attempt came.
+    pub(super) fn earlier(&self, username: &Username) -> Result<Option<Earlier>, PortError> {
+        let Some(content) = &self.content else { return Ok(None) };
+        if let Some(counts) = &content.counts {
+            return Ok(Some(Earlier::Known(counts.clone(), content.days.clone())));
+        }
+        let counted = content.counted.iter().map(|(path, object)| Ok((path.clone(), object.read(username)?)));
+        let counted = Counted(counted.collect::<Result<_, PortError>>()?);
+        Ok(Some(Earlier::Begun { began: Timestamp::saturating(content.began), counted }))
     }
 
-    /// Notes that the forgetting has begun to decide, with the sealed days that have such events. Days that an earlier attempt noted
-    /// stay.
+    /// Notes that the forgetting has begun to decide, with the events that are in the counts.
     pub(super) async fn begin(
         &mut self,
         admin: &ForgottenAdmin,
-        request: &ForgetRequest,
-        days: BTreeSet<Day>,
+        (request, began): (&ForgetRequest, Timestamp),
+        counted: &Counted,
         random: &dyn Random,
     ) -> Result<(), PortError> {
-        let run = random.token();
+        let run = self.content.take().map_or_else(|| random.token(), |content| content.run);
         let asked = digest(&run, request);
-        let earlier = self.content.take().map(|content| content.days).unwrap_or_default();
-        self.put(admin, Content { run, asked, counts: None, days: &earlier | &days }).await
+        let derived = match &request.which {
+            Which::All => Vec::new(),
+            Which::Where { values, .. } => values.iter().skip(1).cloned().collect(),
+        };
+        let counted = counted.0.iter().map(|(path, of)| (path.clone(), CountedObject::of(of))).collect();
+        let (began, counts, days) = (began.millis(), None, BTreeSet::new());
+        self.put(admin, Content { run, asked, began, derived, counted, counts, days }).await
     }
 
-    /// Notes more sealed days with such events, and returns all.
-    pub(super) async fn add_days(
-        &mut self,
-        admin: &ForgottenAdmin,
-        days: BTreeSet<Day>,
-    ) -> Result<BTreeSet<Day>, PortError> {
-        let content = self.content.take().ok_or_else(|| PortError::broken(READING, "it has not begun"))?;
-        let days = &content.days | &days;
-        self.put(admin, Content { days: days.clone(), ..content }).await?;
-        Ok(days)
-    }
-
-    /// Notes the counts to lower and the sealed days, and returns them.
+    /// Notes the counts to lower and the days of the events, and returns the counts.
     pub(super) async fn set_known(
         &mut self,
         admin: &ForgottenAdmin,
         username: &Username,
         of: OfObjects,
         days: BTreeSet<Day>,
-    ) -> Result<(CountsToLower, BTreeSet<Day>), PortError> {
-        let broken = || PortError::broken(READING, "it has not begun");
-        let content = self.content.take().ok_or_else(broken)?;
+    ) -> Result<CountsToLower, PortError> {
+        let content = self.content.take().ok_or_else(|| PortError::broken(READING, "it has not begun"))?;
         let counts =
             CountsToLower { username: username.clone(), run: content.run.clone(), lowered: lowered(&of) };
-        let days = &content.days | &days;
-        let known = (counts.clone(), days.clone());
-        self.put(admin, Content { counts: Some(counts), days, ..content }).await?;
-        Ok(known)
+        let known = Some(counts.clone());
+        self.put(admin, Content { counts: known, days, counted: BTreeMap::new(), ..content }).await?;
+        Ok(counts)
     }
 
     async fn put(&mut self, admin: &ForgottenAdmin, content: Content) -> Result<(), PortError> {
@@ -107,7 +146,29 @@ impl Decided {
     }
 }
 
-/// Returns a digest of a request, which is another one in each forgetting.
+impl CountedObject {
+    fn of(OfObjects { events, keys }: &OfObjects) -> Self {
+        let event = |(partition, by): (&Partition, &u64)| {
+            (partition.event_type.clone(), partition.hour.since_epoch(), *by)
+        };
+        let key = |((of, key), by): (&(EventType, String), &u64)| (of.clone(), key.clone(), *by);
+        Self { events: events.iter().map(event).collect(), keys: keys.iter().map(key).collect() }
+    }
+
+    fn read(&self, username: &Username) -> Result<OfObjects, PortError> {
+        let mut of = OfObjects::default();
+        for (event_type, hour, by) in &self.events {
+            let hour = Hour::from_epoch(*hour).map_err(|error| PortError::broken(READING, error))?;
+            let (username, event_type) = (username.clone(), event_type.clone());
+            of.events.insert(Partition { username, event_type, hour }, *by);
+        }
+        of.keys.extend(self.keys.iter().map(|(of, key, by)| ((of.clone(), key.clone()), *by)));
+        Ok(of)
+    }
+}
+
+/// Returns a digest of a request, which is another one in each forgetting. It is of the value that was asked for, and not of those
+/// that the catalog has stored in its place: the catalog may be another one when the forgetting is finished.
 fn digest(run: &str, ForgetRequest { username, event_type, which }: &ForgetRequest) -> String {
     let mut hash = Sha256::new();
     let mut add =
@@ -117,9 +178,7 @@ fn digest(run: &str, ForgetRequest { username, event_type, which }: &ForgetReque
     add(event_type.as_ref().map_or("", EventType::as_str));
     if let Which::Where { field, values } = which {
         add(field);
-        for value in values {
-            add(value);
-        }
+        add(values.first().map_or("", String::as_str));
     }
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }

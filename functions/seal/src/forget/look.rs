@@ -13,6 +13,7 @@ use weir_core::{
     latest::{LatestValue, Newest, Resource},
     ports::{Content, PortError, ReadLatest, SettledCounts},
     quarantined_line,
+    sealing::day_of,
 };
 
 use super::{CONCURRENT, Forget, ForgetError, Lease};
@@ -74,10 +75,18 @@ impl Found {
         self.lake.contains_key(path)
     }
 
-    /// Returns the paths of the lake's objects that have such an event.
-    pub(super) fn with_events(&self) -> impl Iterator<Item = &str> {
+    /// Takes in the events of objects as they were counted. An object that was filed again since is without them, and its counts have
+    /// them.
+    pub(super) fn add_counted(&mut self, counted: Counted) {
+        for (path, of_object) in counted.0 {
+            self.lake.entry(path).or_default().1 = of_object;
+        }
+    }
+
+    /// Returns the days of such events in the lake.
+    pub(super) fn days(&self) -> BTreeSet<Day> {
         let with = self.lake.iter().filter(|(_, (_, of_object))| !of_object.events.is_empty());
-        with.map(|(path, _)| path.as_str())
+        with.filter_map(|(path, _)| day_of(path)).collect()
     }
 
     /// Returns whether there is any such event.
@@ -115,8 +124,9 @@ impl OfObjects {
     }
 }
 
-/// The events of objects in the lake that are in the counts, by the objects' paths.
-pub(super) struct Counted(BTreeMap<String, (String, OfObjects)>);
+/// The events of objects in the lake that go and are in the counts, by the objects' paths.
+#[derive(Default)]
+pub(super) struct Counted(pub(super) BTreeMap<String, OfObjects>);
 
 /// What was found in one object.
 #[derive(Default)]
@@ -160,14 +170,12 @@ impl Forget {
         Ok(found)
     }
 
-    /// Looks at objects of the lake that are others than they were: the fan-out may have put them since. One that was counted before is
-    /// not: filed again since, it is without the events, and its counts have them.
+    /// Looks at objects of the lake that are others than they were: the fan-out may have put them since.
     pub(super) async fn look_again_at_the_lake(
         &self,
         username: &Username,
         gone: &ForgottenEvents,
         found: &mut Found,
-        counted: Counted,
         lease: &Lease<'_>,
     ) -> Result<(), ForgetError> {
         let by = By::Tombstones(gone);
@@ -178,7 +186,6 @@ impl Forget {
             let is_new = |key: &str, version: &str| !seen.contains(&(key.to_owned(), version.to_owned()));
             self.look_at(&place, Kind::Lake, by, &affected, lease, &is_new, found).await?;
         }
-        found.lake.extend(counted.0);
         Ok(())
     }
 
@@ -187,8 +194,9 @@ impl Forget {
         let settled = self.settled_of(found).await?;
         let is_counted =
             |path: &String| LakeObject::at(path).is_some_and(|object| settled.contains(object.batch));
-        let counted = found.lake.iter().filter(|(path, _)| is_counted(path));
-        Ok(Counted(counted.map(|(path, of_object)| (path.clone(), of_object.clone())).collect()))
+        let with_events = found.lake.iter().filter(|(_, (_, of_object))| !of_object.events.is_empty());
+        let counted = with_events.filter(|(path, _)| is_counted(path));
+        Ok(Counted(counted.map(|(path, (_, of_object))| (path.clone(), of_object.clone())).collect()))
     }
 
     /// Returns the places of a user's events in the lake that exist.
@@ -205,7 +213,7 @@ impl Forget {
     /// Returns how the events of settled batches are counted that were found in the lake.
     pub(super) async fn settled(&self, found: &Found) -> Result<OfObjects, PortError> {
         let mut sum = OfObjects::default();
-        for (_, of_object) in self.counted(found).await?.0.values() {
+        for of_object in self.counted(found).await?.0.values() {
             sum.add(of_object);
         }
         Ok(sum)

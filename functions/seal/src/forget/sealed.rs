@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use weir_core::{
     Day, Partition, Timestamp, Username,
-    sealing::{Generation, SealedDays, day_of},
+    sealing::{Generation, SealedDays},
 };
 
 use super::{Forget, ForgetError, Lease, look::Found};
@@ -44,19 +44,20 @@ impl Forget {
         Ok(())
     }
 
-    /// Returns the sealed days that have such events.
-    pub(super) async fn sealed_days(&self, found: &Found) -> Result<BTreeSet<Day>, ForgetError> {
-        let manifest = self.days.manifest().await?;
-        let days = found.with_events().filter_map(day_of);
-        Ok(days.filter(|day| manifest.days.contains_key(day)).collect())
-    }
-
-    /// Has these days read from JSON.
-    pub(super) async fn read_from_json(&self, days: &BTreeSet<Day>) -> Result<(), ForgetError> {
-        let Some(seal) = self.seal.as_ref().filter(|_| !days.is_empty()) else { return Ok(()) };
+    /// Has those of these days read from JSON that are sealed; returns them.
+    pub(super) async fn read_from_json(&self, days: &BTreeSet<Day>) -> Result<BTreeSet<Day>, ForgetError> {
         let mut manifest = self.days.manifest().await?;
+        let days: BTreeSet<Day> =
+            days.iter().filter(|day| manifest.days.contains_key(day)).copied().collect();
+        if days.is_empty() {
+            return Ok(days);
+        }
+        let seal = self.seal.as_ref().ok_or(ForgetError::Sealed)?;
+        if let Some(day) = days.iter().find(|day| manifest.days[day].json_expired) {
+            return Err(ForgetError::SealedSince(*day));
+        }
         let mut has_changed = false;
-        for day in days {
+        for day in &days {
             // One that covers nothing is of the same forgetting, which died.
             if manifest.days.get(day).is_none_or(|current| current.objects == 0) {
                 continue;
@@ -80,17 +81,19 @@ impl Forget {
         if has_changed {
             self.days.swap(&manifest).await?;
         }
-        Ok(())
+        Ok(days)
     }
 
-    /// Seals these days again, and removes what no manifest names.
+    /// Seals these days again, and removes what the manifest does not name: also what a sealing left that died, or that found other
+    /// numbers than were counted.
     pub(super) async fn seal_again(
         &self,
         days: &BTreeSet<Day>,
         lease: &Lease<'_>,
     ) -> Result<u64, ForgetError> {
-        let Some(seal) = self.seal.as_ref().filter(|_| !days.is_empty()) else { return Ok(0) };
-        lease.during(Box::pin(seal.seal_late())).await??;
+        if let Some(seal) = self.seal.as_ref().filter(|_| !days.is_empty()) {
+            lease.during(Box::pin(seal.seal_late())).await??;
+        }
         let manifest = self.days.manifest().await?;
         for (day, number) in self.days.generations().await? {
             if !manifest.keeps(day, number) {
