@@ -225,7 +225,7 @@ fn pieces(answer: Bytes, place: Place) -> Content {
 
 impl Query {
     fn run(&self) -> Result<Vec<u8>, NotAnswered> {
-        let views = tables::views(&self.inner.catalog, &self.inner.lake, &self.of);
+        let views = tables::views(&self.inner.catalog, &self.inner.lake, &self.of, &|_| true);
         let views = views.map_err(|error| PortError::unavailable("reading the lake", error))?;
         let names: Vec<&str> = views.iter().map(|(name, _)| name.as_str()).collect();
         let wanted = parsed::tables(self, &names)?;

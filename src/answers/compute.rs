@@ -54,7 +54,7 @@ impl Computing<'_> {
         let mut script = tempfile::NamedTempFile::new().context("cannot make a temporary file")?;
         let threads = self.threads.map(|threads| format!("SET threads = {threads};\n")).unwrap_or_default();
         let setup =
-            tables::setup(self.catalog, self.lake, &self.of, |_| true).context("cannot read the lake")?;
+            tables::setup(self.catalog, self.lake, &self.of, &|_| true).context("cannot read the lake")?;
         write!(script, "{threads}{setup}\nCREATE VIEW {VIEW} AS\n{}\n;\n", answer.sql)
             .context("cannot write a temporary file")?;
         let mut command = self.duckdb.command();

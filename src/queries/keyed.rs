@@ -25,9 +25,9 @@ struct Row {
 /// Returns the largest keys.
 pub(super) fn keys(query: &Query, request: &KeysOfRange) -> Result<RangeKeys, NotAnswered> {
     let inner = &query.inner;
-    let views = tables::views(&inner.catalog, &inner.lake, &query.of);
-    let views = views.map_err(|error| PortError::unavailable("reading the lake", error))?;
     let name = request.event_type.as_str();
+    let views = tables::views(&inner.catalog, &inner.lake, &query.of, &|of| of == name);
+    let views = views.map_err(|error| PortError::unavailable("reading the lake", error))?;
     let view = views.iter().find(|(of, _)| of == name).map(|(_, view)| view.as_str()).unwrap_or_default();
     let script = format!("{}{}{view}{}", Query::limits(), access(query), select(request));
     // DuckDB writes no file.

@@ -101,7 +101,7 @@ struct QueriedLake {
 impl QueriedLake {
     /// Writes the script that defines tables. It is a file, as a command line has a length limit and a catalog has none.
     fn script(&self, defined: &Defined) -> Result<tempfile::NamedTempFile> {
-        let setup = tables::setup(&self.catalog, &self.folder, &self.of, |name| defined.has(name));
+        let setup = tables::setup(&self.catalog, &self.folder, &self.of, &|name| defined.has(name));
         let mut script = tempfile::NamedTempFile::new().context("cannot make a temporary file")?;
         let written = script.write_all(setup.context("cannot read the lake")?.as_bytes());
         written.context("cannot write a temporary file")?;

@@ -52,10 +52,9 @@ pub(crate) fn setup(
     catalog: &Catalog,
     lake: &Path,
     of: &Lake,
-    is_wanted: impl Fn(&str) -> bool,
+    is_wanted: IsWanted<'_>,
 ) -> io::Result<String> {
-    let views = views(catalog, lake, of)?.into_iter();
-    let mut sql: String = views.filter(|(name, _)| is_wanted(name)).map(|(_, sql)| sql).collect();
+    let mut sql: String = views(catalog, lake, of, is_wanted)?.into_iter().map(|(_, sql)| sql).collect();
     let has_sealed = !sealed::groups(&of.reads.manifest).is_empty();
     let sealed = if has_sealed { format!(", {}", literal(&of.sealed)) } else { String::new() };
     // DuckDB would spill to a folder that queries may read, so there is no such folder.
@@ -66,9 +65,18 @@ pub(crate) fn setup(
     Ok(sql)
 }
 
-/// Returns all tables: the name of each, and the SQL of its view.
-pub(crate) fn views(catalog: &Catalog, lake: &Path, of: &Lake) -> io::Result<Vec<(String, String)>> {
-    let json = files::of_types(lake, of)?;
+/// Tells by its name whether a table is wanted.
+pub(crate) type IsWanted<'a> = &'a dyn Fn(&str) -> bool;
+
+/// Returns the tables that are wanted: the name of each, and the SQL of its view. Folders of no other type are looked into.
+pub(crate) fn views(
+    catalog: &Catalog,
+    lake: &Path,
+    of: &Lake,
+    is_wanted: IsWanted<'_>,
+) -> io::Result<Vec<(String, String)>> {
+    let all_are_wanted = is_wanted(EVENTS);
+    let json = files::of_types(lake, of, &|name| all_are_wanted || is_wanted(name))?;
     let groups = sealed::groups(&of.reads.manifest);
     let mut views = Vec::new();
     let known =
@@ -79,7 +87,8 @@ pub(crate) fn views(catalog: &Catalog, lake: &Path, of: &Lake) -> io::Result<Vec
     let unknown = unknown.filter(|name| !known.iter().any(|known| known.as_str() == name));
     let unknown: BTreeSet<String> = unknown.collect();
     let unknown = unknown.iter().filter_map(|name| name.parse().ok());
-    for event_type in known.iter().cloned().chain(unknown) {
+    for event_type in known.iter().cloned().chain(unknown).filter(|event_type| is_wanted(event_type.as_str()))
+    {
         let table = Table::of(&event_type, catalog);
         let mut parts = Vec::new();
         if let Some(files) = json.get(event_type.as_str()) {
@@ -88,6 +97,9 @@ pub(crate) fn views(catalog: &Catalog, lake: &Path, of: &Lake) -> io::Result<Vec
         let sealed = groups.get(&event_type).into_iter().flatten();
         parts.extend(sealed.map(|group| group.select(&table, of)));
         views.push((event_type.to_string(), view(event_type.as_str(), &table, parts)));
+    }
+    if !all_are_wanted {
+        return Ok(views);
     }
     let whole = Table::whole();
     let mut parts = Vec::new();

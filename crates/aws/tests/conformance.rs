@@ -277,9 +277,8 @@ async fn one_sealing_runs_at_a_time_and_one_that_lost_its_turn_changes_nothing()
     let now = SystemClock.now();
     let (minute, later) = (60_000, now.plus_millis(60_001));
     let of = |n: u64| {
-        let mut manifest = Manifest::default();
-        manifest.sealed_until = weir_core::Day::of(now.hour()).minus(n);
-        manifest
+        let sealed_until = weir_core::Day::of(now.hour()).minus(n);
+        Manifest { sealed_until, ..Manifest::default() }
     };
     let machines: Vec<_> = (0..8).map(|_| emulator.aws().sealed_days(LAKE)).collect();
     let owners: Vec<String> = (0..8).map(|n| format!("owner-{n}")).collect();

@@ -161,7 +161,7 @@ impl AthenaWork<'_> {
         let count = |kind: &str| found.get(kind).copied().unwrap_or_default();
         let sealed = SealedType {
             line: LINE.to_owned(),
-            columns: columns.sealed(),
+            columns: columns.sealed().into(),
             files,
             repeat_files,
             rows: count(event_type.as_str()),

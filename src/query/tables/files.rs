@@ -9,20 +9,24 @@ use std::{
 
 use weir_core::{Day, EventType, Format, Hour, Partition, Username, sealing::Reads};
 
-use super::Lake;
+use super::{IsWanted, Lake};
 
-/// Returns the files of each type of which there are any.
-pub(super) fn of_types(lake: &Path, of: &Lake) -> io::Result<BTreeMap<String, Vec<String>>> {
+/// Returns the files of each type that is read and of which there are any.
+pub(super) fn of_types(
+    lake: &Path,
+    of: &Lake,
+    is_read: IsWanted<'_>,
+) -> io::Result<BTreeMap<String, Vec<String>>> {
     let (reads, only) = (&of.reads, of.only.as_ref());
     let mut files = BTreeMap::new();
     if reads_all(reads) {
-        for name in types_with_files(lake, only)? {
+        for name in types_with_files(lake, only, is_read)? {
             let pattern = of_user(only, &Partition::pattern(&name, Format::JsonGz));
             files.insert(name, vec![pattern]);
         }
         return Ok(files);
     }
-    for (name, days) in days_with_files(lake, only, reads)? {
+    for (name, days) in days_with_files(lake, only, reads, is_read)? {
         let patterns =
             days.into_iter().map(|day| of_user(only, &Partition::pattern_of_day(&name, day, Format::JsonGz)));
         files.insert(name.clone(), patterns.collect());
@@ -30,7 +34,7 @@ pub(super) fn of_types(lake: &Path, of: &Lake) -> io::Result<BTreeMap<String, Ve
     // One that was noted may not be there yet, or never come.
     let is_wanted = |path: &&String| is_of(only, path.split('/').next().unwrap_or_default());
     for path in reads.late.iter().filter(is_wanted).filter(|path| lake.join(path).is_file()) {
-        if let Some(event_type) = Partition::type_of(path) {
+        if let Some(event_type) = Partition::type_of(path).filter(|name| is_read(name.as_str())) {
             files.entry(event_type.to_string()).or_default().push(path.clone());
         }
     }
@@ -68,10 +72,11 @@ fn days_with_files(
     lake: &Path,
     only: Option<&Username>,
     reads: &Reads,
+    is_read: IsWanted<'_>,
 ) -> io::Result<BTreeMap<String, BTreeSet<Day>>> {
     let mut found: BTreeMap<String, BTreeSet<Day>> = BTreeMap::new();
     let [in_year, in_month, in_day, in_hour] = Partition::HOUR_FOLDERS;
-    each_type(lake, only, &mut |name, folder| {
+    each_type(lake, only, is_read, &mut |name, folder| {
         let removed = name.parse().map(|event_type| reads.manifest.first_day(&event_type));
         let first = reads.manifest.sealed_until.max(removed.unwrap_or(Day::FIRST));
         let [first_year, first_month, ..] = first.first_hour().parts();
@@ -97,9 +102,13 @@ fn days_with_files(
 }
 
 /// Returns the types of which a user who is read has a file. A folder alone does not count: it may have been emptied.
-fn types_with_files(lake: &Path, only: Option<&Username>) -> io::Result<BTreeSet<String>> {
+fn types_with_files(
+    lake: &Path,
+    only: Option<&Username>,
+    is_read: IsWanted<'_>,
+) -> io::Result<BTreeSet<String>> {
     let mut found = BTreeSet::new();
-    each_type(lake, only, &mut |name, folder| {
+    each_type(lake, only, is_read, &mut |name, folder| {
         if !found.contains(name) && has_a_file(folder, &Partition::HOUR_FOLDERS)? {
             found.insert(name.to_owned());
         }
@@ -108,10 +117,11 @@ fn types_with_files(lake: &Path, only: Option<&Username>) -> io::Result<BTreeSet
     Ok(found)
 }
 
-/// Calls `take` with the name and the folder of the types of each user who is read.
+/// Calls `take` with the name and the folder of the types that are read of each user who is read.
 fn each_type(
     lake: &Path,
     only: Option<&Username>,
+    is_read: IsWanted<'_>,
     take: &mut dyn FnMut(&str, &Path) -> io::Result<()>,
 ) -> io::Result<()> {
     let users = entries(lake)?.into_iter().filter(|user| has_prefix(user, Partition::PREFIX));
@@ -119,7 +129,7 @@ fn each_type(
         for folder in entries(&user.path())? {
             // Weir creates no other folder there; a stray one by another hand is skipped.
             let name = folder.file_name().into_string().ok();
-            if let Some(name) = name.filter(|name| name.parse::<EventType>().is_ok()) {
+            if let Some(name) = name.filter(|name| name.parse::<EventType>().is_ok() && is_read(name)) {
                 take(&name, &folder.path())?;
             }
         }

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     io::{self, ErrorKind},
     path::{Component, Path},
+    sync::Arc,
 };
 
 use weir_core::{
@@ -20,7 +21,7 @@ use super::{
 /// Files of one type with the same columns.
 pub(super) struct Group<'a> {
     line: &'a str,
-    columns: &'a [SealedColumn],
+    columns: &'a Arc<[SealedColumn]>,
     files: Vec<&'a str>,
 }
 
@@ -30,7 +31,7 @@ pub(super) fn groups(manifest: &Manifest) -> BTreeMap<EventType, Vec<Group<'_>>>
     for (_, event_type, sealed) in manifest.sealed().filter(|(.., sealed)| sealed.rows > 0) {
         let groups = found.entry(event_type.clone()).or_default();
         let files = sealed.files.iter().map(String::as_str);
-        let same = |group: &&mut Group<'_>| group.line == sealed.line && group.columns == sealed.columns;
+        let same = |group: &&mut Group<'_>| group.line == sealed.line && group.columns == &sealed.columns;
         match groups.iter_mut().find(same) {
             Some(group) => group.files.extend(files),
             None => {

@@ -65,7 +65,7 @@ impl PlainRows {
             let (events, repeats): (Vec<_>, Vec<_>) = lines.into_iter().partition(is_first);
             let mut of_type = SealedType {
                 line: "line".to_owned(),
-                columns: Vec::new(),
+                columns: [].into(),
                 files: Vec::new(),
                 repeat_files: Vec::new(),
                 rows: events.len() as u64,

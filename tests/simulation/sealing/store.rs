@@ -384,7 +384,7 @@ impl Store {
         }
         let sealed = SealedType {
             line: "line".to_owned(),
-            columns: Vec::new(),
+            columns: [].into(),
             files: vec![format!("{day}/{number}")],
             repeat_files: Vec::new(),
             rows: rows.events.len() as u64,

@@ -37,7 +37,7 @@ fn generation(number: u64) -> Generation {
         vec![SealedColumn { name: "a \"b\"".to_owned(), expression: "a ->> '$.\\u00e9'".to_owned() }];
     let sealed = SealedType {
         line: "weir_line".to_owned(),
-        columns,
+        columns: columns.into(),
         files: vec![format!("2026-11-20/{number}/click/data_0.parquet")],
         repeat_files: Vec::new(),
         rows: u64::MAX >> 11,
@@ -64,8 +64,7 @@ pub async fn at_first_nothing_is_sealed(days: &dyn SealedDays) {
 
 /// A manifest is read as it was swapped in, with all that it has.
 pub async fn a_manifest_is_read_as_it_was_swapped_in(days: &dyn SealedDays) {
-    let mut manifest = Manifest::default();
-    manifest.sealed_until = day("2026-11-21");
+    let mut manifest = Manifest { sealed_until: day("2026-11-21"), ..Manifest::default() };
     manifest.days.insert(day("2026-11-20"), generation(3));
     let replaced = Replaced { day: day("2026-11-20"), generation: 2, at: Timestamp::saturating(9) };
     manifest.replaced.push(replaced);
@@ -81,8 +80,7 @@ pub async fn a_manifest_is_read_as_it_was_swapped_in(days: &dyn SealedDays) {
 pub async fn a_reader_sees_one_manifest_or_the_next(days: Arc<dyn SealedDays>) {
     let last = day("2026-11-20");
     let of = move |n: u64| {
-        let mut manifest = Manifest::default();
-        manifest.sealed_until = last.minus(SWAPS - n);
+        let mut manifest = Manifest { sealed_until: last.minus(SWAPS - n), ..Manifest::default() };
         manifest.days.insert(last, generation(n));
         manifest
     };

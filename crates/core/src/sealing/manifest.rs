@@ -1,19 +1,18 @@
-//! The manifest of sealed days.
+//! The manifest of sealed days. `stored` is its text.
 
-use std::collections::BTreeMap;
+mod stored;
+
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{Day, EventType, LakeObject, Timestamp};
 
-/// The form of the manifest that this version reads and writes.
-const FORM: u32 = 1;
+pub use stored::NotAManifest;
 
 /// Which days are sealed, and in which files.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Manifest {
-    /// The form of this text.
-    weir_sealed: u32,
     /// The watermark: earlier days are read from Parquet.
     pub sealed_until: Day,
     /// The current generation of each sealed day that has events.
@@ -21,12 +20,11 @@ pub struct Manifest {
     /// Replaced generations that queries may still read.
     pub replaced: Vec<Replaced>,
     /// Where retention has come to: a type's events of days before its day are gone, or are being removed. Nothing reads them.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub removed: BTreeMap<EventType, Day>,
 }
 
 /// The Parquet files of a day.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Generation {
     /// Its number, which rises with each sealing of the day.
     pub number: u64,
@@ -43,12 +41,12 @@ pub struct Generation {
 }
 
 /// The events of one type and day. Files are named by their paths below the folder of sealed days.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SealedType {
     /// The column that has an event's whole stored line.
     pub line: String,
-    /// The type's columns, as the catalog had them when the day was sealed.
-    pub columns: Vec<SealedColumn>,
+    /// The type's columns, as the catalog had them when the day was sealed. Days share them.
+    pub columns: Arc<[SealedColumn]>,
     /// The files of the events, without repeats.
     pub files: Vec<String>,
     /// The files of the repeats, which only audits read.
@@ -62,7 +60,7 @@ pub struct SealedType {
 }
 
 /// A column of a sealed type.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct SealedColumn {
     /// Its name.
     pub name: String,
@@ -81,24 +79,10 @@ pub struct Replaced {
     pub at: Timestamp,
 }
 
-/// Why a text is not a manifest that this version can use.
-#[derive(Debug, thiserror::Error)]
-pub enum NotAManifest {
-    /// The text is damaged.
-    #[error("the manifest of sealed days cannot be read: {0}")]
-    Damaged(#[from] serde_json::Error),
-    /// A later version wrote it.
-    #[error(
-        "the manifest of sealed days was written by a later version of weir (form {0}, this one knows {FORM})"
-    )]
-    TooNew(u64),
-}
-
 impl Default for Manifest {
     /// Nothing is sealed.
     fn default() -> Self {
         Self {
-            weir_sealed: FORM,
             sealed_until: Day::FIRST,
             days: BTreeMap::new(),
             replaced: Vec::new(),
@@ -108,21 +92,6 @@ impl Default for Manifest {
 }
 
 impl Manifest {
-    /// Reads the text of a manifest.
-    pub fn read(text: &[u8]) -> Result<Self, NotAManifest> {
-        let form = serde_json::from_slice::<serde_json::Value>(text)?["weir_sealed"].as_u64().unwrap_or(0);
-        if form > u64::from(FORM) {
-            return Err(NotAManifest::TooNew(form));
-        }
-        Ok(serde_json::from_slice(text)?)
-    }
-
-    /// Returns its text.
-    #[must_use]
-    pub fn text(&self) -> Vec<u8> {
-        serde_json::to_vec_pretty(self).expect("plain data with texts as keys serialises")
-    }
-
     /// Returns the day from which on a type has events: retention removed those of earlier days.
     #[must_use]
     pub fn first_day(&self, event_type: &EventType) -> Day {
