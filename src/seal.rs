@@ -8,7 +8,7 @@ mod rows;
 mod sql;
 mod work;
 
-use std::{path::Path, process::ExitCode, sync::Arc, thread, time::Duration};
+use std::{collections::BTreeMap, path::Path, process::ExitCode, sync::Arc, thread, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use bytesize::ByteSize;
@@ -60,9 +60,7 @@ pub(crate) async fn run(args: &SealArgs) -> Result<ExitCode> {
     let turn = folder.turn().with_context(|| format!("cannot use {}", folder.path().display()))?;
     let Some(turn) = turn else { bail!("another sealing of this data folder is running") };
     if args.gentle {
-        // Without it, sealing takes a larger share of the machine.
-        #[cfg(unix)]
-        let _ = rustix::process::nice(19);
+        leave_the_machine_to_others();
     }
     let running = Arc::new(Running::default());
     let mut signals = Signals::listen(None)?;
@@ -94,6 +92,24 @@ pub(crate) async fn run(args: &SealArgs) -> Result<ExitCode> {
     sealed.map(|()| ExitCode::SUCCESS)
 }
 
+/// Gives this thread, and what it starts, only the time that no other program wants. At the lowest nice value, DuckDB would still end
+/// its time slice while a request waits. Where that cannot be had, sealing takes a larger share of the machine.
+fn leave_the_machine_to_others() {
+    #[cfg(target_os = "linux")]
+    {
+        use thread_priority::{
+            NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy, set_thread_priority_and_policy,
+            thread_native_id,
+        };
+        let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
+        if set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, idle).is_ok() {
+            return;
+        }
+    }
+    #[cfg(unix)]
+    let _ = rustix::process::nice(19);
+}
+
 /// Returns how many threads DuckDB may have: each needs memory of its own for what it sorts and compresses.
 fn threads(cores: usize, memory: u64) -> usize {
     cores.min(usize::try_from(memory / FOR_A_THREAD).unwrap_or(usize::MAX).max(1))
@@ -120,6 +136,7 @@ async fn all(
     now: Timestamp,
 ) -> Result<()> {
     retention::run(sealing.days, work, args, now).await?;
+    again(sealing, &args.again, now).await?;
     let duckdb = DuckDb::find();
     if !duckdb.is_there() {
         return Err(duckdb.missing(std::io::ErrorKind::NotFound.into()));
@@ -151,6 +168,27 @@ async fn all(
     Ok(())
 }
 
+/// Has days read from JSON, so that they are sealed anew.
+async fn again(sealing: &Sealing<'_>, days: &[Day], now: Timestamp) -> Result<()> {
+    let manifest = sealing.days.manifest().await?;
+    let mut objects = BTreeMap::new();
+    for day in days.iter().copied() {
+        let generation = manifest.days.get(&day).with_context(|| format!("{day} is not sealed"))?;
+        let covered = sealing.days.covered(day, generation.number).await?;
+        let there = sealing.work.objects(day).await?;
+        let is_gone = |path: &&String| !there.contains(*path) && !manifest.is_object_removed(path);
+        let gone = covered.iter().filter(is_gone).count() as u64;
+        if generation.json_expired || gone > 0 {
+            bail!(
+                "{day} cannot be sealed again: JSON of it was removed (--keep-json, or by hand). Put the folder sealed/{day} back from a \
+                 backup"
+            );
+        }
+        objects.insert(day, there);
+    }
+    Ok(sealing::read_from_json(sealing.days, &objects, Some(now)).await?)
+}
+
 async fn expire(
     days: &dyn SealedDays,
     work: &DuckDbWork,
@@ -178,4 +216,22 @@ fn described(sealed: &Sealed) -> String {
         told += &format!(" (generation {generation})");
     }
     told
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_gentle_sealing_starts_has_only_the_time_that_others_leave() {
+        let started = thread::spawn(|| {
+            leave_the_machine_to_others();
+            std::process::Command::new("cat").arg("/proc/self/stat").output().unwrap()
+        });
+        let stat = String::from_utf8(started.join().unwrap().stdout).unwrap();
+        // The fields after the program's name begin with the third one; the scheduling policy is the 41st, and 5 is SCHED_IDLE:
+        // https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html
+        let (_, fields) = stat.rsplit_once(") ").unwrap();
+        assert_eq!(fields.split(' ').nth(41 - 3), Some("5"), "{stat}");
+    }
 }

@@ -15,7 +15,7 @@ use super::{
     after_help = "A sealed day is Parquet, one file for each event type, without repeats, and queries read it from there. Its JSON \
     stays unless --keep-json says otherwise. Before, events are removed that are older than they are to be kept (--keep-days). Late events are taken in by the next sealing; they can be queried at once. It works \
     while the server runs, which seals by itself, too (--seal-after). It can be stopped at any moment, and begun again.\n\n\
-    Examples:\n  weir seal\n  weir seal --until 2026-11-20 --memory 2GiB"
+    Examples:\n  weir seal\n  weir seal --until 2026-11-20 --memory 2GiB\n  weir seal --again 2026-11-20"
 )]
 pub(crate) struct SealArgs {
     /// Seal the days before this one [default: those that ended 48 hours ago].
@@ -26,7 +26,10 @@ pub(crate) struct SealArgs {
     /// Seal a day although its objects do not have the events that were settled, as when some were removed by hand.
     #[arg(long)]
     pub(crate) accept_differences: bool,
-    /// Leave the machine to others: at the lowest priority, and with half of the cores.
+    /// Seal this day again from its JSON, as when a file of it is damaged. Can be given several times.
+    #[arg(long, value_name = "DAY", value_parser = day)]
+    pub(crate) again: Vec<Day>,
+    /// Leave the machine to others: only the time that no other program wants, and half of the cores.
     #[arg(long, hide = true)]
     pub(crate) gentle: bool,
     #[command(flatten)]

@@ -315,7 +315,7 @@ impl DuckDb {
             let status = child.wait()?;
             // If standard error is closed, the messages are lost.
             let said = errors.and_then(|errors| errors.join().ok()).and_then(Result::ok);
-            Ok((status, anything, seen_enough, said.unwrap_or(Said::Copied)))
+            Ok((status, anything, seen_enough, said.unwrap_or(Said::Copied(Vec::new()))))
         });
         let (status, anything, seen_enough, said) = output.map_err(|error| self.missing(error))?;
         match said {
@@ -324,7 +324,15 @@ impl DuckDb {
                 waiting.clear();
                 return Err(error);
             }
-            Said::Copied => waiting.clear(),
+            Said::Copied(first) => {
+                waiting.clear();
+                if let Some(day) = tables::sealed_day_in(&first).filter(|_| !status.success()) {
+                    eprintln!(
+                        "weir: a file of the sealed day {day} cannot be read. `weir seal --again {day}` makes it anew from the day's JSON, \
+                         if that is still there"
+                    );
+                }
+            }
         }
         if status.success() && !anything && format == Format::Json {
             printed::line("[]");

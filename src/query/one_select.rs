@@ -24,8 +24,8 @@ pub(super) fn check(sql: &str) -> String {
 
 /// What DuckDB said on standard error.
 pub(super) enum Said {
-    /// Nothing, or what was copied to Weir's own standard error as it arrived.
-    Copied,
+    /// Nothing, or what was copied to Weir's own standard error as it arrived; with its first line.
+    Copied(Vec<u8>),
     /// That the rule is broken; nothing was copied.
     Broken(anyhow::Error),
     /// That the query has to be asked again; nothing was copied.
@@ -47,8 +47,8 @@ pub(super) fn copy_errors(from: impl Read, asks_again: impl Fn(&[u8]) -> bool) -
         io::copy(&mut from, &mut io::sink())?;
         return Ok(Said::AskAgain);
     }
-    terminal::copy_lines(BufReader::new(first.chain(from)), io::stderr())?;
-    Ok(Said::Copied)
+    terminal::copy_lines(BufReader::new(first.as_slice().chain(from)), io::stderr())?;
+    Ok(Said::Copied(first))
 }
 
 /// Returns how the rule is broken, if DuckDB says so on standard error.

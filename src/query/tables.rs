@@ -17,7 +17,7 @@ use weir_core::{Catalog, EventType, Format, Username, sealing::Reads};
 
 use columns::PARTITION;
 pub(crate) use columns::{Table, names, structure};
-pub(crate) use sealed::seen_from;
+pub(crate) use sealed::{sealed_day_in, seen_from};
 pub(crate) use weir_core::sql::{literal, quoted};
 
 /// The table of all events.

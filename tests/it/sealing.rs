@@ -123,6 +123,54 @@ fn sealed_days_are_read_from_parquet_late_events_at_once_and_nothing_is_seen_twi
 }
 
 #[test]
+fn a_day_with_a_damaged_file_is_sealed_again_from_its_json_and_from_nothing_else() {
+    let weir = start();
+    let (day, at) = days_ago(5);
+    let (other, at_other) = days_ago(4);
+    send(&weir, &(0..30).map(|n| click(n, at + n * HOUR / 4)).collect::<Vec<_>>());
+    send(&weir, &[click(100, at_other)]);
+    weir.output(&["seal"]);
+    let before = answers(&weir);
+    let again = |day: Day| weir.run(&["seal", "--again", &day.to_string()]);
+    let refused = again(day.minus(1));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("is not sealed"), "{refused:?}");
+
+    // The generation in between reads JSON.
+    for (generation, is_there) in [(1, true), (3, false)] {
+        let file = weir.data().join(format!("sealed/{day}/{generation}/button_click/data_0.parquet"));
+        let whole = fs::read(&file).unwrap();
+        if is_there {
+            fs::write(&file, &whole[..whole.len() / 2]).unwrap();
+        } else {
+            fs::remove_file(&file).unwrap();
+        }
+        let failed = weir.run(&["query", "SELECT count(*) FROM button_click"]);
+        assert!(!failed.status.success());
+        let said = String::from_utf8_lossy(&failed.stderr).into_owned();
+        assert!(said.contains(&format!("`weir seal --again {day}` makes it anew")), "{said}");
+        let sealed = again(day);
+        assert!(sealed.status.success(), "{sealed:?}");
+        assert!(String::from_utf8_lossy(&sealed.stdout).contains(&format!("{day}: 30 events")), "{sealed:?}");
+        assert_eq!(answers(&weir), before);
+        assert_eq!(weir.run(&["audit"]).status.code(), Some(0));
+    }
+    assert_eq!(
+        parquet(&weir).iter().filter(|file| file.starts_with(&other.to_string())).count(),
+        1,
+        "another day stays as it is"
+    );
+
+    // Without all of its JSON, a day's Parquet is the only copy of its events.
+    let [year, month, day_of_month, _] = day.first_hour().parts();
+    let folder =
+        format!("lake/username=demo/button_click/year={year}/month={month}/day={day_of_month}/hour=3");
+    fs::remove_dir_all(weir.data().join(folder)).unwrap();
+    let refused = again(day);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("JSON of it was removed"), "{refused:?}");
+    assert_eq!(answers(&weir), before);
+}
+
+#[test]
 fn a_server_seals_days_by_itself_and_its_json_expires_only_where_that_is_asked_for() {
     let mut weir = Weir::start_with(&["--flush-every", "100ms", "--seal-after", "1s"]);
     let (day, at) = days_ago(3);

@@ -78,6 +78,18 @@ impl S3Receipts {
     }
 }
 
+/// Returns the times at which an event with an id may have been stored. A client may give an event the id that Weir had made for
+/// another one of the same user, long before: then there are two.
+fn times(remembered: Option<Timestamp>, generated: Option<Timestamp>) -> impl Iterator<Item = Timestamp> {
+    let is_looked_at = |at: Timestamp| {
+        remembered.is_some_and(|remembered| {
+            let from = remembered.millis().saturating_sub(BEFORE);
+            (from..=remembered.millis() + AFTER).contains(&at.millis())
+        })
+    };
+    remembered.into_iter().chain(generated.filter(|at| !is_looked_at(*at)))
+}
+
 /// Returns the time in a batch's name, `NAME-1-2026-11-20-13-05-59-…`, in milliseconds; the beginning of its hour if the name has
 /// none.
 fn named_time(key: &str, hour: Hour) -> u64 {
@@ -118,20 +130,21 @@ impl Receipts for S3Receipts {
             return Ok(Some(Receipt::without_line(event_id, ReceiptStatus::Forgotten, None)));
         }
         let remembered = self.ids.stored_at(username, event_id).await?;
-        let Some(at) = remembered.or_else(|| event_id.generated_at()) else { return Ok(None) };
-        let mut left = MOST_BYTES;
-        for batch in self.batches(at).await? {
-            let Some(content) = self.raw.find(Call::get(&escaped(&batch.key)), READING).await? else {
-                continue;
-            };
-            if let Some(found) = look(username, event_id, &content, &gone) {
-                let object = found.object(&BatchKey::new(batch.key));
-                let is_filed = self.lake.has(username, &object).await?;
-                return Ok(Some(found.receipt(is_filed, is_filed.then_some(object))));
-            }
-            left = left.saturating_sub(batch.size);
-            if left == 0 {
-                break;
+        for at in times(remembered, event_id.generated_at()) {
+            let mut left = MOST_BYTES;
+            for batch in self.batches(at).await? {
+                let Some(content) = self.raw.find(Call::get(&escaped(&batch.key)), READING).await? else {
+                    continue;
+                };
+                if let Some(found) = look(username, event_id, &content, &gone) {
+                    let object = found.object(&BatchKey::new(batch.key));
+                    let is_filed = self.lake.has(username, &object).await?;
+                    return Ok(Some(found.receipt(is_filed, is_filed.then_some(object))));
+                }
+                left = left.saturating_sub(batch.size);
+                if left == 0 {
+                    break;
+                }
             }
         }
         Ok(remembered.map(|_| Receipt::without_line(event_id, ReceiptStatus::Stored, None)))
@@ -141,6 +154,20 @@ impl Receipts for S3Receipts {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_id_that_weir_made_long_before_a_client_gave_it_has_two_times() {
+        let at = Timestamp::saturating;
+        let times = |remembered, generated| times(remembered, generated).collect::<Vec<_>>();
+        let now = at(1_795_179_600_000);
+        assert_eq!(times(None, Some(now)), [now]);
+        assert_eq!(times(Some(now), None), [now]);
+        let soon = at(now.millis() - 1_000);
+        assert_eq!(times(Some(now), Some(soon)), [now], "its batches are among those of the other time");
+        let long_ago = at(now.millis() - BEFORE - 1);
+        assert_eq!(times(Some(now), Some(long_ago)), [now, long_ago]);
+        assert_eq!(times(None, None), []);
+    }
 
     #[test]
     fn a_batchs_time_is_read_from_its_name() {

@@ -56,17 +56,20 @@ fn catalog() -> Catalog {
     Catalog::read([("button_click.json", click.to_string().as_str())]).unwrap()
 }
 
-fn forget(weir: &Weir, client: Option<SharedHttpClient>) -> Forget {
-    let places = Places {
+fn places() -> Places {
+    Places {
         raw: RAW.to_owned(),
         lake: LAKE.to_owned(),
         bucket_per_user: false,
         counts: (COUNTS.to_owned(), shards(2)),
         recent_ids: IDS.to_owned(),
         latest: LATEST.to_owned(),
-    };
+    }
+}
+
+fn forget(weir: &Weir, client: Option<SharedHttpClient>) -> Forget {
     let forget =
-        Forget::new(&weir.aws(client), &places, catalog(), weir.clock.clone(), Arc::new(SystemRandom));
+        Forget::new(&weir.aws(client), &places(), catalog(), weir.clock.clone(), Arc::new(SystemRandom));
     forget.waiting(Duration::ZERO, Duration::ZERO)
 }
 
@@ -445,7 +448,8 @@ async fn whatever_happens_between_a_death_and_the_next_run_nothing_comes_back_an
             let retry = click("ann", "MARKED-now", now, (PERSON, "d6"), 0);
             let outcomes = ports(&weir).stream.append(vec![retry]).await;
             assert!(matches!(outcomes[..], [Appended::Duplicate { .. }]), "{when}: {outcomes:?}");
-            send(&weir, vec![click("ann", "MARKED-late", now, (PERSON, "d6"), 0)]).await;
+            // Its latest value is an object of its own.
+            send(&weir, vec![click("ann", "MARKED-late", now, (PERSON, "d6"), 20_000)]).await;
             // All that is left of raw is filed again.
             for key in weir.emulator.objects(RAW).await.iter().filter(|key| key.starts_with("raw/")) {
                 file_batch(&weir, &BatchKey::new(key.as_str())).await;
@@ -546,6 +550,22 @@ async fn all_of_a_user_goes_with_the_counts_and_nothing_of_another_user() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn counts_by_key_of_a_type_that_left_the_catalog_go_with_its_events() {
+    let weir = Weir::start().await;
+    fill(&weir).await;
+    let places = places();
+    let catalog = Catalog::read([("page_view.json", file("page_view").as_str())]).unwrap();
+    let random = Arc::new(SystemRandom);
+    let forget = Forget::new(&weir.aws(None), &places, catalog, weir.clock.clone(), random);
+    let forget = forget.waiting(Duration::ZERO, Duration::ZERO);
+    let all = ForgetRequest { which: Which::All, ..request() };
+    forget.run(&all, &|_| ()).await.unwrap();
+    assert_eq!(marked(&weir).await, BTreeSet::new());
+    assert_eq!(counted(&weir, "ann").await, "settled ; live ; keys ");
+    assert_eq!(counted(&weir, "bob").await, "settled button_click=1; live button_click=1; keys buy=1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn where_only_parquet_is_left_or_an_object_cannot_be_read_nothing_is_forgotten() {
     let mut weir = Weir::start().await;
     fill(&weir).await;
@@ -600,6 +620,10 @@ async fn sealed_days_with_such_events_are_sealed_again_without_them_and_no_other
     assert_eq!(weir.run().await.unwrap().unwrap().sealed, 2);
     let [changed, other] = [4, 3].map(|days| weir.today().minus(days));
     let before = weir.manifest().await;
+    // A sealing that died left a file under the number of the next generation.
+    let left = format!("sealed/{changed}.{}.dead/button_click/file", before.next(changed));
+    let s3 = weir.emulator.s3();
+    s3.put_object().bucket(LAKE).key(left).body(b"rows".to_vec().into()).send().await.unwrap();
     let amounts = sealing(&weir, None).run(&gone, &|_| ()).await.unwrap();
     assert_eq!((amounts.sealed, amounts.events.len()), (1, 1), "{amounts:?}");
     let mut left: Vec<sealed_lake::Click> = CLICKS.into_iter().chain([of_bob]).collect();
@@ -697,6 +721,7 @@ async fn counts_in_more_shards_than_a_transaction_takes_are_lowered_once() {
     let counts_to_lower = CountsToLower {
         username: user.clone(),
         run: "run-1".to_owned(),
+        chunk: 1,
         lowered: vec![
             lower(LoweredCount::Total, 95),
             lower(LoweredCount::Forgotten, 95),
@@ -713,6 +738,53 @@ async fn counts_in_more_shards_than_a_transaction_takes_are_lowered_once() {
         let forgotten = counts.all_forgotten().await.unwrap();
         assert_eq!(forgotten, [((user.clone(), click.clone()), 95)].into(), "{when}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_day_that_cannot_be_sealed_again_holds_nothing_up_and_the_only_copy_of_an_event_of_others_stays() {
+    let mut weir = Weir::start().await;
+    let which = Which::Where { field: "button_id".to_owned(), values: vec!["goes".to_owned()] };
+    let gone = ForgetRequest { username: "ann".parse().unwrap(), event_type: None, which };
+    weir.file(&CLICKS, &[]).await;
+    weir.file(&[sealed_lake::click("ann", "x3", 3, 2, "goes")], &[]).await;
+    assert_eq!(weir.run().await.unwrap().unwrap().sealed, 2);
+    // A late object of an earlier day has more events than were settled.
+    let (late, more) =
+        (sealed_lake::click("bob", "late", 4, 3, "buy"), sealed_lake::click("bob", "more", 4, 3, "buy"));
+    weir.file(std::slice::from_ref(&late), &[]).await;
+    let s3 = weir.emulator.s3();
+    let objects = weir.emulator.objects(LAKE).await;
+    let of_late = objects.iter().find(|key| key.starts_with("username=bob/") && key.contains("hour=3/"));
+    let of_late = of_late.unwrap();
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+    gzip.write_all(format!("{}\n{}\n", weir.line(&late), weir.line(&more)).as_bytes()).unwrap();
+    let content = gzip.finish().unwrap();
+    s3.put_object().bucket(LAKE).key(of_late).body(content.into()).send().await.unwrap();
+    let said = Mutex::new(Vec::new());
+    let say = |step: &str| said.lock().unwrap().push(step.to_owned());
+    let amounts = sealing(&weir, None).run(&gone, &say).await.unwrap();
+    assert_eq!(amounts.events.len(), 1, "{amounts:?}");
+    let said = said.into_inner().unwrap();
+    assert!(said.iter().any(|step| step.contains("is not sealed")), "{said:?}");
+    let mut left: Vec<sealed_lake::Click> = CLICKS.into_iter().chain([late.clone(), more]).collect();
+    assert_eq!(weir.seen().await, as_seen(&left));
+    assert_eq!(generations(&weir, weir.today().minus(3)).await, ["3".to_owned()].into());
+    left.pop();
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+    gzip.write_all(format!("{}\n", weir.line(&late)).as_bytes()).unwrap();
+    let content = gzip.finish().unwrap();
+    s3.put_object().bucket(LAKE).key(of_late).body(content.into()).send().await.unwrap();
+    assert_eq!(weir.run().await.unwrap().unwrap().sealed, 1);
+    assert_eq!(weir.seen().await, as_seen(&left));
+
+    // An object of Bob's was removed by hand: the day's Parquet has the only copy of its event.
+    weir.file(&[sealed_lake::click("ann", "x4", 4, 2, "goes")], &[]).await;
+    weir.run().await.unwrap().unwrap();
+    s3.delete_object().bucket(LAKE).key(of_late).send().await.unwrap();
+    let before = weir.manifest().await;
+    let error = sealing(&weir, None).run(&gone, &|_| ()).await.unwrap_err();
+    assert!(matches!(error, ForgetError::OnlyParquet(_)), "{error}");
+    assert_eq!(weir.manifest().await, before);
 }
 
 #[tokio::test(flavor = "multi_thread")]

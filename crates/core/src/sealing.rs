@@ -30,4 +30,4 @@ pub use protocol::{
 pub use reads::{Reads, day_of};
 pub use retention::{Removed, first_days, remove_earlier, retain, set_first_days};
 pub use rows::SealedRows;
-pub use upkeep::{KEPT_MILLIS, expire_json, tidy};
+pub use upkeep::{KEPT_MILLIS, expire_json, read_from_json, tidy};

@@ -60,7 +60,7 @@ impl fmt::Display for Scope {
 }
 
 /// The name of an access key among its user's: 1 to 40 printable characters.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Label(String);
 
@@ -173,8 +173,13 @@ pub enum AccessKeyError {
     #[error("there is an access key labelled {0} already: rotate it, or give another label")]
     LabelTaken(Label),
     /// No live key has that label.
-    #[error("there is no access key labelled {0}")]
-    NoSuchLabel(Label),
+    #[error("there is no access key labelled {label}: the user has {}", list(labels))]
+    NoSuchLabel {
+        /// The label.
+        label: Label,
+        /// The labels of the user's keys.
+        labels: Vec<Label>,
+    },
     /// The user has as many keys as a user can have.
     #[error("a user has at most {} access keys: remove one first", User::MAX_ACCESS_KEYS)]
     TooMany,
@@ -220,7 +225,7 @@ impl User {
         now: Timestamp,
     ) -> Result<(), AccessKeyError> {
         let old = self.access_keys.iter().position(|key| key.label == *label && key.expires_at.is_none());
-        let old = old.ok_or_else(|| AccessKeyError::NoSuchLabel(label.clone()))?;
+        let old = old.ok_or_else(|| self.no_such(label))?;
         let new = AccessKey { hash, created_at: now, ..self.access_keys[old].clone() };
         let both_chosen = new.hash.is_password() && self.access_keys[old].hash.is_password();
         self.access_keys[old].expires_at = Some(if both_chosen { now } else { old_until });
@@ -231,8 +236,21 @@ impl User {
     pub fn remove(&mut self, label: &Label) -> Result<(), AccessKeyError> {
         let before = self.access_keys.len();
         self.access_keys.retain(|key| key.label != *label);
-        if self.access_keys.len() < before { Ok(()) } else { Err(AccessKeyError::NoSuchLabel(label.clone())) }
+        if self.access_keys.len() < before { Ok(()) } else { Err(self.no_such(label)) }
     }
+
+    fn no_such(&self, label: &Label) -> AccessKeyError {
+        let mut labels: Vec<Label> = self.access_keys.iter().map(|key| key.label.clone()).collect();
+        labels.sort();
+        // A rotated key has two secrets for a while.
+        labels.dedup();
+        AccessKeyError::NoSuchLabel { label: label.clone(), labels }
+    }
+}
+
+fn list(labels: &[Label]) -> String {
+    let labels: Vec<&str> = labels.iter().map(Label::as_str).collect();
+    if labels.is_empty() { "none".to_owned() } else { labels.join(", ") }
 }
 
 /// Splits `NAME:SECRET`, as RFC 7617 joins them: the name ends at the first colon.
@@ -273,10 +291,11 @@ mod tests {
         assert_eq!(user.add(key("web", 2), NOW()), Err(AccessKeyError::LabelTaken("web".parse().unwrap())));
         user.add(key("other", 3), NOW()).unwrap();
         user.remove(&"web".parse().unwrap()).unwrap();
-        assert_eq!(
-            user.remove(&"web".parse().unwrap()),
-            Err(AccessKeyError::NoSuchLabel("web".parse().unwrap()))
-        );
+        let refused = user.remove(&"web".parse().unwrap()).unwrap_err();
+        assert_eq!(refused.to_string(), "there is no access key labelled web: the user has other");
+        let mut without = User::new("b".parse().unwrap());
+        let refused = without.rotate(&"web".parse().unwrap(), key("x", 1).hash, NOW(), NOW()).unwrap_err();
+        assert_eq!(refused.to_string(), "there is no access key labelled web: the user has none");
         assert_eq!(user.access_keys.len(), 1);
     }
 

@@ -368,7 +368,13 @@ impl SealedDays for SealedFolder {
     }
 
     async fn cover(&self, day: Day, generation: u64, objects: &BTreeSet<String>) -> Result<(), PortError> {
-        self.write_covered(day, generation, objects).map_err(failed("writing what a sealed day covers"))
+        let is_there = self.0.join(Self::generation(day, generation)).is_dir();
+        let written = if is_there {
+            self.write_covered(day, generation, objects)
+        } else {
+            self.finish(day, generation, objects)
+        };
+        written.map_err(failed("writing what a sealed day covers"))
     }
 
     async fn remove_type(&self, day: Day, generation: u64, event_type: &EventType) -> Result<(), PortError> {

@@ -157,18 +157,19 @@ pub enum ForgetError {
     Sealed,
     /// A sealed day is the only copy of its events.
     #[error(
-        "JSON of {0} was removed (LakeJsonRetentionDays), and no query can take events out of Parquet on AWS. Nothing is forgotten. File \
-         the day's batches again (weir replay) and try again, or let KeepDays remove it"
+        "JSON of {0} was removed (LakeJsonRetentionDays), and no query can take events out of Parquet on AWS. No other event is \
+         forgotten. File all batches with events of the day again (weir replay) and try again before the night's sealing, or let KeepDays \
+         remove it"
     )]
     OnlyParquet(Day),
     /// A day was sealed after an earlier attempt had died, and is the only copy of its events by now.
     #[error(
         "{0} was sealed after an earlier `weir forget` was stopped, and its JSON was removed since (LakeJsonRetentionDays): its Parquet \
-         has such events. File the day's batches again (weir replay) and run it again after the next sealing, with the same options, or \
-         let KeepDays remove the day"
+         has such events, and nothing else. File all batches with events of the day again (weir replay) and run it again before the \
+         night's sealing, with the same options, or let KeepDays remove the day"
     )]
     SealedSince(Day),
-    /// A day cannot be sealed again. Its events are gone from everything else.
+    /// Days cannot be sealed again, as Athena fails. The events are gone from everything else, and views may still read them.
     #[error("{0}. What is forgotten is decided: run it again, with the same options")]
     NotSealed(#[from] RunError),
 }
@@ -262,21 +263,34 @@ impl Forget {
             match earlier {
                 Earlier::Begun { began, counted } => {
                     let request = (&request, began);
-                    self.decide_and_finish(request, &mut decided, counted, lease, say, &mut amounts).await?;
+                    let counted = Some(counted);
+                    Box::pin(self.decide_and_finish(
+                        request,
+                        &mut decided,
+                        counted,
+                        lease,
+                        say,
+                        &mut amounts,
+                    ))
+                    .await?;
                 }
-                Earlier::Known(counts, days) => {
+                Earlier::Known { began, counts, days } => {
                     let gone = self.forgotten.read().await?;
-                    let found = self.look(user, By::Tombstones(&gone), lease).await?;
-                    let (request, known) = ((&request, self.clock.now()), Some((&counts, &days)));
-                    self.finish(request, (&gone, &found), known, lease, &mut amounts).await?;
+                    let types = counts.types();
+                    let found = self.look(user, By::Tombstones(&gone), &types, lease).await?;
+                    // An earlier version noted only days that were sealed already.
+                    let known = Some((counts, &days | &found.days()));
+                    let found = (&gone, &found);
+                    let finishing =
+                        self.finish((&request, began), found, known, &mut decided, lease, say, &mut amounts);
+                    Box::pin(finishing).await?;
                 }
             }
             decided = Decided::read(&self.forgotten, &mut request).await?;
         }
         // Events that come from now on are not meant.
         let request = (&request, self.clock.now());
-        let nothing = Counted::default();
-        self.decide_and_finish(request, &mut decided, nothing, lease, say, &mut amounts).await?;
+        Box::pin(self.decide_and_finish(request, &mut decided, None, lease, say, &mut amounts)).await?;
         Ok(amounts)
     }
 
@@ -285,7 +299,7 @@ impl Forget {
         &self,
         (request, began): (&ForgetRequest, Timestamp),
         decided: &mut Decided,
-        earlier: Counted,
+        earlier: Option<Counted>,
         lease: &Lease<'_>,
         say: &(dyn Fn(&str) + Sync),
         amounts: &mut ForgetAmounts,
@@ -299,9 +313,11 @@ impl Forget {
         }
         say("looking for the events");
         let secret = self.forgotten.secret().await?;
-        let mut found = self.look(user, By::Request(request, began, &secret), lease).await?;
-        found.add_counted(earlier);
-        self.check_sealed_days(user, &found).await?;
+        let by = By::Request(request, began, &secret);
+        let mut found = self.look(user, by, &BTreeSet::new(), lease).await?;
+        let is_resumed = earlier.is_some();
+        found.add_counted(earlier.unwrap_or_default());
+        self.check_sealed_days(user, &found, is_resumed).await?;
         let mut known = None;
         let gone = if found.tombstones.is_empty() && found.days().is_empty() {
             self.forgotten.read().await?
@@ -316,41 +332,52 @@ impl Forget {
             self.look_again_at_the_lake(user, &gone, &mut found, lease).await?;
             found.add_counted(counted);
             let (of, days) = (self.settled(&found).await?, found.days());
-            known = Some((decided.set_known(&self.forgotten, user, of, days.clone()).await?, days));
+            let of_user = (user, self.counts.counts_of_a_chunk());
+            known = Some((decided.set_known(&self.forgotten, of_user, of, days.clone()).await?, days));
             gone
         };
         say("removing them");
-        let known = known.as_ref().map(|(counts, days)| (counts, days));
-        self.finish((request, began), (&gone, &found), known, lease, amounts).await
+        Box::pin(self.finish((request, began), (&gone, &found), known, decided, lease, say, amounts)).await
     }
 
     /// Does what follows from the tombstones and the counts. It can be repeated.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "each is used once, and they have no other thing in common"
+    )]
     async fn finish(
         &self,
         (request, began): (&ForgetRequest, Timestamp),
         (gone, found): (&ForgottenEvents, &Found),
-        known: Option<(&CountsToLower, &BTreeSet<Day>)>,
+        known: Option<(CountsToLower, BTreeSet<Day>)>,
+        decided: &mut Decided,
         lease: &Lease<'_>,
+        say: &(dyn Fn(&str) + Sync),
         amounts: &mut ForgetAmounts,
     ) -> Result<(), ForgetError> {
         let user = &request.username;
-        let no_days = BTreeSet::new();
-        let days = known.map_or(&no_days, |(_, days)| days);
-        if let Some((counts, _)) = known {
-            self.counts.lower_by_forgotten(counts).await?;
-            amounts.add_events(counts);
+        let is_any = known.is_some() || found.has_any();
+        let (mut types, mut days) = (BTreeSet::new(), BTreeSet::new());
+        if let Some((counts, of_events)) = known {
+            (types, days) = (counts.types(), of_events);
+            lease.during(Box::pin(self.counts.lower_by_forgotten(&counts))).await??;
+            amounts.add_events(&counts);
         }
-        self.remove_keys(request).await?;
-        self.remove_what_follows((request, began), gone, found, amounts).await?;
+        lease.during(Box::pin(self.remove_keys(request, types))).await??;
+        lease.during(Box::pin(self.remove_what_follows((request, began), gone, found, amounts))).await??;
         amounts.quarantine += self.rewrite_quarantine(gone, found, lease).await?;
-        let sealed = self.read_from_json(days).await?;
+        let again = lease.during(Box::pin(self.read_from_json(user, &days))).await??;
         amounts.lake += self.rewrite_lake(user, gone, found, lease).await?;
-        amounts.sealed += self.seal_again(&sealed, lease).await?;
-        if known.is_some() || found.has_any() {
+        if is_any {
             amounts.results += self.remove_results((request, began), gone, lease).await?;
         }
-        // Last: as long as it has the events, what follows from them is found again.
+        // As long as it has the events, what follows from them is found again. The sealed days are noted.
         amounts.raw += self.rewrite_raw(gone, found, lease).await?;
+        amounts.sealed += self.seal_again(&again.days, lease, say).await?;
+        if let Some(day) = again.only_copy {
+            return Err(ForgetError::SealedSince(day));
+        }
+        decided.end_days(&self.forgotten).await?;
         self.forgotten.end().await?;
         self.counts.remove_markers(user).await?;
         Ok(())

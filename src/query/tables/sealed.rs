@@ -8,7 +8,7 @@ use std::{
 };
 
 use weir_core::{
-    EventType,
+    Day, EventType,
     sealing::{Manifest, SealedColumn},
 };
 
@@ -112,4 +112,25 @@ pub(crate) fn seen_from(lake: &Path, sealed: &Path) -> io::Result<String> {
     path.into_os_string()
         .into_string()
         .map_err(|_| io::Error::new(ErrorKind::InvalidInput, format!("{} is not UTF-8", sealed.display())))
+}
+
+/// Returns the sealed day whose file DuckDB's message names.
+pub(crate) fn sealed_day_in(message: &[u8]) -> Option<Day> {
+    let message = String::from_utf8_lossy(message);
+    message.split("sealed/").skip(1).find_map(|rest| rest.split('/').next()?.parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_that_names_a_file_of_a_sealed_day_has_its_day() {
+        let of = |message: &str| sealed_day_in(message.as_bytes()).map(|day| day.to_string());
+        let missing =
+            "IO Error: Cannot open file \"../sealed/2026-11-20/1/click/data_0.parquet\": No such file";
+        assert_eq!(of(missing).as_deref(), Some("2026-11-20"));
+        assert_eq!(of("a sealed/box, and a file ../../sealed/2026-01-02/3/x").as_deref(), Some("2026-01-02"));
+        assert_eq!(of("Binder Error: sealed/manifest.json"), None);
+    }
 }

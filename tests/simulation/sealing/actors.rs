@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use weir_core::{
     Clock, Day,
-    sealing::{self, Reads, SealError, Sealing, day_of},
+    sealing::{self, DayObjects, Reads, SealError, SealedDays, Sealing, day_of},
 };
 
 use super::{
@@ -99,6 +99,9 @@ async fn seal(store: Store) {
             .await
             .unwrap();
     }
+    if store.dice.chance(50) {
+        again(&store).await;
+    }
     let mut until = first_day();
     for _ in 0..store.dice.range(0..4) {
         until = until.next();
@@ -110,6 +113,20 @@ async fn seal(store: Store) {
     if store.dice.chance(200) {
         sealing::expire_json(&store, &store, until, store.clock.now(), store.clock.now()).await.unwrap();
     }
+}
+
+/// Has days sealed anew of which all JSON is there, as `weir seal --again` does.
+async fn again(store: &Store) {
+    let manifest = store.manifest().await.unwrap();
+    let mut objects = BTreeMap::new();
+    for (day, generation) in manifest.days.iter().filter(|(_, generation)| !generation.json_expired) {
+        let covered = store.covered(*day, generation.number).await.unwrap();
+        let there = store.objects(*day).await.unwrap();
+        if covered.iter().all(|path| there.contains(path) || manifest.is_object_removed(path)) {
+            objects.insert(*day, there);
+        }
+    }
+    sealing::read_from_json(store, &objects, Some(store.clock.now())).await.unwrap();
 }
 
 /// Reads all events as a query does: first what is to be read, then the files, one after the other.

@@ -265,9 +265,7 @@ impl SealedDays for Store {
 
     async fn cover(&self, day: Day, generation: u64, objects: &BTreeSet<String>) -> Result<(), PortError> {
         self.step().await;
-        if let Some(rows) = self.state().generations.get_mut(&(day, generation)) {
-            rows.covered.clone_from(objects);
-        }
+        self.state().generations.entry((day, generation)).or_default().covered.clone_from(objects);
         Ok(())
     }
 

@@ -8,7 +8,7 @@
 //! A marker says that a chunk of the counts was lowered. A forgetting that died is repeated with the same chunks, which were kept, and
 //! removes its markers at its end. A count never falls below zero, and one that falls to zero is removed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_dynamodb::{
     operation::{delete_item::DeleteItemError, transact_write_items::TransactWriteItemsError},
@@ -66,6 +66,10 @@ pub struct CountsToLower {
     pub run: String,
     /// The counts.
     pub lowered: Vec<Lowered>,
+    /// How many of them are lowered in one transaction: the same in each attempt. 0 is what an earlier version wrote, and stands for
+    /// what the number of shards of now asks for.
+    #[serde(default)]
+    pub chunk: usize,
 }
 
 impl CountsToLower {
@@ -74,12 +78,24 @@ impl CountsToLower {
         let forgotten = self.lowered.iter().filter(|lowered| lowered.count == LoweredCount::Forgotten);
         forgotten.map(|lowered| (&lowered.event_type, lowered.by))
     }
+
+    /// Returns the types of the counts.
+    #[must_use]
+    pub fn types(&self) -> BTreeSet<EventType> {
+        self.lowered.iter().map(|lowered| lowered.event_type.clone()).collect()
+    }
 }
 
 impl DynamoCounts {
+    /// Returns how many counts fit a transaction.
+    #[must_use]
+    pub fn counts_of_a_chunk(&self) -> usize {
+        if self.shards.get() > FEW_SHARDS { 1 } else { CHUNK }
+    }
+
     /// Lowers counts; those that were lowered in the same run are left alone.
     pub async fn lower_by_forgotten(&self, counts: &CountsToLower) -> Result<(), PortError> {
-        let size = if self.shards.get() > FEW_SHARDS { 1 } else { CHUNK };
+        let size = if counts.chunk == 0 { self.counts_of_a_chunk() } else { counts.chunk };
         for (number, chunk) in counts.lowered.chunks(size).enumerate() {
             self.lower_chunk(counts, number, chunk).await?;
         }

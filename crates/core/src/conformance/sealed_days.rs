@@ -167,6 +167,18 @@ pub async fn generations_come_and_go_one_by_one(days: &dyn SealedDays, make: Mak
     }
 }
 
+/// A generation that has no file, as its day is read from JSON, covers what is said, and goes like any other.
+pub async fn a_generation_without_files_covers_what_is_said(days: &dyn SealedDays) {
+    let one = day("2026-11-20");
+    for covered in [BTreeSet::new(), objects(2, one)] {
+        days.cover(one, 7, &covered).await.unwrap();
+        assert_eq!(days.covered(one, 7).await.unwrap(), covered);
+    }
+    assert_eq!(days.generations().await.unwrap(), BTreeSet::from([(one, 7)]));
+    days.remove_generation(one, 7).await.unwrap();
+    assert_eq!(days.generations().await.unwrap(), BTreeSet::new());
+}
+
 /// What a generation covers can be replaced, and a type's files removed, which may be gone: the rest stays.
 pub async fn a_type_leaves_a_generation_and_the_rest_stays(days: &dyn SealedDays, make: Make<'_>) {
     let one = day("2026-11-20");
@@ -190,4 +202,5 @@ pub async fn all(days: &dyn SealedDays, make: Make<'_>) {
     notes_are_kept_by_day_and_removed_one_by_one(days).await;
     generations_come_and_go_one_by_one(days, make).await;
     a_type_leaves_a_generation_and_the_rest_stays(days, make).await;
+    a_generation_without_files_covers_what_is_said(days).await;
 }

@@ -150,7 +150,14 @@ impl Manifest {
     /// Makes a generation the current one of its day, and forgets those that it replaces: their files go at once. Queries that began
     /// before fail.
     pub fn replace_at_once(&mut self, day: Day, generation: Generation) {
-        self.replaced.retain(|old| old.day != day);
+        self.forget_replaced(day);
         self.days.insert(day, generation);
+    }
+
+    /// Forgets the replaced generations of a day: their files go at once. Returns whether there were any.
+    pub fn forget_replaced(&mut self, day: Day) -> bool {
+        let before = self.replaced.len();
+        self.replaced.retain(|old| old.day != day);
+        self.replaced.len() < before
     }
 }

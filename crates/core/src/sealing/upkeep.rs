@@ -1,6 +1,7 @@
-//! Removes what is no longer read: replaced generations, notes, what a sealing left that died, and JSON of sealed days.
+//! Removes what is no longer read: replaced generations, notes, what a sealing left that died, and JSON of sealed days. Has days read
+//! from JSON again, so that they are sealed anew.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Generation, JsonRemoval, Manifest, SealedDays};
 use crate::{Day, Timestamp, ports::PortError};
@@ -32,6 +33,50 @@ pub async fn tidy(days: &dyn SealedDays, now: Timestamp) -> Result<(), PortError
                 days.remove_notes(day, &done).await?;
             }
         }
+    }
+    Ok(())
+}
+
+/// Has sealed days read from JSON, so that the next sealing seals them anew without a look at their Parquet. All of their JSON must be
+/// there: `objects` has the paths. Their earlier generations stay for a day with `now`; without it they are not known any more. Days
+/// that are not sealed, and those that are read from JSON already, are left alone. The caller has the turn.
+pub async fn read_from_json(
+    days: &dyn SealedDays,
+    objects: &BTreeMap<Day, BTreeSet<String>>,
+    now: Option<Timestamp>,
+) -> Result<(), PortError> {
+    let mut manifest = days.manifest().await?;
+    let mut has_changed = false;
+    for (day, objects) in objects {
+        let Some(current) = manifest.days.get(day) else { continue };
+        // One that covers nothing is read from JSON: a sealing of it died, or a forgetting.
+        if current.objects == 0 {
+            has_changed |= now.is_none() && manifest.forget_replaced(*day);
+            continue;
+        }
+        for object in objects {
+            days.note(*day, object).await?;
+        }
+        let number = manifest.next(*day);
+        // A sealing that died may have left files under this number.
+        days.remove_generation(*day, number).await?;
+        days.cover(*day, number, &BTreeSet::new()).await?;
+        let nothing = Generation {
+            number,
+            sealed_at: Timestamp::saturating(0),
+            objects: 0,
+            json_expired: false,
+            json_left: false,
+            types: BTreeMap::new(),
+        };
+        match now {
+            Some(now) => manifest.set(*day, nothing, now),
+            None => manifest.replace_at_once(*day, nothing),
+        }
+        has_changed = true;
+    }
+    if has_changed {
+        days.swap(&manifest).await?;
     }
     Ok(())
 }

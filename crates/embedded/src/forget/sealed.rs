@@ -105,13 +105,17 @@ impl Removal<'_> {
         let mut manifest = sealed.read_manifest().map_err(failed)?;
         let mut changed = 0;
         for day in self.days.iter().filter(|(_, as_json)| **as_json).map(|(day, _)| *day) {
-            // One that covers nothing is of the same forgetting, which died.
-            if manifest.days.get(&day).is_none_or(|current| current.objects == 0) {
+            let Some(current) = manifest.days.get(&day) else { continue };
+            // One that covers nothing is of the same forgetting, or of a sealing, which died.
+            if current.objects == 0 {
+                changed += u64::from(manifest.forget_replaced(day));
                 continue;
             }
             step(watch, "sealed")?;
             sealed.write_notes(day, &lake.of_day(day).map_err(failed)?).map_err(failed)?;
             let number = manifest.next(day);
+            // A sealing that died may have left files under this number.
+            sealed.remove(day, number).map_err(failed)?;
             sealed.finish(day, number, &BTreeSet::new()).map_err(failed)?;
             let nothing = Generation {
                 number,

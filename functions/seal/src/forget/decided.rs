@@ -68,7 +68,14 @@ pub(super) enum Earlier {
         counted: Counted,
     },
     /// The counts to lower are known, and the days of the events.
-    Known(CountsToLower, BTreeSet<Day>),
+    Known {
+        /// When it began.
+        began: Timestamp,
+        /// The counts.
+        counts: CountsToLower,
+        /// The days.
+        days: BTreeSet<Day>,
+    },
 }
 
 impl Decided {
@@ -81,7 +88,11 @@ impl Decided {
         let stored = admin.pending().await?;
         let content = (!stored.text.is_empty()).then(|| serde_json::from_slice::<Content>(&stored.text));
         let content = content.transpose().map_err(|error| PortError::broken(READING, error))?;
-        if content.as_ref().is_some_and(|content| content.asked != digest(&content.run, request)) {
+        let is_another = |content: &Content| {
+            let digests = [Values::Asked, Values::All].map(|values| digest(&content.run, request, values));
+            !digests.contains(&content.asked)
+        };
+        if content.as_ref().is_some_and(is_another) {
             return Err(ForgetError::Unfinished);
         }
         if let (Some(content), Which::Where { values, .. }) = (&content, &mut request.which) {
@@ -95,12 +106,14 @@ impl Decided {
     /// Returns how far an earlier attempt came.
     pub(super) fn earlier(&self, username: &Username) -> Result<Option<Earlier>, PortError> {
         let Some(content) = &self.content else { return Ok(None) };
+        let began = Timestamp::saturating(content.began);
         if let Some(counts) = &content.counts {
-            return Ok(Some(Earlier::Known(counts.clone(), content.days.clone())));
+            let (counts, days) = (counts.clone(), content.days.clone());
+            return Ok(Some(Earlier::Known { began, counts, days }));
         }
         let counted = content.counted.iter().map(|(path, object)| Ok((path.clone(), object.read(username)?)));
         let counted = Counted(counted.collect::<Result<_, PortError>>()?);
-        Ok(Some(Earlier::Begun { began: Timestamp::saturating(content.began), counted }))
+        Ok(Some(Earlier::Begun { began, counted }))
     }
 
     /// Notes that the forgetting has begun to decide, with the events that are in the counts.
@@ -112,7 +125,7 @@ impl Decided {
         random: &dyn Random,
     ) -> Result<(), PortError> {
         let run = self.content.take().map_or_else(|| random.token(), |content| content.run);
-        let asked = digest(&run, request);
+        let asked = digest(&run, request, Values::Asked);
         let derived = match &request.which {
             Which::All => Vec::new(),
             Which::Where { values, .. } => values.iter().skip(1).cloned().collect(),
@@ -126,16 +139,24 @@ impl Decided {
     pub(super) async fn set_known(
         &mut self,
         admin: &ForgottenAdmin,
-        username: &Username,
+        (username, chunk): (&Username, usize),
         of: OfObjects,
         days: BTreeSet<Day>,
     ) -> Result<CountsToLower, PortError> {
         let content = self.content.take().ok_or_else(|| PortError::broken(READING, "it has not begun"))?;
-        let counts =
-            CountsToLower { username: username.clone(), run: content.run.clone(), lowered: lowered(&of) };
+        let (username, run) = (username.clone(), content.run.clone());
+        let counts = CountsToLower { username, run, lowered: lowered(&of), chunk };
         let known = Some(counts.clone());
         self.put(admin, Content { counts: known, days, counted: BTreeMap::new(), ..content }).await?;
         Ok(counts)
+    }
+
+    /// Notes that no sealed day has such events any more.
+    pub(super) async fn end_days(&mut self, admin: &ForgottenAdmin) -> Result<(), PortError> {
+        match self.content.take() {
+            Some(content) => self.put(admin, Content { days: BTreeSet::new(), ..content }).await,
+            None => Ok(()),
+        }
     }
 
     async fn put(&mut self, admin: &ForgottenAdmin, content: Content) -> Result<(), PortError> {
@@ -167,9 +188,21 @@ impl CountedObject {
     }
 }
 
-/// Returns a digest of a request, which is another one in each forgetting. It is of the value that was asked for, and not of those
-/// that the catalog has stored in its place: the catalog may be another one when the forgetting is finished.
-fn digest(run: &str, ForgetRequest { username, event_type, which }: &ForgetRequest) -> String {
+/// Which values of a request its digest is of.
+#[derive(Clone, Copy)]
+enum Values {
+    /// The one that was asked for. What the catalog has stored in its place can be another one when the forgetting is finished.
+    Asked,
+    /// All: an earlier version wrote that.
+    All,
+}
+
+/// Returns a digest of a request, which is another one in each forgetting.
+fn digest(
+    run: &str,
+    ForgetRequest { username, event_type, which }: &ForgetRequest,
+    which_values: Values,
+) -> String {
     let mut hash = Sha256::new();
     let mut add =
         |text: &str| hash.update([&(text.len() as u64).to_be_bytes()[..], text.as_bytes()].concat());
@@ -178,7 +211,13 @@ fn digest(run: &str, ForgetRequest { username, event_type, which }: &ForgetReque
     add(event_type.as_ref().map_or("", EventType::as_str));
     if let Which::Where { field, values } = which {
         add(field);
-        add(values.first().map_or("", String::as_str));
+        let count = match which_values {
+            Values::Asked => 1,
+            Values::All => values.len(),
+        };
+        for value in values.iter().take(count) {
+            add(value);
+        }
     }
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -150,18 +150,20 @@ enum Kind {
 }
 
 impl Forget {
-    /// Looks everywhere.
+    /// Looks everywhere. `types` are some that the user may have, beside those of the counts and of the catalog.
     pub(super) async fn look(
         &self,
         username: &Username,
         by: By<'_>,
+        types: &BTreeSet<EventType>,
         lease: &Lease<'_>,
     ) -> Result<Found, ForgetError> {
-        let mut found = Found { latest: self.latest_values(username, by).await?, ..Found::default() };
+        let latest = lease.during(Box::pin(self.latest_values(username, by, types))).await??;
+        let mut found = Found { latest, ..Found::default() };
         let affected = found.latest.iter().map(|value| value.resource.clone()).collect();
         let raw = self.look_at(&self.raw, Kind::Raw, by, &affected, lease, &|_, _| true, &mut found).await?;
         // Their events must be counted before they are taken out of the counts.
-        self.file_all(raw).await?;
+        lease.during(Box::pin(self.file_all(raw))).await??;
         let quarantine = Kind::Quarantine;
         self.look_at(&self.quarantine, quarantine, by, &affected, lease, &|_, _| true, &mut found).await?;
         for place in self.lake_of(username).await? {
@@ -239,9 +241,14 @@ impl Forget {
     }
 
     /// Returns the latest values that are meant.
-    async fn latest_values(&self, username: &Username, by: By<'_>) -> Result<Vec<LatestValue>, PortError> {
-        let mut types: BTreeSet<EventType> =
-            SettledCounts::totals(&self.counts, username).await?.by_type.into_keys().collect();
+    async fn latest_values(
+        &self,
+        username: &Username,
+        by: By<'_>,
+        types: &BTreeSet<EventType>,
+    ) -> Result<Vec<LatestValue>, PortError> {
+        let mut types = types.clone();
+        types.extend(SettledCounts::totals(&self.counts, username).await?.by_type.into_keys());
         types.extend(self.catalog.iter().map(|definition| definition.event_type().clone()));
         let mut meant = Vec::new();
         for event_type in types {

@@ -17,11 +17,16 @@ use super::{CONCURRENT, Forget, ForgetAmounts, ForgetError, Lease, look::Found};
 const READING: &str = "reading a large latest value";
 
 impl Forget {
-    /// Removes the counts that name a forgotten value, whatever they are: no event with it is left.
-    pub(super) async fn remove_keys(&self, request: &ForgetRequest) -> Result<(), PortError> {
+    /// Removes the counts that name a forgotten value, whatever they are: no event with it is left. `types` are those of the events: one
+    /// that left the catalog has no total any more.
+    pub(super) async fn remove_keys(
+        &self,
+        request: &ForgetRequest,
+        mut types: BTreeSet<EventType>,
+    ) -> Result<(), PortError> {
         let user = &request.username;
         let settled = SettledCounts::totals(&self.counts, user).await?.by_type;
-        let mut types: BTreeSet<EventType> = settled.keys().cloned().collect();
+        types.extend(settled.keys().cloned());
         types.extend(LiveCounts::totals(&self.counts, user).await?.into_keys());
         types.extend(self.catalog.iter().map(|definition| definition.event_type().clone()));
         types.extend(request.event_type.clone());
