@@ -121,6 +121,27 @@ fn a_first_start_with_a_wrong_folder_of_answers_makes_nothing() {
 }
 
 #[test]
+fn a_command_that_meets_a_damaged_store_says_what_to_do_about_it() {
+    let mut weir = Weir::start();
+    assert_eq!(weir.post("/button/click", r#"{"session_id": "s", "button_id": "b"}"#).status, 200);
+    weir.wait_until_filed();
+    assert_eq!(weir.stop("-TERM"), Some(0));
+    // All pages but the first one, which SQLite looks at when it opens the file.
+    let store = weir.data().join("events.db");
+    let mut pages = fs::read(&store).unwrap();
+    pages[4096..].fill(0xff);
+    fs::write(&store, pages).unwrap();
+    for command in ["counts", "audit", "tail"] {
+        let failed = weir.run(&[command]);
+        let said = String::from_utf8_lossy(&failed.stderr).into_owned();
+        assert!(
+            !failed.status.success() && said.contains("Put back a copy of the whole folder"),
+            "{command}: {said}"
+        );
+    }
+}
+
+#[test]
 fn a_damaged_manifest_of_sealed_days_is_reported_when_the_server_starts_and_events_are_taken() {
     let mut weir = Weir::start_with(&["--seal-after", "never"]);
     assert_eq!(weir.post("/button/click", click("s", "b")).status, 200);

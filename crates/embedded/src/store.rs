@@ -319,8 +319,15 @@ impl Readers {
             inner.idle.lock().push(reader);
             Ok(answer)
         };
+        let failed = |error: rusqlite::Error| match error.sqlite_error_code() {
+            // With what to do about it.
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+                PortError::broken(what, at(&self.0.path)(error))
+            }
+            _ => port_error(what, error),
+        };
         match tokio::task::spawn_blocking(run).await {
-            Ok(answer) => answer.map_err(|error| port_error(what, error)),
+            Ok(answer) => answer.map_err(failed),
             Err(panicked_or_stopped) => Err(PortError::unavailable(what, panicked_or_stopped)),
         }
     }

@@ -85,8 +85,9 @@ impl Definition {
             .map_err(|error| {
                 // The best line available is that of the innermost member of the path that is in the text.
                 let path = error.instance_path().as_str().to_owned();
+                let place = if path.is_empty() { String::new() } else { format!("{path}: ") };
                 let path: Vec<&str> = path.split('/').skip(1).collect();
-                at(&path, format!("not a valid JSON Schema: {error}"))
+                at(&path, format!("not a valid JSON Schema: {place}{error}"))
             })?;
         let disagrees = coherence::required(&schema)
             .or_else(|| coherence::examples(object, &validator))
@@ -426,12 +427,12 @@ mod tests {
             (
                 "a.json",
                 "{\"type\": \"object\", \"x-weir\": {\"route\": \"/a\"},\n\"properties\": {\n\"b\": {\"type\": 7}}}",
-                "a.json:3: not a valid JSON Schema",
+                "a.json:3: not a valid JSON Schema: /properties/b/type: ",
             ),
             (
                 "a.json",
                 "{\"type\": \"object\", \"x-weir\": {\"route\": \"/a\"},\n\"properties\": {\n\"b\": {\"pattern\": \"(\"}}}",
-                "a.json:3: not a valid JSON Schema",
+                "a.json:3: not a valid JSON Schema: /properties/b/pattern: ",
             ),
         ] {
             let refusal = refusal(file, text);
