@@ -7,10 +7,10 @@
 //!    them. What began before knows them in a quarter of an hour at most, which is waited for.
 //! 4. How many events leave the lake is counted and kept. Then the counts are lowered, once.
 //! 5. What follows from the events goes (`rest`): latest values, recent ids, rejected events that are shown. Then the events go from
-//!    quarantine, the lake, sealed days (`sealed`) and, last, raw (`rewrite`), in all versions.
+//!    quarantine, the lake and raw (`rewrite`), in all versions. Last, sealed days of which they were are sealed again (`sealed`).
 //!
 //! Each step can be repeated. A forgetting that died is finished by one with the same options, which finds what is left: raw has the
-//! events to the end. Another one is refused until then.
+//! events until all is gone that follows from them, and the sealed days are noted. Another one is refused until then.
 //!
 //! It takes the turn to seal, so that no day is sealed and no other events are forgotten meanwhile.
 
