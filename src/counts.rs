@@ -88,9 +88,10 @@ fn show(rows: Vec<Row>, args: &CountsArgs) -> io::Result<()> {
     let printer = Printer::new(io::stdout().lock(), args.format, made.collect())?;
     let mut printer = printer.fitted(table::terminal_width());
     for mut row in rows {
-        // A column that does not apply to a total or a key is empty in a table, and null elsewhere.
+        // A column that does not apply to a total or a key is empty in a table, and null elsewhere. A key can be an empty text.
         let cells = shown.iter().map(|&at| match row[at].take() {
             None if args.format == Format::Table => Some(String::new()),
+            Some(cell) if args.format == Format::Table && cell.is_empty() => Some("\"\"".to_owned()),
             cell => cell,
         });
         printer.row(cells.collect())?;

@@ -8,7 +8,7 @@ mod rows;
 mod sql;
 mod work;
 
-use std::{collections::BTreeMap, path::Path, process::ExitCode, sync::Arc, thread, time::Duration};
+use std::{path::Path, process::ExitCode, sync::Arc, thread, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use bytesize::ByteSize;
@@ -16,7 +16,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use weir_core::{
     Clock, Day, SystemClock, Timestamp,
     ports::PortError,
-    sealing::{self, Sealed, SealedDays, Sealing},
+    sealing::{self, SealError, Sealed, SealedDays, Sealing},
 };
 use weir_embedded::{SealedFolder, SealingTurn};
 
@@ -136,11 +136,11 @@ async fn all(
     now: Timestamp,
 ) -> Result<()> {
     retention::run(sealing.days, work, args, now).await?;
-    again(sealing, &args.again, now).await?;
     let duckdb = DuckDb::find();
     if !duckdb.is_there() {
         return Err(duckdb.missing(std::io::ErrorKind::NotFound.into()));
     }
+    again(sealing, &args.again).await?;
     sealing::tidy(sealing.days, now).await?;
     let before = sealing.days.manifest().await?.sealed_until;
     let left = sealing.work.days(until).await?.range(before..).count();
@@ -168,25 +168,20 @@ async fn all(
     Ok(())
 }
 
-/// Has days read from JSON, so that they are sealed anew.
-async fn again(sealing: &Sealing<'_>, days: &[Day], now: Timestamp) -> Result<()> {
-    let manifest = sealing.days.manifest().await?;
-    let mut objects = BTreeMap::new();
+/// Seals days anew from their JSON.
+async fn again(sealing: &Sealing<'_>, days: &[Day]) -> Result<()> {
     for day in days.iter().copied() {
-        let generation = manifest.days.get(&day).with_context(|| format!("{day} is not sealed"))?;
-        let covered = sealing.days.covered(day, generation.number).await?;
-        let there = sealing.work.objects(day).await?;
-        let is_gone = |path: &&String| !there.contains(*path) && !manifest.is_object_removed(path);
-        let gone = covered.iter().filter(is_gone).count() as u64;
-        if generation.json_expired || gone > 0 {
-            bail!(
-                "{day} cannot be sealed again: JSON of it was removed (--keep-json, or by hand). Put the folder sealed/{day} back from a \
+        match sealing::seal_again(sealing, day).await {
+            Ok(Some(sealed)) => printed::line(described(&sealed)),
+            Ok(None) => bail!("{day} is not sealed"),
+            Err(error @ SealError::Differs { .. }) => bail!(
+                "{error}. So the files of {day} stay as they are: where JSON of it was removed, put the folder sealed/{day} back from a \
                  backup"
-            );
+            ),
+            Err(error) => return Err(error.into()),
         }
-        objects.insert(day, there);
     }
-    Ok(sealing::read_from_json(sealing.days, &objects, Some(now)).await?)
+    Ok(())
 }
 
 async fn expire(

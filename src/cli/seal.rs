@@ -27,7 +27,7 @@ pub(crate) struct SealArgs {
     #[arg(long)]
     pub(crate) accept_differences: bool,
     /// Seal this day again from its JSON, as when a file of it is damaged. Can be given several times.
-    #[arg(long, value_name = "DAY", value_parser = day)]
+    #[arg(long, value_name = "DAY", value_parser = day, conflicts_with = "accept_differences")]
     pub(crate) again: Vec<Day>,
     /// Leave the machine to others: only the time that no other program wants, and half of the cores.
     #[arg(long, hide = true)]

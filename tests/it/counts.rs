@@ -61,6 +61,9 @@ fn users_types_and_the_largest_keys_can_be_asked_for() {
     let table = weir.output(&["counts", "--keys", "1"]);
     assert!(table.contains("│ ann      │ button_click │ \\u{1b}[2J │    1 │         │"), "{table}");
     assert!(!weir.output(&["counts"]).contains("key"));
+    assert_eq!(weir.post("/button/click", click("s", "")).status, 200);
+    let table = weir.output(&["counts", "--user", "demo", "--keys", "9"]);
+    assert!(table.contains("│ demo     │ button_click │ \"\"  │"), "{table}");
 }
 
 #[test]

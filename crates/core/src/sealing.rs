@@ -25,7 +25,7 @@ mod upkeep;
 pub use manifest::{Generation, Manifest, NotAManifest, Replaced, SealedColumn, SealedType};
 pub use protocol::{
     DayObjects, IsRemoved, JsonRemoval, Removal, RowsByType, SealError, Sealed, SealedDays, Sealing,
-    SettledDay, ToWrite, Work, Written, over, put, seal, seal_late, seal_open,
+    SettledDay, ToWrite, Work, Written, over, put, seal, seal_again, seal_late, seal_open,
 };
 pub use reads::{Reads, day_of};
 pub use retention::{Removed, first_days, remove_earlier, retain, set_first_days};

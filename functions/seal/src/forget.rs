@@ -162,11 +162,11 @@ pub enum ForgetError {
          remove it"
     )]
     OnlyParquet(Day),
-    /// A day was sealed after an earlier attempt had died, and is the only copy of its events by now.
+    /// A sealed day is the only copy of its events since an earlier attempt died.
     #[error(
-        "{0} was sealed after an earlier `weir forget` was stopped, and its JSON was removed since (LakeJsonRetentionDays): its Parquet \
-         has such events, and nothing else. File all batches with events of the day again (weir replay) and run it again before the \
-         night's sealing, with the same options, or let KeepDays remove the day"
+        "an earlier `weir forget` was stopped, and JSON of {0} was removed since (LakeJsonRetentionDays): its Parquet \
+         may have such events, and nothing else has. Let KeepDays remove the day, and run it again then, with the same options: until then \
+         no other `weir forget` begins"
     )]
     SealedSince(Day),
     /// Days cannot be sealed again, as Athena fails. The events are gone from everything else, and views may still read them.
@@ -262,6 +262,8 @@ impl Forget {
             say("finishing what an earlier `weir forget` decided");
             match earlier {
                 Earlier::Begun { began, counted } => {
+                    // An earlier version did not note it: then all events that came until now are meant.
+                    let began = if began.millis() == 0 { self.clock.now() } else { began };
                     let request = (&request, began);
                     let counted = Some(counted);
                     Box::pin(self.decide_and_finish(
@@ -317,7 +319,7 @@ impl Forget {
         let mut found = self.look(user, by, &BTreeSet::new(), lease).await?;
         let is_resumed = earlier.is_some();
         found.add_counted(earlier.unwrap_or_default());
-        self.check_sealed_days(user, &found, is_resumed).await?;
+        lease.during(Box::pin(self.check_sealed_days(user, &found, is_resumed))).await??;
         let mut known = None;
         let gone = if found.tombstones.is_empty() && found.days().is_empty() {
             self.forgotten.read().await?

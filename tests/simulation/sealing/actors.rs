@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use weir_core::{
     Clock, Day,
-    sealing::{self, DayObjects, Reads, SealError, SealedDays, Sealing, day_of},
+    sealing::{self, Reads, SealError, SealedDays, Sealing, day_of},
 };
 
 use super::{
@@ -100,7 +100,7 @@ async fn seal(store: Store) {
             .unwrap();
     }
     if store.dice.chance(50) {
-        again(&store).await;
+        again(&store, &sealing).await;
     }
     let mut until = first_day();
     for _ in 0..store.dice.range(0..4) {
@@ -115,18 +115,15 @@ async fn seal(store: Store) {
     }
 }
 
-/// Has days sealed anew of which all JSON is there, as `weir seal --again` does.
-async fn again(store: &Store) {
-    let manifest = store.manifest().await.unwrap();
-    let mut objects = BTreeMap::new();
-    for (day, generation) in manifest.days.iter().filter(|(_, generation)| !generation.json_expired) {
-        let covered = store.covered(*day, generation.number).await.unwrap();
-        let there = store.objects(*day).await.unwrap();
-        if covered.iter().all(|path| there.contains(path) || manifest.is_object_removed(path)) {
-            objects.insert(*day, there);
+/// Seals days anew, as `weir seal --again` does.
+async fn again(store: &Store, sealing: &Sealing<'_>) {
+    for (day, generation) in store.manifest().await.unwrap().days {
+        match sealing::seal_again(sealing, day).await {
+            Ok(_) | Err(SealError::Busy(_)) => {}
+            Err(SealError::Differs { .. }) if generation.json_expired => {}
+            Err(error) => store.broke("sealing goes on", error.to_string()),
         }
     }
-    sealing::read_from_json(store, &objects, Some(store.clock.now())).await.unwrap();
 }
 
 /// Reads all events as a query does: first what is to be read, then the files, one after the other.

@@ -237,7 +237,7 @@ pub async fn seal_open(
     }
     let watermark = days.manifest().await?.sealed_until;
     for day in work.days(until).await?.into_iter().filter(|day| *day >= watermark) {
-        if let Some(sealed) = sealing.day(day).await? {
+        if let Some(sealed) = sealing.day(day, MadeOf::Before).await? {
             done(sealed);
         }
     }
@@ -259,7 +259,7 @@ pub async fn seal_late(
         Reads::now(sealing.days).await?.late.iter().filter_map(|path| day_of(path)).collect();
     let mut failed = None;
     for day in late {
-        match sealing.day(day).await {
+        match sealing.day(day, MadeOf::Before).await {
             Ok(sealed) => sealed.into_iter().for_each(&mut *done),
             Err(error) => failed = failed.or(Some(error)),
         }
@@ -267,15 +267,36 @@ pub async fn seal_late(
     failed.map_or(Ok(()), Err)
 }
 
+/// Seals a day anew from its JSON, without a look at its Parquet, as when a file of it is damaged. The generation before stays for a
+/// day. Nothing has changed if the day's JSON does not have all events that were settled. Returns `None` if the day is not sealed, or has
+/// events that retention is to remove first: its list of objects says which.
+pub async fn seal_again(sealing: &Sealing<'_>, day: Day) -> Result<Option<Sealed>, SealError> {
+    let manifest = sealing.days.manifest().await?;
+    let is_removed = |event_type: &EventType| manifest.is_removed(day, event_type);
+    match manifest.days.get(&day) {
+        Some(generation) if !generation.types.keys().any(is_removed) => sealing.day(day, MadeOf::Json).await,
+        _ => Ok(None),
+    }
+}
+
+/// What a generation is made of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum MadeOf {
+    /// The generation before, and the objects that it does not cover.
+    Before,
+    /// All objects of the day.
+    Json,
+}
+
 impl Sealing<'_> {
     /// Makes a generation of a day and makes it the current one; `None` if there is nothing new in it.
-    async fn day(&self, day: Day) -> Result<Option<Sealed>, SealError> {
+    async fn day(&self, day: Day, from: MadeOf) -> Result<Option<Sealed>, SealError> {
         let mut manifest = self.days.manifest().await?;
         let (mut inside, mut settled) = self.settled(day).await?;
         // What retention removed is not sealed, if there is still some of it.
         inside.retain(|object| !manifest.is_object_removed(object));
         settled.counts.retain(|(_, event_type), _| !manifest.is_removed(day, event_type));
-        let mut before = manifest.days.get(&day).cloned();
+        let mut before = manifest.days.get(&day).filter(|_| from == MadeOf::Before).cloned();
         if let Some(before) = &mut before {
             before.types.retain(|event_type, _| !manifest.is_removed(day, event_type));
         }
@@ -286,7 +307,7 @@ impl Sealing<'_> {
         };
         let added: BTreeSet<String> = inside.difference(&known).cloned().collect();
         let mut sealed = None;
-        if added.is_empty() {
+        if added.is_empty() && from == MadeOf::Before {
             self.note_rest(&manifest, day, &known).await?;
         } else {
             let covered: BTreeSet<String> = known.union(&added).cloned().collect();

@@ -38,20 +38,19 @@ pub async fn tidy(days: &dyn SealedDays, now: Timestamp) -> Result<(), PortError
 }
 
 /// Has sealed days read from JSON, so that the next sealing seals them anew without a look at their Parquet. All of their JSON must be
-/// there: `objects` has the paths. Their earlier generations stay for a day with `now`; without it they are not known any more. Days
-/// that are not sealed, and those that are read from JSON already, are left alone. The caller has the turn.
+/// there: `objects` has the paths. Their earlier generations are not known any more. Days that are not sealed, and those that are read
+/// from JSON already, are left alone. The caller has the turn.
 pub async fn read_from_json(
     days: &dyn SealedDays,
     objects: &BTreeMap<Day, BTreeSet<String>>,
-    now: Option<Timestamp>,
 ) -> Result<(), PortError> {
     let mut manifest = days.manifest().await?;
     let mut has_changed = false;
     for (day, objects) in objects {
         let Some(current) = manifest.days.get(day) else { continue };
-        // One that covers nothing is read from JSON: a sealing of it died, or a forgetting.
+        // One that covers nothing is read from JSON: of a forgetting that died.
         if current.objects == 0 {
-            has_changed |= now.is_none() && manifest.forget_replaced(*day);
+            has_changed |= manifest.forget_replaced(*day);
             continue;
         }
         for object in objects {
@@ -69,10 +68,7 @@ pub async fn read_from_json(
             json_left: false,
             types: BTreeMap::new(),
         };
-        match now {
-            Some(now) => manifest.set(*day, nothing, now),
-            None => manifest.replace_at_once(*day, nothing),
-        }
+        manifest.replace_at_once(*day, nothing);
         has_changed = true;
     }
     if has_changed {

@@ -94,7 +94,7 @@ impl Forget {
             again.days.insert(*day);
             objects.insert(*day, there);
         }
-        sealing::read_from_json(&self.days, &objects, None).await?;
+        sealing::read_from_json(&self.days, &objects).await?;
         Ok(again)
     }
 
