@@ -102,6 +102,8 @@ enum End {
     Bracket,
     /// The same, behind a function whose arguments stand around FROM.
     WithFrom,
+    /// A bracket behind POSITION, which may have one IN without parentheses behind it.
+    WithIn,
 }
 
 struct Reader<'a> {

@@ -47,6 +47,13 @@ impl Reader<'_> {
                             _ => return Err(self.unexpected()),
                         }
                     }
+                    // Elsewhere, Trino has parentheses behind it. An engine without that rule takes a name there for a table's.
+                    if self.is("IN") && !self.is_sign_at(1, "(") {
+                        match end {
+                            End::WithIn => end = End::Bracket,
+                            _ => return Err(self.unexpected()),
+                        }
+                    }
                     self.any_word()?;
                 }
                 Token::Quoted(name) if name.contains('$') && self.is_sign_at(1, "(") => {
@@ -114,7 +121,11 @@ impl Reader<'_> {
     pub(super) fn group(&mut self) -> Result<(), Refused> {
         let close = if self.is_sign("[") { "]" } else { ")" };
         let has_from = close == ")" && self.is_behind(1, &WITH_FROM) && !self.is_at(1, "FROM");
-        let end = if has_from { End::WithFrom } else { End::Bracket };
+        let end = match close {
+            _ if has_from => End::WithFrom,
+            ")" if self.is_behind(1, &["POSITION"]) => End::WithIn,
+            _ => End::Bracket,
+        };
         self.pass();
         if close == ")" && self.is_query() {
             self.query()?;

@@ -3,7 +3,7 @@
 use super::*;
 
 /// Queries that would read something else, do something else than read, or that Trino could read in another way.
-const REFUSED: [&str; 113] = [
+const REFUSED: [&str; 115] = [
     // Common table expressions beyond their scope, and names that look like one's own.
     "WITH a AS (WITH b AS (TABLE users) SELECT * FROM b) SELECT * FROM a",
     "WITH a AS (WITH b AS (SELECT 1) SELECT * FROM b) SELECT * FROM b",
@@ -114,6 +114,8 @@ const REFUSED: [&str; 113] = [
     "SELECT ? FROM button_click",
     // What Trino and Athena have beside tables.
     "SELECT * FROM information_schema.columns WHERE table_schema = 'weir'",
+    "SELECT 1 IN users FROM page_view",
+    "SELECT position('b' IN 'abc' IN users) FROM page_view",
     "SELECT (SELECT count(*) FROM awsdatacatalog.information_schema.tables)",
     "SELECT * FROM \"button_click$properties\"",
     "SELECT \"$path\" FROM weir.button_click",
