@@ -79,6 +79,21 @@ pub struct Replaced {
     pub at: Timestamp,
 }
 
+impl Generation {
+    /// Returns one that covers nothing: its day is sealed, and is read from JSON until it is sealed anew.
+    #[must_use]
+    pub fn of_nothing(number: u64) -> Self {
+        Self {
+            number,
+            sealed_at: Timestamp::saturating(0),
+            objects: 0,
+            json_expired: false,
+            json_left: false,
+            types: BTreeMap::new(),
+        }
+    }
+}
+
 impl Default for Manifest {
     /// Nothing is sealed.
     fn default() -> Self {

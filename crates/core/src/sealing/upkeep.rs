@@ -60,15 +60,7 @@ pub async fn read_from_json(
         // A sealing that died may have left files under this number.
         days.remove_generation(*day, number).await?;
         days.cover(*day, number, &BTreeSet::new()).await?;
-        let nothing = Generation {
-            number,
-            sealed_at: Timestamp::saturating(0),
-            objects: 0,
-            json_expired: false,
-            json_left: false,
-            types: BTreeMap::new(),
-        };
-        manifest.replace_at_once(*day, nothing);
+        manifest.replace_at_once(*day, Generation::of_nothing(number));
         has_changed = true;
     }
     if has_changed {

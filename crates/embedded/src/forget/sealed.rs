@@ -14,7 +14,7 @@ use std::{
 };
 
 use weir_core::{
-    Day, Timestamp, Username,
+    Day, Username,
     forgotten::ForgottenEvents,
     sealing::{Generation, Manifest, SealedRows, ToWrite},
 };
@@ -117,15 +117,7 @@ impl Removal<'_> {
             // A sealing that died may have left files under this number.
             sealed.remove(day, number).map_err(failed)?;
             sealed.finish(day, number, &BTreeSet::new()).map_err(failed)?;
-            let nothing = Generation {
-                number,
-                sealed_at: Timestamp::saturating(0),
-                objects: 0,
-                json_expired: false,
-                json_left: false,
-                types: BTreeMap::new(),
-            };
-            manifest.replace_at_once(day, nothing);
+            manifest.replace_at_once(day, Generation::of_nothing(number));
             changed += 1;
         }
         if changed > 0 {

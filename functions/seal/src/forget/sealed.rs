@@ -121,6 +121,8 @@ impl Forget {
                 self.days.remove_generation(day, number).await?;
             }
         }
-        Ok(days.len() as u64)
+        // One of which nothing is left covers nothing, and so does one that could not be sealed.
+        let is_sealed = |day: &&Day| manifest.days.get(day).is_some_and(|current| current.objects > 0);
+        Ok(days.iter().filter(is_sealed).count() as u64)
     }
 }
