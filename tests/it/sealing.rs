@@ -220,7 +220,7 @@ fn repeats_of_an_event_are_left_out_of_sealed_days_and_the_audit_counts_them() {
     // The server forgets ids after two days; here it loses them.
     weir.stop("-TERM");
     let store = rusqlite::Connection::open(weir.data().join("events.db")).unwrap();
-    store.execute("DELETE FROM recent_ids", []).unwrap();
+    store.execute_batch("DELETE FROM fresh_ids; DELETE FROM id_runs").unwrap();
     drop(store);
     weir.restart();
     let other = json!({"event_type": "button_click", "session_id": "later", "button_id": "b0",
@@ -240,7 +240,7 @@ fn repeats_of_an_event_are_left_out_of_sealed_days_and_the_audit_counts_them() {
     // One that comes again later is left out by the next sealing.
     weir.stop("-TERM");
     let store = rusqlite::Connection::open(weir.data().join("events.db")).unwrap();
-    store.execute("DELETE FROM recent_ids", []).unwrap();
+    store.execute_batch("DELETE FROM fresh_ids; DELETE FROM id_runs").unwrap();
     drop(store);
     weir.restart();
     send(&weir, &[click(2, at + 2)]);

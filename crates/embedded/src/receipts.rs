@@ -10,7 +10,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::Connection;
 use weir_core::{
     BatchKey, EventId, EventType, Format, RecordHead, Timestamp, Username,
     ports::{PortError, Receipts},
@@ -18,6 +18,7 @@ use weir_core::{
 };
 
 use crate::{
+    dedup::recent::Remembered,
     engine::{Embedded, Inner},
     folder::{gzip, lines},
     objects::batches,
@@ -40,17 +41,8 @@ const ENOUGH: usize = 256 << 20;
 struct Search {
     username: Username,
     event_id: EventId,
+    /// Whether a client's event is remembered under the id.
     remembered: Remembered,
-}
-
-/// Whether a client's event is remembered under the id.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Remembered {
-    No,
-    /// An earlier version stored it, without its number.
-    Somewhere,
-    /// As this number of the sequence, or in the batch that begins with it.
-    At(u64),
 }
 
 impl Remembered {
@@ -70,15 +62,7 @@ impl Search {
     /// Looks up the id, and looks through the journal.
     fn in_store(&mut self, inner: &Inner, db: &Connection) -> rusqlite::Result<Option<Found>> {
         let digest = receipt::digest_of_given(&self.username, &self.event_id);
-        let mut known = db.prepare_cached(
-            "SELECT event FROM recent_ids, progress WHERE id = ?1 AND generation IN (id_generation, id_generation - 1)",
-        )?;
-        let known: Option<Remembered> = known
-            .query_row([&digest], |row| {
-                Ok(row.get::<_, Option<u64>>(0)?.map_or(Remembered::Somewhere, Remembered::At))
-            })
-            .optional()?;
-        self.remembered = known.unwrap_or(Remembered::No);
+        self.remembered = Remembered::find(db, &digest)?;
         let number = self.remembered.number();
         if number.is_none() && self.event_id.generated_at().is_none() {
             return Ok(None);

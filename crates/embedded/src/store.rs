@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
 use weir_core::ports::PortError;
 
-use crate::folder::private::private_file;
+use crate::{dedup::earlier, folder::private::private_file};
 
 /// A database that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -93,9 +93,10 @@ fn advice(path: &Path) -> &'static str {
 /// `progress.in_raw` is the last event of the batches that were found in raw and that the store did not know (`journal::stray`).
 /// `given_up` has the batches whose file is gone from raw, and why they were given up.
 ///
-/// `recent_ids` has the digests of events' identities, by generation, and the event's number; null if an earlier version stored
-/// it. `progress.id_generation` is the current one, and
-/// `progress.id_elapsed` is its age, in milliseconds in which a server ran (`dedup::recent`).
+/// `fresh_ids` has the digests of events' identities with their numbers, a row for each commit, and `id_runs` has the sorted runs
+/// of earlier ones; their pages are in `id_pages`, and `id_indexes` says what is in which (`dedup::run`). Earlier versions had them
+/// in `recent_ids`. `progress.id_generation` is the current generation, and `progress.id_elapsed` is its age, in milliseconds in
+/// which a server ran (`dedup::generations`).
 ///
 /// `settled_totals.settled_at` is the time at which the count was raised last (milliseconds since 1970); null if an earlier
 /// version raised it. `served_types` is the catalog that the folder is served with, and types that it was served with earlier;
@@ -188,6 +189,12 @@ const FORMATS: &[&str] = &[
     "
     ALTER TABLE recent_ids ADD COLUMN event INTEGER;
 ",
+    "
+    CREATE TABLE fresh_ids (row INTEGER PRIMARY KEY, generation INTEGER NOT NULL, ids BLOB NOT NULL) STRICT;
+    CREATE TABLE id_runs (run INTEGER PRIMARY KEY, generation INTEGER NOT NULL, ids INTEGER NOT NULL) STRICT;
+    CREATE TABLE id_indexes (run INTEGER PRIMARY KEY, fences BLOB NOT NULL, filter BLOB NOT NULL) STRICT;
+    CREATE TABLE id_pages (page INTEGER PRIMARY KEY, ids BLOB NOT NULL) STRICT;
+",
 ];
 
 /// The first format that has `progress.in_raw`.
@@ -195,7 +202,9 @@ pub(crate) const FORMAT_WITH_IN_RAW: u32 = 3;
 
 /// Opens `events.db` for writing, creating it if it does not exist.
 pub(crate) fn open(path: &Path) -> Result<Connection, StoreError> {
-    open_with(path, FORMATS)
+    let mut db = open_with(path, FORMATS)?;
+    earlier::convert(&mut db).map_err(at(path))?;
+    Ok(db)
 }
 
 /// Returns the latest format, which SQLite's `user_version` keeps; 0 is a database without tables.

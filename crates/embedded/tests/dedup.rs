@@ -52,7 +52,9 @@ async fn total(engine: &Embedded) -> u64 {
 
 fn remembered(folder: &Path) -> u64 {
     let db = rusqlite::Connection::open(folder.join("events.db")).unwrap();
-    db.query_row("SELECT count(*) FROM recent_ids", [], |row| row.get(0)).unwrap()
+    // An entry has 24 bytes.
+    let bytes = "SELECT coalesce(sum(length(ids)), 0) FROM (SELECT ids FROM fresh_ids UNION ALL SELECT ids FROM id_pages)";
+    db.query_row(bytes, [], |row| Ok(row.get::<_, u64>(0)? / 24)).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -232,7 +234,7 @@ async fn a_folder_of_an_earlier_version_opens_and_keeps_its_events() {
     {
         let db = rusqlite::Connection::open(folder.path().join("events.db")).unwrap();
         db.execute_batch(
-            "DROP TABLE recent_ids; ALTER TABLE progress DROP COLUMN in_raw; DROP TABLE given_up; DROP TABLE recent_rejected;
+            "DROP TABLE fresh_ids; DROP TABLE id_runs; DROP TABLE id_indexes; DROP TABLE id_pages; ALTER TABLE progress DROP COLUMN in_raw; DROP TABLE given_up; DROP TABLE recent_rejected;
              DROP TABLE served_types; DROP TABLE earlier_keys;
              DROP TABLE latest_values; ALTER TABLE journal DROP COLUMN latest;
              DROP TABLE tombstones; DROP TABLE forgetting; DROP TABLE forgotten_counts; DROP TABLE forgetting_days;
@@ -250,5 +252,54 @@ async fn a_folder_of_an_earlier_version_opens_and_keeps_its_events() {
     assert_eq!(total(&engine).await, 12);
     let db = rusqlite::Connection::open(folder.path().join("events.db")).unwrap();
     let format: u32 = db.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
-    assert_eq!(format, 10);
+    assert_eq!(format, 11);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ids_that_an_earlier_version_stored_are_known() {
+    let (folder, clock) = (tempfile::tempdir().unwrap(), late());
+    let (engine, deliveries) = open(folder.path(), &clock);
+    append(&engine, 0..300).await;
+    clock.advance(24 * HOUR);
+    append(&engine, 300..600).await;
+    drop((engine, deliveries));
+    let _ = open(folder.path(), &clock);
+    // The table of earlier versions, with some events without a number, and one of a generation that is forgotten.
+    {
+        let db = rusqlite::Connection::open(folder.path().join("events.db")).unwrap();
+        db.execute_batch(
+            "CREATE TABLE recent_ids (
+                 generation INTEGER NOT NULL, id BLOB NOT NULL, event INTEGER, PRIMARY KEY (generation, id)
+             ) STRICT, WITHOUT ROWID;
+             INSERT INTO recent_ids VALUES (0, zeroblob(16), 1)",
+        )
+        .unwrap();
+        let blobs = "SELECT generation, ids FROM fresh_ids
+             UNION ALL SELECT generation, id_pages.ids FROM id_pages JOIN id_runs ON run = page >> 32";
+        let mut blobs = db.prepare(blobs).unwrap();
+        let mut blobs = blobs.query([]).unwrap();
+        while let Some(row) = blobs.next().unwrap() {
+            let (generation, ids): (u64, Vec<u8>) = (row.get(0).unwrap(), row.get(1).unwrap());
+            for entry in ids.chunks(24) {
+                let event = u64::from_le_bytes(entry[16..].try_into().unwrap());
+                let event = (event % 7 > 0).then_some(event);
+                let values = rusqlite::params![generation, &entry[..16], event];
+                db.execute("INSERT INTO recent_ids VALUES (?1, ?2, ?3)", values).unwrap();
+            }
+        }
+        drop(blobs);
+        let stored: u64 = db.query_row("SELECT count(*) FROM recent_ids", [], |row| row.get(0)).unwrap();
+        assert_eq!(stored, 601);
+        db.execute_batch(
+            "DROP TABLE fresh_ids; DROP TABLE id_runs; DROP TABLE id_indexes; DROP TABLE id_pages; PRAGMA user_version = 10",
+        )
+        .unwrap();
+    }
+    let (engine, _deliveries) = open(folder.path(), &clock);
+    assert_eq!(remembered(folder.path()), 600);
+    assert_eq!(append(&engine, 0..600).await, [true; 600]);
+    assert_eq!(append(&engine, 600..601).await, [false]);
+    clock.advance(24 * HOUR);
+    assert_eq!(append(&engine, 0..300).await, [false; 300], "of the generation before the last");
+    assert_eq!(append(&engine, 300..601).await, [true; 301]);
 }

@@ -35,7 +35,7 @@ fn post(weir: &Weir, who: &str, event: &Value, agent: &[(&str, &str)]) {
 fn lose_ids(weir: &mut Weir) {
     weir.stop("-TERM");
     let store = rusqlite::Connection::open(weir.data().join("events.db")).unwrap();
-    store.execute("DELETE FROM recent_ids", []).unwrap();
+    store.execute_batch("DELETE FROM fresh_ids; DELETE FROM id_runs").unwrap();
     drop(store);
     weir.restart();
 }

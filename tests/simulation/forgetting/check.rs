@@ -104,7 +104,12 @@ impl World {
 
     fn remembered_id(&self) -> Option<String> {
         let db = Connection::open(self.data().join("events.db")).unwrap();
-        let mut has = db.prepare("SELECT EXISTS (SELECT 1 FROM recent_ids WHERE id = ?1)").unwrap();
+        let mut has = db
+            .prepare(
+                "SELECT EXISTS (SELECT 1 FROM fresh_ids WHERE instr(ids, ?1))
+                     OR EXISTS (SELECT 1 FROM id_pages WHERE instr(ids, ?1))",
+            )
+            .unwrap();
         let mut is_there = |id: &IdentityDigest| has.query_row([id], |row| row.get::<_, bool>(0)).unwrap();
         self.ids.iter().find(|id| is_there(id)).map(|id| format!("{id:x?}"))
     }
@@ -121,7 +126,7 @@ type Rows = Vec<Vec<rusqlite::types::Value>>;
 impl Plants {
     pub(super) fn before(world: &World) -> Self {
         let tables: &[&'static str] = match world.bug {
-            Some(ForgettingBug::IdsKept) => &["recent_ids"],
+            Some(ForgettingBug::IdsKept) => &["fresh_ids", "id_pages"],
             Some(ForgettingBug::CountsNotLowered) => &["live_totals"],
             Some(ForgettingBug::KeysNotLowered) => &["live_keys"],
             _ => &[],

@@ -6,12 +6,13 @@ use std::{
     collections::BTreeSet,
     io::{self, BufRead, Read},
     path::Path,
+    time::Duration,
 };
 
 use rusqlite::Connection;
 use weir_core::{MAX_RECORD_BYTES, RecordHead, Timestamp, dedup::IdentityDigest};
 
-use super::recent::{REMEMBERED_HOURS, RecentIds};
+use super::{generations::REMEMBERED_HOURS, recent::RecentIds};
 use crate::{
     folder::gzip,
     objects::batches::{folder_of, hour_folder, hour_of, range},
@@ -40,7 +41,7 @@ pub(crate) fn remember(
     let Some(limit) = a_day_before(earlier) else { return Ok(()) };
     let first =
         hours.iter().position(|hour| hour.is_none_or(|hour| *hour >= *limit)).unwrap_or(batches.len());
-    let ids = RecentIds::open(db, std::time::Duration::ZERO)?;
+    let mut ids = RecentIds::open(db, Duration::ZERO)?;
     for batch in &batches[first..] {
         // The first number names the batch, too.
         let number = range(batch).map_or(0, |(first, _)| first);
@@ -54,6 +55,9 @@ pub(crate) fn remember(
         for id in found {
             ids.remember(db, &id, number)?;
         }
+        ids.store(db)?;
+        ids.committed();
+        ids.turn_to(Duration::ZERO);
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use weir_core::{
 };
 
 use super::{Amounts, plan::Plan};
-use crate::latest;
+use crate::{dedup::recent, latest};
 
 pub(super) fn commit(db: &mut Connection, request: &ForgetRequest, plan: &Plan) -> rusqlite::Result<Amounts> {
     let db = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -18,7 +18,7 @@ pub(super) fn commit(db: &mut Connection, request: &ForgetRequest, plan: &Plan) 
         add.execute([tombstone])?;
     }
     drop(add);
-    amounts.ids = forget_ids(&db, plan)?;
+    amounts.ids = recent::remove(&db, &plan.ids)?;
     amounts.latest = replace_latest(&db, plan)?;
     for id in &plan.rejected {
         amounts.rejected += db.execute("DELETE FROM recent_rejected WHERE id = ?1", [id])? as u64;
@@ -38,24 +38,6 @@ pub(super) fn commit(db: &mut Connection, request: &ForgetRequest, plan: &Plan) 
     }
     db.commit()?;
     Ok(amounts)
-}
-
-fn forget_ids(db: &Connection, plan: &Plan) -> rusqlite::Result<u64> {
-    if plan.ids.is_empty() {
-        return Ok(0);
-    }
-    let generations: Vec<u64> = db
-        .prepare("SELECT DISTINCT generation FROM recent_ids")?
-        .query_map([], |row| row.get(0))?
-        .collect::<rusqlite::Result<_>>()?;
-    let mut delete = db.prepare("DELETE FROM recent_ids WHERE generation = ?1 AND id = ?2")?;
-    let mut deleted = 0;
-    for id in &plan.ids {
-        for generation in &generations {
-            deleted += delete.execute(params![generation, id])? as u64;
-        }
-    }
-    Ok(deleted)
 }
 
 /// Removes latest values. The newest event that is left takes the place of each.

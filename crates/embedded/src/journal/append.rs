@@ -77,7 +77,7 @@ impl Append {
     /// Remembers the new events, and leaves out the others. `next` is the number of the first new one.
     pub(crate) fn leave_out_repeats(
         &mut self,
-        ids: &RecentIds,
+        ids: &mut RecentIds,
         db: &Connection,
         next: u64,
     ) -> rusqlite::Result<()> {

@@ -111,7 +111,7 @@ impl Round {
     }
 
     /// Adds the events of `repeating` that did not come before. `next` is the number of the round's first event.
-    fn add_new(&mut self, ids: &RecentIds, db: &Connection, next: u64) -> rusqlite::Result<()> {
+    fn add_new(&mut self, ids: &mut RecentIds, db: &Connection, next: u64) -> rusqlite::Result<()> {
         let mut repeating = std::mem::take(&mut self.repeating);
         let left_out = repeating.iter_mut().try_for_each(|(append, _)| {
             append.leave_out_repeats(ids, db, next + self.events)?;
@@ -153,8 +153,6 @@ struct Committed {
     last: u64,
     /// The batch that the transaction cut.
     batch: Option<Batch>,
-    /// Whether identities of expired generations may be left.
-    old_ids: bool,
 }
 
 impl Writer {
@@ -260,15 +258,15 @@ impl Writer {
         })
     }
 
-    fn transact(&self, round: &mut Round) -> Result<Committed, PortError> {
+    fn transact(&mut self, round: &mut Round) -> Result<Committed, PortError> {
         let what = "writing to the store";
         let mut doing = Committed::default();
         let committed = (|| -> rusqlite::Result<()> {
             // Only this thread writes through this connection, so no other transaction can be under way.
             let transaction = Transaction::new_unchecked(&self.db, TransactionBehavior::Immediate)?;
-            round.add_new(&self.ids, &transaction, self.next)?;
+            round.add_new(&mut self.ids, &transaction, self.next)?;
             let last = self.next + round.events - 1;
-            doing = Committed { last, batch: self.batch_to_cut(round), old_ids: true };
+            doing = Committed { last, batch: self.batch_to_cut(round) };
             if round.events > 0 {
                 transaction
                     .prepare_cached(
@@ -281,8 +279,7 @@ impl Writer {
                         round.lines,
                         round.latest.column()
                     ])?;
-                doing.old_ids = self.ids.forget(&transaction, round.events)?;
-                self.ids.save(&transaction)?;
+                self.ids.store(&transaction)?;
                 rejected::store(&transaction, &round.rejected)?;
             }
             if let Some(Batch { first, last, raw_key, .. }) = &doing.batch {
@@ -302,6 +299,7 @@ impl Writer {
         })();
         match committed {
             Err(error) if !self.is_in_store(round, &doing) => {
+                self.ids.rolled_back();
                 // If only the fsync failed, the whole transaction is in the log, and a start would find it there if the
                 // process died now. So a commit overwrites it at once.
                 let overwrite = || -> rusqlite::Result<()> {
@@ -343,7 +341,7 @@ impl Writer {
     fn remember(&mut self, round: &mut Round, done: &Committed) {
         let (bytes, cut) = (round.bytes(), done.batch.is_some());
         if round.events > 0 {
-            self.ids.committed(!done.old_ids);
+            self.ids.committed();
             self.next += round.events;
             let increments = std::mem::take(&mut round.increments);
             let increments = increments.into_iter().map(|(counter, by)| Increment { counter, by });
