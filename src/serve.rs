@@ -28,7 +28,7 @@ use authorizer::Authorizer;
 use axum::middleware;
 use collector::{Collector, Host, Limits};
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
-use weir_core::{Catalog, Clock, SystemClock, SystemRandom, ports::Users};
+use weir_core::{BufferedRandom, Catalog, Clock, SystemClock, SystemRandom, ports::Users};
 use weir_embedded::{Embedded, Flush, SealedFolder};
 
 use crate::{
@@ -247,7 +247,7 @@ fn host(users: Arc<dyn Users>, args: &ServeArgs, metrics: &Arc<Metrics>, clock: 
         authenticate: authenticate(users, args, metrics, clock.clone()),
         observe: metrics.clone(),
         clock,
-        random: Arc::new(SystemRandom),
+        random: Arc::new(BufferedRandom),
         runs: Arc::new(()),
         queries: Arc::new(()),
         counted_within: None,

@@ -74,7 +74,7 @@ pub use names::{
 pub use near::{alike, nearest};
 pub use partition::{LakeObject, Partition};
 pub use quarantined::quarantined_line;
-pub use random::{Random, SeededRandom, SystemRandom};
+pub use random::{BufferedRandom, Random, SeededRandom, SystemRandom};
 pub use record::{MAX_RECORD_BYTES, Record, RecordHead, RecordHeadError, Stamp};
 pub use redaction::{InstallationSecret, Redaction};
 pub use timestamp::{Hour, Timestamp};
