@@ -5,17 +5,16 @@
 
 use std::{
     fs,
-    net::SocketAddr,
     path::PathBuf,
-    process::{Child, Command, Stdio},
+    process::Command,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, ensure};
-use axum::{Router, http::header, routing::get};
 use clap::Args;
 
 use crate::{
+    bare::Bare,
     bootstraps,
     http::{load::Load, server::Server},
     report::{Report, Target},
@@ -40,9 +39,6 @@ pub(crate) struct Options {
 
 const PUBLISHED: &str = "publishing";
 const READ: &str = "reading";
-
-/// What the bare router answers: as long as a slot is.
-const BARE: &str = r#"{"n":123456,"visits":864192,"button":"button-16"}"#;
 
 /// Measures everything.
 pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
@@ -107,52 +103,4 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
     let peak = super::http::as_f64(server.process().peak()?) / 1e6;
     report.add(READ, "resident at most", peak, "MB", None);
     Ok(report)
-}
-
-/// The bare router, in a process of its own; dropping it ends it.
-struct Bare {
-    child: Child,
-    address: SocketAddr,
-}
-
-impl Bare {
-    fn start() -> anyhow::Result<Self> {
-        // A port that is free now: nothing else takes one meanwhile.
-        let address = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-        let program = std::env::current_exe()?;
-        let child =
-            Command::new(program).args(["bare", &address.to_string()]).stdin(Stdio::null()).spawn()?;
-        let bare = Self { child, address };
-        let began = Instant::now();
-        while std::net::TcpStream::connect(address).is_err() {
-            ensure!(began.elapsed() < Duration::from_secs(10), "the bare router did not start");
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        Ok(bare)
-    }
-}
-
-impl Drop for Bare {
-    fn drop(&mut self) {
-        // If it ended by itself, there is nothing to end.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Where the bare router listens.
-#[derive(Args)]
-pub(crate) struct Listen {
-    address: SocketAddr,
-}
-
-/// Serves the bare router until the process is killed.
-pub(crate) fn serve_bare(listen: &Listen) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let listener = tokio::net::TcpListener::bind(listen.address).await?;
-        let answer = async || ([(header::CONTENT_TYPE, "application/json")], BARE);
-        axum::serve(listener, Router::new().route("/answers/{answer}", get(answer))).await?;
-        Ok(())
-    })
 }

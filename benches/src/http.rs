@@ -1,6 +1,8 @@
-//! Sends events to `weir serve` over HTTP, as fast as it answers, and compares with what the machine's disk and the
-//! store can do without HTTP. Every answer means that its events are on the disk. Server and clients share the
-//! machine, so what is measured is what both can do together.
+//! Sends events to `weir serve` over HTTP, as fast as it answers, and compares with what the machine's disk, the store
+//! without HTTP and a bare router without a store can do. Every answer means that its events are on the disk. Server and clients
+//! share the machine, so what is measured is what both can do together.
+//!
+//! Run it with `--profile serve`, so that the bare router is built as `weir` is.
 
 mod latest;
 mod limits;
@@ -8,6 +10,7 @@ pub(crate) mod load;
 pub(crate) mod server;
 
 use std::{
+    net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -17,6 +20,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use clap::Args;
 
 use crate::{
+    bare::Bare,
     bootstraps,
     report::{Report, Target},
 };
@@ -135,7 +139,7 @@ impl Options {
             Kind::one_over(Form::Events, click),
             Kind::one_over(Form::Segment, click),
             Kind::many(self.batch, click, "", Some((150_000.0, 25.0))),
-            Kind::many(self.batch, identified_click, WITH_IDS, None),
+            Kind::many(self.batch, identified_click, WITH_IDS, Some((300_000.0, 25.0))),
         ]
     }
 
@@ -164,6 +168,9 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
         measure(&mut report, options, &program, &data, kind)?;
         if kind.form == Form::Segment {
             compare(&mut report, kind);
+        }
+        if kind.form == Form::Own {
+            compare_with_bare(&mut report, options, kind)?;
         }
         // The store's limit is where it looks up no ids, and it knows no forms.
         if kind.name.ends_with(WITH_IDS) || kind.name.contains(" over ") {
@@ -194,7 +201,32 @@ fn compare(report: &mut Report, kind: &Kind) {
     }
 }
 
+/// Compares the throughput of a kind of load with that of a bare router, which gets the same requests.
+fn compare_with_bare(report: &mut Report, options: &Options, kind: &Kind) -> anyhow::Result<()> {
+    let bare = Bare::start()?;
+    let head = head(kind, bare.address, "bench:bare");
+    let load = |lasting| Load { address: bare.address, connections: options.connections(kind), lasting };
+    load(Duration::from_millis(500)).run(|connection, number| kind.body(connection, number), &head)?;
+    let outcome = load(Duration::from_secs(options.seconds))
+        .run(|connection, number| kind.body(connection, number), &head)?;
+    let rate = as_f64(outcome.answered) / outcome.took.as_secs_f64();
+    report.add(&kind.name, "a bare axum router", rate, "requests a second", None);
+    if let Some(own) = report.value(&kind.name, THROUGHPUT) {
+        report.add(&kind.name, "share of that", own / rate * 100.0, "%", Some(Target::AtLeast(80.0)));
+    }
+    Ok(())
+}
+
 const THROUGHPUT: &str = "acknowledged";
+
+/// Returns the first lines of the requests of a kind.
+fn head(kind: &Kind, address: SocketAddr, credentials: &str) -> String {
+    format!(
+        "POST {} HTTP/1.1\r\nhost: {address}\r\nauthorization: Basic {}\r\ncontent-type: application/json\r\n",
+        kind.form.route(),
+        BASE64_STANDARD.encode(credentials)
+    )
+}
 
 fn measure(
     report: &mut Report,
@@ -204,12 +236,7 @@ fn measure(
     kind: &Kind,
 ) -> anyhow::Result<()> {
     let server = Server::start(program, data, None)?;
-    let head = format!(
-        "POST {} HTTP/1.1\r\nhost: {}\r\nauthorization: Basic {}\r\ncontent-type: application/json\r\n",
-        kind.form.route(),
-        server.address,
-        BASE64_STANDARD.encode(&server.credentials)
-    );
+    let head = head(kind, server.address, &server.credentials);
     let load = |lasting| Load { address: server.address, connections: options.connections(kind), lasting };
     // The first requests find everything cold.
     load(Duration::from_millis(500)).run(|connection, number| kind.body(connection, number), &head)?;

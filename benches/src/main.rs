@@ -3,6 +3,7 @@
 //! gets lost.
 
 mod answers;
+mod bare;
 mod batch;
 mod batching;
 mod bill;
@@ -69,7 +70,7 @@ enum Command {
     Query(query::Options),
     /// Answers every request with the same bytes.
     #[command(hide = true)]
-    Bare(answers::Listen),
+    Bare(bare::Listen),
     /// Sends events to `weir serve` while it is killed, its clock jumps, its disk fails and backups are restored, and compares
     /// what it acknowledged with the lake every minute.
     Soak(soak::Options),
@@ -88,7 +89,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::Map(options) => Box::new(map::run(options)?),
         Command::Query(options) => Box::new(query::run(options)?),
         Command::Bare(listen) => {
-            answers::serve_bare(listen)?;
+            bare::serve(listen)?;
             return Ok(ExitCode::SUCCESS);
         }
         Command::FileBatch(one) => {
