@@ -1,5 +1,6 @@
 //! Runs the functions' programs on a Runtime API and a stub AWS, and measures them: what Lambda bills, and what it waits
-//! for. Both servers answer at once, so what is left is the function's own.
+//! for. Both servers answer at once, so what is left is the function's own. A bare function, which only makes the collector's calls,
+//! is measured in the same run.
 
 use std::{
     path::{Path, PathBuf},
@@ -12,7 +13,7 @@ use clap::Args;
 use weir_lambda::testing::{Function, StubAws};
 
 use crate::{
-    bootstraps,
+    bare_function, bootstraps,
     process::Process,
     report::{Report, Target},
     workload::{self, Workload},
@@ -45,6 +46,10 @@ fn beside(text: &str) -> Result<(String, Vec<String>), String> {
 
 const MB: f64 = 1e6;
 
+const BARE: &str = "a bare function";
+
+const CPU: &str = "CPU an invocation";
+
 /// Measures everything.
 pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
     let mut report = Report::default();
@@ -63,6 +68,17 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
             Some(Target::AtMost(workload.package)),
         );
         measure(&mut report, options, workload.function, &workload, &[program], true)?;
+    }
+    let bare = Workload { check: |_| Ok(()), ..workload::collector() };
+    measure(&mut report, options, BARE, &bare, &bare_function::command()?, false)?;
+    if let [Some(own), Some(bare)] = ["collector", BARE].map(|subject| report.value(subject, CPU)) {
+        report.add(
+            "collector",
+            "CPU in times of the bare function's",
+            own / bare,
+            "",
+            Some(Target::AtMost(1.25)),
+        );
     }
     for (name, command) in &options.beside {
         let command: Vec<_> = command.iter().map(PathBuf::from).collect();
@@ -118,7 +134,7 @@ fn measure(
     let (wall, cpu) =
         (began.elapsed() / invocations, process.cpu()?.saturating_sub(cpu_before) / invocations);
     report.add(subject, "invocation", millis(wall), "ms", None);
-    report.add(subject, "CPU an invocation", millis(cpu), "ms", workload.cpu.and_then(target));
+    report.add(subject, CPU, millis(cpu), "ms", workload.cpu.and_then(target));
 
     let calls = &aws.calls()[calls_before..];
     let bytes: usize = calls.iter().map(|call| call.body.len()).sum();

@@ -4,6 +4,7 @@
 
 mod answers;
 mod bare;
+mod bare_function;
 mod batch;
 mod batching;
 mod bill;
@@ -29,8 +30,13 @@ mod year;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use mimalloc::MiMalloc;
 
 use report::Results;
+
+/// The allocator of `weir` and of the collector, beside which this program runs a bare router and a bare function.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// What Weir costs and how fast it is.
 #[derive(Parser)]
@@ -71,6 +77,9 @@ enum Command {
     /// Answers every request with the same bytes.
     #[command(hide = true)]
     Bare(bare::Listen),
+    /// Makes the calls of a click for each invocation, and nothing else.
+    #[command(hide = true)]
+    BareFunction,
     /// Sends events to `weir serve` while it is killed, its clock jumps, its disk fails and backups are restored, and compares
     /// what it acknowledged with the lake every minute.
     Soak(soak::Options),
@@ -90,6 +99,10 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::Query(options) => Box::new(query::run(options)?),
         Command::Bare(listen) => {
             bare::serve(listen)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Command::BareFunction => {
+            bare_function::serve()?;
             return Ok(ExitCode::SUCCESS);
         }
         Command::FileBatch(one) => {
