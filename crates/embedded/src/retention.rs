@@ -86,7 +86,7 @@ pub fn remove_values(data: &Path, removed: &BTreeMap<EventType, Day>) -> Result<
     }
     let database = data.join("events.db");
     let at = store::at(&database);
-    let db = store::open(&database)?;
+    let db = store::open_as_it_is(&database)?;
     let mut changed = 0;
     for (event_type, first) in removed {
         let first = first.first_hour().start().millis();

@@ -94,8 +94,8 @@ fn advice(path: &Path) -> &'static str {
 /// `given_up` has the batches whose file is gone from raw, and why they were given up.
 ///
 /// `fresh_ids` has the digests of events' identities with their numbers, a row for each commit, and `id_runs` has the sorted runs
-/// of earlier ones; their pages are in `id_pages`, and `id_indexes` says what is in which (`dedup::run`). Earlier versions had them
-/// in `recent_ids`. `progress.id_generation` is the current generation, and `progress.id_elapsed` is its age, in milliseconds in
+/// of earlier ones; their pages are in `id_pages`, and their filters in `id_filters` (`dedup::run`). Earlier versions had them in
+/// `recent_ids`. `progress.id_generation` is the current generation, and `progress.id_elapsed` is its age, in milliseconds in
 /// which a server ran (`dedup::generations`).
 ///
 /// `settled_totals.settled_at` is the time at which the count was raised last (milliseconds since 1970); null if an earlier
@@ -191,20 +191,35 @@ const FORMATS: &[&str] = &[
 ",
     "
     CREATE TABLE fresh_ids (row INTEGER PRIMARY KEY, generation INTEGER NOT NULL, ids BLOB NOT NULL) STRICT;
-    CREATE TABLE id_runs (run INTEGER PRIMARY KEY, generation INTEGER NOT NULL, ids INTEGER NOT NULL) STRICT;
-    CREATE TABLE id_indexes (run INTEGER PRIMARY KEY, fences BLOB NOT NULL, filter BLOB NOT NULL) STRICT;
+    CREATE TABLE id_runs (
+        run INTEGER PRIMARY KEY, generation INTEGER NOT NULL, ids INTEGER NOT NULL, fences BLOB NOT NULL
+    ) STRICT;
     CREATE TABLE id_pages (page INTEGER PRIMARY KEY, ids BLOB NOT NULL) STRICT;
+    CREATE TABLE id_filters (piece INTEGER PRIMARY KEY, bits BLOB NOT NULL) STRICT;
 ",
 ];
 
 /// The first format that has `progress.in_raw`.
 pub(crate) const FORMAT_WITH_IN_RAW: u32 = 3;
 
-/// Opens `events.db` for writing, creating it if it does not exist.
+/// Opens `events.db` for writing, creating it if it does not exist. The caller has the lock of the folder: an earlier version that
+/// runs could not go on with the database.
 pub(crate) fn open(path: &Path) -> Result<Connection, StoreError> {
     let mut db = open_with(path, FORMATS)?;
     earlier::convert(&mut db).map_err(at(path))?;
     Ok(db)
+}
+
+/// Opens `events.db` for writing beside a server, whatever its format is, if this version knows it.
+pub(crate) fn open_as_it_is(path: &Path) -> Result<Connection, StoreError> {
+    check_format(path)?;
+    let open = || -> rusqlite::Result<Connection> {
+        let db = Connection::open(path)?;
+        db.busy_timeout(Duration::from_secs(10))?;
+        db.pragma_update(None, "synchronous", "FULL")?;
+        Ok(db)
+    };
+    open().map_err(at(path))
 }
 
 /// Returns the latest format, which SQLite's `user_version` keeps; 0 is a database without tables.

@@ -81,6 +81,30 @@ async fn an_event_is_known_again_for_a_day_at_least_and_forgotten_after_two() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn no_event_is_known_for_longer_than_two_days_however_quiet_the_server_is() {
+    let (folder, clock) = (tempfile::tempdir().unwrap(), late());
+    let (engine, _deliveries) = open(folder.path(), &clock);
+    append(&engine, ["x"]).await;
+    clock.advance(47 * HOUR);
+    assert_eq!(append(&engine, ["y"]).await, [false]);
+    clock.advance(HOUR);
+    assert_eq!(append(&engine, ["x", "y"]).await, [false, true], "after 48 hours");
+    clock.advance(100 * HOUR);
+    assert_eq!(append(&engine, ["x", "y"]).await, [false, false], "without a commit between");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_gets_nothing_but_repeats_and_restarts_often_forgets_an_event_in_time() {
+    let (folder, clock) = (tempfile::tempdir().unwrap(), late());
+    for hours in [0, 23, 46] {
+        let (engine, _deliveries) = open(folder.path(), &clock);
+        assert_eq!(append(&engine, ["x"]).await, [hours > 0], "after {hours} hours");
+        clock.advance(23 * HOUR);
+        assert_eq!(append(&engine, ["x"]).await, [hours < 46], "after {hours} hours and 23");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_clock_set_back_over_midnight_forgets_nothing() {
     let (folder, clock) = (tempfile::tempdir().unwrap(), late());
     clock.advance(2 * 60_000);
@@ -234,7 +258,7 @@ async fn a_folder_of_an_earlier_version_opens_and_keeps_its_events() {
     {
         let db = rusqlite::Connection::open(folder.path().join("events.db")).unwrap();
         db.execute_batch(
-            "DROP TABLE fresh_ids; DROP TABLE id_runs; DROP TABLE id_indexes; DROP TABLE id_pages; ALTER TABLE progress DROP COLUMN in_raw; DROP TABLE given_up; DROP TABLE recent_rejected;
+            "DROP TABLE fresh_ids; DROP TABLE id_runs; DROP TABLE id_pages; DROP TABLE id_filters; ALTER TABLE progress DROP COLUMN in_raw; DROP TABLE given_up; DROP TABLE recent_rejected;
              DROP TABLE served_types; DROP TABLE earlier_keys;
              DROP TABLE latest_values; ALTER TABLE journal DROP COLUMN latest;
              DROP TABLE tombstones; DROP TABLE forgetting; DROP TABLE forgotten_counts; DROP TABLE forgetting_days;
@@ -291,7 +315,7 @@ async fn ids_that_an_earlier_version_stored_are_known() {
         let stored: u64 = db.query_row("SELECT count(*) FROM recent_ids", [], |row| row.get(0)).unwrap();
         assert_eq!(stored, 601);
         db.execute_batch(
-            "DROP TABLE fresh_ids; DROP TABLE id_runs; DROP TABLE id_indexes; DROP TABLE id_pages; PRAGMA user_version = 10",
+            "DROP TABLE fresh_ids; DROP TABLE id_runs; DROP TABLE id_pages; DROP TABLE id_filters; PRAGMA user_version = 10",
         )
         .unwrap();
     }

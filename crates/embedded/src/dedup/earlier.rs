@@ -5,13 +5,14 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::run::{UNNUMBERED, Writing};
 
 /// Makes a run of each generation in `recent_ids` that is still remembered, and drops the table. Where there is no such table,
-/// it does nothing.
+/// it does nothing. It has a transaction of its own, after that of the migrations: if the process dies between them, the next one
+/// finds the table. The caller has the lock of the folder.
 pub(crate) fn convert(db: &mut Connection) -> rusqlite::Result<()> {
+    let db = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let exists = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'recent_ids')";
     if !db.query_row(exists, [], |row| row.get(0))? {
         return Ok(());
     }
-    let db = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let generations = db
         .prepare(
             "SELECT generation, count(*) FROM recent_ids, progress

@@ -13,6 +13,9 @@ const LANES: usize = 8;
 
 const BLOCK_BYTES: usize = LANES * 4;
 
+/// The blocks of a piece, which takes a page of the store.
+const BLOCKS_PER_PIECE: usize = 125;
+
 /// A filter of a set of digests. An empty one may have any digest.
 #[derive(Debug)]
 pub(super) struct Filter(Vec<[u32; LANES]>);
@@ -54,9 +57,10 @@ impl Filter {
         (block as usize, std::array::from_fn(|lane| 1 << ((bits >> (5 * lane)) & 31)))
     }
 
-    /// Returns the filter's bytes, from which [`Filter::read`] makes it again.
-    pub(super) fn bytes(&self) -> Vec<u8> {
-        self.0.iter().flatten().flat_map(|lane| lane.to_le_bytes()).collect()
+    /// Returns a piece of the filter's bytes; `None` behind the last one. [`Filter::read`] makes the filter of all of them.
+    pub(super) fn piece(&self, number: usize) -> Option<Vec<u8>> {
+        let blocks = self.0.chunks(BLOCKS_PER_PIECE).nth(number)?;
+        Some(blocks.iter().flatten().flat_map(|lane| lane.to_le_bytes()).collect())
     }
 
     /// Reads a filter. Bytes that are none make one that may have any digest.
@@ -75,6 +79,10 @@ mod tests {
 
     use super::*;
 
+    fn read(filter: &Filter) -> Filter {
+        Filter::read(&(0..).map_while(|number| filter.piece(number)).flatten().collect::<Vec<_>>())
+    }
+
     fn digest(number: u64) -> IdentityDigest {
         let mut digest = [0; 16];
         digest.copy_from_slice(&Sha256::digest(number.to_le_bytes())[..16]);
@@ -86,7 +94,7 @@ mod tests {
         for size in [1, 16, 17, 10_000] {
             let mut filter = Filter::with_room_for(size);
             (0..size).for_each(|number| filter.add(&digest(number)));
-            let read = Filter::read(&filter.bytes());
+            let read = read(&filter);
             assert!(
                 (0..size).all(|number| filter.may_have(&digest(number)) && read.may_have(&digest(number)))
             );
@@ -100,7 +108,7 @@ mod tests {
         let mut filter = Filter::of_anything();
         filter.add(&digest(1));
         assert!(filter.may_have(&digest(2)));
-        assert!(Filter::read(&filter.bytes()).may_have(&digest(2)));
+        assert!(read(&filter).may_have(&digest(2)));
         assert!(Filter::read(&[0; 31]).may_have(&digest(2)), "damaged bytes");
     }
 }

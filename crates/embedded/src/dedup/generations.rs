@@ -40,17 +40,14 @@ impl Generations {
         Ok(Self { current, age, read_at: now, saved: (current, age) })
     }
 
-    /// Adds the time that has passed; returns whether a new generation begins, as the current one is old enough.
-    pub(super) fn turn_to(&mut self, now: Duration) -> bool {
+    /// Adds the time that has passed. A new generation begins for each 24 hours of it.
+    pub(super) fn turn_to(&mut self, now: Duration) {
         self.age += now.saturating_sub(self.read_at);
         self.read_at = now;
-        let turns = self.age >= GENERATION;
-        if turns {
-            // After two such periods without a commit, the current generation is too old even to be the previous one.
-            self.current += if self.age >= 2 * GENERATION { 2 } else { 1 };
-            self.age = Duration::ZERO;
+        while self.age >= GENERATION {
+            self.current += 1;
+            self.age -= GENERATION;
         }
-        turns
     }
 
     pub(super) fn current(&self) -> u64 {

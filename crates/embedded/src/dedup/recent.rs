@@ -6,7 +6,8 @@
 //! lookup asks the memory and a filter of each run.
 //!
 //! All of this happens in the transactions of commits that come anyway, a slice each: neither a run nor the end of a generation
-//! causes a pause. After a failed commit the memory is what it was before.
+//! causes a pause. After a failed commit the memory is as before, but for merges that the transaction went on with: their place in
+//! the runs is in memory only, so they are given up.
 
 use std::{
     collections::{BTreeSet, HashMap, hash_map::Entry as Place},
@@ -23,16 +24,17 @@ use super::{
     run::{self, ENTRIES_PER_PAGE, Entry, Filters, Run, UNNUMBERED, Writing},
 };
 
-/// The part of a smallest run that a commit merges at least, and the pages of old runs that it removes. A commit that adds ids
-/// does more.
+/// Each merge goes on by 1/256 of a smallest run in each commit, and by twice the ids that the commit adds: so it ends while half as
+/// many ids come in as it merges.
 const MERGED_PART: u64 = 256;
+const MERGED_PER_ID: u64 = 2;
+
+/// The pages of old runs that a commit removes, and for each page of ids that it adds.
 const REMOVED_PAGES: usize = 6;
+const REMOVED_PER_PAGE: usize = 8;
 
 /// So many identities become a run, which takes a few milliseconds.
 const SMALLEST: u64 = 1 << 16;
-
-/// For each id that is added, so many are merged: each is merged once a class, of which there are four.
-const MERGED_PER_ID: usize = 4;
 
 /// The recent identities.
 pub(crate) struct RecentIds {
@@ -45,7 +47,8 @@ pub(crate) struct RecentIds {
     /// The last row of `fresh_ids`.
     last_row: u64,
     runs: Vec<Run>,
-    merge: Option<Merge>,
+    /// The merges that are under way, one for each class of sizes.
+    merges: Vec<Merge>,
     next_run: u64,
     /// So many fresh identities become a run.
     smallest: u64,
@@ -68,13 +71,14 @@ struct Doing {
     added: Vec<Entry>,
     /// The run that `full` became.
     filled: Option<Run>,
-    /// The run that a merge wrote, or goes on to write.
-    output: Option<u64>,
-    /// The result of a merge, and its inputs.
-    merged: Option<(Run, Vec<u64>)>,
-    expired: Vec<u64>,
-    /// The run of which no page is left.
-    removed: Option<u64>,
+    /// The outputs of the merges that it went on with.
+    outputs: Vec<u64>,
+    /// The runs that merges ended with.
+    merged: Vec<Run>,
+    /// The runs that are in the store no more: they were merged, or are of a generation that has ended.
+    taken_out: Vec<u64>,
+    /// The runs of which no page is left.
+    removed: Vec<u64>,
 }
 
 impl RecentIds {
@@ -90,7 +94,7 @@ impl RecentIds {
             full: None,
             last_row: 0,
             runs,
-            merge: None,
+            merges: Vec::new(),
             next_run: last_run.map_or(0, |last| last + 1),
             smallest: SMALLEST,
             left_over,
@@ -101,17 +105,13 @@ impl RecentIds {
         Ok(ids)
     }
 
-    /// Reads the identities that are in no run. Those of an earlier generation become one.
+    /// Reads the identities that are in no run. They are all of one generation: the commit that adds the first one of the next
+    /// makes them a run.
     fn read_fresh(&mut self, db: &Connection) -> rusqlite::Result<()> {
         let mut rows = db.prepare("SELECT row, generation, ids FROM fresh_ids ORDER BY row")?;
         let mut rows = rows.query([])?;
         while let Some(row) = rows.next()? {
-            let generation = row.get(1)?;
-            if generation != self.fresh_generation {
-                self.fill();
-                self.fresh_generation = generation;
-            }
-            self.last_row = row.get(0)?;
+            (self.last_row, self.fresh_generation) = (row.get(0)?, row.get(1)?);
             self.fresh.extend(run::entries(row.get_ref(2)?.as_blob()?));
         }
         Ok(())
@@ -128,21 +128,20 @@ impl RecentIds {
         Self { smallest, ..self }
     }
 
-    /// Adds the time that has passed, before a commit. Begins a new generation if the current one is old enough.
+    /// Adds the time that has passed, before a commit. Sets the fresh ids aside for a run if there are enough, or if their generation
+    /// has ended.
     pub(crate) fn turn_to(&mut self, now: Duration) {
         self.generations.turn_to(now);
-        if self.fresh.len() as u64 >= self.smallest || self.fresh_generation != self.generations.current() {
-            self.fill();
-            // While an earlier run cannot be stored, these ids stay, and are remembered as if they were new.
-            self.fresh_generation = self.generations.current();
+        let current = self.generations.current();
+        if self.fresh.is_empty() {
+            self.fresh_generation = current;
         }
-    }
-
-    /// Sets the fresh ids aside for a run, unless others wait to become one.
-    fn fill(&mut self) {
-        if self.full.is_none() && !self.fresh.is_empty() {
-            let (generation, last_row) = (self.fresh_generation, self.last_row);
-            self.full = Some(Full { generation, ids: std::mem::take(&mut self.fresh), last_row });
+        let is_full = self.fresh.len() as u64 >= self.smallest || self.fresh_generation != current;
+        // No id is added until the run is stored: the same transaction stores both.
+        if is_full && self.full.is_none() {
+            let ids = std::mem::take(&mut self.fresh);
+            self.full = Some(Full { generation: self.fresh_generation, ids, last_row: self.last_row });
+            self.fresh_generation = current;
         }
     }
 
@@ -176,10 +175,14 @@ impl RecentIds {
         Ok(false)
     }
 
-    /// Stores the identities that were added, in the transaction of their events. Goes on with what is to be done: a run, a
-    /// merge, the removal of old ones.
+    /// Saves the age of the generation, in the transaction of each commit.
+    pub(crate) fn save(&self, db: &Connection) -> rusqlite::Result<()> {
+        self.generations.save(db)
+    }
+
+    /// Stores the identities that were added, in the transaction of their events. Goes on with what is to be done: a run, merges,
+    /// the removal of old ones.
     pub(crate) fn store(&mut self, db: &Connection) -> rusqlite::Result<()> {
-        self.generations.save(db)?;
         let added = self.doing.added.len();
         if added > 0 {
             let mut ids = Vec::with_capacity(added * run::ENTRY_BYTES);
@@ -189,8 +192,8 @@ impl RecentIds {
         }
         self.doing.filled = self.store_full(db)?;
         self.expire(db)?;
-        self.go_on_merging(db, self.smallest.div_ceil(MERGED_PART) + (MERGED_PER_ID * added) as u64)?;
-        self.remove_left_over(db, REMOVED_PAGES + MERGED_PER_ID * added / ENTRIES_PER_PAGE)
+        self.go_on_merging(db, self.smallest.div_ceil(MERGED_PART) + MERGED_PER_ID * added as u64)?;
+        self.remove_left_over(db, REMOVED_PAGES + REMOVED_PER_PAGE * added / ENTRIES_PER_PAGE)
     }
 
     fn store_full(&mut self, db: &Connection) -> rusqlite::Result<Option<Run>> {
@@ -198,7 +201,6 @@ impl RecentIds {
         let mut ids: Vec<Entry> = full.ids.iter().map(|(id, event)| (*id, *event)).collect();
         ids.sort_unstable();
         let mut run = Writing::begin(self.next_run, full.generation, ids.len() as u64);
-        // A number is used once, so that what a failed commit leaves belongs to no other run.
         self.next_run += 1;
         for entry in &ids {
             run.add(db, entry)?;
@@ -207,66 +209,87 @@ impl RecentIds {
         run.end(db).map(Some)
     }
 
-    /// Takes the runs of earlier generations out of the store. Their pages go later.
+    /// Takes the runs of generations that have ended out of the store. Merges of them are given up, whether the transaction
+    /// succeeds or not: the next one would do the same.
     fn expire(&mut self, db: &Connection) -> rusqlite::Result<()> {
-        let expired = self.runs.iter().filter(|run| !self.generations.remembers(run.generation));
-        self.doing.expired = expired.map(|run| run.number).collect();
-        for run in &self.doing.expired {
-            db.prepare_cached("DELETE FROM id_runs WHERE run = ?1")?.execute([run])?;
+        let generations = &self.generations;
+        for run in self.runs.iter().filter(|run| !generations.remembers(run.generation)) {
+            run::take_out(db, run.number)?;
+            self.doing.taken_out.push(run.number);
         }
-        if self.merge.as_ref().is_some_and(|merge| !self.generations.remembers(merge.generation())) {
-            self.left_over.extend(self.merge.take().map(|merge| merge.output()));
-        }
+        let ended = self.merges.extract_if(.., |merge| !generations.remembers(merge.generation()));
+        self.left_over.extend(ended.map(|merge| merge.output()));
         Ok(())
     }
 
     fn go_on_merging(&mut self, db: &Connection, ids: u64) -> rusqlite::Result<()> {
-        if self.merge.is_none() {
-            let runs = self.runs.iter().filter(|run| self.generations.remembers(run.generation));
-            self.merge = Merge::among(&runs.collect::<Vec<_>>(), self.smallest, self.next_run);
-            self.next_run += u64::from(self.merge.is_some());
+        let runs = self.runs.iter().filter(|run| self.generations.remembers(run.generation));
+        if let Some(merge) =
+            Merge::among(&runs.collect::<Vec<_>>(), &self.merges, self.smallest, self.next_run)
+        {
+            self.merges.push(merge);
+            self.next_run += 1;
         }
-        let Some(merge) = &mut self.merge else { return Ok(()) };
-        self.doing.output = Some(merge.output());
-        if merge.step(db, ids)? {
-            self.doing.merged = self.merge.take().map(|merge| merge.end(db)).transpose()?;
+        let mut at = 0;
+        while let Some(merge) = self.merges.get_mut(at) {
+            self.doing.outputs.push(merge.output());
+            if merge.step(db, ids)? {
+                let merge = self.merges.swap_remove(at);
+                self.doing.taken_out.extend(merge.inputs());
+                self.doing.merged.push(merge.end(db)?);
+            } else {
+                at += 1;
+            }
         }
         Ok(())
     }
 
     fn remove_left_over(&mut self, db: &Connection, pages: usize) -> rusqlite::Result<()> {
-        if let Some(run) = self.left_over.first()
-            && run::remove_pages(db, *run, pages)?
-        {
-            self.doing.removed = Some(*run);
+        let mut left = pages;
+        for run in &self.left_over {
+            let removed = run::remove_pages(db, *run, left)?;
+            if removed == left {
+                break;
+            }
+            left -= removed;
+            self.doing.removed.push(*run);
         }
         Ok(())
     }
 
     /// Notes that the transaction was committed.
     pub(crate) fn committed(&mut self) {
-        let Doing { added, filled, merged, expired, removed, .. } = std::mem::take(&mut self.doing);
+        let Doing { added, filled, merged, taken_out, removed, .. } = std::mem::take(&mut self.doing);
         self.generations.committed();
         self.last_row += u64::from(!added.is_empty());
         if filled.is_some() {
             self.full = None;
         }
-        let (merged, inputs) = merged.map_or((None, Vec::new()), |(run, inputs)| (Some(run), inputs));
-        self.runs.retain(|run| !expired.contains(&run.number) && !inputs.contains(&run.number));
+        self.runs.retain(|run| !taken_out.contains(&run.number));
         self.runs.extend(filled.into_iter().chain(merged));
-        self.left_over.retain(|run| Some(*run) != removed);
-        self.left_over.extend(expired.into_iter().chain(inputs));
+        self.left_over.retain(|run| !removed.contains(run));
+        self.left_over.extend(taken_out);
     }
 
     /// Notes that the transaction failed: nothing of it is in the store.
     pub(crate) fn rolled_back(&mut self) {
-        let Doing { added, output, .. } = std::mem::take(&mut self.doing);
+        let Doing { added, outputs, .. } = std::mem::take(&mut self.doing);
         for (id, _) in added {
             self.fresh.remove(&id);
         }
-        // A merge has no way back. The pages that it wrote earlier are left over.
-        self.merge = None;
-        self.left_over.extend(output);
+        self.merges.retain(|merge| !outputs.contains(&merge.output()));
+        self.left_over.extend(outputs);
+    }
+
+    /// Returns the runs of which the store may have pages that no run has.
+    #[cfg(test)]
+    pub(super) fn unfinished(&self) -> Vec<u64> {
+        self.merges.iter().map(Merge::output).chain(self.left_over.iter().copied()).collect()
+    }
+
+    #[cfg(test)]
+    pub(super) fn runs(&self) -> &[Run] {
+        &self.runs
     }
 }
 
@@ -301,7 +324,8 @@ impl Remembered {
                 return Ok(event.into());
             }
         }
-        for run in Run::all(db, Filters::Left)?.iter().filter(|run| generations.remembers(run.generation)) {
+        for run in Run::all(db, Filters::Skipped)?.iter().filter(|run| generations.remembers(run.generation))
+        {
             if let Some(event) = run.find(db, id)? {
                 return Ok(event.into());
             }
@@ -310,28 +334,44 @@ impl Remembered {
     }
 }
 
-/// Removes identities from the store, in a transaction of its own caller while no server runs; returns how many there were.
+/// Removes identities from the store, in a transaction of its caller while no server runs; returns how many there were. A run that
+/// has one is written anew: its fences and its filter would say that it had it.
 pub(crate) fn remove(db: &Connection, ids: &BTreeSet<IdentityDigest>) -> rusqlite::Result<u64> {
     if ids.is_empty() {
         return Ok(0);
     }
     for run in run::left_over(db)? {
-        while !run::remove_pages(db, run, 1000)? {}
+        remove_whole(db, run)?;
     }
     let mut removed = 0;
     let mut rows = db.prepare("SELECT row, ids FROM fresh_ids")?;
     let rows = rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    for (row, mut bytes) in rows.collect::<rusqlite::Result<Vec<(u64, Vec<u8>)>>>()? {
-        let found = run::entries(&bytes).map(|(id, _)| id).filter(|id| ids.contains(id));
-        for id in found.collect::<Vec<_>>() {
-            bytes = run::without(&bytes, &id).unwrap_or(bytes);
-            db.prepare_cached("UPDATE fresh_ids SET ids = ?2 WHERE row = ?1")?
-                .execute(params![row, bytes])?;
-            removed += 1;
+    for (row, bytes) in rows.collect::<rusqlite::Result<Vec<(u64, Vec<u8>)>>>()? {
+        let mut left = Vec::new();
+        run::entries(&bytes)
+            .filter(|(id, _)| !ids.contains(id))
+            .for_each(|entry| run::push(&mut left, &entry));
+        if left.len() < bytes.len() {
+            removed += ((bytes.len() - left.len()) / run::ENTRY_BYTES) as u64;
+            db.prepare_cached("UPDATE fresh_ids SET ids = ?2 WHERE row = ?1")?.execute(params![row, left])?;
         }
     }
-    for run in Run::all(db, Filters::Read)? {
-        removed += run.remove(db, ids)?;
+    let runs = Run::all(db, Filters::Read)?;
+    let mut next_run = runs.last().map_or(0, |run| run.number + 1);
+    for run in runs {
+        let without = run.without(db, ids, next_run)?;
+        if let Some(without) = without {
+            removed += run.ids - without.ids;
+            next_run += 1;
+            run::take_out(db, run.number)?;
+            remove_whole(db, run.number)?;
+        }
     }
     Ok(removed)
+}
+
+fn remove_whole(db: &Connection, run: u64) -> rusqlite::Result<()> {
+    const SLICE: usize = 1000;
+    while run::remove_pages(db, run, SLICE)? == SLICE {}
+    Ok(())
 }

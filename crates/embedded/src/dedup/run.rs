@@ -1,7 +1,8 @@
 //! Runs: sorted digests of identities, each with the number of its event, in pages of the store.
 //!
 //! A run is written once, page after page, so a new id costs its own bytes and not a page. A lookup asks the run's filter
-//! first, and then reads the one page that can have the digest.
+//! first, and then reads the one page that can have the digest. The filter is in pieces as large as a page, so that it can be
+//! written and removed bit by bit as well.
 
 use std::collections::BTreeSet;
 
@@ -25,7 +26,7 @@ pub(super) const ENTRIES_PER_PAGE: usize = 166;
 /// A run with more ids has no filter: it would take more memory than the page reads are worth.
 const LARGEST_FILTERED: u64 = 1 << 24;
 
-/// A page's number in the store has its run above these bits, and its place in the run below.
+/// The number of a page, or of a piece of a filter, has its run above these bits, and its place in the run below.
 const PAGE_BITS: u32 = 32;
 
 /// The entries of a page, or of a row of `fresh_ids`.
@@ -71,27 +72,28 @@ pub(super) struct Run {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Filters {
     Read,
-    Left,
+    Skipped,
 }
 
 impl Run {
-    /// Reads the runs of the store, in the order in which they were written.
+    /// Reads the runs of the store, in the order in which they were begun.
     pub(super) fn all(db: &Connection, filters: Filters) -> rusqlite::Result<Vec<Self>> {
-        let mut runs = db.prepare_cached(
-            "SELECT run, generation, ids, fences, CASE WHEN ?1 THEN filter ELSE x'' END
-             FROM id_runs JOIN id_indexes USING (run) ORDER BY run",
-        )?;
+        let mut runs = db.prepare_cached("SELECT run, generation, ids, fences FROM id_runs ORDER BY run")?;
         let read = |row: &rusqlite::Row<'_>| {
+            let number = row.get(0)?;
             let fences = row.get_ref(3)?.as_blob()?.as_chunks().0;
             Ok(Self {
-                number: row.get(0)?,
+                number,
                 generation: row.get(1)?,
                 ids: row.get(2)?,
                 fences: fences.iter().map(|fence| u64::from_be_bytes(*fence)).collect(),
-                filter: Filter::read(row.get_ref(4)?.as_blob()?),
+                filter: match filters {
+                    Filters::Read => read_filter(db, number)?,
+                    Filters::Skipped => Filter::of_anything(),
+                },
             })
         };
-        runs.query_map([filters == Filters::Read], read)?.collect()
+        runs.query_map([], read)?.collect()
     }
 
     /// Returns the event's number if the run has the digest.
@@ -107,7 +109,7 @@ impl Run {
         Ok(None)
     }
 
-    /// Returns the pages that can have the digest: one, or several whose digests begin alike.
+    /// Returns the pages that can have the digest: one, or several whose digests begin alike. Fences are in the order of pages.
     fn pages_with(&self, digest: &IdentityDigest) -> std::ops::Range<u64> {
         let fence = fence(digest);
         let first = self.fences.partition_point(|begin| *begin < fence).saturating_sub(1);
@@ -115,24 +117,33 @@ impl Run {
         first as u64..end as u64
     }
 
-    /// Removes digests; returns how many it had.
-    pub(super) fn remove(
+    /// Writes the run anew without these digests, if it has one of them; returns what it wrote.
+    pub(super) fn without(
         &self,
         db: &Connection,
         digests: &BTreeSet<IdentityDigest>,
-    ) -> rusqlite::Result<u64> {
-        let mut removed = 0;
-        for digest in digests.iter().filter(|digest| self.filter.may_have(digest)) {
-            for page in self.pages_with(digest) {
-                let without = read_page(db, self.number, page, |page| without(page, digest))?.flatten();
-                if let Some(left) = without {
-                    db.prepare_cached("UPDATE id_pages SET ids = ?2 WHERE page = ?1")?
-                        .execute(params![page_number(self.number, page), left])?;
-                    removed += 1;
-                }
+        number: u64,
+    ) -> rusqlite::Result<Option<Self>> {
+        let mut has_one = false;
+        for digest in digests {
+            has_one = has_one || self.find(db, digest)?.is_some();
+        }
+        if !has_one {
+            return Ok(None);
+        }
+        let mut run = Writing::begin(number, self.generation, self.ids);
+        for page in 0..self.pages() {
+            let all = read_page(db, self.number, page, |page| entries(page).collect::<Vec<_>>())?;
+            for entry in all.iter().flatten().filter(|(id, _)| !digests.contains(id)) {
+                run.add(db, entry)?;
             }
         }
-        Ok(removed)
+        run.end(db).map(Some)
+    }
+
+    #[cfg(test)]
+    pub(super) fn may_have(&self, digest: &IdentityDigest) -> bool {
+        self.filter.may_have(digest)
     }
 
     pub(super) fn pages(&self) -> u64 {
@@ -140,11 +151,15 @@ impl Run {
     }
 }
 
-/// Returns the entries without the digest's; `None` if it is not among them.
-pub(super) fn without(bytes: &[u8], digest: &IdentityDigest) -> Option<Vec<u8>> {
-    let mut left = Vec::with_capacity(bytes.len());
-    entries(bytes).filter(|(other, _)| other != digest).for_each(|entry| push(&mut left, &entry));
-    (left.len() < bytes.len()).then_some(left)
+fn read_filter(db: &Connection, run: u64) -> rusqlite::Result<Filter> {
+    let mut pieces =
+        db.prepare_cached("SELECT bits FROM id_filters WHERE piece >= ?1 AND piece < ?2 ORDER BY piece")?;
+    let mut pieces = pieces.query([page_number(run, 0), page_number(run + 1, 0)])?;
+    let mut bytes = Vec::new();
+    while let Some(piece) = pieces.next()? {
+        bytes.extend_from_slice(piece.get_ref(0)?.as_blob()?);
+    }
+    Ok(Filter::read(&bytes))
 }
 
 fn page_number(run: u64, page: u64) -> u64 {
@@ -168,6 +183,8 @@ pub(super) fn read_page<T>(
 pub(super) struct Writing {
     run: Run,
     page: Vec<u8>,
+    /// The pieces of the filter that are written.
+    pieces: usize,
 }
 
 impl Writing {
@@ -175,7 +192,8 @@ impl Writing {
     pub(super) fn begin(number: u64, generation: u64, at_most: u64) -> Self {
         let filter =
             if at_most > LARGEST_FILTERED { Filter::of_anything() } else { Filter::with_room_for(at_most) };
-        Self { run: Run { number, generation, ids: 0, fences: Vec::new(), filter }, page: Vec::new() }
+        let run = Run { number, generation, ids: 0, fences: Vec::new(), filter };
+        Self { run, page: Vec::new(), pieces: 0 }
     }
 
     /// Adds the entry that comes next in the order of digests.
@@ -196,17 +214,27 @@ impl Writing {
         Ok(())
     }
 
+    /// Writes at most so many pieces of the filter, once all entries were added; returns whether none is left.
+    pub(super) fn write_filter(&mut self, db: &Connection, at_most: usize) -> rusqlite::Result<bool> {
+        for _ in 0..at_most {
+            let Some(bits) = self.run.filter.piece(self.pieces) else { return Ok(true) };
+            db.prepare_cached("INSERT INTO id_filters (piece, bits) VALUES (?1, ?2)")?
+                .execute(params![page_number(self.run.number, self.pieces as u64), bits])?;
+            self.pieces += 1;
+        }
+        Ok(false)
+    }
+
     /// Writes what is left, and makes the run one of the store's.
     pub(super) fn end(mut self, db: &Connection) -> rusqlite::Result<Run> {
         if !self.page.is_empty() {
             self.write_page(db)?;
         }
-        let Run { number, generation, ids, fences, filter } = &self.run;
+        while !self.write_filter(db, ENTRIES_PER_PAGE)? {}
+        let Run { number, generation, ids, fences, .. } = &self.run;
         let fences: Vec<u8> = fences.iter().flat_map(|fence| fence.to_be_bytes()).collect();
-        db.prepare_cached("INSERT INTO id_indexes (run, fences, filter) VALUES (?1, ?2, ?3)")?
-            .execute(params![number, fences, filter.bytes()])?;
-        db.prepare_cached("INSERT INTO id_runs (run, generation, ids) VALUES (?1, ?2, ?3)")?
-            .execute([number, generation, ids])?;
+        db.prepare_cached("INSERT INTO id_runs (run, generation, ids, fences) VALUES (?1, ?2, ?3, ?4)")?
+            .execute(params![number, generation, ids, fences])?;
         Ok(self.run)
     }
 
@@ -219,39 +247,45 @@ impl Writing {
     }
 }
 
-/// Returns the numbers of runs that have pages or an index and are no run of the store any more, or are not yet whole.
+/// Takes a run out of the store. Its pages are left over then.
+pub(super) fn take_out(db: &Connection, run: u64) -> rusqlite::Result<()> {
+    db.prepare_cached("DELETE FROM id_runs WHERE run = ?1")?.execute([run]).map(drop)
+}
+
+/// Returns the numbers of runs of which there are pages or pieces of a filter, and which are no run of the store any more, or are
+/// not yet whole.
 pub(super) fn left_over(db: &Connection) -> rusqlite::Result<Vec<u64>> {
-    let is_run = |run: u64| -> rusqlite::Result<bool> {
-        db.query_row("SELECT EXISTS (SELECT 1 FROM id_runs WHERE run = ?1)", [run], |row| row.get(0))
-    };
-    let mut left_over = db
-        .prepare("SELECT run FROM id_indexes WHERE run NOT IN (SELECT run FROM id_runs)")?
-        .query_map([], |row| row.get(0))?
-        .collect::<rusqlite::Result<Vec<u64>>>()?;
-    let mut next = db.prepare("SELECT page FROM id_pages WHERE page >= ?1 ORDER BY page LIMIT 1")?;
-    let mut from = 0;
-    while let Some(page) = next.query_row([from], |row| row.get::<_, u64>(0)).optional()? {
-        let run = page >> PAGE_BITS;
-        if !is_run(run)? && !left_over.contains(&run) {
-            left_over.push(run);
+    let mut left_over = Vec::new();
+    let mut is_run = db.prepare("SELECT EXISTS (SELECT 1 FROM id_runs WHERE run = ?1)")?;
+    for first in [
+        "SELECT page FROM id_pages WHERE page >= ?1 ORDER BY page LIMIT 1",
+        "SELECT piece FROM id_filters WHERE piece >= ?1 ORDER BY piece LIMIT 1",
+    ] {
+        let mut first = db.prepare(first)?;
+        let mut from = 0;
+        while let Some(number) = first.query_row([from], |row| row.get::<_, u64>(0)).optional()? {
+            let run = number >> PAGE_BITS;
+            if !left_over.contains(&run) && !is_run.query_row([run], |row| row.get::<_, bool>(0))? {
+                left_over.push(run);
+            }
+            from = page_number(run + 1, 0);
         }
-        from = page_number(run + 1, 0);
     }
     Ok(left_over)
 }
 
-/// Removes at most so many pages of a run that is none of the store's any more, and then its index; returns
-/// whether nothing of it is left.
-pub(super) fn remove_pages(db: &Connection, run: u64, at_most: usize) -> rusqlite::Result<bool> {
-    let removed = db
-        .prepare_cached(
-            "DELETE FROM id_pages WHERE page IN
-             (SELECT page FROM id_pages WHERE page >= ?1 AND page < ?2 ORDER BY page LIMIT ?3)",
-        )?
-        .execute(params![page_number(run, 0), page_number(run + 1, 0), at_most])?;
-    let all = removed < at_most;
-    if all {
-        db.prepare_cached("DELETE FROM id_indexes WHERE run = ?1")?.execute([run])?;
+/// Removes at most so many pages and pieces of a run that is none of the store's; returns how many. Fewer than it was allowed
+/// to means that nothing of the run is left.
+pub(super) fn remove_pages(db: &Connection, run: u64, at_most: usize) -> rusqlite::Result<usize> {
+    let mut removed = 0;
+    for of_run in [
+        "DELETE FROM id_pages WHERE page IN
+         (SELECT page FROM id_pages WHERE page >= ?1 AND page < ?2 ORDER BY page LIMIT ?3)",
+        "DELETE FROM id_filters WHERE piece IN
+         (SELECT piece FROM id_filters WHERE piece >= ?1 AND piece < ?2 ORDER BY piece LIMIT ?3)",
+    ] {
+        let (first, end) = (page_number(run, 0), page_number(run + 1, 0));
+        removed += db.prepare_cached(of_run)?.execute(params![first, end, at_most - removed])?;
     }
-    Ok(all)
+    Ok(removed)
 }

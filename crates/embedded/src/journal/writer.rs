@@ -265,6 +265,7 @@ impl Writer {
             // Only this thread writes through this connection, so no other transaction can be under way.
             let transaction = Transaction::new_unchecked(&self.db, TransactionBehavior::Immediate)?;
             round.add_new(&mut self.ids, &transaction, self.next)?;
+            self.ids.save(&transaction)?;
             let last = self.next + round.events - 1;
             doing = Committed { last, batch: self.batch_to_cut(round) };
             if round.events > 0 {
@@ -340,8 +341,8 @@ impl Writer {
     /// Updates the memory after a commit.
     fn remember(&mut self, round: &mut Round, done: &Committed) {
         let (bytes, cut) = (round.bytes(), done.batch.is_some());
+        self.ids.committed();
         if round.events > 0 {
-            self.ids.committed();
             self.next += round.events;
             let increments = std::mem::take(&mut round.increments);
             let increments = increments.into_iter().map(|(counter, by)| Increment { counter, by });
