@@ -1,7 +1,5 @@
 //! Computes an answer of a million slots, and reads them one by one from `weir serve`; beside it, in the same run, a bare axum
 //! router that answers every request with the same few bytes. Server and clients share the machine.
-//!
-//! Run it with `--profile serve`: the bare router is this program, and is then built as `weir` is.
 
 use std::{
     fs,

@@ -14,28 +14,33 @@ use flate2::{Compression, write::DeflateEncoder};
 /// Builds a function as `sam build` does, for this machine; says where its program is.
 pub(crate) fn build(function: &str) -> anyhow::Result<PathBuf> {
     // By itself, as SAM does: another package's features would come in otherwise.
-    build_as("release", function, &[])
+    build_as("release", function, function, &[])
 }
 
 /// Builds the `weir` command with these features as it is built to serve; says where it is.
 pub(crate) fn build_host(features: &[&str]) -> anyhow::Result<PathBuf> {
-    build_as("serve", "weir", features)
+    build_as("serve", "weir", "weir", features)
 }
 
-fn build_as(profile: &str, package: &str, features: &[&str]) -> anyhow::Result<PathBuf> {
+/// Builds the bare programs, with the profile of what they are compared with; says where they are.
+pub(crate) fn build_bare(profile: &str) -> anyhow::Result<PathBuf> {
+    build_as(profile, "weir-bench", "bare", &[])
+}
+
+fn build_as(profile: &str, package: &str, program: &str, features: &[&str]) -> anyhow::Result<PathBuf> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("benches/ is in the workspace")?;
     let built = Command::new(cargo)
         .current_dir(root)
-        .args(["build", "--quiet", "--locked", "--profile", profile, "--package", package, "--bin", package])
+        .args(["build", "--quiet", "--locked", "--profile", profile, "--package", package, "--bin", program])
         .args(["--features", &features.join(",")])
         .status()
         .context("cargo cannot be run")?;
     if !built.success() {
-        bail!("{package} cannot be built");
+        bail!("{program} cannot be built");
     }
     let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    Ok(target.join(profile).join(package))
+    Ok(target.join(profile).join(program))
 }
 
 /// How long a program is in a zip with deflate, bytes. The archive adds about a hundred.

@@ -1,8 +1,6 @@
 //! Sends events to `weir serve` over HTTP, as fast as it answers, and compares with what the machine's disk, the store
 //! without HTTP and a bare router without a store can do. Every answer means that its events are on the disk. Server and clients
 //! share the machine, so what is measured is what both can do together.
-//!
-//! Run it with `--profile serve`, so that the bare router is built as `weir` is.
 
 mod latest;
 mod limits;

@@ -13,7 +13,7 @@ use clap::Args;
 use weir_lambda::testing::{Function, StubAws};
 
 use crate::{
-    bare_function, bootstraps,
+    bootstraps,
     process::Process,
     report::{Report, Target},
     workload::{self, Workload},
@@ -70,7 +70,8 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
         measure(&mut report, options, workload.function, &workload, &[program], true)?;
     }
     let bare = Workload { check: |_| Ok(()), ..workload::collector() };
-    measure(&mut report, options, BARE, &bare, &bare_function::command()?, false)?;
+    let command = [bootstraps::build_bare("release")?, PathBuf::from("function")];
+    measure(&mut report, options, BARE, &bare, &command, false)?;
     if let [Some(own), Some(bare)] = ["collector", BARE].map(|subject| report.value(subject, CPU)) {
         report.add(
             "collector",

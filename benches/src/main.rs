@@ -4,7 +4,6 @@
 
 mod answers;
 mod bare;
-mod bare_function;
 mod batch;
 mod batching;
 mod bill;
@@ -30,13 +29,8 @@ mod year;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use mimalloc::MiMalloc;
 
 use report::Results;
-
-/// The allocator of `weir` and of the collector, beside which this program runs a bare router and a bare function.
-#[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// What Weir costs and how fast it is.
 #[derive(Parser)]
@@ -74,12 +68,6 @@ enum Command {
     Map(map::Options),
     /// Seals a year of events, and asks for them beside DuckDB alone.
     Query(query::Options),
-    /// Answers every request with the same bytes.
-    #[command(hide = true)]
-    Bare(bare::Listen),
-    /// Makes the calls of a click for each invocation, and nothing else.
-    #[command(hide = true)]
-    BareFunction,
     /// Sends events to `weir serve` while it is killed, its clock jumps, its disk fails and backups are restored, and compares
     /// what it acknowledged with the lake every minute.
     Soak(soak::Options),
@@ -97,14 +85,6 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::Answers(options) => Box::new(answers::run(options)?),
         Command::Map(options) => Box::new(map::run(options)?),
         Command::Query(options) => Box::new(query::run(options)?),
-        Command::Bare(listen) => {
-            bare::serve(listen)?;
-            return Ok(ExitCode::SUCCESS);
-        }
-        Command::BareFunction => {
-            bare_function::serve()?;
-            return Ok(ExitCode::SUCCESS);
-        }
         Command::FileBatch(one) => {
             fan_out::file_batch(one)?;
             return Ok(ExitCode::SUCCESS);

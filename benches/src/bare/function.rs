@@ -1,20 +1,13 @@
 //! A bare function: it makes the three signed calls that the collector makes for a click, with the same SDK, and does nothing
 //! else. So it is the least that such a function takes.
-//!
-//! It is this program, in a process of its own, run as Lambda runs a function. Built with `--release`, it is built as the collector is.
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_firehose::{primitives::Blob, types::Record};
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde_json::{Value, json};
 use weir_aws::Aws;
-
-/// What Lambda would start.
-pub(crate) fn command() -> anyhow::Result<Vec<PathBuf>> {
-    Ok(vec![std::env::current_exe()?, PathBuf::from("bare-function")])
-}
 
 /// The stored line of a click, without the time and the id that each has.
 const LINE: &str = r#"{"time":1795179605007,"username":"ethan","event_type":"button_click","event_id":"01976f3b-0c2e-7c3f-9a52-3f1f8c7d9e10","received_at":1795179605007,"session_id":"s1","button_id":"abc"}
