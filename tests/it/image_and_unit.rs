@@ -7,6 +7,10 @@ use std::{
     process::Command,
 };
 
+use weir_core::{Clock, Day, SystemClock};
+
+use crate::harness::{Weir, click, json};
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -182,4 +186,43 @@ fn systemd_has_nothing_to_say_against_the_units() {
         verified.status.success() && !names.iter().any(|name| said.contains(&format!("{name}:"))),
         "{said}"
     );
+}
+
+/// Weir runs with the system calls of the unit, as under systemd: what it does with the least usual ones is a thread of lower
+/// priority, a sandbox for a query, and DuckDB that takes only idle time.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn weir_stores_files_seals_and_answers_with_the_system_calls_that_the_unit_allows() {
+    if Command::new("systemd-analyze").arg("--version").output().is_err() {
+        println!("SKIPPED: there is no systemd-analyze on this machine");
+        return;
+    }
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/image_and_unit/system_calls.py");
+    let unit = concat!(env!("CARGO_MANIFEST_DIR"), "/systemd/weir.service");
+    let mut weir = Weir::start_with(&["--queries", "2", "--flush-every", "100ms", "--seal-after", "never"]);
+    weir.stop("-TERM");
+    weir.run_by = ["python3", script, unit].map(str::to_owned).into();
+    weir.restart();
+
+    assert_eq!(weir.post("/button/click", click("s1", "b1")).status, 200);
+    let old = Day::of(SystemClock.now().hour()).minus(5).first_hour().start().millis();
+    let old =
+        json!({"event_type": "button_click", "session_id": "s2", "button_id": "b2", "occurred_at": old});
+    assert_eq!(weir.post("/events", old.to_string()).status, 200);
+    weir.wait_until_filed();
+    assert!(weir.output(&["seal"]).contains("1 event"), "sealing, in time that no other program wants");
+    let answer =
+        weir.post_with("/query", "SELECT count(*) AS n FROM button_click", &[("content-type", "text/plain")]);
+    assert_eq!((answer.status, answer.json()), (200, json!([{"n": 2}])), "a query, in its sandbox");
+
+    let tasks = fs::read_dir(format!("/proc/{}/task", weir.process_id())).unwrap();
+    let nice = |task: std::io::Result<fs::DirEntry>| {
+        let stat = fs::read_to_string(task.unwrap().path().join("stat")).unwrap();
+        let (name, fields) = stat.rsplit_once(')').unwrap();
+        let nice: i32 = fields.split_whitespace().nth(16).unwrap().parse().unwrap();
+        (name.rsplit_once('(').unwrap().1.to_owned(), nice)
+    };
+    let filing = tasks.map(nice).find(|(name, _)| name.contains("filing")).unwrap();
+    assert!(filing.1 > 0, "filing gives way to requests: {filing:?}");
+    assert!(!weir.log().contains("WARN"), "{}", weir.log());
 }
