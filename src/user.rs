@@ -62,10 +62,14 @@ async fn with(users: &dyn UserAdmin, command: UserCommand) -> Result<ExitCode> {
             let secret = Chosen::read(password_stdin)?;
             let hash = secret.hash()?;
             let keep = u64::try_from(keep_old.as_millis()).unwrap_or(u64::MAX);
+            let mut rotated = label.clone();
             change(users, &name, false, |user, now| {
+                let label = label.clone().map_or_else(|| user.only_label(now), Ok)?;
+                rotated = Some(label.clone());
                 user.rotate(&label, hash.clone(), now.plus_millis(keep), now)
             })
             .await?;
+            let label = rotated.map_or_else(String::new, |label| label.to_string());
             let until = match place.engine {
                 _ if keep_old > Duration::ZERO => "stays good meanwhile",
                 EngineName::Embedded => "is refused within 5 seconds",

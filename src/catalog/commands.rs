@@ -2,12 +2,13 @@
 
 use std::{
     fmt::Display,
+    fs,
     io::{self, ErrorKind, Write},
     path::{Path, PathBuf},
     process::ExitCode,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use weir_core::{Catalog, catalog::Definition};
 
@@ -28,6 +29,7 @@ const FOUND: u8 = 3;
 pub(crate) fn run(command: &CatalogCommand) -> Result<ExitCode> {
     match command {
         CatalogCommand::Check(place) => check(place),
+        CatalogCommand::Export { folder } => export(folder),
         CatalogCommand::List { format, place } => list(place, *format),
     }
 }
@@ -67,6 +69,25 @@ fn check(place: &CatalogPlace) -> Result<ExitCode> {
     }
     writeln!(out, "{types}, {compared}: {findings}")?;
     Ok(if found.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(FOUND) })
+}
+
+/// Writes the built-in types into a folder, unless one of the files is there already.
+fn export(folder: &Path) -> Result<ExitCode> {
+    let cannot = || format!("cannot write into {}", folder.display());
+    fs::create_dir_all(folder).with_context(cannot)?;
+    let files = Catalog::built_in_files();
+    if let Some((name, _)) = files.iter().find(|(name, _)| folder.join(name).exists()) {
+        bail!("{} is there already: name another folder", folder.join(name).display());
+    }
+    for (name, text) in files {
+        fs::write(folder.join(name), text).with_context(cannot)?;
+    }
+    let types = counted(files.len() as u64, "event type is", "event types are");
+    let folder = folder.display();
+    crate::printed::line(format!(
+        "{types} in {folder}: add yours, and start the server with --catalog {folder}"
+    ));
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Returns the catalog that the folder was served with last, and earlier types of it that are back.

@@ -15,6 +15,16 @@ pub(crate) enum CatalogCommand {
         started with them"
     )]
     Check(CatalogPlace),
+    /// Write the built-in event types into a folder, as a beginning of a catalog of your own.
+    #[command(
+        after_help = "Example:\n  weir catalog export my-types\n  weir serve --catalog my-types     serves these, and no \
+        other ones"
+    )]
+    Export {
+        /// A folder, which is made if it does not exist. Files in it are left as they are.
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+    },
     /// List the event types, their routes and their fields.
     #[command(after_help = "Example:\n  weir catalog list --catalog my-types --format json")]
     List {

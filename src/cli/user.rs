@@ -59,9 +59,9 @@ pub(crate) enum UserCommand {
     Rotate {
         /// Whose.
         name: Username,
-        /// Which access key.
-        #[arg(long, default_value = "default")]
-        label: Label,
+        /// Which access key. A user who has only one needs no label.
+        #[arg(long)]
+        label: Option<Label>,
         /// How long the old secret stays good, so that clients can be changed over without an outage.
         #[arg(long, value_name = "TIME", default_value = "0s", value_parser = duration)]
         keep_old: Duration,

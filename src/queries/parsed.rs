@@ -97,6 +97,8 @@ fn named(tree: &str, functions: &BTreeSet<String>, known: &[&str]) -> Result<BTr
                             Some(meant) => format!(" Did you mean {meant}?"),
                             None => format!(" The tables are {}.", known.join(", ")),
                         };
+                        // SHOW TABLES reads from a table whose name has quotes.
+                        let value = value.trim_matches('"');
                         return Err(format!("There is no table {value:?}.{meant}"));
                     }
                 }

@@ -75,6 +75,10 @@ type Job = (u64, Vec<Item>);
 impl Delivery<'_> {
     /// Sends everything, or as much as possible.
     pub(super) fn run(mut self, source: Box<dyn Source>) -> Result<Ended> {
+        // An earlier run may have ended with too many.
+        if let Some(error) = self.too_many_rejected() {
+            return Err(error);
+        }
         let lines = read(source, self.done)?;
         let (jobs, results) = workers(&self.sender, self.limits.concurrency)?;
         self.sender.stop.set_at_work(true);
@@ -196,7 +200,9 @@ impl Delivery<'_> {
     fn too_many_rejected(&self) -> Option<anyhow::Error> {
         let most = self.max_rejected.filter(|most| self.report.rejected > *most)?;
         let rejected = counted(self.report.rejected, "line was", "lines were");
-        Some(anyhow::anyhow!("{rejected} rejected, more than --max-rejected {most}: the rest was not sent"))
+        Some(anyhow::anyhow!(
+            "{rejected} rejected, more than --max-rejected {most}: what is left of the file is not sent"
+        ))
     }
 
     /// Records the progress through the file. Lines of a file that may yet be abandoned do not count as done: they are sent

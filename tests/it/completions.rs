@@ -82,6 +82,7 @@ fn each_command_lists_and_takes_the_options_that_it_uses_and_no_others() {
         (&["user", "remove"], &["data", "engine"]),
         (&["user", "rotate"], &["data", "engine"]),
         (&["catalog", "check"], &["data", "catalog"]),
+        (&["catalog", "export"], &[]),
         (&["catalog", "list"], &["data", "catalog"]),
         (&["query"], &["data", "engine", "catalog"]),
         (&["publish"], &["data", "engine", "catalog", "answers"]),

@@ -57,6 +57,8 @@ struct Proxy {
     child: Child,
     folder: tempfile::TempDir,
     port: u16,
+    /// Where nginx listens without TLS.
+    plain: u16,
 }
 
 impl Drop for Proxy {
@@ -75,7 +77,7 @@ impl Proxy {
 
     /// The same, with more lines: before Caddy's proxy, or in the configuration around nginx's server.
     fn start_with(name: &str, in_front_of: u16, more: &str) -> Self {
-        let (folder, port) = (tempfile::tempdir().unwrap(), free_port());
+        let (folder, port, plain) = (tempfile::tempdir().unwrap(), free_port(), free_port());
         certificate(folder.path());
         let at = |name: &str| folder.path().join(name).display().to_string();
         let to = format!("127.0.0.1:{in_front_of}");
@@ -108,6 +110,7 @@ impl Proxy {
             let text = with(
                 &block("nginx"),
                 &[
+                    ("listen 80;", &format!("listen 127.0.0.1:{plain};")),
                     ("listen 443 ssl", &format!("listen 127.0.0.1:{port} ssl")),
                     (&format!("{letsencrypt}/fullchain.pem"), &at("cert.pem")),
                     (&format!("{letsencrypt}/privkey.pem"), &at("key.pem")),
@@ -137,7 +140,7 @@ impl Proxy {
                 );
                 continue;
             }
-            let proxy = Self { child, folder, port };
+            let proxy = Self { child, folder, port, plain };
             eventually("the proxy listens", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
             return proxy;
         }
@@ -211,7 +214,17 @@ fn serves_behind(proxy: &Proxy, credentials: &str) {
 fn events_come_by_https_through_nginx_as_the_page_configures_it() {
     let weir = Weir::start_with(&["--trust-forwarded-for", "--failed-sign-ins", "3"]);
     let port = weir.url().rsplit_once(':').unwrap().1.parse().unwrap();
-    serves_behind(&Proxy::start("nginx", port), &weir.credentials);
+    let proxy = Proxy::start("nginx", port);
+    serves_behind(&proxy, &weir.credentials);
+    // Without TLS, it sends to the address with it.
+    let plain = format!("http://127.0.0.1:{}/counts?a=b", proxy.plain);
+    let sent =
+        Command::new("curl").args(["--silent", "--include", "-H", &format!("Host: {NAME}"), &plain]).output();
+    let sent = String::from_utf8(sent.unwrap().stdout).unwrap();
+    assert!(
+        sent.starts_with("HTTP/1.1 308") && sent.contains(&format!("https://{NAME}/counts?a=b")),
+        "{sent}"
+    );
 }
 
 /// A server at this port, and what it printed at its start up to a line that has this.

@@ -282,3 +282,15 @@ fn where_queries_are_not_turned_on_none_is_answered() {
     let detail = problem["detail"].as_str().unwrap();
     assert!(detail.contains("--queries") && detail.contains("WithQueries"), "{detail}");
 }
+
+#[test]
+fn a_body_that_is_json_and_a_list_of_tables_are_refused_with_what_to_do() {
+    let weir = Weir::start_with(&["--queries", "1", "--seal-after", "never"]);
+    for body in [r#"{"sql": "SELECT 1"}"#, r#"["SELECT 1"]"#, r#""SELECT 1""#] {
+        let refused = ask(&weir, &weir.credentials, body).json();
+        assert_eq!(refused["detail"], "The body is JSON: it should be the SQL itself, as text.", "{refused}");
+    }
+    let refused = ask(&weir, &weir.credentials, "SHOW TABLES").json();
+    let detail = refused["detail"].as_str().unwrap();
+    assert!(detail.starts_with(r#"There is no table "tables". The tables are "#), "{refused}");
+}

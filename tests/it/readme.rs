@@ -47,7 +47,7 @@ fn every_command_of_the_readme_and_its_pages_works() {
         assert!(!printed.contains("urn:weir:problem"), "{block}\n{printed}");
         ran += 1;
     }
-    assert_eq!(ran, 10, "blocks of the pages");
+    assert_eq!(ran, 11, "blocks of the pages");
     assert_eq!(weir.get("/button/click/count?button_id=abc").json(), harness::json!({"count": 1}));
 }
 

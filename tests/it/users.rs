@@ -103,6 +103,14 @@ fn a_rotated_secret_replaces_the_old_one_now_or_after_a_while() {
     let weir = Weir::start();
     let old = weir.user("ann");
     let new = weir.output(&["user", "rotate", "ann", "--keep-old", "1h"]).trim().to_owned();
+    weir.output(&["user", "add", "ann", "--label", "page", "--scope", "write"]);
+    let unclear = weir.run(&["user", "rotate", "ann"]);
+    let said = String::from_utf8_lossy(&unclear.stderr);
+    assert!(
+        !unclear.status.success() && said.contains("which access key? Name its label, of: default, page"),
+        "{said}"
+    );
+    weir.output(&["user", "remove", "ann", "--label", "page"]);
     assert!(is_let_in(&weir, &old), "the old key");
     assert!(is_let_in(&weir, &new), "the new key");
     let last = weir.output(&["user", "rotate", "ann"]).trim().to_owned();

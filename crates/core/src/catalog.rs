@@ -63,6 +63,12 @@ const GENERAL: [&str; 6] = ["alias", "group", "identify", "page", "screen", "tra
 const STEPS_AT_ONCE: u64 = 1_000_000;
 
 impl Catalog {
+    /// Returns the files of the catalog that was compiled in: their names and texts.
+    #[must_use]
+    pub fn built_in_files() -> &'static [(&'static str, &'static str)] {
+        BUILT_IN
+    }
+
     /// Returns the catalog that was compiled in.
     pub fn built_in() -> Result<Self, CatalogError> {
         Self::read(BUILT_IN.iter().copied())

@@ -180,6 +180,12 @@ pub enum AccessKeyError {
         /// The labels of the user's keys.
         labels: Vec<Label>,
     },
+    /// A key was to be the user's only one, and is not.
+    #[error("which access key? Name its label, of: {}", list(.0))]
+    NotTheOnlyOne(
+        /// The labels of the user's keys.
+        Vec<Label>,
+    ),
     /// The user has as many keys as a user can have.
     #[error("a user has at most {} access keys: remove one first", User::MAX_ACCESS_KEYS)]
     TooMany,
@@ -239,13 +245,21 @@ impl User {
         if self.access_keys.len() < before { Ok(()) } else { Err(self.no_such(label)) }
     }
 
-    fn no_such(&self, label: &Label) -> AccessKeyError {
-        let mut labels: Vec<Label> = self.access_keys.iter().map(|key| key.label.clone()).collect();
-        labels.sort();
-        // A rotated key has two secrets for a while.
-        labels.dedup();
-        AccessKeyError::NoSuchLabel { label: label.clone(), labels }
+    /// Returns the label of the user's only live key, which may have two secrets for a while.
+    pub fn only_label(&self, now: Timestamp) -> Result<Label, AccessKeyError> {
+        let labels = labels(self.access_keys.iter().filter(|key| key.is_live(now)));
+        if let [only] = &labels[..] { Ok(only.clone()) } else { Err(AccessKeyError::NotTheOnlyOne(labels)) }
     }
+
+    fn no_such(&self, label: &Label) -> AccessKeyError {
+        AccessKeyError::NoSuchLabel { label: label.clone(), labels: labels(self.access_keys.iter()) }
+    }
+}
+
+/// Returns the labels of keys. A rotated key has two secrets for a while.
+fn labels<'a>(keys: impl Iterator<Item = &'a AccessKey>) -> Vec<Label> {
+    let labels: std::collections::BTreeSet<Label> = keys.map(|key| key.label.clone()).collect();
+    labels.into_iter().collect()
 }
 
 fn list(labels: &[Label]) -> String {

@@ -86,7 +86,9 @@ fn a_type_that_only_the_lake_knows_has_a_table_with_its_fields_or_with_whole_eve
     let said = serve_with(&mut weir, Some(&new), "50ms");
     assert_eq!(
         said,
-        ["signup: the type is gone: its events are refused from now on, and stored ones stay in its table"]
+        [
+            "signup: the type is gone: its events are refused from now on, and stored ones stay in its table. Is --catalog missing?"
+        ]
     );
     assert_eq!(weir.post("/shop/registration", r#"{"email":"b"}"#).status, 200);
     let both = "SELECT email FROM signup UNION ALL SELECT email FROM registration ORDER BY 1";

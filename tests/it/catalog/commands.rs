@@ -76,3 +76,23 @@ fn the_types_are_listed_with_their_routes_and_fields() {
     assert!(click["required"].as_str().unwrap().contains("session_id"), "{click}");
     assert_eq!(click["latest_by"], Value::Null);
 }
+
+#[test]
+fn the_built_in_types_are_exported_as_a_beginning_of_a_catalog_of_ones_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let (code, printed) = catalog(folder.path(), &["export", "my-types"]);
+    assert_eq!(code, Some(0), "{printed}");
+    assert!(printed.contains("start the server with --catalog my-types"), "{printed}");
+    let own = folder.path().join("my-types");
+    let (_, built_in) = catalog(folder.path(), &["list", "--format", "json"]);
+    let list = || catalog(folder.path(), &["list", "--format", "json", "--catalog", "my-types"]).1;
+    assert_eq!(list(), built_in);
+    fs::write(own.join("signup.json"), r#"{"type": "object", "x-weir": {"route": "/shop/signup"}}"#).unwrap();
+    assert!(list().contains("signup") && !built_in.contains("signup"));
+
+    // Nothing is overwritten.
+    fs::write(own.join("button_click.json"), r#"{"type": "object", "x-weir": {"route": "/mine"}}"#).unwrap();
+    let (code, printed) = catalog(folder.path(), &["export", "my-types"]);
+    assert!(code == Some(1) && printed.contains("is there already: name another folder"), "{printed}");
+    assert!(fs::read_to_string(own.join("button_click.json")).unwrap().contains("/mine"));
+}

@@ -94,11 +94,17 @@ fn a_dry_run_prints_what_would_be_sent_and_too_many_rejected_lines_end_a_run() {
     let output = send(&weir, &files, &limited);
     assert_eq!(output.status.code(), Some(1));
     assert!(
-        said(&output).contains("20 lines were rejected, more than --max-rejected 15: the rest was not sent"),
+        said(&output).contains(
+            "20 lines were rejected, more than --max-rejected 15: what is left of the file is not sent"
+        ),
         "{}",
         said(&output)
     );
     assert_eq!(stored(&weir), BTreeMap::new());
+    // The same command again finds as many, and sends nothing more.
+    let again = send(&weir, &files, &limited);
+    assert_eq!((again.status.code(), stored(&weir)), (Some(1), BTreeMap::new()), "{}", said(&again));
+    assert!(said(&again).contains("more than --max-rejected 15"), "{}", said(&again));
     let output = send(&weir, &files, &["bad.ndjson", "--max-rejected", "40"]);
     assert_eq!(output.status.code(), Some(3), "{}", said(&output));
     assert_eq!(stored(&weir), once(0..10));

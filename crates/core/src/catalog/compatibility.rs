@@ -33,7 +33,8 @@ pub(super) fn breakages(earlier: &Catalog, later: &Catalog) -> Vec<Breakage> {
             found.push(Breakage { event_type: old.event_type().clone(), what });
         };
         let Some(new) = later.get(old.event_type()) else {
-            say("the type is gone: its events are refused from now on, and stored ones stay in its table"
+            say("the type is gone: its events are refused from now on, and stored ones stay in its table. \
+                 Is --catalog missing?"
                 .to_owned());
             continue;
         };

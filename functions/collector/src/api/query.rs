@@ -55,6 +55,10 @@ pub(crate) async fn query(
     if sql.trim().is_empty() {
         return Err(wrong("The body is empty: it should be a SELECT."));
     }
+    if serde_json::from_str::<serde::de::IgnoredAny>(&sql).is_ok() && sql.trim().starts_with(['{', '[', '"'])
+    {
+        return Err(wrong("The body is JSON: it should be the SQL itself, as text."));
+    }
     reader.still(&head, &collector).await?;
     drop(room);
     let queries = &collector.host.queries;
