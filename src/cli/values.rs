@@ -36,12 +36,13 @@ pub(super) fn day(text: &str) -> Result<Day, String> {
     text.parse().map_err(|_| "a day is like 2026-11-20".to_owned())
 }
 
-/// Reads a time such as 500ms, 5s or 1h30m.
+/// Reads a time such as 500ms, 5s, 1h30m or 7d. A day has 24 hours.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    let parsed: Option<jiff::SignedDuration> = text.parse().ok();
+    let parsed: Option<jiff::Span> = text.parse().ok();
     parsed
+        .and_then(|time| time.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).ok())
         .and_then(|time| Duration::try_from(time).ok())
-        .ok_or_else(|| "a time is like 500ms, 5s or 1h 30m".to_owned())
+        .ok_or_else(|| "a time is like 500ms, 5s, 1h 30m or 7d".to_owned())
 }
 
 /// Reads a time that is not none.
@@ -114,6 +115,9 @@ mod tests {
     fn times_and_sizes_are_read_with_their_units() {
         assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
         assert_eq!(duration("1h30m"), Ok(Duration::from_mins(90)));
+        assert_eq!(duration("7d"), Ok(Duration::from_hours(7 * 24)));
+        assert_eq!(duration("1d 12h"), Ok(Duration::from_hours(36)));
+        assert!(duration("1mo").is_err(), "a month has no length");
         assert!(duration("5").is_err() && duration("-5s").is_err() && duration("").is_err());
         assert_eq!(size("16MiB"), Ok(16 << 20));
         assert_eq!(size("4096"), Ok(4096));

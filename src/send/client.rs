@@ -212,7 +212,9 @@ impl Client {
                     headers.get("location").and_then(|place| place.to_str().ok()).unwrap_or("elsewhere");
                 Reply::Refused(format!("{base} redirects to {place}: name that with --to"))
             }
-            (404 | 405, _) => Reply::Refused(format!("there is no Weir at {base}: it answers {status}")),
+            (404 | 405, _) => Reply::Refused(format!(
+                "there is no Weir at {base}: it answers {status}. --to is the server's address, without a route"
+            )),
             (status, _) => {
                 Reply::Refused(format!("{base} answers {status}, which Weir does not here: {says}"))
             }
