@@ -199,8 +199,8 @@ impl Sending {
         if ended.is_ok() || !report.is_empty() {
             // If the reader has gone, the summary is lost.
             let _ = writeln!(std::io::stdout(), "{}", report.summary(rejected.path()));
-            if let Some(warned) = report.warned() {
-                eprintln!("weir: {warned}");
+            for warning in report.warnings() {
+                eprintln!("weir: {warning}");
             }
         }
         let how_on = |path: &PathBuf| {

@@ -190,7 +190,7 @@ impl Delivery<'_> {
         self.beginning.take(settled);
         self.report.sent += settled.sent;
         self.report.duplicates += settled.duplicates;
-        self.report.warn(&settled.warned);
+        self.report.warned.add_all(&settled.warned);
         self.report.rejected += settled.rejected.len() as u64;
         self.done = last;
         Ok(())

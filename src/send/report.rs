@@ -27,8 +27,8 @@ pub(super) struct Report {
     pub(super) duplicates: u64,
     /// Includes those of interrupted runs.
     pub(super) rejected: u64,
-    warned: u64,
-    first_warning: Option<(u64, String)>,
+    /// Events that were stored with a warning.
+    pub(super) warned: Warned,
     /// How many lines an interrupted run had done.
     before: u64,
 }
@@ -55,17 +55,8 @@ impl Report {
             sent: 0,
             duplicates: 0,
             rejected: 0,
-            warned: 0,
-            first_warning: None,
+            warned: Warned::default(),
             before: 0,
-        }
-    }
-
-    /// Adds events that were stored with a warning. The first warning is shown at the end.
-    pub(super) fn warn(&mut self, warned: &Warned) {
-        self.warned += warned.events;
-        if self.first_warning.is_none() {
-            self.first_warning.clone_from(&warned.first);
         }
     }
 
@@ -124,12 +115,14 @@ impl Report {
             self.per_second()
         )
     }
-    /// Returns how many events were stored with a warning, and the first warning; `None` without any.
-    pub(super) fn warned(&self) -> Option<String> {
-        let (line, warning) = self.first_warning.as_ref()?;
-        let events = counted(self.warned, "event", "events");
-        // The server is not trusted with the terminal.
-        let warning = on_one_line(warning);
-        Some(format!("{}: {events} stored with a warning, first line {line}: {warning}", self.name))
+    /// Returns a line for each warning with which events were stored.
+    pub(super) fn warnings(&self) -> Vec<String> {
+        let line = |(warning, events, first): (&str, u64, u64)| {
+            let events = counted(events, "event", "events");
+            // The server is not trusted with the terminal.
+            let warning = on_one_line(warning);
+            format!("{}: {events} stored with a warning, first line {first}: {warning}", self.name)
+        };
+        self.warned.iter().map(line).collect()
     }
 }

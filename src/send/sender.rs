@@ -1,6 +1,7 @@
 //! Sends one batch, and retries with the same ids until the outcome of each of its events is known.
 
 use std::{
+    collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -33,19 +34,38 @@ pub(super) struct Rejection {
     pub(super) cut: bool,
 }
 
-/// The events that were stored with a warning.
+/// The events that were stored with a warning: for each warning how many, and the first one's line. A server has few different
+/// warnings; of one that has more, the later ones are left out.
 #[derive(Debug, Default)]
-pub(super) struct Warned {
-    pub(super) events: u64,
-    /// The first one's line, and its warning.
-    pub(super) first: Option<(u64, String)>,
-}
+pub(super) struct Warned(BTreeMap<String, (u64, u64)>);
 
 impl Warned {
+    const MOST: usize = 16;
+
     fn add(&mut self, line: u64, warnings: Vec<String>) {
-        let Some(warning) = warnings.into_iter().next() else { return };
-        self.events += 1;
-        self.first.get_or_insert((line, warning));
+        for warning in warnings {
+            self.add_one(&warning, (1, line));
+        }
+    }
+
+    fn add_one(&mut self, warning: &str, (events, line): (u64, u64)) {
+        if let Some((known, first)) = self.0.get_mut(warning) {
+            (*known, *first) = (*known + events, line.min(*first));
+        } else if self.0.len() < Self::MOST {
+            self.0.insert(warning.to_owned(), (events, line));
+        }
+    }
+
+    /// Adds those of another batch.
+    pub(super) fn add_all(&mut self, others: &Self) {
+        for (warning, others) in &others.0 {
+            self.add_one(warning, *others);
+        }
+    }
+
+    /// Returns each warning with its events and the first one's line.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, u64, u64)> {
+        self.0.iter().map(|(warning, (events, line))| (warning.as_str(), *events, *line))
     }
 }
 
