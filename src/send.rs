@@ -46,7 +46,7 @@ use crate::{catalog, cli::SendArgs, names::no_such, signals::Signals};
 use beginning::Beginning;
 use client::{Client, Credentials};
 use columns::Columns;
-use delivery::{Delivery, Ended, Limits};
+use delivery::{Delivery, Ended, Limits, TooManyRejected};
 use event_ids::{Ids, Stamper};
 use input::{Content, Input, Origin};
 use mapping::Mapping;
@@ -193,6 +193,7 @@ impl Sending {
             report: &mut report,
             rejected: &mut rejected,
             state,
+            is_at_end: false,
         };
         let ended = self.source(input, stamper).and_then(|source| delivery.run(source));
         report.clear();
@@ -216,7 +217,12 @@ impl Sending {
             }
             Err(error) => {
                 if let Some(path) = resumable.filter(|path| path.exists()) {
-                    eprintln!("weir: {}", how_on(&path));
+                    if error.is::<TooManyRejected>() {
+                        let path = path.display();
+                        eprintln!("weir: a higher --max-rejected goes on after what is done, as {path} says");
+                    } else {
+                        eprintln!("weir: {}", how_on(&path));
+                    }
                 }
                 Err(error)
             }

@@ -76,11 +76,25 @@ fn export(folder: &Path) -> Result<ExitCode> {
     let cannot = || format!("cannot write into {}", folder.display());
     fs::create_dir_all(folder).with_context(cannot)?;
     let files = Catalog::built_in_files();
-    if let Some((name, _)) = files.iter().find(|(name, _)| folder.join(name).exists()) {
-        bail!("{} is there already: name another folder", folder.join(name).display());
-    }
+    let mut written = Vec::new();
     for (name, text) in files {
-        fs::write(folder.join(name), text).with_context(cannot)?;
+        let path = folder.join(name);
+        let created = fs::File::create_new(&path);
+        let is_there = created.as_ref().is_err_and(|error| error.kind() == ErrorKind::AlreadyExists);
+        let done = created.and_then(|mut file| {
+            written.push(path.clone());
+            file.write_all(text.as_bytes())
+        });
+        if let Err(error) = done {
+            // A part of the catalog would be one that lacks types.
+            for path in &written {
+                let _ = fs::remove_file(path);
+            }
+            if is_there {
+                bail!("{} is there already: name another folder", path.display());
+            }
+            return Err(error).with_context(cannot);
+        }
     }
     let types = counted(files.len() as u64, "event type is", "event types are");
     let folder = folder.display();

@@ -25,7 +25,7 @@ pub(crate) struct ForgetArgs {
     #[arg(long = "type", value_name = "TYPE")]
     pub(crate) event_type: Option<EventType>,
     /// Only events with this value in this field, such as email=ann@example.com. A field within another has a dot:
-    /// context.email=… (or --all)
+    /// context.email=…. For all events there is --all.
     #[arg(long = "where", value_name = "FIELD=VALUE", value_parser = condition, required_unless_present = "all")]
     pub(crate) condition: Option<Condition>,
     /// All events of the user.

@@ -22,7 +22,8 @@ pub(crate) struct ServeArgs {
     pub(crate) answers: AnswersArgs,
     /// Where to listen: a port of this machine for programs on it, or an address, such as 0.0.0.0:8080 for all of the machine's.
     /// Port 0 picks a free one.
-    #[arg(long, help_heading = "Addresses", env = "WEIR_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:8080", value_parser = address::to_listen_on)]
+    // Other servers have it as --port.
+    #[arg(long, alias = "port", help_heading = "Addresses", env = "WEIR_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:8080", value_parser = address::to_listen_on)]
     pub(crate) listen: SocketAddr,
     /// Serve /metrics on this address, without access control, instead of on --listen to this machine only
     /// [default: none].

@@ -60,6 +60,19 @@ pub(super) struct Delivery<'a> {
     pub(super) report: &'a mut Report,
     pub(super) rejected: &'a mut RejectedFile,
     pub(super) state: Option<StateFile>,
+    /// Whether all was sent, and too many lines were rejected.
+    pub(super) is_at_end: bool,
+}
+
+/// More lines were rejected than may be: what is left of the file is not sent.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{} rejected, more than --max-rejected {most}: what is left of the file is not sent",
+    counted(*.rejected, "line was", "lines were")
+)]
+pub(super) struct TooManyRejected {
+    rejected: u64,
+    most: u64,
 }
 
 /// A worker thread's result.
@@ -85,7 +98,8 @@ impl Delivery<'_> {
         let ended = self.pump(&lines, &jobs, &results);
         self.note();
         self.sender.stop.set_at_work(false);
-        if let (Ok(Ended::Whole), Some(state)) = (&ended, &self.state) {
+        let is_whole = matches!(ended, Ok(Ended::Whole)) || self.is_at_end;
+        if let (true, Some(state)) = (is_whole, &self.state) {
             state.remove();
         }
         self.report.clear();
@@ -177,6 +191,10 @@ impl Delivery<'_> {
                 self.note();
             }
         }
+        self.is_at_end = at_end
+            && window.noted == window.sent
+            && open.is_empty()
+            && failure.as_ref().is_some_and(anyhow::Error::is::<TooManyRejected>);
         match failure {
             Some(error) => Err(error),
             None if at_end && window.noted == window.sent && open.is_empty() => Ok(Ended::Whole),
@@ -199,10 +217,7 @@ impl Delivery<'_> {
     /// Returns why the rest is not sent, if more lines were rejected than may be.
     fn too_many_rejected(&self) -> Option<anyhow::Error> {
         let most = self.max_rejected.filter(|most| self.report.rejected > *most)?;
-        let rejected = counted(self.report.rejected, "line was", "lines were");
-        Some(anyhow::anyhow!(
-            "{rejected} rejected, more than --max-rejected {most}: what is left of the file is not sent"
-        ))
+        Some(TooManyRejected { rejected: self.report.rejected, most }.into())
     }
 
     /// Records the progress through the file. Lines of a file that may yet be abandoned do not count as done: they are sent

@@ -18,7 +18,7 @@ impl FromStr for Renamed {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.split_once('=') {
             Some((_, new)) if new.contains(',') && new.contains('=') => {
-                Err("it is one name, like userId=user_id: repeat --map for another")
+                Err("it takes one pair, like userId=user_id: repeat --map for more")
             }
             Some((old, new)) if !old.is_empty() && !new.is_empty() => {
                 Ok(Self { old: old.to_owned(), new: new.to_owned() })

@@ -111,6 +111,8 @@ impl Proxy {
                 &block("nginx"),
                 &[
                     ("listen 80;", &format!("listen 127.0.0.1:{plain};")),
+                    ("listen [::]:80;", ""),
+                    ("listen [::]:443 ssl http2;", ""),
                     ("listen 443 ssl", &format!("listen 127.0.0.1:{port} ssl")),
                     (&format!("{letsencrypt}/fullchain.pem"), &at("cert.pem")),
                     (&format!("{letsencrypt}/privkey.pem"), &at("key.pem")),

@@ -14,7 +14,7 @@ pub struct Timestamp(u64);
 /// The error of milliseconds beyond the year 9999, and of a text that is not an RFC 3339 time.
 pub(crate) const NOT_A_TIME: NameError = NameError::new(
     "a time",
-    "must be milliseconds since 1970 or an RFC 3339 text, between the years 1970 and 9999",
+    "must be milliseconds since 1970 or an RFC 3339 text such as 2026-11-20T13:05:00Z, between the years 1970 and 9999",
 );
 
 impl Timestamp {

@@ -181,7 +181,7 @@ pub enum AccessKeyError {
         labels: Vec<Label>,
     },
     /// A key was to be the user's only one, and is not.
-    #[error("which access key? Name its label, of: {}", list(.0))]
+    #[error("{}", which(.0))]
     NotTheOnlyOne(
         /// The labels of the user's keys.
         Vec<Label>,
@@ -260,6 +260,14 @@ impl User {
 fn labels<'a>(keys: impl Iterator<Item = &'a AccessKey>) -> Vec<Label> {
     let labels: std::collections::BTreeSet<Label> = keys.map(|key| key.label.clone()).collect();
     labels.into_iter().collect()
+}
+
+fn which(labels: &[Label]) -> String {
+    if labels.is_empty() {
+        "the user has no access key: weir user add makes one".to_owned()
+    } else {
+        format!("which access key? Name its label, of: {}", list(labels))
+    }
 }
 
 fn list(labels: &[Label]) -> String {

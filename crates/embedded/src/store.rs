@@ -203,7 +203,7 @@ const FORMATS: &[&str] = &[
 pub(crate) const FORMAT_WITH_IN_RAW: u32 = 3;
 
 /// Opens `events.db` for writing, creating it if it does not exist. The caller has the lock of the folder: an earlier version that
-/// runs could not go on with the database.
+/// is still running could not go on with it.
 pub(crate) fn open(path: &Path) -> Result<Connection, StoreError> {
     let mut db = open_with(path, FORMATS)?;
     earlier::convert(&mut db).map_err(at(path))?;

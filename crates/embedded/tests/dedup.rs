@@ -194,6 +194,37 @@ async fn the_ids_of_the_last_day_come_back_from_raw_where_the_store_is_lost_or_o
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn ids_come_back_from_raw_for_a_day_also_where_those_of_the_old_store_have_expired() {
+    let (folder, clock) = (tempfile::tempdir().unwrap(), late());
+    let (engine, deliveries) = open(folder.path(), &clock);
+    append(&engine, 0..10).await;
+    engine.flush().await.unwrap();
+    // Two generations later, without a new event, the store is copied.
+    clock.advance(50 * HOUR);
+    engine.stop().await.unwrap();
+    drop((engine, deliveries));
+    let _ = open(folder.path(), &clock);
+    let copy = tempfile::tempdir().unwrap();
+    for name in ["events.db", "events.db-wal"] {
+        let _ = std::fs::copy(folder.path().join(name), copy.path().join(name));
+    }
+    let (engine, deliveries) = open(folder.path(), &clock);
+    // The first of them is stored again, which is right after so long.
+    assert_eq!(append(&engine, 9..20).await, [false; 11]);
+    engine.flush().await.unwrap();
+    drop((engine, deliveries));
+    let _ = open(folder.path(), &clock);
+    for name in ["events.db", "events.db-wal", "events.db-shm"] {
+        let _ = std::fs::remove_file(folder.path().join(name));
+        let _ = std::fs::copy(copy.path().join(name), folder.path().join(name));
+    }
+    let (engine, _deliveries) = open(folder.path(), &clock);
+    assert_eq!(append(&engine, 9..20).await, [true; 11]);
+    clock.advance(23 * HOUR);
+    assert_eq!(append(&engine, 9..20).await, [true; 11], "almost a day later");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn ids_of_batches_that_were_written_before_the_clock_was_set_come_back_from_raw_as_well() {
     const YEARS: i64 = 56 * 365 * 24 * 3_600_000;
     for set_before_the_end in [true, false] {

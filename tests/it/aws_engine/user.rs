@@ -109,7 +109,7 @@ fn a_removed_key_is_cleared_from_the_cache_of_api_gateway() {
     on_gateway(&["user", "add", "ann", "--label", "browser"]);
     assert_eq!(gateway.calls().len(), 0, "a new key ends no other");
     for (done, arguments) in [
-        &["user", "rotate", "ann"][..],
+        &["user", "rotate", "ann", "--label", "default"][..],
         &["user", "remove", "ann", "--label", "browser"],
         &["user", "remove", "ann"],
     ]

@@ -104,8 +104,33 @@ fn a_dry_run_prints_what_would_be_sent_and_too_many_rejected_lines_end_a_run() {
     // The same command again finds as many, and sends nothing more.
     let again = send(&weir, &files, &limited);
     assert_eq!((again.status.code(), stored(&weir)), (Some(1), BTreeMap::new()), "{}", said(&again));
-    assert!(said(&again).contains("more than --max-rejected 15"), "{}", said(&again));
+    for words in ["more than --max-rejected 15", "a higher --max-rejected goes on after what is done"] {
+        assert!(said(&again).contains(words), "{}", said(&again));
+    }
+    // Where all was sent, nothing is left to go on with: each run says the same.
+    files.write("small.ndjson", (0..4).map(bad).collect::<String>());
+    for _ in 0..2 {
+        let output = send(&weir, &files, &["small.ndjson", "--max-rejected", "2"]);
+        assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+        assert!(
+            said(&output).contains("4 lines were rejected, more than --max-rejected 2"),
+            "{}",
+            said(&output)
+        );
+        assert!(!files.names().contains(&"small.ndjson.weir-sent".to_owned()), "{:?}", files.names());
+    }
     let output = send(&weir, &files, &["bad.ndjson", "--max-rejected", "40"]);
     assert_eq!(output.status.code(), Some(3), "{}", said(&output));
     assert_eq!(stored(&weir), once(0..10));
+}
+
+#[test]
+fn a_json_object_over_several_lines_is_refused_before_anything_is_sent() {
+    let (weir, files) = (Weir::start(), Files::new());
+    files.write("one.json", "\u{feff}{\r\n  \"event_type\": \"button_click\",\n  \"session_id\": \"s\"\n}\n");
+    let output = send(&weir, &files, &["one.json"]);
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(said(&output).contains("one.json has a JSON object over several lines"), "{}", said(&output));
+    assert_eq!(weir.get("/rejected").json()["rejected"], json!([]));
+    assert_eq!(stored(&weir), BTreeMap::new());
 }

@@ -14,7 +14,8 @@ pub(super) const REMEMBERED_HOURS: u64 = 24;
 /// The time for which a generation is the current one.
 const GENERATION: Duration = Duration::from_hours(REMEMBERED_HOURS);
 
-/// The age of a generation is saved this often. After a crash the generation lasts longer by at most as much.
+/// The age of a generation is saved this often, with the commits that come; a server without any saves it each hour
+/// ([`RecentIds::save_age`](super::recent::RecentIds::save_age)). After a crash the generation lasts longer by at most as much.
 const SAVED_EVERY: Duration = Duration::from_mins(1);
 
 /// The current generation, and its age.
@@ -74,8 +75,8 @@ impl Generations {
         self.current != self.saved.0 || self.age >= self.saved.1 + SAVED_EVERY
     }
 
-    /// Notes that a commit succeeded, whose transaction has the saved values.
-    pub(super) fn committed(&mut self) {
+    /// Notes that the saved values are in the store.
+    pub(super) fn saved(&mut self) {
         if self.is_to_save() {
             self.saved = (self.current, self.age);
         }

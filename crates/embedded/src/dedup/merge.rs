@@ -1,8 +1,8 @@
 //! Merging runs: eight of a size become one, so that a lookup has few to ask however many ids are known.
 //!
 //! A merge goes on with the commits that come anyway, a slice each. There is one for each class of sizes, so a large one does not
-//! hold up small ones. Its result replaces its inputs in the transaction of the last slice. A merge that a death or a failed commit
-//! stops leaves pages that no run has, and is begun again.
+//! hold up small ones. Its result replaces its inputs in the transaction of the last slice. A merge that a crash or a failed commit
+//! cuts short leaves pages that belong to no run, and is begun again.
 
 use rusqlite::Connection;
 

@@ -5,9 +5,10 @@
 //! a sorted run (`run`), and runs are merged (`merge`). So a new id costs its own bytes a few times and no page of its own, and a
 //! lookup asks the memory and a filter of each run.
 //!
-//! All of this happens in the transactions of commits that come anyway, a slice each: neither a run nor the end of a generation
-//! causes a pause. After a failed commit the memory is as before, but for merges that the transaction went on with: their place in
-//! the runs is in memory only, so they are given up.
+//! All of this happens in the transactions of commits that come anyway. A run is written in one of them; merges and the removal of
+//! old runs go on by a slice in each, so neither a large merge nor the end of a generation causes a pause. After a failed commit the
+//! memory is as before, but for merges that the transaction went on with: their place in the runs is in memory only, so they are
+//! given up.
 
 use std::{
     collections::{BTreeSet, HashMap, hash_map::Entry as Place},
@@ -24,16 +25,16 @@ use super::{
     run::{self, ENTRIES_PER_PAGE, Entry, Filters, Run, UNNUMBERED, Writing},
 };
 
-/// Each merge goes on by 1/256 of a smallest run in each commit, and by twice the ids that the commit adds: so it ends while half as
-/// many ids come in as it merges.
+/// Each merge goes on by 1/256 of a smallest run in each commit, and by twice the ids that the commit adds: so it has ended by the time
+/// half as many ids have come in.
 const MERGED_PART: u64 = 256;
 const MERGED_PER_ID: u64 = 2;
 
-/// The pages of old runs that a commit removes, and for each page of ids that it adds.
+/// A commit removes so many pages of old runs, and so many more for each page of ids that it adds.
 const REMOVED_PAGES: usize = 6;
 const REMOVED_PER_PAGE: usize = 8;
 
-/// So many identities become a run, which takes a few milliseconds.
+/// So many identities become a run.
 const SMALLEST: u64 = 1 << 16;
 
 /// The recent identities.
@@ -73,6 +74,8 @@ struct Doing {
     filled: Option<Run>,
     /// The outputs of the merges that it went on with.
     outputs: Vec<u64>,
+    /// The output of a merge that it began.
+    begun: Option<u64>,
     /// The runs that merges ended with.
     merged: Vec<Run>,
     /// The runs that are in the store no more: they were merged, or are of a generation that has ended.
@@ -175,14 +178,18 @@ impl RecentIds {
         Ok(false)
     }
 
-    /// Saves the age of the generation, in the transaction of each commit.
-    pub(crate) fn save(&self, db: &Connection) -> rusqlite::Result<()> {
-        self.generations.save(db)
+    /// Saves the age of the generation where no transaction stores events. If it fails, the next one does it.
+    pub(crate) fn save_age(&mut self, db: &Connection, now: Duration) {
+        self.turn_to(now);
+        if self.generations.save(db).is_ok() {
+            self.generations.saved();
+        }
     }
 
     /// Stores the identities that were added, in the transaction of their events. Goes on with what is to be done: a run, merges,
     /// the removal of old ones.
     pub(crate) fn store(&mut self, db: &Connection) -> rusqlite::Result<()> {
+        self.generations.save(db)?;
         let added = self.doing.added.len();
         if added > 0 {
             let mut ids = Vec::with_capacity(added * run::ENTRY_BYTES);
@@ -227,6 +234,7 @@ impl RecentIds {
         if let Some(merge) =
             Merge::among(&runs.collect::<Vec<_>>(), &self.merges, self.smallest, self.next_run)
         {
+            self.doing.begun = Some(merge.output());
             self.merges.push(merge);
             self.next_run += 1;
         }
@@ -251,8 +259,12 @@ impl RecentIds {
             if removed == left {
                 break;
             }
-            left -= removed;
             self.doing.removed.push(*run);
+            // A look at a run without pages costs something, too.
+            left -= removed.max(1);
+            if left == 0 {
+                break;
+            }
         }
         Ok(())
     }
@@ -260,7 +272,7 @@ impl RecentIds {
     /// Notes that the transaction was committed.
     pub(crate) fn committed(&mut self) {
         let Doing { added, filled, merged, taken_out, removed, .. } = std::mem::take(&mut self.doing);
-        self.generations.committed();
+        self.generations.saved();
         self.last_row += u64::from(!added.is_empty());
         if filled.is_some() {
             self.full = None;
@@ -273,12 +285,13 @@ impl RecentIds {
 
     /// Notes that the transaction failed: nothing of it is in the store.
     pub(crate) fn rolled_back(&mut self) {
-        let Doing { added, outputs, .. } = std::mem::take(&mut self.doing);
+        let Doing { added, outputs, begun, .. } = std::mem::take(&mut self.doing);
         for (id, _) in added {
             self.fresh.remove(&id);
         }
         self.merges.retain(|merge| !outputs.contains(&merge.output()));
-        self.left_over.extend(outputs);
+        // Of a merge that it began, nothing is in the store.
+        self.left_over.extend(outputs.into_iter().filter(|output| Some(*output) != begun));
     }
 
     /// Returns the runs of which the store may have pages that no run has.

@@ -43,6 +43,8 @@ pub(crate) fn remember(
         hours.iter().position(|hour| hour.is_none_or(|hour| *hour >= *limit)).unwrap_or(batches.len());
     let mut ids = RecentIds::open(db, Duration::ZERO)?;
     for batch in &batches[first..] {
+        // Ids of an earlier generation, or enough for a run, are set aside first.
+        ids.turn_to(Duration::ZERO);
         // The first number names the batch, too.
         let number = range(batch).map_or(0, |(first, _)| first);
         let mut found = BTreeSet::new();
@@ -57,8 +59,11 @@ pub(crate) fn remember(
         }
         ids.store(db)?;
         ids.committed();
-        ids.turn_to(Duration::ZERO);
     }
+    // The server's first commit has no large run to write.
+    ids.turn_to(Duration::ZERO);
+    ids.store(db)?;
+    ids.committed();
     Ok(())
 }
 

@@ -100,7 +100,6 @@ impl World {
                 self.next_event += 1;
             }
         }
-        self.ids.save(&transaction).unwrap();
         let Some(before) = before else {
             self.ids.store(&transaction).unwrap();
             transaction.commit().unwrap();

@@ -31,6 +31,9 @@ use crate::{
 /// enough that they do not wait long for each other.
 const COMMIT_BYTES: u64 = 1 << 20;
 
+/// A server without work saves the age of recent ids this often.
+const IDLE: Duration = Duration::from_hours(1);
+
 /// The events that are in no batch yet.
 pub(crate) struct OpenBatch {
     pub(crate) bytes: u64,
@@ -164,9 +167,13 @@ impl Writer {
                     Err(mpsc::RecvTimeoutError::Timeout) => None,
                     Err(mpsc::RecvTimeoutError::Disconnected) => return,
                 },
-                None => match inbox.recv() {
+                None => match inbox.recv_timeout(IDLE) {
                     Ok(command) => Some(command),
-                    Err(mpsc::RecvError) => return,
+                    Err(mpsc::RecvTimeoutError::Timeout) => {
+                        self.ids.save_age(&self.db, self.clock.elapsed());
+                        continue;
+                    }
+                    Err(mpsc::RecvTimeoutError::Disconnected) => return,
                 },
             };
             let mut round = Round::default();
@@ -177,8 +184,12 @@ impl Writer {
                 round.take(command, self.outbox.is_some() && !stop);
                 next = if round.bytes() < COMMIT_BYTES && !round.end { inbox.try_recv().ok() } else { None };
             }
-            let end = round.end;
+            let (end, next) = (round.end, self.next);
             self.commit(round);
+            // A commit that stores events has saved it.
+            if self.next == next || end {
+                self.ids.save_age(&self.db, self.clock.elapsed());
+            }
             if stop {
                 self.outbox = None;
             }
@@ -265,7 +276,6 @@ impl Writer {
             // Only this thread writes through this connection, so no other transaction can be under way.
             let transaction = Transaction::new_unchecked(&self.db, TransactionBehavior::Immediate)?;
             round.add_new(&mut self.ids, &transaction, self.next)?;
-            self.ids.save(&transaction)?;
             let last = self.next + round.events - 1;
             doing = Committed { last, batch: self.batch_to_cut(round) };
             if round.events > 0 {
@@ -341,8 +351,8 @@ impl Writer {
     /// Updates the memory after a commit.
     fn remember(&mut self, round: &mut Round, done: &Committed) {
         let (bytes, cut) = (round.bytes(), done.batch.is_some());
-        self.ids.committed();
         if round.events > 0 {
+            self.ids.committed();
             self.next += round.events;
             let increments = std::mem::take(&mut round.increments);
             let increments = increments.into_iter().map(|(counter, by)| Increment { counter, by });
