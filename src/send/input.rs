@@ -196,7 +196,7 @@ fn kind(origin: &Origin, format: FileFormat, delimiter: Option<u8>, head: &[u8])
         (FileFormat::Parquet, None) => Ok(Content::Parquet),
         _ if first == Some(&b'[') => Ok(Content::Elements),
         // Each of its lines would be rejected by itself.
-        _ if first_line(head) == b"{" => bail!(
+        _ if first_line(head) == Some(b"{") => bail!(
             "{} has a JSON object over several lines: write each event in one line, or the events as an array",
             origin.name()
         ),
@@ -204,9 +204,11 @@ fn kind(origin: &Origin, format: FileFormat, delimiter: Option<u8>, head: &[u8])
     }
 }
 
-fn first_line(head: &[u8]) -> &[u8] {
+/// Returns the first line if all of it is there: of a pipe, there may be a byte only.
+fn first_line(head: &[u8]) -> Option<&[u8]> {
     let text = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head).trim_ascii_start();
-    text.split(|&byte| byte == b'\n').next().unwrap_or_default().trim_ascii_end()
+    let end = text.iter().position(|&byte| byte == b'\n')?;
+    Some(text[..end].trim_ascii_end())
 }
 
 /// Returns the files directly in a folder that have events by their names, in the order of their names.
