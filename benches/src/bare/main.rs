@@ -1,5 +1,5 @@
-//! `bare`: programs that do the least that is possible, beside which Weir's are measured. They have Weir's libraries, allocator and
-//! build, and nothing of Weir.
+//! `bare`: programs that do the least that is possible, beside which Weir's are measured. They have the libraries, the allocator and the
+//! build of Weir's programs, and of Weir itself only the configuration of the SDK.
 
 mod function;
 mod router;

@@ -13,8 +13,8 @@ use axum::{
 /// Its answer to GET: as long as a slot of an answer is.
 const SLOT: &str = r#"{"n":123456,"visits":864192,"button":"button-16"}"#;
 
-/// Its answer to POST: as long as that to an event is.
-const ACCEPTED: &str = r#"{"status":"accepted","event_id":"01976f3b-0c2e-7c3f-9a52-3f1f8c7d9e10"}"#;
+/// Its answer to POST: that of a type's own route to an event.
+const RECEIVED: &str = r#"{"message":"Received"}"#;
 
 /// Serves the router until the process is killed.
 pub(crate) fn serve(listen: SocketAddr) -> anyhow::Result<()> {
@@ -23,7 +23,7 @@ pub(crate) fn serve(listen: SocketAddr) -> anyhow::Result<()> {
         let listener = tokio::net::TcpListener::bind(listen).await?;
         let slot = async || ([(header::CONTENT_TYPE, "application/json")], SLOT);
         // Reads the body, as an event's must be.
-        let accept = async |_: Bytes| ([(header::CONTENT_TYPE, "application/json")], ACCEPTED);
+        let accept = async |_: Bytes| ([(header::CONTENT_TYPE, "application/json")], RECEIVED);
         let router =
             Router::new().route("/answers/{answer}", get(slot)).route("/{group}/{name}", post(accept));
         axum::serve(listener, router).await?;

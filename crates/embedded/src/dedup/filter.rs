@@ -5,7 +5,7 @@
 
 use weir_core::dedup::IdentityDigest;
 
-/// A block has room for so many digests. One lookup in a thousand is then wrong.
+/// The digests that a block has room for. One lookup in a thousand is then wrong.
 const DIGESTS_PER_BLOCK: u64 = 16;
 
 /// The lanes of a block, of which a digest sets one bit each.
@@ -21,7 +21,7 @@ const BLOCKS_PER_PIECE: usize = 125;
 pub(super) struct Filter(Vec<[u32; LANES]>);
 
 impl Filter {
-    /// Makes a filter with room for so many digests.
+    /// Makes a filter with room for this many digests.
     pub(super) fn with_room_for(digests: u64) -> Self {
         let blocks = usize::try_from(digests.div_ceil(DIGESTS_PER_BLOCK)).unwrap_or(usize::MAX);
         Self(vec![[0; LANES]; blocks])

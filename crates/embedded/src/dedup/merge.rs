@@ -8,7 +8,7 @@ use rusqlite::Connection;
 
 use super::run::{ENTRIES_PER_PAGE, Entry, Run, Writing, entries, read_page, take_out};
 
-/// So many runs of a class are merged.
+/// The number of runs of a class that are merged into one.
 const FAN_IN: usize = 8;
 
 /// Returns the class of a run by its size: each is eight times as large as the one before.
@@ -51,7 +51,7 @@ impl Merge {
         })
     }
 
-    /// Merges as many ids, and then writes as much of the filter; returns whether nothing is left to do.
+    /// Merges up to `ids` ids, or, once all are merged, writes a part of the filter; returns whether nothing is left to do.
     pub(super) fn step(&mut self, db: &Connection, ids: u64) -> rusqlite::Result<bool> {
         for _ in 0..ids {
             for input in &mut self.inputs {

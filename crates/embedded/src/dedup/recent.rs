@@ -30,11 +30,11 @@ use super::{
 const MERGED_PART: u64 = 256;
 const MERGED_PER_ID: u64 = 2;
 
-/// A commit removes so many pages of old runs, and so many more for each page of ids that it adds.
+/// How many pages of old runs a commit removes, and how many more for each page of ids that it adds.
 const REMOVED_PAGES: usize = 6;
 const REMOVED_PER_PAGE: usize = 8;
 
-/// So many identities become a run.
+/// The number of fresh identities that become a run.
 const SMALLEST: u64 = 1 << 16;
 
 /// The recent identities.
@@ -51,7 +51,7 @@ pub(crate) struct RecentIds {
     /// The merges that are under way, one for each class of sizes.
     merges: Vec<Merge>,
     next_run: u64,
-    /// So many fresh identities become a run.
+    /// The number of fresh identities that become a run: [`SMALLEST`], and less in tests.
     smallest: u64,
     /// Runs of which there are only pages left, which are to be removed.
     left_over: Vec<u64>,
@@ -125,7 +125,7 @@ impl RecentIds {
         Self { gone, ..self }
     }
 
-    /// Makes runs of so many identities, for tests.
+    /// Makes runs of `smallest` identities.
     #[cfg(test)]
     pub(super) fn with_runs_of(self, smallest: u64) -> Self {
         Self { smallest, ..self }

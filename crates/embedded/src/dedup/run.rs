@@ -166,7 +166,7 @@ fn page_number(run: u64, page: u64) -> u64 {
     run << PAGE_BITS | page
 }
 
-/// Passes a page on; returns `None` if the store does not have it.
+/// Calls `read` with the bytes of a page; returns `None` if the store does not have the page.
 pub(super) fn read_page<T>(
     db: &Connection,
     run: u64,
@@ -188,7 +188,7 @@ pub(super) struct Writing {
 }
 
 impl Writing {
-    /// Begins a run of no more than so many ids.
+    /// Begins a run of up to `at_most` ids.
     pub(super) fn begin(number: u64, generation: u64, at_most: u64) -> Self {
         let filter =
             if at_most > LARGEST_FILTERED { Filter::of_anything() } else { Filter::with_room_for(at_most) };
@@ -214,7 +214,7 @@ impl Writing {
         Ok(())
     }
 
-    /// Writes at most so many pieces of the filter, once all entries were added; returns whether none is left.
+    /// Writes up to `at_most` pieces of the filter, once all entries were added; returns whether the filter is written whole.
     pub(super) fn write_filter(&mut self, db: &Connection, at_most: usize) -> rusqlite::Result<bool> {
         for _ in 0..at_most {
             let Some(bits) = self.run.filter.piece(self.pieces) else { return Ok(true) };
@@ -247,13 +247,13 @@ impl Writing {
     }
 }
 
-/// Takes a run out of the store. Its pages are left over then.
+/// Takes a run off the store's list. Its pages are left over then.
 pub(super) fn take_out(db: &Connection, run: u64) -> rusqlite::Result<()> {
     db.prepare_cached("DELETE FROM id_runs WHERE run = ?1")?.execute([run]).map(drop)
 }
 
-/// Returns the numbers of runs of which there are pages or pieces of a filter, and which are no run of the store any more, or are
-/// not yet whole.
+/// Returns the numbers of runs that have pages or filter pieces in the store and that the store does not list: they were merged, have
+/// expired, or were never finished.
 pub(super) fn left_over(db: &Connection) -> rusqlite::Result<Vec<u64>> {
     let mut left_over = Vec::new();
     let mut is_run = db.prepare("SELECT EXISTS (SELECT 1 FROM id_runs WHERE run = ?1)")?;
@@ -274,8 +274,8 @@ pub(super) fn left_over(db: &Connection) -> rusqlite::Result<Vec<u64>> {
     Ok(left_over)
 }
 
-/// Removes at most so many pages and pieces of a run that is none of the store's; returns how many. Fewer than it was allowed
-/// to means that nothing of the run is left.
+/// Removes up to `at_most` pages and filter pieces of a run that the store does not list; returns how many it removed. Fewer than
+/// `at_most` means that nothing of the run is left.
 pub(super) fn remove_pages(db: &Connection, run: u64, at_most: usize) -> rusqlite::Result<usize> {
     let mut removed = 0;
     for of_run in [
