@@ -56,7 +56,7 @@ pub(crate) use user::UserCommand;
     version,
     after_help = "Exit codes: 0 done; 1 failed; 2 not understood; 3 done, and something is not as it should be (audit found \
     differences, send had lines rejected, catalog check found something); 130 interrupted by Ctrl-C, 143 by SIGTERM.\n\n`weir help COMMAND` explains \
-    a command. Everything is in the README."
+    a command."
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]
@@ -146,6 +146,7 @@ pub(crate) fn command() -> clap::Command {
 /// Parses the command line and returns the command; ends the process if the command line is not understood.
 pub(crate) fn parse() -> Command {
     let words = order::after_their_command(std::env::args_os().collect(), &Cli::command());
+    let words = order::sql_is_no_option(words);
     let matches = groups::in_groups(Cli::command()).get_matches_from(words);
     let Cli { command, serve } = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     command.unwrap_or(Command::Serve(serve))

@@ -48,7 +48,7 @@ use client::{Client, Credentials};
 use columns::Columns;
 use delivery::{Delivery, Ended, Limits, TooManyRejected};
 use event_ids::{Ids, Stamper};
-use input::{Content, Input, Origin};
+use input::{Content, Input, Named, Origin};
 use mapping::Mapping;
 pub(crate) use mapping::Renamed;
 use rejected::RejectedFile;
@@ -154,8 +154,8 @@ impl Sending {
 
     fn send(&self, origin: &Origin) -> Result<Outcome> {
         let args = &self.args;
-        let format = (args.format, args.delimiter);
-        let input = input::open(origin, format, args.source.as_deref(), &*self.random)?;
+        let named = Named { format: args.format, delimiter: args.delimiter, no_quotes: args.no_quotes };
+        let input = input::open(origin, named, args.source.as_deref(), &*self.random)?;
         if args.dry_run {
             let stamper = self.stamper(&input, None);
             return Ok(Outcome::Sent { rejected: dry_run(self.source(input, stamper)?.as_mut())? });
@@ -200,6 +200,9 @@ impl Sending {
         if ended.is_ok() || !report.is_empty() {
             // If the reader has gone, the summary is lost.
             let _ = writeln!(std::io::stdout(), "{}", report.summary(rejected.path()));
+            if ended.is_ok() && report.is_empty() {
+                eprintln!("weir: {}: there is no event in it", origin.name());
+            }
             for warning in report.warnings() {
                 eprintln!("weir: {warning}");
             }
@@ -251,7 +254,8 @@ impl Sending {
     fn reading(&self) -> String {
         let delimiter = self.args.delimiter.map(|byte| char::from(byte).to_string());
         let renamed = self.args.map.iter().map(ToString::to_string);
-        renamed.chain(delimiter).collect::<Vec<_>>().join(" ")
+        let quotes = self.args.no_quotes.then(|| "no-quotes".to_owned());
+        renamed.chain(delimiter).chain(quotes).collect::<Vec<_>>().join(" ")
     }
 
     /// Returns the maker of ids, by the rule of the run that is resumed.
@@ -275,7 +279,7 @@ impl Sending {
                 let columns = self.columns_of(rows.names(), &stamper)?;
                 return Ok(Box::new(rows.events(columns, stamper, self.args.source.is_some())?));
             }
-            Content::Rows(delimiter) => input.rows(delimiter)?.mapped(&mapping)?,
+            Content::Rows(dialect) => input.rows(dialect)?.mapped(&mapping)?,
         };
         let columns = match rows.names() {
             // An empty file needs no type.

@@ -5,7 +5,7 @@
 //! - `readers`: detects that the reader has gone;
 //! - `buckets`: new batches on AWS. On one machine, `weir_embedded::Follower` reads them from outside the server.
 //!
-//! It has nothing to finish, so Ctrl-C ends it like any process.
+//! With `--no-follow` it ends once the earlier events are printed. It has nothing to finish, so Ctrl-C ends it like any process.
 
 #[cfg(feature = "aws")]
 mod buckets;
@@ -54,7 +54,9 @@ pub(crate) async fn run(args: &TailArgs) -> Result<ExitCode> {
         #[cfg(feature = "aws")]
         EngineName::Aws => {
             let raw = crate::aws::raw().await?;
-            buckets::follow(&raw, weir_aws::RAW_PREFIX, &weir_core::SystemClock, &mut tail).await
+            let batches =
+                buckets::Batches { raw: &raw, prefix: weir_aws::RAW_PREFIX, clock: &weir_core::SystemClock };
+            batches.print(&mut tail, args.no_follow).await
         }
         #[cfg(not(feature = "aws"))]
         EngineName::Aws => return Err(crate::cli::without_aws()),
@@ -68,8 +70,8 @@ pub(crate) async fn run(args: &TailArgs) -> Result<ExitCode> {
 
 async fn embedded<W: io::Write>(data: &Path, args: &TailArgs, tail: &mut Tail<W>) -> Result<()> {
     let mut follower = Follower::open(data)?;
-    if args.last > 0 {
-        follower.back(u64::try_from(args.last).unwrap_or(u64::MAX).max(LOOK_BACK));
+    if args.last() > 0 {
+        follower.back(u64::try_from(args.last()).unwrap_or(u64::MAX).max(LOOK_BACK));
     }
     loop {
         let took = follower.poll(|followed| match followed {
@@ -84,7 +86,7 @@ async fn embedded<W: io::Write>(data: &Path, args: &TailArgs, tail: &mut Tail<W>
             other => other?,
         }
         tail.caught_up().context("it cannot be printed")?;
-        if readers::are_gone() {
+        if args.no_follow || readers::are_gone() {
             return Ok(());
         }
         tokio::time::sleep(LOOK).await;

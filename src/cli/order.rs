@@ -1,5 +1,8 @@
-//! The order of words: `weir --data DIR user list` means `weir user list --data DIR`. Options before a command are those of
-//! `weir` without one, which serves; the command takes those that it knows, and refuses the others by itself.
+//! Prepares the words of a command line for clap.
+//!
+//! - `weir --data DIR user list` means `weir user list --data DIR`. Options before a command are those of `weir` without one,
+//!   which serves; the command takes those that it knows, and refuses the others by itself.
+//! - SQL can begin with a comment, `-- so`, which is no option.
 
 use std::ffi::OsString;
 
@@ -27,6 +30,29 @@ pub(super) fn after_their_command(words: Vec<OsString>, weir: &Command) -> Vec<O
     words.iter().take(1).cloned().chain(path).chain(options).chain(rest).collect()
 }
 
+/// Puts a space before SQL that begins with a comment, so that it is not taken for an option. SQL has white space, which the name
+/// of an option has not.
+pub(super) fn sql_is_no_option(words: Vec<OsString>) -> Vec<OsString> {
+    if words.get(1).is_none_or(|command| command != "query") {
+        return words;
+    }
+    let is_comment = |word: &OsString| {
+        word.to_str().is_some_and(|word| {
+            word.starts_with("--")
+                && word.split('=').next().is_some_and(|name| name.contains(char::is_whitespace))
+        })
+    };
+    let marked = |word: OsString| {
+        if !is_comment(&word) {
+            return word;
+        }
+        let mut marked = OsString::from(" ");
+        marked.push(word);
+        marked
+    };
+    words.into_iter().map(marked).collect()
+}
+
 /// Returns the long option of `weir` that a word names.
 fn option<'a>(word: &OsString, weir: &'a Command) -> Option<&'a Arg> {
     let name = word.to_str()?.strip_prefix("--")?;
@@ -37,6 +63,26 @@ fn option<'a>(word: &OsString, weir: &'a Command) -> Option<&'a Arg> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sql_that_begins_with_a_comment_is_no_option_and_an_option_is_no_sql() {
+        let read = |words: &[&str]| sql_is_no_option(words.iter().map(OsString::from).collect());
+        for (typed, sql) in [
+            ("-- all of it\nSELECT 1", " -- all of it\nSELECT 1"),
+            ("--all\nSELECT a=1", " --all\nSELECT a=1"),
+            ("--csv", "--csv"),
+            ("--data=a folder", "--data=a folder"),
+            ("SELECT 1", "SELECT 1"),
+            ("-", "-"),
+        ] {
+            assert_eq!(
+                read(&["weir", "query", typed, "--wait=0s"]),
+                ["weir", "query", sql, "--wait=0s"],
+                "{typed:?}"
+            );
+        }
+        assert_eq!(read(&["weir", "send", "-- a"]), ["weir", "send", "-- a"]);
+    }
 
     #[test]
     fn options_before_a_command_are_put_after_it_and_nothing_else_is_moved() {

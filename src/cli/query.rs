@@ -21,10 +21,9 @@ use super::{
     \"SELECT * FROM rejected WHERE username='ann' AND year=2026 AND month=11\""
 )]
 pub(crate) struct QueryArgs {
-    /// One SELECT, in DuckDB's SQL, or Athena's (Trino) on AWS; - reads it from standard input, as does a pipe without it. On
+    /// One SELECT, or EXPLAIN of one, in DuckDB's SQL, or Athena's (Trino) on AWS; - reads it from standard input, as does a pipe without it. On
     /// a terminal, DuckDB's shell opens without it.
-    // It may begin with a comment.
-    #[arg(allow_hyphen_values = true, value_parser = sql)]
+    // It may begin with a comment: see `order::sql_is_no_option`.
     pub(crate) sql: Option<String>,
     /// How to print the answer.
     #[arg(long, value_enum, default_value = "table")]
@@ -36,10 +35,4 @@ pub(crate) struct QueryArgs {
     pub(crate) place: Place,
     #[command(flatten)]
     pub(crate) catalog: CatalogArgs,
-}
-
-/// Parses SQL. It may begin with `--`, as a comment, and then has more than one word, which an option has not.
-fn sql(text: &str) -> Result<String, String> {
-    let is_option = text.len() > 1 && text.starts_with('-') && !text.contains(char::is_whitespace);
-    if is_option { Err("there is no such option".to_owned()) } else { Ok(text.to_owned()) }
 }

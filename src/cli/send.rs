@@ -24,6 +24,7 @@ use crate::{address::Base, send::Renamed};
     weir send clicks.ndjson\n  weir send --type page_view views.csv.gz --to https://events.example.com\n  \
     zcat old/*.gz | weir send -\n  weir send --type signup --map userId=user_id --delimiter ';' export.csv --dry-run | head"
 )]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option that is given or not")]
 pub(crate) struct SendArgs {
     /// Files of NDJSON, JSON arrays, CSV or TSV, gzip or not, of Parquet, or folders of them; - is standard input.
     #[arg(required = true, value_name = "FILE")]
@@ -44,6 +45,9 @@ pub(crate) struct SendArgs {
     /// What separates the cells of a row: a character, or tab [default: a comma, and a tab in files named .tsv].
     #[arg(long, help_heading = "Files", value_name = "CHARACTER", value_parser = delimiter)]
     pub(crate) delimiter: Option<u8>,
+    /// Quotes are letters like others: no cell of CSV or TSV is quoted.
+    #[arg(long, help_heading = "Files")]
+    pub(crate) no_quotes: bool,
     /// Send the field or column OLD under the name NEW. It may be given several times.
     #[arg(long, help_heading = "Files", value_name = "OLD=NEW")]
     pub(crate) map: Vec<Renamed>,

@@ -7,11 +7,11 @@ use super::options::{CatalogArgs, ColorArgs, Place};
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "It begins with the events that come from now on, and ends with Ctrl-C. It needs no credentials: it reads \
+    after_help = "It begins with the events that come from now on, and ends with Ctrl-C; with --no-follow, it ends after the last events that there are. It needs no credentials: it reads \
     the data folder, of a server that runs or not. Times are local, with their offset from UTC; --format json \
     prints events as they are stored, with milliseconds since 1970.\n\nWith --engine aws it reads new batches in the raw bucket, so that \
     events come once the stream has delivered them: after its buffering, the stack's BufferSeconds.\n\nExamples:\n  weir tail \
-    --rejected --last 20\n  weir tail --type button_click --format json | jq .button_id"
+    --rejected --last 20\n  weir tail --type button_click --format json | jq .button_id\n  weir tail --no-follow --last 100"
 )]
 pub(crate) struct TailArgs {
     /// Only this user's events.
@@ -24,9 +24,12 @@ pub(crate) struct TailArgs {
     #[arg(long)]
     pub(crate) rejected: bool,
     /// Begin with the last events, so many of them, as far as they are in the newest batches: of the last 50,000 events,
-    /// or the last NUMBER if that is more, those that pass.
-    #[arg(long, value_name = "NUMBER", default_value = "0")]
-    pub(crate) last: usize,
+    /// or the last NUMBER if that is more, those that pass [default: 0, and 10 with --no-follow].
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) last: Option<usize>,
+    /// End after the last events, without waiting for new ones.
+    #[arg(long)]
+    pub(crate) no_follow: bool,
     /// How to print an event.
     #[arg(long, value_enum, default_value = "text")]
     pub(crate) format: TailFormat,
@@ -36,6 +39,13 @@ pub(crate) struct TailArgs {
     pub(crate) catalog: CatalogArgs,
     #[command(flatten)]
     pub(crate) color: ColorArgs,
+}
+
+impl TailArgs {
+    /// Returns how many of the last events to begin with.
+    pub(crate) fn last(&self) -> usize {
+        self.last.unwrap_or(if self.no_follow { 10 } else { 0 })
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

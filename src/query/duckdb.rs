@@ -256,7 +256,9 @@ impl DuckDb {
         waiting: &Waiting,
     ) -> Result<Option<ExitCode>> {
         waiting.doing("DuckDB answers");
-        let width = table::terminal_width().filter(|_| format == Format::Table);
+        // A plan is no table, whatever the format.
+        let is_plan = one_select::explained(sql).is_some();
+        let width = table::terminal_width().filter(|_| format == Format::Table && !is_plan);
         let mode = match format {
             // DuckDB's own table does not know the terminal's width.
             Format::Table if width.is_some() => "-csv",

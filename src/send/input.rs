@@ -20,7 +20,7 @@ use super::{
     lines::Lines,
     mapping::Mapping,
     parquet::{self, Parquet},
-    quoting,
+    quoting::{self, Dialect},
     rows::Rows,
 };
 use crate::cli::FileFormat;
@@ -59,10 +59,18 @@ pub(super) enum Content {
     Lines,
     /// The elements of a JSON array.
     Elements,
-    /// Rows, whose cells are separated by this byte.
-    Rows(u8),
+    /// Rows of cells.
+    Rows(Dialect),
     /// Rows of Parquet.
     Parquet,
+}
+
+/// What options say about the text of an input.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Named {
+    pub(super) format: FileFormat,
+    pub(super) delimiter: Option<u8>,
+    pub(super) no_quotes: bool,
 }
 
 /// An opened input.
@@ -82,7 +90,7 @@ pub(super) struct Input {
 /// Opens an input.
 pub(super) fn open(
     origin: &Origin,
-    (format, delimiter): (FileFormat, Option<u8>),
+    named: Named,
     source: Option<&str>,
     random: &dyn Random,
 ) -> Result<Input> {
@@ -124,7 +132,7 @@ pub(super) fn open(
     if let Some(format) = looks::of_bytes(&head) {
         bail!("{} is neither JSON nor CSV in UTF-8: it looks like {}", origin.name(), format.name);
     }
-    let kind = kind(origin, format, delimiter, &head)?;
+    let kind = kind(origin, named, &head)?;
     if kind == Content::Parquet {
         if is_gzip {
             bail!("Parquet is already compressed inside: unpack the file from gzip first");
@@ -138,8 +146,8 @@ pub(super) fn open(
     }
     // Comes before anything is sent, so that a corrected file is not sent on top of a part of itself. A pipe cannot be read
     // twice.
-    if let (Content::Rows(delimiter), Origin::File(path), Some(_)) = (kind, origin, &metadata) {
-        quoting::check(contents(path, is_gzip).with_context(told)?, delimiter).context("nothing was sent")?;
+    if let (Content::Rows(dialect), Origin::File(path), Some(_)) = (kind, origin, &metadata) {
+        quoting::check(contents(path, is_gzip).with_context(told)?, dialect).context("nothing was sent")?;
     }
     let content = BufReader::with_capacity(HEAD, Cursor::new(head).chain(plain));
     Ok(Input { content, kind, seed, seed_before, read, metadata, file: opened })
@@ -165,14 +173,15 @@ fn by_name(name: &str) -> Option<FileFormat> {
 }
 
 /// Returns how to read an input: as the options say, else by its name, else by its beginning.
-fn kind(origin: &Origin, format: FileFormat, delimiter: Option<u8>, head: &[u8]) -> Result<Content> {
-    let named = match origin {
+fn kind(origin: &Origin, named: Named, head: &[u8]) -> Result<Content> {
+    let Named { format, delimiter, no_quotes } = named;
+    let by_file_name = match origin {
         Origin::File(path) => path.file_name().and_then(|name| by_name(name.to_str()?)),
         Origin::Stdin => Some(FileFormat::Ndjson),
     };
     let first = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head).trim_ascii_start().first();
     let is_parquet = head.starts_with(parquet::MAGIC);
-    let format = match (format, delimiter, named) {
+    let format = match (format, delimiter, by_file_name) {
         (FileFormat::Auto, _, Some(FileFormat::Parquet) | None) if is_parquet => FileFormat::Parquet,
         // Only rows have cells to separate.
         (FileFormat::Auto, Some(_), _) => FileFormat::Csv,
@@ -189,10 +198,12 @@ fn kind(origin: &Origin, format: FileFormat, delimiter: Option<u8>, head: &[u8])
             origin.name()
         );
     }
+    let rows = |delimiter| Ok(Content::Rows(Dialect { delimiter, has_quotes: !no_quotes }));
     match (format, delimiter) {
-        (FileFormat::Csv, delimiter) => Ok(Content::Rows(delimiter.unwrap_or(b','))),
-        (FileFormat::Tsv, None) => Ok(Content::Rows(b'\t')),
+        (FileFormat::Csv, delimiter) => rows(delimiter.unwrap_or(b',')),
+        (FileFormat::Tsv, None) => rows(b'\t'),
         (_, Some(_)) => bail!("--delimiter is for CSV: its cells are separated by it"),
+        _ if no_quotes => bail!("--no-quotes is for CSV and TSV"),
         (FileFormat::Parquet, None) => Ok(Content::Parquet),
         _ if first == Some(&b'[') => Ok(Content::Elements),
         // Each of its lines would be rejected by itself.
@@ -250,8 +261,8 @@ impl Input {
     }
 
     /// Reads the rest, row by row: the first one names the fields.
-    pub(super) fn rows(self, delimiter: u8) -> Result<Rows<BufReader<Ahead>>> {
-        Rows::new(self.content, delimiter)
+    pub(super) fn rows(self, dialect: Dialect) -> Result<Rows<BufReader<Ahead>>> {
+        Rows::new(self.content, dialect)
     }
 }
 

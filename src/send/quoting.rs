@@ -2,13 +2,24 @@
 
 use std::io::{self, Read};
 
+/// How the text of a row is cut into cells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Dialect {
+    pub(super) delimiter: u8,
+    /// Whether a cell that begins with a quote ends with one, as RFC 4180 says. Otherwise a quote is a letter.
+    pub(super) has_quotes: bool,
+}
+
 /// A quoting fault, in the row that begins at `line`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Misquoted {
-    #[error("the row at line {line} opens a quote that is never closed")]
+    #[error(
+        "the row at line {line} opens a quote that is never closed (if quotes are letters here: --no-quotes)"
+    )]
     Unclosed { line: u64 },
     #[error(
-        "the row at line {line} has text after a closing quote; a quote within a quoted cell is written twice"
+        "the row at line {line} has text after a closing quote; a quote within a quoted cell is written twice (if quotes are \
+         letters here: --no-quotes)"
     )]
     AfterClosing { line: u64 },
 }
@@ -72,8 +83,11 @@ impl Quoting {
 }
 
 /// Checks a whole file's quotes. Read errors are left to the code that reads the rows.
-pub(super) fn check(mut content: impl Read, delimiter: u8) -> Result<(), Misquoted> {
-    let mut quoting = Quoting::at(1, delimiter);
+pub(super) fn check(mut content: impl Read, dialect: Dialect) -> Result<(), Misquoted> {
+    if !dialect.has_quotes {
+        return Ok(());
+    }
+    let mut quoting = Quoting::at(1, dialect.delimiter);
     let mut piece = vec![0; 64 << 10];
     // A byte order mark stands before the first row, and may stand before its first quote.
     let mut is_first = true;
@@ -92,8 +106,11 @@ pub(super) fn check(mut content: impl Read, delimiter: u8) -> Result<(), Misquot
 }
 
 /// Checks one row as it is in the file; returns whether it has a quote within an unquoted cell.
-pub(super) fn check_row(text: &[u8], line: u64, delimiter: u8) -> Result<bool, Misquoted> {
-    let mut quoting = Quoting::at(line, delimiter);
+pub(super) fn check_row(text: &[u8], line: u64, dialect: Dialect) -> Result<bool, Misquoted> {
+    if !dialect.has_quotes {
+        return Ok(false);
+    }
+    let mut quoting = Quoting::at(line, dialect.delimiter);
     quoting.push(text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text))?;
     quoting.end()?;
     Ok(quoting.bare)
@@ -105,6 +122,7 @@ mod tests {
 
     #[test]
     fn a_fault_of_quoting_is_found_in_the_row_that_has_it() {
+        let quoted = |delimiter| Dialect { delimiter, has_quotes: true };
         for (text, found) in [
             ("", Ok(())),
             ("\u{feff}\"a\",b\r\n\"x\r\n\"\"y\"\"\",\"\"\n,\n", Ok(())),
@@ -117,10 +135,13 @@ mod tests {
             ("a,b\n1,\"open\n2,\"b\"\n", Err(Misquoted::AfterClosing { line: 2 })),
             ("a,\"b\"c\n", Err(Misquoted::AfterClosing { line: 1 })),
         ] {
-            assert_eq!(check(text.as_bytes(), b','), found, "{text:?}");
+            assert_eq!(check(text.as_bytes(), quoted(b',')), found, "{text:?}");
         }
-        assert_eq!(check_row(b"a,5\" screen", 1, b','), Ok(true));
-        assert_eq!(check_row(b"a,\"5\"\" screen\"", 1, b','), Ok(false));
-        assert_eq!(check_row(b"a;\"5,\"", 1, b';'), Ok(false));
+        assert_eq!(check_row(b"a,5\" screen", 1, quoted(b',')), Ok(true));
+        assert_eq!(check_row(b"a,\"5\"\" screen\"", 1, quoted(b',')), Ok(false));
+        assert_eq!(check_row(b"a;\"5,\"", 1, quoted(b';')), Ok(false));
+        let unquoted = Dialect { delimiter: b'\t', has_quotes: false };
+        assert_eq!(check(b"\"a\tb\"c\n".as_slice(), unquoted), Ok(()));
+        assert_eq!(check_row(b"5\" screen\t\"", 1, unquoted), Ok(false));
     }
 }

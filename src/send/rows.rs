@@ -14,7 +14,7 @@ use super::{
     event_ids::Stamper,
     lines::LONGEST,
     mapping::Mapping,
-    quoting::check_row,
+    quoting::{Dialect, check_row},
     source::{Item, Source},
 };
 use crate::counted::counted;
@@ -23,21 +23,25 @@ use crate::counted::counted;
 pub(super) struct Rows<R> {
     reader: csv::Reader<Kept<R>>,
     names: Vec<String>,
-    delimiter: u8,
+    dialect: Dialect,
 }
 
 impl<R: Read + Send> Rows<R> {
-    /// Reads the header. Cells are separated by this byte.
-    pub(super) fn new(content: R, delimiter: u8) -> Result<Self> {
+    /// Reads the header.
+    pub(super) fn new(content: R, dialect: Dialect) -> Result<Self> {
         let kept = Kept { from: content, text: Vec::new(), begin: 0 };
-        let mut reader =
-            ReaderBuilder::new().delimiter(delimiter).has_headers(false).flexible(true).from_reader(kept);
+        let mut reader = ReaderBuilder::new()
+            .delimiter(dialect.delimiter)
+            .quoting(dialect.has_quotes)
+            .has_headers(false)
+            .flexible(true)
+            .from_reader(kept);
         let mut names = ByteRecord::new();
         if !reader.read_byte_record(&mut names).context("the header line cannot be read")? {
-            return Ok(Self { reader, names: Vec::new(), delimiter });
+            return Ok(Self { reader, names: Vec::new(), dialect });
         }
         let (header, lines_before) = take_row(&mut reader);
-        if check_row(&header, 1 + lines_before, delimiter)? {
+        if check_row(&header, 1 + lines_before, dialect)? {
             bail!("the first line names the fields, and has a quote within a name that is not quoted");
         }
         let mut seen = BTreeSet::new();
@@ -52,7 +56,7 @@ impl<R: Read + Send> Rows<R> {
             }
             read.push(name.to_owned());
         }
-        Ok(Self { reader, names: read, delimiter })
+        Ok(Self { reader, names: read, dialect })
     }
 
     /// Renames columns.
@@ -123,9 +127,12 @@ impl<R: Read + Send> Source for Events<R> {
         let (original, lines_before) = take_row(&mut self.rows.reader);
         let number = position + lines_before;
         let is_bare =
-            check_row(&original, number, self.rows.delimiter).context("nothing from that row on was sent")?;
+            check_row(&original, number, self.rows.dialect).context("nothing from that row on was sent")?;
         let event = if is_bare {
-            Err(Violation::whole("the row has a quote within a cell that is not quoted; it was not sent"))
+            Err(Violation::whole(
+                "the row has a quote within a cell that is not quoted; it was not sent. Where quotes are letters like \
+                 others, --no-quotes reads them as such",
+            ))
         } else {
             self.event(number, &original)
         };
@@ -188,7 +195,8 @@ mod tests {
             ids: Ids::WholeContent,
             event_type: Some("t".parse().unwrap()),
         };
-        let mut events = Rows::new(text.as_bytes(), b',')?.events(Columns::default(), stamper);
+        let mut events = Rows::new(text.as_bytes(), Dialect { delimiter: b',', has_quotes: true })?
+            .events(Columns::default(), stamper);
         let mut items = Vec::new();
         while let Some(item) = events.next()? {
             items.push(item);

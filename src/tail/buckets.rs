@@ -17,49 +17,54 @@ const LATE_HOURS: u64 = 1;
 /// How many keys are listed per page.
 const PAGE: usize = 1000;
 
-/// Follows the batches below a prefix, until the reader has gone.
-pub(super) async fn follow<W: Write>(
-    raw: &dyn RawObjects,
-    prefix: &str,
-    clock: &dyn Clock,
-    tail: &mut Tail<W>,
-) -> Result<()> {
-    // Earlier batches are read too if some of their events are wanted.
-    let mut seen = BTreeSet::new();
-    if !tail.wants_some_before() {
-        seen = recent(raw, prefix, clock).await?;
-    }
-    loop {
-        let there = recent(raw, prefix, clock).await?;
-        for batch in there.difference(&seen) {
-            print(raw, batch, tail).await?;
-        }
-        // Batches too old to be listed are forgotten.
-        seen = there;
-        tail.caught_up().context("it cannot be printed")?;
-        if readers::are_gone() {
-            return Ok(());
-        }
-        tokio::time::sleep(LOOK).await;
-    }
+/// The batches below a prefix.
+pub(super) struct Batches<'a> {
+    pub(super) raw: &'a dyn RawObjects,
+    pub(super) prefix: &'a str,
+    pub(super) clock: &'a dyn Clock,
 }
 
-/// Returns the batches of the last hours, in the order of their keys and so of their times.
-async fn recent(raw: &dyn RawObjects, prefix: &str, clock: &dyn Clock) -> Result<BTreeSet<BatchKey>> {
-    let now = clock.now();
-    let since = weir_core::Timestamp::saturating(now.millis().saturating_sub(LATE_HOURS * 3_600_000));
-    let [year, month, day, hour] = since.hour().parts();
-    let mut after = BatchKey::new(format!("{prefix}{year}/{month:02}/{day:02}/{hour:02}"));
-    let mut found = BTreeSet::new();
-    loop {
-        let page = raw.list(Some(&after), PAGE).await?;
-        let done = page.len() < PAGE;
-        if let Some(last) = page.last() {
-            after = last.clone();
+impl Batches<'_> {
+    /// Prints the events of batches: those that are there if wanted, and then new ones until the reader has gone. With
+    /// `no_follow` it does not wait for new ones.
+    pub(super) async fn print<W: Write>(&self, tail: &mut Tail<W>, no_follow: bool) -> Result<()> {
+        // Earlier batches are read too if some of their events are wanted.
+        let mut seen = BTreeSet::new();
+        if !tail.wants_some_before() {
+            seen = self.recent().await?;
         }
-        found.extend(page);
-        if done {
-            return Ok(found);
+        loop {
+            let there = self.recent().await?;
+            for batch in there.difference(&seen) {
+                print(self.raw, batch, tail).await?;
+            }
+            // Batches too old to be listed are forgotten.
+            seen = there;
+            tail.caught_up().context("it cannot be printed")?;
+            if no_follow || readers::are_gone() {
+                return Ok(());
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Returns the batches of the last hours, in the order of their keys and so of their times.
+    async fn recent(&self) -> Result<BTreeSet<BatchKey>> {
+        let now = self.clock.now();
+        let since = weir_core::Timestamp::saturating(now.millis().saturating_sub(LATE_HOURS * 3_600_000));
+        let [year, month, day, hour] = since.hour().parts();
+        let mut after = BatchKey::new(format!("{}{year}/{month:02}/{day:02}/{hour:02}", self.prefix));
+        let mut found = BTreeSet::new();
+        loop {
+            let page = self.raw.list(Some(&after), PAGE).await?;
+            let done = page.len() < PAGE;
+            if let Some(last) = page.last() {
+                after = last.clone();
+            }
+            found.extend(page);
+            if done {
+                return Ok(found);
+            }
         }
     }
 }

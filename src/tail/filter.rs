@@ -49,7 +49,7 @@ impl<W: Write> Tail<W> {
             coloured,
             zone: TimeZone::system(),
             before: Some(VecDeque::new()),
-            last: args.last,
+            last: args.last(),
         }
     }
 
@@ -126,8 +126,8 @@ mod tests {
     use super::*;
     use crate::cli::{Cli, Command};
 
-    fn args() -> TailArgs {
-        let cli = Cli::parse_from(["weir", "tail", "--format", "json"]);
+    fn args(last: &str) -> TailArgs {
+        let cli = Cli::parse_from(["weir", "tail", "--format", "json", "--last", last]);
         let Some(Command::Tail(args)) = cli.command else { panic!("it is another command") };
         args
     }
@@ -162,14 +162,11 @@ mod tests {
     fn what_is_wanted_is_printed_in_order_after_the_last_ones_before() {
         let user = |name: &str| Some(name.parse().unwrap());
         let event_type = |name: &str| Some(name.parse().unwrap());
-        assert_eq!(printed(&args()), "45");
-        assert_eq!(printed(&TailArgs { last: 2, ..args() }), "2345");
-        assert_eq!(printed(&TailArgs { last: 9, user: user("b"), ..args() }), "235");
-        assert_eq!(printed(&TailArgs { last: 1, event_type: event_type("t"), ..args() }), "15");
-        assert_eq!(printed(&TailArgs { last: 9, rejected: true, ..args() }), "24");
-        assert_eq!(
-            printed(&TailArgs { last: 9, rejected: true, event_type: event_type("t"), ..args() }),
-            "2"
-        );
+        assert_eq!(printed(&args("0")), "45");
+        assert_eq!(printed(&args("2")), "2345");
+        assert_eq!(printed(&TailArgs { user: user("b"), ..args("9") }), "235");
+        assert_eq!(printed(&TailArgs { event_type: event_type("t"), ..args("1") }), "15");
+        assert_eq!(printed(&TailArgs { rejected: true, ..args("9") }), "24");
+        assert_eq!(printed(&TailArgs { rejected: true, event_type: event_type("t"), ..args("9") }), "2");
     }
 }

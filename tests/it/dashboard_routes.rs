@@ -72,6 +72,12 @@ fn settled_counts_are_read_by_hour_and_day_with_the_time_they_were_settled() {
     };
     assert_eq!(of(began.hour(), ended.hour()), 5);
     assert_eq!(of(began.hour().minus(9), began.hour().minus(1)), 0);
+    // A day is all of its hours.
+    let path =
+        format!("/counts/button_click/hours?from={}&to={}", Day::of(began.hour()), Day::of(ended.hour()));
+    let of_days = weir.get(&path);
+    assert_eq!(sum(&of_days, "hour"), 5);
+    assert_eq!(of_days.json()["to"], Day::of(ended.hour()).last_hour().to_string());
     let [today, tomorrow] = [Day::of(began.hour()), Day::of(ended.plus_millis(24 * 3_600_000).hour())];
     let of =
         |from: Day, to: Day| sum(&weir.get(&format!("/counts/button_click/days?from={from}&to={to}")), "day");
@@ -87,7 +93,9 @@ fn settled_counts_are_read_by_hour_and_day_with_the_time_they_were_settled() {
 fn an_hour_or_a_day_that_cannot_be_is_422_and_so_is_too_much_of_them() {
     let weir = Weir::start();
     for (path, told) in [
-        ("/counts/button_click/hours?from=2026-11-20", "from: an hour is like"),
+        ("/counts/button_click/hours?from=2026-11-31", "from: an hour is like"),
+        ("/counts/button_click/hours?to=20.11.2026", "or a day like 2026-11-20"),
+        ("/counts/button_click/keys?from=2026-11-31", "from: an hour is like"),
         ("/counts/button_click/hours?to=2026-11-20T24", "to: an hour is like"),
         ("/counts/button_click/hours?from=2026-02-30T01&to=2026-03-01T01", "from: an hour is like"),
         ("/counts/button_click/hours?from=2026-01-02T00&to=2026-01-01T23", "is later than to"),

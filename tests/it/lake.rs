@@ -113,13 +113,19 @@ fn a_query_can_only_read() {
     let before = weir.files("");
     let target = weir.data().join("lake/stolen.csv");
     let copy = format!("COPY (SELECT 1) TO '{}'", target.display());
+    let copy_explained = format!("EXPLAIN ANALYZE {copy}");
     for (sql, why) in [
         (copy.as_str(), "read-only"),
         ("DROP VIEW button_click", "read-only"),
         ("SELECT 1; CREATE TABLE t (a INT)", "read-only"),
         ("SELECT 1; SELECT 2", "one statement"),
+        ("EXPLAIN SELECT 1; CREATE TABLE t (a INT)", "read-only"),
+        ("EXPLAIN SELECT 1; SELECT 2", "one statement"),
+        ("EXPLAIN ANALYZE CREATE TABLE t (a INT)", "read-only"),
+        (copy_explained.as_str(), "read-only"),
         ("INSTALL httpfs", "read-only"),
         (".shell touch stolen", "not valid SQL"),
+        (".tables", "DuckDB's shell"),
         ("SELEC 1", "not valid SQL"),
         (" ", "the query is empty"),
         ("SELECT * FROM read_text('/etc/hostname')", "Permission"),
@@ -149,6 +155,28 @@ fn a_query_can_only_read() {
 fn a_query_may_begin_with_a_comment() {
     let weir = Weir::start();
     assert_eq!(weir.query("-- how many\nSELECT 1 AS one"), [json!({"one": 1})]);
+    assert_eq!(weir.output(&["query", "--how many\nSELECT 1 AS one", "--format=csv"]), "one\n1\n");
+}
+
+#[test]
+fn an_option_that_a_query_does_not_have_is_named_as_one() {
+    let weir = Weir::start();
+    for (option, hint) in [("--csv", "--csv"), ("--fromat", "'--format'")] {
+        let output = weir.run(&["query", option, "SELECT 1"]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains(&format!("unexpected argument '{option}'")) && said.contains(hint), "{said}");
+    }
+}
+
+#[test]
+fn the_plan_of_a_query_is_printed() {
+    let weir = Weir::start();
+    assert_eq!(weir.post("/button/click", click("s", "b")).status, 200);
+    let plan = weir.output(&["query", "explain SELECT count(*) FROM button_click"]);
+    assert!(plan.contains("Physical Plan") && plan.contains("READ_"), "{plan}");
+    let profile = weir.output(&["query", "-- why\nEXPLAIN ANALYZE SELECT count(*) FROM button_click"]);
+    assert!(profile.contains("Total Time"), "{profile}");
 }
 
 #[test]

@@ -61,14 +61,21 @@ fn unknown_paths_types_and_methods_are_distinguished() {
     weir.post("/button/click%2F", "{}").problem(404, "not-found");
     weir.get("/counts/nothing").problem(404, "unknown-event-type");
     weir.get("/counts/%2e%2e").problem(404, "unknown-event-type");
-    for (method, path, allowed) in [
-        ("DELETE", "/events", "POST,GET,HEAD"),
-        ("DELETE", "/button/click", "POST"),
-        ("POST", "/counts", "GET,HEAD"),
-        ("PUT", "/button/click/count", "GET,HEAD"),
+    for (method, path, allowed, takes) in [
+        ("DELETE", "/events", "POST,GET,HEAD", "POST and GET, and not DELETE"),
+        ("DELETE", "/button/click", "POST", "POST, and not DELETE"),
+        ("GET", "/button/click", "POST", "POST, and not GET"),
+        ("POST", "/counts", "GET,HEAD", "GET, and not POST"),
+        ("POST", "/events/a", "GET,HEAD", "GET, and not POST"),
+        ("POST", "/query/a", "GET,HEAD,DELETE", "GET and DELETE, and not POST"),
+        ("POST", "/answers/public/a/b/c", "GET,HEAD", "GET, and not POST"),
+        ("PUT", "/button/click/count", "GET,HEAD", "GET, and not PUT"),
+        ("GET", "/v1/batch", "POST", "POST, and not GET"),
+        ("GET", "/k/a:b/v1/batch", "POST", "POST, and not GET"),
     ] {
         let answer = weir.request(method, Some(&weir.credentials), path, &[], b"");
-        answer.problem(405, "method-not-allowed");
+        let problem = answer.problem(405, "method-not-allowed");
+        assert_eq!(problem["detail"], format!("This path takes {takes}."), "{path}");
         assert_eq!(answer.header("allow"), Some(allowed), "{method} {path}");
     }
 }

@@ -176,6 +176,9 @@ fn the_last_events_and_the_wanted_ones_are_shown_of_a_server_that_is_stopped_too
     assert!(lines[0].contains("button_id=0"), "{lines:?}");
     assert!(lines[1].contains("button_id=2"), "{lines:?}");
     drop(last);
+    let ended =
+        |arguments: &[&str]| weir.output(&[&["tail", "--no-follow"], arguments].concat()).lines().count();
+    assert_eq!((ended(&[]), ended(&["--last", "3"]), ended(&["--last", "9", "--user", "ann"])), (8, 3, 4));
     weir.restart();
     in_raw(&weir);
     shown(&weir, &[], 8);

@@ -7,13 +7,15 @@
 //!   events; `latest`: latest values; `answers`: answers that were computed beforehand; `map`: runs of functions; `query`:
 //!   SQL; `keys`: the keys of a range, by SQL;
 //! - `problem`: all errors, and the only place that knows HTTP statuses; `reason`: why nothing was stored or read;
-//! - `parameters`, `path` and `etag`: queries, paths with a slash too many, and conditional requests;
+//! - `parameters`, `ends`, `path` and `etag`: queries, the ends of a range of time in them, paths with a slash too many, and
+//!   conditional requests;
 //! - `openapi`: the API's description, made from the routes and the catalog; `examples`: its errors.
 
 pub(crate) mod answers;
 pub(crate) mod authentication;
 pub(crate) mod caller;
 pub(crate) mod csrf;
+pub(crate) mod ends;
 pub(crate) mod etag;
 pub(crate) mod events;
 pub(crate) mod examples;

@@ -44,6 +44,8 @@ fn new_batches_are_shown_compressed_or_not_and_old_ones_where_they_are_asked_for
     });
     let next = || lines.recv_timeout(PATIENCE).unwrap();
     assert_eq!([next(), next()], ["old-3", "old-4"]);
+    let ended = aws.command(&["tail", "--format", "json", "--no-follow"]).output().unwrap();
+    assert_eq!((ended.status.code(), String::from_utf8_lossy(&ended.stdout).lines().count()), (Some(0), 5));
 
     let mut members =
         gzip((line("new-1", "ann", "page_view") + &line("new-2", "bob", "page_view")).as_bytes());

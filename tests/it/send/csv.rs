@@ -72,6 +72,39 @@ fn a_row_of_which_it_is_certain_where_it_ends_is_rejected_by_itself() {
 }
 
 #[test]
+fn where_quotes_are_letters_each_cell_is_sent_as_it_is() {
+    let (weir, files) = (Weir::start(), Files::new());
+    files.write("a.tsv", "session_id\tbutton_id\ns1\t5\" screen\ns2\t\"so\ns3\t\"x\"\"y\"\n");
+    let refused = send(&weir, &files, &[&TYPE[..], &["a.tsv"]].concat());
+    let why = said(&refused);
+    assert!(why.contains("line 3 has text after a closing quote") && why.contains("--no-quotes"), "{why}");
+    let sent = send(&weir, &files, &[&TYPE[..], &["a.tsv", "--no-quotes"]].concat());
+    assert_ended(&sent, 0, "a.tsv: 3 sent, 0 duplicates, 0 rejected in ");
+    assert_eq!(buttons(&weir), ["\"so", "\"x\"\"y\"", "5\" screen"]);
+    files.write("a.ndjson", "{}\n");
+    let refused = send(&weir, &files, &["a.ndjson", "--no-quotes"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(said(&refused).contains("--no-quotes is for CSV and TSV"), "{}", said(&refused));
+}
+
+#[test]
+fn a_file_without_an_event_is_named() {
+    let (weir, files) = (Weir::start(), Files::new());
+    for (name, text) in
+        [("a.csv", ""), ("b.csv", "session_id,button_id\n"), ("c.ndjson", "\n"), ("d.json", "[]")]
+    {
+        files.write(name, text);
+        let sent = send(&weir, &files, &[&TYPE[..], &[name]].concat());
+        assert_eq!(sent.status.code(), Some(0), "{name}");
+        assert!(printed(&sent).starts_with(&format!("{name}: 0 sent")), "{}", printed(&sent));
+        assert!(said(&sent).contains(&format!("weir: {name}: there is no event in it")), "{}", said(&sent));
+    }
+    files.write("e.csv", "session_id,button_id\ns,b\n");
+    let sent = send(&weir, &files, &[&TYPE[..], &["e.csv"]].concat());
+    assert!(!said(&sent).contains("no event"), "{}", said(&sent));
+}
+
+#[test]
 fn a_header_that_names_no_field_stops_before_the_first_request_with_the_likely_reason() {
     let (weir, files) = (Weir::start(), Files::new());
     let types = [&TYPE[..], &[]];

@@ -41,7 +41,11 @@ pub(crate) async fn take(
 ) -> Result<Response, Problem> {
     // A router answers HEAD by the handler of GET, and a GET of these stores an event.
     if *request.method() == Method::HEAD {
-        return Ok(([(header::ALLOW, "GET")], Problem::MethodNotAllowed).into_response());
+        return Ok((
+            [(header::ALLOW, "GET")],
+            Problem::MethodNotAllowed { method: Method::HEAD, takes: vec!["GET"] },
+        )
+            .into_response());
     }
     let (mut parts, sent) = request.into_parts();
     let presented = key::of_head(&mut parts)?;

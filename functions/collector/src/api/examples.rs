@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use axum::http::Method;
 use serde_json::{Map, Value, json};
 use weir_core::{Violation, users::Scope};
 
@@ -178,7 +179,7 @@ fn anywhere() -> Vec<Problem> {
     vec![
         Problem::MalformedRequest,
         Problem::NotFound,
-        Problem::MethodNotAllowed,
+        Problem::MethodNotAllowed { method: Method::PUT, takes: vec!["GET", "POST"] },
         Problem::HeadTooLarge,
         Problem::Internal,
         Problem::Busy,

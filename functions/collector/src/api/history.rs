@@ -1,6 +1,6 @@
 //! `GET`: settled counts of a type by UTC hour and day, and live ones by minute.
 
-use std::{collections::BTreeMap, fmt::Display, str::FromStr, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{
     Json,
@@ -17,7 +17,7 @@ use crate::{
     Collector,
     api::{
         caller::Reader,
-        parameters::{self, invalid},
+        ends::{asked, check},
         problem::{LiveProblem, Problem},
         read::{Pairs, known, pairs},
     },
@@ -114,39 +114,4 @@ async fn settled(
 ) -> Result<BTreeMap<Hour, u64>, Problem> {
     let counts = collector.ports.settled.hours(username, event_type, first, last).await;
     counts.map_err(|error| Problem::of_engine(&error))
-}
-
-/// Returns the start and the end in a query.
-pub(crate) fn asked<T: FromStr<Err: Display>>(
-    pairs: Vec<(String, String)>,
-) -> Result<(Option<T>, Option<T>), Problem> {
-    let (mut from, mut to) = (None, None);
-    for (name, value) in pairs {
-        let read = || value.parse().map(Some).map_err(|error| invalid(format!("{name}: {error}.")));
-        match name.as_str() {
-            "from" => from = read()?,
-            "to" => to = read()?,
-            other => parameters::refuse_near_miss(other, &["from", "to"])?,
-        }
-    }
-    Ok((from, to))
-}
-
-/// Refuses a range that ends before it begins, or is too long.
-pub(crate) fn check<T: Display>(
-    [from, to]: [T; 2],
-    [first, last]: [u64; 2],
-    most: u64,
-    what: &str,
-) -> Result<(), Problem> {
-    if first > last {
-        return Err(invalid(format!("from ({from}) is later than to ({to}).")));
-    }
-    let asked = last - first + 1;
-    if asked > most {
-        return Err(invalid(format!(
-            "From {from} to {to} are {asked} {what}; one answer has at most {most}."
-        )));
-    }
-    Ok(())
 }

@@ -14,7 +14,8 @@ use crate::{
     Collector, KeysOfRange,
     api::{
         caller::Reader,
-        history::{HOURS, MAX_DAYS, check},
+        ends::{Ends, check},
+        history::{HOURS, MAX_DAYS},
         parameters::{self, invalid},
         problem::Problem,
         query::not_answered,
@@ -33,16 +34,15 @@ pub(crate) async fn keys(
     query: Pairs,
 ) -> Result<Response, Problem> {
     let event_type = known(&collector, event_type)?;
-    let (mut from, mut to, mut limit) = (None, None, PAGE);
+    let (mut ends, mut limit) = (Ends::<Hour>::new(), PAGE);
     for (name, value) in pairs(query)? {
-        let hour = || value.parse::<Hour>().map_err(|error| invalid(format!("{name}: {error}.")));
-        match name.as_str() {
-            "from" => from = Some(hour()?),
-            "to" => to = Some(hour()?),
-            "limit" => limit = read::limit(&value, MAX_PAGE)?,
-            other => parameters::refuse_near_miss(other, &["from", "to", "limit"])?,
+        if name == "limit" {
+            limit = read::limit(&value, MAX_PAGE)?;
+        } else if !ends.take(&name, &value)? {
+            parameters::refuse_near_miss(&name, &["from", "to", "limit"])?;
         }
     }
+    let (from, to) = ends.named();
     let to = to.unwrap_or_else(|| collector.host.clock.now().hour());
     let from = from.unwrap_or_else(|| to.minus(HOURS - 1));
     check([from, to], [from, to].map(Hour::since_epoch), MAX_HOURS, "hours")?;

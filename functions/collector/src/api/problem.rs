@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::{
     body::Body,
-    http::{HeaderName, HeaderValue, StatusCode, header},
+    http::{HeaderName, HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde_json::{Map, Value, json};
@@ -56,8 +56,8 @@ pub(crate) enum Problem {
     Live(LiveProblem),
     /// No event of the type has had one of these keys.
     NoLatestValue { field: String },
-    /// The path has no such method.
-    MethodNotAllowed,
+    /// The path has no such method, and perhaps these.
+    MethodNotAllowed { method: Method, takes: Vec<&'static str> },
     /// The head of the request is not valid HTTP.
     MalformedRequest,
     /// The head of the request exceeds the limit.
@@ -137,7 +137,7 @@ impl Problem {
             Self::Query(problem) => problem.kind(),
             Self::Live(problem) => problem.kind(),
             Self::NoLatestValue { .. } => (StatusCode::NOT_FOUND, "no-latest-value", "No such latest value"),
-            Self::MethodNotAllowed => {
+            Self::MethodNotAllowed { .. } => {
                 (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "No such method here")
             }
             Self::MalformedRequest => {
@@ -211,9 +211,9 @@ impl Problem {
             Self::OriginNotAllowed => "A page posts events with fetch, an Authorization of its own, and from an \
                                        origin that the server allows (--allow-origins)."
                 .to_owned(),
-            Self::NotFound => "The API is described at /openapi.json.".to_owned(),
+            Self::NotFound => "The API is described at /docs, and for programs at /openapi.json.".to_owned(),
             Self::NearlyFound { path } => {
-                format!("Did you mean {path}? The API is described at /openapi.json.")
+                format!("Did you mean {path}? The API is described at /docs, and for programs at /openapi.json.")
             }
             Self::UnknownEventType { event_type, meant } => {
                 let meant = meant.as_ref().map(|meant| format!(" Did you mean {meant}?")).unwrap_or_default();
@@ -240,7 +240,12 @@ impl Problem {
             Self::Query(problem) => problem.detail(),
             Self::Live(problem) => problem.detail(),
             Self::NoLatestValue { field } => format!("No event with this {field} is stored."),
-            Self::MethodNotAllowed => "The header Allow names the methods of this path.".to_owned(),
+            Self::MethodNotAllowed { takes, .. } if takes.is_empty() => {
+                "The header Allow names the methods of this path.".to_owned()
+            }
+            Self::MethodNotAllowed { method, takes } => {
+                format!("This path takes {}, and not {method}.", takes.join(" and "))
+            }
             Self::MalformedRequest => {
                 "The request line or a header breaks the rules of HTTP.".to_owned()
             }

@@ -16,7 +16,7 @@ use crate::{
     Collector, NotAnswered, QueryAnswer, QueryAsked, QueryFormat, QueryProgress,
     api::{
         caller::Reader,
-        history::{asked as hours, check},
+        ends::{asked, check},
         parameters::invalid,
         problem::{Problem, QueryProblem},
         read::{Pairs, pairs},
@@ -113,7 +113,7 @@ struct Range {
 
 /// Returns the range of hours that a query names. Only where queries are answered later it can name one.
 fn range(collector: &Collector, pairs: Vec<(String, String)>) -> Result<Range, Problem> {
-    let (from, to) = hours(pairs)?;
+    let (from, to) = asked::<Hour>(pairs)?;
     if (from.is_some() || to.is_some()) && !collector.host.queries.are_answered_later() {
         return Err(invalid("There is no range here: put a condition on date into WHERE.".to_owned()));
     }

@@ -40,7 +40,7 @@ pub fn router(collector: Collector, origins: &Origins) -> Router {
         .route_layer(middleware::from_fn_with_state(Arc::new(origins.clone()), csrf::keep_out_of_foreign));
     let router = with_routes(users.merge(foreign), &collector.catalog, Access::Open)
         .fallback(not_found)
-        .method_not_allowed_fallback(async || Problem::MethodNotAllowed)
+        .method_not_allowed_fallback(method_not_allowed)
         .with_state(Arc::new(collector))
         .layer(middleware::from_fn(etag::spare));
     around(router, origins, ids)
@@ -54,6 +54,12 @@ async fn not_found(State(collector): State<Arc<Collector>>, uri: Uri) -> Problem
         Some(path) => Problem::NearlyFound { path: path.to_owned() },
         None => Problem::NotFound,
     }
+}
+
+/// Answers a request with a method that its path does not have.
+async fn method_not_allowed(State(collector): State<Arc<Collector>>, method: Method, uri: Uri) -> Problem {
+    let takes = routes::methods_of(uri.path(), &collector.catalog);
+    Problem::MethodNotAllowed { method, takes: takes.into_iter().map(routes::Method::name).collect() }
 }
 
 /// Returns a router for load shedding: it answers every request with 503 and when to try again.

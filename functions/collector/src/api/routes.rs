@@ -168,7 +168,49 @@ pub(crate) fn operations(catalog: &Catalog) -> Vec<Operation> {
     fixed.chain(of_types).collect()
 }
 
+/// Returns the methods of a path.
+pub(crate) fn methods_of(path: &str, catalog: &Catalog) -> Vec<Method> {
+    let fixed = FIXED.iter().filter(|route| is_of(path, route.path)).map(|route| route.method);
+    let of_types = catalog.iter().flat_map(|definition| {
+        let below = path.strip_prefix(definition.route().as_str());
+        of_a_type(definition).filter(move |route| below == Some(route.path)).map(|route| route.method)
+    });
+    let without_key = path.strip_prefix("/k/").and_then(|below| below.find('/').map(|at| &below[at..]));
+    let without_key = without_key.unwrap_or(path);
+    let foreign = PROTOCOLS.iter().flat_map(|protocol| protocol.routes());
+    let foreign = foreign.filter(|(_, route)| is_of(without_key, route)).map(|(method, _)| *method);
+    let mut methods = Vec::new();
+    for method in fixed.chain(of_types).chain(foreign) {
+        if !methods.contains(&method) {
+            methods.push(method);
+        }
+    }
+    methods
+}
+
+/// Returns whether a path is one of those that a route's path stands for.
+fn is_of(path: &str, route: &str) -> bool {
+    let (mut names, mut of_route) = (path.split('/'), route.split('/'));
+    loop {
+        match (names.next(), of_route.next()) {
+            (None, None) => return true,
+            (Some(_), Some(rest)) if rest.starts_with("{*") => return true,
+            (Some(name), Some(of_route)) if name == of_route || of_route.starts_with('{') => {}
+            _ => return false,
+        }
+    }
+}
+
 impl Method {
+    /// Returns the method's name in a request.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Get => "GET",
+            Post => "POST",
+            Delete => "DELETE",
+        }
+    }
+
     /// Returns the method's name in the API's description.
     pub(crate) fn described(self) -> &'static str {
         match self {
@@ -247,5 +289,5 @@ pub(crate) fn foreign(router: Router<Arc<Collector>>) -> Router<Arc<Collector>> 
 pub fn client_routes() -> impl Iterator<Item = (&'static str, &'static str)> {
     let all =
         PROTOCOLS.iter().flat_map(|protocol| [protocol.routes(), protocol.routes_with_slash()].concat());
-    all.map(|(method, path)| (if method == Get { "GET" } else { "POST" }, path))
+    all.map(|(method, path)| (method.name(), path))
 }

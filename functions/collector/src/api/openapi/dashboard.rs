@@ -13,9 +13,11 @@ use crate::api::{
     rejected::LISTED,
 };
 
-/// The patterns of hours and days. They do not check how many days a month has.
+/// The patterns of hours and days, and of the ends of a range of hours. They do not check how many days a month has.
 pub(super) const HOUR: &str =
     "^(19[7-9][0-9]|[2-9][0-9]{3})-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3])$";
+pub(super) const HOUR_OR_DAY: &str =
+    "^(19[7-9][0-9]|[2-9][0-9]{3})-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])(T([01][0-9]|2[0-3]))?$";
 const DAY: &str = "^(19[7-9][0-9]|[2-9][0-9]{3})-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$";
 
 const MINUTE: &str =
@@ -23,7 +25,8 @@ const MINUTE: &str =
 
 /// Describes `GET /counts/{event_type}/minutes`.
 pub(crate) fn get_minutes(catalog: &Catalog) -> Value {
-    let mut minutes = get_counts_by("minute", MINUTE, "2026-11-20T13:05", [MINUTES, MINUTES], catalog);
+    let mut minutes =
+        get_counts_by(("minute", MINUTE), (MINUTE, "2026-11-20T13:05"), [MINUTES, MINUTES], catalog);
     minutes["summary"] = "Read the live counts of one event type by minute".into();
     minutes["description"] = "The counts of the last hour, by UTC minute of the event time, both ends included. An event is counted \
         as soon as it is acknowledged. On AWS there are no counts by minute."
@@ -39,12 +42,12 @@ pub(crate) fn get_minutes(catalog: &Catalog) -> Value {
 
 /// Describes `GET /counts/{event_type}/hours`.
 pub(crate) fn get_hours(catalog: &Catalog) -> Value {
-    get_counts_by("hour", HOUR, "2026-11-20T13", [HOURS, MAX_HOURS], catalog)
+    get_counts_by(("hour", HOUR), (HOUR_OR_DAY, "2026-11-20T13"), [HOURS, MAX_HOURS], catalog)
 }
 
 /// Describes `GET /counts/{event_type}/days`.
 pub(crate) fn get_days(catalog: &Catalog) -> Value {
-    get_counts_by("day", DAY, "2026-11-20", [DAYS, MAX_DAYS], catalog)
+    get_counts_by(("day", DAY), (DAY, "2026-11-20"), [DAYS, MAX_DAYS], catalog)
 }
 
 /// Documents the tag of each `GET`.
@@ -63,10 +66,10 @@ pub(super) fn describe_etags(paths: &mut Map<String, Value>) {
     }
 }
 
+/// Describes counts by a unit of time, whose name and pattern come first, and then the pattern and an example of a range's ends.
 fn get_counts_by(
-    unit: &str,
-    pattern: &str,
-    example: &str,
+    (unit, pattern): (&str, &str),
+    (of_end, example): (&str, &str),
     [usual, most]: [u64; 2],
     catalog: &Catalog,
 ) -> Value {
@@ -91,7 +94,10 @@ fn get_counts_by(
     });
     let bound = |name: &str, description: String| {
         json!({"name": name, "in": "query", "description": description,
-               "schema": {"type": "string", "pattern": pattern, "examples": [example]}})
+               "schema": {"type": "string", "pattern": of_end, "examples": [example]}})
+    };
+    let day = |end: &str| {
+        if of_end == pattern { String::new() } else { format!(" A day stands for its {end} hour.") }
     };
     json!({
         "summary": format!("Read the settled counts of one event type by {unit}"),
@@ -99,8 +105,8 @@ fn get_counts_by(
         "operationId": units,
         "parameters": [
             {"name": "event_type", "in": "path", "required": true, "schema": {"type": "string", "examples": names}},
-            bound("from", format!("The first {unit}; {} before the last if it is missing.", usual - 1)),
-            bound("to", format!("The last {unit}; the current one if it is missing.")),
+            bound("from", format!("The first {unit}; {} before the last if it is missing.{}", usual - 1, day("first"))),
+            bound("to", format!("The last {unit}; the current one if it is missing.{}", day("last"))),
         ],
         "responses": responses,
     })

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use weir_core::Catalog;
 
-use super::{dashboard::HOUR, errors::errors};
+use super::{dashboard::HOUR_OR_DAY, errors::errors};
 use crate::{RunState, api::examples::Of};
 
 /// Describes `POST /map/{function}`.
@@ -15,9 +15,8 @@ pub(crate) fn post_map(catalog: &Catalog) -> Value {
         "content": {"application/json": {"schema": run()}},
     });
     let bound = |name: &str, description: &str| {
-        let pattern = format!("{}(T([01][0-9]|2[0-3]))?$", HOUR.split_once('T').map_or("", |(day, _)| day));
         json!({"name": name, "in": "query", "description": description,
-               "schema": {"type": "string", "pattern": pattern, "examples": ["2026-11-20T13"]}})
+               "schema": {"type": "string", "pattern": HOUR_OR_DAY, "examples": ["2026-11-20T13"]}})
     };
     json!({
         "summary": "Run a function over events",

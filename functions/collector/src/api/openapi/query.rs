@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use weir_core::Catalog;
 
-use super::dashboard::HOUR;
+use super::dashboard::{HOUR, HOUR_OR_DAY};
 use super::errors::errors;
 use crate::api::{
     examples::Of,
@@ -25,9 +25,9 @@ pub(crate) fn post_query(_: &Catalog) -> Value {
             whether queries are answered.",
         "operationId": "query",
         "parameters": [
-            bound("from", &format!("On AWS: the first hour. If it is missing, {} before the last, or fewer if the query reads too many \
+            bound("from", &format!("On AWS: the first hour, or a day for its first hour. If it is missing, {} before the last, or fewer if the query reads too many \
                 tables for that.", query::HOURS - 1)),
-            bound("to", "On AWS: the last hour; the current one if it is missing."),
+            bound("to", "On AWS: the last hour, or a day for its last hour; the current one if it is missing."),
         ],
         "requestBody": {
             "required": true,
@@ -75,7 +75,7 @@ fn id() -> Value {
 
 fn bound(name: &str, description: &str) -> Value {
     json!({"name": name, "in": "query", "description": description,
-           "schema": {"type": "string", "pattern": HOUR, "examples": ["2026-11-20T13"]}})
+           "schema": {"type": "string", "pattern": HOUR_OR_DAY, "examples": ["2026-11-20T13"]}})
 }
 
 /// Describes the rows of an answer.
@@ -139,8 +139,8 @@ pub(crate) fn get_keys(catalog: &Catalog) -> Value {
         "operationId": "keysOfRange",
         "parameters": [
             {"name": "event_type", "in": "path", "required": true, "schema": {"type": "string", "examples": names}},
-            bound("from", &format!("The first hour; {} before the last if it is missing.", HOURS - 1)),
-            bound("to", "The last hour; the current one if it is missing."),
+            bound("from", &format!("The first hour, or a day for its first hour; {} before the last if it is missing.", HOURS - 1)),
+            bound("to", "The last hour, or a day for its last hour; the current one if it is missing."),
             {"name": "limit", "in": "query", "description": "How many.",
              "schema": {"type": "integer", "minimum": 1, "maximum": MAX_PAGE, "default": PAGE}},
         ],
