@@ -1,7 +1,7 @@
 //! `weir query`: SQL over the lake.
 //!
 //! - `duckdb`: on one machine, the DuckDB command line over the lake's files; `tables` defines its views, `named` says which
-//!   of them a query may read; `one_select` refuses other statements; `waiting` shows progress;
+//!   of them a query may read; `statement` tells rows from plans, and `one_select` refuses what is no SELECT; `waiting` shows progress;
 //! - `athena`: on AWS, the stack's workgroup and tables; `rows` prints the answer as DuckDB would.
 
 #[cfg(feature = "aws")]
@@ -10,6 +10,7 @@ mod duckdb;
 mod named;
 mod one_select;
 pub(crate) mod rows;
+mod statement;
 pub(crate) mod tables;
 mod waiting;
 

@@ -158,7 +158,9 @@ impl Sending {
         let input = input::open(origin, named, args.source.as_deref(), &*self.random)?;
         if args.dry_run {
             let stamper = self.stamper(&input, None);
-            return Ok(Outcome::Sent { rejected: dry_run(self.source(input, stamper)?.as_mut())? });
+            return Ok(Outcome::Sent {
+                rejected: dry_run(&origin.name(), self.source(input, stamper)?.as_mut())?,
+            });
         }
         let rejected_path = args.rejected.clone().unwrap_or_else(|| match origin {
             Origin::File(path) => with_suffix(path, ".rejected.ndjson"),
@@ -200,7 +202,7 @@ impl Sending {
         if ended.is_ok() || !report.is_empty() {
             // If the reader has gone, the summary is lost.
             let _ = writeln!(std::io::stdout(), "{}", report.summary(rejected.path()));
-            if ended.is_ok() && report.is_empty() {
+            if matches!(ended, Ok(Ended::Whole)) && report.is_empty() {
                 eprintln!("weir: {}: there is no event in it", origin.name());
             }
             for warning in report.warnings() {
@@ -342,10 +344,11 @@ impl Sending {
     }
 }
 
-/// Prints the events of a source; returns whether some lines have none.
-fn dry_run(source: &mut dyn Source) -> Result<bool> {
-    let (mut out, mut any_rejected) = (std::io::stdout().lock(), false);
+/// Prints the events of a source, which has this name; returns whether some lines have none.
+fn dry_run(name: &str, source: &mut dyn Source) -> Result<bool> {
+    let (mut out, mut any, mut any_rejected) = (std::io::stdout().lock(), false, false);
     while let Some(item) = source.next()? {
+        any = true;
         match item.event {
             Ok(event) => {
                 // A reader such as head has seen enough.
@@ -358,6 +361,9 @@ fn dry_run(source: &mut dyn Source) -> Result<bool> {
                 eprintln!("weir: line {}: {}", item.number, format!("{} {}", why.path, why.message).trim());
             }
         }
+    }
+    if !any {
+        eprintln!("weir: {name}: there is no event in it");
     }
     Ok(any_rejected)
 }

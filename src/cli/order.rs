@@ -30,20 +30,13 @@ pub(super) fn after_their_command(words: Vec<OsString>, weir: &Command) -> Vec<O
     words.iter().take(1).cloned().chain(path).chain(options).chain(rest).collect()
 }
 
-/// Puts a space before SQL that begins with a comment, so that it is not taken for an option. SQL has white space, which the name
-/// of an option has not.
+/// Puts a space before SQL that begins with a comment, so that it is not taken for an option.
 pub(super) fn sql_is_no_option(words: Vec<OsString>) -> Vec<OsString> {
     if words.get(1).is_none_or(|command| command != "query") {
         return words;
     }
-    let is_comment = |word: &OsString| {
-        word.to_str().is_some_and(|word| {
-            word.starts_with("--")
-                && word.split('=').next().is_some_and(|name| name.contains(char::is_whitespace))
-        })
-    };
     let marked = |word: OsString| {
-        if !is_comment(&word) {
+        if !word.to_str().is_some_and(is_comment) {
             return word;
         }
         let mut marked = OsString::from(" ");
@@ -51,6 +44,16 @@ pub(super) fn sql_is_no_option(words: Vec<OsString>) -> Vec<OsString> {
         marked
     };
     words.into_iter().map(marked).collect()
+}
+
+/// Returns whether a word is a comment and not an option. A value can have white space, and the name of an option cannot.
+fn is_comment(word: &str) -> bool {
+    let Some(behind) = word.strip_prefix("--").filter(|behind| !behind.is_empty()) else { return false };
+    let name = behind.split('=').next().unwrap_or_default();
+    let is_of_name = |letter: char| letter.is_ascii_alphanumeric() || letter == '-';
+    let is_name =
+        name.starts_with(|first: char| first.is_ascii_alphanumeric()) && name.chars().all(is_of_name);
+    !is_name || word.contains('\n')
 }
 
 /// Returns the long option of `weir` that a word names.
@@ -70,6 +73,11 @@ mod tests {
         for (typed, sql) in [
             ("-- all of it\nSELECT 1", " -- all of it\nSELECT 1"),
             ("--all\nSELECT a=1", " --all\nSELECT a=1"),
+            ("--=== report ===\nSELECT 1", " --=== report ===\nSELECT 1"),
+            ("--a=b\nSELECT 1", " --a=b\nSELECT 1"),
+            ("--\nSELECT 1", " --\nSELECT 1"),
+            ("---", " ---"),
+            ("--", "--"),
             ("--csv", "--csv"),
             ("--data=a folder", "--data=a folder"),
             ("SELECT 1", "SELECT 1"),

@@ -21,7 +21,7 @@ use super::{
     \"SELECT * FROM rejected WHERE username='ann' AND year=2026 AND month=11\""
 )]
 pub(crate) struct QueryArgs {
-    /// One SELECT, or EXPLAIN of one, in DuckDB's SQL, or Athena's (Trino) on AWS; - reads it from standard input, as does a pipe without it. On
+    /// One SELECT, in DuckDB's SQL (or EXPLAIN and one), or Athena's (Trino) on AWS; - reads it from standard input, as does a pipe without it. On
     /// a terminal, DuckDB's shell opens without it.
     // It may begin with a comment: see `order::sql_is_no_option`.
     pub(crate) sql: Option<String>,

@@ -7,10 +7,11 @@ use super::options::{CatalogArgs, ColorArgs, Place};
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "It begins with the events that come from now on, and ends with Ctrl-C; with --no-follow, it ends after the last events that there are. It needs no credentials: it reads \
+    after_help = "It begins with the events that come from now on, and ends with Ctrl-C. With --no-follow it prints the last events, and ends. It needs no credentials: it reads \
     the data folder, of a server that runs or not. Times are local, with their offset from UTC; --format json \
     prints events as they are stored, with milliseconds since 1970.\n\nWith --engine aws it reads new batches in the raw bucket, so that \
-    events come once the stream has delivered them: after its buffering, the stack's BufferSeconds.\n\nExamples:\n  weir tail \
+    events come once the stream has delivered them: after its buffering, the stack's BufferSeconds. The last events are those of this \
+    hour and the one before.\n\nExamples:\n  weir tail \
     --rejected --last 20\n  weir tail --type button_click --format json | jq .button_id\n  weir tail --no-follow --last 100"
 )]
 pub(crate) struct TailArgs {

@@ -16,6 +16,7 @@ use super::{
     named::Defined,
     one_select::{self, Said},
     rows::{Column, Kind, Printer},
+    statement::Statement,
     tables,
     waiting::Waiting,
 };
@@ -38,6 +39,10 @@ const WAIT: Duration = Duration::from_secs(30);
 /// Prints DuckDB's answer.
 pub(super) async fn answer(sql: &str, args: &QueryArgs) -> Result<ExitCode> {
     let (duckdb, waiting) = (DuckDb::find(), Waiting::start());
+    let statement = Statement::of(sql)?;
+    if statement.is_of_plan() && args.format != Format::Table {
+        bail!("a plan is a text for people, and has no other format");
+    }
     // A bad catalog is reported before anything else.
     let named = args.catalog.folder().map(|folder| catalog::read(Some(folder))).transpose()?;
     if !duckdb.is_there() {
@@ -47,13 +52,13 @@ pub(super) async fn answer(sql: &str, args: &QueryArgs) -> Result<ExitCode> {
     data::must_have_events(data)?;
     // `ask` also checks the SQL. Checking here reports a mistake before the wait for filing.
     if weir_embedded::not_filed_yet(data)?.events > 0 {
-        duckdb.refuse_unless_select(sql)?;
+        duckdb.refuse_unless_select(statement.select())?;
     }
     let lake = lake_of(named, args, &waiting).await?;
     for defined in [Defined::by(sql), Defined::All] {
         let script = lake.script(&defined)?;
         if let Some(ended) =
-            duckdb.ask(&lake.folder, (&defined, script.path()), sql, args.format, &waiting)?
+            duckdb.ask(&lake.folder, (&defined, script.path()), statement, args.format, &waiting)?
         {
             return Ok(ended);
         }
@@ -251,14 +256,13 @@ impl DuckDb {
         &self,
         lake: &Path,
         (defined, script): (&Defined, &Path),
-        sql: &str,
+        statement: Statement<'_>,
         format: Format,
         waiting: &Waiting,
     ) -> Result<Option<ExitCode>> {
         waiting.doing("DuckDB answers");
-        // A plan is no table, whatever the format.
-        let is_plan = one_select::explained(sql).is_some();
-        let width = table::terminal_width().filter(|_| format == Format::Table && !is_plan);
+        // A plan is no table.
+        let width = table::terminal_width().filter(|_| format == Format::Table && !statement.is_of_plan());
         let mode = match format {
             // DuckDB's own table does not know the terminal's width.
             Format::Table if width.is_some() => "-csv",
@@ -273,11 +277,11 @@ impl DuckDb {
             "-nullvalue",
             if format == Format::Table { NULL } else { "" },
             "-c",
-            &one_select::check(sql),
+            &one_select::check(statement.select()),
             "-c",
             &read_script,
             "-c",
-            sql,
+            &statement.text(),
         ]);
         let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
         let output = thread::scope(|scope| {

@@ -1,5 +1,4 @@
-//! Checks that a query is one SELECT, or EXPLAIN of one. DuckDB itself parses the text: it can turn only a SELECT into a syntax
-//! tree.
+//! Checks that a query is one SELECT. DuckDB itself parses the text: it can turn only a SELECT into a syntax tree.
 
 use std::io::{self, BufRead, BufReader, Read};
 
@@ -19,32 +18,8 @@ pub(super) fn check(sql: &str) -> String {
          coalesce(tree ->> 'error_message', repeat('+', json_array_length(tree -> 'statements')::BIGINT)) AS found FROM (SELECT \
          json_serialize_sql({})::JSON AS tree)))",
         literal(BROKEN),
-        literal(explained(sql).unwrap_or(sql))
+        literal(sql)
     )
-}
-
-/// Returns the statement that an `EXPLAIN` or `EXPLAIN ANALYZE` is about; `None` for any other SQL.
-pub(super) fn explained(sql: &str) -> Option<&str> {
-    let statement = after_word(sql, "EXPLAIN")?;
-    Some(after_word(statement, "ANALYZE").unwrap_or(statement))
-}
-
-/// Returns the text behind the word that it begins with, if that is this one. White space and comments may precede it.
-fn after_word<'a>(sql: &'a str, word: &str) -> Option<&'a str> {
-    let mut rest = sql.trim_start();
-    loop {
-        let comment_end = if rest.starts_with("--") {
-            rest.find('\n')? + 1
-        } else if rest.starts_with("/*") {
-            rest.find("*/")? + 2
-        } else {
-            break;
-        };
-        rest = rest[comment_end..].trim_start();
-    }
-    let (begin, behind) = rest.split_at_checked(word.len())?;
-    let is_whole = !behind.starts_with(|next: char| next.is_alphanumeric() || next == '_');
-    (begin.eq_ignore_ascii_case(word) && is_whole).then_some(behind)
 }
 
 /// What DuckDB said on standard error.
@@ -92,10 +67,6 @@ fn refusal(message: &str) -> anyhow::Error {
     match message {
         many if many.bytes().all(|byte| byte == b'+') => anyhow!("a query is one statement"),
         only if only.starts_with("Only SELECT") => anyhow!("the lake is read-only: a query is a SELECT"),
-        dot if dot.starts_with("syntax error at or near \".\"") => anyhow!(
-            "the query is not valid SQL: {dot}. Commands that begin with a dot are those of DuckDB's shell, which `weir query` \
-             without SQL opens on a terminal. SHOW TABLES and DESCRIBE are SQL"
-        ),
         syntax => anyhow!("the query is not valid SQL: {syntax}"),
     }
 }
@@ -103,26 +74,6 @@ fn refusal(message: &str) -> anyhow::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_statement_behind_explain_is_found_through_comments_and_other_sql_has_none() {
-        for (sql, statement) in [
-            ("EXPLAIN SELECT 1", Some(" SELECT 1")),
-            (" explain\nanalyze FROM x", Some(" FROM x")),
-            ("-- why\n/* so\nslow */ Explain(SELECT 1)", Some("(SELECT 1)")),
-            ("EXPLAIN /* it */ ANALYZE SELECT 1; DROP TABLE x", Some(" SELECT 1; DROP TABLE x")),
-            ("EXPLAIN", Some("")),
-            ("EXPLAINED", None),
-            ("EXPLAIN_IT SELECT 1", None),
-            ("SELECT 'EXPLAIN'", None),
-            ("-- EXPLAIN SELECT 1", None),
-            ("/* EXPLAIN", None),
-            ("ÄÖÜß", None),
-            ("", None),
-        ] {
-            assert_eq!(explained(sql), statement, "{sql:?}");
-        }
-    }
 
     #[test]
     fn only_a_broken_rule_is_taken_out_of_the_errors_and_with_all_its_lines() {

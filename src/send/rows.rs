@@ -29,7 +29,7 @@ pub(super) struct Rows<R> {
 impl<R: Read + Send> Rows<R> {
     /// Reads the header.
     pub(super) fn new(content: R, dialect: Dialect) -> Result<Self> {
-        let kept = Kept { from: content, text: Vec::new(), begin: 0 };
+        let kept = Kept { from: content, text: Vec::new(), begin: 0, has_quotes: dialect.has_quotes };
         let mut reader = ReaderBuilder::new()
             .delimiter(dialect.delimiter)
             .quoting(dialect.has_quotes)
@@ -157,6 +157,7 @@ struct Kept<R> {
     text: Vec<u8>,
     /// Where `text` begins in the file.
     begin: u64,
+    has_quotes: bool,
 }
 
 impl<R> Kept<R> {
@@ -171,8 +172,9 @@ impl<R> Kept<R> {
 impl<R: Read> Read for Kept<R> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         if self.text.len() > LONGEST {
+            let why = if self.has_quotes { "is a quote not closed" } else { "is a line end missing" };
             return Err(io::Error::other(format!(
-                "a row is longer than {LONGEST} bytes: is a quote not closed, behind byte {} of the text?",
+                "a row is longer than {LONGEST} bytes: {why}, behind byte {} of the text?",
                 self.begin
             )));
         }

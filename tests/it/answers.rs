@@ -181,6 +181,7 @@ fn an_answer_that_is_wrong_is_refused_with_the_reason_and_the_one_before_stays()
         ("SELECT 1 AS one".to_owned(), "a: the query has no column username"),
         (format!("-- every: often\n{select}"), "a.sql:1: every is like 10 minutes"),
         ("DROP VIEW button_click".to_owned(), "a: the lake is read-only: a query is a SELECT"),
+        ("EXPLAIN SELECT 1".to_owned(), "a: the lake is read-only: a query is a SELECT"),
         ("SELECT 1; SELECT 2".to_owned(), "a: a query is one statement"),
         ("SELECT 1;\n.shell touch stolen".to_owned(), "a: the query is not valid SQL"),
         ("SELEC 1".to_owned(), "a: the query is not valid SQL"),

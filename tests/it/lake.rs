@@ -123,9 +123,15 @@ fn a_query_can_only_read() {
         ("EXPLAIN SELECT 1; SELECT 2", "one statement"),
         ("EXPLAIN ANALYZE CREATE TABLE t (a INT)", "read-only"),
         (copy_explained.as_str(), "read-only"),
+        // What DuckDB takes for a comment is not what another reader may take for one.
+        ("/* /* */ EXPLAIN SELECT 1 -- */ COPY (SELECT 1) TO 'stolen.csv'", "read-only"),
+        ("--\rCOPY (SELECT 1) TO 'stolen.csv';\nEXPLAIN SELECT 1", "read-only"),
+        ("--\rSET threads = 3;\nEXPLAIN SELECT 1", "read-only"),
+        ("EXPLAIN /* /* */ ANALYZE SELECT 1 -- */ ANALYZE COPY (SELECT 1) TO 'stolen.csv'", "read-only"),
+        ("EXPLAIN --\rANALYZE COPY (SELECT 1) TO 'stolen.csv'", "read-only"),
         ("INSTALL httpfs", "read-only"),
-        (".shell touch stolen", "not valid SQL"),
-        (".tables", "DuckDB's shell"),
+        (".shell touch stolen", "DuckDB's shell"),
+        (" .tables", "DuckDB's shell"),
         ("SELEC 1", "not valid SQL"),
         (" ", "the query is empty"),
         ("SELECT * FROM read_text('/etc/hostname')", "Permission"),
@@ -134,6 +140,7 @@ fn a_query_can_only_read() {
         let output = weir.run(&["query", sql]);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(!output.status.success() && said.contains(why), "{sql}: {said}");
+        assert_eq!(weir.files("").into_iter().find(|name| name.contains("stolen")), None, "{sql}");
     }
     // DuckDB's own place for what does not fit into memory is nothing of the lake either; relative paths are the lake's.
     let here = tempfile::tempdir().unwrap();
@@ -177,6 +184,9 @@ fn the_plan_of_a_query_is_printed() {
     assert!(plan.contains("Physical Plan") && plan.contains("READ_"), "{plan}");
     let profile = weir.output(&["query", "-- why\nEXPLAIN ANALYZE SELECT count(*) FROM button_click"]);
     assert!(profile.contains("Total Time"), "{profile}");
+    let refused = weir.run(&["query", "--format", "json", "EXPLAIN SELECT 1"]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && said.contains("a plan is a text for people"), "{said}");
 }
 
 #[test]

@@ -72,6 +72,7 @@ fn unknown_paths_types_and_methods_are_distinguished() {
         ("PUT", "/button/click/count", "GET,HEAD", "GET, and not PUT"),
         ("GET", "/v1/batch", "POST", "POST, and not GET"),
         ("GET", "/k/a:b/v1/batch", "POST", "POST, and not GET"),
+        ("GET", "/k/a:b/events", "POST", "POST, and not GET"),
     ] {
         let answer = weir.request(method, Some(&weir.credentials), path, &[], b"");
         let problem = answer.problem(405, "method-not-allowed");

@@ -56,7 +56,7 @@ pub(crate) enum Problem {
     Live(LiveProblem),
     /// No event of the type has had one of these keys.
     NoLatestValue { field: String },
-    /// The path has no such method, and perhaps these.
+    /// The path does not take this method, and takes these.
     MethodNotAllowed { method: Method, takes: Vec<&'static str> },
     /// The head of the request is not valid HTTP.
     MalformedRequest,

@@ -179,8 +179,9 @@ pub(crate) fn methods_of(path: &str, catalog: &Catalog) -> Vec<Method> {
     let without_key = without_key.unwrap_or(path);
     let foreign = PROTOCOLS.iter().flat_map(|protocol| protocol.routes());
     let foreign = foreign.filter(|(_, route)| is_of(without_key, route)).map(|(method, _)| *method);
+    let of_script = is_of(path, "/k/{key}/events").then_some(Post);
     let mut methods = Vec::new();
-    for method in fixed.chain(of_types).chain(foreign) {
+    for method in fixed.chain(of_types).chain(foreign).chain(of_script) {
         if !methods.contains(&method) {
             methods.push(method);
         }
