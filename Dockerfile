@@ -17,14 +17,14 @@ COPY functions functions
 COPY src src
 ARG FEATURES=""
 RUN cargo build --profile serve --locked --package weir --features "$FEATURES" \
-    && mkdir -p /image/data /image/tmp \
-    && chmod 0700 /image/data \
+    && mkdir -p /image/data /image/backup /image/tmp \
+    && chmod 0700 /image/data /image/backup \
     && chmod 1777 /image/tmp
 
 FROM scratch
 # For TLS: traces, `weir send`, and the engine on AWS.
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
-# The data folder, and one for temporary files, which the fan-out needs.
+# The data folder, one for a volume of backups, and one for temporary files, which the fan-out needs.
 COPY --from=build --chown=10001:10001 /image/ /
 COPY --from=build /weir/target/serve/weir /weir
 USER 10001:10001

@@ -25,7 +25,10 @@ mod tail;
 mod user;
 mod values;
 
-use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{
+    ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand,
+    error::{ContextKind, ContextValue},
+};
 use clap_complete::Shell;
 
 pub(crate) use audit::AuditArgs;
@@ -147,9 +150,36 @@ pub(crate) fn command() -> clap::Command {
 pub(crate) fn parse() -> Command {
     let words = order::after_their_command(std::env::args_os().collect(), &Cli::command());
     let words = order::sql_is_no_option(words);
-    let matches = groups::in_groups(Cli::command()).get_matches_from(words);
+    let matches =
+        groups::in_groups(Cli::command()).try_get_matches_from(words).unwrap_or_else(|error| refuse(&error));
     let Cli { command, serve } = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     command.unwrap_or(Command::Serve(serve))
+}
+
+/// Ends the process with what is wrong with the command line, or with the help that was asked for.
+fn refuse(error: &clap::Error) -> ! {
+    // If the reader has gone, the message is lost.
+    let _ = error.print();
+    if let Some(variable) = variable_of(error) {
+        eprintln!("\nThe value is that of the variable {variable}.");
+    }
+    std::process::exit(error.exit_code())
+}
+
+/// Returns the variable that has the value of which an error is, unless the value is of an option.
+fn variable_of(error: &clap::Error) -> Option<String> {
+    let ContextValue::String(option) = error.get(ContextKind::InvalidArg)? else { return None };
+    let option = option.split([' ', '=']).next()?.strip_prefix("--")?;
+    if std::env::args()
+        .any(|word| word.strip_prefix("--").is_some_and(|word| word.split('=').next() == Some(option)))
+    {
+        return None;
+    }
+    let weir = Cli::command();
+    let all = weir.get_subcommands().flat_map(clap::Command::get_arguments).chain(weir.get_arguments());
+    let mut found = all.filter(|argument| argument.get_long() == Some(option)).filter_map(clap::Arg::get_env);
+    let found = found.find(|variable| std::env::var_os(variable).is_some())?;
+    Some(found.to_string_lossy().into_owned())
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Error, Result, anyhow, bail};
+use anyhow::{Context, Error, Result, anyhow, bail};
 use weir_core::Catalog;
 use weir_embedded::OpenError;
 
@@ -53,8 +53,13 @@ pub(crate) fn in_use(error: OpenError, to_do: &str) -> Error {
 }
 
 fn must_have_one_of(names: &[&str], data: &Path) -> Result<()> {
-    if names.iter().any(|name| data.join(name).exists()) {
-        return Ok(());
+    for name in names {
+        let is_there = data.join(name).try_exists();
+        if is_there
+            .with_context(|| format!("cannot look into {}: run this as the server's user", data.display()))?
+        {
+            return Ok(());
+        }
     }
     if data.join("restoring").exists() {
         bail!(

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 use fan_out::{FanOut, FanOutError};
 use weir_core::{
     Catalog, EventType, Redaction, SystemClock, SystemRandom,
+    event::{ENVELOPE, STAMPED},
     forgotten::{ForgetRequest, Which},
     nearest,
 };
@@ -63,7 +64,7 @@ fn must_be_a_field(args: &ForgetArgs, catalog: &Catalog) -> Result<()> {
     let is_meant = |event_type: &EventType| args.event_type.as_ref().is_none_or(|meant| meant == event_type);
     let types = catalog.iter().filter(|definition| is_meant(definition.event_type()));
     let own = types.flat_map(|definition| definition.fields().map(|(name, _)| name));
-    let known: Vec<&str> = own.chain(["event_id"]).collect();
+    let known: Vec<&str> = own.chain(ENVELOPE).chain(STAMPED).collect();
     let field = condition.field.as_str();
     if known.contains(&field) {
         return Ok(());
@@ -212,6 +213,9 @@ fn report(args: &ForgetArgs, amounts: &Amounts) {
     ));
     if amounts.computed > 0 {
         printed::line(format_args!("Answers are computed again by the next `weir serve` or `weir publish`."));
+    }
+    if *amounts == Amounts::default() {
+        return;
     }
     printed::line(format_args!(
         "Backups from before still have the events, as have results that `weir map` or `weir query` printed."

@@ -15,7 +15,9 @@ const ENOUGH: u64 = 4096;
 pub(crate) async fn run(args: &HealthArgs) -> Result<ExitCode> {
     let (to, within) = (args.to.clone(), args.within);
     let asked = tokio::task::spawn_blocking(move || ask(&to, within)).await?;
-    match asked.with_context(|| format!("{} cannot be asked", args.to))? {
+    let cannot =
+        || format!("{} cannot be asked: is that the right address (--to), and does the server run?", args.to);
+    match asked.with_context(cannot)? {
         Answer { status: 200, .. } => Ok(ExitCode::SUCCESS),
         Answer { status, reason: Some(reason) } => {
             bail!("{} is not well: it answered {status}. {}", args.to, on_one_line(&reason))

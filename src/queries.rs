@@ -28,6 +28,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub(crate) use answered::valid_json;
 use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
 use axum::body::Bytes;

@@ -42,7 +42,7 @@ use anyhow::{Context, Result, bail};
 use tokio::sync::oneshot;
 use weir_core::{Random, SystemRandom};
 
-use crate::{catalog, cli::SendArgs, names::no_such, signals::Signals};
+use crate::{catalog, cli::SendArgs, counted::counted, names::no_such, signals::Signals};
 use beginning::Beginning;
 use client::{Client, Credentials};
 use columns::Columns;
@@ -55,7 +55,7 @@ use rejected::RejectedFile;
 use report::Report;
 use sender::Sender;
 use source::Source;
-use state::{Bound, StateFile, with_suffix};
+use state::{Bound, StateFile, Unusable, with_suffix};
 use stop::Stop;
 
 /// The exit code if everything was sent and some lines were rejected.
@@ -142,8 +142,14 @@ impl Sending {
     fn send_all(&self) -> Result<Outcome> {
         self.check_type()?;
         let mut any_rejected = false;
-        for origin in &self.origins {
+        for (origin, left) in self.origins.iter().zip((0..self.origins.len()).rev()) {
             let sent = self.send(origin).with_context(|| origin.name());
+            if sent.is_err() && left > 0 {
+                eprintln!(
+                    "weir: {} not sent",
+                    counted(left as u64, "file after it was", "files after it were")
+                );
+            }
             match sent? {
                 Outcome::Stopped => return Ok(Outcome::Stopped),
                 Outcome::Sent { rejected } => any_rejected |= rejected,
@@ -171,6 +177,13 @@ impl Sending {
             Ok(progress) => progress,
             Err(why) => {
                 eprintln!("weir: {} is of no use, {why}: sending from the beginning", state.path().display());
+                if let Unusable::Changed { lines } = why {
+                    eprintln!(
+                        "weir: {} done before, and events of a changed file have other ids: they count again. With --source NAME \
+                         from the first run on, they would not",
+                        counted(lines, "line was", "lines were")
+                    );
+                }
                 None
             }
         });

@@ -16,6 +16,7 @@ use weir_embedded::UserStore;
 
 use crate::{
     cli::{EngineName, Format, UserCommand},
+    counted::counted,
     data, names, printed,
     query::rows::{Column, Kind, Printer},
     table,
@@ -83,10 +84,14 @@ async fn with(users: &dyn UserAdmin, command: UserCommand) -> Result<ExitCode> {
             eprintln!("{name} has no access key labelled {label} any more.");
         }
         UserCommand::Remove { name, label: None, .. } => {
+            let listed = users.list().await?;
+            let keys =
+                listed.iter().find(|user| user.username == name).map_or(0, |user| user.access_keys.len());
             if !users.remove(&name).await? {
                 return Err(names::no_such_user(users, &name).await);
             }
-            eprintln!("{name} has no account any more; the events are kept.");
+            let keys = counted(keys as u64, "access key is", "access keys are");
+            eprintln!("{name} has no account any more: {keys} gone. The events are kept.");
         }
         UserCommand::List { format, .. } => print(&users.list().await?, format)?,
     }

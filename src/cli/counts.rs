@@ -3,7 +3,10 @@
 use clap::Args;
 use weir_core::{EventType, Username};
 
-use super::options::{CatalogArgs, Format, Place};
+use super::{
+    options::{CatalogArgs, Format, Place},
+    values::number,
+};
 
 #[derive(Debug, Args)]
 #[command(
@@ -19,7 +22,7 @@ pub(crate) struct CountsArgs {
     #[arg(long = "type", value_name = "TYPE")]
     pub(crate) event_type: Option<EventType>,
     /// Below each total, the live counts of so many keys, largest first.
-    #[arg(long, value_name = "NUMBER", default_value = "0")]
+    #[arg(long, value_name = "NUMBER", default_value = "0", value_parser = number::<usize>)]
     pub(crate) keys: usize,
     /// How to print them.
     #[arg(long, value_enum, default_value = "table")]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 use weir_core::{EventType, Username};
 
 use super::{
@@ -12,6 +12,7 @@ use super::{
 
 #[derive(Debug, Args)]
 #[command(
+    group = ArgGroup::new("which").args(["condition", "all"]).required(true),
     after_help = "On one machine, the server must be stopped; on AWS, events may go on to come. Backups are not changed: remove those from \
     before.\n\nExamples:\n  weir forget --user \
     ethan --where session_id=s1\n  weir forget --user ethan --type signup --where email=ann@example.com\n  weir forget --user \
@@ -26,10 +27,10 @@ pub(crate) struct ForgetArgs {
     pub(crate) event_type: Option<EventType>,
     /// Only events with this value in this field, such as email=ann@example.com. A field within another has a dot:
     /// context.email=…. For all events there is --all.
-    #[arg(long = "where", value_name = "FIELD=VALUE", value_parser = condition, required_unless_present = "all")]
+    #[arg(long = "where", value_name = "FIELD=VALUE", value_parser = condition)]
     pub(crate) condition: Option<Condition>,
     /// All events of the user.
-    #[arg(long, conflicts_with = "condition")]
+    #[arg(long)]
     pub(crate) all: bool,
     /// On AWS: how long to wait for events that the stream still holds, and once more until all filing that began before has
     /// ended. Less is right only if no events come meanwhile.
@@ -50,6 +51,13 @@ pub(crate) struct Condition {
 
 fn condition(text: &str) -> Result<Condition, String> {
     match text.split_once('=') {
+        Some(("username", _)) => {
+            Err("all events of a user have the same username: for all of them there is --all".to_owned())
+        }
+        Some(("event_type", _)) => {
+            Err("all events of a type have the same event_type: for all of them there is --type TYPE --all"
+                .to_owned())
+        }
         Some((field, value)) if !field.is_empty() && !value.is_empty() => {
             Ok(Condition { field: field.to_owned(), value: value.to_owned() })
         }
@@ -65,7 +73,7 @@ mod tests {
     fn a_condition_is_a_field_and_a_value_which_may_have_an_equals_sign() {
         let told = condition("a.b=x=y").unwrap();
         assert_eq!((told.field.as_str(), told.value.as_str()), ("a.b", "x=y"));
-        for bad in ["", "a", "=x", "a="] {
+        for bad in ["", "a", "=x", "a=", "username=ann", "event_type=signup"] {
             assert!(condition(bad).is_err(), "{bad}");
         }
     }

@@ -7,7 +7,7 @@ use weir_core::Day;
 
 use super::{
     options::{CatalogArgs, Place},
-    values::{day, duration, memory},
+    values::{day, days, duration, memory},
 };
 
 #[derive(Debug, Args)]
@@ -49,6 +49,6 @@ pub(crate) struct SealSettings {
     pub(crate) keep_json: Option<Duration>,
     /// How many days to keep events after the end of their day, of types that do not say so themselves (keep_days) [default: for
     /// ever].
-    #[arg(long, help_heading = "Sealing", env = "WEIR_KEEP_DAYS", value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, help_heading = "Sealing", env = "WEIR_KEEP_DAYS", value_name = "DAYS", value_parser = days)]
     pub(crate) keep_days: Option<u32>,
 }

@@ -7,7 +7,7 @@ use weir_core::EventType;
 
 use super::{
     options::{CatalogArgs, OUTPUT, TYPES},
-    values::{Server, some_time},
+    values::{Server, number, some_time},
 };
 use crate::{address::Base, send::Renamed};
 
@@ -70,7 +70,7 @@ pub(crate) struct SendArgs {
     #[arg(long, help_heading = "Files")]
     pub(crate) keep_going: bool,
     /// Stop once more lines of a file than this were rejected.
-    #[arg(long, help_heading = "Files", value_name = "NUMBER")]
+    #[arg(long, help_heading = "Files", value_name = "NUMBER", value_parser = number::<u64>)]
     pub(crate) max_rejected: Option<u64>,
     /// Make event ids from this name instead of the file's content: for a file that grows, or is corrected and sent
     /// again, and for a pipe.

@@ -8,7 +8,7 @@ use collector::Origins;
 use super::{
     options::{AnswersArgs, CatalogArgs, ColorArgs, Place},
     seal::SealSettings,
-    values::{SealAfter, duration, size, size_or_none, some_time},
+    values::{SealAfter, duration, number, size, size_or_none, some_time},
 };
 use crate::address;
 
@@ -67,7 +67,8 @@ pub(crate) struct ServeArgs {
         help_heading = "Limits",
         env = "WEIR_FAILED_SIGN_INS",
         value_name = "NUMBER",
-        default_value = "10"
+        default_value = "10",
+        value_parser = number::<u32>
     )]
     pub(crate) failed_sign_ins: u32,
     /// How many requests a second each user may send; then 429. 0 for no limit.
@@ -76,16 +77,17 @@ pub(crate) struct ServeArgs {
         help_heading = "Limits",
         env = "WEIR_REQUESTS_PER_SECOND",
         value_name = "NUMBER",
-        default_value = "0"
+        default_value = "0",
+        value_parser = number::<u32>
     )]
     pub(crate) requests_per_second: u32,
     /// How many runs of functions clients may have at once (POST /map/NAME), all of them together; each user has one. 0 for no
     /// runs.
-    #[arg(long, help_heading = "Limits", env = "WEIR_MAP_RUNS", value_name = "NUMBER", default_value = "2")]
+    #[arg(long, help_heading = "Limits", env = "WEIR_MAP_RUNS", value_name = "NUMBER", default_value = "2", value_parser = number::<u16>)]
     pub(crate) map_runs: u16,
     /// How many queries in SQL clients may have at once (POST /query), all of them together; each user has one, over their own
     /// rows. 0 for none: DuckDB then parses nothing that a client sends.
-    #[arg(long, help_heading = "Limits", env = "WEIR_QUERIES", value_name = "NUMBER", default_value = "0")]
+    #[arg(long, help_heading = "Limits", env = "WEIR_QUERIES", value_name = "NUMBER", default_value = "0", value_parser = number::<u16>)]
     pub(crate) queries: u16,
     /// With --engine aws: how long requests gather at the most, while a call of AWS for others is under way, to share the next
     /// one. Longer makes fewer calls where AWS takes longer to answer than this.

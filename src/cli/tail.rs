@@ -3,7 +3,10 @@
 use clap::{Args, ValueEnum};
 use weir_core::{EventType, Username};
 
-use super::options::{CatalogArgs, ColorArgs, Place};
+use super::{
+    options::{CatalogArgs, ColorArgs, Place},
+    values::number,
+};
 
 #[derive(Debug, Args)]
 #[command(
@@ -26,7 +29,7 @@ pub(crate) struct TailArgs {
     pub(crate) rejected: bool,
     /// Begin with the last events, so many of them, as far as they are in the newest batches: of the last 50,000 events,
     /// or the last NUMBER if that is more, those that pass [default: 0, and 10 with --no-follow].
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", value_parser = number::<usize>)]
     pub(crate) last: Option<usize>,
     /// End after the last events, without waiting for new ones.
     #[arg(long)]

@@ -81,6 +81,17 @@ pub(super) fn memory(text: &str) -> Result<u64, String> {
     size(text).and_then(|size| if size >= 256 << 20 { Ok(size) } else { Err(least.to_owned()) })
 }
 
+/// Reads a whole number.
+pub(super) fn number<T: FromStr>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|_| "it is a whole number, such as 2".to_owned())
+}
+
+/// Reads a number of days, at least one.
+pub(super) fn days(text: &str) -> Result<u32, String> {
+    let days = text.parse().ok().filter(|days| *days > 0);
+    days.ok_or_else(|| "it is a number of days, such as 90".to_owned())
+}
+
 pub(super) fn size_or_none(text: &str) -> Result<u64, String> {
     if text == "0" { Ok(0) } else { size(text) }
 }

@@ -56,7 +56,7 @@ fn message(said: &str) -> String {
 }
 
 /// Makes DuckDB's JSON valid: it writes NaN and infinity, which JSON does not have, as bare words. They become null.
-fn valid_json(answer: &[u8]) -> Vec<u8> {
+pub(crate) fn valid_json(answer: &[u8]) -> Vec<u8> {
     let is_word = |byte: &u8| byte.is_ascii_alphabetic();
     let mut valid = Vec::with_capacity(answer.len());
     let mut rest = answer;

@@ -58,7 +58,7 @@ fn named(tree: &str, functions: &BTreeSet<String>, known: &[&str]) -> Result<BTr
         let message = members(tree).find(|(name, _)| *name == "error_message").map(|(_, value)| value);
         let message = message.unwrap_or_default();
         return Err(if message.starts_with("Only SELECT") {
-            "A query is a SELECT: nothing can be changed.".to_owned()
+            "A query is a SELECT, and no other statement is answered here.".to_owned()
         } else {
             format!("The SQL is not valid: {message}")
         });

@@ -24,7 +24,9 @@ use crate::{
     catalog,
     cli::{Format, QueryArgs},
     counted::counted,
-    data, environment, printed, table, terminal,
+    data, environment, printed,
+    queries::valid_json,
+    table, terminal,
 };
 
 /// The variable that names another DuckDB than the one on the path.
@@ -306,8 +308,13 @@ impl DuckDb {
                     // DuckDB keeps a table's cells on one line, but prints other control characters. Escaping them here
                     // makes a cell wider than DuckDB computed, so the row's frame is misaligned: better than letting the
                     // terminal obey them.
-                    if format == Format::Table {
-                        line = terminal::in_lines(&String::from_utf8_lossy(&line)).into_bytes();
+                    match format {
+                        Format::Table => {
+                            line = terminal::in_lines(&String::from_utf8_lossy(&line)).into_bytes();
+                        }
+                        // No text of DuckDB's goes on in another line.
+                        Format::Json => line = valid_json(&line),
+                        Format::Csv => {}
                     }
                     // A reader that closes the pipe early (`| head`) ends the query.
                     if out.write_all(&line).is_err() {
@@ -332,6 +339,9 @@ impl DuckDb {
             }
             Said::Copied(first) => {
                 waiting.clear();
+                if let Some(hint) = hint(&first, statement.select()).filter(|_| !status.success()) {
+                    eprintln!("weir: {hint}");
+                }
                 if let Some(day) = tables::sealed_day_in(&first).filter(|_| !status.success()) {
                     eprintln!(
                         "weir: a file of the sealed day {day} cannot be read. `weir seal --again {day}` makes it anew from the day's JSON, \
@@ -348,6 +358,17 @@ impl DuckDb {
         }
         Ok(Some(if status.success() || seen_enough { ExitCode::SUCCESS } else { ExitCode::FAILURE }))
     }
+}
+
+/// Returns what a person may not know who reads the first line of this error of DuckDB's.
+fn hint(error: &[u8], sql: &str) -> Option<&'static str> {
+    let error = String::from_utf8_lossy(error);
+    let is = |kind: &str| error.starts_with(kind);
+    if (is("Conversion Error") || is("Binder Error")) && sql.contains("->>") {
+        return Some("in a condition, ->> needs parentheses: (event->>'button_id') = 'abc'");
+    }
+    let is_of_files = is("Permission Error") || (is("IO Error") && error.contains("No files found"));
+    is_of_files.then_some("a query reads the files of the lake, and no others")
 }
 
 /// Returns the program that a script of Python launches: `pip install duckdb-cli` makes such a script, which takes longer to start

@@ -65,6 +65,7 @@ fn broken(errors: &[u8]) -> Option<&str> {
 
 fn refusal(message: &str) -> anyhow::Error {
     match message {
+        "" => anyhow!("the query is empty"),
         many if many.bytes().all(|byte| byte == b'+') => anyhow!("a query is one statement"),
         only if only.starts_with("Only SELECT") => anyhow!("the lake is read-only: a query is a SELECT"),
         syntax => anyhow!("the query is not valid SQL: {syntax}"),

@@ -1,6 +1,6 @@
 //! Reads a JSON array element by element, in bounded memory.
 
-use std::io::BufRead;
+use std::io::{self, BufRead};
 
 use anyhow::{Context, Result, bail};
 use weir_core::Violation;
@@ -14,16 +14,69 @@ use super::{
 
 /// The elements of a file, numbered from 1.
 pub(super) struct Elements<R> {
-    content: R,
+    array: Array<R>,
     stamper: Stamper,
     mapping: Mapping,
-    number: u64,
-    ended: bool,
 }
 
 impl<R: BufRead + Send> Elements<R> {
     pub(super) fn new(content: R, stamper: Stamper, mapping: Mapping) -> Self {
-        Self { content, stamper, mapping, number: 0, ended: false }
+        Self { array: Array::new(content), stamper, mapping }
+    }
+}
+
+/// Checks that the array of a whole file is closed and is all that there is. Read errors are left to the code that reads the
+/// elements.
+pub(super) fn check(content: impl BufRead) -> Result<()> {
+    let mut array = Array::new(content);
+    loop {
+        match array.next() {
+            Ok(Some(_)) => {}
+            Ok(None) => return Ok(()),
+            Err(error) if error.is::<io::Error>() => return Ok(()),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// An array, cut at the commas and brackets between its elements.
+struct Array<R> {
+    content: R,
+    number: u64,
+    ended: bool,
+}
+
+/// The text of an element, and whether its end was left out as it is too long.
+struct ElementRead {
+    text: Vec<u8>,
+    cut: bool,
+}
+
+impl<R: BufRead> Array<R> {
+    fn new(content: R) -> Self {
+        Self { content, number: 0, ended: false }
+    }
+
+    /// Returns the next element.
+    fn next(&mut self) -> Result<Option<ElementRead>> {
+        if self.ended {
+            return Ok(None);
+        }
+        if self.number == 0 {
+            self.open()?;
+        }
+        let mut text = Vec::new();
+        let (end, cut) = self.element(&mut text)?;
+        self.ended = end == b']';
+        if self.ended {
+            self.close()?;
+            // An empty array has no element.
+            if text.trim_ascii().is_empty() && self.number == 0 {
+                return Ok(None);
+            }
+        }
+        self.number += 1;
+        Ok(Some(ElementRead { text, cut }))
     }
 
     fn next_byte(&mut self) -> Result<Option<u8>> {
@@ -64,14 +117,14 @@ impl<R: BufRead + Send> Elements<R> {
                 cut = true;
             }
         }
-        bail!("the array is not closed after its element {}", self.number)
+        bail!("the array is not closed after its element {}: is the file whole?", self.number)
     }
 
     /// Refuses anything but blanks after the array.
     fn close(&mut self) -> Result<()> {
         while let Some(byte) = self.next_byte()? {
             if !byte.is_ascii_whitespace() {
-                bail!("there is more after the array, which was sent");
+                bail!("there is more after the array");
             }
         }
         Ok(())
@@ -80,24 +133,8 @@ impl<R: BufRead + Send> Elements<R> {
 
 impl<R: BufRead + Send> Source for Elements<R> {
     fn next(&mut self) -> Result<Option<Item>> {
-        if self.ended {
-            return Ok(None);
-        }
-        if self.number == 0 {
-            self.open()?;
-        }
-        let mut text = Vec::new();
-        let (end, cut) = self.element(&mut text)?;
-        let original = text.trim_ascii();
-        self.ended = end == b']';
-        if self.ended {
-            self.close()?;
-            // An empty array has no element.
-            if original.is_empty() && self.number == 0 {
-                return Ok(None);
-            }
-        }
-        self.number += 1;
+        let Some(ElementRead { text, cut }) = self.array.next()? else { return Ok(None) };
+        let (number, original) = (self.array.number, text.trim_ascii());
         let event = if cut {
             let longest = bytesize::ByteSize(LONGEST as u64);
             Err(Violation::whole(format!("an element has at most {longest}; this one was not sent")))
@@ -106,11 +143,11 @@ impl<R: BufRead + Send> Source for Elements<R> {
         } else {
             let mapped = self.mapping.event(original);
             // A request has one event a line.
-            let mut event = self.stamper.stamp(self.number, original, &mapped).into_owned();
+            let mut event = self.stamper.stamp(number, original, &mapped).into_owned();
             event.iter_mut().filter(|byte| matches!(byte, b'\n' | b'\r')).for_each(|byte| *byte = b' ');
             Ok(event)
         };
-        Ok(Some(Item { number: self.number, original: original.to_vec(), event, cut }))
+        Ok(Some(Item { number, original: original.to_vec(), event, cut }))
     }
 }
 

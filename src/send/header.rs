@@ -21,7 +21,9 @@ pub(super) fn fault(names: &[String], event_type: Option<&str>, columns: &Column
     });
     if !fields.iter().any(|field| has(field)) {
         let why = separator(names).or(other_case);
-        let why = why.unwrap_or_else(|| format!("its fields are {}", names_of.join(", ")));
+        let why = why.unwrap_or_else(|| {
+            format!("the first line must name the columns, and its fields are {}", names_of.join(", "))
+        });
         return Some(format!("no column is a field of {of}: {why}"));
     }
     if let (Some(_), Some(other_case)) = (event_type, other_case) {
@@ -80,7 +82,7 @@ mod tests {
             (
                 &["a", "b"],
                 Some("click"),
-                "no column is a field of click: its fields are button_id, session_id",
+                "no column is a field of click: the first line must name the columns, and its fields are button_id, session_id",
             ),
             (&["event_id", "a"], Some("click"), "no column is a field of click"),
             (&["event_type", "Url"], None, "no column is a field of any event type: \"Url\" is not \"url\""),

@@ -15,7 +15,7 @@ use flate2::read::MultiGzDecoder;
 use weir_core::{Random, looks};
 
 use super::{
-    elements::Elements,
+    elements::{self, Elements},
     event_ids::{Seed, Stamper},
     lines::Lines,
     mapping::Mapping,
@@ -123,6 +123,10 @@ pub(super) fn open(
     let ahead = if metadata.is_some() { HEAD } else { 1 };
     let mut head = Vec::new();
     (&mut plain).take(ahead as u64).read_to_end(&mut head).with_context(told)?;
+    // Behind a byte order mark, there is an event or a header.
+    if head == [0xef] {
+        (&mut plain).take(3).read_to_end(&mut head).with_context(told)?;
+    }
     let seed = match (source, origin, &metadata) {
         (Some(name), ..) => Seed::of_source(name),
         (None, Origin::File(path), Some(_)) => Seed::of_content(contents(path, is_gzip).with_context(told)?),
@@ -130,7 +134,7 @@ pub(super) fn open(
     };
     let seed_before = if source.is_some() { seed } else { Seed::of_beginning(&head) };
     if let Some(format) = looks::of_bytes(&head) {
-        bail!("{} is neither JSON nor CSV in UTF-8: it looks like {}", origin.name(), format.name);
+        bail!("it is neither JSON nor CSV in UTF-8: it looks like {}", format.name);
     }
     let kind = kind(origin, named, &head)?;
     if kind == Content::Parquet {
@@ -148,6 +152,10 @@ pub(super) fn open(
     // twice.
     if let (Content::Rows(dialect), Origin::File(path), Some(_)) = (kind, origin, &metadata) {
         quoting::check(contents(path, is_gzip).with_context(told)?, dialect).context("nothing was sent")?;
+    }
+    if let (Content::Elements, Origin::File(path), Some(_)) = (kind, origin, &metadata) {
+        let whole = BufReader::with_capacity(HEAD, contents(path, is_gzip).with_context(told)?);
+        elements::check(whole).context("nothing was sent")?;
     }
     let content = BufReader::with_capacity(HEAD, Cursor::new(head).chain(plain));
     Ok(Input { content, kind, seed, seed_before, read, metadata, file: opened })
@@ -177,7 +185,7 @@ fn kind(origin: &Origin, named: Named, head: &[u8]) -> Result<Content> {
     let Named { format, delimiter, no_quotes } = named;
     let by_file_name = match origin {
         Origin::File(path) => path.file_name().and_then(|name| by_name(name.to_str()?)),
-        Origin::Stdin => Some(FileFormat::Ndjson),
+        Origin::Stdin => None,
     };
     let first = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head).trim_ascii_start().first();
     let is_parquet = head.starts_with(parquet::MAGIC);
@@ -186,17 +194,15 @@ fn kind(origin: &Origin, named: Named, head: &[u8]) -> Result<Content> {
         // Only rows have cells to separate.
         (FileFormat::Auto, Some(_), _) => FileFormat::Csv,
         (FileFormat::Auto, None, Some(named)) => named,
+        // Of a pipe, there may be white space only.
         (FileFormat::Auto, None, None) if matches!(first, None | Some(b'{' | b'[')) => FileFormat::Ndjson,
         (FileFormat::Auto, None, None) => {
-            bail!("is {} NDJSON or CSV? Say it with --format", origin.name())
+            bail!("is it NDJSON or CSV? Say it with --format")
         }
         (format, ..) => format,
     };
     if is_parquet && format != FileFormat::Parquet {
-        bail!(
-            "{} is neither JSON nor CSV: it looks like Parquet, which --format parquet reads",
-            origin.name()
-        );
+        bail!("it is neither JSON nor CSV: it looks like Parquet, which --format parquet reads");
     }
     let rows = |delimiter| Ok(Content::Rows(Dialect { delimiter, has_quotes: !no_quotes }));
     match (format, delimiter) {
@@ -208,8 +214,7 @@ fn kind(origin: &Origin, named: Named, head: &[u8]) -> Result<Content> {
         _ if first == Some(&b'[') => Ok(Content::Elements),
         // Each of its lines would be rejected by itself.
         _ if first_line(head) == Some(b"{") => bail!(
-            "{} has a JSON object over several lines: write each event in one line, or the events as an array",
-            origin.name()
+            "it has a JSON object over several lines: write each event in one line, or the events as an array"
         ),
         _ => Ok(Content::Lines),
     }

@@ -21,7 +21,7 @@ use crate::counted::counted;
 
 /// A file whose header has been read.
 pub(super) struct Rows<R> {
-    reader: csv::Reader<Kept<R>>,
+    reader: csv::Reader<Kept<Begun<R>>>,
     names: Vec<String>,
     dialect: Dialect,
 }
@@ -29,7 +29,12 @@ pub(super) struct Rows<R> {
 impl<R: Read + Send> Rows<R> {
     /// Reads the header.
     pub(super) fn new(content: R, dialect: Dialect) -> Result<Self> {
-        let kept = Kept { from: content, text: Vec::new(), begin: 0, has_quotes: dialect.has_quotes };
+        let kept = Kept {
+            from: without_mark(content).context("the header line cannot be read")?,
+            text: Vec::new(),
+            begin: 0,
+            has_quotes: dialect.has_quotes,
+        };
         let mut reader = ReaderBuilder::new()
             .delimiter(dialect.delimiter)
             .quoting(dialect.has_quotes)
@@ -138,6 +143,24 @@ impl<R: Read + Send> Source for Events<R> {
         };
         Ok(Some(Item { number, original, event, cut: false }))
     }
+}
+
+/// A text whose first bytes were read.
+type Begun<R> = io::Chain<io::Cursor<Vec<u8>>, R>;
+
+/// Takes the byte order mark off a text. It may come byte by byte.
+fn without_mark<R: Read>(mut text: R) -> io::Result<Begun<R>> {
+    const MARK: &[u8] = b"\xef\xbb\xbf";
+    let mut begin = Vec::new();
+    while begin.len() < MARK.len() && MARK.starts_with(&begin) {
+        if text.by_ref().take(1).read_to_end(&mut begin)? == 0 {
+            break;
+        }
+    }
+    if begin == MARK {
+        begin.clear();
+    }
+    Ok(io::Cursor::new(begin).chain(text))
 }
 
 /// Returns the text of the last row read, without its line end and blank lines before it; and how many line ends those are.

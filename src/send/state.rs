@@ -26,6 +26,20 @@ pub(super) struct Progress {
     pub(super) rejected_bytes: u64,
 }
 
+/// Why recorded progress is of no use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Unusable {
+    #[error("it cannot be read")]
+    Unreadable,
+    #[error("it is damaged")]
+    Damaged,
+    #[error("it is of another destination or user")]
+    OfAnother,
+    /// The file or the options have changed. So many lines were done before.
+    #[error("the file or the options have changed since")]
+    Changed { lines: u64 },
+}
+
 /// Identifies the file's version and destination: the progress is valid for no other.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Bound {
@@ -78,24 +92,23 @@ impl StateFile {
         &self.path
     }
 
-    /// Reads the progress of an earlier run; an error says why it is unusable. That run's rule for ids applies from then
-    /// on.
-    pub(super) fn read(&mut self) -> Result<Option<Progress>, &'static str> {
+    /// Reads the progress of an earlier run. That run's rule for ids applies from then on.
+    pub(super) fn read(&mut self) -> Result<Option<Progress>, Unusable> {
         let text = match fs::read(&self.path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(_) => return Err("it cannot be read"),
+            Err(_) => return Err(Unusable::Unreadable),
         };
-        let progress: Progress = serde_json::from_slice(&text).map_err(|_| "it is damaged")?;
+        let progress: Progress = serde_json::from_slice(&text).map_err(|_| Unusable::Damaged)?;
         if progress.of == self.before {
             self.bound = self.before.clone();
         }
         let (then, now) = (&progress.of, &self.bound);
         if (&then.to, &then.user) != (&now.to, &now.user) {
-            return Err("it is of another destination or user");
+            return Err(Unusable::OfAnother);
         }
         if then != now {
-            return Err("the file or the options have changed since");
+            return Err(Unusable::Changed { lines: progress.lines });
         }
         Ok(Some(progress))
     }
@@ -203,7 +216,7 @@ mod tests {
             assert!(beside(&input, other).read().is_err());
         }
         fs::write(state.path(), "{").unwrap();
-        assert_eq!(state.read(), Err("it is damaged"));
+        assert_eq!(state.read(), Err(Unusable::Damaged));
         state.remove();
         assert_eq!((state.read(), fs::read_dir(folder.path()).unwrap().count()), (Ok(None), 0));
     }

@@ -45,7 +45,14 @@ pub(super) struct Schedule {
 impl Schedule {
     /// Starts the schedule; `None` where days are not sealed, which is logged.
     pub(super) fn start(args: &ServeArgs, clock: Arc<dyn Clock>) -> Result<Option<Self>> {
-        let Some(after) = args.seal_after.0 else { return Ok(None) };
+        let Some(after) = args.seal_after.0 else {
+            if args.seal.keep_days.is_some() || args.seal.keep_json.is_some() {
+                tracing::warn!(
+                    "old events are removed when days are sealed, and --seal-after is never: `weir seal` does it by hand"
+                );
+            }
+            return Ok(None);
+        };
         if !DuckDb::find().is_there() {
             tracing::info!(
                 "days are not sealed: that needs the DuckDB command line (pip install duckdb-cli)"

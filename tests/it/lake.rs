@@ -103,6 +103,22 @@ fn a_query_prints_tables_json_and_csv() {
     assert_eq!(weir.query(sql), [json!({"b": "a,\"b\"", "n": 1})]);
     assert!(weir.output(&["query", sql]).contains("│ a,\"b\" │ 1 │"));
     assert_eq!(weir.query("SELECT 1 AS n WHERE false"), Vec::<harness::Value>::new());
+    let not_of_json =
+        "SELECT 'nan'::DOUBLE AS a, ['-inf'::DOUBLE, 1] AS b, 'NaN' AS c UNION ALL SELECT 1, [], 'x'";
+    assert_eq!(
+        weir.query(not_of_json),
+        [json!({"a": null, "b": [null, 1.0], "c": "NaN"}), json!({"a": 1.0, "b": [], "c": "x"})]
+    );
+    for (sql, hint) in [
+        ("SELECT 1 FROM events WHERE username = 'demo' AND event->>'button_id' = 'x'", "needs parentheses"),
+        ("SELECT * FROM read_csv('/etc/passwd')", "a query reads the files of the lake"),
+        ("SELECT * FROM read_csv('here.csv')", "a query reads the files of the lake"),
+        ("-- nothing", "the query is empty"),
+    ] {
+        let output = weir.run(&["query", sql]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && said.contains(hint), "{sql}: {said}");
+    }
 }
 
 #[test]

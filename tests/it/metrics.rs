@@ -281,6 +281,8 @@ fn health_can_be_asked_by_the_program_itself() {
     weir.stop("-TERM");
     let unwell = weir.run(&["health", "--to", &url]);
     assert_eq!(unwell.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&unwell.stderr).into_owned();
+    assert!(said.contains("does the server run?"), "{said}");
     weir.options = vec!["--keep-free".to_owned(), "1000PiB".to_owned()];
     weir.restart();
     let unwell = weir.run(&["health", "--to", &weir.url()]);

@@ -77,7 +77,60 @@ fn to_forget_by_a_field_that_no_type_has_is_a_mistake_and_not_a_success() {
             "{printed}"
         );
         assert_eq!(printed.contains("counts lowered"), forgotten > 0, "{printed}");
+        assert_eq!(printed.contains("Backups from before"), forgotten > 0, "{printed}");
     }
+    // A condition that all events meet, and no condition, are not what was meant: they are named.
+    for (options, named) in [
+        (&["--where", "username=demo"][..], "for all of them there is --all"),
+        (&["--where", "event_type=signup"], "there is --type TYPE --all"),
+        (&[], "<--where <FIELD=VALUE>|--all>"),
+        (&["--all", "--where", "email=a"], "cannot be used with"),
+    ] {
+        let output = weir.run(&[&["forget", "--user", "demo"], options].concat());
+        assert!(output.status.code() == Some(2) && said(&output).contains(named), "{}", said(&output));
+    }
+}
+
+#[test]
+fn a_value_that_came_from_a_variable_is_refused_with_the_variables_name() {
+    let run = |words: &[&str]| {
+        let mut weir = std::process::Command::new(env!("CARGO_BIN_EXE_weir"));
+        let of_sealing = ("WEIR_KEEP_DAYS", "10d");
+        let (name, value) = if words[0] == "seal" { of_sealing } else { ("WEIR_QUERIES", "x") };
+        said(&weir.args(words).env(name, value).output().unwrap())
+    };
+    let of_variable = run(&["serve"]);
+    assert!(
+        of_variable.contains("it is a whole number, such as 2")
+            && of_variable.contains("variable WEIR_QUERIES."),
+        "{of_variable}"
+    );
+    let of_option = run(&["serve", "--queries", "y"]);
+    assert!(of_option.contains("'y'") && !of_option.contains("variable"), "{of_option}");
+    let of_another = run(&["seal"]);
+    assert!(
+        of_another.contains("it is a number of days") && of_another.contains("variable WEIR_KEEP_DAYS."),
+        "{of_another}"
+    );
+    assert!(run(&["seal", "--help"]).is_empty());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_folder_that_may_not_be_read_is_not_said_to_be_missing() {
+    use std::os::unix::process::CommandExt;
+
+    // Root may read everything, so another user asks.
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let weir = Weir::start();
+    let mut command = weir.command();
+    let output = command.args(["counts"]).uid(65_534).gid(65_534).output();
+    // Where that user may not run the program either, nothing can be said.
+    let Ok(output) = output else { return };
+    let why = said(&output);
+    assert!(why.contains("run this as the server's user") && why.contains("Permission denied"), "{why}");
 }
 
 #[test]

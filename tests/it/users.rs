@@ -91,7 +91,9 @@ fn a_removed_user_or_access_key_is_refused_and_the_events_stay() {
     weir.output(&["user", "remove", "ann", "--label", "browser"]);
     eventually("the access key is refused", || !is_let_in(&weir, &browser));
     assert!(is_let_in(&weir, &ann));
-    weir.output(&["user", "remove", "ann"]);
+    let removed = weir.run(&["user", "remove", "ann"]);
+    let said = String::from_utf8_lossy(&removed.stderr).into_owned();
+    assert!(removed.status.success() && said.contains("1 access key is gone"), "{said}");
     eventually("the user is refused", || !is_let_in(&weir, &ann));
     weir.wait_until_filed();
     assert_eq!(weir.lines("lake/username=ann").len(), 1);

@@ -101,6 +101,22 @@ fn a_path_a_type_and_a_field_that_are_nearly_right_are_answered_with_those_proba
     ] {
         assert!(detail(path, "not-found").starts_with(said), "{path}: {}", detail(path, "not-found"));
     }
+    assert_eq!(
+        detail("/button/click/latest", "not-found"),
+        "No latest values of button_click are kept: its schema names no latest_by."
+    );
+    for (path, meant) in [
+        ("/counts/button_click/hours?start=2026-11-01", "is from meant?"),
+        ("/counts/button_click/days?until=2026-11-01", "is to meant?"),
+        ("/counts/button_click/minutes?since=x", "is from meant?"),
+        ("/events?per_page=5", "is limit meant?"),
+        ("/button/click/count?key=abc", "is button_id meant?"),
+    ] {
+        let problem = weir.get(path).problem(422, "invalid-query");
+        assert!(problem["detail"].as_str().unwrap().ends_with(meant), "{path}: {problem}");
+    }
+    let csv = weir.post("/query?format=csv", "SELECT 1").problem(422, "invalid-query");
+    assert!(csv["detail"].as_str().unwrap().contains("Accept: text/csv"), "{csv}");
     let of_type = detail("/counts/buton_click", "unknown-event-type");
     assert!(of_type.ends_with(" Did you mean button_click?"), "{of_type}");
     let reason = |path, event: &str| {

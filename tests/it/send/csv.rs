@@ -88,6 +88,35 @@ fn where_quotes_are_letters_each_cell_is_sent_as_it_is() {
 }
 
 #[test]
+fn csv_from_a_pipe_is_asked_about_and_its_byte_order_mark_is_no_part_of_a_name() {
+    let (weir, files) = (Weir::start(), Files::new());
+    let piped = |options: &[&str], text: &str| {
+        let arguments = [&TYPE[..], options, &["-"]].concat();
+        let mut child = command(&files, &weir.url(), &weir.credentials, &arguments);
+        let mut child = child.stdin(Stdio::piped()).spawn().unwrap();
+        // It may have ended before it has read all of it.
+        let _ = child.stdin.take().unwrap().write_all(text.as_bytes());
+        child.wait_with_output().unwrap()
+    };
+    let rows = "session_id,button_id\ns1,b1\n";
+    for text in [rows, &format!("\u{feff}{rows}")] {
+        let asked = piped(&[], text);
+        assert_eq!(asked.status.code(), Some(1), "{}", printed(&asked));
+        assert!(said(&asked).contains("standard input: is it NDJSON or CSV?"), "{}", said(&asked));
+    }
+    assert_eq!(weir.get("/counts").json()["rejected"]["total"], 0);
+    assert_ended(&piped(&["--format", "csv"], &format!("\u{feff}{rows}")), 0, "standard input: 1 sent");
+    assert_ended(
+        &piped(&["--format", "csv"], "\u{feff}\"session_id\",button_id\ns2,b2\n"),
+        0,
+        "standard input: 1 sent",
+    );
+    let event = "{\"session_id\":\"s\",\"button_id\":\"b3\"}";
+    assert_ended(&piped(&[], &format!("\u{feff}{event}")), 0, "standard input: 1 sent");
+    assert_eq!(buttons(&weir), ["b1", "b2", "b3"]);
+}
+
+#[test]
 fn a_file_without_an_event_is_named() {
     let (weir, files) = (Weir::start(), Files::new());
     for (name, text) in

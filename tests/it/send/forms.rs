@@ -1,6 +1,8 @@
 //! The forms of files that `weir send` reads: other delimiters, arrays, folders, other names; and what it does without sending.
 
-use super::{BTreeMap, Files, assert_ended, clicks, count, fs, json, once, printed, said, send, stored};
+use super::{
+    BTreeMap, Files, Stdio, assert_ended, clicks, command, count, fs, json, once, printed, said, send, stored,
+};
 use crate::harness::{Value, Weir};
 
 #[test]
@@ -58,13 +60,35 @@ fn arrays_and_folders_are_sent_event_by_event_and_again_count_once() {
     );
     assert_ended(&send(&weir, &files, &["export/a.json"]), 0, "export/a.json: 0 sent, 700 duplicates");
     assert_eq!(stored(&weir), once(0..701));
-    files.write("open.json", format!("[{}", events[0]));
-    let open = send(&weir, &files, &["open.json"]);
-    assert!(
-        open.status.code() == Some(1) && said(&open).contains("the array is not closed"),
-        "{}",
-        said(&open)
-    );
+}
+
+#[test]
+fn an_array_that_is_cut_off_is_refused_before_anything_is_sent_and_so_is_more_after_it() {
+    let (weir, files) = (Weir::start(), Files::new());
+    let events = clicks(0..600).lines().collect::<Vec<_>>().join(",");
+    fs::create_dir(files.path("export")).unwrap();
+    for (text, why) in [
+        (format!("[{events}"), "the array is not closed after its element 599: is the file whole?"),
+        (format!("[{events}] x"), "there is more after the array"),
+    ] {
+        files.write("cut.json.gz", super::gzip(text.as_bytes()));
+        fs::write(files.path("export/a.json"), &text).unwrap();
+        fs::write(files.path("export/b.ndjson"), clicks(0..1)).unwrap();
+        for path in ["cut.json.gz", "export"] {
+            let sent = send(&weir, &files, &[path]);
+            let said = said(&sent);
+            assert_eq!((sent.status.code(), printed(&sent)), (Some(1), String::new()), "{said}");
+            assert!(said.contains("nothing was sent") && said.contains(why), "{said}");
+            assert_eq!(said.contains("1 file after it was not sent"), path == "export", "{said}");
+        }
+    }
+    assert_eq!(count(&weir), 0);
+    // A pipe cannot be read twice: what stands before the end was sent.
+    let mut child =
+        command(&files, &weir.url(), &weir.credentials, &["-"]).stdin(Stdio::piped()).spawn().unwrap();
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), format!("[{events}").as_bytes()).unwrap();
+    assert_eq!(child.wait_with_output().unwrap().status.code(), Some(1));
+    assert_eq!(count(&weir), 599);
 }
 
 #[test]
@@ -130,7 +154,7 @@ fn a_json_object_over_several_lines_is_refused_before_anything_is_sent() {
     files.write("one.json", "\u{feff}{\r\n  \"event_type\": \"button_click\",\n  \"session_id\": \"s\"\n}\n");
     let output = send(&weir, &files, &["one.json"]);
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));
-    assert!(said(&output).contains("one.json has a JSON object over several lines"), "{}", said(&output));
+    assert!(said(&output).contains("one.json: it has a JSON object over several lines"), "{}", said(&output));
     assert_eq!(weir.get("/rejected").json()["rejected"], json!([]));
     assert_eq!(stored(&weir), BTreeMap::new());
 }

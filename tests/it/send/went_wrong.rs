@@ -74,6 +74,15 @@ fn a_state_that_does_not_fit_any_more_is_not_believed() {
         said(&sent)
     );
     assert_eq!((stored(&weir), files.names().len()), (once(0..3), 1));
+    // A file that was corrected in the middle of a run is another file, and its events have other ids.
+    files.write("most.ndjson", clicks(3..5) + "oops\n" + &clicks(5..9));
+    let most = ["most.ndjson", "--batch", "2", "--concurrency", "1", "--max-rejected", "0"];
+    assert_eq!(send(&weir, &files, &most).status.code(), Some(1));
+    files.write("most.ndjson", clicks(3..9));
+    let sent = send(&weir, &files, &most);
+    assert_eq!(sent.status.code(), Some(0));
+    let expected = "lines were done before, and events of a changed file have other ids: they count again";
+    assert!(said(&sent).contains(expected), "{}", said(&sent));
 }
 
 /// The state of a run by a version that made ids from the first 64 KiB of a file, and from `--type` in any case.
@@ -218,7 +227,7 @@ fn what_cannot_work_is_said_at_once_and_clearly() {
         (&url, &who, &["a.csv", "--format", "ndjson", "--delimiter", ";"], 1, "--delimiter is for CSV"),
         (&url, &who, &["a.csv"], 1, "of which type are the rows?"),
         (&url, &who, &["twice.csv"], 1, "has \"a\" twice"),
-        (&url, &who, &["what"], 1, "is what NDJSON or CSV? Say it with --format"),
+        (&url, &who, &["what"], 1, "what: is it NDJSON or CSV? Say it with --format"),
         (
             &url,
             &who,

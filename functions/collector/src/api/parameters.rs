@@ -12,9 +12,21 @@ pub(crate) fn invalid(detail: String) -> Problem {
     Problem::InvalidQuery { detail }
 }
 
-/// Refuses a name that resembles one of the route's names.
+/// Names that other APIs have for a parameter.
+const ELSEWHERE: [(&str, &[&str]); 4] = [
+    ("from", &["start", "since", "begin", "after"]),
+    ("to", &["end", "until", "before"]),
+    ("limit", &["top", "size", "page_size", "per_page"]),
+    ("event_type", &["type"]),
+];
+
+/// Refuses a name that resembles one of the route's names, or that other APIs have for one of them.
 pub(crate) fn refuse_near_miss(name: &str, known: &[&str]) -> Result<(), Problem> {
-    match known.iter().find(|known| is_like(name, known)) {
+    let elsewhere = |known: &str| {
+        let names = ELSEWHERE.iter().find(|(own, _)| *own == known);
+        names.is_some_and(|(_, names)| names.contains(&name))
+    };
+    match known.iter().find(|known| is_like(name, known) || elsewhere(known)) {
         Some(known) => Err(invalid(format!("There is no parameter {name:?} here: is {known} meant?"))),
         None => Ok(()),
     }
@@ -43,6 +55,20 @@ fn is_like(name: &str, known: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_that_other_apis_have_for_a_parameter_is_refused_with_the_own_one_where_there_is_one() {
+        let range = ["from", "to"];
+        for (name, meant) in [("start", "from"), ("since", "from"), ("until", "to"), ("end", "to")] {
+            let Err(Problem::InvalidQuery { detail }) = refuse_near_miss(name, &range) else {
+                panic!("{name}")
+            };
+            assert_eq!(detail, format!("There is no parameter {name:?} here: is {meant} meant?"));
+            assert!(refuse_near_miss(name, &["limit", "model"]).is_ok(), "{name}");
+        }
+        assert!(refuse_near_miss("top", &["from", "to", "limit"]).is_err());
+        assert!(refuse_near_miss("top", &range).is_ok());
+    }
 
     #[test]
     fn a_misspelt_parameter_is_like_the_known_one_and_a_strange_one_is_not() {

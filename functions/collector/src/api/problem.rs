@@ -36,6 +36,8 @@ pub(crate) enum Problem {
     NotFound,
     /// There is no such path, and one that was probably meant.
     NearlyFound { path: String },
+    /// The event type has no latest values.
+    NoLatestValues { event_type: EventType },
     /// The catalog has no such event type, and perhaps one that was probably meant.
     UnknownEventType { event_type: String, meant: Option<String> },
     /// There is no such answer, or it has no such path or slot, or none of the caller's.
@@ -124,7 +126,9 @@ impl Problem {
             Self::OriginNotAllowed => {
                 (StatusCode::FORBIDDEN, "origin-not-allowed", "Not allowed from this page")
             }
-            Self::NotFound | Self::NearlyFound { .. } => (StatusCode::NOT_FOUND, "not-found", "No such path"),
+            Self::NotFound | Self::NearlyFound { .. } | Self::NoLatestValues { .. } => {
+                (StatusCode::NOT_FOUND, "not-found", "No such path")
+            }
             Self::UnknownEventType { .. } => {
                 (StatusCode::NOT_FOUND, "unknown-event-type", "No such event type")
             }
@@ -215,6 +219,9 @@ impl Problem {
             Self::NearlyFound { path } => {
                 format!("Did you mean {path}? The API is described at /docs, and for programs at /openapi.json.")
             }
+            Self::NoLatestValues { event_type } => {
+                format!("No latest values of {event_type} are kept: its schema names no latest_by.")
+            }
             Self::UnknownEventType { event_type, meant } => {
                 let meant = meant.as_ref().map(|meant| format!(" Did you mean {meant}?")).unwrap_or_default();
                 format!("The catalog has no event type {event_type:?}.{meant}")
@@ -240,12 +247,7 @@ impl Problem {
             Self::Query(problem) => problem.detail(),
             Self::Live(problem) => problem.detail(),
             Self::NoLatestValue { field } => format!("No event with this {field} is stored."),
-            Self::MethodNotAllowed { takes, .. } if takes.is_empty() => {
-                "The header Allow names the methods of this path.".to_owned()
-            }
-            Self::MethodNotAllowed { method, takes } => {
-                format!("This path takes {}, and not {method}.", takes.join(" and "))
-            }
+            Self::MethodNotAllowed { method, takes } => not_taken(method, takes),
             Self::MalformedRequest => {
                 "The request line or a header breaks the rules of HTTP.".to_owned()
             }
@@ -328,6 +330,14 @@ impl Problem {
             }
             _ => None,
         }
+    }
+}
+
+/// Says which methods a path takes in place of this one.
+fn not_taken(method: &Method, takes: &[&str]) -> String {
+    match takes {
+        [] => "The header Allow names the methods of this path.".to_owned(),
+        takes => format!("This path takes {}, and not {method}.", takes.join(" and ")),
     }
 }
 

@@ -113,6 +113,11 @@ struct Range {
 
 /// Returns the range of hours that a query names. Only where queries are answered later it can name one.
 fn range(collector: &Collector, pairs: Vec<(String, String)>) -> Result<Range, Problem> {
+    if pairs.iter().any(|(name, _)| name == "format") {
+        return Err(invalid(
+            "There is no parameter \"format\" here: Accept: text/csv asks for CSV.".to_owned(),
+        ));
+    }
     let (from, to) = asked::<Hour>(pairs)?;
     if (from.is_some() || to.is_some()) && !collector.host.queries.are_answered_later() {
         return Err(invalid("There is no range here: put a condition on date into WHERE.".to_owned()));

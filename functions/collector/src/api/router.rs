@@ -48,6 +48,13 @@ pub fn router(collector: Collector, origins: &Origins) -> Router {
 
 /// Answers a request for a path that does not exist, with the one that was probably meant.
 async fn not_found(State(collector): State<Arc<Collector>>, uri: Uri) -> Problem {
+    let of_type = uri
+        .path()
+        .strip_suffix("/latest")
+        .and_then(|route| collector.catalog.iter().find(|definition| definition.route().as_str() == route));
+    if let Some(definition) = of_type {
+        return Problem::NoLatestValues { event_type: definition.event_type().clone() };
+    }
     let fixed = FIXED.iter().filter(|route| !route.path.contains('{')).map(|route| route.path);
     let of_types = collector.catalog.iter().map(|definition| definition.route().as_str());
     match nearest(uri.path(), fixed.chain(of_types)) {
