@@ -1,6 +1,6 @@
 //! The data folder of a command that works beside the server. Only the server creates one.
 
-use std::path::Path;
+use std::{io::ErrorKind, path::Path};
 
 use anyhow::{Context, Error, Result, anyhow, bail};
 use weir_core::Catalog;
@@ -54,11 +54,13 @@ pub(crate) fn in_use(error: OpenError, to_do: &str) -> Error {
 
 fn must_have_one_of(names: &[&str], data: &Path) -> Result<()> {
     for name in names {
-        let is_there = data.join(name).try_exists();
-        if is_there
-            .with_context(|| format!("cannot look into {}: run this as the server's user", data.display()))?
-        {
-            return Ok(());
+        match data.join(name).try_exists() {
+            Ok(true) => return Ok(()),
+            Ok(false) => {}
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                bail!("cannot look into {}: {error}. Run this as the server's user", data.display())
+            }
+            Err(error) => return Err(error).with_context(|| format!("cannot look into {}", data.display())),
         }
     }
     if data.join("restoring").exists() {

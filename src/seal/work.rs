@@ -297,7 +297,7 @@ impl DuckDbWork {
         let pipes = self.running.start(&mut command, |child| {
             child.stdout.take().zip(child.stderr.take()).ok_or_else(|| ErrorKind::BrokenPipe.into())
         });
-        let (stdout, stderr) = pipes.map_err(|error| self.duckdb.missing(error))?;
+        let (stdout, stderr) = pipes.map_err(|error| self.duckdb.missing_for("sealing needs", error))?;
         let errors = Stderr::of(stderr);
         if let Err(error) = read(stdout) {
             self.running.give_up();

@@ -130,7 +130,7 @@ fn a_folder_that_may_not_be_read_is_not_said_to_be_missing() {
     // Where that user may not run the program either, nothing can be said.
     let Ok(output) = output else { return };
     let why = said(&output);
-    assert!(why.contains("run this as the server's user") && why.contains("Permission denied"), "{why}");
+    assert!(why.contains("Run this as the server's user") && why.contains("Permission denied"), "{why}");
 }
 
 #[test]
