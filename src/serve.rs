@@ -251,6 +251,7 @@ fn host(users: Arc<dyn Users>, args: &ServeArgs, metrics: &Arc<Metrics>, clock: 
         runs: Arc::new(()),
         queries: Arc::new(()),
         counted_within: None,
+        keep_days: args.seal.keep_days,
     }
 }
 

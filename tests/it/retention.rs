@@ -61,6 +61,31 @@ fn audited(weir: &Weir) -> String {
 }
 
 #[test]
+fn an_event_that_is_older_than_its_type_is_kept_is_stored_with_a_warning() {
+    let catalog = tempfile::tempdir().unwrap();
+    define(catalog.path(), "signup", &json!({"keep_days": 10}));
+    define(catalog.path(), "visit", &json!({}));
+    let folder = catalog.path().to_str().unwrap();
+    let warned = |weir: &Weir, event_type: &str, days: u64| {
+        let event = json!({"event_type": event_type, "email": "a", "occurred_at": at(days)});
+        let answer = weir.post("/events", event.to_string());
+        assert_eq!(answer.status, 200);
+        let warning = answer.json()["outcomes"][0]["warnings"][0].clone();
+        let is_of_age =
+            warning.as_str().is_some_and(|text| text.contains("older than events of its type are kept"));
+        assert!(is_of_age || warning.is_null(), "{warning}");
+        is_of_age
+    };
+    for (options, of_visits) in [(&[][..], None), (&["--keep-days", "5"], Some(5))] {
+        let weir = Weir::start_with(&[&["--catalog", folder, "--seal-after", "never"], options].concat());
+        for days in [4, 5, 6, 9, 10, 11, 300] {
+            assert_eq!(warned(&weir, "signup", days), days > 10, "{days}");
+            assert_eq!(warned(&weir, "visit", days), of_visits.is_some_and(|kept| days > kept), "{days}");
+        }
+    }
+}
+
+#[test]
 fn events_that_are_older_than_their_type_is_kept_are_in_no_file_and_stay_in_the_counts() {
     let catalog = tempfile::tempdir().unwrap();
     let by_both = json!({"count_by": "email", "latest_by": "place"});

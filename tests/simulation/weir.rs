@@ -95,6 +95,7 @@ impl Weir {
             runs: Arc::new(()),
             queries: Arc::new(()),
             counted_within: Some(COUNTED_WITHIN),
+            keep_days: None,
         };
         let catalog = self.catalog.clone();
         let collector = Collector { catalog, ports, host, limits: Limits::default() };

@@ -81,6 +81,7 @@ fn api(aws: &Aws) -> axum::Router {
         runs: Arc::new(()),
         queries: Arc::new(()),
         counted_within: None,
+        keep_days: None,
     };
     let catalog = Arc::new(Catalog::built_in().unwrap());
     let collector = Collector { catalog, ports, host, limits: Limits::default() };

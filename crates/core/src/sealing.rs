@@ -28,6 +28,6 @@ pub use protocol::{
     SettledDay, ToWrite, Work, Written, over, put, seal, seal_again, seal_late, seal_open,
 };
 pub use reads::{Reads, day_of};
-pub use retention::{Removed, first_days, remove_earlier, retain, set_first_days};
+pub use retention::{Removed, first_days, is_kept, remove_earlier, retain, set_first_days};
 pub use rows::SealedRows;
 pub use upkeep::{KEPT_MILLIS, expire_json, read_from_json, tidy};

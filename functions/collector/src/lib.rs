@@ -81,4 +81,7 @@ pub struct Host {
     /// The deadline for raising live counts, from the beginning of storing, on hosts that end what takes too long; `None`
     /// for no deadline. Counts that miss it count as failed: the events are stored and acknowledged.
     pub counted_within: Option<Duration>,
+    /// How many days after the end of their day events are kept, of types that do not say so themselves; `None` for ever. Older
+    /// events are stored with a warning.
+    pub keep_days: Option<u32>,
 }

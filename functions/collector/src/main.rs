@@ -90,6 +90,7 @@ fn gateway(environment: &Environment) -> Result<(Gateway, Option<Arc<Sharing>>),
         runs: Arc::new(()),
         queries,
         counted_within: Some(COUNTED_WITHIN),
+        keep_days: Some(environment.or("WEIR_KEEP_DAYS", 0)?).filter(|days| *days > 0),
     };
     let collector = Collector { catalog, ports, host, limits: Limits::default() };
     // API Gateway answers preflight requests by the same list. Posts that need no preflight are checked here.

@@ -44,6 +44,7 @@ fn each_function_gets_the_variables_that_it_reads() {
             "WEIR_SECRET": "${InstallationSecret}",
             "WEIR_ALLOW_ORIGINS": "${AllowedOrigins}",
             "WEIR_QUERY_WORKGROUP": "${QueryWorkgroup}",
+            "WEIR_KEEP_DAYS": "${KeepDays}",
             "WEIR_GLUE_DATABASE": "${Database}",
         },
         "FanOut": {

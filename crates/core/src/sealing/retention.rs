@@ -55,6 +55,12 @@ pub fn first_days(
     first.collect()
 }
 
+/// Returns whether events of a time are kept, of a type whose events are kept for so many days after the end of theirs.
+#[must_use]
+pub fn is_kept(time: Timestamp, days: u32, now: Timestamp) -> bool {
+    Day::of(time.hour()) >= over(now, u64::from(days).saturating_mul(DAY_MILLIS))
+}
+
 /// Removes the events of each type of days before its day. A watermark that is further on stays.
 pub async fn retain(
     days: &dyn SealedDays,

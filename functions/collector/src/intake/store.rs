@@ -8,6 +8,7 @@ use weir_core::{
     catalog::{Budget, Definition, Refusal},
     counts, event_time, looks,
     ports::{Appended, PortError},
+    sealing::is_kept,
     trace::TRACED,
 };
 
@@ -28,6 +29,10 @@ const MAX_ERRORS: usize = 1000;
 /// The most bytes of a body that a rejected record always has room for: in JSON, each may become six.
 const MAX_PART: usize = 128 << 10;
 const _: () = assert!(6 * MAX_PART < MAX_RECORD_BYTES - (16 << 10));
+
+/// The warning for an event that retention removes.
+const TOO_OLD: &str =
+    "the event is older than events of its type are kept: it is counted, and no query finds it";
 
 /// Events between validation and storage: the verdict on each so far, in the order of the request, and the records of those
 /// that were checked.
@@ -168,6 +173,11 @@ impl Collector {
         let latest_key = definition.and_then(|definition| definition.latest_key(&event));
         let stamp = self.stamp(username, event.event_id.clone(), *received_at);
         let warning = event_time::warning(event.occurred_at, stamp.received_at);
+        let warning = warning.or_else(|| {
+            let days = definition.and_then(Definition::keep_days).or(self.host.keep_days)?;
+            let time = event_time::of(event.occurred_at, stamp.received_at);
+            (!is_kept(time, days, stamp.received_at)).then_some(TOO_OLD)
+        });
         let record = Record::accepted(&event, &event_type, key, stamp).latest_under(latest_key);
         Ok((record, Verdict::Valid { client_id: event.event_id, warning }))
     }

@@ -290,6 +290,7 @@ pub fn api(script: &Arc<Script>, stuck: bool) -> Router {
         runs: Arc::new(()),
         queries: Arc::new(()),
         counted_within: Some(Duration::from_secs(13)),
+        keep_days: None,
     };
     let catalog = Arc::new(Catalog::read(CATALOG).unwrap());
     let collector = Collector { catalog, ports: Ports::of(script.clone()), host, limits: Limits::default() };
