@@ -25,6 +25,8 @@ mod tail;
 mod user;
 mod values;
 
+use std::ffi::OsString;
+
 use clap::{
     ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand,
     error::{ContextKind, ContextValue},
@@ -35,7 +37,7 @@ pub(crate) use audit::AuditArgs;
 pub(crate) use backup::{BackupArgs, RestoreArgs};
 pub(crate) use catalog::{CatalogCommand, CatalogPlace};
 pub(crate) use counts::CountsArgs;
-pub(crate) use forget::ForgetArgs;
+pub(crate) use forget::{Condition, ForgetArgs};
 pub(crate) use health::HealthArgs;
 pub(crate) use latest::LatestArgs;
 #[cfg(unix)]
@@ -170,16 +172,21 @@ fn refuse(error: &clap::Error) -> ! {
 fn variable_of(error: &clap::Error) -> Option<String> {
     let ContextValue::String(option) = error.get(ContextKind::InvalidArg)? else { return None };
     let option = option.split([' ', '=']).next()?.strip_prefix("--")?;
-    if std::env::args()
-        .any(|word| word.strip_prefix("--").is_some_and(|word| word.split('=').next() == Some(option)))
-    {
-        return None;
+    let words: Vec<OsString> = order::after_their_command(std::env::args_os().collect(), &Cli::command());
+    let (weir, mut path) = (Cli::command(), words.iter().skip(1));
+    let mut command = &weir;
+    while let Some(found) = path.next().and_then(|word| command.find_subcommand(word)) {
+        command = found;
     }
-    let weir = Cli::command();
-    let all = weir.get_subcommands().flat_map(clap::Command::get_arguments).chain(weir.get_arguments());
-    let mut found = all.filter(|argument| argument.get_long() == Some(option)).filter_map(clap::Arg::get_env);
-    let found = found.find(|variable| std::env::var_os(variable).is_some())?;
-    Some(found.to_string_lossy().into_owned())
+    let argument = command.get_arguments().find(|argument| argument.get_long() == Some(option))?;
+    let names: Vec<&str> =
+        argument.get_all_aliases().unwrap_or_default().into_iter().chain([option]).collect();
+    let is_it = |word: &OsString| {
+        let name = word.to_str().and_then(|word| word.strip_prefix("--")?.split('=').next());
+        name.is_some_and(|name| names.contains(&name))
+    };
+    let variable = argument.get_env().filter(|variable| std::env::var_os(variable).is_some())?;
+    (!words.iter().any(is_it)).then(|| variable.to_string_lossy().into_owned())
 }
 
 #[cfg(test)]

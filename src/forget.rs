@@ -18,7 +18,7 @@ use weir_embedded::{Amounts, Embedded, Flush, ForgetError, OpenError, SealedFold
 
 use crate::{
     catalog,
-    cli::{EngineName, ForgetArgs},
+    cli::{Condition, EngineName, ForgetArgs},
     counted::counted,
     data,
     names::Selection,
@@ -32,6 +32,7 @@ const PAUSE: Duration = Duration::from_millis(25);
 
 /// Runs the command.
 pub(crate) async fn run(args: &ForgetArgs) -> Result<ExitCode> {
+    must_tell_apart(args)?;
     match args.place.engine {
         EngineName::Embedded => in_folder(args).await,
         #[cfg(feature = "aws")]
@@ -58,6 +59,22 @@ async fn in_folder(args: &ForgetArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Refuses a condition that all events of the user or of a type meet. Rejected events may have been sent with such a field.
+fn must_tell_apart(args: &ForgetArgs) -> Result<()> {
+    let Some(Condition { field, value }) = &args.condition else { return Ok(()) };
+    match field.as_str() {
+        "username" if value == args.user.as_str() => {
+            bail!("all events of {value} have this username: for all of them there is --all")
+        }
+        "event_type" if value.parse::<EventType>().is_ok() => {
+            bail!(
+                "all events of a type have the same event_type: for all of them there is --type {value} --all"
+            )
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Refuses a condition that no event met, on a field that no type has: it may be misspelt.
 fn must_be_a_field(args: &ForgetArgs, catalog: &Catalog) -> Result<()> {
     let Some(condition) = &args.condition else { return Ok(()) };
@@ -73,7 +90,7 @@ fn must_be_a_field(args: &ForgetArgs, catalog: &Catalog) -> Result<()> {
     if known.contains(&first) {
         return Ok(());
     }
-    match nearest(field, known.into_iter()) {
+    match nearest(field, known.into_iter().filter(|name| !["username", "event_type"].contains(name))) {
         Some(meant) => bail!(
             "nothing was forgotten: no event of {} has this value, and no event type has a field {field}; did you mean {meant}?",
             args.user

@@ -144,11 +144,9 @@ impl Sending {
         let mut any_rejected = false;
         for (origin, left) in self.origins.iter().zip((0..self.origins.len()).rev()) {
             let sent = self.send(origin).with_context(|| origin.name());
-            if sent.is_err() && left > 0 {
-                eprintln!(
-                    "weir: {} not sent",
-                    counted(left as u64, "file after it was", "files after it were")
-                );
+            if !matches!(sent, Ok(Outcome::Sent { .. })) && left > 0 {
+                let files = counted(left as u64, "file was", "files were");
+                eprintln!("weir: {files} not sent, after {}", origin.name());
             }
             match sent? {
                 Outcome::Stopped => return Ok(Outcome::Stopped),
@@ -177,10 +175,10 @@ impl Sending {
             Ok(progress) => progress,
             Err(why) => {
                 eprintln!("weir: {} is of no use, {why}: sending from the beginning", state.path().display());
-                if let Unusable::Changed { lines } = why {
+                if let Unusable::OtherIds { lines } = why {
                     eprintln!(
-                        "weir: {} done before, and events of a changed file have other ids: they count again. With --source NAME \
-                         from the first run on, they would not",
+                        "weir: {} done before. Events without an event_id of their own have other ids now, and count again. With \
+                         --source NAME from the first run on, they would not",
                         counted(lines, "line was", "lines were")
                     );
                 }

@@ -83,13 +83,22 @@ pub(super) fn memory(text: &str) -> Result<u64, String> {
 
 /// Reads a whole number.
 pub(super) fn number<T: FromStr>(text: &str) -> Result<T, String> {
-    text.parse().map_err(|_| "it is a whole number, such as 2".to_owned())
+    text.parse().map_err(|_| not_a_number(text, "it is a whole number, such as 2"))
 }
 
 /// Reads a number of days, at least one.
 pub(super) fn days(text: &str) -> Result<u32, String> {
-    let days = text.parse().ok().filter(|days| *days > 0);
-    days.ok_or_else(|| "it is a number of days, such as 90".to_owned())
+    const DAYS: &str = "it is a number of days, such as 90";
+    match text.parse() {
+        Ok(0) => Err(DAYS.to_owned()),
+        read => read.map_err(|_| not_a_number(text, DAYS)),
+    }
+}
+
+/// Returns why a text is not read as a number.
+fn not_a_number(text: &str, expected: &str) -> String {
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if is_number { "it is too large".to_owned() } else { expected.to_owned() }
 }
 
 pub(super) fn size_or_none(text: &str) -> Result<u64, String> {
@@ -119,6 +128,19 @@ mod tests {
             "x-y-z",
         ] {
             assert!(hour(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_number_that_is_none_or_too_large_is_refused_as_that() {
+        assert_eq!((number::<u16>("70"), days("90")), (Ok(70), Ok(90)));
+        for (text, why) in
+            [("70000", "too large"), ("x", "whole number"), ("", "whole number"), ("-1", "whole number")]
+        {
+            assert!(number::<u16>(text).unwrap_err().contains(why), "{text}");
+        }
+        for (text, why) in [("9999999999", "too large"), ("0", "days"), ("10d", "days"), ("", "days")] {
+            assert!(days(text).unwrap_err().contains(why), "{text}");
         }
     }
 

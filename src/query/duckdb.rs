@@ -312,7 +312,7 @@ impl DuckDb {
                         Format::Table => {
                             line = terminal::in_lines(&String::from_utf8_lossy(&line)).into_bytes();
                         }
-                        // No text of DuckDB's goes on in another line.
+                        // A value can go on in another line, and a text cannot.
                         Format::Json => line = valid_json(&line),
                         Format::Csv => {}
                     }
@@ -364,10 +364,11 @@ impl DuckDb {
 fn hint(error: &[u8], sql: &str) -> Option<&'static str> {
     let error = String::from_utf8_lossy(error);
     let is = |kind: &str| error.starts_with(kind);
-    if (is("Conversion Error") || is("Binder Error")) && sql.contains("->>") {
+    if is("Conversion Error: Failed to cast value to numerical") && sql.contains("->>") {
         return Some("in a condition, ->> needs parentheses: (event->>'button_id') = 'abc'");
     }
-    let is_of_files = is("Permission Error") || (is("IO Error") && error.contains("No files found"));
+    let is_missing = is("IO Error") && error.contains("No files found") && !error.contains("sealed/");
+    let is_of_files = is("Permission Error") || is_missing;
     is_of_files.then_some("a query reads the files of the lake, and no others")
 }
 

@@ -197,7 +197,9 @@ fn kind(origin: &Origin, named: Named, head: &[u8]) -> Result<Content> {
         // Of a pipe, there may be white space only.
         (FileFormat::Auto, None, None) if matches!(first, None | Some(b'{' | b'[')) => FileFormat::Ndjson,
         (FileFormat::Auto, None, None) => {
-            bail!("is it NDJSON or CSV? Say it with --format")
+            let parquet =
+                if head.first() == Some(&parquet::MAGIC[0]) { " (Parquet is read from a file)" } else { "" };
+            bail!("is it NDJSON or CSV? Say it with --format{parquet}")
         }
         (format, ..) => format,
     };

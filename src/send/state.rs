@@ -35,9 +35,11 @@ pub(super) enum Unusable {
     Damaged,
     #[error("it is of another destination or user")]
     OfAnother,
-    /// The file or the options have changed. So many lines were done before.
     #[error("the file or the options have changed since")]
-    Changed { lines: u64 },
+    Changed,
+    /// The file has changed, and with it the ids of its events. So many lines were done before.
+    #[error("the file has changed since")]
+    OtherIds { lines: u64 },
 }
 
 /// Identifies the file's version and destination: the progress is valid for no other.
@@ -107,8 +109,11 @@ impl StateFile {
         if (&then.to, &then.user) != (&now.to, &now.user) {
             return Err(Unusable::OfAnother);
         }
+        if then.seed != now.seed {
+            return Err(Unusable::OtherIds { lines: progress.lines });
+        }
         if then != now {
-            return Err(Unusable::Changed { lines: progress.lines });
+            return Err(Unusable::Changed);
         }
         Ok(Some(progress))
     }

@@ -79,7 +79,7 @@ fn an_array_that_is_cut_off_is_refused_before_anything_is_sent_and_so_is_more_af
             let said = said(&sent);
             assert_eq!((sent.status.code(), printed(&sent)), (Some(1), String::new()), "{said}");
             assert!(said.contains("nothing was sent") && said.contains(why), "{said}");
-            assert_eq!(said.contains("1 file after it was not sent"), path == "export", "{said}");
+            assert_eq!(said.contains("1 file was not sent, after export/a.json"), path == "export", "{said}");
         }
     }
     assert_eq!(count(&weir), 0);

@@ -13,11 +13,10 @@ pub(crate) fn invalid(detail: String) -> Problem {
 }
 
 /// Names that other APIs have for a parameter.
-const ELSEWHERE: [(&str, &[&str]); 4] = [
+const ELSEWHERE: [(&str, &[&str]); 3] = [
     ("from", &["start", "since", "begin", "after"]),
     ("to", &["end", "until", "before"]),
     ("limit", &["top", "size", "page_size", "per_page"]),
-    ("event_type", &["type"]),
 ];
 
 /// Refuses a name that resembles one of the route's names, or that other APIs have for one of them.

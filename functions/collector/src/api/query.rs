@@ -44,7 +44,9 @@ pub(crate) async fn query(
 ) -> Result<Response, Problem> {
     let (head, body) = request.into_parts();
     let format = format(&head.headers)?;
-    let Range { from, to, may_begin_later } = range(&collector, pairs(parameters)?)?;
+    let parameters = pairs(parameters)?;
+    refuse_another_format(&parameters, format)?;
+    let Range { from, to, may_begin_later } = range(&collector, parameters)?;
     let (sent, room) = body::read(&collector.limits, &head.headers, body).await?;
     let sql = sent.decode()?;
     if sql.len() > MAX_SQL {
@@ -85,9 +87,11 @@ pub(crate) async fn read(
     State(collector): State<Arc<Collector>>,
     Reader(username): Reader,
     Path(id): Path<String>,
+    parameters: Pairs,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let format = format(&headers)?;
+    refuse_another_format(&pairs(parameters)?, format)?;
     match collector.host.queries.find(&username, &id, format).await.map_err(not_answered)? {
         QueryProgress::Running => running(&id, json!({})),
         QueryProgress::Answered(answer) => Ok(answered(answer, format)),
@@ -113,11 +117,6 @@ struct Range {
 
 /// Returns the range of hours that a query names. Only where queries are answered later it can name one.
 fn range(collector: &Collector, pairs: Vec<(String, String)>) -> Result<Range, Problem> {
-    if pairs.iter().any(|(name, _)| name == "format") {
-        return Err(invalid(
-            "There is no parameter \"format\" here: Accept: text/csv asks for CSV.".to_owned(),
-        ));
-    }
     let (from, to) = asked::<Hour>(pairs)?;
     if (from.is_some() || to.is_some()) && !collector.host.queries.are_answered_later() {
         return Err(invalid("There is no range here: put a condition on date into WHERE.".to_owned()));
@@ -127,6 +126,20 @@ fn range(collector: &Collector, pairs: Vec<(String, String)>) -> Result<Range, P
     let from = from.unwrap_or_else(|| to.minus(HOURS - 1));
     check([from, to], [from, to].map(Hour::since_epoch), MAX_HOURS, "hours")?;
     Ok(Range { from, to, may_begin_later })
+}
+
+/// Refuses a parameter that names another format than the one that `Accept` asks for.
+fn refuse_another_format(pairs: &[(String, String)], format: QueryFormat) -> Result<(), Problem> {
+    let own = match format {
+        QueryFormat::Json => "json",
+        QueryFormat::Csv => "csv",
+    };
+    if pairs.iter().any(|(name, value)| name == "format" && !value.eq_ignore_ascii_case(own)) {
+        return Err(invalid(
+            "There is no parameter \"format\" here: Accept: text/csv asks for CSV.".to_owned(),
+        ));
+    }
+    Ok(())
 }
 
 /// Returns the answer about a query that goes on, with where to ask and these members.

@@ -75,9 +75,6 @@ fn asked_for(
         |name: &str| fields.is_some_and(|fields| fields.contains_key(name)) || OF_EVERY_EVENT.contains(&name);
     for (name, _) in others {
         parameters::refuse_near_miss(&name, count_by.as_slice())?;
-        if let (Some(count_by), "key") = (count_by, name.as_str()) {
-            return Err(invalid(format!("There is no parameter \"key\" here: is {count_by} meant?")));
-        }
         if is_field(&name) {
             return Err(invalid(match count_by {
                 Some(count_by) => {
@@ -85,6 +82,9 @@ fn asked_for(
                 }
                 None => "The counts of this type are not broken down: it takes no query.".to_owned(),
             }));
+        }
+        if let (Some(count_by), "key") = (count_by, name.as_str()) {
+            return Err(invalid(format!("There is no parameter \"key\" here: is {count_by} meant?")));
         }
     }
     Ok(None)
