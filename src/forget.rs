@@ -229,7 +229,9 @@ fn report(args: &ForgetArgs, amounts: &Amounts) {
         counted(amounts.computed, "file", "files")
     ));
     if amounts.computed > 0 {
-        printed::line(format_args!("Answers are computed again by the next `weir serve` or `weir publish`."));
+        printed::line(format_args!(
+            "Answers are computed again by the next `weir publish`; those with `every` by `weir serve`, too."
+        ));
     }
     if *amounts == Amounts::default() {
         return;

@@ -138,7 +138,7 @@ async fn all(
     retention::run(sealing.days, work, args, now).await?;
     let duckdb = DuckDb::find();
     if !duckdb.is_there() {
-        return Err(duckdb.missing(std::io::ErrorKind::NotFound.into()));
+        return Err(duckdb.missing_for("sealing needs", std::io::ErrorKind::NotFound.into()));
     }
     again(sealing, &args.again).await?;
     sealing::tidy(sealing.days, now).await?;

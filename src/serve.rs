@@ -119,7 +119,7 @@ async fn embedded(catalog: Catalog, args: ServeArgs) -> Result<ExitCode> {
     let signals = Signals::listen(Some(LIMIT))?;
     let clock = Arc::new(SystemClock);
     let schedule = Schedule::start(&args, &catalog, Arc::new(SystemClock))?;
-    let sealing = sealing::Schedule::start(&args, Arc::new(SystemClock))?;
+    let sealing = sealing::Schedule::start(&args, &catalog, Arc::new(SystemClock))?;
     let limits = limits(&args);
     let metrics = Metrics::new(&catalog, Some(&engine), None, limits.clone(), clock.clone());
     #[cfg_attr(not(unix), expect(unused_mut, reason = "functions run on Unix only"))]

@@ -72,9 +72,11 @@ async fn with(users: &dyn UserAdmin, command: UserCommand) -> Result<ExitCode> {
             .await?;
             let label = rotated.map_or_else(String::new, |label| label.to_string());
             let until = match place.engine {
-                _ if keep_old > Duration::ZERO => "stays good meanwhile",
-                EngineName::Embedded => "is refused within 5 seconds",
-                EngineName::Aws => "is not good any more",
+                _ if keep_old > Duration::ZERO => {
+                    format!("stays good until {}", SystemClock.now().plus_millis(keep))
+                }
+                EngineName::Embedded => "is refused within 5 seconds".to_owned(),
+                EngineName::Aws => "is not good any more".to_owned(),
             };
             eprintln!("{name} has a new secret for {label}; the old one {until}.");
             secret.hand_over(&name)?;
@@ -84,9 +86,9 @@ async fn with(users: &dyn UserAdmin, command: UserCommand) -> Result<ExitCode> {
             eprintln!("{name} has no access key labelled {label} any more.");
         }
         UserCommand::Remove { name, label: None, .. } => {
-            let listed = users.list().await?;
-            let keys =
-                listed.iter().find(|user| user.username == name).map_or(0, |user| user.access_keys.len());
+            // A failure is that of removing.
+            let user = users.find(&name).await.ok().flatten();
+            let keys = user.map_or(0, |user| user.access_keys.len());
             if !users.remove(&name).await? {
                 return Err(names::no_such_user(users, &name).await);
             }

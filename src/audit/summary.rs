@@ -46,7 +46,8 @@ impl Summary {
             );
         }
         if self.live && !repairing {
-            eprintln!("weir: `weir audit --repair` makes live counts what lies in the lake");
+            let then = if self.settled { "after that, " } else { "" };
+            eprintln!("weir: {then}`weir audit --repair` makes live counts what lies in the lake");
         }
         if self.latest && !repairing {
             eprintln!("weir: `weir audit --repair` makes latest values those of the newest events");

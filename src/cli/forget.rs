@@ -22,7 +22,8 @@ pub(crate) struct ForgetArgs {
     /// The user whose events these are.
     #[arg(long, value_name = "NAME")]
     pub(crate) user: Username,
-    /// Only events of this type. Rejected events that name no type are of all types.
+    /// Only events of this type, and what was rejected as one or without a type; `rejected` means all rejected events. What was
+    /// rejected under another name, such as a misspelt one, stays.
     #[arg(long = "type", value_name = "TYPE")]
     pub(crate) event_type: Option<EventType>,
     /// Only events with this value in this field, such as email=ann@example.com. A field within another has a dot:

@@ -14,7 +14,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use tokio::runtime::Builder;
-use weir_core::{Clock, Day, Timestamp, sealing::SealedDays};
+use weir_core::{Catalog, Clock, Day, Timestamp, sealing::SealedDays};
 use weir_embedded::SealedFolder;
 
 use crate::{cli::ServeArgs, query::DuckDb, seal, stderr::Stderr};
@@ -44,19 +44,26 @@ pub(super) struct Schedule {
 
 impl Schedule {
     /// Starts the schedule; `None` where days are not sealed, which is logged.
-    pub(super) fn start(args: &ServeArgs, clock: Arc<dyn Clock>) -> Result<Option<Self>> {
+    pub(super) fn start(args: &ServeArgs, catalog: &Catalog, clock: Arc<dyn Clock>) -> Result<Option<Self>> {
+        let settings = &args.seal;
+        let removes = settings.keep_days.is_some()
+            || settings.keep_json.is_some()
+            || catalog.iter().any(|definition| definition.keep_days().is_some());
         let Some(after) = args.seal_after.0 else {
-            if args.seal.keep_days.is_some() || args.seal.keep_json.is_some() {
+            if removes {
                 tracing::warn!(
-                    "old events are removed when days are sealed, and --seal-after is never: `weir seal` does it by hand"
+                    "nothing old is removed by itself, as --seal-after is never: `weir seal` does it, with the same --keep-days and --keep-json"
                 );
             }
             return Ok(None);
         };
         if !DuckDb::find().is_there() {
-            tracing::info!(
-                "days are not sealed: that needs the DuckDB command line (pip install duckdb-cli)"
-            );
+            const NEEDS: &str = "that needs the DuckDB command line (pip install duckdb-cli)";
+            if removes {
+                tracing::warn!("days are not sealed, and nothing old is removed: {NEEDS}");
+            } else {
+                tracing::info!("days are not sealed: {NEEDS}");
+            }
             return Ok(None);
         }
         let (stop, stopped) = mpsc::channel();

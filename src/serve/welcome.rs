@@ -41,13 +41,18 @@ pub(crate) async fn print(
         let credentials = first_user(users).await?;
         let page = from_here(address);
         let (name, _) = credentials.split_once(':').unwrap_or((&credentials, ""));
+        let why = if data.join("raw").read_dir().is_ok_and(|mut batches| batches.next().is_some()) {
+            "There are events, and no users, as users.db is new: so there"
+        } else {
+            "This is the first start, so there"
+        };
         text += &format!(
             "
 Open the dashboard to see events arrive, and to send some with its button:
 
     http://{page}/
 
-This is the first start, so there is a user to sign in with: the username is {name}, and the secret is what stands behind the
+{why} is a user to sign in with: the username is {name}, and the secret is what stands behind the
 colon. Only a hash of it is kept: note it now.
 
     {credentials}

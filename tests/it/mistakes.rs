@@ -93,6 +93,19 @@ fn to_forget_by_a_field_that_no_type_has_is_a_mistake_and_not_a_success() {
     for condition in ["username=ann@example.com", "event_type=Sign Up"] {
         assert!(forget(condition).status.success(), "{condition}");
     }
+    // All rejected events, and nothing else: what was accepted has been forgotten above.
+    weir.restart();
+    for rejected in [r#"{"event_type": "signup", "email": 7}"#, r#"{"event_type": "singup"}"#, "{"] {
+        assert!(weir.post("/events", rejected).status >= 400);
+    }
+    assert_eq!(weir.post("/signup", r#"{"email": "eve@example.com"}"#).status, 200);
+    weir.stop("-TERM");
+    let rejected = weir.run(&["forget", "--user", "demo", "--type", "rejected", "--all"]);
+    let printed = String::from_utf8_lossy(&rejected.stdout).into_owned();
+    assert!(
+        rejected.status.success() && printed.contains("forgotten: 3 events of demo (3 rejected)"),
+        "{printed}"
+    );
 }
 
 #[test]

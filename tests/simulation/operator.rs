@@ -123,10 +123,9 @@ impl Operator {
                 }
                 for key in ledger.keys.iter_mut().filter(|key| key.username == username && key.label == label)
                 {
-                    if let Some(dead) = &mut key.dead
-                        && dead.1 == u64::MAX
-                    {
-                        dead.1 = done.max(end.millis());
+                    // A secret in its grace time ends with the one that is replaced now, at the latest.
+                    if let Some(dead) = &mut key.dead {
+                        dead.1 = dead.1.min(done.max(end.millis()));
                     }
                 }
                 self.world.note(&format!("{username}'s {label} is changed, {remove}"));

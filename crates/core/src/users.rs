@@ -221,8 +221,8 @@ impl User {
         Ok(())
     }
 
-    /// Replaces the secret of the key labelled `label`; the old one stays valid until `old_until`. A chosen password ends at
-    /// once if another chosen one replaces it.
+    /// Replaces the secret of the key labelled `label`. The old one stays valid until `old_until`, and so do older ones whose
+    /// time is not over, at the longest. A chosen password ends at once if another chosen one replaces it.
     pub fn rotate(
         &mut self,
         label: &Label,
@@ -234,7 +234,12 @@ impl User {
         let old = old.ok_or_else(|| self.no_such(label))?;
         let new = AccessKey { hash, created_at: now, ..self.access_keys[old].clone() };
         let both_chosen = new.hash.is_password() && self.access_keys[old].hash.is_password();
-        self.access_keys[old].expires_at = Some(if both_chosen { now } else { old_until });
+        for earlier in self.access_keys.iter_mut().filter(|key| key.label == *label) {
+            earlier.expires_at = Some(earlier.expires_at.map_or(old_until, |end| end.min(old_until)));
+        }
+        if both_chosen {
+            self.access_keys[old].expires_at = Some(now);
+        }
         self.add(new, now)
     }
 
@@ -331,6 +336,24 @@ mod tests {
         assert!(!user.access_keys[0].is_live(NOW().plus_millis(60)));
         user.rotate(&label, key("n", 3).hash, NOW(), NOW().plus_millis(60)).unwrap();
         assert_eq!(user.access_keys.len(), 1, "{user:?}");
+    }
+
+    #[test]
+    fn a_secret_in_its_grace_time_stays_good_no_longer_than_a_later_rotation_says() {
+        let label: Label = "web".parse().unwrap();
+        let ends = |later: u64| {
+            let mut user = User::new("a".parse().unwrap());
+            user.add(key("web", 1), NOW()).unwrap();
+            user.add(key("other", 9), NOW()).unwrap();
+            user.rotate(&label, key("n", 2).hash, NOW().plus_millis(60), NOW()).unwrap();
+            user.rotate(&label, key("n", 3).hash, NOW().plus_millis(later), NOW()).unwrap();
+            let end = |key: &AccessKey| key.expires_at.map(|end| end.millis() - NOW().millis());
+            user.access_keys.iter().map(end).collect::<Vec<_>>()
+        };
+        // What leaked may be the one in its grace time.
+        assert_eq!(ends(0), [None, None]);
+        assert_eq!(ends(20), [Some(20), None, Some(20), None]);
+        assert_eq!(ends(90), [Some(60), None, Some(90), None]);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use serde_json::Value;
 pub struct ForgetRequest {
     /// The user who sent them.
     pub username: Username,
-    /// Their type; `None` for all types, rejected events included.
+    /// Their type, as which rejected events count under the name that was sent, too; `None` for all types, rejected events included.
     pub event_type: Option<EventType>,
     /// Which of them.
     pub which: Which,
@@ -78,12 +78,12 @@ impl ForgetRequest {
     /// Returns whether text is meant that was sent by the user for an event that claims this type.
     #[must_use]
     pub fn means_sent(&self, claimed: Option<&str>, body: &str) -> bool {
-        let of_type =
-            self.event_type.as_ref().is_none_or(|wanted| claimed.is_none_or(|it| wanted.as_str() == it));
-        of_type
+        let means_all_rejected = self.event_type.as_ref().is_none_or(EventType::is_rejected);
+        let is_claimed = |wanted: &EventType| claimed.is_none_or(|it| wanted.as_str() == it);
+        (means_all_rejected || self.event_type.as_ref().is_some_and(is_claimed))
             && match &self.which {
                 // With a type, only what claims it.
-                Which::All => self.event_type.is_none() || claimed.is_some(),
+                Which::All => means_all_rejected || claimed.is_some(),
                 Which::Where { field, values } => mentions(body, field, values),
             }
     }
@@ -209,6 +209,16 @@ mod tests {
         of_type.event_type = Some("t".parse().unwrap());
         assert!(of_type.means_sent(Some("t"), r#"{"email":"a@b"}"#));
         assert!(!of_type.means_sent(Some("u"), r#"{"email":"a@b"}"#));
+        // All rejected events, whatever they were sent as.
+        for (which, is_meant) in [(Which::All, true), (request("email", "x").which, false)] {
+            let event_type = Some(EventType::rejected());
+            let all = ForgetRequest { event_type, which, ..request("email", "a@b") };
+            for claimed in [None, Some("t"), Some("no such type")] {
+                assert_eq!(all.means_sent(claimed, r#"{"email":"a@b"}"#), is_meant, "{claimed:?}");
+            }
+            let event = line("ann", r#""email":"x""#);
+            assert!(!all.means(&RecordHead::read(event.as_bytes()).unwrap(), event.as_bytes()));
+        }
     }
 
     #[test]

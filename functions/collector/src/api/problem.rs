@@ -194,7 +194,9 @@ impl Problem {
                 "Credentials cannot be checked now.".to_owned()
             }
             Self::Unauthorized(NotAuthenticated::NoCredentials) => {
-                "Send a username and a secret with HTTP basic authentication.".to_owned()
+                "Send a username and a secret with HTTP basic authentication, or, on a path of another vendor's clients, an access key \
+                 where these put theirs."
+                    .to_owned()
             }
             Self::Unauthorized(NotAuthenticated::Refused) => {
                 "The username or the secret is wrong.".to_owned()
@@ -212,8 +214,8 @@ impl Problem {
             Self::KeyMayRead => "Outside the Authorization header, an access key with the scope write is needed: one that can \
                                  do nothing else."
                 .to_owned(),
-            Self::OriginNotAllowed => "A page posts events with fetch, an Authorization of its own, and from an \
-                                       origin that the server allows (--allow-origins)."
+            Self::OriginNotAllowed => "This page may not post here. A page posts events from an origin that the server \
+                                       allows (--allow-origins), with fetch, and with an Authorization of its own or a key in the path."
                 .to_owned(),
             Self::NotFound => "The API is described at /docs, and for programs at /openapi.json.".to_owned(),
             Self::NearlyFound { path } => {
