@@ -48,15 +48,35 @@ async fn in_folder(args: &ForgetArgs) -> Result<ExitCode> {
     let secret = weir_embedded::secret_of(data)?;
     let catalog = catalog::with_stored(None, data)?.with_secret(secret);
     let request = request(args, &catalog);
-    let amounts = forget(args, &request).await?;
+    if args.dry_run {
+        let look = |with: &Sealing| {
+            weir_embedded::look_for_forgetting(data, &request, &SystemRandom, (&with.turn, &with.work))
+        };
+        let found = with_all_filed(args, look).await?;
+        if found.is_empty() {
+            check_names(args, &catalog).await?;
+        }
+        report_found(args, &found);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let forget = |with: &Sealing| {
+        let go_on = &mut |_: &str| ControlFlow::Continue(());
+        weir_embedded::forget(data, &request, &SystemRandom, (&with.turn, &with.work), go_on)
+    };
+    let amounts = with_all_filed(args, forget).await?;
     if amounts.events.is_empty() && amounts.lake + amounts.raw + amounts.quarantine == 0 {
-        let (user, event_type) = (Some(&args.user), args.event_type.as_ref());
-        let asked = Selection { engine: EngineName::Embedded, data, catalog: None, user, event_type };
-        asked.check().await?;
-        must_be_a_field(args, &catalog)?;
+        check_names(args, &catalog).await?;
     }
     report(args, &amounts);
     Ok(ExitCode::SUCCESS)
+}
+
+/// Refuses a user, a type or a field that there is not: no event was found.
+async fn check_names(args: &ForgetArgs, catalog: &Catalog) -> Result<()> {
+    let (user, event_type) = (Some(&args.user), args.event_type.as_ref());
+    let (engine, data) = (args.place.engine, args.place.data.as_path());
+    Selection { engine, data, catalog: args.catalog.folder(), user, event_type }.check().await?;
+    must_be_a_field(args, catalog)
 }
 
 /// Refuses a condition that all events of the user or of a type meet. Rejected events may have been sent with such a field.
@@ -120,14 +140,14 @@ fn request(args: &ForgetArgs, catalog: &Catalog) -> ForgetRequest {
     ForgetRequest { username: args.user.clone(), event_type: args.event_type.clone(), which }
 }
 
-/// Forgets, once everything acknowledged is filed.
-async fn forget(args: &ForgetArgs, request: &ForgetRequest) -> Result<Amounts> {
+/// Works on the folder, once everything acknowledged is filed.
+async fn with_all_filed<T>(
+    args: &ForgetArgs,
+    work: impl Fn(&Sealing) -> Result<T, ForgetError>,
+) -> Result<T> {
     let mut has_filed = false;
     for _ in 0..TRIES {
-        let go_on = &mut |_: &str| ControlFlow::Continue(());
-        let data = args.place.data.as_path();
-        let with = Sealing::of(data)?;
-        match weir_embedded::forget(data, request, &SystemRandom, (&with.turn, &with.work), go_on) {
+        match work(&Sealing::of(&args.place.data)?) {
             Err(ForgetError::NotFiled) => {
                 file_all(args).await?;
                 has_filed = true;
@@ -135,7 +155,7 @@ async fn forget(args: &ForgetArgs, request: &ForgetRequest) -> Result<Amounts> {
             Err(ForgetError::Open(OpenError::InUse(_))) if has_filed => tokio::time::sleep(PAUSE).await,
             Err(ForgetError::Open(error)) => return Err(data::in_use(error, "stop it first")),
             Err(error) => return Err(error.into()),
-            Ok(amounts) => return Ok(amounts),
+            Ok(done) => return Ok(done),
         }
     }
     bail!("the folder is used by another process again and again: stop it first")
@@ -198,11 +218,20 @@ fn lowered(by_type: &[(EventType, u64)]) -> &'static str {
 
 /// Prints how many events were forgotten, by type.
 fn report_events(args: &ForgetArgs, by_type: &[(EventType, u64)]) {
+    printed::line(format_args!("forgotten: {}", of_user(args, by_type)));
+}
+
+/// Prints how many events would be forgotten, by type.
+fn report_found(args: &ForgetArgs, by_type: &[(EventType, u64)]) {
+    printed::line(format_args!("to be forgotten: {}. Without --dry-run, they go", of_user(args, by_type)));
+}
+
+fn of_user(args: &ForgetArgs, by_type: &[(EventType, u64)]) -> String {
     let events: u64 = by_type.iter().map(|(_, count)| count).sum();
     let types: Vec<String> =
         by_type.iter().map(|(event_type, count)| format!("{count} {event_type}")).collect();
     let types = if types.is_empty() { String::new() } else { format!(" ({})", types.join(", ")) };
-    printed::line(format_args!("forgotten: {} of {}{types}", counted(events, "event", "events"), args.user));
+    format!("{} of {}{types}", counted(events, "event", "events"), args.user)
 }
 
 fn report(args: &ForgetArgs, amounts: &Amounts) {

@@ -15,7 +15,7 @@ use super::{
     group = ArgGroup::new("which").args(["condition", "all"]).required(true),
     after_help = "On one machine, the server must be stopped; on AWS, events may go on to come. Backups are not changed: remove those from \
     before.\n\nExamples:\n  weir forget --user \
-    ethan --where session_id=s1\n  weir forget --user ethan --type signup --where email=ann@example.com\n  weir forget --user \
+    ethan --where session_id=s1 --dry-run\n  weir forget --user ethan --where session_id=s1\n  weir forget --user ethan --type signup --where email=ann@example.com\n  weir forget --user \
     ethan --all"
 )]
 pub(crate) struct ForgetArgs {
@@ -33,6 +33,9 @@ pub(crate) struct ForgetArgs {
     /// All events of the user.
     #[arg(long)]
     pub(crate) all: bool,
+    /// Print how many events there are, and forget none.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
     /// On AWS: how long to wait for events that the stream still holds, and once more until all filing that began before has
     /// ended. Less is right only if no events come meanwhile.
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "16m")]

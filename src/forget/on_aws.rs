@@ -6,13 +6,7 @@ use anyhow::Result;
 use seal::ForgetAmounts;
 use weir_core::{Catalog, Redaction, SystemClock, SystemRandom, ports::Answers};
 
-use crate::{
-    catalog,
-    cli::{EngineName, ForgetArgs},
-    counted::counted,
-    names::Selection,
-    printed,
-};
+use crate::{catalog, cli::ForgetArgs, counted::counted, printed};
 
 pub(super) async fn run(args: &ForgetArgs) -> Result<ExitCode> {
     let catalog = with_secret(catalog::read(args.catalog.folder())?, args)?;
@@ -20,14 +14,18 @@ pub(super) async fn run(args: &ForgetArgs) -> Result<ExitCode> {
     let request = super::request(args, &catalog);
     let catalogs = [catalog, catalog::read(args.catalog.folder())?];
     let forget = crate::aws::forget(catalogs, Arc::new(SystemClock), Arc::new(SystemRandom)).await?;
+    if args.dry_run {
+        let found = forget.look_only(&request).await?;
+        if found.is_empty() {
+            super::check_names(args, &known).await?;
+        }
+        super::report_found(args, &found);
+        return Ok(ExitCode::SUCCESS);
+    }
     let forget = forget.waiting(args.wait, args.wait);
     let amounts = forget.run(&request, &|step| eprintln!("weir: {step} …")).await?;
     if amounts == ForgetAmounts::default() {
-        let (user, event_type) = (Some(&args.user), args.event_type.as_ref());
-        let (data, catalog) = (args.place.data.as_path(), args.catalog.folder());
-        let asked = Selection { engine: EngineName::Aws, data, catalog, user, event_type };
-        asked.check().await?;
-        super::must_be_a_field(args, &known)?;
+        super::check_names(args, &known).await?;
     }
     report(args, &amounts);
     let answers = crate::aws::answers().await?.list().await?.len() as u64;

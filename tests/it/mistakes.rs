@@ -66,6 +66,21 @@ fn to_forget_by_a_field_that_no_type_has_is_a_mistake_and_not_a_success() {
         !misspelt.status.success() && why.contains("no event type has a field emial; did you mean email?"),
         "{why}"
     );
+    // A look tells what would go, and nothing goes.
+    for (condition, found) in
+        [("email=ann@example.com", "1 event of demo (1 signup)"), ("email=b", "0 events of demo")]
+    {
+        let look = weir.run(&["forget", "--user", "demo", "--where", condition, "--dry-run"]);
+        let printed = String::from_utf8_lossy(&look.stdout).into_owned();
+        assert!(
+            look.status.success() && printed.starts_with(&format!("to be forgotten: {found}.")),
+            "{printed}"
+        );
+    }
+    assert!(
+        said(&weir.run(&["forget", "--user", "demo", "--where", "emial=a", "--dry-run"]))
+            .contains("did you mean email?")
+    );
     // Again, and for a value that no event has, there is nothing to do, which is no mistake.
     for (condition, forgotten) in
         [("email=bob@example.com", 0), ("email=ann@example.com", 1), ("email=ann@example.com", 0)]

@@ -35,6 +35,7 @@ use crate::{
     secret,
     store::{self, StoreError, name},
 };
+use plan::Plan;
 use sealed::{Removal, SealedDays};
 
 /// What was taken away, by place.
@@ -126,22 +127,44 @@ pub fn forget(
     (_, rows): (&SealingTurn, &dyn SealedRows),
     watch: Watched<'_>,
 ) -> Result<Amounts, ForgetError> {
-    let store = path.join("events.db");
     let (folder, _lock, mut db) = open(path)?;
-    finish_watched(&mut db, &folder, path, &mut Amounts::default(), Some(rows), watch)?;
-    let in_store = store::at(&store);
-    let waiting = "SELECT EXISTS (SELECT 1 FROM journal) OR EXISTS (SELECT 1 FROM batches)";
-    if db.query_row(waiting, [], |row| row.get(0)).map_err(&in_store)? {
-        return Err(ForgetError::NotFiled);
-    }
-    let secret = secret::read_or_make(&folder, path, random)?;
-    step(watch, "plan")?;
-    let sealed = SealedDays::read(path)?;
-    let plan = plan::plan(&db, path, request, &secret, &sealed, rows)?;
+    let plan = planned((&folder, path, &mut db), request, random, rows, watch)?;
     step(watch, "commit")?;
-    let mut amounts = commit::commit(&mut db, request, &plan).map_err(&in_store)?;
+    let mut amounts = commit::commit(&mut db, request, &plan).map_err(store::at(&path.join("events.db")))?;
     finish_watched(&mut db, &folder, path, &mut amounts, Some(rows), watch)?;
     Ok(amounts)
+}
+
+/// Returns how many events of each type [`forget`] would take out of the lake, and forgets none. It finishes a forgetting that an
+/// earlier process began.
+pub fn look_for_forgetting(
+    path: &Path,
+    request: &ForgetRequest,
+    random: &dyn Random,
+    (_, rows): (&SealingTurn, &dyn SealedRows),
+) -> Result<Vec<(EventType, u64)>, ForgetError> {
+    let (folder, _lock, mut db) = open(path)?;
+    let go_on: Watched<'_> = &mut |_| ControlFlow::Continue(());
+    Ok(planned((&folder, path, &mut db), request, random, rows, go_on)?.events_by_type())
+}
+
+/// Finishes a forgetting that an earlier process began, and finds what this one is about.
+fn planned(
+    (folder, path, db): (&Folder, &Path, &mut Connection),
+    request: &ForgetRequest,
+    random: &dyn Random,
+    rows: &dyn SealedRows,
+    watch: Watched<'_>,
+) -> Result<Plan, ForgetError> {
+    finish_watched(db, folder, path, &mut Amounts::default(), Some(rows), watch)?;
+    let waiting = "SELECT EXISTS (SELECT 1 FROM journal) OR EXISTS (SELECT 1 FROM batches)";
+    if db.query_row(waiting, [], |row| row.get(0)).map_err(store::at(&path.join("events.db")))? {
+        return Err(ForgetError::NotFiled);
+    }
+    let secret = secret::read_or_make(folder, path, random)?;
+    step(watch, "plan")?;
+    let sealed = SealedDays::read(path)?;
+    plan::plan(db, path, request, &secret, &sealed, rows)
 }
 
 fn open(path: &Path) -> Result<(Folder, Lock, Connection), OpenError> {

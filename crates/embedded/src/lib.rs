@@ -68,7 +68,9 @@ pub use counts::books::{BooksOnDisk, open_books};
 pub use engine::Embedded;
 pub use error::{InUse, OpenError};
 pub use folder::lock::is_served;
-pub use forget::{Amounts, ForgetError, Watched, finish_forgetting, forget, needs_rows_to_finish};
+pub use forget::{
+    Amounts, ForgetError, Watched, finish_forgetting, forget, look_for_forgetting, needs_rows_to_finish,
+};
 pub use forgotten::forgotten_counts;
 pub use journal::{
     batches::Flush,

@@ -236,6 +236,21 @@ impl Forget {
         Self { waits: [stream, until_known], ..self }
     }
 
+    /// Returns how many events of each type would be taken out of the lake now, and forgets none. What the stream holds is not
+    /// among them. Batches that are not filed yet are filed.
+    pub async fn look_only(&self, request: &ForgetRequest) -> Result<Vec<(EventType, u64)>, ForgetError> {
+        let lease = Lease::take(&self.days, &*self.clock, &*self.random).await?;
+        let found = self.look_with_turn(request, &lease).await;
+        lease.end().await;
+        Ok(found?.by_type())
+    }
+
+    async fn look_with_turn(&self, request: &ForgetRequest, lease: &Lease<'_>) -> Result<Found, ForgetError> {
+        let secret = self.forgotten.secret().await?;
+        let by = By::Request(request, self.clock.now(), &secret);
+        self.look(&request.username, by, &BTreeSet::new(), lease).await
+    }
+
     /// Forgets events. Calls `say` with each step.
     pub async fn run(
         &self,

@@ -27,6 +27,9 @@ fn forgetting_on_aws_says_what_it_did_where_and_the_audit_knows_it() {
     let before = aws.objects(RAW, "raw/");
     let refused = aws.run(&["forget", "--user", "anna", "--where", "session_id=goes", "--wait", "0s"]);
     assert!(said(&refused).contains("there is no user anna; there is ann"), "{}", said(&refused));
+    let look = aws.output(&["forget", "--user", "ann", "--where", "session_id=goes", "--dry-run"]);
+    assert_eq!(look, "to be forgotten: 2 events of ann (2 button_click). Without --dry-run, they go\n");
+    assert_eq!((aws.objects(RAW, "raw/"), clicks(&server)), (before.clone(), (json!(3), json!(3))));
     let forgotten = aws.run(&["forget", "--user", "ann", "--where", "session_id=goes", "--wait", "0s"]);
     assert!(forgotten.status.success(), "{}", said(&forgotten));
     let printed = String::from_utf8(forgotten.stdout).unwrap();

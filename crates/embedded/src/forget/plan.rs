@@ -55,6 +55,19 @@ pub(super) struct Plan {
     pub(super) days: BTreeMap<Day, bool>,
 }
 
+impl Plan {
+    /// Returns how many events of each type leave the lake.
+    pub(super) fn events_by_type(&self) -> Vec<(EventType, u64)> {
+        let mut by_type = BTreeMap::<&EventType, u64>::new();
+        // A bot's event counts once more as a bot's.
+        for (partition, count) in self.events.iter().filter(|(partition, _)| !partition.event_type.is_bots())
+        {
+            *by_type.entry(&partition.event_type).or_default() += count;
+        }
+        by_type.into_iter().map(|(event_type, count)| (event_type.clone(), count)).collect()
+    }
+}
+
 struct Planner<'a> {
     request: &'a ForgetRequest,
     secret: &'a InstallationSecret,

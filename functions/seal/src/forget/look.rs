@@ -89,6 +89,18 @@ impl Found {
         with.filter_map(|(path, _)| day_of(path)).collect()
     }
 
+    /// Returns how many events of each type were found in the lake.
+    pub(super) fn by_type(&self) -> Vec<(EventType, u64)> {
+        let mut by_type = BTreeMap::<&EventType, u64>::new();
+        for (partition, by) in self.lake.values().flat_map(|(_, of_object)| &of_object.events) {
+            // A bot's event counts once more as a bot's.
+            if !partition.event_type.is_bots() {
+                *by_type.entry(&partition.event_type).or_default() += by;
+            }
+        }
+        by_type.into_iter().map(|(event_type, count)| (event_type.clone(), count)).collect()
+    }
+
     /// Returns whether there is any such event.
     pub(super) fn has_any(&self) -> bool {
         !self.tombstones.is_empty() || !self.ids.is_empty() || !self.latest.is_empty()
