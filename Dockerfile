@@ -3,7 +3,7 @@
 #
 #   docker build -t weir .                                  # for one machine
 #   docker build -t weir --build-arg FEATURES=aws .         # with the engine on AWS beside it
-#   docker run -p 127.0.0.1:8080:8080 -v weir-data:/data weir
+#   docker run -p 127.0.0.1:8080:8080 -v weir-data:/data -v weir-backup:/backup weir
 
 FROM rust:1.95.0-alpine AS build
 WORKDIR /weir

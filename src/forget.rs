@@ -82,8 +82,9 @@ async fn check_names(args: &ForgetArgs, catalog: &Catalog) -> Result<()> {
 /// Refuses a condition that all events of the user or of a type meet. Rejected events may have been sent with such a field.
 fn must_tell_apart(args: &ForgetArgs) -> Result<()> {
     let Some(Condition { field, value }) = &args.condition else { return Ok(()) };
+    let is_of_rejected = args.event_type.as_ref().is_some_and(EventType::is_rejected);
     match field.as_str() {
-        "username" if value == args.user.as_str() => {
+        "username" if value == args.user.as_str() && !is_of_rejected => {
             bail!("all events of {value} have this username: for all of them there is --all")
         }
         "event_type" if value.parse::<EventType>().is_ok() => {
@@ -223,7 +224,8 @@ fn report_events(args: &ForgetArgs, by_type: &[(EventType, u64)]) {
 
 /// Prints how many events would be forgotten, by type.
 fn report_found(args: &ForgetArgs, by_type: &[(EventType, u64)]) {
-    printed::line(format_args!("to be forgotten: {}. Without --dry-run, they go", of_user(args, by_type)));
+    let then = if by_type.is_empty() { "" } else { ". Without --dry-run, they go" };
+    printed::line(format_args!("to be forgotten: {}{then}", of_user(args, by_type)));
 }
 
 fn of_user(args: &ForgetArgs, by_type: &[(EventType, u64)]) -> String {

@@ -3,7 +3,6 @@
 use std::{
     io::{Read, Write},
     process::ExitCode,
-    time::Duration,
 };
 
 use anyhow::{Context, Result};
@@ -63,20 +62,22 @@ async fn with(users: &dyn UserAdmin, command: UserCommand) -> Result<ExitCode> {
             let secret = Chosen::read(password_stdin)?;
             let hash = secret.hash()?;
             let keep = u64::try_from(keep_old.as_millis()).unwrap_or(u64::MAX);
-            let mut rotated = label.clone();
+            let (mut rotated, mut old_until) = (label.clone(), None);
             change(users, &name, false, |user, now| {
                 let label = label.clone().map_or_else(|| user.only_label(now), Ok)?;
                 rotated = Some(label.clone());
-                user.rotate(&label, hash.clone(), now.plus_millis(keep), now)
+                user.rotate(&label, hash.clone(), now.plus_millis(keep), now)?;
+                // None if a chosen password replaced another one.
+                let old = user.access_keys.iter().filter(|key| key.label == label);
+                old_until = old.filter_map(|key| key.expires_at).filter(|end| *end > now).max();
+                Ok(())
             })
             .await?;
             let label = rotated.map_or_else(String::new, |label| label.to_string());
-            let until = match place.engine {
-                _ if keep_old > Duration::ZERO => {
-                    format!("stays good until {}", SystemClock.now().plus_millis(keep))
-                }
-                EngineName::Embedded => "is refused within 5 seconds".to_owned(),
-                EngineName::Aws => "is not good any more".to_owned(),
+            let until = match (old_until, place.engine) {
+                (Some(end), _) => format!("stays good until {end}"),
+                (None, EngineName::Embedded) => "is refused within 5 seconds".to_owned(),
+                (None, EngineName::Aws) => "is not good any more".to_owned(),
             };
             eprintln!("{name} has a new secret for {label}; the old one {until}.");
             secret.hand_over(&name)?;

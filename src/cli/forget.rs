@@ -33,7 +33,7 @@ pub(crate) struct ForgetArgs {
     /// All events of the user.
     #[arg(long)]
     pub(crate) all: bool,
-    /// Print how many events there are, and forget none.
+    /// Print how many filed events there are, and forget none. A `weir forget` that was stopped is finished first.
     #[arg(long)]
     pub(crate) dry_run: bool,
     /// On AWS: how long to wait for events that the stream still holds, and once more until all filing that began before has

@@ -73,7 +73,7 @@ fn to_forget_by_a_field_that_no_type_has_is_a_mistake_and_not_a_success() {
         let look = weir.run(&["forget", "--user", "demo", "--where", condition, "--dry-run"]);
         let printed = String::from_utf8_lossy(&look.stdout).into_owned();
         assert!(
-            look.status.success() && printed.starts_with(&format!("to be forgotten: {found}.")),
+            look.status.success() && printed.starts_with(&format!("to be forgotten: {found}")),
             "{printed}"
         );
     }

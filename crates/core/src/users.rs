@@ -221,8 +221,8 @@ impl User {
         Ok(())
     }
 
-    /// Replaces the secret of the key labelled `label`. The old one stays valid until `old_until`, and so do older ones whose
-    /// time is not over, at the longest. A chosen password ends at once if another chosen one replaces it.
+    /// Replaces the secret of the key labelled `label`. The old one stays valid until `old_until`. Older secrets of the
+    /// key end then, too, unless they end before. A chosen password ends at once if another chosen one replaces it.
     pub fn rotate(
         &mut self,
         label: &Label,

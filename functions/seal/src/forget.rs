@@ -245,10 +245,16 @@ impl Forget {
         Ok(found?.by_type())
     }
 
+    /// Looks, and refuses what [`run`](Self::run) refuses.
     async fn look_with_turn(&self, request: &ForgetRequest, lease: &Lease<'_>) -> Result<Found, ForgetError> {
+        let mut request = request.clone();
+        // It gets the values of an unfinished one, which would be finished first.
+        Decided::read(&self.forgotten, &mut request).await?;
         let secret = self.forgotten.secret().await?;
-        let by = By::Request(request, self.clock.now(), &secret);
-        self.look(&request.username, by, &BTreeSet::new(), lease).await
+        let by = By::Request(&request, self.clock.now(), &secret);
+        let found = self.look(&request.username, by, &BTreeSet::new(), lease).await?;
+        lease.during(Box::pin(self.check_sealed_days(&request.username, &found, false))).await??;
+        Ok(found)
     }
 
     /// Forgets events. Calls `say` with each step.

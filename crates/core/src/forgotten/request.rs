@@ -11,7 +11,7 @@ use serde_json::Value;
 pub struct ForgetRequest {
     /// The user who sent them.
     pub username: Username,
-    /// Their type, as which rejected events count under the name that was sent, too; `None` for all types, rejected events included.
+    /// Their type; `None` for all types, rejected events included. A rejected event is of the type that it was sent as.
     pub event_type: Option<EventType>,
     /// Which of them.
     pub which: Which,

@@ -55,7 +55,7 @@ pub fn first_days(
     first.collect()
 }
 
-/// Returns whether events of a time are kept, of a type whose events are kept for so many days after the end of theirs.
+/// Returns whether events of a time are kept, of a type whose events are kept for so many days after the end of the event's day.
 #[must_use]
 pub fn is_kept(time: Timestamp, days: u32, now: Timestamp) -> bool {
     Day::of(time.hour()) >= over(now, u64::from(days).saturating_mul(DAY_MILLIS))

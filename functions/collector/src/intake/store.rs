@@ -32,7 +32,7 @@ const _: () = assert!(6 * MAX_PART < MAX_RECORD_BYTES - (16 << 10));
 
 /// The warning for an event that retention removes.
 const TOO_OLD: &str =
-    "the event is older than events of its type are kept: it is counted, and no query finds it";
+    "the event is older than events of its type are kept: it is counted, and retention removes it";
 
 /// Events between validation and storage: the verdict on each so far, in the order of the request, and the records of those
 /// that were checked.
