@@ -48,7 +48,7 @@ use client::{Client, Credentials};
 use columns::Columns;
 use delivery::{Delivery, Ended, Limits, TooManyRejected};
 use event_ids::{Ids, Stamper};
-use input::{Content, Input, Named, Origin};
+use input::{Content, FormatOptions, Input, Origin};
 use mapping::Mapping;
 pub(crate) use mapping::Renamed;
 use rejected::RejectedFile;
@@ -158,8 +158,9 @@ impl Sending {
 
     fn send(&self, origin: &Origin) -> Result<Outcome> {
         let args = &self.args;
-        let named = Named { format: args.format, delimiter: args.delimiter, no_quotes: args.no_quotes };
-        let input = input::open(origin, named, args.source.as_deref(), &*self.random)?;
+        let options =
+            FormatOptions { format: args.format, delimiter: args.delimiter, no_quotes: args.no_quotes };
+        let input = input::open(origin, options, args.source.as_deref(), &*self.random)?;
         if args.dry_run {
             let stamper = self.stamper(&input, None);
             return Ok(Outcome::Sent {

@@ -67,7 +67,7 @@ pub(super) enum Content {
 
 /// What options say about the text of an input.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Named {
+pub(super) struct FormatOptions {
     pub(super) format: FileFormat,
     pub(super) delimiter: Option<u8>,
     pub(super) no_quotes: bool,
@@ -90,7 +90,7 @@ pub(super) struct Input {
 /// Opens an input.
 pub(super) fn open(
     origin: &Origin,
-    named: Named,
+    options: FormatOptions,
     source: Option<&str>,
     random: &dyn Random,
 ) -> Result<Input> {
@@ -136,7 +136,7 @@ pub(super) fn open(
     if let Some(format) = looks::of_bytes(&head) {
         bail!("it is neither JSON nor CSV in UTF-8: it looks like {}", format.name);
     }
-    let kind = kind(origin, named, &head)?;
+    let kind = kind(origin, options, &head)?;
     if kind == Content::Parquet {
         if is_gzip {
             bail!("Parquet is already compressed inside: unpack the file from gzip first");
@@ -181,8 +181,8 @@ fn by_name(name: &str) -> Option<FileFormat> {
 }
 
 /// Returns how to read an input: as the options say, else by its name, else by its beginning.
-fn kind(origin: &Origin, named: Named, head: &[u8]) -> Result<Content> {
-    let Named { format, delimiter, no_quotes } = named;
+fn kind(origin: &Origin, options: FormatOptions, head: &[u8]) -> Result<Content> {
+    let FormatOptions { format, delimiter, no_quotes } = options;
     let by_file_name = match origin {
         Origin::File(path) => path.file_name().and_then(|name| by_name(name.to_str()?)),
         Origin::Stdin => None,

@@ -42,7 +42,7 @@ pub(crate) async fn print(
         let page = from_here(address);
         let (name, _) = credentials.split_once(':').unwrap_or((&credentials, ""));
         let why = if data.join("raw").read_dir().is_ok_and(|mut batches| batches.next().is_some()) {
-            "There are events, and no users, as users.db is new: so there"
+            "The folder has events, and users.db is new, so there"
         } else {
             "This is the first start, so there"
         };

@@ -23,7 +23,8 @@ pub(super) fn commit(db: &mut Connection, request: &ForgetRequest, plan: &Plan) 
     for id in &plan.rejected {
         amounts.rejected += db.execute("DELETE FROM recent_rejected WHERE id = ?1", [id])? as u64;
     }
-    amounts.events = lower_counts(&db, request, plan)?;
+    lower_counts(&db, request, plan)?;
+    amounts.events = plan.events_by_type();
     remove_keys(&db, request, plan)?;
     for (event_type, count) in &amounts.events {
         db.execute(
@@ -53,12 +54,8 @@ fn replace_latest(db: &Connection, plan: &Plan) -> rusqlite::Result<u64> {
     Ok(deleted)
 }
 
-/// Lowers the counts by the events that leave the lake; returns how many of each type.
-fn lower_counts(
-    db: &Connection,
-    request: &ForgetRequest,
-    plan: &Plan,
-) -> rusqlite::Result<Vec<(EventType, u64)>> {
+/// Lowers the counts by the events that leave the lake. A bot's event counts once more as a bot's.
+fn lower_counts(db: &Connection, request: &ForgetRequest, plan: &Plan) -> rusqlite::Result<()> {
     let user = request.username.as_str();
     let mut by_type = std::collections::BTreeMap::<EventType, u64>::new();
     for (partition, count) in &plan.events {
@@ -97,8 +94,7 @@ fn lower_counts(
     for table in ["settled_hours", "settled_totals", "live_totals", "live_keys", "earlier_keys"] {
         db.execute(&format!("DELETE FROM {table} WHERE username = ?1 AND count = 0"), [user])?;
     }
-    // A bot's event counts once more as a bot's.
-    Ok(by_type.into_iter().filter(|(event_type, _)| !event_type.is_bots()).collect())
+    Ok(())
 }
 
 /// Removes the counts that name a forgotten value, whatever they are: no event with it is left.
